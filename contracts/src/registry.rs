@@ -1,0 +1,366 @@
+//! The constants of the contracts.
+//!
+//! Generated from `contracts/registry.toml` by `cargo xtask contracts`: change that file, not this one.
+
+/// Walls that a peer can reach.
+pub mod limit {
+    /// the first item of every frame, bundle and snapshot; another version is refused, never guessed
+    ///
+    /// Unit: version.
+    pub const WIRE_VERSION: u8 = 1;
+
+    /// checked before decoding; a large payload travels in chunks instead, so no frame needs more
+    ///
+    /// Unit: bytes.
+    pub const FRAME_LEN_MAX: usize = 65_536;
+
+    /// an encoded letter; with padding (at most 3.2 % at this size) and a start's handshake it still fits a frame
+    ///
+    /// Unit: bytes.
+    pub const LETTER_LEN_MAX: usize = 61_440;
+
+    /// a longer payload is sent as a large one, so that one letter never holds up a link for long
+    ///
+    /// Unit: bytes.
+    pub const PAYLOAD_INLINE_MAX: usize = 49_152;
+
+    /// 1 GiB; both ends keep it on disk, so it is bounded
+    ///
+    /// Unit: bytes.
+    pub const PAYLOAD_LARGE_MAX: u64 = 1_073_741_824;
+
+    /// plaintext of a large payload's chunk: the unit of verification and resumption
+    ///
+    /// Unit: bytes.
+    pub const CHUNK_LEN: usize = 65_536;
+
+    /// RFC 6838 section 4.2 allows 127 characters a name
+    ///
+    /// Unit: bytes.
+    pub const CONTENT_TYPE_LEN_MAX: usize = 127;
+
+    /// a letter's list is bounded; seven more than this version defines
+    ///
+    /// Unit: extensions.
+    pub const EXTENSIONS_MAX: usize = 8;
+
+    /// holds a whole token (part of a later version) with room
+    ///
+    /// Unit: bytes.
+    pub const EXTENSION_LEN_MAX: usize = 16_384;
+
+    /// replay window and the most unacknowledged frames of a session; 1,024 × 256 bytes covers a 60 ms path at 4 MiB/s
+    ///
+    /// Unit: frames.
+    pub const WINDOW: u64 = 1024;
+
+    /// message keys kept for frames that have not come, over all sessions: 64 sessions with a full window, about 8 MiB
+    ///
+    /// Unit: keys.
+    pub const SKIPPED_TOTAL_MAX: usize = 65_536;
+
+    /// receiving chains of one session that are over but lack frames; a further turn is refused until one is complete
+    ///
+    /// Unit: chains.
+    pub const OLD_CHAINS_MAX: usize = 8;
+
+    /// letters of one session that came before an earlier one; more is refused unacknowledged and comes again
+    ///
+    /// Unit: bytes.
+    pub const HELD_BYTES_MAX: usize = 4_194_304;
+
+    /// letters accepted by send and not yet acknowledged, over all peers; the caller is told to wait
+    ///
+    /// Unit: letters.
+    pub const OUTBOX_LETTERS_MAX: usize = 65_536;
+
+    /// 64 MiB of encoded letters in the outbox, which memory holds too
+    ///
+    /// Unit: bytes.
+    pub const OUTBOX_BYTES_MAX: usize = 67_108_864;
+
+    /// delivered letters that the application has not removed; further frames are refused unacknowledged and come again
+    ///
+    /// Unit: letters.
+    pub const INBOX_LETTERS_MAX: usize = 65_536;
+
+    /// 256 MiB of such letters on disk
+    ///
+    /// Unit: bytes.
+    pub const INBOX_BYTES_MAX: usize = 268_435_456;
+
+    /// places of the window kept for control letters, so that a refusal never waits behind letters
+    ///
+    /// Unit: frames.
+    pub const CONTROL_RESERVE: u64 = 16;
+
+    /// frames sent again at once, lowest first, when no acknowledgement came in time
+    ///
+    /// Unit: frames.
+    pub const RESEND_BURST: usize = 64;
+
+    /// so many letters are acknowledged at once, without delay; as many as the bitmap shows
+    ///
+    /// Unit: letters.
+    pub const ACK_EVERY: u32 = 64;
+
+    /// receive-only sessions kept for one peer while their last frames arrive
+    ///
+    /// Unit: sessions.
+    pub const OLD_SESSIONS_MAX: usize = 4;
+
+    /// all sessions of one agent, about 1 KiB each
+    ///
+    /// Unit: sessions.
+    pub const SESSIONS_MAX: usize = 65_536;
+
+    /// first messages without a one-time prekey, remembered until the signed prekey is deleted; when full only starts
+    /// with a one-time prekey are taken
+    ///
+    /// Unit: hashes.
+    pub const STARTS_REMEMBERED_MAX: usize = 65_536;
+
+    /// one-time prekeys under one signed root; a power of two, so a proof is always six hashes
+    ///
+    /// Unit: prekeys.
+    pub const ONE_TIME_BATCH: u16 = 64;
+
+    /// when fewer are left a new batch is made
+    ///
+    /// Unit: prekeys.
+    pub const ONE_TIME_LOW: usize = 16;
+
+    /// addresses in a bundle or an invitation
+    ///
+    /// Unit: addresses.
+    pub const ENDPOINTS_MAX: usize = 8;
+
+    /// a DNS name is at most 253 characters; with its port a little more
+    ///
+    /// Unit: bytes.
+    pub const ENDPOINT_LEN_MAX: usize = 255;
+
+    /// a bundle with one one-time prekey is under 5 KiB; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const BUNDLE_LEN_MAX: usize = 8192;
+
+    /// shorter letters all look alike
+    ///
+    /// Unit: bytes.
+    pub const PADDING_LEN_MIN: usize = 64;
+
+    /// n never wraps; with as many bodiless acknowledgements a header key stays under 2^32 random nonces
+    ///
+    /// Unit: frames.
+    pub const CHAIN_LEN_MAX: u32 = 2_147_483_647;
+
+    /// a session that carried so many is re-keyed, which renews its post-quantum secrecy
+    ///
+    /// Unit: letters.
+    pub const REKEY_LETTERS: u64 = 100_000;
+}
+
+/// Durations.
+pub mod time {
+    /// 7 days; an older letter is refused, so ids of delivered letters need not be kept for ever
+    ///
+    /// Unit: ms.
+    pub const LETTER_LIFE_MAX: u64 = 604_800_000;
+
+    /// 5 minutes; margin on every comparison of two agents' clocks
+    ///
+    /// Unit: ms.
+    pub const CLOCK_SKEW: u64 = 300_000;
+
+    /// an acknowledgement waits so long for a letter to ride on, when more letters are coming
+    ///
+    /// Unit: ms.
+    pub const ACK_DELAY: u64 = 20;
+
+    /// the first resend of an unacknowledged frame; QUIC has its own loss recovery below, so this is for lost
+    /// connections
+    ///
+    /// Unit: ms.
+    pub const RESEND_FIRST: u64 = 1000;
+
+    /// resends back off by doubling to this
+    ///
+    /// Unit: ms.
+    pub const RESEND_MAX: u64 = 60_000;
+
+    /// 1 day; a replaced session still opens what was under way, then its keys are deleted
+    ///
+    /// Unit: ms.
+    pub const OLD_SESSION_LIFE: u64 = 86_400_000;
+
+    /// 7 days; a new signed prekey is published then
+    ///
+    /// Unit: ms.
+    pub const SIGNED_PREKEY_LIFE: u64 = 604_800_000;
+
+    /// 7 days more until its private half is deleted, for first letters under way
+    ///
+    /// Unit: ms.
+    pub const SIGNED_PREKEY_GRACE: u64 = 604_800_000;
+
+    /// 1 day; an older session is re-keyed, which renews its post-quantum secrecy
+    ///
+    /// Unit: ms.
+    pub const REKEY_AGE: u64 = 86_400_000;
+
+    /// the least time between two new handshakes with one peer
+    ///
+    /// Unit: ms.
+    pub const START_RETRY: u64 = 5000;
+}
+
+/// Domain separation: no label begins another.
+pub mod label {
+    /// names every primitive of suite 1; the first bytes of every handshake transcript
+    pub const SUITE: &[u8] = b"nuncio/1 X25519+ML-KEM-768 Ed25519 ChaCha20-Poly1305 SHA-256";
+
+    /// the identity key's signature over an agreement key
+    pub const AGREEMENT: &[u8] = b"nuncio/1 agreement key";
+
+    /// the identity key's signature over a bundle's body
+    pub const BUNDLE: &[u8] = b"nuncio/1 bundle";
+
+    /// the identity key's signature over a batch's root
+    pub const ONE_TIME: &[u8] = b"nuncio/1 one-time batch";
+
+    /// hash of a one-time prekey in its batch
+    pub const LEAF: &[u8] = b"nuncio/1 one-time leaf";
+
+    /// hash of two children in a batch; apart from leaves, as in RFC 6962
+    pub const NODE: &[u8] = b"nuncio/1 one-time node";
+
+    /// the statement that ends an identity or names its successor
+    pub const RETIREMENT: &[u8] = b"nuncio/1 retirement";
+
+    /// the key that seals the initiator's identity
+    pub const STAGE_ONE: &[u8] = b"nuncio/1 handshake stage one";
+
+    /// the handshake's outputs
+    pub const STAGE_TWO: &[u8] = b"nuncio/1 handshake stage two";
+
+    /// the outputs of a handshake inside a session
+    pub const REKEY: &[u8] = b"nuncio/1 rekey";
+
+    /// the secret that a session gives its successor
+    pub const EXPORTER: &[u8] = b"nuncio/1 exporter";
+
+    /// HKDF info of the root step
+    pub const ROOT: &[u8] = b"nuncio/1 root step";
+
+    /// HMAC input that turns a header key into a tag
+    pub const TAG: &[u8] = b"nuncio/1 tag";
+
+    /// first value of the running hash that an acknowledgement proves
+    pub const ACK_CHAIN: &[u8] = b"nuncio/1 ack chain";
+
+    /// associated data of a large payload's chunks
+    pub const PAYLOAD: &[u8] = b"nuncio/1 payload";
+
+    /// hash that an invitation gives of a bundle
+    pub const INVITATION: &[u8] = b"nuncio/1 invitation";
+}
+
+/// Kinds, as they stand on the wire.
+pub mod kind {
+    /// a letter with the handshake in front: every frame of the initiator until the first answer
+    pub const FRAME_START: u8 = 1;
+
+    /// a letter of a session whose handshake the peer is known to have
+    pub const FRAME_LETTER: u8 = 2;
+
+    /// a sealed header alone: acknowledgement without a letter
+    pub const FRAME_ACK: u8 = 3;
+
+    /// an unsealed hint, believed only from the QUIC-authenticated peer: unknown tag, stranger
+    pub const FRAME_NOTICE: u8 = 4;
+
+    /// a letter for the application; numbers in CBOR's one-byte range
+    pub const LETTER_PLAIN: u8 = 16;
+
+    /// a letter between the two runtimes: refusals, re-keys
+    pub const LETTER_CONTROL: u8 = 17;
+}
+
+/// Refusal and close codes.
+pub mod code {
+    /// QUIC close: an orderly end
+    pub const CLOSED: u16 = 0;
+
+    /// QUIC close: the agent drains and stops
+    pub const SHUTTING_DOWN: u16 = 1;
+
+    /// QUIC close or reset: the bytes break a MUST of the transport contract
+    pub const PROTOCOL: u16 = 2;
+
+    /// QUIC close or reset: over a rate or a bound; come again later
+    pub const BUSY: u16 = 3;
+
+    /// stream reset: a first byte that this version does not serve
+    pub const UNSUPPORTED_STREAM: u16 = 4;
+
+    /// QUIC close: a newer connection of the same two agents is kept
+    pub const REPLACED: u16 = 5;
+
+    /// notice: no session has this tag; the sender may start a new handshake
+    pub const UNKNOWN_TAG: u16 = 16;
+
+    /// notice and refusal: first letters are taken only from added peers
+    pub const STRANGER: u16 = 17;
+
+    /// notice: the handshake named prekeys that are spent or gone; ask for a fresh bundle
+    pub const START_REFUSED: u16 = 18;
+
+    /// notice and refusal: this identity was retired by its owner
+    pub const RETIRED: u16 = 19;
+
+    /// refusal: the letter's deadline or longest life has passed
+    pub const EXPIRED: u16 = 32;
+
+    /// refusal: a critical extension that the receiver does not know
+    pub const UNKNOWN_EXTENSION: u16 = 33;
+
+    /// refusal: authentic, but not a letter of this version
+    pub const MALFORMED: u16 = 34;
+
+    /// refusal: made later than the receiver's clock and the allowed skew
+    pub const FUTURE: u16 = 35;
+
+    /// refusal: the receiving application would not take it
+    pub const REFUSED: u16 = 36;
+
+    /// failure told to the sender's own application: it cancelled the letter
+    pub const CANCELLED: u16 = 37;
+
+    /// refusal: the large payload is longer than the receiver takes
+    pub const TOO_LARGE: u16 = 38;
+}
+
+/// Letter extensions.
+pub mod extension {
+    /// critical: the payload travels beside the session under the key given here
+    pub const LARGE_PAYLOAD: u16 = 1;
+
+    /// reserved for the transaction token; a version that does not know it refuses it when critical
+    pub const TOKEN: u16 = 2;
+}
+
+/// The first byte of each kind of stream.
+pub mod stream {
+    /// the long-lived stream of small frames
+    pub const FRAMES: u8 = 1;
+
+    /// chunks of one large payload, apart so that they never hold up a letter
+    pub const LARGE: u8 = 2;
+
+    /// asks for a bundle and one one-time prekey
+    pub const PREKEYS: u8 = 3;
+
+    /// reserved for HTTP to a node; this version resets it
+    pub const HTTP: u8 = 4;
+}

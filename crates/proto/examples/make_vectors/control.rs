@@ -1,0 +1,60 @@
+//! Control letters: the payloads that two runtimes exchange (contracts/letter.md section 5).
+
+use nuncio_proto::control::Control;
+use nuncio_proto::identity::Retirement;
+use serde_json::json;
+
+use crate::cbor::{Array, Item, Null, Raw, Uint, bytes, text};
+use crate::kit::{Case, NOW, actor, fixed, hex};
+use crate::letter::id;
+
+const AREA: &str = "control";
+
+pub(crate) fn cases() -> Vec<Case> {
+    [valid(), refused()].into_iter().flatten().collect()
+}
+
+fn valid() -> Vec<Case> {
+    let case = |name: &str, comment: &str, control: &Control, expect| {
+        Case::valid(AREA, name, comment, json!({ "payload": hex(control.encode()) }), expect)
+    };
+    let refused = |code| Control::Refused { letter: id(), code };
+    let told = |code: u16| json!({ "what": "refused", "letter": hex(id().as_bytes()), "code": code });
+    let carried = |what: &str, bytes: &[u8]| json!({ "what": what, "bytes": hex(bytes) });
+    let offer: [u8; 48] = fixed("control offer");
+    let statement = Retirement::sign(&actor("alice").identity, None, NOW);
+    vec![
+        case("refused", "the letter came and was not delivered: it had expired", &refused(32), told(32)),
+        case("refused-unknown-code", "a code of the future still refuses", &refused(65_535), told(65_535)),
+        case("rekey-offer", "the leader's prekeys; their form is looked at later", &Control::RekeyOffer(offer.to_vec()), carried("rekey-offer", &offer)),
+        case("rekey-answer", "the follower's answer", &Control::RekeyAnswer(offer.to_vec()), carried("rekey-answer", &offer)),
+        case("hello", "first letter of a re-keyed session", &Control::Hello, json!({ "what": "hello" })),
+        case("retired", "the sender's identity is over", &Control::Retired(statement.clone()), carried("retired", &statement)),
+    ]
+}
+
+fn refused() -> Vec<Case> {
+    let good = Array(vec![Uint(1), bytes(id().as_bytes()), Uint(32), bytes([])]);
+    let no = |name: &str, comment: &str, item: Item| {
+        Case::refused(AREA, name, comment, json!({ "payload": hex(item.encode()) }), "malformed")
+    };
+    let what = |what: u64, letter: Item, code: u64, value: Item| Array(vec![Uint(what), letter, Uint(code), value]);
+    vec![
+        no("empty", "no bytes", Raw(vec![])),
+        no("what-0", "says nothing", good.with(0, Uint(0))),
+        no("what-6", "of the future", what(6, Null, 0, bytes([]))),
+        no("what-long", "01 is 1 in one byte", good.with(0, Raw(vec![0x18, 1]))),
+        no("refused-no-letter", "a refusal names its letter", good.with(1, Null)),
+        no("refused-letter-version-4", "a letter id is a UUIDv7", good.with(1, bytes([0x44; 16]))),
+        no("refused-with-bytes", "a refusal carries nothing else", good.with(3, bytes([1]))),
+        no("refused-code-text", "a code is a number", good.with(2, text("expired"))),
+        no("refused-code-wide", "a code has 16 bits", good.with(2, Uint(65_536))),
+        no("offer-with-letter", "an offer names no letter", what(2, bytes(id().as_bytes()), 0, bytes([1]))),
+        no("offer-with-code", "an offer has no code", what(2, Null, 1, bytes([1]))),
+        no("answer-with-code", "an answer has no code", what(3, Null, 1, bytes([1]))),
+        no("hello-with-bytes", "a hello carries nothing", what(4, Null, 0, bytes([1]))),
+        no("retired-with-code", "a statement has no code", what(5, Null, 1, bytes([1]))),
+        no("three-items", "the bytes are missing", Array((0..3).map(|at| good.at(at).clone()).collect())),
+        no("trailing", "a byte behind", Raw([good.encode(), vec![0]].concat())),
+    ]
+}

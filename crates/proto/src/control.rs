@@ -1,0 +1,60 @@
+//! Letters between two runtimes (contracts/letter.md section 5): the payload of a control letter.
+
+use nuncio_contracts::registry::limit;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use crate::codec;
+use crate::ids::LetterId;
+
+/// What a control letter says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// A letter was received and will not be delivered; the code says why.
+    Refused {
+        /// Which letter.
+        letter: LetterId,
+        /// One of the registry's codes.
+        code: u16,
+    },
+    /// Fresh prekeys for a new session: the leader's half of a re-key.
+    RekeyOffer(Vec<u8>),
+    /// The follower's half.
+    RekeyAnswer(Vec<u8>),
+    /// First letter of a re-keyed session: lets the leader's ratchet turn.
+    Hello,
+    /// The sender's identity is retired: the signed statement.
+    Retired(Vec<u8>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire(u8, Option<ByteArray<16>>, u16, ByteBuf);
+
+impl Control {
+    /// The payload.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let wire = match self {
+            Self::Refused { letter, code } => Wire(1, Some(ByteArray::new(*letter.as_bytes())), *code, ByteBuf::new()),
+            Self::RekeyOffer(bytes) => Wire(2, None, 0, ByteBuf::from(bytes.clone())),
+            Self::RekeyAnswer(bytes) => Wire(3, None, 0, ByteBuf::from(bytes.clone())),
+            Self::Hello => Wire(4, None, 0, ByteBuf::new()),
+            Self::Retired(bytes) => Wire(5, None, 0, ByteBuf::from(bytes.clone())),
+        };
+        codec::encode(&wire)
+    }
+
+    /// Reads a payload; `None` if it is none of these, in which case it is refused as malformed.
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Option<Self> {
+        let Wire(what, letter, code, bytes) = codec::decode(payload, limit::PAYLOAD_INLINE_MAX).ok()?;
+        match (what, letter, code) {
+            (1, Some(letter), code) if bytes.is_empty() => Some(Self::Refused { letter: LetterId::parse(letter.into_array())?, code }),
+            (2, None, 0) => Some(Self::RekeyOffer(bytes.into_vec())),
+            (3, None, 0) => Some(Self::RekeyAnswer(bytes.into_vec())),
+            (4, None, 0) if bytes.is_empty() => Some(Self::Hello),
+            (5, None, 0) => Some(Self::Retired(bytes.into_vec())),
+            _ => None,
+        }
+    }
+}

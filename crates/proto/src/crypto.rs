@@ -1,0 +1,243 @@
+//! The only file that names a primitive. Everything above it speaks of keys, chains and frames.
+//!
+//! | purpose | primitive | source |
+//! |---|---|---|
+//! | identity, bundles, statements | Ed25519, strict verification | RFC 8032 |
+//! | agreement, ratchet | X25519, all-zero output refused | RFC 7748 |
+//! | post-quantum half | ML-KEM-768 | FIPS 203 |
+//! | header, body | ChaCha20-Poly1305 | RFC 8439 |
+//! | values at rest | XChaCha20-Poly1305 | draft-irtf-cfrg-xchacha-03 |
+//! | root step, secrets | HKDF-SHA256 | RFC 5869 |
+//! | chain step, tags | HMAC-SHA256 | RFC 2104 |
+//! | transcripts | SHA-256 | FIPS 180-4 |
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit, inout::InOutBuf};
+use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
+use ed25519_dalek::Signer;
+use ed25519_dalek::pkcs8::EncodePrivateKey;
+use hmac::Mac;
+use libcrux_ml_kem::mlkem768;
+use rand_core::CryptoRng;
+use sha2::Digest;
+use zeroize::Zeroizing;
+
+use crate::secret::{Key, Secret};
+
+/// Bytes of an authentication tag of both AEADs.
+pub const TAG_LEN: usize = 16;
+/// Bytes of an ML-KEM-768 encapsulation key.
+pub const KEM_PUBLIC_LEN: usize = 1184;
+/// Bytes of an ML-KEM-768 ciphertext.
+pub const KEM_CIPHERTEXT_LEN: usize = 1088;
+
+/// Why a primitive refused its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CryptoError {
+    /// The ciphertext or its associated data is not what was sealed under this key.
+    #[error("not authentic under this key")]
+    NotAuthentic,
+    /// The signature does not verify under this key and message.
+    #[error("signature does not verify")]
+    BadSignature,
+    /// The public key is not a point, is of small order, or is not in canonical form.
+    #[error("public key is malformed or weak")]
+    BadPublicKey,
+    /// The X25519 output is all zero: the other side sent a point of small order.
+    #[error("key agreement gave the all-zero secret")]
+    AllZero,
+}
+
+/// SHA-256 over the parts, one after the other.
+#[must_use]
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = sha2::Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// HMAC-SHA256 over the parts, one after the other. A key longer than a block is hashed first (RFC 2104 section 2).
+#[must_use]
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    const BLOCK_LEN: usize = 64;
+    let mut block = Zeroizing::new([0_u8; BLOCK_LEN]);
+    match block.get_mut(..key.len()) {
+        Some(start) => start.copy_from_slice(key),
+        None => block.iter_mut().zip(sha256(&[key])).for_each(|(to, from)| *to = from),
+    }
+    let mut mac = <hmac::Hmac<sha2::Sha256> as KeyInit>::new((&*block).into());
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// HKDF-SHA256 with extract and expand; `out` is at most 255 × 32 bytes, which every caller's fixed size keeps.
+pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {
+    let bounded = hkdf::Hkdf::<sha2::Sha256>::new(Some(salt), ikm).expand(info, out);
+    debug_assert!(bounded.is_ok(), "HKDF output is at most 8,160 bytes");
+}
+
+/// ChaCha20-Poly1305 in place; the tag is returned apart.
+pub fn seal_in_place(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+    let sealed = ChaCha20Poly1305::new(key.into()).encrypt_inout_detached(nonce.into(), ad, InOutBuf::from(buf));
+    tag_of(sealed)
+}
+
+/// Opens what [`seal_in_place`] sealed. On failure the buffer is as it came: the tag is checked before anything is decrypted.
+pub fn open_in_place(
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    ad: &[u8],
+    buf: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Result<(), CryptoError> {
+    ChaCha20Poly1305::new(key.into())
+        .decrypt_inout_detached(nonce.into(), ad, InOutBuf::from(buf), tag.into())
+        .map_err(|_| CryptoError::NotAuthentic)
+}
+
+/// XChaCha20-Poly1305 in place, for values at rest; the tag is returned apart.
+pub fn xseal_in_place(key: &[u8; 32], nonce: &[u8; 24], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+    let sealed = XChaCha20Poly1305::new(key.into()).encrypt_inout_detached(nonce.into(), ad, InOutBuf::from(buf));
+    tag_of(sealed)
+}
+
+/// Opens what [`xseal_in_place`] sealed.
+pub fn xopen_in_place(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    ad: &[u8],
+    buf: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Result<(), CryptoError> {
+    XChaCha20Poly1305::new(key.into())
+        .decrypt_inout_detached(nonce.into(), ad, InOutBuf::from(buf), tag.into())
+        .map_err(|_| CryptoError::NotAuthentic)
+}
+
+#[expect(clippy::expect_used, reason = "the cipher refuses only plaintexts over 256 GiB; a frame is at most 64 KiB, a chunk less")]
+fn tag_of(sealed: Result<chacha20poly1305::Tag, chacha20poly1305::Error>) -> [u8; TAG_LEN] {
+    sealed.expect("plaintext within the cipher's limit").into()
+}
+
+/// An Ed25519 key pair: who an agent is.
+#[derive(Clone)]
+pub struct SigningKey(ed25519_dalek::SigningKey);
+
+impl SigningKey {
+    /// The key pair of a 32-byte seed (RFC 8032 section 5.1.5).
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// Signs bytes as they are. Transcripts of ours go through [`SigningKey::sign`], which separates them by label.
+    #[must_use]
+    pub fn sign_raw(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
+    /// Signs `label ‖ 0x00 ‖ message`: no signature for one purpose serves another.
+    #[must_use]
+    pub fn sign(&self, label: &[u8], message: &[u8]) -> [u8; 64] {
+        self.sign_raw(&labelled(label, message))
+    }
+
+    /// PKCS #8 version 1 DER, the form that TLS libraries load.
+    #[must_use]
+    pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
+        let document = self.0.to_pkcs8_der();
+        Zeroizing::new(document.map(|d| d.as_bytes().to_vec()).unwrap_or_default())
+    }
+}
+
+impl core::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SigningKey(..)")
+    }
+}
+
+/// Whether these bytes are a canonical Ed25519 point that is not of small order.
+pub fn check_signing_public(public: &[u8; 32]) -> Result<(), CryptoError> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CryptoError::BadPublicKey)?;
+    if key.is_weak() || key.to_edwards().compress().as_bytes() != public {
+        return Err(CryptoError::BadPublicKey);
+    }
+    Ok(())
+}
+
+/// Strict Ed25519 verification (no small-order keys, no malleable `s`, canonical encodings) of raw bytes.
+pub fn verify_raw(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CryptoError::BadPublicKey)?;
+    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).map_err(|_| CryptoError::BadSignature)
+}
+
+/// Verifies what [`SigningKey::sign`] signed.
+pub fn verify(public: &[u8; 32], label: &[u8], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
+    verify_raw(public, &labelled(label, message), signature)
+}
+
+fn labelled(label: &[u8], message: &[u8]) -> Vec<u8> {
+    [label, &[0], message].concat()
+}
+
+/// The X25519 public key of a secret.
+#[must_use]
+pub fn dh_public(secret: &Key) -> [u8; 32] {
+    x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*secret.expose())).to_bytes()
+}
+
+/// X25519. The all-zero output, which only a point of small order gives, is refused (RFC 7748 section 6.1).
+pub fn dh(secret: &Key, public: &[u8; 32]) -> Result<Key, CryptoError> {
+    let shared = x25519_dalek::StaticSecret::from(*secret.expose()).diffie_hellman(&(*public).into());
+    if !shared.was_contributory() {
+        return Err(CryptoError::AllZero);
+    }
+    Ok(Key::new(shared.to_bytes()))
+}
+
+/// An ML-KEM-768 private key as its 64-byte seed `d ‖ z`: 37 times smaller than the expanded key, which costs 13 µs to make again.
+pub type KemSeed = Secret<64>;
+
+/// The encapsulation key of a seed (FIPS 203, algorithm 16).
+#[must_use]
+pub fn kem_public(seed: &KemSeed) -> [u8; KEM_PUBLIC_LEN] {
+    *mlkem768::generate_key_pair(*seed.expose()).pk()
+}
+
+/// Encapsulates to a public key that passes FIPS 203's modulus check.
+pub fn kem_encapsulate<R: CryptoRng + ?Sized>(
+    public: &[u8; KEM_PUBLIC_LEN],
+    rng: &mut R,
+) -> Result<([u8; KEM_CIPHERTEXT_LEN], Key), CryptoError> {
+    kem_encapsulate_with(public, &Secret::random(rng))
+}
+
+/// [`kem_encapsulate`] with the message `m` given, for vectors.
+pub fn kem_encapsulate_with(
+    public: &[u8; KEM_PUBLIC_LEN],
+    m: &Key,
+) -> Result<([u8; KEM_CIPHERTEXT_LEN], Key), CryptoError> {
+    let public = mlkem768::MlKem768PublicKey::from(*public);
+    if !mlkem768::validate_public_key(&public) {
+        return Err(CryptoError::BadPublicKey);
+    }
+    let (ciphertext, shared) = mlkem768::encapsulate(&public, *m.expose());
+    Ok((*ciphertext.as_slice(), Key::new(shared)))
+}
+
+/// Decapsulates. A ciphertext that was altered gives another secret, never an error (implicit rejection).
+#[must_use]
+pub fn kem_decapsulate(seed: &KemSeed, ciphertext: &[u8; KEM_CIPHERTEXT_LEN]) -> Key {
+    let pair = mlkem768::generate_key_pair(*seed.expose());
+    Key::new(mlkem768::decapsulate(pair.private_key(), &(*ciphertext).into()))
+}

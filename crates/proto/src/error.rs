@@ -1,0 +1,123 @@
+//! Two kinds of no: [`Refusal`] for bytes that moved nothing, [`PeerError`] for a caller that asked for what cannot be.
+
+use crate::bundle::BundleError;
+use crate::frame::FrameError;
+use crate::handshake::HandshakeError;
+use crate::ids::{AgentId, Tag};
+use crate::letter::LetterError;
+use crate::session::OpenError;
+use crate::snapshot::SnapshotError;
+
+/// Why received bytes were refused. No key, counter or record has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Not a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// No session has this tag; the QUIC-authenticated peer may be told so.
+    #[error("no session has the tag {0}")]
+    UnknownTag(Tag),
+    /// A start that cannot be answered; the QUIC-authenticated peer may be told so.
+    #[error("{1}")]
+    Start(Tag, HandshakeError),
+    /// A frame of a known session that does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A frame of one agent's session that came over another agent's connection.
+    #[error("frame of a session with {0} came from another agent")]
+    WrongPeer(AgentId),
+    /// The inbox is full: the application has not removed enough letters.
+    #[error("the inbox is full")]
+    InboxFull,
+    /// As many sessions as the agent keeps.
+    #[error("too many sessions")]
+    TooManySessions,
+    /// A hint that names nothing of ours, or came from nobody in particular.
+    #[error("notice that names no frame of ours")]
+    UselessNotice,
+    /// The record of letters seen could not be read; the frame will come again.
+    #[error("the record of delivered letters could not be read")]
+    SeenUnreadable,
+}
+
+impl Refusal {
+    /// A short fixed name, for counting.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Frame(FrameError::Version(_)) => "frame_version",
+            Self::Frame(_) => "frame_malformed",
+            Self::UnknownTag(_) => "unknown_tag",
+            Self::Start(..) => "start_refused",
+            Self::Open(OpenError::Crypto(_)) => "forged",
+            Self::Open(OpenError::Replay(_)) => "replayed",
+            Self::Open(OpenError::Ratchet(_) | OpenError::ChainsFull) => "ratchet",
+            Self::Open(_) => "session",
+            Self::WrongPeer(_) => "wrong_peer",
+            Self::InboxFull => "inbox_full",
+            Self::TooManySessions => "too_many_sessions",
+            Self::UselessNotice => "useless_notice",
+            Self::SeenUnreadable => "seen_unreadable",
+        }
+    }
+}
+
+/// Why a caller cannot have what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Not added.
+    #[error("{0} is not known here: add it with its invitation first")]
+    UnknownAgent(AgentId),
+    /// Ended by its owner.
+    #[error("{0} was retired by its owner: ask for its new identity")]
+    Retired(AgentId),
+    /// A payload that must travel as a large one.
+    #[error("the payload is too long for a letter: send it as a large payload")]
+    TooLarge,
+    /// The letter breaks its contract.
+    #[error(transparent)]
+    Letter(LetterError),
+    /// As many letters as the outbox keeps are unacknowledged.
+    #[error("the outbox is full: wait until letters are acknowledged")]
+    OutboxFull,
+    /// There is a session, or one is being begun.
+    #[error("a session with this agent exists")]
+    SessionExists,
+    /// As many sessions as the agent keeps.
+    #[error("too many sessions: remove agents that are not needed")]
+    TooManySessions,
+    /// The prekeys are not made yet.
+    #[error("no prekeys have been made yet")]
+    NoPrekeys,
+    /// The bundle cannot be used.
+    #[error(transparent)]
+    Bundle(BundleError),
+    /// The handshake cannot be begun.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The state has moved since the step was made: make it again.
+    #[error("the state has moved since this step was made")]
+    StaleStep,
+}
+
+/// Why kept records are no agent. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// There is no identity record.
+    #[error("the store holds no identity: it was not made by `nuncio init`, or it is damaged")]
+    NoIdentity,
+    /// A session's snapshot.
+    #[error("record {key}: {error}")]
+    Snapshot {
+        /// The row's key in hexadecimal.
+        key: String,
+        /// What is wrong with it.
+        error: SnapshotError,
+    },
+    /// Another record.
+    #[error("record {0} is damaged: restore a backup")]
+    Record(String),
+}

@@ -1,0 +1,180 @@
+//! What is inside a sealed frame (contracts/letter.md).
+
+use nuncio_contracts::registry::{code, extension, kind, limit, time};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, Bytes};
+
+use crate::codec::{self, CodecError};
+use crate::content_type::ContentType;
+use crate::ids::LetterId;
+use crate::time::UnixMillis;
+
+/// One letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Unique for its sender; carries the time of creation.
+    pub id: LetterId,
+    /// For the application, or between the two runtimes.
+    pub kind: LetterKind,
+    /// The letter that this one answers.
+    pub reply_to: Option<LetterId>,
+    /// After this time it is not delivered and its sender is told.
+    pub deadline: Option<UnixMillis>,
+    /// What the payload is.
+    pub content_type: ContentType,
+    /// The content, at most `payload_inline_max` bytes.
+    pub payload: Vec<u8>,
+    /// Numbered additions, ascending, each number once.
+    pub extensions: Vec<Extension>,
+}
+
+/// Who reads a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterKind {
+    /// The application.
+    Plain,
+    /// The peer's runtime ([`crate::control`]).
+    Control,
+}
+
+/// A numbered addition to a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// From the registry.
+    pub number: u16,
+    /// A receiver that does not know a critical extension refuses the letter.
+    pub critical: bool,
+    /// As the extension defines.
+    pub value: Vec<u8>,
+}
+
+/// Why authentic bytes are no letter that is delivered. [`LetterError::code`] is what its sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LetterError {
+    /// Not the canonical encoding of one letter.
+    #[error("letter: {0}")]
+    Codec(#[from] CodecError),
+    /// A field breaks a rule of contracts/letter.md.
+    #[error("letter breaks a rule of its contract")]
+    Malformed,
+    /// A critical extension that this version does not know.
+    #[error("letter needs extension {0}, which this agent does not know")]
+    UnknownExtension(u16),
+    /// Its deadline, or the longest life of any letter, has passed.
+    #[error("letter has expired")]
+    Expired,
+    /// Made later than now, beyond the allowed skew.
+    #[error("letter was made in the future")]
+    Future,
+}
+
+impl LetterError {
+    /// The registry's code of the refusal.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::Codec(_) | Self::Malformed => code::MALFORMED,
+            Self::UnknownExtension(_) => code::UNKNOWN_EXTENSION,
+            Self::Expired => code::EXPIRED,
+            Self::Future => code::FUTURE,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a>(
+    ByteArray<16>,
+    u8,
+    Option<ByteArray<16>>,
+    Option<u64>,
+    ContentType,
+    #[serde(borrow)] &'a Bytes,
+    #[serde(borrow)] Vec<ExtensionWire<'a>>,
+);
+#[derive(Serialize, Deserialize)]
+struct ExtensionWire<'a>(u16, bool, #[serde(borrow)] &'a Bytes);
+
+impl Letter {
+    /// A letter for the application, without reply-to, deadline or extensions.
+    #[must_use]
+    pub fn plain(id: LetterId, content_type: ContentType, payload: Vec<u8>) -> Self {
+        Self { id, kind: LetterKind::Plain, reply_to: None, deadline: None, content_type, payload, extensions: Vec::new() }
+    }
+
+    /// The canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let extensions = self.extensions.iter().map(|e| ExtensionWire(e.number, e.critical, Bytes::new(&e.value)));
+        let wire = Wire(
+            ByteArray::new(*self.id.as_bytes()),
+            match self.kind {
+                LetterKind::Plain => kind::LETTER_PLAIN,
+                LetterKind::Control => kind::LETTER_CONTROL,
+            },
+            self.reply_to.map(|id| ByteArray::new(*id.as_bytes())),
+            self.deadline.map(|at| at.0),
+            self.content_type.clone(),
+            Bytes::new(&self.payload),
+            extensions.collect(),
+        );
+        codec::encode_sized(&wire, self.payload.len() + 128)
+    }
+
+    /// Reads a letter. Its id is returned even with an error where it could be read, so that a refusal can name it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, (Option<LetterId>, LetterError)> {
+        let wire: Wire<'_> = codec::decode(bytes, limit::LETTER_LEN_MAX).map_err(|e| (None, e.into()))?;
+        let id = LetterId::parse(wire.0.into_array()).ok_or((None, LetterError::Malformed))?;
+        Self::from_wire(id, wire).map_err(|e| (Some(id), e))
+    }
+
+    fn from_wire(id: LetterId, wire: Wire<'_>) -> Result<Self, LetterError> {
+        let Wire(_, kind, reply_to, deadline, content_type, payload, extensions) = wire;
+        let kind = match kind {
+            kind::LETTER_PLAIN => LetterKind::Plain,
+            kind::LETTER_CONTROL => LetterKind::Control,
+            _ => return Err(LetterError::Malformed),
+        };
+        let reply_to = match reply_to {
+            Some(bytes) => Some(LetterId::parse(bytes.into_array()).ok_or(LetterError::Malformed)?),
+            None => None,
+        };
+        // contracts/letter.md L6: ascending numbers, so one list has one spelling.
+        let ascending = extensions.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
+        let bounded = extensions.len() <= limit::EXTENSIONS_MAX && extensions.iter().all(|e| e.2.len() <= limit::EXTENSION_LEN_MAX);
+        if !ascending || !bounded || payload.len() > limit::PAYLOAD_INLINE_MAX {
+            return Err(LetterError::Malformed);
+        }
+        // contracts/letter.md L7: an unknown extension marked critical is refused.
+        if let Some(unknown) = extensions.iter().find(|e| e.1 && e.0 != extension::LARGE_PAYLOAD) {
+            return Err(LetterError::UnknownExtension(unknown.0));
+        }
+        let extensions = extensions.iter().map(|e| Extension { number: e.0, critical: e.1, value: e.2.to_vec() }).collect();
+        Ok(Self { id, kind, reply_to, deadline: deadline.map(UnixMillis), content_type, payload: payload.to_vec(), extensions })
+    }
+
+    /// Whether the letter may be delivered at this time.
+    pub fn check_time(&self, now: UnixMillis) -> Result<(), LetterError> {
+        let created = self.id.created();
+        if created > now.plus(time::CLOCK_SKEW) {
+            return Err(LetterError::Future);
+        }
+        if now > self.expires().plus(time::CLOCK_SKEW) {
+            return Err(LetterError::Expired);
+        }
+        Ok(())
+    }
+
+    /// When it is no longer delivered: its deadline, and at the latest the longest life after its creation.
+    #[must_use]
+    pub fn expires(&self) -> UnixMillis {
+        let last = self.id.created().plus(time::LETTER_LIFE_MAX);
+        self.deadline.map_or(last, |deadline| deadline.min(last))
+    }
+
+    /// The value of an extension.
+    #[must_use]
+    pub fn extension(&self, number: u16) -> Option<&[u8]> {
+        self.extensions.iter().find(|e| e.number == number).map(|e| e.value.as_slice())
+    }
+}

@@ -1,0 +1,475 @@
+//! One agent: all its sessions, prekeys, outbox and inbox, as a pure state machine.
+//!
+//! ```text
+//!   check, authenticate   receive · send · begin · claim · next · …     &self → Step          nothing has moved
+//!   move memory           stage                                         &mut self → Staged    effects are locked
+//!   commit                the caller's store                            ops durable
+//!   publish               the caller's network and application          effects, in order
+//! ```
+//!
+//! It knows no clock, randomness, socket or disk: all of them are arguments. A step is made from one generation of the state and can be staged
+//! only on that generation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_contracts::registry::limit;
+use rand_core::CryptoRng;
+
+use crate::bundle::{Bundle, OneTimeRef};
+use crate::contact::Contact;
+pub use crate::contact::ContactInfo;
+use crate::error::PeerError;
+use crate::handshake;
+use crate::identity::Identity;
+use crate::ids::{AgentId, LetterId, SessionId, Tag};
+use crate::letter::{Letter, LetterKind};
+use crate::outbox::Entry;
+use crate::prekeys::{Made, Prekeys};
+use crate::rows;
+use crate::session::{Parties, Place, Session};
+use crate::step::{Effect, Effects, Op, Staged, Step};
+use crate::time::UnixMillis;
+
+mod inbound;
+mod load;
+mod outbound;
+mod places;
+mod renew;
+
+pub use inbound::Seen;
+pub use load::Record;
+pub(crate) use inbound::{Answered, Received, TurnedAway};
+pub(crate) use outbound::SealedEntry;
+pub(crate) use renew::Rekeyed;
+use renew::Renewal;
+
+/// One agent.
+#[derive(Debug)]
+pub struct Peer {
+    identity: Identity,
+    prekeys: Prekeys,
+    contacts: BTreeMap<AgentId, Contact>,
+    sessions: BTreeMap<SessionId, Session>,
+    tags: BTreeMap<Tag, SessionId>,
+    skipped_total: usize,
+    outbox: BTreeMap<u64, Entry>,
+    outbox_bytes: usize,
+    /// Outbox entries by the letter they carry.
+    letters: BTreeMap<(AgentId, LetterId), u64>,
+    next_entry: u64,
+    expiries: BTreeSet<(UnixMillis, u64)>,
+    inbox: BTreeMap<u64, usize>,
+    inbox_bytes: usize,
+    next_arrival: u64,
+    /// Re-keys under way, by the session that they replace.
+    renewals: BTreeMap<SessionId, Renewal>,
+    /// Sessions that are due for a re-key.
+    renewable: BTreeSet<SessionId>,
+    timers: BTreeSet<(UnixMillis, AgentId)>,
+    /// Contacts with drafts that may be sealable.
+    ready: BTreeSet<AgentId>,
+    ack_pending: BTreeSet<AgentId>,
+    old_until: BTreeSet<(UnixMillis, SessionId)>,
+    accept_strangers: bool,
+    generation: u64,
+    counters: Counters,
+}
+
+/// What happened since the start; for status and tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Letters sealed, control letters included.
+    pub sealed: u64,
+    /// Letters opened, control letters included.
+    pub opened: u64,
+    /// Letters that came again and were not delivered again.
+    pub duplicates: u64,
+    /// Frames sent again.
+    pub resent: u64,
+    /// Acknowledgements sent alone.
+    pub acks_alone: u64,
+    /// DH turns of a receiving ratchet.
+    pub turns: u64,
+    /// Handshakes begun or answered.
+    pub handshakes: u64,
+    /// Re-keys completed.
+    pub rekeys: u64,
+    /// Letters of ours sealed again in another session.
+    pub sealed_again: u64,
+}
+
+/// Everything that can move, and by what.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Queued(Box<Entry>),
+    Sealed(SealedEntry),
+    Received(Box<Received>),
+    Answered(Box<Answered>),
+    TurnedAway(TurnedAway),
+    Started(Box<Session>),
+    Restart { with: AgentId, session: SessionId, now: UnixMillis },
+    Rekeyed(Box<Rekeyed>),
+    AckSent { to: AgentId, session: SessionId, frame: Vec<u8> },
+    Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
+    BundleWanted { of: AgentId, now: UnixMillis },
+    Expired { entry: u64, code: u16 },
+    SessionDropped(SessionId),
+    Contact { agent: AgentId, info: Option<ContactInfo> },
+    Done(u64),
+    PrekeysMade(Made),
+    PrekeysExpired(UnixMillis),
+    Claimed { request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
+    SeenForgotten(Vec<Vec<u8>>),
+    NoticeBy { by: AgentId, code: u16 },
+}
+
+impl Peer {
+    /// A new agent: its state, and the commit that makes it lasting.
+    pub fn create<R: CryptoRng + ?Sized>(identity: Identity, now: UnixMillis, rng: &mut R) -> (Self, Staged) {
+        let mut peer = Self::empty(identity);
+        let mut staged = Staged { ops: Vec::new(), effects: Effects::default() };
+        staged.ops.push(Op::Put { key: rows::identity(), value: peer.identity.to_bytes() });
+        let signed = peer.prekeys.make_signed(&peer.identity, now, rng);
+        peer.prekeys.keep(signed, &mut staged.ops);
+        let batch = peer.prekeys.make_batch(&peer.identity, now, rng);
+        peer.prekeys.keep(batch, &mut staged.ops);
+        (peer, staged)
+    }
+
+    fn empty(identity: Identity) -> Self {
+        Self {
+            identity,
+            prekeys: Prekeys::default(),
+            contacts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            skipped_total: 0,
+            outbox: BTreeMap::new(),
+            outbox_bytes: 0,
+            letters: BTreeMap::new(),
+            next_entry: 0,
+            expiries: BTreeSet::new(),
+            inbox: BTreeMap::new(),
+            inbox_bytes: 0,
+            next_arrival: 0,
+            renewals: BTreeMap::new(),
+            renewable: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            ack_pending: BTreeSet::new(),
+            old_until: BTreeSet::new(),
+            accept_strangers: false,
+            generation: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub const fn id(&self) -> AgentId {
+        self.identity.id()
+    }
+
+    /// The private half, for the transport's own handshake.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether first letters of agents that were not added are taken. Off unless said in words.
+    pub const fn accept_strangers(&mut self, yes: bool) {
+        self.accept_strangers = yes;
+    }
+
+    /// What was said of another agent.
+    #[must_use]
+    pub fn contact(&self, agent: &AgentId) -> Option<&ContactInfo> {
+        self.contacts.get(agent).map(|contact| &contact.info)
+    }
+
+    /// All agents known.
+    pub fn contacts(&self) -> impl Iterator<Item = (AgentId, &ContactInfo)> {
+        self.contacts.iter().map(|(agent, contact)| (*agent, &contact.info))
+    }
+
+    /// All sessions, with whether letters are sealed in each.
+    pub fn sessions(&self) -> impl Iterator<Item = (&Session, bool)> {
+        self.sessions.values().map(|session| (session, session.place == Place::Current))
+    }
+
+    /// Letters on their way: peer, letter, whether it is sealed.
+    pub fn outbox(&self) -> impl Iterator<Item = (AgentId, LetterId, bool)> {
+        self.outbox.values().filter(|entry| !entry.control).map(|entry| (entry.to, entry.id, entry.sealed.is_some()))
+    }
+
+    /// Letters in the inbox.
+    #[must_use]
+    pub fn inbox_len(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// One-time prekeys that were not given away.
+    #[must_use]
+    pub fn one_time_left(&self) -> usize {
+        self.prekeys.left()
+    }
+
+    fn step(&self, change: Change) -> Step {
+        Step { generation: self.generation, change }
+    }
+
+    /// Accepts a letter for a known agent: from here on it is delivered once, or its sender is told why not.
+    pub fn send(&self, to: AgentId, letter: &Letter, now: UnixMillis) -> Result<Step, PeerError> {
+        let contact = self.contacts.get(&to).ok_or(PeerError::UnknownAgent(to))?;
+        if contact.info.retired {
+            return Err(PeerError::Retired(to));
+        }
+        if letter.payload.len() > limit::PAYLOAD_INLINE_MAX {
+            return Err(PeerError::TooLarge);
+        }
+        letter.check_time(now).map_err(PeerError::Letter)?;
+        let entry = Entry::draft(to, letter);
+        Letter::decode(&entry.letter).map_err(|(_, error)| PeerError::Letter(error))?;
+        let full = self.outbox.len() >= limit::OUTBOX_LETTERS_MAX || self.outbox_bytes + entry.letter.len() > limit::OUTBOX_BYTES_MAX;
+        if full && letter.kind == LetterKind::Plain {
+            return Err(PeerError::OutboxFull);
+        }
+        Ok(self.step(Change::Queued(Box::new(entry))))
+    }
+
+    /// Takes back a letter that is not acknowledged. It may have arrived all the same if it was sealed; its sender is told `cancelled`.
+    #[must_use]
+    pub fn cancel(&self, to: AgentId, letter: LetterId) -> Option<Step> {
+        let entry = *self.letters.get(&(to, letter))?;
+        Some(self.step(Change::Expired { entry, code: nuncio_contracts::registry::code::CANCELLED }))
+    }
+
+    /// Begins a session with the owner of a verified bundle.
+    pub fn begin<R: CryptoRng + ?Sized>(&self, bundle: &Bundle, now: UnixMillis, rng: &mut R) -> Result<Step, PeerError> {
+        let to = bundle.agent;
+        let contact = self.contacts.get(&to).ok_or(PeerError::UnknownAgent(to))?;
+        if contact.info.retired {
+            return Err(PeerError::Retired(to));
+        }
+        if contact.current.is_some() || to == self.id() {
+            return Err(PeerError::SessionExists);
+        }
+        if self.sessions.len() >= limit::SESSIONS_MAX {
+            return Err(PeerError::TooManySessions);
+        }
+        let initiation = handshake::initiate(&self.identity, bundle, 0, rng)?;
+        let parties = Parties { initiator: self.id(), responder: to, initiated: true };
+        let handshake = Some(initiation.handshake);
+        let prekey = &bundle.prekeys.agreement_prekey;
+        let session = Session::initiate(initiation.secrets, parties, 0, prekey, handshake, now, rng).map_err(handshake::HandshakeError::from)?;
+        Ok(self.step(Change::Started(Box::new(session))))
+    }
+
+    /// Answers a request for our bundle with one one-time prekey, which is given to nobody else; the answer comes as [`Effect::Bundle`].
+    pub fn claim(&self, request: u64, endpoints: &[String], now: UnixMillis) -> Result<Step, PeerError> {
+        let bundle = self.prekeys.bundle(&self.identity, now, endpoints).ok_or(PeerError::NoPrekeys)?;
+        let one_time = self.prekeys.next_one_time();
+        let bundle = match one_time.and_then(|at| self.prekeys.offer(&bundle, at)) {
+            Some(with_one_time) => with_one_time.map_err(PeerError::Bundle)?,
+            None => bundle,
+        };
+        Ok(self.step(Change::Claimed { request, bundle, one_time }))
+    }
+
+    /// Our signed bundle without one-time prekey, for an invitation.
+    pub fn bundle(&self, endpoints: &[String], now: UnixMillis) -> Result<Vec<u8>, PeerError> {
+        self.prekeys.bundle(&self.identity, now, endpoints).ok_or(PeerError::NoPrekeys)
+    }
+
+    /// Adds an agent or changes what is said of it.
+    #[must_use]
+    pub fn set_contact(&self, agent: AgentId, info: ContactInfo) -> Option<Step> {
+        (agent != self.id()).then(|| self.step(Change::Contact { agent, info: Some(info) }))
+    }
+
+    /// Removes an agent: its sessions end and letters to it fail.
+    #[must_use]
+    pub fn remove_contact(&self, agent: AgentId) -> Option<Step> {
+        self.contacts.contains_key(&agent).then(|| self.step(Change::Contact { agent, info: None }))
+    }
+
+    /// Removes a letter from the inbox, for good.
+    #[must_use]
+    pub fn done(&self, no: u64) -> Option<Step> {
+        self.inbox.contains_key(&no).then(|| self.step(Change::Done(no)))
+    }
+
+    /// Forgets ids of letters that are too old to be taken again; the caller finds the rows, which stand in the order of time.
+    #[must_use]
+    pub fn forget_seen(&self, rows: Vec<Vec<u8>>) -> Step {
+        self.step(Change::SeenForgotten(rows))
+    }
+
+    /// The next thing to do by itself: seal a draft, acknowledge, send again, ask for a bundle, expire. `None` when there is nothing until
+    /// [`Peer::next_wake`].
+    ///
+    /// `idle` says that nothing else waits to be received, so acknowledgements go at once.
+    #[must_use]
+    pub fn next<R: CryptoRng + ?Sized>(&self, now: UnixMillis, idle: bool, rng: &mut R) -> Option<Step> {
+        self.next_expiry(now)
+            .or_else(|| self.next_draft(now, rng))
+            .or_else(|| self.next_timer(now, rng))
+            .or_else(|| self.next_old_session(now))
+            .or_else(|| self.next_renewal(now, rng))
+            .or_else(|| self.next_prekeys(now, rng))
+            .or_else(|| if idle { self.next_ack(rng) } else { None })
+    }
+
+    /// When [`Peer::next`] has something to do again, if nothing else happens.
+    #[must_use]
+    pub fn next_wake(&self) -> UnixMillis {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let expiry = self.expiries.first().map(|(at, _)| at.plus(1));
+        let old = self.old_until.first().map(|(at, _)| *at);
+        [timer, expiry, old, Some(self.prekeys.due())].into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
+    }
+
+    fn next_expiry(&self, now: UnixMillis) -> Option<Step> {
+        let (at, entry) = self.expiries.first()?;
+        let code = nuncio_contracts::registry::code::EXPIRED;
+        (*at < now).then(|| self.step(Change::Expired { entry: *entry, code }))
+    }
+
+    fn next_old_session(&self, now: UnixMillis) -> Option<Step> {
+        let (at, session) = self.old_until.first()?;
+        (*at <= now).then(|| self.step(Change::SessionDropped(*session)))
+    }
+
+    fn next_prekeys<R: CryptoRng + ?Sized>(&self, now: UnixMillis, rng: &mut R) -> Option<Step> {
+        if self.prekeys.wants_signed(now) {
+            return Some(self.step(Change::PrekeysMade(self.prekeys.make_signed(&self.identity, now, rng))));
+        }
+        if self.prekeys.wants_batch() {
+            return Some(self.step(Change::PrekeysMade(self.prekeys.make_batch(&self.identity, now, rng))));
+        }
+        (self.prekeys.due() <= now).then(|| self.step(Change::PrekeysExpired(now)))
+    }
+
+    /// Makes a step happen in memory. What it wants on disk and what may be done then come back; effects stay locked until the commit.
+    pub fn stage(&mut self, step: Step) -> Result<Staged, PeerError> {
+        if step.generation != self.generation {
+            return Err(PeerError::StaleStep);
+        }
+        self.generation += 1;
+        let mut out = Out::default();
+        match step.change {
+            Change::Queued(entry) => self.apply_queued(*entry, &mut out),
+            Change::Sealed(sealed) => self.apply_sealed(sealed, &mut out),
+            Change::Received(received) => self.apply_received(*received, &mut out),
+            Change::Answered(answered) => self.apply_answered(*answered, &mut out),
+            Change::TurnedAway(turned) => self.apply_turned_away(turned, &mut out),
+            Change::Started(session) => self.apply_started(*session, &mut out),
+            Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
+            Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
+            Change::AckSent { to, session, frame } => self.apply_ack_sent(to, session, frame, &mut out),
+            Change::Resent { to, now, burst, probe } => self.apply_resent(to, now, burst, probe, &mut out),
+            Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
+            Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
+            Change::SessionDropped(id) => self.drop_session(id, &mut out),
+            Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),
+            Change::Done(no) => self.apply_done(no, &mut out),
+            Change::PrekeysMade(made) => self.prekeys.keep(made, &mut out.ops),
+            Change::PrekeysExpired(now) => self.prekeys.expire(now, &mut out.ops),
+            Change::Claimed { request, bundle, one_time } => {
+                one_time.into_iter().for_each(|at| self.prekeys.give(at, &mut out.ops));
+                out.effects.push(Effect::Bundle { request, bundle });
+            }
+            Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
+            Change::NoticeBy { by, code } => out.effects.push(Effect::TurnedAway { by, code }),
+        }
+        self.finish(out)
+    }
+
+    /// Writes the snapshot of every session that moved, once, and sets the timers of every contact that was touched.
+    fn finish(&mut self, mut out: Out) -> Result<Staged, PeerError> {
+        for id in &out.sessions {
+            if let Some(session) = self.sessions.get(id) {
+                out.ops.push(Op::Put { key: rows::session(id), value: session.to_bytes() });
+            }
+        }
+        for agent in &out.contacts {
+            self.touch(agent);
+        }
+        Ok(Staged { ops: out.ops, effects: Effects(out.effects) })
+    }
+
+    /// Brings what is derived from a contact up to date after it changed.
+    fn touch(&mut self, agent: &AgentId) {
+        self.update_ready(agent);
+        self.update_renewable(agent);
+        self.set_timer(agent);
+    }
+
+    fn set_timer(&mut self, agent: &AgentId) {
+        let Some(contact) = self.contacts.get_mut(agent) else { return };
+        let due = contact.due();
+        if contact.timer == due {
+            return;
+        }
+        if let Some(old) = contact.timer {
+            self.timers.remove(&(old, *agent));
+        }
+        contact.timer = due;
+        if let Some(at) = due {
+            self.timers.insert((at, *agent));
+        }
+    }
+
+    fn apply_contact(&mut self, agent: AgentId, info: Option<ContactInfo>, out: &mut Out) {
+        let key = rows::contact(&agent);
+        if let Some(info) = info {
+            out.ops.push(Op::Put { key, value: info.to_row() });
+            self.contacts.entry(agent).or_default().info = info;
+            out.contacts.insert(agent);
+            return;
+        }
+        let sessions: Vec<_> = self.contacts.get(&agent).map(|contact| contact.sessions().collect()).unwrap_or_default();
+        sessions.into_iter().for_each(|id| self.drop_session(id, out));
+        let entries: Vec<u64> = self.outbox.iter().filter(|(_, entry)| entry.to == agent).map(|(no, _)| *no).collect();
+        for entry in entries {
+            self.apply_expired(entry, nuncio_contracts::registry::code::CANCELLED, out);
+        }
+        if let Some(at) = self.contacts.remove(&agent).and_then(|contact| contact.timer) {
+            self.timers.remove(&(at, agent));
+        }
+        self.ready.remove(&agent);
+        self.ack_pending.remove(&agent);
+        out.ops.push(Op::Delete { key });
+    }
+
+    fn apply_retired(&mut self, agent: AgentId, out: &mut Out) {
+        let Some(contact) = self.contacts.get_mut(&agent) else { return };
+        contact.info.retired = true;
+        contact.info.allowed = false;
+        out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
+        out.effects.push(Effect::TurnedAway { by: agent, code: nuncio_contracts::registry::code::RETIRED });
+    }
+
+    fn apply_done(&mut self, no: u64, out: &mut Out) {
+        if let Some(len) = self.inbox.remove(&no) {
+            self.inbox_bytes -= len;
+            out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
+        }
+    }
+
+}
+
+/// What a stage collects.
+#[derive(Debug, Default)]
+struct Out {
+    ops: Vec<Op>,
+    effects: Vec<Effect>,
+    sessions: BTreeSet<SessionId>,
+    contacts: BTreeSet<AgentId>,
+}

@@ -1,0 +1,467 @@
+//! From bytes to a step, and the step's effect on memory.
+
+use nuncio_contracts::registry::{code, limit, time};
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf, Bytes};
+
+use super::{Change, Out, Peer};
+use crate::codec;
+use crate::control::Control;
+use crate::error::Refusal;
+use crate::frame::{Frame, Notice, Sealed};
+use crate::handshake::{HandshakeError, Start, Used};
+use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
+use crate::letter::{Letter, LetterKind};
+use crate::replay::ReplayError;
+use crate::rows;
+use crate::session::{InOrder, OpenError, Opened, Parties, Place, Session};
+use crate::step::{Arrival, Effect, Op, Step};
+use crate::time::UnixMillis;
+
+/// The record of letters delivered, which outlives the sessions that carried them.
+pub trait Seen {
+    /// Whether the row [`rows::seen`] exists. `None` if it cannot be told; the frame is then refused and comes again.
+    fn seen(&self, from: &AgentId, letter: &LetterId) -> Option<bool>;
+}
+
+/// A frame of a known session, opened and judged.
+#[derive(Debug)]
+pub(crate) struct Received {
+    session: SessionId,
+    opened: Opened,
+    verdict: Verdict,
+    now: UnixMillis,
+}
+
+/// The first frame of a session, opened and judged.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    session: Session,
+    used: Used,
+    opened: Opened,
+    verdict: Verdict,
+    now: UnixMillis,
+}
+
+/// An authentic start whose sender may not write: its prekey is spent, its session is not kept.
+#[derive(Debug)]
+pub(crate) struct TurnedAway {
+    by: AgentId,
+    used: Used,
+    tag: Tag,
+    code: u16,
+}
+
+/// What becomes of an opened letter.
+#[derive(Debug)]
+enum Verdict {
+    /// There is none.
+    Nothing,
+    /// It takes its place.
+    Take(Box<Letter>),
+    /// It came before; its number counts as received.
+    Duplicate,
+    /// It waits in another session of the same peer, whose copy goes.
+    TakeFrom(SessionId, Seq, Box<Letter>),
+    /// Its sender is told why it is not delivered.
+    Refuse(Option<LetterId>, u16),
+}
+
+#[derive(Serialize, Deserialize)]
+struct InboxRow<'a>(u8, ByteArray<32>, u64, #[serde(borrow)] &'a Bytes);
+#[derive(Serialize, Deserialize)]
+struct HeldRow(u8, ByteArray<12>, ByteBuf);
+#[derive(Serialize, Deserialize)]
+struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
+
+impl Arrival {
+    /// Reads an inbox row.
+    #[must_use]
+    pub fn from_row(key: &[u8], value: &[u8]) -> Option<Self> {
+        let InboxRow(_, from, received, letter) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
+        Some(Self {
+            no: rows::split_numbered(key)?,
+            from: AgentId::from_bytes(from.into_array()).ok()?,
+            received: UnixMillis(received),
+            letter: Letter::decode(letter).ok()?,
+        })
+    }
+}
+
+impl Peer {
+    /// Takes a frame: check, authenticate. `from` is the QUIC-authenticated peer, if it came directly.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the bytes are not authentic or not well formed, and nothing moved.
+    pub fn receive<R: CryptoRng + ?Sized>(
+        &self,
+        from: Option<AgentId>,
+        bytes: &[u8],
+        now: UnixMillis,
+        rng: &mut R,
+        seen: &dyn Seen,
+    ) -> Result<Step, Refusal> {
+        let frame = match Frame::decode(bytes)? {
+            Frame::Notice(notice) => return self.notice(from, notice, now),
+            Frame::Sealed(frame) => frame,
+        };
+        if self.inbox.len() >= limit::INBOX_LETTERS_MAX || self.inbox_bytes >= limit::INBOX_BYTES_MAX {
+            return Err(Refusal::InboxFull);
+        }
+        // The tag is looked up before a handshake is looked at.
+        match self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id)) {
+            Some(session) => self.receive_in(session, from, &frame, now, rng, seen),
+            None => match frame.handshake {
+                Some(handshake) => self.receive_start(handshake, from, &frame, now, rng, seen),
+                None => Err(Refusal::UnknownTag(frame.tag)),
+            },
+        }
+    }
+
+    fn receive_in<R: CryptoRng + ?Sized>(
+        &self,
+        session: &Session,
+        from: Option<AgentId>,
+        frame: &Sealed<'_>,
+        now: UnixMillis,
+        rng: &mut R,
+        seen: &dyn Seen,
+    ) -> Result<Step, Refusal> {
+        let with = session.peer();
+        if from.is_some_and(|from| from != with) {
+            return Err(Refusal::WrongPeer(with));
+        }
+        let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
+        let opened = match session.open(frame, room, rng) {
+            // Authentic, and proof that one of the two was restored from a copy: the session ends.
+            Err(OpenError::Restored) => return Ok(self.step(Change::Restart { with, session: session.id, now })),
+            other => other?,
+        };
+        let (opened, verdict) = self.judge(session, opened, now, seen)?;
+        Ok(self.step(Change::Received(Box::new(Received { session: session.id, opened, verdict, now }))))
+    }
+
+    fn receive_start<R: CryptoRng + ?Sized>(
+        &self,
+        handshake: &[u8],
+        from: Option<AgentId>,
+        frame: &Sealed<'_>,
+        now: UnixMillis,
+        rng: &mut R,
+        seen: &dyn Seen,
+    ) -> Result<Step, Refusal> {
+        let refuse = |error: HandshakeError| Refusal::Start(frame.tag, error);
+        let start = Start::decode(handshake).map_err(refuse)?;
+        let used = start.used();
+        let (keys, pair) = self.prekeys.for_start(&used).ok_or(refuse(HandshakeError::UnknownPrekey))?;
+        let response = start.respond(&self.identity, &keys).map_err(refuse)?;
+        let by = response.initiator;
+        if by == self.id() || from.is_some_and(|from| from != by) {
+            return Err(Refusal::WrongPeer(by));
+        }
+        if self.sessions.len() >= limit::SESSIONS_MAX {
+            return Err(Refusal::TooManySessions);
+        }
+        let parties = Parties { initiator: by, responder: self.id(), initiated: false };
+        let session = Session::respond(response.secrets, parties, start.parameters(), pair, now);
+        let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
+        let opened = session.open(frame, room, rng)?;
+        if let Some(code) = self.turned_away(&by) {
+            return Ok(self.step(Change::TurnedAway(TurnedAway { by, used, tag: frame.tag, code })));
+        }
+        let (opened, verdict) = self.judge(&session, opened, now, seen)?;
+        Ok(self.step(Change::Answered(Box::new(Answered { session, used, opened, verdict, now }))))
+    }
+
+    /// Why this agent may not begin a session, if it may not.
+    fn turned_away(&self, agent: &AgentId) -> Option<u16> {
+        match self.contact(agent) {
+            Some(info) if info.retired => Some(code::RETIRED),
+            Some(info) if info.allowed => None,
+            _ if self.accept_strangers => None,
+            _ => Some(code::STRANGER),
+        }
+    }
+
+    fn judge(&self, session: &Session, mut opened: Opened, now: UnixMillis, seen: &dyn Seen) -> Result<(Opened, Verdict), Refusal> {
+        let Some(content) = &mut opened.content else {
+            return Ok((opened, Verdict::Nothing));
+        };
+        let verdict = self.judge_letter(session, &content.letter, now, seen)?;
+        if matches!(verdict, Verdict::Duplicate | Verdict::Refuse(..)) {
+            content.letter.clear();
+        }
+        Ok((opened, verdict))
+    }
+
+    fn judge_letter(&self, session: &Session, bytes: &[u8], now: UnixMillis, seen: &dyn Seen) -> Result<Verdict, Refusal> {
+        let letter = match Letter::decode(bytes) {
+            Ok(letter) => Box::new(letter),
+            Err((id, error)) => return Ok(Verdict::Refuse(id, error.code())),
+        };
+        let from = session.peer();
+        if let Some((holder, seq)) = self.held_elsewhere(&from, session.id, letter.id) {
+            return Ok(Verdict::TakeFrom(holder, seq, letter));
+        }
+        let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
+        if recent || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
+            return Ok(Verdict::Duplicate);
+        }
+        if let Err(error) = letter.check_time(now) {
+            return Ok(Verdict::Refuse(Some(letter.id), error.code()));
+        }
+        if letter.kind == LetterKind::Control && Control::decode(&letter.payload).is_none() {
+            return Ok(Verdict::Refuse(Some(letter.id), code::MALFORMED));
+        }
+        Ok(Verdict::Take(letter))
+    }
+
+    fn held_elsewhere(&self, from: &AgentId, session: SessionId, letter: LetterId) -> Option<(SessionId, Seq)> {
+        let others = self.contacts.get(from)?.sessions().filter(|id| *id != session);
+        others.filter_map(|id| self.sessions.get(&id)).find_map(|other| {
+            let held = other.held.iter().find(|(_, held)| Letter::decode(&held.letter).is_ok_and(|it| it.id == letter));
+            held.map(|(seq, _)| (other.id, *seq))
+        })
+    }
+
+    fn notice(&self, from: Option<AgentId>, notice: Notice, now: UnixMillis) -> Result<Step, Refusal> {
+        let with = from.ok_or(Refusal::UselessNotice)?;
+        let current = self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
+        let session = current.filter(|session| self.sent_under(session, &notice.tag)).ok_or(Refusal::UselessNotice)?;
+        match notice.code {
+            code::UNKNOWN_TAG => Ok(self.step(Change::Restart { with, session: session.id, now })),
+            code::START_REFUSED if !session.confirmed => Ok(self.step(Change::Restart { with, session: session.id, now })),
+            code::STRANGER | code::RETIRED => Ok(self.step(Change::NoticeBy { by: with, code: notice.code })),
+            _ => Err(Refusal::UselessNotice),
+        }
+    }
+
+    /// Whether a frame that is under way in this session has this tag.
+    fn sent_under(&self, session: &Session, tag: &Tag) -> bool {
+        let current = session.ratchet.send.as_ref().is_some_and(|chain| chain.tag == *tag);
+        current
+            || session.outstanding.values().filter_map(|frame| self.outbox.get(&frame.entry?)?.sealed.as_ref()).any(|sealed| {
+                matches!(Frame::decode(&sealed.frame), Ok(Frame::Sealed(frame)) if frame.tag == *tag)
+            })
+    }
+
+    /// Acknowledges again what came again: the peer's acknowledgement was lost.
+    #[must_use]
+    pub fn ack_again<R: CryptoRng + ?Sized>(&self, refusal: &Refusal, frame: &[u8], rng: &mut R) -> Option<Step> {
+        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(_))) = refusal else { return None };
+        let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { return None };
+        let session = self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id))?;
+        let mut nonce = [0; 12];
+        rng.fill_bytes(&mut nonce);
+        Some(self.step(Change::AckSent { to: session.peer(), session: session.id, frame: session.seal_ack(nonce)? }))
+    }
+
+    /// The hint that may be given to the QUIC-authenticated peer for a refused frame.
+    #[must_use]
+    pub fn notice_for(refusal: &Refusal) -> Option<Vec<u8>> {
+        let (tag, code) = match refusal {
+            Refusal::UnknownTag(tag) => (*tag, code::UNKNOWN_TAG),
+            Refusal::Start(tag, HandshakeError::UnknownPrekey) => (*tag, code::START_REFUSED),
+            _ => return None,
+        };
+        Some(Notice { tag, code }.encode())
+    }
+
+    pub(super) fn apply_turned_away(&mut self, turned: TurnedAway, out: &mut Out) {
+        self.prekeys.spend(&turned.used, &mut out.ops);
+        let notice = Notice { tag: turned.tag, code: turned.code };
+        out.effects.push(Effect::Send { to: turned.by, frame: notice.encode() });
+    }
+
+    pub(super) fn apply_answered(&mut self, answered: Answered, out: &mut Out) {
+        let Answered { session, used, opened, verdict, now } = answered;
+        let id = session.id;
+        self.prekeys.spend(&used, &mut out.ops);
+        self.counters.handshakes += 1;
+        self.place_answered(session, now, out);
+        self.apply_received(Received { session: id, opened, verdict, now }, out);
+    }
+
+    pub(super) fn apply_received(&mut self, received: Received, out: &mut Out) {
+        let Received { session: id, opened, verdict, now } = received;
+        let Opened { content, acked, answered, header } = opened;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let with = session.peer();
+        out.contacts.insert(with);
+
+        let floor = header.floor().unwrap_or(0);
+        let fresh = content.as_ref().map(|content| content.fresh.seq());
+        let tags: Vec<_> = session.tags().collect();
+        let moved = match content {
+            Some(content) => session.apply_content(content, now),
+            None => session.raise(floor),
+        };
+        if fresh.is_some() || moved.passed {
+            let (tags_now, turned): (Vec<_>, bool) = (session.tags().collect(), moved.turned);
+            if let Some((seq, held)) = fresh.and_then(|seq| Some((seq, session.held.get(&seq)?))) {
+                let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::from(held.letter.clone()));
+                out.ops.push(Op::Put { key: rows::of_session(rows::HELD, &id, seq), value: codec::encode(&row) });
+            }
+            for key in &moved.skipped {
+                if let Some(kept) = session.skipped.get(key) {
+                    let row = SkippedRow(1, ByteArray::new(*kept.tag.as_bytes()), ByteArray::new(*kept.mk.expose()), kept.since.0);
+                    out.ops.push(Op::Put { key: rows::of_session(rows::SKIPPED, &id, *key), value: codec::encode(&row) });
+                    self.skipped_total += 1;
+                }
+            }
+            for key in &moved.dropped {
+                out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *key) });
+            }
+            self.skipped_total -= moved.dropped.len().min(self.skipped_total);
+            let over = session.forget_delivered(floor);
+            out.sessions.insert(id);
+            self.counters.opened += u64::from(fresh.is_some());
+            self.counters.turns += u64::from(turned);
+            self.retag(id, &tags, &tags_now);
+            if let Some(contact) = self.contacts.get_mut(&with) {
+                for letter in over {
+                    contact.recent.remove(&letter);
+                }
+            }
+            self.take_in_order(id, with, fresh, moved.in_order, verdict, now, out);
+            self.want_ack(id, with, now);
+        }
+        self.confirm(id, with, answered, now, out);
+        self.apply_acked(id, with, acked, now, out);
+    }
+
+    fn retag(&mut self, id: SessionId, before: &[Tag], after: &[Tag]) {
+        if before == after {
+            return;
+        }
+        for tag in before {
+            self.tags.remove(tag);
+        }
+        self.tags.extend(after.iter().map(|tag| (*tag, id)));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, each argument another thing")]
+    fn take_in_order(
+        &mut self,
+        id: SessionId,
+        with: AgentId,
+        fresh: Option<Seq>,
+        in_order: Vec<InOrder>,
+        verdict: Verdict,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let mut now_read = None;
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Duplicate => self.counters.duplicates += 1,
+            Verdict::Take(letter) => now_read = Some(*letter),
+            Verdict::TakeFrom(holder, seq, letter) => {
+                // The number there stays received; only its letter moves here.
+                if let Some(held) = self.sessions.get_mut(&holder).and_then(|other| other.held.get_mut(&seq)) {
+                    held.letter.clear();
+                    let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::new());
+                    out.ops.push(Op::Put { key: rows::of_session(rows::HELD, &holder, seq), value: codec::encode(&row) });
+                }
+                now_read = Some(*letter);
+            }
+            Verdict::Refuse(letter, code) => {
+                if let Some(letter) = letter {
+                    self.queue_control(with, &Control::Refused { letter, code }, letter, now, out);
+                }
+            }
+        }
+        for InOrder { seq, letter } in in_order {
+            let read = if Some(seq) == fresh {
+                now_read.take()
+            } else {
+                out.ops.push(Op::Delete { key: rows::of_session(rows::HELD, &id, seq) });
+                Letter::decode(&letter).ok()
+            };
+            if let Some(read) = read {
+                self.take(id, with, seq, read, letter, now, out);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, each argument another thing")]
+    fn take(&mut self, id: SessionId, from: AgentId, seq: Seq, letter: Letter, bytes: Vec<u8>, now: UnixMillis, out: &mut Out) {
+        out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.delivered.insert(seq, letter.id);
+        }
+        if let Some(contact) = self.contacts.get_mut(&from) {
+            contact.recent.insert(letter.id, id);
+        }
+        if letter.kind == LetterKind::Control {
+            if let Some(control) = Control::decode(&letter.payload) {
+                self.obey(id, from, control, out);
+            }
+            return;
+        }
+        let no = self.next_arrival;
+        self.next_arrival += 1;
+        self.inbox.insert(no, bytes.len());
+        self.inbox_bytes += bytes.len();
+        let row = InboxRow(1, ByteArray::new(*from.as_bytes()), now.0, Bytes::new(&bytes));
+        out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value: codec::encode_sized(&row, bytes.len() + 64) });
+        out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter }));
+    }
+
+    fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
+        match control {
+            Control::Refused { letter, code } => {
+                let entry = self.letters.get(&(from, letter)).copied();
+                if let Some(entry) = entry {
+                    self.apply_expired(entry, code, out);
+                }
+            }
+            Control::RekeyOffer(offer) => self.take_offer(id, from, offer, out),
+            Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
+            Control::Hello => {}
+            Control::Retired(statement) => self.take_retirement(from, &statement, out),
+        }
+    }
+
+    fn want_ack(&mut self, id: SessionId, with: AgentId, now: UnixMillis) {
+        let Some(contact) = self.contacts.get_mut(&with) else { return };
+        contact.ack_in.insert(id);
+        contact.unacked = contact.unacked.saturating_add(1);
+        let due = if contact.unacked >= limit::ACK_EVERY { now } else { now.plus(time::ACK_DELAY) };
+        contact.ack_due = Some(contact.ack_due.map_or(due, |at| at.min(due)));
+        self.ack_pending.insert(with);
+    }
+
+    /// A frame has opened each way: the peer's first answer, or its first frame without handshake.
+    fn confirm(&mut self, id: SessionId, with: AgentId, answered: bool, now: UnixMillis, out: &mut Out) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.confirmed || !answered {
+            return;
+        }
+        session.confirmed = true;
+        session.handshake = None;
+        let (initiated, candidate) = (session.parties.initiated, session.place == Place::Candidate);
+        out.sessions.insert(id);
+        out.effects.push(Effect::Established { with, session: id });
+        if initiated {
+            // The responder learns from it that its answer was heard.
+            self.want_ack(id, with, now);
+        }
+        if candidate {
+            self.promote(id, with, now, out);
+        }
+    }
+
+    pub(super) fn load_held(session: &mut Session, seq: Seq, value: &[u8]) -> Option<()> {
+        let HeldRow(_, nonce, letter) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
+        session.restore_held(seq, nonce.into_array(), letter.into_vec());
+        Some(())
+    }
+
+    pub(super) fn load_skipped(session: &mut Session, seq: Seq, value: &[u8]) -> Option<()> {
+        let SkippedRow(_, tag, mk, since) = codec::decode(value, 256).ok()?;
+        session.restore_skipped(seq, Tag::from_bytes(tag.into_array()), mk.into_array(), UnixMillis(since));
+        Some(())
+    }
+}

@@ -1,0 +1,269 @@
+//! From a letter to a frame, and what makes frames go again.
+
+use nuncio_contracts::registry::{limit, time};
+use rand_core::CryptoRng;
+
+use super::{Change, Out, Peer};
+use crate::control::Control;
+use crate::content_type::ContentType;
+use crate::crypto;
+use crate::frame::Nonce;
+use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::letter::{Letter, LetterKind};
+use crate::outbox::{Entry, SealedAs};
+use crate::rows;
+use crate::session::{AckedTo, Place, Sealing, Session};
+use crate::step::{Effect, Op, Step};
+use crate::time::UnixMillis;
+
+/// A draft that was sealed.
+#[derive(Debug)]
+pub(crate) struct SealedEntry {
+    entry: u64,
+    session: SessionId,
+    sealing: Sealing,
+    now: UnixMillis,
+}
+
+fn nonce<R: CryptoRng + ?Sized>(rng: &mut R) -> Nonce {
+    let mut nonce = [0; 12];
+    rng.fill_bytes(&mut nonce);
+    nonce
+}
+
+impl Peer {
+    /// The session in which letters to this agent are sealed.
+    pub(super) fn current(&self, agent: &AgentId) -> Option<&Session> {
+        self.sessions.get(&self.contacts.get(agent)?.current?)
+    }
+
+    pub(super) fn next_draft<R: CryptoRng + ?Sized>(&self, now: UnixMillis, rng: &mut R) -> Option<Step> {
+        self.ready.iter().find_map(|agent| {
+            let session = self.current(agent)?;
+            let (_, entry) = self.contacts.get(agent)?.drafts.first()?;
+            let sealing = session.seal(self.outbox.get(entry)?.letter.clone(), nonce(rng))?;
+            Some(self.step(Change::Sealed(SealedEntry { entry: *entry, session: session.id, sealing, now })))
+        })
+    }
+
+    /// Lists the contact among those whose next draft can be sealed, or takes it off; asks for a session where there is none.
+    pub(super) fn update_ready(&mut self, agent: &AgentId) {
+        let Some(contact) = self.contacts.get_mut(agent) else { return };
+        let Some((plain, _)) = contact.drafts.first() else {
+            self.ready.remove(agent);
+            return;
+        };
+        match contact.current.and_then(|id| self.sessions.get(&id)) {
+            Some(session) if session.has_room(!plain) => drop(self.ready.insert(*agent)),
+            Some(_) => drop(self.ready.remove(agent)),
+            None => {
+                self.ready.remove(agent);
+                let earliest = contact.started.map_or(UnixMillis(0), |at| at.plus(time::START_RETRY));
+                contact.start_at.get_or_insert(earliest);
+            }
+        }
+    }
+
+    pub(super) fn next_timer<R: CryptoRng + ?Sized>(&self, now: UnixMillis, rng: &mut R) -> Option<Step> {
+        let (_, to) = self.timers.first().filter(|(at, _)| *at <= now)?;
+        let contact = self.contacts.get(to)?;
+        if contact.ack_due.is_some_and(|at| at <= now) {
+            return self.ack_step(*to, rng);
+        }
+        if contact.resend.is_some_and(|(at, _)| at <= now) {
+            return self.resend_step(*to, now, limit::RESEND_BURST, rng);
+        }
+        Some(self.step(Change::BundleWanted { of: *to, now }))
+    }
+
+    pub(super) fn next_ack<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Option<Step> {
+        self.ack_step(*self.ack_pending.first()?, rng)
+    }
+
+    fn ack_step<R: CryptoRng + ?Sized>(&self, to: AgentId, rng: &mut R) -> Option<Step> {
+        let session = *self.contacts.get(&to)?.ack_in.first()?;
+        let frame = self.sessions.get(&session).and_then(|session| session.seal_ack(nonce(rng)));
+        Some(self.step(Change::AckSent { to, session, frame: frame.unwrap_or_default() }))
+    }
+
+    pub(super) fn apply_ack_sent(&mut self, to: AgentId, session: SessionId, frame: Vec<u8>, out: &mut Out) {
+        self.ack_is_sent(to, session);
+        out.contacts.insert(to);
+        if !frame.is_empty() {
+            self.counters.acks_alone += 1;
+            out.effects.push(Effect::Send { to, frame });
+        }
+    }
+
+    pub(super) fn ack_is_sent(&mut self, to: AgentId, session: SessionId) {
+        let Some(contact) = self.contacts.get_mut(&to) else { return };
+        contact.ack_in.remove(&session);
+        if contact.ack_in.is_empty() {
+            contact.ack_due = None;
+            contact.unacked = 0;
+            self.ack_pending.remove(&to);
+        }
+    }
+
+    /// The peer is reachable again: what is under way goes at once.
+    #[must_use]
+    pub fn connected<R: CryptoRng + ?Sized>(&self, to: AgentId, now: UnixMillis, rng: &mut R) -> Option<Step> {
+        self.contacts.get(&to)?.resend?;
+        self.resend_step(to, now, usize::try_from(limit::WINDOW).unwrap_or(usize::MAX), rng)
+    }
+
+    fn resend_step<R: CryptoRng + ?Sized>(&self, to: AgentId, now: UnixMillis, burst: usize, rng: &mut R) -> Option<Step> {
+        // Frames are sent again as they were; where numbers were given up since, an acknowledgement carries the floor that passes them.
+        let given_up = self.current(&to).filter(|session| session.outstanding.values().any(|frame| frame.entry.is_none()));
+        let probe = given_up.and_then(|session| session.seal_ack(nonce(rng)));
+        Some(self.step(Change::Resent { to, now, burst, probe }))
+    }
+
+    pub(super) fn apply_resent(&mut self, to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>>, out: &mut Out) {
+        out.contacts.insert(to);
+        let Some(session) = self.current(&to) else {
+            if let Some(contact) = self.contacts.get_mut(&to) {
+                contact.resend = None;
+            }
+            return;
+        };
+        let due = session.outstanding.values().filter(|frame| !frame.seen).filter_map(|frame| frame.entry);
+        let frames: Vec<_> = due
+            .filter_map(|no| self.outbox.get(&no)?.sealed.as_ref())
+            .take(burst)
+            .map(|sealed| Effect::Send { to, frame: sealed.frame.clone() })
+            .collect();
+        self.counters.resent += u64::try_from(frames.len()).unwrap_or(0);
+        out.effects.extend(frames);
+        out.effects.extend(probe.map(|frame| Effect::Send { to, frame }));
+        if let Some(contact) = self.contacts.get_mut(&to) {
+            let delay = contact.resend.map_or(time::RESEND_FIRST, |(_, delay)| delay);
+            contact.resend = Some((now.plus(delay), delay.saturating_mul(2).min(time::RESEND_MAX)));
+        }
+    }
+
+    pub(super) fn apply_bundle_wanted(&mut self, of: AgentId, now: UnixMillis, out: &mut Out) {
+        out.contacts.insert(of);
+        let Some(contact) = self.contacts.get_mut(&of) else { return };
+        contact.start_at = None;
+        if contact.current.is_none() && !contact.drafts.is_empty() {
+            contact.started = Some(now);
+            contact.start_at = Some(now.plus(time::START_RETRY));
+            out.effects.push(Effect::WantBundle { of });
+        }
+    }
+
+    pub(super) fn apply_queued(&mut self, entry: Entry, out: &mut Out) {
+        let no = self.next_entry;
+        self.next_entry += 1;
+        out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
+        out.contacts.insert(entry.to);
+        self.insert_entry(no, entry);
+    }
+
+    pub(super) fn insert_entry(&mut self, no: u64, entry: Entry) {
+        if let Some(contact) = self.contacts.get_mut(&entry.to).filter(|_| entry.sealed.is_none()) {
+            contact.drafts.insert((!entry.control, no));
+        }
+        self.outbox_bytes += entry.letter.len();
+        self.expiries.insert((entry.expires, no));
+        self.letters.insert((entry.to, entry.id), no);
+        self.outbox.insert(no, entry);
+    }
+
+    fn remove_entry(&mut self, no: u64, out: &mut Out) -> Option<Entry> {
+        let entry = self.outbox.remove(&no)?;
+        self.outbox_bytes -= entry.letter.len();
+        self.expiries.remove(&(entry.expires, no));
+        self.letters.remove(&(entry.to, entry.id));
+        if let Some(contact) = self.contacts.get_mut(&entry.to) {
+            contact.drafts.remove(&(!entry.control, no));
+        }
+        out.ops.push(Op::Delete { key: rows::numbered(rows::OUTBOX, no) });
+        out.contacts.insert(entry.to);
+        Some(entry)
+    }
+
+    /// Queues a letter of this runtime's own. Its id is derived, so the step needs no randomness.
+    pub(super) fn queue_control(&mut self, to: AgentId, control: &Control, about: LetterId, now: UnixMillis, out: &mut Out) {
+        let seed = crypto::sha256(&[about.as_bytes(), &self.next_entry.to_be_bytes(), self.id().as_bytes()]);
+        let random = seed.first_chunk().copied().unwrap_or_default();
+        let mut letter = Letter::plain(LetterId::new(now, random), ContentType::CBOR, control.encode());
+        letter.kind = LetterKind::Control;
+        self.apply_queued(Entry::draft(to, &letter), out);
+    }
+
+    pub(super) fn apply_sealed(&mut self, sealed: SealedEntry, out: &mut Out) {
+        let SealedEntry { entry: no, session: id, sealing, now } = sealed;
+        let (Some(session), Some(entry)) = (self.sessions.get_mut(&id), self.outbox.get_mut(&no)) else { return };
+        let (to, frame) = (entry.to, sealing.frame.clone());
+        entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone() });
+        session.apply_sealed(sealing, no);
+        out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
+        out.sessions.insert(id);
+        out.contacts.insert(to);
+        if let Some(contact) = self.contacts.get_mut(&to) {
+            contact.drafts.remove(&(!entry.control, no));
+            contact.resend.get_or_insert((now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
+        }
+        self.counters.sealed += 1;
+        self.ack_is_sent(to, id);
+        out.effects.push(Effect::Send { to, frame });
+    }
+
+    pub(super) fn apply_acked(&mut self, id: SessionId, with: AgentId, acked: AckedTo, now: UnixMillis, out: &mut Out) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if acked.next == session.acked || matches!(session.place, Place::Old(_)) {
+            session.mark_seen(&acked);
+            return;
+        }
+        let settled = session.apply_acked(acked);
+        let nothing_left = session.outstanding.is_empty();
+        let current = session.place == Place::Current;
+        out.sessions.insert(id);
+        for (seq, entry) in settled {
+            let Some(no) = entry else {
+                out.ops.push(Op::Delete { key: rows::of_session(rows::GIVEN_UP, &id, seq) });
+                continue;
+            };
+            if let Some(entry) = self.remove_entry(no, out) {
+                if !entry.control {
+                    out.effects.push(Effect::Delivered { to: with, letter: entry.id });
+                }
+                self.answer_is_acked(id, with, no, now, out);
+            }
+        }
+        if let Some(contact) = self.contacts.get_mut(&with).filter(|_| current) {
+            contact.resend = (!nothing_left).then(|| (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
+        }
+    }
+
+    /// Gives an entry up: its letter fails, and its number, if it has one, is never sent again.
+    pub(super) fn apply_expired(&mut self, no: u64, code: u16, out: &mut Out) {
+        let Some(entry) = self.remove_entry(no, out) else { return };
+        if let Some(SealedAs { session: id, seq, .. }) = entry.sealed {
+            self.give_up(id, seq, out);
+        }
+        if !entry.control {
+            out.ops.push(Op::Put { key: rows::failed(&entry.id), value: failed_row(&entry.to, code) });
+            out.effects.push(Effect::Failed { to: entry.to, letter: entry.id, code });
+        } else {
+            self.renewal_failed(&entry.to, out);
+        }
+    }
+
+    fn give_up(&mut self, id: SessionId, seq: Seq, out: &mut Out) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let with = session.peer();
+        let Some(frame) = session.outstanding.get_mut(&seq) else { return };
+        frame.entry = None;
+        if let Some(contact) = self.contacts.get_mut(&with) {
+            contact.resend = Some((UnixMillis(0), time::RESEND_FIRST));
+        }
+        out.ops.push(Op::Put { key: rows::of_session(rows::GIVEN_UP, &id, seq), value: frame.nonce.to_vec() });
+    }
+}
+
+fn failed_row(to: &AgentId, code: u16) -> Vec<u8> {
+    crate::codec::encode(&(1_u8, serde_bytes::ByteArray::new(*to.as_bytes()), code))
+}

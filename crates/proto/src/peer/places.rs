@@ -1,0 +1,180 @@
+//! Which of a peer's sessions is current, which waits, which is only opened (contracts/handshake.md section 5).
+//!
+//! ```text
+//!                    begun by us, or by the peer while there is none
+//!        ┌──────────────────────────► Current ───────── replaced, lost or restored ──────┐
+//!   new ─┤                               ▲                                               ▼
+//!        │  by the peer beside            │ confirmed                              Old (receive-only)
+//!        └─ a confirmed one ───────► Candidate ── another candidate ──────────────────►  │
+//!                                                                                         ▼ a day later: keys deleted
+//! ```
+
+use nuncio_contracts::registry::{limit, time};
+
+use super::{Out, Peer};
+use crate::ids::{AgentId, SessionId};
+use crate::rows;
+use crate::session::{Place, Session};
+use crate::step::Op;
+use crate::time::UnixMillis;
+
+impl Peer {
+    pub(super) fn insert_session(&mut self, session: Session) {
+        self.tags.extend(session.tags().map(|tag| (tag, session.id)));
+        if let Place::Old(until) = session.place {
+            self.old_until.insert((until, session.id));
+        }
+        let contact = self.contacts.entry(session.peer()).or_default();
+        match session.place {
+            Place::Current => contact.current = Some(session.id),
+            Place::Candidate => contact.candidate = Some(session.id),
+            Place::Old(_) => contact.old.push(session.id),
+        }
+        self.skipped_total += session.skipped.len();
+        self.sessions.insert(session.id, session);
+    }
+
+    pub(super) fn apply_started(&mut self, session: Session, out: &mut Out) {
+        let with = session.peer();
+        out.sessions.insert(session.id);
+        out.contacts.insert(with);
+        self.counters.handshakes += 1;
+        if let Some(contact) = self.contacts.get_mut(&with) {
+            contact.start_at = None;
+        }
+        self.insert_session(session);
+    }
+
+    /// Finds the place of a session that the peer began.
+    pub(super) fn place_answered(&mut self, mut session: Session, now: UnixMillis, out: &mut Out) {
+        let (id, with) = (session.id, session.peer());
+        let old = Place::Old(now.plus(time::OLD_SESSION_LIFE));
+        let current = self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
+        session.place = match current {
+            None => Place::Current,
+            // contracts/handshake.md H10: of simultaneous starts the lower session id wins.
+            Some(mine) if !mine.confirmed && mine.parties.initiated && mine.id < id => old,
+            Some(mine) if !mine.confirmed => Place::Current,
+            // contracts/handshake.md H11: a newer handshake replaces only after confirmation.
+            Some(_) => Place::Candidate,
+        };
+        let replaced = match session.place {
+            Place::Current => current.map(|current| current.id),
+            Place::Candidate => self.contacts.get(&with).and_then(|contact| contact.candidate),
+            Place::Old(_) => None,
+        };
+        if let Some(replaced) = replaced {
+            self.make_old(replaced, now, out);
+        }
+        if !self.contacts.contains_key(&with) {
+            let info = super::ContactInfo { allowed: true, ..Default::default() };
+            out.ops.push(Op::Put { key: rows::contact(&with), value: info.to_row() });
+            self.contacts.entry(with).or_default().info = info;
+        }
+        if let Some(contact) = self.contacts.get_mut(&with).filter(|_| session.place == Place::Current) {
+            contact.start_at = None;
+        }
+        self.insert_session(session);
+        self.trim_old(with, out);
+    }
+
+    /// A candidate is confirmed: letters go there from now on.
+    pub(super) fn promote(&mut self, id: SessionId, with: AgentId, now: UnixMillis, out: &mut Out) {
+        let Some(contact) = self.contacts.get_mut(&with) else { return };
+        contact.candidate = contact.candidate.filter(|candidate| *candidate != id);
+        let before = contact.current.replace(id);
+        contact.start_at = None;
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.place = Place::Current;
+        }
+        out.sessions.insert(id);
+        out.contacts.insert(with);
+        if let Some(before) = before.filter(|before| *before != id) {
+            self.make_old(before, now, out);
+        }
+        self.trim_old(with, out);
+    }
+
+    /// The session is lost to one of its ends: its letters are sealed again, in the candidate if there is one, else in a new session.
+    pub(super) fn apply_restart(&mut self, with: AgentId, id: SessionId, now: UnixMillis, out: &mut Out) {
+        let Some(contact) = self.contacts.get(&with) else { return };
+        let (is_current, candidate) = (contact.current == Some(id), contact.candidate);
+        match candidate.filter(|candidate| is_current && *candidate != id) {
+            Some(candidate) if self.sessions.get(&candidate).is_some_and(|session| session.ratchet.send.is_some()) => {
+                self.promote(candidate, with, now, out);
+            }
+            _ => self.make_old(id, now, out),
+        }
+        self.trim_old(with, out);
+    }
+
+    /// From now on only opened, for a bounded time. Its unacknowledged letters become drafts again.
+    pub(super) fn make_old(&mut self, id: SessionId, now: UnixMillis, out: &mut Out) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let with = session.peer();
+        if matches!(session.place, Place::Old(_)) {
+            return;
+        }
+        let until = now.plus(time::OLD_SESSION_LIFE);
+        session.place = Place::Old(until);
+        let frames = core::mem::take(&mut session.outstanding);
+        self.old_until.insert((until, id));
+        out.sessions.insert(id);
+        out.contacts.insert(with);
+        if let Some(contact) = self.contacts.get_mut(&with) {
+            contact.current = contact.current.filter(|current| *current != id);
+            contact.candidate = contact.candidate.filter(|candidate| *candidate != id);
+            contact.old.push(id);
+            contact.resend = None;
+        }
+        self.end_renewal(id, out);
+        for (seq, frame) in frames {
+            match frame.entry {
+                None => out.ops.push(Op::Delete { key: rows::of_session(rows::GIVEN_UP, &id, seq) }),
+                Some(no) => self.draft_again(no, with, out),
+            }
+        }
+    }
+
+    fn draft_again(&mut self, no: u64, with: AgentId, out: &mut Out) {
+        let Some(entry) = self.outbox.get_mut(&no) else { return };
+        entry.sealed = None;
+        out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
+        self.counters.sealed_again += 1;
+        if let Some(contact) = self.contacts.get_mut(&with) {
+            contact.drafts.insert((!entry.control, no));
+        }
+    }
+
+    fn trim_old(&mut self, with: AgentId, out: &mut Out) {
+        let Some(contact) = self.contacts.get(&with) else { return };
+        let over = contact.old.len().saturating_sub(limit::OLD_SESSIONS_MAX);
+        let dropped: Vec<_> = contact.old.iter().take(over).copied().collect();
+        dropped.into_iter().for_each(|id| self.drop_session(id, out));
+    }
+
+    /// Deletes a session with all its keys.
+    pub(super) fn drop_session(&mut self, id: SessionId, out: &mut Out) {
+        if self.sessions.get(&id).is_some_and(|session| !matches!(session.place, Place::Old(_))) {
+            self.make_old(id, UnixMillis(0), out);
+        }
+        let Some(session) = self.sessions.remove(&id) else { return };
+        if let Place::Old(until) = session.place {
+            self.old_until.remove(&(until, id));
+        }
+        for tag in session.tags() {
+            self.tags.remove(&tag);
+        }
+        self.skipped_total -= session.skipped.len().min(self.skipped_total);
+        out.ops.push(Op::Delete { key: rows::session(&id) });
+        out.ops.extend(session.skipped.keys().map(|seq| Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *seq) }));
+        out.ops.extend(session.held.keys().map(|seq| Op::Delete { key: rows::of_session(rows::HELD, &id, *seq) }));
+        let with = session.peer();
+        self.ack_is_sent(with, id);
+        if let Some(contact) = self.contacts.get_mut(&with) {
+            contact.forget_session(id);
+        }
+        out.sessions.remove(&id);
+        out.contacts.insert(with);
+    }
+}

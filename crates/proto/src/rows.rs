@@ -1,0 +1,110 @@
+//! What is kept, and under which key. The first byte of a key names its tree; the store seals the values (contracts/store.md).
+
+use crate::bundle::OneTimeRef;
+use crate::ids::{AgentId, LetterId, Seq, SessionId};
+
+/// The identity record: one row.
+pub const IDENTITY: u8 = b'm';
+/// Known agents.
+pub const CONTACT: u8 = b'c';
+/// Session snapshots.
+pub const SESSION: u8 = b's';
+/// Message keys kept for letters that have not come.
+pub const SKIPPED: u8 = b'k';
+/// Letters that wait for an earlier one.
+pub const HELD: u8 = b'h';
+/// Numbers that were given up and are not acknowledged.
+pub const GIVEN_UP: u8 = b'g';
+/// Letters accepted by `send` and not acknowledged.
+pub const OUTBOX: u8 = b'o';
+/// Letters delivered and not removed by the application.
+pub const INBOX: u8 = b'i';
+/// Ids of letters delivered, by time of creation.
+pub const SEEN: u8 = b't';
+/// Signed prekeys.
+pub const SIGNED_PREKEY: u8 = b'p';
+/// One-time prekeys.
+pub const ONE_TIME: u8 = b'q';
+/// Batches of one-time prekeys.
+pub const BATCH: u8 = b'b';
+/// Starts without one-time prekey that were taken.
+pub const START: u8 = b'e';
+/// Letters of ours that failed.
+pub const FAILED: u8 = b'f';
+/// Re-keys under way.
+pub const RENEWAL: u8 = b'w';
+/// Kept by the runtime, not read by the core.
+pub const RUNTIME: u8 = b'r';
+
+fn key(tree: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(tree);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+pub(crate) fn identity() -> Vec<u8> {
+    vec![IDENTITY]
+}
+
+pub(crate) fn contact(agent: &AgentId) -> Vec<u8> {
+    key(CONTACT, &[agent.as_bytes()])
+}
+
+pub(crate) fn session(id: &SessionId) -> Vec<u8> {
+    key(SESSION, &[id.as_bytes()])
+}
+
+pub(crate) fn of_session(tree: u8, id: &SessionId, seq: Seq) -> Vec<u8> {
+    key(tree, &[id.as_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn renewal(id: &SessionId) -> Vec<u8> {
+    key(RENEWAL, &[id.as_bytes()])
+}
+
+pub(crate) fn numbered(tree: u8, no: u64) -> Vec<u8> {
+    key(tree, &[&no.to_be_bytes()])
+}
+
+/// The row that a delivered letter leaves. Ids carry their time, so old rows come first.
+#[must_use]
+pub fn seen(from: &AgentId, letter: &LetterId) -> Vec<u8> {
+    key(SEEN, &[letter.as_bytes(), from.as_bytes()])
+}
+
+pub(crate) fn failed(letter: &LetterId) -> Vec<u8> {
+    key(FAILED, &[letter.as_bytes()])
+}
+
+pub(crate) fn signed_prekey(id: u32) -> Vec<u8> {
+    key(SIGNED_PREKEY, &[&id.to_be_bytes()])
+}
+
+pub(crate) fn one_time(at: OneTimeRef) -> Vec<u8> {
+    key(ONE_TIME, &[&at.batch.to_be_bytes(), &at.index.to_be_bytes()])
+}
+
+pub(crate) fn batch(number: u32) -> Vec<u8> {
+    key(BATCH, &[&number.to_be_bytes()])
+}
+
+pub(crate) fn start(ephemeral: &[u8; 32]) -> Vec<u8> {
+    key(START, &[ephemeral])
+}
+
+/// Takes a key apart: session and number.
+pub(crate) fn split_of_session(key: &[u8]) -> Option<(SessionId, Seq)> {
+    let (id, seq) = key.get(1..)?.split_first_chunk::<32>()?;
+    Some((SessionId::from_bytes(*id), u64::from_be_bytes(seq.try_into().ok()?)))
+}
+
+/// Takes a key apart: its number.
+pub(crate) fn split_numbered(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+/// Takes a key apart: its 32 bytes.
+pub(crate) fn split_32(key: &[u8]) -> Option<[u8; 32]> {
+    key.get(1..)?.try_into().ok()
+}

@@ -1,0 +1,666 @@
+//! One session: both pipelines, a screen each.
+//!
+//! ```text
+//!   in   tag → header → window (→ Fresh) → skipped key, or pn / turn / n → body → padding → letter bytes
+//!   out  letter bytes → padding → body under mk → header over the whole frame
+//! ```
+//!
+//! [`Session::open`] and [`Session::seal`] borrow the state and give back what would move; [`Session::apply_opened`] and
+//! [`Session::apply_sealed`] move it, after the caller has decided.
+
+use std::collections::BTreeMap;
+
+use nuncio_contracts::registry::{label, limit, time};
+use rand_core::CryptoRng;
+
+use crate::crypto::{self, CryptoError, TAG_LEN};
+use crate::frame::{self, Nonce, Sealed};
+use crate::handshake::Secrets;
+use crate::header::{Ack, HEADER_LEN, Header};
+use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
+use crate::padding;
+use crate::ratchet::{Advance, OldChain, Opening, Ratchet, RatchetError, Skipped};
+use crate::replay::{Fresh, ReplayError, Window};
+use crate::secret::Key;
+use crate::time::UnixMillis;
+
+/// Two agents' shared ratchet, as one of them holds it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) parties: Parties,
+    pub(crate) place: Place,
+    pub(crate) created: UnixMillis,
+    pub(crate) parameters: u64,
+    pub(crate) exporter: Key,
+    /// In front of every frame of the initiator until the first answer.
+    pub(crate) handshake: Option<Vec<u8>>,
+    /// A frame has opened each way.
+    pub(crate) confirmed: bool,
+    pub(crate) ratchet: Ratchet,
+    pub(crate) old_chains: Vec<OldChain>,
+    pub(crate) skipped: BTreeMap<Seq, SkippedKey>,
+    pub(crate) window: Window,
+    /// Running hash over the frames received, in the order of their numbers (contracts/ratchet.md section 5).
+    pub(crate) received_run: Run,
+    /// Letters that came before an earlier one.
+    pub(crate) held: BTreeMap<Seq, Held>,
+    pub(crate) next_seq: Seq,
+    /// Everything below is acknowledged or given up, and `acked_run` is the peer's running hash there.
+    pub(crate) acked: Seq,
+    pub(crate) acked_run: Run,
+    /// Frames at or above `acked`.
+    pub(crate) outstanding: BTreeMap<Seq, Outstanding>,
+    /// Letters delivered whose frames the peer may still send again.
+    pub(crate) delivered: BTreeMap<Seq, LetterId>,
+    /// It has lived long enough for a re-key.
+    pub(crate) aged: bool,
+}
+
+/// Who began the session, who answered, and which of them holds this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// Who began.
+    pub initiator: AgentId,
+    /// Who answered.
+    pub responder: AgentId,
+    /// Whether the holder began.
+    pub initiated: bool,
+}
+
+/// What a session is to its peer's contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Letters are sealed in it.
+    Current,
+    /// Begun by the peer while another is current; takes its place once confirmed.
+    Candidate,
+    /// Only opened, until this time.
+    Old(UnixMillis),
+}
+
+impl Place {
+    pub(crate) const fn to_wire(self) -> (u8, u64) {
+        match self {
+            Self::Current => (0, 0),
+            Self::Candidate => (1, 0),
+            Self::Old(until) => (2, until.0),
+        }
+    }
+
+    pub(crate) const fn from_wire(wire: (u8, u64)) -> Option<Self> {
+        match wire {
+            (0, 0) => Some(Self::Current),
+            (1, 0) => Some(Self::Candidate),
+            (2, until) => Some(Self::Old(UnixMillis(until))),
+            _ => None,
+        }
+    }
+}
+
+/// Running hash over frames.
+pub(crate) type Run = [u8; 32];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SkippedKey {
+    pub(crate) tag: Tag,
+    pub(crate) mk: Key,
+    pub(crate) since: UnixMillis,
+}
+
+/// A letter that waits for an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) nonce: Nonce,
+    pub(crate) letter: Vec<u8>,
+}
+
+/// A frame that is not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outstanding {
+    pub(crate) nonce: Nonce,
+    /// The outbox entry that it carries; `None` once its sender gave it up.
+    pub(crate) entry: Option<u64>,
+    /// The peer's bitmap shows it: not sent again, but not yet believed delivered.
+    pub(crate) seen: bool,
+}
+
+/// A letter sealed: the frame and how the state moves.
+#[derive(Debug)]
+#[must_use]
+pub struct Sealing {
+    /// The frame's bytes.
+    pub frame: Vec<u8>,
+    /// Its number.
+    pub seq: Seq,
+    nonce: Nonce,
+    advance: Advance,
+}
+
+/// A frame opened: what was in it and how the state moves.
+#[derive(Debug)]
+#[must_use]
+pub struct Opened {
+    pub(crate) header: Header,
+    /// `None` for an acknowledgement alone.
+    pub(crate) content: Option<Content>,
+    pub(crate) acked: AckedTo,
+    /// The frame came without handshake, which its sender drops once it has heard an answer.
+    pub(crate) answered: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) letter: Vec<u8>,
+    pub(crate) fresh: Fresh,
+    floor: Seq,
+    nonce: Nonce,
+    moves: Moves,
+}
+
+#[derive(Debug)]
+enum Moves {
+    Ratchet { advance: Advance, skipped: Vec<Skipped> },
+    SkippedKey,
+}
+
+/// How far an acknowledgement reaches, once its hash has been checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AckedTo {
+    pub(crate) next: Seq,
+    run: Run,
+    above: u64,
+}
+
+/// What an opened frame brought a session that stands alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Letters that are now next in order, with their numbers.
+    pub in_order: Vec<(Seq, Vec<u8>)>,
+    /// The caller's numbers of letters that the peer has now.
+    pub settled: Vec<u64>,
+}
+
+/// What moved with a letter.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// Letters that are now next in order.
+    pub(crate) in_order: Vec<InOrder>,
+    /// Numbers whose keys are now kept.
+    pub(crate) skipped: Vec<Seq>,
+    /// Numbers whose keys are no longer kept.
+    pub(crate) dropped: Vec<Seq>,
+    /// The ratchet turned.
+    pub(crate) turned: bool,
+    /// The window passed numbers.
+    pub(crate) passed: bool,
+}
+
+/// A letter that is next in order, or known to be lost to its sender's giving up.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct InOrder {
+    pub(crate) seq: Seq,
+    pub(crate) letter: Vec<u8>,
+}
+
+/// Why a frame with a known tag is refused. Nothing moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The header or the body is forged or altered.
+    #[error("frame: {0}")]
+    Crypto(#[from] CryptoError),
+    /// Received before, or too far ahead.
+    #[error("frame: {0}")]
+    Replay(#[from] ReplayError),
+    /// Authentic, but leads to no key.
+    #[error("frame: {0}")]
+    Ratchet(#[from] RatchetError),
+    /// The tag belongs to no chain of this session.
+    #[error("frame of no known chain")]
+    UnknownTag,
+    /// The body's padding or the header's floor has an impossible value.
+    #[error("frame is authentic but malformed")]
+    Malformed,
+    /// The peer acknowledges what this side never sent: this side is a restored copy, or its peer is.
+    #[error("peer acknowledges frames that this agent never sent: its state was restored from a copy")]
+    Restored,
+    /// Too many letters wait for an earlier one.
+    #[error("too many letters wait for an earlier one")]
+    HeldFull,
+    /// Too many receiving chains lack letters.
+    #[error("too many receiving chains lack letters")]
+    ChainsFull,
+}
+
+impl Parties {
+    /// The other one.
+    #[must_use]
+    pub const fn peer(&self) -> AgentId {
+        if self.initiated { self.responder } else { self.initiator }
+    }
+}
+
+const AD_LEN: usize = 3 + 3 * 32 + HEADER_LEN;
+
+impl Session {
+    pub(crate) fn new(secrets: Secrets, parties: Parties, parameters: u64, ratchet: Ratchet, handshake: Option<Vec<u8>>, now: UnixMillis) -> Self {
+        let run = crypto::sha256(&[label::ACK_CHAIN, &[0], secrets.id.as_bytes()]);
+        Self {
+            id: secrets.id,
+            parties,
+            place: Place::Current,
+            created: now,
+            parameters,
+            exporter: secrets.exporter,
+            handshake,
+            confirmed: false,
+            ratchet,
+            old_chains: Vec::new(),
+            skipped: BTreeMap::new(),
+            window: Window::default(),
+            received_run: run,
+            held: BTreeMap::new(),
+            next_seq: 0,
+            acked: 0,
+            acked_run: run,
+            outstanding: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            aged: false,
+        }
+    }
+
+    /// The initiator's session; it can send at once.
+    pub fn initiate<R: CryptoRng + ?Sized>(
+        secrets: Secrets,
+        parties: Parties,
+        parameters: u64,
+        responder_prekey: &[u8; 32],
+        handshake: Option<Vec<u8>>,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Self, CryptoError> {
+        let ratchet = Ratchet::initiator(&secrets.rk, responder_prekey, &secrets.hka, &secrets.nhkb, rng)?;
+        Ok(Self::new(secrets, parties, parameters, ratchet, handshake, now))
+    }
+
+    /// The responder's session; it can send once it has opened a letter.
+    #[must_use]
+    pub fn respond(secrets: Secrets, parties: Parties, parameters: u64, prekey: &Key, now: UnixMillis) -> Self {
+        let ratchet = Ratchet::responder(&secrets.rk, prekey, &secrets.hka, &secrets.nhkb);
+        Self::new(secrets, parties, parameters, ratchet, None, now)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The other agent.
+    #[must_use]
+    pub const fn peer(&self) -> AgentId {
+        self.parties.peer()
+    }
+
+    /// Whether a frame has opened each way.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Letters sealed in this session.
+    #[must_use]
+    pub const fn sealed_count(&self) -> Seq {
+        self.next_seq
+    }
+
+    /// The lowest number that is not received.
+    #[must_use]
+    pub const fn next_expected(&self) -> Seq {
+        self.window.next()
+    }
+
+    /// The tags under which a frame of the peer may come.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> + '_ {
+        let current = self.ratchet.recv.iter().map(|recv| recv.chain.tag);
+        current.chain([self.ratchet.next_tag]).chain(self.old_chains.iter().map(|chain| chain.tag))
+    }
+
+    /// The lowest number that may still be sent or sent again.
+    pub(crate) fn floor(&self) -> Seq {
+        let live = self.outstanding.iter().find(|(_, frame)| frame.entry.is_some());
+        live.map_or(self.next_seq, |(seq, _)| *seq)
+    }
+
+    /// Whether the window has a place for one more letter; control letters have a reserve of their own.
+    pub(crate) fn has_room(&self, control: bool) -> bool {
+        let reserve = if control { 0 } else { limit::CONTROL_RESERVE };
+        self.ratchet.send.is_some() && self.next_seq.saturating_sub(self.acked) < limit::WINDOW - reserve
+    }
+
+    fn ack(&self) -> Ack {
+        let [c0, c1, c2, c3, c4, c5, c6, c7, ..] = self.received_run;
+        Ack { next: self.window.next(), check: [c0, c1, c2, c3, c4, c5, c6, c7], above: self.window.above() }
+    }
+
+    fn header(&self, n: u32) -> Option<Header> {
+        Some(Header {
+            ratchet_key: self.ratchet.dhs_public,
+            n,
+            pn: self.ratchet.pn,
+            seq: self.next_seq,
+            floor_below: u16::try_from(self.next_seq.checked_sub(self.floor())?).ok()?,
+            ack: self.ack(),
+        })
+    }
+
+    /// Seals the bytes of a letter: body first, then the header over the whole frame.
+    ///
+    /// `None` if the window or the chain is full, or there is no sending chain yet.
+    pub fn seal(&self, mut letter: Vec<u8>, nonce: Nonce) -> Option<Sealing> {
+        let (chain, advance, mk) = self.ratchet.send_step()?;
+        let header = self.header(chain.n)?;
+        let kind = if self.handshake.is_some() { frame::START } else { frame::LETTER };
+        padding::pad(&mut letter);
+        let tag = crypto::seal_in_place(mk.expose(), &nonce, &self.body_ad(kind, self.parties.initiated, &header), &mut letter);
+        letter.extend_from_slice(&tag);
+        let frame = frame::seal(&chain.hk, chain.tag, &nonce, self.handshake.as_deref(), Some(&letter), &header);
+        Some(Sealing { frame, seq: self.next_seq, nonce, advance })
+    }
+
+    /// A sealed header without body: acknowledges, takes no number and no message key, moves no state.
+    #[must_use]
+    pub fn seal_ack(&self, nonce: Nonce) -> Option<Vec<u8>> {
+        let chain = self.ratchet.send.as_ref()?;
+        let header = self.header(chain.n)?;
+        Some(frame::seal(&chain.hk, chain.tag, &nonce, None, None, &header))
+    }
+
+    /// Opens a frame. Check, authenticate; the caller commits, then publishes.
+    ///
+    /// `room` bounds the keys that this frame may cause to be kept.
+    pub fn open<R: CryptoRng + ?Sized>(&self, frame: &Sealed<'_>, room: usize, rng: &mut R) -> Result<Opened, OpenError> {
+        let chain = self.chain_of(frame.tag).ok_or(OpenError::UnknownTag)?;
+        // contracts/ratchet.md R4: the header authenticates the whole frame before any DH or chain step.
+        let header = frame.open_header(chain.header_key(self))?;
+        let floor = header.floor().ok_or(OpenError::Malformed)?;
+        let acked = self.check_ack(&header.ack)?;
+        let answered = frame.handshake.is_none();
+        let Some(body) = frame.body else {
+            return Ok(Opened { header, content: None, acked, answered });
+        };
+        let fresh = self.window.check(header.seq, floor)?;
+        self.check_held(header.seq, floor, body.len())?;
+        let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
+        let letter = self.open_body(frame, &header, body, &mk)?;
+        let content = Content { letter, fresh, floor, nonce: frame.nonce, moves };
+        Ok(Opened { header, content: Some(content), acked, answered })
+    }
+
+    fn key_of<R: CryptoRng + ?Sized>(
+        &self,
+        chain: &ChainRef<'_>,
+        header: &Header,
+        floor: Seq,
+        room: usize,
+        rng: &mut R,
+    ) -> Result<(Key, Moves), OpenError> {
+        if let Some(key) = self.skipped.get(&header.seq).filter(|key| key.tag == chain.tag()) {
+            return Ok((key.mk.clone(), Moves::SkippedKey));
+        }
+        let Opening { mk, advance, skipped } = match chain {
+            ChainRef::Current(..) => self.ratchet.receive_step(header, room)?,
+            ChainRef::Next(_) => {
+                let lacking = self.old_chains.iter().filter(|old| self.lacks(old, floor)).count();
+                if lacking >= limit::OLD_CHAINS_MAX {
+                    return Err(OpenError::ChainsFull);
+                }
+                self.ratchet.turn(header, room, rng)?
+            }
+            ChainRef::Old(_) => return Err(RatchetError::Spent.into()),
+        };
+        Ok((mk, Moves::Ratchet { advance, skipped }))
+    }
+
+    fn lacks(&self, old: &OldChain, floor: Seq) -> bool {
+        self.skipped.range(floor..).any(|(_, key)| key.tag == old.tag)
+    }
+
+    fn open_body(&self, frame: &Sealed<'_>, header: &Header, body: &[u8], mk: &Key) -> Result<Vec<u8>, OpenError> {
+        let (ciphertext, tag) = body.split_last_chunk::<TAG_LEN>().ok_or(OpenError::Malformed)?;
+        let mut clear = ciphertext.to_vec();
+        let ad = self.body_ad(frame.kind(), !self.parties.initiated, header);
+        crypto::open_in_place(mk.expose(), &frame.nonce, &ad, &mut clear, tag)?;
+        let len = padding::unpad(&clear).ok_or(OpenError::Malformed)?.len();
+        clear.truncate(len);
+        Ok(clear)
+    }
+
+    /// `version ‖ kind ‖ direction ‖ initiator ‖ responder ‖ session id ‖ header`
+    fn body_ad(&self, kind: u8, from_initiator: bool, header: &Header) -> [u8; AD_LEN] {
+        let mut ad = [0; AD_LEN];
+        let head = [limit::WIRE_VERSION, kind, u8::from(!from_initiator)];
+        let parts: [&[u8]; 5] =
+            [&head, self.parties.initiator.as_bytes(), self.parties.responder.as_bytes(), self.id.as_bytes(), &header.to_bytes()];
+        let mut rest = ad.as_mut_slice();
+        for part in parts {
+            if let Some((place, tail)) = core::mem::take(&mut rest).split_at_mut_checked(part.len()) {
+                place.copy_from_slice(part);
+                rest = tail;
+            }
+        }
+        ad
+    }
+
+    fn check_held(&self, seq: Seq, floor: Seq, len: usize) -> Result<(), OpenError> {
+        if seq == self.window.next().max(floor) || self.held.is_empty() {
+            return Ok(());
+        }
+        let held: usize = self.held.values().map(|held| held.letter.len()).sum();
+        if held + len > limit::HELD_BYTES_MAX { Err(OpenError::HeldFull) } else { Ok(()) }
+    }
+
+    /// Checks an acknowledgement against what was really sent (contracts/ratchet.md section 5).
+    fn check_ack(&self, ack: &Ack) -> Result<AckedTo, OpenError> {
+        // What was sent in a session that is over is sent again elsewhere.
+        if ack.next < self.acked || matches!(self.place, Place::Old(_)) {
+            return Ok(AckedTo { next: self.acked, run: self.acked_run, above: 0 });
+        }
+        let highest = ack.next.saturating_add(64 - u64::from(ack.above.leading_zeros()) + u64::from(ack.above != 0));
+        if highest > self.next_seq {
+            return Err(OpenError::Restored);
+        }
+        // A frame that was given up may be a hole for the peer, where its running hash begins anew.
+        let mut candidates = vec![self.acked_run];
+        for (seq, frame) in self.outstanding.range(..ack.next) {
+            candidates.iter_mut().for_each(|run| *run = run_received(run, *seq, &frame.nonce));
+            if frame.entry.is_none() {
+                candidates.push(run_hole(&self.id, *seq));
+            }
+        }
+        let run = candidates.into_iter().find(|run| run.starts_with(&ack.check)).ok_or(OpenError::Restored)?;
+        Ok(AckedTo { next: ack.next, run, above: ack.above })
+    }
+
+    /// Moves the state past a sealed letter.
+    pub(crate) fn apply_sealed(&mut self, sealing: Sealing, entry: u64) {
+        let Sealing { seq, nonce, advance, .. } = sealing;
+        self.ratchet.apply(advance);
+        self.outstanding.insert(seq, Outstanding { nonce, entry: Some(entry), seen: false });
+        self.next_seq = seq + 1;
+    }
+
+    /// Moves a session that stands alone past a sealed letter; `entry` is the caller's number for it. [`crate::peer::Peer`] does this itself.
+    pub fn accept_sealed(&mut self, sealing: Sealing, entry: u64) {
+        self.apply_sealed(sealing, entry);
+    }
+
+    /// Moves a session that stands alone past an opened frame. [`crate::peer::Peer`] does this itself.
+    pub fn accept_opened(&mut self, opened: Opened, now: UnixMillis) -> Accepted {
+        let Opened { header, content, acked, answered } = opened;
+        let moved = match content {
+            Some(content) => self.apply_content(content, now),
+            None => self.raise(header.floor().unwrap_or(0)),
+        };
+        if answered {
+            self.confirmed = true;
+            self.handshake = None;
+        }
+        let settled = self.apply_acked(acked);
+        Accepted {
+            in_order: moved.in_order.into_iter().map(|next| (next.seq, next.letter)).collect(),
+            settled: settled.into_iter().filter_map(|(_, entry)| entry).collect(),
+        }
+    }
+
+    /// Moves the state past an acknowledgement: the numbers that are settled, with the outbox entries that are now delivered.
+    pub(crate) fn apply_acked(&mut self, acked: AckedTo) -> Vec<(Seq, Option<u64>)> {
+        let above = self.outstanding.split_off(&acked.next);
+        let settled = core::mem::replace(&mut self.outstanding, above);
+        (self.acked, self.acked_run) = (acked.next, acked.run);
+        self.mark_seen(&acked);
+        settled.into_iter().map(|(seq, frame)| (seq, frame.entry)).collect()
+    }
+
+    /// Notes which frames need not be sent again.
+    pub(crate) fn mark_seen(&mut self, acked: &AckedTo) {
+        for bit in (0..64).filter(|bit| acked.above >> bit & 1 == 1) {
+            if let Some(frame) = self.outstanding.get_mut(&(acked.next + 1 + bit)) {
+                frame.seen = true;
+            }
+        }
+    }
+
+    /// Moves the state past an opened letter: the letters that are now next in order.
+    pub(crate) fn apply_content(&mut self, content: Content, now: UnixMillis) -> Moved {
+        let Content { letter, fresh, floor, nonce, moves } = content;
+        let mut moved = Moved::default();
+        match moves {
+            Moves::SkippedKey => {
+                self.skipped.remove(&fresh.seq());
+                moved.dropped.push(fresh.seq());
+            }
+            Moves::Ratchet { advance, skipped } => {
+                moved.turned = matches!(advance, Advance::Turned { .. });
+                self.old_chains.extend(self.ratchet.apply(advance));
+                for key in skipped {
+                    moved.skipped.push(key.seq);
+                    self.skipped.insert(key.seq, SkippedKey { tag: key.tag, mk: key.mk, since: now });
+                }
+            }
+        }
+        self.window.accept(&fresh);
+        self.held.insert(fresh.seq(), Held { nonce, letter });
+        self.settle(floor, &mut moved);
+        self.aged |= now.since(self.created) >= time::REKEY_AGE;
+        moved
+    }
+
+    /// Steps the window over what is received or given up; keys and chains that nothing needs any more are deleted.
+    fn settle(&mut self, floor: Seq, moved: &mut Moved) {
+        loop {
+            let seq = self.window.next();
+            match self.window.advance(floor) {
+                None => break,
+                Some(received) => {
+                    moved.passed = true;
+                    self.pass(seq, received, moved);
+                }
+            }
+        }
+        if !self.skipped.is_empty() {
+            let kept = self.skipped.split_off(&self.window.next());
+            moved.dropped.extend(core::mem::replace(&mut self.skipped, kept).into_keys());
+        }
+        if !self.old_chains.is_empty() {
+            let needed = core::mem::take(&mut self.old_chains);
+            self.old_chains = needed.into_iter().filter(|old| self.lacks(old, 0)).collect();
+        }
+    }
+
+    fn pass(&mut self, seq: Seq, received: bool, moved: &mut Moved) {
+        let Some(Held { nonce, letter }) = self.held.remove(&seq).filter(|_| received) else {
+            self.received_run = run_hole(&self.id, seq);
+            return;
+        };
+        self.received_run = run_received(&self.received_run, seq, &nonce);
+        moved.in_order.push(InOrder { seq, letter });
+    }
+
+    /// Steps over what the peer has given up, as an acknowledgement alone tells it.
+    pub(crate) fn raise(&mut self, floor: Seq) -> Moved {
+        let mut moved = Moved::default();
+        if floor > self.window.next() {
+            self.settle(floor, &mut moved);
+        }
+        moved
+    }
+
+    /// Forgets letters whose frames the peer will not send again: their ids.
+    pub(crate) fn forget_delivered(&mut self, floor: Seq) -> Vec<LetterId> {
+        if self.delivered.first_key_value().is_none_or(|(seq, _)| *seq >= floor) {
+            return Vec::new();
+        }
+        let kept = self.delivered.split_off(&floor);
+        core::mem::replace(&mut self.delivered, kept).into_values().collect()
+    }
+
+    pub(crate) fn restore_held(&mut self, seq: Seq, nonce: Nonce, letter: Vec<u8>) {
+        self.held.insert(seq, Held { nonce, letter });
+        self.window = Window::restore(self.window.next(), self.held.keys().copied());
+    }
+
+    pub(crate) fn restore_skipped(&mut self, seq: Seq, tag: Tag, mk: [u8; 32], since: UnixMillis) {
+        self.skipped.insert(seq, SkippedKey { tag, mk: Key::new(mk), since });
+    }
+
+    fn chain_of(&self, tag: Tag) -> Option<ChainRef<'_>> {
+        if let Some(recv) = self.ratchet.recv.as_ref().filter(|recv| recv.chain.tag == tag) {
+            return Some(ChainRef::Current(tag, &recv.chain.hk));
+        }
+        if self.ratchet.next_tag == tag {
+            return Some(ChainRef::Next(tag));
+        }
+        self.old_chains.iter().find(|old| old.tag == tag).map(ChainRef::Old)
+    }
+}
+
+enum ChainRef<'a> {
+    Current(Tag, &'a Key),
+    Next(Tag),
+    Old(&'a OldChain),
+}
+
+impl ChainRef<'_> {
+    const fn tag(&self) -> Tag {
+        match self {
+            Self::Current(tag, _) | Self::Next(tag) => *tag,
+            Self::Old(old) => old.tag,
+        }
+    }
+
+    const fn header_key<'s>(&'s self, session: &'s Session) -> &'s Key {
+        match self {
+            Self::Current(_, hk) => hk,
+            Self::Next(_) => &session.ratchet.nhkr,
+            Self::Old(old) => &old.hk,
+        }
+    }
+}
+
+impl Opened {
+    /// The letter's bytes; `None` for an acknowledgement alone.
+    #[must_use]
+    pub fn letter(&self) -> Option<&[u8]> {
+        self.content.as_ref().map(|content| content.letter.as_slice())
+    }
+}
+
+fn run_received(run: &Run, seq: Seq, nonce: &Nonce) -> Run {
+    crypto::sha256(&[run, &seq.to_be_bytes(), nonce])
+}
+
+fn run_hole(session: &SessionId, seq: Seq) -> Run {
+    crypto::sha256(&[label::ACK_CHAIN, &[1], session.as_bytes(), &seq.to_be_bytes()])
+}

@@ -1,0 +1,143 @@
+//! A transition as a value: what must be on disk first, then what may be done.
+//!
+//! ```text
+//!   peer.receive(&frame, ..)? ─► Step ─► peer.stage(step)? ─► Staged { ops, effects }
+//!      pure                              memory moves            ops durable ─► effects may be done, in order
+//! ```
+
+use crate::ids::{AgentId, LetterId, SessionId};
+use crate::letter::Letter;
+use crate::peer::Change;
+use crate::time::UnixMillis;
+
+/// One write. The first byte of a key names the tree that it belongs to ([`crate::rows`]).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Write a value under a key.
+    Put {
+        /// Tree byte and key.
+        key: Vec<u8>,
+        /// Plain value; the store seals it.
+        value: Vec<u8>,
+    },
+    /// Remove a key, present or not.
+    Delete {
+        /// Tree byte and key.
+        key: Vec<u8>,
+    },
+}
+
+impl core::fmt::Debug for Op {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Put { key, value } => write!(f, "Put({}, {} bytes)", data_encoding::HEXLOWER.encode(key), value.len()),
+            Self::Delete { key } => write!(f, "Delete({})", data_encoding::HEXLOWER.encode(key)),
+        }
+    }
+}
+
+/// A transition that was checked and authenticated and has not happened. [`crate::peer::Peer::stage`] makes it happen in memory.
+#[derive(Debug)]
+#[must_use = "a step that is not staged has not happened"]
+pub struct Step {
+    pub(crate) generation: u64,
+    pub(crate) change: Change,
+}
+
+/// A transition that has happened in memory and nowhere else.
+#[derive(Debug)]
+#[must_use = "effects may be done only when the ops are durable"]
+pub struct Staged {
+    /// Must be durable, as one, before any effect is done.
+    pub ops: Vec<Op>,
+    /// What may be done then, in order.
+    pub effects: Effects,
+}
+
+/// Effects that nobody looks at before their commit is durable.
+#[derive(Debug, Default)]
+pub struct Effects(pub(crate) Vec<Effect>);
+
+impl Effects {
+    /// Hands the effects out. Call it only with proof that the ops staged with them are durable.
+    #[must_use]
+    pub fn after_commit(self) -> Vec<Effect> {
+        self.0
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What may be done once a commit is durable.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Bytes for a peer. Losing them is allowed: they are sent again until acknowledged.
+    Send {
+        /// Whom.
+        to: AgentId,
+        /// One frame.
+        frame: Vec<u8>,
+    },
+    /// A letter is in the inbox.
+    Deliver(Arrival),
+    /// The peer has a letter of ours on disk.
+    Delivered {
+        /// The peer.
+        to: AgentId,
+        /// The letter.
+        letter: LetterId,
+    },
+    /// A letter of ours will not be delivered.
+    Failed {
+        /// The peer.
+        to: AgentId,
+        /// The letter.
+        letter: LetterId,
+        /// One of the registry's codes.
+        code: u16,
+    },
+    /// A bundle and a one-time prekey of this agent are wanted, to begin a session.
+    WantBundle {
+        /// Whose.
+        of: AgentId,
+    },
+    /// The answer to [`crate::peer::Peer::claim`].
+    Bundle {
+        /// The number that the caller gave.
+        request: u64,
+        /// Our bundle.
+        bundle: Vec<u8>,
+    },
+    /// A session is confirmed.
+    Established {
+        /// With whom.
+        with: AgentId,
+        /// Its name.
+        session: SessionId,
+    },
+    /// A peer will not talk to us; one of the registry's codes says why.
+    TurnedAway {
+        /// Who.
+        by: AgentId,
+        /// Why.
+        code: u16,
+    },
+}
+
+/// A letter in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its number in the inbox: later arrivals have higher ones.
+    pub no: u64,
+    /// Who sent it.
+    pub from: AgentId,
+    /// When it was received.
+    pub received: UnixMillis,
+    /// The letter.
+    pub letter: Letter,
+}

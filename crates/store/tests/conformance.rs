@@ -1,0 +1,174 @@
+//! One suite for every engine: what `Engine` promises short of a crash (those are in `crash.rs` and in the power-cut harness).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::collections::BTreeMap;
+
+use nuncio_proto::step::Op;
+use nuncio_store::{
+    Engine, EpochKeys, MAX_KEY_LEN, MAX_VALUE_LEN, MemoryEngine, Refusal, SledEngine, StoreError, Vault,
+};
+use proptest::prelude::*;
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn put(key: &[u8], value: &[u8]) -> Op {
+    Op::Put { key: key.to_vec(), value: value.to_vec() }
+}
+
+fn delete(key: &[u8]) -> Op {
+    Op::Delete { key: key.to_vec() }
+}
+
+fn rows(engine: &dyn Engine, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    engine
+        .scan(prefix, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+    rows
+}
+
+fn conforms(engine: &dyn Engine) {
+    writes_are_read(engine);
+    scans_are_ordered_and_bounded(engine);
+    the_later_write_holds(engine);
+    a_visitor_ends_the_scan(engine);
+    refusals_touch_nothing(engine);
+}
+
+fn writes_are_read(engine: &dyn Engine) {
+    assert_eq!(engine.get(b"absent").unwrap(), None);
+    engine.commit(&[]).unwrap();
+    engine.commit(&[put(b"r1", b"one"), put(b"r2", b"")]).unwrap();
+    assert_eq!(engine.get(b"r1").unwrap().unwrap(), b"one");
+    assert_eq!(engine.get(b"r2").unwrap().unwrap(), b"");
+    engine.commit(&[delete(b"r1"), delete(b"absent"), put(b"r2", b"two")]).unwrap();
+    assert_eq!(engine.get(b"r1").unwrap(), None);
+    assert_eq!(engine.get(b"r2").unwrap().unwrap(), b"two");
+}
+
+fn scans_are_ordered_and_bounded(engine: &dyn Engine) {
+    let keys: [&[u8]; 6] = [b"p\x00", b"p", b"p\xff\xff", b"q", b"p\x7f", b"o\xff"];
+    engine.commit(&keys.map(|key| put(key, key))).unwrap();
+    let found: Vec<_> = rows(engine, b"p").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(found, [&b"p"[..], b"p\x00", b"p\x7f", b"p\xff\xff"]);
+    assert_eq!(rows(engine, b"p\xff").len(), 1);
+    assert!(rows(engine, b"none").is_empty());
+    assert!(rows(engine, b"").len() >= keys.len());
+}
+
+fn the_later_write_holds(engine: &dyn Engine) {
+    engine.commit(&[put(b"l1", b"a"), put(b"l1", b"b"), put(b"l2", b"a"), delete(b"l2")]).unwrap();
+    assert_eq!(engine.get(b"l1").unwrap().unwrap(), b"b");
+    assert_eq!(engine.get(b"l2").unwrap(), None);
+    engine.commit(&[delete(b"l1"), put(b"l1", b"c")]).unwrap();
+    assert_eq!(engine.get(b"l1").unwrap().unwrap(), b"c");
+}
+
+fn a_visitor_ends_the_scan(engine: &dyn Engine) {
+    engine.commit(&[put(b"v1", b""), put(b"v2", b""), put(b"v3", b"")]).unwrap();
+    let mut seen = 0;
+    let ended = engine.scan(b"v", &mut |_, _| {
+        seen += 1;
+        if seen == 2 { Err(StoreError::Stopped) } else { Ok(()) }
+    });
+    assert!(matches!(ended, Err(StoreError::Stopped)));
+    assert_eq!(seen, 2);
+    engine.commit(&[delete(b"v1")]).expect("a visitor's error is not the engine's");
+}
+
+fn refusals_touch_nothing(engine: &dyn Engine) {
+    let long_key = vec![b'k'; MAX_KEY_LEN + 1];
+    let long_value = vec![0; MAX_VALUE_LEN + 1024];
+    for (bad, reason) in [
+        (put(b"", b"x"), Refusal::EmptyKey),
+        (put(&long_key, b"x"), Refusal::KeyTooLong { len: MAX_KEY_LEN + 1, max: MAX_KEY_LEN }),
+        (
+            put(b"t", &long_value),
+            Refusal::ValueTooLong { key: "74".into(), len: MAX_VALUE_LEN + 1024, max: MAX_VALUE_LEN },
+        ),
+    ] {
+        let refused = engine.commit(&[put(b"t-with", b"x"), bad]).unwrap_err();
+        assert!(matches!(&refused, StoreError::Refused(found) if *found == reason), "{refused}");
+        assert_eq!(engine.get(b"t-with").unwrap(), None);
+    }
+    let widest = vec![7; MAX_VALUE_LEN];
+    engine.commit(&[put(&vec![b'k'; MAX_KEY_LEN], &widest)]).unwrap();
+    assert_eq!(engine.get(&vec![b'k'; MAX_KEY_LEN]).unwrap().unwrap(), widest);
+}
+
+#[test]
+fn memory_conforms() {
+    conforms(&MemoryEngine::new());
+}
+
+#[test]
+fn sled_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    conforms(&SledEngine::open(&dir.path().join("db")).unwrap());
+}
+
+#[test]
+fn a_vault_over_each_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    conforms(&Vault::new(MemoryEngine::new(), EpochKeys::generate().unwrap()));
+    conforms(&Vault::new(SledEngine::open(&dir.path().join("db")).unwrap(), EpochKeys::generate().unwrap()));
+}
+
+#[test]
+fn a_durable_clone_of_memory_stands_apart() {
+    let engine = MemoryEngine::new();
+    engine.commit(&[put(b"a", b"1")]).unwrap();
+    let copy = engine.clone_durable();
+    engine.commit(&[put(b"a", b"2")]).unwrap();
+    assert_eq!(copy.get(b"a").unwrap().unwrap(), b"1");
+}
+
+/// Few keys, so that they collide; values from nothing to what sled keeps in files of their own.
+fn any_commit() -> impl Strategy<Value = Vec<Op>> {
+    let key = prop::collection::vec(prop::sample::select(b"ab\xff".to_vec()), 1..4);
+    let value = prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 0..600),
+        1 => any::<u8>().prop_map(|fill| vec![fill; 200_000]),
+    ];
+    let op = prop_oneof![
+        3 => (key.clone(), value).prop_map(|(key, value)| Op::Put { key, value }),
+        1 => key.prop_map(|key| Op::Delete { key }),
+    ];
+    prop::collection::vec(op, 0..12)
+}
+
+fn apply(model: &mut Model, commit: &[Op]) {
+    for op in commit {
+        match op {
+            Op::Put { key, value } => model.insert(key.clone(), value.clone()),
+            Op::Delete { key } => model.remove(key),
+        };
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Each engine agrees with a map after every commit, and sled after every opening.
+    #[test]
+    fn engines_agree_with_a_map(runs in prop::collection::vec(prop::collection::vec(any_commit(), 1..12), 1..4)) {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = MemoryEngine::new();
+        let mut model = Model::new();
+        for run in runs {
+            let sled = SledEngine::open(&dir.path().join("db")).unwrap();
+            prop_assert_eq!(rows(&sled, b""), model.clone().into_iter().collect::<Vec<_>>());
+            for commit in run {
+                apply(&mut model, &commit);
+                sled.commit(&commit).unwrap();
+                memory.commit(&commit).unwrap();
+            }
+            let expected: Vec<_> = model.clone().into_iter().collect();
+            prop_assert_eq!(&rows(&sled, b""), &expected);
+            prop_assert_eq!(&rows(&memory, b""), &expected);
+        }
+    }
+}

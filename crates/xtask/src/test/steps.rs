@@ -1,0 +1,92 @@
+//! The steps, in the order in which a failure is cheapest to find.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::not_run::FILE_VARIABLE;
+use super::{Bench, Outcome, reader, tools};
+use crate::child;
+use crate::contracts;
+use crate::tally::Tally;
+use crate::workspace::cargo;
+
+/// One step.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) run: fn(&Bench) -> Result<Outcome>,
+}
+
+/// A new step is a line here.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "contracts", about: "the generated constants are what the registry says", run: constants },
+    Step { name: "python", about: "python3, for the second reader and the local API's example", run: python },
+    Step { name: "node", about: "node, for the local API's example", run: node },
+    Step { name: "rust", about: "unit, property, vector and crash tests", run: rust },
+    Step { name: "doc", about: "the code in the documentation", run: doc },
+    Step { name: "examples", about: "every example runs to its end", run: examples },
+    Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
+];
+
+/// A cold build of everything is part of the first cargo step.
+const CARGO_LIMIT: Duration = Duration::from_secs(20 * 60);
+const EXAMPLE_LIMIT: Duration = Duration::from_secs(2 * 60);
+
+fn constants(_: &Bench) -> Result<Outcome> {
+    contracts::check()?;
+    Ok(Outcome::Ran(Tally::one(true)))
+}
+
+fn python(_: &Bench) -> Result<Outcome> {
+    tools::ensure(&tools::PYTHON)
+}
+
+fn node(_: &Bench) -> Result<Outcome> {
+    tools::ensure(&tools::NODE)
+}
+
+fn rust(bench: &Bench) -> Result<Outcome> {
+    let mut command = if tools::answers("cargo", &["nextest", "--version"]) {
+        cargo(["nextest", "run", "--workspace", "--no-fail-fast"])
+    } else {
+        cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
+    };
+    counted(&mut command, bench)
+}
+
+fn doc(bench: &Bench) -> Result<Outcome> {
+    counted(&mut cargo(["test", "--workspace", "--doc", "--no-fail-fast"]), bench)
+}
+
+fn examples(bench: &Bench) -> Result<Outcome> {
+    const PACKAGE: &str = "nuncio-examples";
+    let examples = bench.metadata.examples(PACKAGE);
+    ensure!(!examples.is_empty(), "{PACKAGE} has no examples: each is a promise of the README");
+    let built = child::run(&mut cargo(["build", "--package", PACKAGE, "--examples"]), CARGO_LIMIT)?;
+    ensure!(built.success, "the examples do not compile");
+    let mut tally = Tally::default();
+    for name in examples {
+        println!("--- {name}");
+        let mut command = cargo(["run", "--quiet", "--package", PACKAGE, "--example", name]);
+        command.env(FILE_VARIABLE, &bench.not_run_file);
+        let finished = child::run(&mut command, EXAMPLE_LIMIT)?;
+        if !finished.success {
+            println!("--- {name} failed");
+        }
+        tally += Tally::one(finished.success);
+    }
+    Ok(Outcome::Ran(tally))
+}
+
+/// Runs a command that counts its own checks. A failure that it did not count (a compile error) is one.
+pub(super) fn counted(command: &mut Command, bench: &Bench) -> Result<Outcome> {
+    let finished = child::run(command.env(FILE_VARIABLE, &bench.not_run_file), CARGO_LIMIT)?;
+    let mut tally = Tally::from_output(finished.lines.iter().map(String::as_str));
+    if !finished.success && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    ensure!(tally != Tally::default(), "no test ran");
+    Ok(Outcome::Ran(tally))
+}

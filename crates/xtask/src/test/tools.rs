@@ -1,0 +1,67 @@
+//! Programs of other languages that tests use: found, or installed where the machine lets us.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Outcome;
+use crate::child;
+use crate::tally::Tally;
+
+/// A program and how Debian calls what holds it.
+pub(super) struct Tool {
+    program: &'static str,
+    /// Succeeds when the program is here and whole.
+    probe: &'static [&'static str],
+    packages: &'static [&'static str],
+}
+
+pub(super) const PYTHON: Tool = Tool {
+    program: "python3",
+    // Debian's python3 alone can import venv, but not make one.
+    probe: &["-c", "import ensurepip, venv"],
+    packages: &["python3", "python3-venv"],
+};
+
+pub(super) const NODE: Tool = Tool { program: "node", probe: &["--version"], packages: &["nodejs"] };
+
+const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Passes when the tool is here, or came when asked for.
+pub(super) fn ensure(tool: &Tool) -> Result<Outcome> {
+    if answers(tool.program, tool.probe) {
+        return Ok(Outcome::Ran(Tally::one(true)));
+    }
+    if may_install() {
+        install(tool.packages)?;
+    }
+    if answers(tool.program, tool.probe) {
+        return Ok(Outcome::Ran(Tally::one(true)));
+    }
+    let packages = tool.packages.join(" ");
+    Ok(Outcome::NotRun(format!("{} is missing or incomplete: install it (Debian: {packages})", tool.program)))
+}
+
+/// True when the program starts and succeeds.
+pub(super) fn answers(program: impl AsRef<OsStr>, args: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Only root on a Debian: we do not ask for a password in the middle of a test run.
+fn may_install() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    let is_root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    is_root && answers("apt-get", &["--version"])
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    println!("installing {}", packages.join(" "));
+    let mut command = Command::new("apt-get");
+    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    child::run(command.env("DEBIAN_FRONTEND", "noninteractive"), INSTALL_LIMIT)?;
+    Ok(())
+}
