@@ -1,1 +1,5 @@
-fn main(){}
+//! The `nuncio` binary.
+
+fn main() -> std::process::ExitCode {
+    nuncio_cli::main(std::env::args_os())
+}

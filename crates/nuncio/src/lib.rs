@@ -1,1 +1,58 @@
-//! (skeleton)
+//! Sealed letters between agents: the embeddable runtime.
+//!
+//! An [`Agent`] owns a home directory with its identity, sessions and letters. Letters are sealed end to end, on disk before they are sent, and
+//! delivered once and in order through crashes of either side.
+//!
+//! Two agents in one process:
+//!
+//! ```
+//! # async fn run(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! use nuncio::{Agent, Config, Message};
+//!
+//! let alice = Agent::open(Config::new(dir.join("alice")).listen("127.0.0.1:0".parse()?)).await?;
+//! let bob = Agent::open(Config::new(dir.join("bob")).listen("127.0.0.1:0".parse()?)).await?;
+//! alice.add_peer(&bob.invitation().await?, Some("bob")).await?;
+//! bob.add_peer(&alice.invitation().await?, Some("alice")).await?;
+//!
+//! let id = alice.send(bob.id(), Message::text("hello")).await?;
+//! let letter = bob.inbox().await?.next().await?;
+//! assert_eq!(letter.payload.text()?, "hello");
+//! bob.done(letter.no).await?;
+//! alice.delivered(bob.id(), id).await?;
+//! # alice.shutdown().await?; bob.shutdown().await?; Ok(())
+//! # }
+//! # let dir = tempfile::tempdir().unwrap();
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run(dir.path())).unwrap();
+//! ```
+//!
+//! The protocol is in `nuncio-proto`, which can be used alone; this crate adds the store (sled), the transport (QUIC) and one actor between them.
+
+mod actor;
+mod agent;
+mod chunks;
+mod command;
+mod config;
+mod dial;
+mod effects;
+mod entropy;
+mod error;
+mod home;
+mod inbox;
+mod invitation;
+mod links;
+mod message;
+mod status;
+mod wake;
+
+pub use agent::Agent;
+pub use config::{Config, Unlock};
+pub use error::Error;
+pub use home::{init, retirement_of};
+pub use inbox::Inbox;
+pub use invitation::Invitation;
+pub use message::{Incoming, LargePayload, Message, Payload};
+pub use status::{PeerInfo, SessionInfo, Status};
+
+pub use nuncio_proto::content_type::ContentType;
+pub use nuncio_proto::ids::{AgentId, LetterId, SessionId};
+pub use nuncio_proto::time::UnixMillis;

@@ -24,7 +24,7 @@ mod did_key;
 #[path = "make_vectors/frame.rs"]
 mod frame;
 #[path = "make_vectors/handshake.rs"]
-mod handshake;
+pub(crate) mod handshake;
 #[path = "make_vectors/hostile.rs"]
 mod hostile;
 #[path = "make_vectors/kdf.rs"]

@@ -25,6 +25,8 @@ pub enum Control {
     Hello,
     /// The sender's identity is retired: the signed statement.
     Retired(Vec<u8>),
+    /// The large payload of a letter is whole on the receiver's disk.
+    PayloadTaken(LetterId),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +42,7 @@ impl Control {
             Self::RekeyAnswer(bytes) => Wire(3, None, 0, ByteBuf::from(bytes.clone())),
             Self::Hello => Wire(4, None, 0, ByteBuf::new()),
             Self::Retired(bytes) => Wire(5, None, 0, ByteBuf::from(bytes.clone())),
+            Self::PayloadTaken(letter) => Wire(6, Some(ByteArray::new(*letter.as_bytes())), 0, ByteBuf::new()),
         };
         codec::encode(&wire)
     }
@@ -54,6 +57,7 @@ impl Control {
             (3, None, 0) => Some(Self::RekeyAnswer(bytes.into_vec())),
             (4, None, 0) if bytes.is_empty() => Some(Self::Hello),
             (5, None, 0) => Some(Self::Retired(bytes.into_vec())),
+            (6, Some(letter), 0) if bytes.is_empty() => Some(Self::PayloadTaken(LetterId::parse(letter.into_array())?)),
             _ => None,
         }
     }

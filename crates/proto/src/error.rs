@@ -3,6 +3,7 @@
 use crate::bundle::BundleError;
 use crate::frame::FrameError;
 use crate::handshake::HandshakeError;
+use crate::identity::IdentityError;
 use crate::ids::{AgentId, Tag};
 use crate::letter::LetterError;
 use crate::session::OpenError;
@@ -94,6 +95,9 @@ pub enum PeerError {
     /// The bundle cannot be used.
     #[error(transparent)]
     Bundle(BundleError),
+    /// The statement is not signed by the identity that it retires.
+    #[error(transparent)]
+    Statement(IdentityError),
     /// The handshake cannot be begun.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),

@@ -67,6 +67,7 @@ pub mod ids;
 pub mod letter;
 mod outbox;
 pub mod padding;
+pub mod payload;
 pub mod peer;
 mod prekeys;
 pub mod ratchet;

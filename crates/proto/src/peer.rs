@@ -20,7 +20,7 @@ use crate::contact::Contact;
 pub use crate::contact::ContactInfo;
 use crate::error::PeerError;
 use crate::handshake;
-use crate::identity::Identity;
+use crate::identity::{Identity, Retirement};
 use crate::ids::{AgentId, LetterId, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
@@ -40,6 +40,7 @@ pub use inbound::Seen;
 pub use load::Record;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
 pub(crate) use outbound::SealedEntry;
+pub use outbound::failed_code;
 pub(crate) use renew::Rekeyed;
 use renew::Renewal;
 
@@ -121,6 +122,7 @@ pub(crate) enum Change {
     Claimed { request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
     SeenForgotten(Vec<Vec<u8>>),
     NoticeBy { by: AgentId, code: u16 },
+    Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
 
 impl Peer {
@@ -206,6 +208,12 @@ impl Peer {
     /// Letters on their way: peer, letter, whether it is sealed.
     pub fn outbox(&self) -> impl Iterator<Item = (AgentId, LetterId, bool)> {
         self.outbox.values().filter(|entry| !entry.control).map(|entry| (entry.to, entry.id, entry.sealed.is_some()))
+    }
+
+    /// Whether letters wait for a session with this agent.
+    #[must_use]
+    pub fn wants_session(&self, agent: &AgentId) -> bool {
+        self.contacts.get(agent).is_some_and(|contact| contact.current.is_none() && !contact.drafts.is_empty())
     }
 
     /// Letters in the inbox.
@@ -299,6 +307,24 @@ impl Peer {
         self.contacts.contains_key(&agent).then(|| self.step(Change::Contact { agent, info: None }))
     }
 
+    /// Takes a signed statement that retires an identity. Our own is passed on to every contact; another's ends that contact.
+    pub fn retire(&self, statement: Vec<u8>, now: UnixMillis) -> Result<(AgentId, Step), PeerError> {
+        let retirement = Retirement::parse(&statement).map_err(PeerError::Statement)?;
+        Ok((retirement.agent, self.step(Change::Retire { retirement, statement, now })))
+    }
+
+    /// Numbers of the letters in the inbox above a number, ascending.
+    pub fn inbox_numbers(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
+        let above = after.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
+        self.inbox.range((above, core::ops::Bound::Unbounded)).map(|(no, _)| *no)
+    }
+
+    /// Whether a letter is on its way.
+    #[must_use]
+    pub fn is_under_way(&self, to: AgentId, letter: LetterId) -> bool {
+        self.letters.contains_key(&(to, letter))
+    }
+
     /// Removes a letter from the inbox, for good.
     #[must_use]
     pub fn done(&self, no: u64) -> Option<Step> {
@@ -386,6 +412,7 @@ impl Peer {
                 out.effects.push(Effect::Bundle { request, bundle });
             }
             Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
+            Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
             Change::NoticeBy { by, code } => out.effects.push(Effect::TurnedAway { by, code }),
         }
         self.finish(out)

@@ -63,6 +63,12 @@ pub(crate) fn renewal(id: &SessionId) -> Vec<u8> {
     key(RENEWAL, &[id.as_bytes()])
 }
 
+/// The row of a letter in the inbox.
+#[must_use]
+pub fn inbox(no: u64) -> Vec<u8> {
+    numbered(INBOX, no)
+}
+
 pub(crate) fn numbered(tree: u8, no: u64) -> Vec<u8> {
     key(tree, &[&no.to_be_bytes()])
 }
@@ -73,7 +79,9 @@ pub fn seen(from: &AgentId, letter: &LetterId) -> Vec<u8> {
     key(SEEN, &[letter.as_bytes(), from.as_bytes()])
 }
 
-pub(crate) fn failed(letter: &LetterId) -> Vec<u8> {
+/// The row that a failed letter of ours leaves: who it was for, and why.
+#[must_use]
+pub fn failed(letter: &LetterId) -> Vec<u8> {
     key(FAILED, &[letter.as_bytes()])
 }
 

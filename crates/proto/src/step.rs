@@ -92,6 +92,13 @@ pub enum Effect {
         /// The letter.
         letter: LetterId,
     },
+    /// The peer has the large payload of a letter of ours, whole, on disk.
+    PayloadTaken {
+        /// The peer.
+        by: AgentId,
+        /// The letter.
+        letter: LetterId,
+    },
     /// A letter of ours will not be delivered.
     Failed {
         /// The peer.

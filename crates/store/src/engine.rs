@@ -6,8 +6,9 @@ use nuncio_proto::step::Op;
 
 use crate::error::{Refusal, StoreError, hex};
 
-/// Longest key in bytes. Ours have a tree byte, an id or two and a number; 1 KiB is far above them and far below an engine's page.
-pub const MAX_KEY_LEN: usize = 1024;
+/// Longest key in bytes. Ours have a tree byte, an id or two and a number, 73 bytes at most; 256 keys of this length still fit a page of
+/// sled's.
+pub const MAX_KEY_LEN: usize = 256;
 
 /// Longest value in bytes, before it is sealed. Larger payloads are chunked and spooled; a row is read whole into memory.
 pub const MAX_VALUE_LEN: usize = 1 << 20;

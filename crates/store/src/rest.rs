@@ -52,6 +52,11 @@ impl<E: Engine> Vault<E> {
         &self.engine
     }
 
+    /// The epoch that new rows are sealed in.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.keys().current().epoch()
+    }
+
     /// Waits for the commit under way and keeps others out while the value lives.
     pub(crate) fn hold_commits(&self) -> CommitsHeld<'_> {
         CommitsHeld(self.nonces.lock().unwrap_or_else(PoisonError::into_inner))

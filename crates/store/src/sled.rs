@@ -2,25 +2,28 @@
 //!
 //! One tree and `apply_batch`: sled reserves a manifest in its log before the first write of a batch and fills in the batch's last
 //! position after it; recovery stops in front of a manifest whose end is not on disk. So a batch is there whole or not at all. What
-//! makes it *durable* is in `durable.rs`; what guards opening is in `guard` below and in `reserve.rs`.
+//! makes it *durable* is in `durable.rs` and, for long values, in `rows` below; what guards opening is in `guard` and in `reserve.rs`.
 
 mod guard;
+mod rows;
 
+use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nuncio_proto::step::Op;
 
 use crate::durable::{Durability, sync_dir};
-use crate::engine::{Engine, Visit, admit};
-use crate::error::{StoreError, is_full};
+use crate::engine::{Engine, Visit, admit, key_of};
+use crate::error::{RowFault, StoreError, is_full};
 use crate::layout::make_private_dir;
 use crate::reserve::Reserve;
 use crate::rest::ROW_OVERHEAD;
+use rows::Head;
 
 /// Pages that sled keeps in memory. An agent of 10,000 sessions of 1 KiB stays within it, and far within 100 MiB resident.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -102,17 +105,53 @@ impl SledEngine {
         outcome
     }
 
-    fn write(&self, ops: &[Op], disk: &mut Disk) -> Result<(), StoreError> {
+    fn write(&self, ops: &[Op], disk: &Disk) -> Result<(), StoreError> {
+        let last_of_each_key: HashMap<&[u8], &Op> = ops.iter().map(|op| (key_of(op), op)).collect();
         let mut batch = sled::Batch::default();
-        for op in ops {
+        for (key, op) in last_of_each_key {
+            let old_chunks = self.head(key)?.and_then(|head| Some(Head::parse(&head)?.chunks())).unwrap_or(0);
             match op {
-                Op::Put { key, value } => batch.insert(key.as_slice(), value.as_slice()),
-                Op::Delete { key } => batch.remove(key.as_slice()),
+                Op::Put { value, .. } => rows::put(&mut batch, key, value, old_chunks),
+                Op::Delete { .. } => rows::delete(&mut batch, key, old_chunks),
             }
         }
         self.db.apply_batch(batch).map_err(|e| self.failed(e))?;
         self.db.flush().map_err(|e| self.failed(e))?;
-        disk.durability.as_mut().map_or(Ok(()), Durability::sync)
+        disk.durability.as_ref().map_or(Ok(()), Durability::sync)
+    }
+
+    fn head(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.db.get(rows::row_key(key)).map_err(|e| self.failed(e))
+    }
+
+    /// The value of a head, with its chunks. Between two reads a commit could put another value there, so a split row is read with
+    /// commits held off.
+    fn value(&self, key: &[u8], head: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match Head::parse(head) {
+            Some(Head::Whole(value)) => Ok(Some(value.to_vec())),
+            Some(Head::Split(_)) => self.split_value(key),
+            None => Err(StoreError::row(key, RowFault::Malformed)),
+        }
+    }
+
+    fn split_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let _commits_held = self.disk();
+        let Some(head) = self.guarded(|| self.head(key))? else { return Ok(None) };
+        let len = match Head::parse(&head) {
+            Some(Head::Whole(value)) => return Ok(Some(value.to_vec())),
+            Some(Head::Split(len)) => len,
+            None => return Err(StoreError::row(key, RowFault::Malformed)),
+        };
+        let mut value = Vec::new();
+        for no in 0..Head::Split(len).chunks() {
+            let chunk = self.guarded(|| self.db.get(rows::chunk_key(key, no)).map_err(|e| self.failed(e)))?;
+            value.extend_from_slice(&chunk.ok_or_else(|| StoreError::row(key, RowFault::Truncated))?);
+        }
+        if value.len() == len { Ok(Some(value)) } else { Err(StoreError::row(key, RowFault::Truncated)) }
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self, error: sled::Error) -> StoreError {
@@ -126,19 +165,22 @@ impl Engine for SledEngine {
         if ops.is_empty() {
             return Ok(());
         }
-        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut disk = self.disk();
         disk.reserve.hold()?;
-        self.guarded(|| self.write(ops, &mut disk))
+        self.guarded(|| self.write(ops, &disk))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.guarded(|| self.db.get(key).map(|found| found.map(|value| value.to_vec())).map_err(|e| self.failed(e)))
+        self.guarded(|| self.head(key))?.map_or(Ok(None), |head| self.value(key, &head))
     }
 
     fn scan(&self, prefix: &[u8], each: &mut Visit<'_>) -> Result<(), StoreError> {
-        let mut rows = self.db.scan_prefix(prefix);
-        while let Some((key, value)) = self.guarded(|| rows.next().transpose().map_err(|e| self.failed(e)))? {
-            each(&key, &value)?;
+        let mut rows = self.db.scan_prefix(rows::row_key(prefix));
+        while let Some((row_key, head)) = self.guarded(|| rows.next().transpose().map_err(|e| self.failed(e)))? {
+            let key = rows::key_of_row(&row_key);
+            if let Some(value) = self.value(key, &head)? {
+                each(key, &value)?;
+            }
         }
         Ok(())
     }

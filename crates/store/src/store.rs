@@ -112,7 +112,7 @@ impl Store {
     /// The epoch that new rows are sealed in.
     #[must_use]
     pub fn epoch(&self) -> u32 {
-        self.lock_keys().epochs().current().epoch()
+        self.vault.epoch()
     }
 
     /// Seals every row anew under a fresh key and destroys the old one: what was overwritten or deleted before is gone with it. The number

@@ -8,6 +8,33 @@
 //!          └─ stream kind 3, Prekeys ── one question, one answer
 //! ```
 //!
+//! ```
+//! use bytes::Bytes;
+//! use nuncio_proto::{crypto::SigningKey, ids::AgentId};
+//! use nuncio_transport::{CloseCode, FrameReceiver, FrameSender, Link, LinkConfig, StreamKind};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (alice, bob) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
+//! let near = Link::bind(LinkConfig::new("127.0.0.1:0".parse()?), &alice)?;
+//! let far = Link::bind(LinkConfig::new("127.0.0.1:0".parse()?), &bob)?;
+//!
+//! let dialling = near.dial(AgentId::from_bytes(bob.public())?, far.local_addr()?);
+//! let (to, from) = tokio::join!(dialling, far.accept());
+//! let (to, from) = (to?, from.expect("the link is open"));
+//! assert_eq!(from.peer(), AgentId::from_bytes(alice.public())?);
+//!
+//! let (send, _) = to.open(StreamKind::Frames).await?;
+//! FrameSender::new(send).send_many(&[Bytes::from("one"), Bytes::from("two")]).await?;
+//! let (_, _, recv) = from.accept_stream().await?;
+//! let mut frames = Vec::new();
+//! FrameReceiver::new(recv).recv_many(&mut frames, 16).await?;
+//! assert_eq!(frames, ["one", "two"]);
+//! near.close(CloseCode::CLOSED, "done").await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! This crate knows who sent bytes and nothing of what they mean: whether a peer is welcome, and what a frame holds, is
 //! decided above. What it promises is in `contracts/transport.md`; every bound is in [`tuning`].
 //!

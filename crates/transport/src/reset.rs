@@ -12,6 +12,7 @@ const LABEL: &[u8] = b"nuncio/1 quic stateless reset";
 
 /// Derived from the identity, so that it outlives the process: an agent that was killed and started again tells its old
 /// peers at their next packet that their connections are gone, and they dial anew instead of waiting for the idle timeout.
+// contracts/transport.md T17
 pub(crate) struct ResetKey(Zeroizing<[u8; 32]>);
 
 impl ResetKey {

@@ -40,6 +40,7 @@ impl StreamKind {
     }
 
     /// Which stream's bytes leave first when several wait: a large payload yields to everything.
+    // contracts/transport.md T11
     pub(crate) const fn priority(self) -> i32 {
         match self {
             Self::Frames => 2,

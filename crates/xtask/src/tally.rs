@@ -27,7 +27,7 @@ impl Tally {
     /// Adds up the summary lines of a program's output, as nextest, libtest and this program print them.
     pub(crate) fn from_output<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         let mut sum = Self::default();
-        for line in lines.into_iter().filter(|line| is_summary(line.trim())) {
+        for line in lines.into_iter().filter(|line| is_summary(line)) {
             sum += Self::from_summary(line);
         }
         sum
@@ -52,10 +52,11 @@ impl Tally {
     }
 }
 
-/// nextest: `Summary [ 1.2s] 8 tests run: ..`; libtest: `test result: ok. ..`; ours: `8 passed, 0 failed, 0 skipped`.
+/// nextest: `     Summary [ 1.2s] 8 tests run: ..`; libtest: `test result: ok. ..`; ours: `8 passed, 0 failed, 0 skipped`.
+/// The indentation counts: nextest repeats the output of a failed test, libtest's summary in it, further in.
 fn is_summary(line: &str) -> bool {
     let ours = || line.split_once(" passed, ").is_some_and(|(number, _)| number.parse::<u64>().is_ok());
-    line.starts_with("Summary [") || line.starts_with("test result: ") || ours()
+    line.starts_with("     Summary [") || line.starts_with("test result: ") || ours()
 }
 
 impl AddAssign for Tally {
@@ -97,7 +98,13 @@ mod tests {
 
     #[test]
     fn other_lines_count_nothing() {
-        for line in ["it passed, 3 failed", "I saw 3 passed cars", "test a ... ok", "running 8 tests"] {
+        for line in [
+            "it passed, 3 failed",
+            "    test result: FAILED. 0 passed; 1 failed",
+            "I saw 3 passed cars",
+            "test a ... ok",
+            "running 8 tests",
+        ] {
             assert_eq!(counts(line), (0, 0, 0), "{line}");
         }
     }

@@ -6,8 +6,8 @@ use nuncio_proto::crypto;
 use nuncio_proto::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::cbor::{Array, Item, Null, Raw, Uint, bytes, text};
-use crate::kit::{Actor, Case, NOW, actor, fixed, hex, key, secret};
+use super::cbor::{Array, Item, Null, Raw, Uint, bytes, text};
+use super::kit::{Actor, Case, NOW, actor, fixed, hex, key, secret};
 
 const AREA: &str = "bundle";
 const WEEK: u64 = 604_800_000;
@@ -198,7 +198,7 @@ fn bodies() -> Vec<Case> {
 /// A one-time prekey as items: batch, index, agreement, kem, path, not_after, signature.
 fn offered(owner: &Actor) -> Item {
     let bytes = Bundle::with_one_time(&plain(owner), &batch(owner).offer(one_time(ONE_TIME.index))).unwrap();
-    let places = crate::cbor::places(&bytes);
+    let places = super::cbor::places(&bytes);
     let part = |path: &[usize]| {
         let place = places.iter().find(|place| place.path == path).unwrap();
         Raw(bytes[place.at..place.end].to_vec())

@@ -4,9 +4,9 @@ use nuncio_proto::control::Control;
 use nuncio_proto::identity::Retirement;
 use serde_json::json;
 
-use crate::cbor::{Array, Item, Null, Raw, Uint, bytes, text};
-use crate::kit::{Case, NOW, actor, fixed, hex};
-use crate::letter::id;
+use super::cbor::{Array, Item, Null, Raw, Uint, bytes, text};
+use super::kit::{Case, NOW, actor, fixed, hex};
+use super::letter::id;
 
 const AREA: &str = "control";
 
@@ -29,6 +29,7 @@ fn valid() -> Vec<Case> {
         case("rekey-offer", "the leader's prekeys; their form is looked at later", &Control::RekeyOffer(offer.to_vec()), carried("rekey-offer", &offer)),
         case("rekey-answer", "the follower's answer", &Control::RekeyAnswer(offer.to_vec()), carried("rekey-answer", &offer)),
         case("hello", "first letter of a re-keyed session", &Control::Hello, json!({ "what": "hello" })),
+        case("payload-taken", "a large payload is whole on its receiver's disk", &Control::PayloadTaken(id()), json!({ "what": "payload-taken", "letter": hex(id().as_bytes()) })),
         case("retired", "the sender's identity is over", &Control::Retired(statement.clone()), carried("retired", &statement)),
     ]
 }
@@ -42,7 +43,7 @@ fn refused() -> Vec<Case> {
     vec![
         no("empty", "no bytes", Raw(vec![])),
         no("what-0", "says nothing", good.with(0, Uint(0))),
-        no("what-6", "of the future", what(6, Null, 0, bytes([]))),
+        no("what-7", "of the future", what(7, Null, 0, bytes([]))),
         no("what-long", "01 is 1 in one byte", good.with(0, Raw(vec![0x18, 1]))),
         no("refused-no-letter", "a refusal names its letter", good.with(1, Null)),
         no("refused-letter-version-4", "a letter id is a UUIDv7", good.with(1, bytes([0x44; 16]))),
@@ -54,6 +55,9 @@ fn refused() -> Vec<Case> {
         no("answer-with-code", "an answer has no code", what(3, Null, 1, bytes([1]))),
         no("hello-with-bytes", "a hello carries nothing", what(4, Null, 0, bytes([1]))),
         no("retired-with-code", "a statement has no code", what(5, Null, 1, bytes([1]))),
+        no("payload-taken-no-letter", "it names its letter", what(6, Null, 0, bytes([]))),
+        no("payload-taken-with-code", "it has no code", what(6, bytes(id().as_bytes()), 1, bytes([]))),
+        no("payload-taken-with-bytes", "it carries nothing", what(6, bytes(id().as_bytes()), 0, bytes([1]))),
         no("three-items", "the bytes are missing", Array((0..3).map(|at| good.at(at).clone()).collect())),
         no("trailing", "a byte behind", Raw([good.encode(), vec![0]].concat())),
     ]

@@ -3,7 +3,7 @@
 use multibase::Base;
 use serde_json::json;
 
-use crate::kit::{Case, actor, hex};
+use super::kit::{Case, actor, hex};
 
 const AREA: &str = "did-key";
 const ED25519: &[u8] = &[0xed, 0x01];

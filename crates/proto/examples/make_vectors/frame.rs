@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cbor::{Array, Item, Null, Raw, Uint, bytes, long_head, text};
-use crate::kit::{Case, fixed, hex};
+use super::cbor::{Array, Item, Null, Raw, Uint, bytes, long_head, text};
+use super::kit::{Case, fixed, hex};
 
 const AREA: &str = "frame";
 

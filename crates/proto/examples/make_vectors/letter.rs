@@ -6,8 +6,8 @@ use nuncio_proto::letter::{Extension, Letter, LetterKind};
 use nuncio_proto::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::cbor::{Array, Bool, Item, Null, Raw, Uint, bytes, text};
-use crate::kit::{Case, NOW, fixed, hex};
+use super::cbor::{Array, Bool, Item, Null, Raw, Uint, bytes, text};
+use super::kit::{Case, NOW, fixed, hex};
 
 const AREA: &str = "letter";
 const HOUR: u64 = 3_600_000;

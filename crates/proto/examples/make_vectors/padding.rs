@@ -3,7 +3,7 @@
 use nuncio_proto::padding;
 use serde_json::json;
 
-use crate::kit::{Case, fixed, hex};
+use super::kit::{Case, fixed, hex};
 
 const AREA: &str = "padding";
 

@@ -4,8 +4,8 @@ use nuncio_contracts::registry::label;
 use nuncio_proto::identity::Retirement;
 use serde_json::{Value, json};
 
-use crate::cbor::{Array, Item, Null, Raw, Uint, bytes};
-use crate::kit::{Actor, Case, NOW, actor, hex};
+use super::cbor::{Array, Item, Null, Raw, Uint, bytes};
+use super::kit::{Actor, Case, NOW, actor, hex};
 
 const AREA: &str = "retirement";
 

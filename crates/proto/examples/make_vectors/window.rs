@@ -3,7 +3,7 @@
 use nuncio_proto::replay::{ReplayError, Window};
 use serde_json::{Value, json};
 
-use crate::kit::Case;
+use super::kit::Case;
 
 const AREA: &str = "window";
 

@@ -421,6 +421,7 @@ impl Peer {
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
             Control::Hello => {}
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
+            Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }
 

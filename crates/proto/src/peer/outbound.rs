@@ -264,6 +264,13 @@ impl Peer {
     }
 }
 
+/// Why the letter of a [`rows::failed`] row failed: one of the registry's codes.
+#[must_use]
+pub fn failed_code(row: &[u8]) -> u16 {
+    let row: Result<(u8, serde_bytes::ByteArray<32>, u16), _> = crate::codec::decode(row, 64);
+    row.map_or(0, |(_, _, code)| code)
+}
+
 fn failed_row(to: &AgentId, code: u16) -> Vec<u8> {
     crate::codec::encode(&(1_u8, serde_bytes::ByteArray::new(*to.as_bytes()), code))
 }

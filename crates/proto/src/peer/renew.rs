@@ -170,6 +170,18 @@ impl Peer {
         }
     }
 
+    pub(super) fn apply_retire(&mut self, retirement: &Retirement, statement: Vec<u8>, now: UnixMillis, out: &mut Out) {
+        if retirement.agent != self.id() {
+            self.apply_retired(retirement.agent, out);
+            return;
+        }
+        let contacts: Vec<AgentId> = self.contacts.keys().copied().collect();
+        for agent in contacts {
+            let about = LetterId::new(now, *agent.as_bytes().first_chunk().unwrap_or(&[0; 10]));
+            self.queue_control(agent, &Control::Retired(statement.clone()), about, now, out);
+        }
+    }
+
     /// Lists a session that has lived or carried enough for a re-key, when we lead.
     pub(super) fn update_renewable(&mut self, agent: &AgentId) {
         let Some(session) = self.current(agent) else { return };

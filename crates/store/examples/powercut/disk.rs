@@ -37,7 +37,7 @@ impl Image {
     pub fn mount(self, at: &Path) -> Result<Mounted> {
         fs::create_dir_all(at)?;
         let device = run(Command::new("losetup").args(["--direct-io=on", "-f", "--show"]).arg(&self.path))?;
-        let mut mounted = Mounted { image: self, device, at: at.to_owned(), is_mounted: false };
+        let mut mounted = Mounted { image: self.path, device, at: at.to_owned(), is_mounted: false };
         run(Command::new("mount").args(["-o", "noatime"]).arg(&mounted.device).arg(at))?;
         mounted.is_mounted = true;
         Ok(mounted)
@@ -46,7 +46,7 @@ impl Image {
 
 /// A mounted image; unmounted and detached on drop.
 pub struct Mounted {
-    image: Image,
+    image: PathBuf,
     device: String,
     at: PathBuf,
     is_mounted: bool,
@@ -58,11 +58,18 @@ impl Mounted {
         &self.at
     }
 
+    /// Unmounts in an orderly way.
+    pub fn unmount(mut self) -> Result<Image> {
+        run(Command::new("umount").arg(&self.at))?;
+        self.is_mounted = false;
+        Ok(Image { path: self.image.clone() })
+    }
+
     /// Copies the image without unmounting or syncing: what has reached the device, at one moment between two of its writes.
     pub fn copy_as_it_is(&self, to: &Path) -> Result<Image> {
         for _ in 0..COPY_TRIES {
             let before = self.requests_written()?;
-            run(Command::new("cp").arg("--sparse=always").arg(&self.image.path).arg(to))?;
+            run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(to))?;
             if self.requests_written()? == before {
                 return Ok(Image { path: to.to_owned() });
             }

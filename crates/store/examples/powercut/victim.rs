@@ -46,7 +46,7 @@ pub fn run(home: &Path, sync: Sync) -> Result<()> {
         Sync::Ours => Store::open(home, &kek())?,
         Sync::EngineOnly => Store::open_without_sync(home, &kek())?,
     });
-    let first = last_whole_step(&store).map_err(anyhow::Error::msg)? + 1;
+    let first = last_whole_step(&*store).map_err(anyhow::Error::msg)? + 1;
     let say = |word: &str, n: u64| {
         let mut out = std::io::stdout().lock();
         // Nobody listens any more once the round is over.
@@ -57,12 +57,13 @@ pub fn run(home: &Path, sync: Sync) -> Result<()> {
             say("durable", last.into_inner());
         }
     };
+    say("epoch", u64::from(store.epoch()));
     let writer = Writer::spawn(Arc::clone(&store), promise, move |_| say("failed", 0))?;
     for n in first.. {
         writer.submit(Staged { ops: step(n), ticket: n })?;
         if matches!(sync, Sync::Ours) && n.is_multiple_of(STEPS_PER_TURN) {
             store.turn_epoch()?;
-            say("turned", u64::from(store.epoch()));
+            say("epoch", u64::from(store.epoch()));
         }
     }
     Ok(())
@@ -72,41 +73,37 @@ pub fn run(home: &Path, sync: Sync) -> Result<()> {
 pub struct Victim {
     process: Child,
     promised: Arc<AtomicU64>,
-    turns: Arc<AtomicU64>,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Victim {
-    /// Starts it on a store.
-    pub fn start(home: &Path, sync: Sync) -> Result<Self> {
+    /// Starts it on a store that holds so many steps already.
+    pub fn start(home: &Path, sync: Sync, promised_before: u64) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(MODE)
             .arg(home)
             .arg(format!("{sync:?}"))
             .stdout(Stdio::piped())
             .spawn()?;
-        let promised = Arc::new(AtomicU64::new(0));
-        let turns = Arc::new(AtomicU64::new(0));
+        let promised = Arc::new(AtomicU64::new(promised_before));
+        let epoch = Arc::new(AtomicU64::new(0));
         if let Some(out) = process.stdout.take() {
-            let (promised, turns) = (Arc::clone(&promised), Arc::clone(&turns));
+            let (promised, epoch) = (Arc::clone(&promised), Arc::clone(&epoch));
             std::thread::spawn(move || {
                 for line in BufReader::new(out).lines().map_while(Result::ok) {
                     match line.split_once(' ').map(|(word, n)| (word, n.parse())) {
                         Some(("durable", Ok(n))) => promised.store(n, Ordering::SeqCst),
-                        Some(("turned", Ok(n))) => turns.store(n, Ordering::SeqCst),
+                        Some(("epoch", Ok(n))) => epoch.store(n, Ordering::SeqCst),
                         _ => {}
                     }
                 }
             });
         }
-        Ok(Self { process, promised, turns })
+        Ok(Self { process, promised, epoch })
     }
 
-    /// Waits for the first promise and then for a random time.
-    pub fn run_for_at_most(&mut self, ms: u64) -> Result<()> {
-        while self.promised.load(Ordering::SeqCst) == 0 {
-            ensure!(self.process.try_wait()?.is_none(), "the writer ended by itself");
-            sleep(Duration::from_millis(1));
-        }
+    /// Waits for a random time.
+    pub fn run_for_at_most(&self, ms: u64) -> Result<()> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)?;
         sleep(Duration::from_millis(u64::from_be_bytes(random) % ms));
@@ -119,12 +116,13 @@ impl Victim {
         ensure!(stopped.success(), "cannot stop the writer");
         // What it has said already is read; system calls under way end.
         sleep(Duration::from_millis(30));
+        ensure!(self.process.try_wait()?.is_none(), "the writer ended by itself");
         Ok(())
     }
 
-    /// The last step that it was promised, and the epoch turns that ended, as far as they were heard.
+    /// The last step that it was promised, and the epoch (0 when it has not said).
     pub fn promises(&self) -> (u64, u64) {
-        (self.promised.load(Ordering::SeqCst), self.turns.load(Ordering::SeqCst))
+        (self.promised.load(Ordering::SeqCst), self.epoch.load(Ordering::SeqCst))
     }
 
     /// Ends it.

@@ -56,7 +56,7 @@ fn row(n: u64) -> Vec<u8> {
     [b"r", n.to_be_bytes().as_slice()].concat()
 }
 
-/// Most values are small, some as large as sled keeps in files of their own.
+/// Most values are small, some are larger than a page of the engine's.
 fn value(n: u64) -> Vec<u8> {
     let len = if n.is_multiple_of(97) { 150_000 } else { 100 + n % 700 };
     (0..len).zip(n.to_be_bytes().into_iter().cycle()).map(|(_, byte)| byte).collect()

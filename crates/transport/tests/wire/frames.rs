@@ -4,7 +4,7 @@ use bytes::Bytes;
 use nuncio_transport::tuning::FRAME_LEN_MAX;
 use nuncio_transport::{CloseCode, FrameReceiver, FrameSender, RecvStream, SendStream, StreamKind, TransportError};
 
-use crate::support::{Pair, pair};
+use crate::support::{Pair, pair, soon};
 
 /// The two ends of one stream of frames, from dialler to listener.
 async fn stream() -> (Pair, SendStream, RecvStream) {
@@ -66,10 +66,10 @@ async fn a_length_out_of_bounds_stops_the_stream_after_the_frames_before_it() {
         assert_eq!(receiver.recv_many(&mut got, 9).await.unwrap(), 1);
         assert_eq!(got, ["ok"]);
         for _ in 0..2 {
-            let again = receiver.recv_many(&mut got, 9).await;
+            let again = soon(receiver.recv_many(&mut got, 9)).await;
             assert!(matches!(again, Err(TransportError::FrameLen { .. })), "{bad:?}: {again:?}");
         }
-        assert_eq!(send.stopped().await.unwrap(), Some(CloseCode::PROTOCOL.into()));
+        assert_eq!(soon(send.stopped()).await.unwrap(), Some(CloseCode::PROTOCOL.into()));
     }
 }
 

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use nuncio_transport::{CloseReason, FrameReceiver, FrameSender, StreamKind, TransportError};
 
-use crate::support::{
-    Present, bare_client, bare_server, claim, honest, honest_client, id, key, link, pair, spki, until,
-};
+use crate::support::*;
 
 // TLS alerts (RFC 8446 section 6), so that a case refused for another reason than its own is seen.
 const BAD_CERTIFICATE: u8 = 42;
@@ -63,7 +61,7 @@ async fn a_server_that_presents_a_key_it_does_not_hold_is_refused() {
 async fn refusal(listener: &nuncio_transport::Link, client: quinn::Endpoint) -> (bool, CloseReason) {
     let addr = listener.local_addr().unwrap();
     match client.connect(addr, "nuncio.invalid").unwrap().await {
-        Ok(quic) => (true, quic.closed().await.into()),
+        Ok(quic) => (true, soon(quic.closed()).await.into()),
         Err(error) => (false, error.into()),
     }
 }
@@ -152,8 +150,31 @@ async fn nothing_can_be_resumed_so_nothing_travels_before_the_handshake() {
 
 #[tokio::test]
 async fn a_dead_address_is_told_as_such() {
-    let silent = std::net::UdpSocket::bind(crate::support::ANY).unwrap();
+    let silent = std::net::UdpSocket::bind(ANY).unwrap();
     let tuning = nuncio_transport::Tuning { dial_timeout: std::time::Duration::from_millis(200), ..Default::default() };
-    let dialled = crate::support::link_with(1, tuning).dial(id(2), silent.local_addr().unwrap()).await;
+    let dialled = link_with(1, tuning).dial(id(2), silent.local_addr().unwrap()).await;
     assert!(matches!(dialled, Err(TransportError::Closed(CloseReason::TimedOut))), "{dialled:?}");
+}
+
+#[tokio::test]
+async fn the_key_exchange_is_hybrid_and_a_weaker_curve_is_refused() {
+    use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, X25519MLKEM768};
+    let me = || Present { key: Some(honest(1)), raw: true };
+
+    // Both halves work with an end that takes nothing but the hybrid.
+    let server = bare_server_of(only(&[X25519MLKEM768]), honest(2), b"nuncio/1");
+    let addr = server.local_addr().unwrap();
+    let dialler = link(1);
+    let (dialled, served) = tokio::join!(dialler.dial(id(2), addr), async { server.accept().await.unwrap().await });
+    served.unwrap();
+    assert_eq!(dialled.unwrap().peer(), id(2));
+    let listener = link(2);
+    let client = bare_client_of(only(&[X25519MLKEM768]), me(), b"nuncio/1");
+    let connecting = client.connect(listener.local_addr().unwrap(), "nuncio.invalid").unwrap();
+    let (quic, from) = tokio::join!(connecting, listener.accept());
+    assert_eq!(from.unwrap().peer(), id(1));
+    drop(quic);
+
+    let client = bare_client_of(only(&[SECP256R1]), me(), b"nuncio/1");
+    assert_eq!(refusal(&listener, client).await, (false, CloseReason::Tls { alert: HANDSHAKE_FAILURE }));
 }

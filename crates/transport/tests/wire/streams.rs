@@ -4,10 +4,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 
-use nuncio_transport::tuning::{STRANGER_STREAMS_MAX, STRANGER_WINDOW};
-use nuncio_transport::{CloseCode, CloseReason, Connection, Link, StreamKind, TransportError};
+use bytes::Bytes;
+use nuncio_transport::tuning::{STRANGER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, STREAMS_MAX};
+use nuncio_transport::{
+    CloseCode, CloseReason, Connection, FrameReceiver, FrameSender, Link, StreamKind, TransportError,
+};
 
-use crate::support::{honest_client, id, link, pair};
+use crate::support::{honest_client, id, link, pair, soon};
 
 /// Polls once: what can be had without waiting.
 async fn at_once<F: Future>(future: F) -> Option<F::Output> {
@@ -40,12 +43,12 @@ async fn a_kind_that_is_not_served_is_reset_and_skipped() {
     let (mut send, _recv) = quic.open_bi().await.unwrap();
     send.write_all(&[StreamKind::Prekeys.byte()]).await.unwrap();
 
-    let (kind, ..) = from.accept_stream().await.unwrap();
+    let (kind, ..) = soon(from.accept_stream()).await.unwrap();
     assert_eq!(kind, StreamKind::Prekeys);
     // `accept_stream` also carries the refusals out, so it is kept going while they are awaited.
     let serve = tokio::spawn(async move { from.accept_stream().await.map(|_| ()) });
     for (send, mut recv) in refused {
-        assert_eq!(send.stopped().await.unwrap(), Some(CloseCode::UNSUPPORTED_STREAM.into()));
+        assert_eq!(soon(send.stopped()).await.unwrap(), Some(CloseCode::UNSUPPORTED_STREAM.into()));
         match recv.read_exact(&mut [0]).await {
             Err(quinn::ReadExactError::ReadError(quinn::ReadError::Reset(code))) => {
                 assert_eq!(CloseCode::from(code), CloseCode::UNSUPPORTED_STREAM);
@@ -62,14 +65,18 @@ async fn a_stream_without_its_first_byte_holds_up_no_other() {
     let (_client, quic, from) = bare_to(&listener).await;
     // Stream 0 becomes visible to the listener when stream 4 does, but says nothing.
     let silent = quic.open_bi().await.unwrap();
-    let (mut send, _recv) = quic.open_bi().await.unwrap();
+    let (mut send, mut recv) = quic.open_bi().await.unwrap();
     send.write_all(&[StreamKind::Frames.byte()]).await.unwrap();
-    let (kind, ..) = from.accept_stream().await.unwrap();
+    let (kind, mut back, _) = soon(from.accept_stream()).await.unwrap();
     assert_eq!(kind, StreamKind::Frames);
+    // What was sent before this byte has come when it has: the silent one was not refused to get here.
+    back.write_all(b"x").await.unwrap();
+    soon(recv.read_exact(&mut [0])).await.unwrap();
+    assert!(at_once(silent.0.stopped()).await.is_none());
 
     // Left alone, the silent one is refused after a while.
     let serve = tokio::spawn(async move { from.accept_stream().await.map(|_| ()) });
-    assert_eq!(silent.0.stopped().await.unwrap(), Some(CloseCode::PROTOCOL.into()));
+    assert_eq!(soon(silent.0.stopped()).await.unwrap(), Some(CloseCode::PROTOCOL.into()));
     serve.abort();
 }
 
@@ -106,8 +113,27 @@ async fn a_stranger_is_bounded_until_it_is_welcome() {
     assert_eq!(written, STRANGER_WINDOW as usize, "no further byte");
 
     pair.from.welcome();
-    pair.to.open(StreamKind::Large).await.unwrap();
+    soon(pair.to.open(StreamKind::Large)).await.unwrap();
     streams[0].0.write_all(&[0; 4 * STRANGER_WINDOW as usize]).await.unwrap();
+}
+
+#[tokio::test]
+async fn large_payloads_that_nobody_reads_do_not_hold_up_a_frame() {
+    let pair = pair().await;
+    pair.from.welcome();
+    let mut unread = Vec::new();
+    for _ in 1..STREAMS_MAX {
+        let mut large = pair.to.open(StreamKind::Large).await.unwrap();
+        soon(large.0.write_all(&vec![0; STREAM_WINDOW as usize - 1])).await.unwrap();
+        assert!(at_once(large.0.write(&[0])).await.is_none(), "this one is full");
+        unread.push((large, pair.from.accept_stream().await.unwrap()));
+    }
+    let (send, _recv) = pair.to.open(StreamKind::Frames).await.unwrap();
+    soon(FrameSender::new(send).send_many(&[Bytes::from(vec![7; 65_536])])).await.unwrap();
+    let (_, _send, recv) = pair.from.accept_stream().await.unwrap();
+    let mut got = Vec::new();
+    FrameReceiver::new(recv).recv_many(&mut got, 1).await.unwrap();
+    assert_eq!(got.len(), 1);
 }
 
 #[tokio::test]
@@ -161,7 +187,7 @@ async fn a_peer_that_moves_keeps_its_connection() {
     client.rebind(std::net::UdpSocket::bind(crate::support::ANY).unwrap()).unwrap();
     let (mut send, _recv) = quic.open_bi().await.unwrap();
     send.write_all(&[StreamKind::Frames.byte()]).await.unwrap();
-    from.accept_stream().await.unwrap();
+    soon(from.accept_stream()).await.unwrap();
     assert_ne!(from.remote_address(), before);
     assert_eq!(from.remote_address().port(), client.local_addr().unwrap().port());
 }

@@ -10,7 +10,7 @@ use nuncio_transport::{Connection, Link, LinkConfig, Tuning};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -60,6 +60,11 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("never happened: {what}");
 }
 
+/// Waits for what must come; the bound is only there so that a failure ends.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("this never came")
+}
+
 pub fn spki(public: &[u8]) -> Vec<u8> {
     let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     [prefix.as_slice(), public].concat()
@@ -99,7 +104,12 @@ impl ResolvesClientCert for Present {
 
 /// A bare QUIC client with its own idea of ALPN and of what to present.
 pub fn bare_client(present: Present, alpn: &[u8]) -> quinn::Endpoint {
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+    bare_client_of(aws_lc_rs::default_provider(), present, alpn)
+}
+
+/// A bare QUIC client with its own idea of cryptography, too.
+pub fn bare_client_of(provider: CryptoProvider, present: Present, alpn: &[u8]) -> quinn::Endpoint {
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
@@ -119,7 +129,12 @@ pub fn honest_client(number: u8) -> quinn::Endpoint {
 
 /// A bare QUIC server that presents `key` and takes whoever dials.
 pub fn bare_server(key: Arc<CertifiedKey>, alpn: &[u8]) -> quinn::Endpoint {
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+    bare_server_of(aws_lc_rs::default_provider(), key, alpn)
+}
+
+/// A bare QUIC server with its own idea of cryptography, too.
+pub fn bare_server_of(provider: CryptoProvider, key: Arc<CertifiedKey>, alpn: &[u8]) -> quinn::Endpoint {
+    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_client_cert_verifier(Arc::new(TrustAnyone))
@@ -129,8 +144,9 @@ pub fn bare_server(key: Arc<CertifiedKey>, alpn: &[u8]) -> quinn::Endpoint {
     quinn::Endpoint::server(config, ANY).unwrap()
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+/// The usual provider with these key exchanges alone.
+pub fn only(groups: &[&'static dyn SupportedKxGroup]) -> CryptoProvider {
+    CryptoProvider { kx_groups: groups.to_vec(), ..aws_lc_rs::default_provider() }
 }
 
 #[derive(Debug)]

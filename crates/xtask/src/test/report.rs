@@ -26,8 +26,8 @@ pub(super) fn print(rows: &[Row]) -> Tally {
     }
     println!("{}\n", line("all", total, took));
     for row in rows {
-        if let Some(error) = &row.error {
-            println!("FAILED: {}: {error}", row.name);
+        if row.tally.failed > 0 {
+            println!("FAILED: {}: {}", row.name, row.error.as_deref().unwrap_or("its own output above says what"));
         }
         for not_run in &row.not_run {
             println!("{not_run}");

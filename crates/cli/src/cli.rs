@@ -1,0 +1,204 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use nuncio::{Agent, Config};
+
+use crate::client::Api;
+use crate::commands;
+use crate::failure::Failure;
+use crate::unlock::UnlockArgs;
+use crate::{demo, logs, output};
+
+const EXAMPLES: &str = "\
+Two agents, in one minute:
+  nuncio --home a init                            an identity each
+  nuncio --home b init
+  nuncio --home a agent --listen 127.0.0.1:4001   each in a terminal of its own
+  nuncio --home b agent --listen 127.0.0.1:4002
+  nuncio --home a id                              prints an invitation: one line
+  nuncio --home b peers add --name anna 'nuncio:did:key:z6Mk…'
+  nuncio --home a peers add --name ben  'nuncio:did:key:z6Mk…'
+  nuncio --home b send anna --text 'good morning' --wait
+  nuncio --home a inbox
+
+Or see it all at once: nuncio demo
+
+Exit codes:
+  0  done
+  1  it failed; standard error says why and what to do
+  2  the command line asks for what cannot be
+  3  the time ran out (--wait, --timeout); the letter is still on its way
+
+Environment:
+  NUNCIO_HOME  the home, where --home is not given
+  NUNCIO_LOG   what is logged to standard error: error, warn, info, debug (or a tracing filter)";
+
+/// Sealed letters between agents: end-to-end encrypted, on disk before they are sent, delivered once and in order.
+#[derive(Parser)]
+#[command(name = "nuncio", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command has.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Directory with the agent's identity, sessions and letters [default: the platform's data directory]
+    #[arg(long, global = true, env = "NUNCIO_HOME", value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an identity and its home
+    Init(commands::init::Init),
+    /// Print who this agent is, and the invitation to paste to another
+    Id(commands::id::Id),
+    /// Run the agent: it takes and sends letters until it is stopped
+    Agent(commands::agent::Daemon),
+    /// List, add and remove the agents that this one knows
+    Peers(commands::peers::Peers),
+    /// Send a letter
+    Send(commands::send::Send),
+    /// Send a letter and wait for the one that answers it
+    Request(commands::request::Request),
+    /// Read letters
+    Inbox(commands::inbox::Inbox),
+    /// Remove letters from the inbox, for good
+    Done(commands::done::Done),
+    /// List the ratchet sessions
+    Sessions(commands::sessions::Sessions),
+    /// Say how the agent fares
+    Status(commands::status::Status),
+    /// Change what opens the home: another passphrase or key file
+    Rekey(commands::rekey::Rekey),
+    /// Copy the home's store, also while the agent runs
+    Backup(commands::backup::Backup),
+    /// Make a home from a backup
+    Restore(commands::restore::Restore),
+    /// Look for what is wrong: every record, permissions, the system's limits
+    Doctor(commands::doctor::Doctor),
+    /// Print a completion script for a shell
+    Completions(commands::completions::Completions),
+    /// Show two agents talking, one of them killed in the middle
+    Demo(demo::Demo),
+}
+
+/// Runs a command line. `args` begins with the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, complaints to standard error; whoever closed it does not want to know.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    logs::start(if matches!(cli.command, Command::Agent(_)) { "info" } else { "error" });
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !matches!(failure, Failure::OutputClosed) {
+                output::note(format_args!("error: {failure}"));
+            }
+            if let Some(hint) = failure.hint() {
+                output::note(format_args!("hint: {hint}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(Failure::io("start", "the runtime"))?;
+    let done = runtime.block_on(dispatch(cli));
+    // A blocking read of a terminal or a pipe cannot be ended; it goes with the process.
+    runtime.shutdown_background();
+    done
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let options = &cli.options;
+    match cli.command {
+        Command::Init(command) => command.run(options),
+        Command::Id(command) => command.run(options).await,
+        Command::Agent(command) => command.run(options).await,
+        Command::Peers(command) => command.run(options).await,
+        Command::Send(command) => command.run(options).await,
+        Command::Request(command) => command.run(options).await,
+        Command::Inbox(command) => command.run(options).await,
+        Command::Done(command) => command.run(options).await,
+        Command::Sessions(command) => command.run(options).await,
+        Command::Status(command) => command.run(options).await,
+        Command::Rekey(command) => command.run(options).await,
+        Command::Backup(command) => command.run(options).await,
+        Command::Restore(command) => command.run(options),
+        Command::Doctor(command) => command.run(options).await,
+        Command::Completions(command) => command.run(),
+        Command::Demo(command) => command.run(options).await,
+    }
+}
+
+impl Options {
+    /// The home that was named, or the platform's.
+    pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
+        if let Some(home) = &self.home {
+            return Ok(home.clone());
+        }
+        let place = directories::ProjectDirs::from("", "", "nuncio");
+        let place = place.ok_or_else(|| Failure::usage("this system names no data directory", "say where: --home DIR"))?;
+        Ok(place.data_dir().to_owned())
+    }
+
+    /// The agent that runs on the home; where none does, one in this process.
+    pub(crate) async fn reach(&self) -> Result<Api, Failure> {
+        let home = self.home()?;
+        if Api::is_served(&home).await {
+            return Ok(Api::at(&home));
+        }
+        Api::own(Agent::open(self.config(&home)?).await?).await
+    }
+
+    /// The same, for one question.
+    pub(crate) async fn with<T>(&self, ask: impl AsyncFnOnce(&Api) -> Result<T, Failure>) -> Result<T, Failure> {
+        let api = self.reach().await?;
+        let answer = ask(&api).await;
+        let ended = api.end().await;
+        let answer = answer?;
+        ended?;
+        Ok(answer)
+    }
+
+    /// How a home that is there is opened.
+    pub(crate) fn config(&self, home: &Path) -> Result<Config, Failure> {
+        let mut config = Config::new(home).unlock(self.unlock.open()?);
+        config.create = false;
+        Ok(config)
+    }
+}
+
+/// The command line's grammar, for completions.
+pub(crate) fn grammar() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_grammar_is_sound() {
+        super::grammar().debug_assert();
+    }
+}

@@ -1,0 +1,249 @@
+//! The local API from the other end: over the socket of a running agent, or straight into the router when the command holds the store itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::service::Service as _;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use nuncio::Agent;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+
+use crate::failure::Failure;
+use crate::local_api::{self, SOCKET};
+use crate::wire::Problem;
+
+/// A client of one agent's local API.
+pub struct Api {
+    road: Road,
+}
+
+enum Road {
+    Socket { path: PathBuf, spare: Mutex<Option<Line>> },
+    Own { agent: Agent, router: Router },
+}
+
+type Line = SendRequest<Full<Bytes>>;
+
+impl Api {
+    /// Of the agent that runs on a home. Nothing is asked yet.
+    #[must_use]
+    pub fn at(home: &Path) -> Self {
+        Self { road: Road::Socket { path: home.join(SOCKET), spare: Mutex::new(None) } }
+    }
+
+    /// Whether an agent runs on a home.
+    pub async fn is_served(home: &Path) -> bool {
+        UnixStream::connect(home.join(SOCKET)).await.is_ok()
+    }
+
+    /// Of an agent in this process.
+    pub(crate) async fn own(agent: Agent) -> Result<Self, Failure> {
+        let router = local_api::own(agent.clone()).await?;
+        Ok(Self { road: Road::Own { agent, router } })
+    }
+
+    /// Whether an agent runs that goes on when this command has ended.
+    #[must_use]
+    pub const fn is_daemon(&self) -> bool {
+        matches!(self.road, Road::Socket { .. })
+    }
+
+    /// Ends the agent of this process, if it is one.
+    pub(crate) async fn end(self) -> Result<(), Failure> {
+        match self.road {
+            Road::Socket { .. } => Ok(()),
+            Road::Own { agent, .. } => Ok(agent.shutdown().await?),
+        }
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// What the API refuses, or an agent that is gone.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        read(self.ask(Method::GET, path, Bytes::new()).await?)
+    }
+
+    /// POST with a body.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(broken)?;
+        read(self.ask(Method::POST, path, body.into()).await?)
+    }
+
+    /// POST with neither body nor answer.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn tell(&self, path: &str) -> Result<(), Failure> {
+        self.ask(Method::POST, path, Bytes::new()).await.map(drop)
+    }
+
+    /// DELETE.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        read(self.ask(Method::DELETE, path, Bytes::new()).await?)
+    }
+
+    /// GET, all bytes of the answer.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn bytes(&self, path: &str) -> Result<Bytes, Failure> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    /// GET, the answer piece by piece. `None` of the sink ends it.
+    ///
+    /// # Errors
+    /// As [`Api::get`], and whatever the sink says.
+    pub async fn pour(&self, path: &str, mut sink: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        let (response, _line) = self.exchange(Method::GET, path, Bytes::new()).await?;
+        let mut body = checked(response).await?;
+        while let Some(frame) = body.frame().await {
+            if let Ok(piece) = frame.map_err(broken)?.into_data() {
+                sink(&piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+        let (response, line) = self.exchange(method, path, body).await?;
+        let bytes = checked(response).await?.collect().await.map_err(broken)?.to_bytes();
+        if let (Road::Socket { spare, .. }, Some(line)) = (&self.road, line) {
+            spare.lock().await.replace(line);
+        }
+        Ok(bytes)
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Body>, Option<Line>), Failure> {
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "nuncio");
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(Full::new(body)).map_err(broken)?;
+        match &self.road {
+            Road::Own { router, .. } => {
+                let Ok(response) = TowerToHyperService::new(router.clone()).call(request).await;
+                Ok((response, None))
+            }
+            Road::Socket { path, spare } => {
+                let spare = spare.lock().await.take();
+                let mut line = usable(spare, path).await?;
+                let response = line.send_request(request).await.map_err(broken)?;
+                Ok((response.map(Body::new), Some(line)))
+            }
+        }
+    }
+}
+
+/// The line that an earlier request left, if it is still open, or a new one.
+async fn usable(spare: Option<Line>, socket: &Path) -> Result<Line, Failure> {
+    if let Some(mut line) = spare
+        && line.ready().await.is_ok()
+    {
+        return Ok(line);
+    }
+    let stream = UnixStream::connect(socket).await.map_err(Failure::io("reach the agent at", socket))?;
+    let (line, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Ends with the line.
+    tokio::spawn(connection);
+    Ok(line)
+}
+
+async fn checked(response: Response<Body>) -> Result<Body, Failure> {
+    let (head, body) = response.into_parts();
+    if head.status.is_success() {
+        return Ok(body);
+    }
+    let bytes = body.collect().await.map_err(broken)?.to_bytes();
+    let problem = serde_json::from_slice::<Problem>(&bytes);
+    Err(problem.map_or_else(|_| Failure::Broken(format!("it answered {}", head.status)), Failure::Api))
+}
+
+fn read<T: DeserializeOwned>(bytes: Bytes) -> Result<T, Failure> {
+    serde_json::from_slice(&bytes).map_err(broken)
+}
+
+fn broken(error: impl std::fmt::Display) -> Failure {
+    Failure::Broken(error.to_string())
+}
+
+/// One segment of a path, whatever a person typed.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // A String takes everything.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// Waits until an agent answers on a home.
+///
+/// # Errors
+/// The last failure, when the time is over.
+pub async fn wait_until_served(home: &Path, patience: Duration) -> Result<Api, Failure> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let until = tokio::time::Instant::now() + patience;
+    let api = Api::at(home);
+    loop {
+        match api.get::<crate::wire::Id>("/v1/id").await {
+            Ok(_) => return Ok(api),
+            Err(error) if tokio::time::Instant::now() >= until => return Err(error),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.road {
+            Road::Socket { path, .. } => write!(f, "Api({})", path.display()),
+            Road::Own { .. } => f.write_str("Api(own)"),
+        }
+    }
+}
+
+/// True when nobody listens: the agent is gone, or not there yet.
+#[must_use]
+pub fn is_gone(failure: &Failure) -> bool {
+    match failure {
+        Failure::Broken(_) => true,
+        Failure::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        }
+        Failure::Api(problem) => problem.code == "stopped",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_segment_cannot_leave_its_place() {
+        assert_eq!(segment("did:key:z6Mk-_.x"), "did:key:z6Mk-_.x");
+        assert_eq!(segment("a/b?c=ü "), "a%2Fb%3Fc%3D%C3%BC%20");
+    }
+}

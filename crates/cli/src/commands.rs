@@ -1,0 +1,17 @@
+//! The commands, a file each.
+
+pub(crate) mod agent;
+pub(crate) mod backup;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod done;
+pub(crate) mod id;
+pub(crate) mod inbox;
+pub(crate) mod init;
+pub(crate) mod peers;
+pub(crate) mod rekey;
+pub(crate) mod request;
+pub(crate) mod restore;
+pub(crate) mod send;
+pub(crate) mod sessions;
+pub(crate) mod status;

@@ -1,0 +1,169 @@
+//! `nuncio agent`
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use nuncio::Agent;
+use serde::Serialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::local_api::LocalApi;
+use crate::output;
+
+/// Runs the agent until SIGTERM or SIGINT: it owns the store, listens for peers over QUIC, and serves the local API on `api.sock` in the home.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio agent --listen 127.0.0.1:4001                         for agents on this machine\n  nuncio agent --listen 0.0.0.0:4433 --advertise box.example:4433\n  nuncio agent --listen 127.0.0.1:0 --api-tcp 127.0.0.1:8080   programs that cannot use a Unix socket\n\nIt prints one line when it is ready (--json: one object). The local API is described in contracts/openapi/local.yaml.")]
+pub(crate) struct Daemon {
+    /// UDP address for QUIC; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Where others reach this agent, for its invitation; by default the address it listens on
+    #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
+    advertise: Vec<String>,
+    /// Take first letters of agents that were not added
+    #[arg(long)]
+    accept_strangers: bool,
+    /// Serve the local API on loopback TCP too, to whoever knows the token in `api.token`
+    #[arg(long, value_name = "127.0.0.1:PORT", value_parser = loopback)]
+    api_tcp: Option<SocketAddr>,
+    /// Stop when standard input ends, for a program that starts the agent and must not leave it behind
+    #[arg(long)]
+    stop_with_stdin: bool,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    agent: String,
+    listening: Option<String>,
+    invitation: String,
+    api_socket: &'a std::path::Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_tcp: Option<SocketAddr>,
+}
+
+impl Daemon {
+    pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
+        // Before the store is open, so that no signal finds nobody at home.
+        let mut signals = Signals::new()?;
+        let home = options.home()?;
+        let mut config = options.config(&home)?.listen(self.listen);
+        config.advertise.clone_from(&self.advertise);
+        config.accept_strangers = self.accept_strangers;
+        let agent = Agent::open(config).await?;
+        let api = match LocalApi::start(agent.clone(), &home, self.api_tcp).await {
+            Ok(api) => api,
+            Err(failure) => {
+                agent.shutdown().await?;
+                return Err(failure);
+            }
+        };
+        if let Err(failure) = announce(options, &agent, &api).await {
+            tracing::warn!(%failure, "nobody was told that the agent is ready");
+        }
+
+        let why = tokio::select! {
+            name = signals.next() => Some(name),
+            () = stdin_ended(self.stop_with_stdin) => Some("end of standard input"),
+            () = agent.stopped() => None,
+        };
+        let Some(why) = why else {
+            api.stop().await;
+            return Err(nuncio::Error::Failed("the log says why; what it acknowledged is not lost".to_owned()).into());
+        };
+        tracing::info!(why, "stopping: what is staged is committed first");
+        tokio::select! {
+            stopped = stop(agent, api) => stopped,
+            again = signals.next() => Err(Failure::Unsound(format!("{again} again: stopped at once, as if killed; nothing acknowledged is lost"))),
+        }
+    }
+}
+
+/// Refuses new work first, then lets the agent finish what it has.
+async fn stop(agent: Agent, api: LocalApi) -> Result<(), Failure> {
+    api.stop().await;
+    agent.shutdown().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<(), Failure> {
+    let ready = Ready {
+        agent: agent.id().to_string(),
+        listening: agent.status().await?.listening,
+        invitation: agent.invitation().await?.to_string(),
+        api_socket: &api.socket,
+        api_tcp: api.tcp,
+    };
+    if options.json {
+        return output::json(&ready);
+    }
+    let tcp = ready.api_tcp.map(|address| format!(" and http://{address}")).unwrap_or_default();
+    let listening = ready.listening.as_deref().unwrap_or("no address");
+    output::line(format_args!("{} listens on {listening} (UDP); local API at {}{tcp}", ready.agent, ready.api_socket.display()))
+}
+
+async fn stdin_ended(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let mut ignored = [0; 256];
+    let mut stdin = tokio::io::stdin();
+    while stdin.read(&mut ignored).await.is_ok_and(|len| len > 0) {}
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::io("listen for", "signals"));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", ""));
+    let known = !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0);
+    if known { Ok(text.to_owned()) } else { Err("write HOST:PORT, such as box.example:4433".to_owned()) }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err("the local API is for this machine alone: give a loopback address, such as 127.0.0.1:8080".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_never_served_to_a_network() {
+        assert!(loopback("127.0.0.1:0").is_ok() && loopback("[::1]:8080").is_ok());
+        for wide in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80", "localhost:80", "8080"] {
+            assert!(loopback(wide).is_err(), "{wide}");
+        }
+    }
+
+    #[test]
+    fn an_advertised_address_has_a_port() {
+        assert!(endpoint("box.example:4433").is_ok() && endpoint("[2001:db8::1]:1").is_ok());
+        for bad in ["box.example", ":1", "box:0", "box:70000"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `nuncio id`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{Id as Who, Named, Retirement};
+
+/// Longest statement that is read.
+const STATEMENT_LEN_MAX: u64 = 4_096;
+
+/// Prints this agent's DID and its invitation: one line with DID, addresses and the hash of its keys. It holds no secret.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio id\n  nuncio id --json | jq -r .invitation\n  nuncio id retire --statement /mnt/stick/retirement --yes")]
+pub(crate) struct Id {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// End an identity, lost or stolen, by the statement that `nuncio init` made: this agent's own, or a peer's
+    Retire(Retire),
+}
+
+#[derive(Args)]
+struct Retire {
+    /// The file `retirement` that `nuncio init` wrote
+    #[arg(long, value_name = "FILE")]
+    statement: PathBuf,
+    /// Do it, although it is this agent's own identity and cannot be undone
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Id {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        match &self.action {
+            Some(Action::Retire(retire)) => retire.run(options).await,
+            None => show(options).await,
+        }
+    }
+}
+
+async fn show(options: &Options) -> Result<(), Failure> {
+    let (who, is_daemon) = options.with(async |api| Ok((api.get::<Who>("/v1/id").await?, api.is_daemon()))).await?;
+    if options.json {
+        return output::json(&who);
+    }
+    output::line(&who.agent)?;
+    output::line(&who.invitation)?;
+    if !is_daemon {
+        output::note("no agent runs here, so the invitation has no address: start one with `nuncio agent --listen ADDR`");
+    } else if !who.invitation.contains("at=") {
+        output::note("the invitation has no address: the agent listens on all of them, so say which with --advertise HOST:PORT");
+    }
+    Ok(())
+}
+
+impl Retire {
+    async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let statement = self.read()?;
+        let agent = nuncio::retirement_of(&statement);
+        let agent = agent.ok_or_else(|| Failure::usage("this is no statement that retires an identity", "give the file that `nuncio init` wrote"))?;
+        let body = Retirement { statement: data_encoding::BASE64.encode(&statement) };
+        let retired = options.with(async |api| {
+            let who: Who = api.get("/v1/id").await?;
+            if who.agent == agent.to_string() && !self.yes {
+                return Err(Failure::usage("this ends the identity of this very agent, for good", "add --yes to do it"));
+            }
+            api.post::<Named>("/v1/retirements", &body).await
+        });
+        let retired = retired.await?;
+        if options.json {
+            return output::json(&retired);
+        }
+        output::line(format_args!("retired {}", retired.agent))
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        use std::io::Read as _;
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(&self.statement).map_err(Failure::io("open", &self.statement))?;
+        file.take(STATEMENT_LEN_MAX).read_to_end(&mut bytes).map_err(Failure::io("read", &self.statement))?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,138 @@
+//! `nuncio inbox`
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::Options;
+use crate::client::Api;
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{InboxLetter, InboxPage};
+
+/// How long one request waits for letters.
+const WAIT_MS: u64 = 30_000;
+/// Longest text that is shown whole in the list.
+const SHOWN_LEN_MAX: usize = 2_000;
+
+/// Prints the letters in the inbox. They stay there until `nuncio done`, also through restarts.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio inbox\n  nuncio inbox --follow --json | while read -r letter; do …; done\n  nuncio inbox --save letters/ --done")]
+pub(crate) struct Inbox {
+    /// Go on with letters as they come, until interrupted
+    #[arg(long)]
+    follow: bool,
+    /// Write each content to a file in this directory, named after the letter's number
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// Remove each letter from the inbox once it is printed and saved
+    #[arg(long)]
+    done: bool,
+}
+
+impl Inbox {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        options.with(async |api| self.read(options, api).await).await
+    }
+
+    async fn read(&self, options: &Options, api: &Api) -> Result<(), Failure> {
+        let mut after: Option<u64> = None;
+        let mut any = false;
+        loop {
+            let from = after.map(|no| format!("&after={no}")).unwrap_or_default();
+            let wait = if self.follow { WAIT_MS } else { 0 };
+            let page = tokio::select! {
+                page = api.get::<InboxPage>(&format!("/v1/inbox?wait_ms={wait}{from}")) => page?,
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            if page.letters.is_empty() && !self.follow {
+                if !any && !options.json {
+                    output::note("the inbox is empty");
+                }
+                return Ok(());
+            }
+            for letter in &page.letters {
+                self.take(options, api, letter).await?;
+                (after, any) = (Some(letter.no), true);
+            }
+        }
+    }
+
+    async fn take(&self, options: &Options, api: &Api, letter: &InboxLetter) -> Result<(), Failure> {
+        let saved = match &self.save {
+            Some(dir) => Some(save(api, letter, dir).await?),
+            None => None,
+        };
+        if options.json {
+            output::json(letter)?;
+        } else {
+            show(letter, saved.as_deref())?;
+        }
+        if self.done {
+            api.tell(&format!("/v1/inbox/{}/done", letter.no)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
+    let from = letter.from_name.as_ref().unwrap_or(&letter.from);
+    let reply = letter.reply_to.as_ref().map(|id| format!(", answers {id}")).unwrap_or_default();
+    let content_type = output::harmless(&letter.content_type);
+    let (no, time, size) = (letter.no, output::time(letter.received_ms), output::size(letter.len));
+    output::line(format_args!("#{no}  {from}  {time}  {content_type}, {size}  {}{reply}", letter.id))?;
+    if let Some(path) = saved {
+        return output::line(format_args!("    saved as {}", path.display()));
+    }
+    match &letter.text {
+        Some(text) if text.len() <= SHOWN_LEN_MAX => output::harmless(text).lines().try_for_each(|line| output::line(format_args!("    {line}"))),
+        _ if letter.arrived < letter.len => output::line(format_args!("    {} here so far", output::size(letter.arrived))),
+        _ => output::line("    (nuncio inbox --save DIR writes it to a file)"),
+    }
+}
+
+/// The content alone: text as text, anything else as its bytes, unless a person looks.
+pub(crate) fn content(letter: &InboxLetter) -> Result<(), Failure> {
+    match (&letter.text, &letter.base64) {
+        (Some(text), _) if output::is_terminal() => output::line(output::harmless(text)),
+        (Some(text), _) => output::raw(text.as_bytes()),
+        (None, Some(base64)) if !output::is_terminal() => {
+            let bytes = data_encoding::BASE64.decode(base64.as_bytes()).map_err(|error| Failure::Broken(error.to_string()))?;
+            output::raw(&bytes)
+        }
+        _ => output::line(format_args!("{} of {} (pipe the output, or --json)", output::size(letter.len), output::harmless(&letter.content_type))),
+    }
+}
+
+/// Writes a payload to a file that appears whole or not at all, under a name of our own choosing. One that is there is not overwritten.
+async fn save(api: &Api, letter: &InboxLetter, dir: &Path) -> Result<PathBuf, Failure> {
+    fs::create_dir_all(dir).map_err(Failure::io("make", dir))?;
+    let path = dir.join(format!("{}-{}.{}", letter.no, letter.id, extension(&letter.content_type)));
+    if path.exists() {
+        return Ok(path);
+    }
+    let part = path.with_extension("part");
+    let failed = || Failure::io("write", &part);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed())?;
+    let from = format!("/v1/inbox/{}/payload?wait_ms=60000", letter.no);
+    api.pour(&from, |piece| file.write_all(piece).map_err(failed())).await?;
+    file.sync_all().map_err(failed())?;
+    fs::rename(&part, &path).map_err(failed())?;
+    Ok(path)
+}
+
+/// A harmless extension: the type is the sender's word.
+fn extension(content_type: &str) -> &'static str {
+    match content_type.split(';').next().unwrap_or_default() {
+        "text/plain" => "txt",
+        "application/json" => "json",
+        "application/cbor" => "cbor",
+        "application/pdf" => "pdf",
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        _ => "bin",
+    }
+}

@@ -1,0 +1,67 @@
+//! `nuncio init`
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use clap::Args;
+use nuncio::{AgentId, Config, Unlock};
+use serde::Serialize;
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::output;
+
+/// Name of the file with the statement that retires the identity.
+pub(crate) const RETIREMENT: &str = "retirement";
+
+/// Makes an identity and seals its home: with a key file in it (mode 0600), or with what the unlocking options say.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio init                        a key file in the home opens it\n  nuncio --home a init --passphrase  a passphrase opens it, asked for twice\n  nuncio init --key-file /mnt/stick/nuncio.key")]
+pub(crate) struct Init {}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    agent: String,
+    home: &'a Path,
+    retirement: &'a Path,
+}
+
+impl Init {
+    pub(crate) fn run(&self, options: &Options) -> Result<(), Failure> {
+        let home = options.home()?;
+        // Looked at first, so that nobody types a new passphrase for nothing; the store refuses by itself too.
+        if home.join("keys").exists() {
+            return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
+        }
+        let unlock = options.unlock.make()?;
+        let (agent, statement) = nuncio::init(&Config::new(&home).unlock(unlock.clone()))?;
+        let retirement = home.join(RETIREMENT);
+        write_private(&retirement, &statement).map_err(Failure::io("write", &retirement))?;
+        if options.json {
+            return output::json(&Made { agent: agent.to_string(), home: &home, retirement: &retirement });
+        }
+        tell(agent, &home, &unlock, &retirement)
+    }
+}
+
+fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path) -> Result<(), Failure> {
+    output::line(agent)?;
+    output::note(format_args!("made the home {}", home.display()));
+    output::note(match unlock {
+        Unlock::KeyFile => format!("its key file {} opens it: without that file nobody can", home.join("key").display()),
+        Unlock::KeyFileAt(path) => format!("the key file {} opens it: without that file nobody can", path.display()),
+        _ => "the passphrase opens it: nobody can recover it".to_owned(),
+    });
+    output::note(format_args!("move {} to a place that is offline: it ends this identity when it is lost or stolen", retirement.display()));
+    output::note("next: nuncio agent --listen 0.0.0.0:4433");
+    Ok(())
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    path.parent().map_or(Ok(()), |home| fs::File::open(home).and_then(|home| home.sync_all()))
+}

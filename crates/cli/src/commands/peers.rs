@@ -1,0 +1,97 @@
+//! `nuncio peers`
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Options;
+use crate::client::segment;
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{Named, NewPeer, Peer, Peers as Known};
+
+/// Lists the agents that this one knows. Letters are exchanged with added peers only.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio peers\n  nuncio peers add --name anna 'nuncio:did:key:z6Mk…?at=198.51.100.7:4433&bundle=…'\n  nuncio peers remove anna\n\nQuote the invitation: a shell reads & and ? otherwise.")]
+pub(crate) struct Peers {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Add an agent by its invitation, or change its name or addresses
+    Add(Add),
+    /// Remove an agent: its sessions end, its letters are no longer taken
+    Remove {
+        /// A DID or short name
+        peer: String,
+    },
+}
+
+#[derive(Args)]
+struct Add {
+    /// A short name for it: letters, digits, '-', '_' and '.'
+    #[arg(long)]
+    name: Option<String>,
+    /// The line that the other agent's `nuncio id` printed
+    invitation: String,
+}
+
+impl Peers {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        match &self.action {
+            None => list(options).await,
+            Some(Action::Add(add)) => add.run(options).await,
+            Some(Action::Remove { peer }) => {
+                let path = format!("/v1/peers/{}", segment(peer));
+                let removed = options.with(async |api| api.delete::<Named>(&path).await).await?;
+                if options.json { output::json(&removed) } else { output::line(format_args!("removed {}", removed.agent)) }
+            }
+        }
+    }
+}
+
+impl Add {
+    async fn run(&self, options: &Options) -> Result<(), Failure> {
+        // Read here first: a line that is none is a mistake of the command line, exit code 2.
+        if self.invitation.parse::<nuncio::Invitation>().is_err() {
+            let hint = "quote the whole line that `nuncio id` printed: nuncio peers add --name NAME 'nuncio:did:key:…'";
+            return Err(Failure::usage("this is no invitation", hint));
+        }
+        let new = NewPeer { invitation: self.invitation.clone(), name: self.name.clone() };
+        let added = options.with(async |api| api.post::<Named>("/v1/peers", &new).await).await?;
+        if options.json {
+            return output::json(&added);
+        }
+        output::line(format_args!("added {}{}", added.agent, self.name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default()))
+    }
+}
+
+async fn list(options: &Options) -> Result<(), Failure> {
+    let known = options.with(async |api| api.get::<Known>("/v1/peers").await).await?;
+    if options.json {
+        return output::json(&known);
+    }
+    if known.peers.is_empty() {
+        output::note("no peers yet: add one with `nuncio peers add --name NAME 'nuncio:did:key:…'`");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = known.peers.iter().map(row).collect();
+    output::table(&["NAME", "AGENT", "STATE", "WAITING", "ADDRESSES"], &rows)?;
+    for peer in &known.peers {
+        if let Some(problem) = &peer.problem {
+            output::note(format_args!("{}: {}", peer.name.as_ref().unwrap_or(&peer.agent), output::harmless(problem)));
+        }
+    }
+    Ok(())
+}
+
+fn row(peer: &Peer) -> Vec<String> {
+    let state = match peer {
+        Peer { retired: true, .. } => "retired",
+        Peer { connected: true, .. } => "connected",
+        Peer { allowed: false, .. } => "stranger",
+        _ => "away",
+    };
+    let name = peer.name.clone().unwrap_or_else(|| "-".to_owned());
+    vec![name, peer.agent.clone(), state.to_owned(), peer.waiting.to_string(), peer.endpoints.join(" ")]
+}

@@ -1,0 +1,177 @@
+//! `nuncio send`
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::cli::Options;
+use crate::client::{Api, segment};
+use crate::failure::Failure;
+use crate::wire::{Accepted, Delivery, LetterState, NewLetter};
+use crate::{output, span};
+
+/// Most that is read from standard input; more is given as a file.
+const STDIN_LEN_MAX: u64 = 8 << 20;
+/// How long one request waits for a delivery.
+const WAIT_STEP: Duration = Duration::from_secs(1);
+/// Files from here on get a progress bar.
+const LARGE: u64 = 1 << 20;
+
+/// Sends a letter. It is on disk when the command returns, and is delivered once, as soon as the peer can be reached.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio send anna --text 'good morning'\n  nuncio send anna report.pdf --type application/pdf --wait\n  date | nuncio send anna -\n  nuncio send anna --text 'still there?' --deadline 5m --wait=30s")]
+pub(crate) struct Send {
+    #[command(flatten)]
+    letter: LetterArgs,
+    /// Wait until the peer has it on disk, so long at most [default: 60s]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = span::parse)]
+    wait: Option<Duration>,
+}
+
+/// What a letter is made of.
+#[derive(Args)]
+pub(crate) struct LetterArgs {
+    /// A peer's short name or DID
+    peer: String,
+    /// The file to send, up to 1 GiB; `-` is standard input, up to 8 MiB
+    #[arg(value_name = "FILE", required_unless_present = "text")]
+    file: Option<PathBuf>,
+    /// Send this text
+    #[arg(long, conflicts_with = "file")]
+    text: Option<String>,
+    /// Media type of the content [default: text/plain;charset=utf-8 for --text, application/octet-stream for a file]
+    #[arg(long = "type", value_name = "MEDIA-TYPE", value_parser = media_type)]
+    content_type: Option<String>,
+    /// Id of the letter that this one answers
+    #[arg(long, value_name = "ID", value_parser = letter_id)]
+    reply_to: Option<String>,
+    /// Give up when it is not delivered after so long: 30s, 5m, 2h; at most 7d
+    #[arg(long, value_name = "DURATION", value_parser = span::parse)]
+    deadline: Option<Duration>,
+}
+
+impl Send {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let (letter, len) = self.letter.read()?;
+        options.with(async |api| self.send(options, api, &letter, len).await).await
+    }
+
+    async fn send(&self, options: &Options, api: &Api, letter: &NewLetter, len: u64) -> Result<(), Failure> {
+        let bar = bar(len);
+        bar.set_message("sealing");
+        let sent: Accepted = api.post("/v1/letters", letter).await?;
+        let Some(patience) = self.wait else {
+            bar.finish_and_clear();
+            return accepted(options, api, &sent);
+        };
+        bar.set_message("on its way");
+        let delivered = wait(api, &sent, patience).await;
+        bar.finish_and_clear();
+        told(options, &sent, delivered?)
+    }
+}
+
+/// Waits for an end, as long as there is patience.
+async fn wait(api: &Api, sent: &Accepted, patience: Duration) -> Result<LetterState, Failure> {
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now()).min(WAIT_STEP);
+        let path = format!("/v1/letters/{}/{}?wait_ms={}", segment(&sent.to), sent.id, span::ms(left));
+        let state: LetterState = api.get(&path).await?;
+        if state.state != Delivery::Waiting || left.is_zero() {
+            return Ok(state);
+        }
+    }
+}
+
+fn accepted(options: &Options, api: &Api, sent: &Accepted) -> Result<(), Failure> {
+    if options.json {
+        output::json(sent)?;
+    } else {
+        output::line(&sent.id)?;
+    }
+    if !api.is_daemon() {
+        output::note("no agent runs here: the letter is in the outbox and goes when one does (`nuncio agent`), or now with --wait");
+    }
+    Ok(())
+}
+
+fn told(options: &Options, sent: &Accepted, state: LetterState) -> Result<(), Failure> {
+    if options.json {
+        output::json(&state)?;
+    } else {
+        output::line(&sent.id)?;
+    }
+    match state.state {
+        Delivery::Delivered => Ok(()),
+        Delivery::Failed => Err(Failure::Unsound(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned()))),
+        Delivery::Waiting => Err(Failure::NotYet("the peer does not have the letter yet".to_owned())),
+    }
+}
+
+impl LetterArgs {
+    /// The letter as the API takes it, and the length of its payload.
+    pub(crate) fn read(&self) -> Result<(NewLetter, u64), Failure> {
+        let mut letter = NewLetter {
+            to: self.peer.clone(),
+            content_type: self.content_type.clone(),
+            reply_to: self.reply_to.clone(),
+            expires_ms: self.deadline.map(span::ms),
+            ..NewLetter::default()
+        };
+        let len = match (&self.text, &self.file) {
+            (Some(text), _) => {
+                letter.text = Some(text.clone());
+                text.len().try_into().unwrap_or(u64::MAX)
+            }
+            (None, Some(path)) if path == Path::new("-") => {
+                let bytes = read_stdin()?;
+                letter.base64 = Some(data_encoding::BASE64.encode(&bytes));
+                bytes.len().try_into().unwrap_or(u64::MAX)
+            }
+            (None, Some(path)) => {
+                let whole = path.canonicalize().map_err(Failure::io("open", path))?;
+                let len = std::fs::metadata(&whole).map_err(Failure::io("open", path))?.len();
+                letter.file = Some(whole);
+                len
+            }
+            (None, None) => return Err(Failure::usage("there is nothing to send", "give a FILE, - for standard input, or --text TEXT")),
+        };
+        Ok((letter, len))
+    }
+}
+
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(STDIN_LEN_MAX + 1).read_to_end(&mut bytes).map_err(Failure::io("read", "standard input"))?;
+    if bytes.len().try_into().unwrap_or(u64::MAX) > STDIN_LEN_MAX {
+        return Err(Failure::usage("standard input is longer than 8 MiB", "put it into a file and give its name: up to 1 GiB"));
+    }
+    Ok(bytes)
+}
+
+/// A sign of life for large letters, where a person looks.
+fn bar(len: u64) -> ProgressBar {
+    if len < LARGE || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(output::size(len));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn media_type(text: &str) -> Result<String, String> {
+    text.parse::<nuncio::ContentType>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn letter_id(text: &str) -> Result<String, String> {
+    text.parse::<nuncio::LetterId>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}

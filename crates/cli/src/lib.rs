@@ -1,0 +1,26 @@
+//! The `nuncio` binary, as a library for its own tests and campaigns.
+//!
+//! ```text
+//!   command ──▶ client::Api ──▶ <home>/api.sock ──▶ local_api ──▶ nuncio::Agent     a daemon runs
+//!                    └────────────────────────────▶ local_api ──▶ nuncio::Agent     none runs: the store is opened here
+//! ```
+//!
+//! A command is written once, against the local API (contracts/openapi/local.yaml). Where no daemon runs, the command opens the store itself
+//! and asks the very same router without a socket between.
+
+mod cli;
+pub mod client;
+mod commands;
+mod demo;
+mod failure;
+pub mod kills;
+mod local_api;
+mod logs;
+mod output;
+pub mod process;
+mod span;
+mod unlock;
+pub mod wire;
+
+pub use cli::main;
+pub use failure::Failure;

@@ -1,0 +1,131 @@
+//! The local API: HTTP and JSON for programs of this machine, in any language (contracts/openapi/local.yaml).
+//!
+//! ```text
+//!   <home>/api.sock (0600) ─────────────────────────────▶ router ─▶ Agent
+//!   127.0.0.1:PORT ─▶ guard: Host, Origin, bearer token ─▶
+//! ```
+
+mod guard;
+mod inbox;
+mod letters;
+mod peers;
+mod read;
+mod refused;
+mod serve;
+mod shelf;
+mod state;
+mod upkeep;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, delete, get, post};
+use nuncio::Agent;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use serve::{LocalApi, SOCKET, TOKEN};
+use shelf::Shelf;
+
+/// Longest body of a request: a letter in base64 with room to spare. What is longer is a file.
+const BODY_LEN_MAX: usize = 16 << 20;
+
+/// What every request is about.
+#[derive(Clone)]
+pub(crate) struct Served {
+    agent: Agent,
+    shelf: Shelf,
+    /// Whoever waits, stops waiting: the agent stops.
+    closing: CancellationToken,
+}
+
+/// By which door a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// The Unix socket, or a command that has opened the store itself: the same user, with the same files.
+    Own,
+    /// Loopback TCP with a token: may use the agent, not its user's files.
+    Tcp,
+}
+
+/// One endpoint. The table is held against the contract by a test.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    to: fn() -> MethodRouter<Served>,
+}
+
+const fn route(method: &'static str, path: &'static str, to: fn() -> MethodRouter<Served>) -> Route {
+    Route { method, path, to }
+}
+
+const ROUTES: &[Route] = &[
+    route("get", "/v1/id", || get(state::id)),
+    route("get", "/v1/status", || get(state::status)),
+    route("get", "/v1/sessions", || get(state::sessions)),
+    route("get", "/v1/peers", || get(peers::list)),
+    route("post", "/v1/peers", || post(peers::add)),
+    route("delete", "/v1/peers/{peer}", || delete(peers::remove)),
+    route("post", "/v1/letters", || post(letters::send)),
+    route("get", "/v1/letters/{to}/{id}", || get(letters::state)),
+    route("delete", "/v1/letters/{to}/{id}", || delete(letters::cancel)),
+    route("post", "/v1/requests", || post(letters::request)),
+    route("get", "/v1/inbox", || get(inbox::page)),
+    route("get", "/v1/inbox/events", || get(inbox::events)),
+    route("post", "/v1/inbox/{no}/done", || post(inbox::done)),
+    route("get", "/v1/inbox/{no}/payload", || get(inbox::payload)),
+    route("post", "/v1/retirements", || post(upkeep::retire)),
+    route("post", "/v1/backups", || post(upkeep::backup)),
+    route("post", "/v1/checkups", || post(upkeep::check)),
+];
+
+/// The router, before anything stands in front of it.
+fn router(served: Served) -> Router {
+    let table = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.to)()));
+    table
+        .fallback(refused::no_such_endpoint)
+        .method_not_allowed_fallback(refused::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(served)
+}
+
+/// The router for a command that has opened the store itself.
+pub(crate) async fn own(agent: Agent) -> Result<Router, nuncio::Error> {
+    Ok(router(Served::new(agent, CancellationToken::new()).await?).layer(axum::Extension(Door::Own)))
+}
+
+impl Served {
+    async fn new(agent: Agent, closing: CancellationToken) -> Result<Self, nuncio::Error> {
+        let shelf = Shelf::fill(&agent).await?;
+        Ok(Self { agent, shelf, closing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ROUTES;
+
+    /// `(path, method)` of an OpenAPI document: paths stand two spaces in, their methods four.
+    fn contract() -> BTreeSet<(String, String)> {
+        let text = include_str!("../../../contracts/openapi/local.yaml");
+        let paths = text.split_once("\npaths:\n").unwrap().1.split_once("\ncomponents:\n").unwrap().0;
+        let mut path = String::new();
+        let mut found = BTreeSet::new();
+        for line in paths.lines().filter(|line| line.ends_with(':')) {
+            let name = line.trim().trim_end_matches(':');
+            match line.len() - line.trim_start().len() {
+                2 => path = name.to_owned(),
+                4 if name != "parameters" => drop(found.insert((path.clone(), name.to_owned()))),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_routes_are_those_of_the_contract() {
+        let served: BTreeSet<_> = ROUTES.iter().map(|route| (route.path.to_owned(), route.method.to_owned())).collect();
+        assert_eq!(served.len(), ROUTES.len(), "a route is listed twice");
+        assert_eq!(served, contract());
+    }
+}

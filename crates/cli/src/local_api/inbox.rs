@@ -1,0 +1,198 @@
+//! Letters that came.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io::Read;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive};
+use axum::response::{IntoResponse, Sse};
+use bytes::Bytes;
+use nuncio::{AgentId, Incoming, Payload};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Served;
+use super::read::{Asked, No, wait};
+use super::refused::Refused;
+use crate::wire::{InboxLetter, InboxPage};
+
+/// Letters in one answer by default, and at most.
+const PAGE: (usize, usize) = (100, 1_000);
+/// Events that wait for a slow reader; the next ones stay in the inbox.
+const EVENTS_WAITING: usize = 64;
+/// Pieces of a payload between the disk's thread and the answer.
+const PIECES_WAITING: usize = 8;
+const PIECE_LEN: usize = 64 << 10;
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    after: Option<u64>,
+    max: Option<usize>,
+    wait_ms: Option<u64>,
+}
+
+pub(super) async fn page(State(served): State<Served>, Asked(which): Asked<Which>) -> Result<Json<InboxPage>, Refused> {
+    let (usual, most) = PAGE;
+    let max = which.max.unwrap_or(usual).clamp(1, most);
+    let until = Instant::now() + wait(which.wait_ms);
+    let letters = loop {
+        let mut bell = served.shelf.bell();
+        let letters = served.shelf.page(which.after, max);
+        if !letters.is_empty() {
+            break letters;
+        }
+        tokio::select! {
+            Ok(()) = bell.changed() => {}
+            () = tokio::time::sleep_until(until) => break letters,
+            () = served.closing.cancelled() => break letters,
+        }
+    };
+    let names = names(&served).await?;
+    Ok(Json(InboxPage { letters: letters.iter().map(|incoming| letter(incoming, &names)).collect() }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Since {
+    after: Option<u64>,
+}
+
+pub(super) async fn events(
+    State(served): State<Served>,
+    headers: HeaderMap,
+    Asked(since): Asked<Since>,
+) -> impl IntoResponse {
+    let last_seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let (events, waiting) = mpsc::channel(EVENTS_WAITING);
+    tokio::spawn(tell(served, last_seen.or(since.after), events));
+    Sse::new(ReceiverStream::new(waiting)).keep_alive(KeepAlive::default())
+}
+
+/// Tells of letters as they come, until nobody listens or the agent stops.
+async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Result<Event, Infallible>>) {
+    let (usual, _) = PAGE;
+    loop {
+        let mut bell = served.shelf.bell();
+        let letters = served.shelf.page(after, usual);
+        let Ok(names) = names(&served).await else { return };
+        for incoming in &letters {
+            let Ok(event) = Event::default().id(incoming.no.to_string()).event("letter").json_data(letter(incoming, &names)) else {
+                return;
+            };
+            if events.send(Ok(event)).await.is_err() {
+                return;
+            }
+        }
+        after = letters.last().map(|letter| letter.no).or(after);
+        if !letters.is_empty() {
+            continue;
+        }
+        tokio::select! {
+            Ok(()) = bell.changed() => {}
+            () = events.closed() => return,
+            () = served.closing.cancelled() => return,
+            else => return,
+        }
+    }
+}
+
+pub(super) async fn done(State(served): State<Served>, No(no): No) -> Result<StatusCode, Refused> {
+    if !served.agent.done(no).await? {
+        return Err(Refused::no_such_letter(no));
+    }
+    served.shelf.clear(no);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Patience {
+    wait_ms: Option<u64>,
+}
+
+/// The payload as it is. Its type is its sender's word, so it is not repeated in a header that a browser would act upon.
+pub(super) async fn payload(
+    State(served): State<Served>,
+    No(no): No,
+    Asked(patience): Asked<Patience>,
+) -> Result<impl IntoResponse, Refused> {
+    let letter = served.shelf.letter(no).ok_or_else(|| Refused::no_such_letter(no))?;
+    let len = letter.payload.len();
+    let body = match letter.payload {
+        Payload::Inline(bytes) => Body::from(bytes),
+        Payload::Large(ref large) => {
+            let whole = tokio::select! {
+                biased;
+                whole = large.whole() => Some(whole),
+                () = tokio::time::sleep(wait(patience.wait_ms)) => None,
+                () = served.closing.cancelled() => None,
+            };
+            whole.ok_or_else(not_whole)??;
+            stream(letter.payload.reader()?)
+        }
+    };
+    let harmless = HeaderName::from_static("x-content-type-options");
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, len.to_string())];
+    Ok((headers, [(harmless, "nosniff")], body))
+}
+
+fn not_whole() -> Refused {
+    Refused::new(StatusCode::CONFLICT, "not_whole", "the payload is still on its way: ask again, or with wait_ms")
+}
+
+/// Bytes as they are read and verified, in constant memory.
+fn stream(mut from: Box<dyn Read + Send>) -> Body {
+    let (pieces, waiting) = mpsc::channel::<std::io::Result<Bytes>>(PIECES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let mut piece = vec![0; PIECE_LEN];
+        loop {
+            let read = from.read(&mut piece).map(|len| Bytes::copy_from_slice(piece.get(..len).unwrap_or_default()));
+            let last = read.as_ref().map_or(true, Bytes::is_empty);
+            // Whoever asked may have gone.
+            if read.as_ref().is_ok_and(Bytes::is_empty) || pieces.blocking_send(read).is_err() || last {
+                return;
+            }
+        }
+    });
+    Body::from_stream(ReceiverStream::new(waiting))
+}
+
+/// The short names of known agents.
+pub(super) async fn names(served: &Served) -> Result<HashMap<AgentId, String>, Refused> {
+    let peers = served.agent.peers().await?;
+    Ok(peers.into_iter().filter_map(|peer| Some((peer.agent, peer.name?))).collect())
+}
+
+/// A letter as the API tells it.
+pub(super) fn letter(incoming: &Incoming, names: &HashMap<AgentId, String>) -> InboxLetter {
+    let (text, base64, arrived) = match &incoming.payload {
+        Payload::Large(large) => (None, None, large.arrived()),
+        payload @ Payload::Inline(bytes) => {
+            let text = payload.text().ok().filter(|_| is_text(incoming.content_type.as_str())).map(str::to_owned);
+            let base64 = text.is_none().then(|| data_encoding::BASE64.encode(bytes));
+            (text, base64, payload.len())
+        }
+    };
+    InboxLetter {
+        no: incoming.no,
+        id: incoming.id.to_string(),
+        from: incoming.from.to_string(),
+        from_name: names.get(&incoming.from).cloned(),
+        sent_ms: incoming.id.created().0,
+        received_ms: incoming.received.0,
+        reply_to: incoming.reply_to.map(|id| id.to_string()),
+        content_type: incoming.content_type.as_str().to_owned(),
+        len: incoming.payload.len(),
+        arrived,
+        text,
+        base64,
+    }
+}
+
+fn is_text(content_type: &str) -> bool {
+    content_type.starts_with("text/") || content_type == "application/json"
+}

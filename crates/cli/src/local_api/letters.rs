@@ -1,0 +1,96 @@
+//! Letters that go out.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use nuncio::{ContentType, Error, Message};
+use serde::Deserialize;
+
+use super::read::{Asked, Body, Sent, base64, letter_id, wait};
+use super::refused::Refused;
+use super::{Door, Served, inbox};
+use crate::wire::{Accepted, Cancelled, Delivery, InboxLetter, LetterState, NewLetter};
+
+/// How long an answer is waited for by default, and at most.
+const ANSWER_PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+pub(super) async fn send(
+    State(served): State<Served>,
+    Extension(door): Extension<Door>,
+    Body(new): Body<NewLetter>,
+) -> Result<(StatusCode, Json<Accepted>), Refused> {
+    let to = served.agent.resolve(&new.to).await?;
+    let id = served.agent.send(to, message(new, door)?).await?;
+    Ok((StatusCode::CREATED, Json(Accepted { to: to.to_string(), id: id.to_string() })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Patience {
+    timeout_ms: Option<u64>,
+}
+
+pub(super) async fn request(
+    State(served): State<Served>,
+    Extension(door): Extension<Door>,
+    Asked(patience): Asked<Patience>,
+    Body(new): Body<NewLetter>,
+) -> Result<Json<InboxLetter>, Refused> {
+    let to = served.agent.resolve(&new.to).await?;
+    let (usual, most) = ANSWER_PATIENCE;
+    let timeout = patience.timeout_ms.map_or(usual, Duration::from_millis).min(most);
+    let answer = tokio::select! {
+        answer = served.agent.request(to, message(new, door)?, timeout) => answer?,
+        () = served.closing.cancelled() => return Err(Error::Stopped.into()),
+    };
+    let names = inbox::names(&served).await?;
+    Ok(Json(inbox::letter(&answer, &names)))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wait {
+    wait_ms: Option<u64>,
+}
+
+pub(super) async fn state(State(served): State<Served>, sent: Sent, Asked(asked): Asked<Wait>) -> Result<Json<LetterState>, Refused> {
+    let delivered = tokio::select! {
+        biased;
+        delivered = served.agent.delivered(sent.to, sent.id) => Some(delivered),
+        () = tokio::time::sleep(wait(asked.wait_ms)) => None,
+        () = served.closing.cancelled() => None,
+    };
+    let (state, reason) = match delivered {
+        None => (Delivery::Waiting, None),
+        Some(Ok(())) => (Delivery::Delivered, None),
+        Some(Err(error @ Error::NotDelivered(_))) => (Delivery::Failed, Some(error.to_string())),
+        Some(Err(error)) => return Err(error.into()),
+    };
+    Ok(Json(LetterState { to: sent.to.to_string(), id: sent.id.to_string(), state, reason }))
+}
+
+pub(super) async fn cancel(State(served): State<Served>, sent: Sent) -> Result<Json<Cancelled>, Refused> {
+    let cancelled = served.agent.cancel(sent.to, sent.id).await?;
+    Ok(Json(Cancelled { cancelled }))
+}
+
+/// The letter that a body asks for.
+fn message(new: NewLetter, door: Door) -> Result<Message, Refused> {
+    let content_type = new.content_type.map(|text| text.parse::<ContentType>()).transpose();
+    let content_type = content_type.map_err(|error| Refused::bad(error.to_string()))?;
+    let mut message = match (new.text, new.base64, new.file) {
+        (Some(text), None, None) => Message::bytes(content_type.unwrap_or(ContentType::TEXT), text.into_bytes()),
+        (None, Some(bytes), None) => Message::bytes(content_type.unwrap_or(ContentType::BYTES), base64(&bytes)?),
+        (None, None, Some(_)) if door != Door::Own => return Err(Refused::socket_only()),
+        (None, None, Some(path)) if !path.is_absolute() => return Err(Refused::bad("the file's path is to be absolute")),
+        (None, None, Some(path)) => Message::file(content_type.unwrap_or(ContentType::BYTES), path),
+        _ => return Err(Refused::bad("a letter has exactly one of text, base64 and file")),
+    };
+    if let Some(id) = new.reply_to {
+        message = message.reply_to(letter_id(&id)?);
+    }
+    if let Some(ms) = new.expires_ms {
+        message = message.expires_in(Duration::from_millis(ms));
+    }
+    Ok(message)
+}

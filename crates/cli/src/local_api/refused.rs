@@ -1,0 +1,87 @@
+//! Answers that say no: a status, a fixed word for programs, a sentence for people.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use nuncio::Error;
+use nuncio_proto::error::PeerError;
+use nuncio_store::StoreError;
+
+use crate::wire::Problem;
+
+/// A refusal.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(crate) fn socket_only() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "socket_only", "this needs the agent's files: ask over the Unix socket in its home")
+    }
+
+    pub(crate) fn no_such_letter(no: u64) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_letter", format!("the inbox has no letter {no}"))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.status, Json(Problem { code: self.code.to_owned(), message: self.message })).into_response()
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        let (status, code) = place(&error);
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+fn place(error: &Error) -> (StatusCode, &'static str) {
+    match error {
+        Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
+        Error::Peer(PeerError::Retired(_)) => (StatusCode::GONE, "retired"),
+        Error::Peer(PeerError::OutboxFull) => (StatusCode::TOO_MANY_REQUESTS, "outbox_full"),
+        Error::Peer(PeerError::TooLarge) | Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        Error::Peer(_) | Error::Id(_) | Error::Invitation | Error::Myself(_) | Error::NotText => {
+            (StatusCode::BAD_REQUEST, "bad_request")
+        }
+        Error::Name(_) => (StatusCode::CONFLICT, "name"),
+        Error::NotDelivered(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_delivered"),
+        Error::PayloadLost => (StatusCode::GONE, "payload_lost"),
+        Error::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        Error::Stopped | Error::Failed(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
+        Error::Store(StoreError::DiskFull(_)) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+        Error::Store(StoreError::Exists(_)) => (StatusCode::CONFLICT, "exists"),
+        Error::File { source, .. } => match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            _ => (StatusCode::BAD_REQUEST, "file"),
+        },
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+    }
+}
+
+pub(crate) async fn no_such_endpoint() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "no_such_endpoint", "there is no such endpoint: see contracts/openapi/local.yaml")
+}
+
+pub(crate) async fn no_such_method() -> Refused {
+    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", "this endpoint has other methods: see contracts/openapi/local.yaml")
+}

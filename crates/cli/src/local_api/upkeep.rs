@@ -1,0 +1,93 @@
+//! What keeps a home in order: retirement, backups, checkups.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use nuncio_proto::rows;
+
+use super::read::{Body, base64};
+use super::refused::Refused;
+use super::{Door, Served};
+use crate::wire::{Checkup, Named, NewBackup, Retirement};
+
+pub(super) async fn retire(State(served): State<Served>, Body(body): Body<Retirement>) -> Result<Json<Named>, Refused> {
+    let agent = served.agent.retire(base64(&body.statement)?).await?;
+    Ok(Json(Named { agent: agent.to_string() }))
+}
+
+pub(super) async fn backup(
+    State(served): State<Served>,
+    Extension(door): Extension<Door>,
+    Body(new): Body<NewBackup>,
+) -> Result<(StatusCode, Json<NewBackup>), Refused> {
+    if door != Door::Own {
+        return Err(Refused::socket_only());
+    }
+    if !new.to.is_absolute() {
+        return Err(Refused::bad("the backup's path is to be absolute"));
+    }
+    let to = new.to.clone();
+    blocking(move || crate::commands::backup::copy(served.agent.store(), &to)).await?;
+    Ok((StatusCode::CREATED, Json(new)))
+}
+
+pub(super) async fn check(State(served): State<Served>) -> Result<Json<Checkup>, Refused> {
+    let store = std::sync::Arc::clone(served.agent.store());
+    let checkup = blocking(move || store.check()).await?;
+    Ok(Json(told(&checkup)))
+}
+
+/// A checkup as the API tells it.
+pub(crate) fn told(checkup: &nuncio_store::Checkup) -> Checkup {
+    let mut named: BTreeMap<String, u64> = BTreeMap::new();
+    for (tree, count) in &checkup.rows {
+        *named.entry(tree_name(*tree).to_owned()).or_default() += count;
+    }
+    Checkup {
+        rows: named,
+        sealed_bytes: checkup.sealed_bytes,
+        bad: checkup.bad,
+        first_bad: checkup.first_bad.as_ref().map(ToString::to_string),
+    }
+}
+
+const fn tree_name(tree: u8) -> &'static str {
+    match tree {
+        rows::IDENTITY => "identity",
+        rows::CONTACT => "peers",
+        rows::SESSION => "sessions",
+        rows::SKIPPED => "skipped keys",
+        rows::HELD => "letters held back",
+        rows::GIVEN_UP => "numbers given up",
+        rows::OUTBOX => "outbox",
+        rows::INBOX => "inbox",
+        rows::SEEN => "letters seen",
+        rows::SIGNED_PREKEY => "signed prekeys",
+        rows::ONE_TIME => "one-time prekeys",
+        rows::BATCH => "prekey batches",
+        rows::START => "starts remembered",
+        rows::FAILED => "letters failed",
+        rows::RENEWAL => "re-keys under way",
+        rows::RUNTIME => "runtime",
+        b'!' => "store",
+        _ => "unknown",
+    }
+}
+
+async fn blocking<T: Send + 'static, E: Into<Refused> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Refused> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))?.map_err(Into::into)
+}
+
+/// Where large payloads lie in a home: sealed already, under keys that the store's rows hold.
+pub(crate) const PAYLOADS: &str = "large";
+
+/// The same place in another home.
+pub(crate) fn payloads_in(home: &std::path::Path) -> PathBuf {
+    home.join(PAYLOADS)
+}

@@ -1,0 +1,33 @@
+//! Durations as people write them: `500ms`, `30s`, `5m`, `2h`, `7d`.
+
+use std::time::Duration;
+
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Reads one.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let ms = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    ms.map(Duration::from_millis).ok_or_else(|| "write a number with a unit: 500ms, 30s, 5m, 2h, 7d".to_owned())
+}
+
+/// Whole milliseconds.
+pub(crate) fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_need_a_unit_that_is_known() {
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("2h"), Ok(Duration::from_secs(7_200)));
+        for bad in ["", "5", "s", "5x", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

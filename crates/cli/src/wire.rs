@@ -1,0 +1,322 @@
+//! The local API's JSON, the same for both ends (contracts/openapi/local.yaml).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused: the body of every answer that is not 2xx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A fixed word for programs.
+    pub code: String,
+    /// A sentence for people: what is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A letter to be sent. Exactly one of `text`, `base64` and `file` is given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewLetter {
+    /// A DID or a peer's short name.
+    pub to: String,
+    /// The payload as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The payload in standard base64, padded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// Absolute path of a file that the agent reads; over the Unix socket only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Media type; by default text or octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Id of the letter that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Not delivered after so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+}
+
+/// A letter that is on disk and on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The receiver's DID.
+    pub to: String,
+    /// The letter's id.
+    pub id: String,
+}
+
+/// Where a letter of ours is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterState {
+    /// The receiver's DID.
+    pub to: String,
+    /// The letter's id.
+    pub id: String,
+    /// What became of it.
+    pub state: Delivery,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// On its way.
+    Waiting,
+    /// The peer has it on disk.
+    Delivered,
+    /// It will not be delivered.
+    Failed,
+}
+
+/// Whether a letter was still there to be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// False when it was not on its way any more.
+    pub cancelled: bool,
+}
+
+/// A letter in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxLetter {
+    /// Its number in the inbox; later ones have higher numbers.
+    pub no: u64,
+    /// Its id, unique for its sender.
+    pub id: String,
+    /// The sender's DID: proven.
+    pub from: String,
+    /// The sender's short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
+    /// When it was made, by the sender's clock, in Unix milliseconds.
+    pub sent_ms: u64,
+    /// When it came, in Unix milliseconds.
+    pub received_ms: u64,
+    /// The letter of ours that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Media type, by the sender's word.
+    pub content_type: String,
+    /// Length of the payload in bytes.
+    pub len: u64,
+    /// Bytes of the payload that are here; all of them unless it is a large one under way.
+    pub arrived: u64,
+    /// The payload, when it is text and not large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The payload, when it is not text and not large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+/// Some of the inbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboxPage {
+    /// Letters in the order of their arrival.
+    pub letters: Vec<InboxLetter>,
+}
+
+/// Who an agent is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Id {
+    /// Its DID.
+    pub agent: String,
+    /// The line to paste to another agent.
+    pub invitation: String,
+}
+
+/// A peer to be added.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPeer {
+    /// The line that the other agent's `nuncio id` printed.
+    pub invitation: String,
+    /// A short name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The agent that a request was about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its DID.
+    pub agent: String,
+}
+
+/// A known agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its DID.
+    pub agent: String,
+    /// Its short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `host:port` to dial.
+    pub endpoints: Vec<String>,
+    /// Its first letters are taken.
+    pub allowed: bool,
+    /// Its owner ended this identity.
+    pub retired: bool,
+    /// There is a connection now.
+    pub connected: bool,
+    /// Letters to it that are not acknowledged.
+    pub waiting: u64,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// All known agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    /// Each of them.
+    pub peers: Vec<Peer>,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its name.
+    pub id: String,
+    /// The other agent's DID.
+    pub with: String,
+    /// Letters are sealed in it.
+    pub current: bool,
+    /// A frame has opened each way.
+    pub confirmed: bool,
+    /// Letters sealed in it.
+    pub sealed: u64,
+    /// Letters received in it without a gap.
+    pub received: u64,
+}
+
+/// All sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Each of them.
+    pub sessions: Vec<Session>,
+}
+
+/// How an agent fares. Counters begin with the agent's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its DID.
+    pub agent: String,
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// `host:port` at which it listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listening: Option<String>,
+    /// Letters in the inbox.
+    pub inbox: u64,
+    /// Letters sent and not acknowledged.
+    pub outbox: u64,
+    /// Known agents.
+    pub peers: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Connections now.
+    pub connections: u64,
+    /// One-time prekeys that were not given away.
+    pub one_time_prekeys: u64,
+    /// Letters, by what happened to them.
+    pub counters: Counters,
+    /// Frames refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// What the store has done.
+    pub commits: Commits,
+    /// What went over the wire.
+    pub wire: Wire,
+}
+
+/// What happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Letters sealed, control letters included.
+    pub sealed: u64,
+    /// Letters opened, control letters included.
+    pub opened: u64,
+    /// Letters that came again and were not delivered again.
+    pub duplicates: u64,
+    /// Frames sent again.
+    pub resent: u64,
+    /// Acknowledgements sent alone.
+    pub acks_alone: u64,
+    /// DH turns of a receiving ratchet.
+    pub turns: u64,
+    /// Handshakes begun or answered.
+    pub handshakes: u64,
+    /// Re-keys completed.
+    pub rekeys: u64,
+    /// Letters sealed again in another session.
+    pub sealed_again: u64,
+}
+
+/// Commits since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commits {
+    /// Groups committed, each with one sync of the device.
+    pub groups: u64,
+    /// Steps in them.
+    pub steps: u64,
+    /// Microseconds that they took in all.
+    pub took_us: u64,
+}
+
+/// Frames since the start; large payloads' chunks are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wire {
+    /// Frames handed to connections.
+    pub frames_sent: u64,
+    /// Their bytes.
+    pub frame_bytes_sent: u64,
+    /// Frames that came.
+    pub frames_received: u64,
+    /// Their bytes.
+    pub frame_bytes_received: u64,
+}
+
+/// A statement that retires an identity.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retirement {
+    /// The statement in standard base64, padded.
+    pub statement: String,
+}
+
+/// Where a backup goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewBackup {
+    /// Absolute path of a directory that is not there yet.
+    pub to: PathBuf,
+}
+
+/// What opening every row found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkup {
+    /// Rows that opened, by what they hold.
+    pub rows: BTreeMap<String, u64>,
+    /// Bytes of all values, as they are sealed.
+    pub sealed_bytes: u64,
+    /// Rows that did not open.
+    pub bad: u64,
+    /// The first of them, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bad: Option<String>,
+}

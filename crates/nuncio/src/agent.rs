@@ -1,0 +1,235 @@
+//! The handle that a program holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::letter::{Extension, Letter};
+use nuncio_proto::peer::ContactInfo;
+use nuncio_proto::time::UnixMillis;
+use nuncio_contracts::registry::{extension, limit};
+use nuncio_store::Store;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actor::{self, Actor};
+use crate::chunks::{self, Handle};
+use crate::command::{Command, Reply};
+use crate::config::Config;
+use crate::entropy;
+use crate::error::Error;
+use crate::home;
+use crate::inbox::Inbox;
+use crate::invitation::Invitation;
+use crate::message::{Body, Incoming, Message};
+use crate::status::{PeerInfo, SessionInfo, Status};
+
+/// An agent that runs. Clones are the same agent; it stops with [`Agent::shutdown`].
+#[derive(Clone, Debug)]
+pub struct Agent {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    id: AgentId,
+    store: Arc<Store>,
+    commands: mpsc::Sender<Command>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Agent {
+    /// Opens a home and starts its agent. One agent at a time holds a home.
+    ///
+    /// # Errors
+    /// A store that is locked, damaged, newer, or under another key; an address that cannot be listened on.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let opened = config.clone();
+        let (store, peer) = chunks::blocking(move || home::open(&opened)).await?;
+        let store = Arc::new(store);
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let id = peer.id();
+        let (actor, commands) = Actor::new(config, Arc::clone(&store), peer, tasks.clone(), cancel.clone())?;
+        tasks.spawn(actor.run());
+        Ok(Self { shared: Arc::new(Shared { id, store, commands, tasks, cancel }) })
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn id(&self) -> AgentId {
+        self.shared.id
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.commands.send(make(reply)).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Accepts a letter for a peer: it is on disk when this returns, and from then on delivered once or reported as failed.
+    ///
+    /// # Errors
+    /// An unknown or retired peer, a full outbox, a payload over 1 GiB, or a store that cannot write.
+    pub async fn send(&self, to: AgentId, message: Message) -> Result<LetterId, Error> {
+        let (letter, payload) = self.write(message).await?;
+        self.ask(|reply| Command::Send { to, letter: Box::new(letter), payload, reply }).await
+    }
+
+    async fn write(&self, message: Message) -> Result<(Letter, Option<Handle>), Error> {
+        let now = entropy::now();
+        let id = LetterId::new(now, entropy::random()?);
+        let mut letter = Letter::plain(id, message.content_type, Vec::new());
+        letter.reply_to = message.reply_to;
+        letter.deadline = message.expires_in.map(|life| now.plus(u64::try_from(life.as_millis()).unwrap_or(u64::MAX)));
+        let payload = match message.body {
+            Body::Bytes(bytes) if bytes.len() <= limit::PAYLOAD_INLINE_MAX => {
+                letter.payload = bytes;
+                None
+            }
+            body => Some(chunks::seal_body(self.shared.store.home(), body).await?),
+        };
+        if let Some(handle) = &payload {
+            letter.extensions.push(Extension { number: extension::LARGE_PAYLOAD, critical: true, value: handle.encode() });
+        }
+        Ok((letter, payload))
+    }
+
+    /// Sends a letter and waits for the letter that answers it. Dropping the future stops the waiting, not the letter.
+    ///
+    /// # Errors
+    /// As [`Agent::send`]; [`Error::NotDelivered`] if the letter fails; [`Error::TimedOut`].
+    pub async fn request(&self, to: AgentId, message: Message, timeout: Duration) -> Result<Incoming, Error> {
+        let message = Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
+        let deadline = tokio::time::Instant::now() + timeout;
+        let (letter, payload) = self.write(message).await?;
+        let answer = self.ask(|reply| Command::Request { to, letter: Box::new(letter), payload, reply });
+        tokio::time::timeout_at(deadline, answer).await.map_err(|_| Error::TimedOut)?
+    }
+
+    /// Waits until the peer has the letter, and its large payload if it has one, on disk.
+    ///
+    /// # Errors
+    /// [`Error::NotDelivered`] with the reason if it failed.
+    pub async fn delivered(&self, to: AgentId, id: LetterId) -> Result<(), Error> {
+        self.ask(|reply| Command::AwaitDelivery { to, id, reply }).await
+    }
+
+    /// Takes back a letter that is not delivered yet; it may arrive all the same. `false` if it is not on its way.
+    pub async fn cancel(&self, to: AgentId, id: LetterId) -> Result<bool, Error> {
+        self.ask(|reply| Command::Cancel { to, id, reply }).await
+    }
+
+    /// The letters that are there and those that come.
+    pub async fn inbox(&self) -> Result<Inbox, Error> {
+        let letters = self.ask(|reply| Command::Subscribe { reply }).await?;
+        Ok(Inbox { letters })
+    }
+
+    /// Up to `max` letters of the inbox with numbers above `after`, ascending.
+    pub async fn letters(&self, after: Option<u64>, max: usize) -> Result<Vec<Incoming>, Error> {
+        self.ask(|reply| Command::Letters { after, max, reply }).await
+    }
+
+    /// One letter of the inbox.
+    pub async fn letter(&self, no: u64) -> Result<Option<Incoming>, Error> {
+        let letters = self.letters(no.checked_sub(1), 1).await?;
+        Ok(letters.into_iter().find(|letter| letter.no == no))
+    }
+
+    /// A number that grows with every letter that arrives: what a long poll waits on.
+    pub async fn arrivals(&self) -> Result<watch::Receiver<u64>, Error> {
+        self.ask(|reply| Command::Arrivals { reply }).await
+    }
+
+    /// Removes a letter from the inbox, for good: on disk when this returns. `false` if it is not there.
+    pub async fn done(&self, no: u64) -> Result<bool, Error> {
+        self.ask(|reply| Command::Done { no, reply }).await
+    }
+
+    /// The line to paste to another agent.
+    pub async fn invitation(&self) -> Result<Invitation, Error> {
+        self.ask(|reply| Command::Invite { reply }).await
+    }
+
+    /// Adds a peer from its invitation: from now on its letters are taken, and letters can be sent to it.
+    pub async fn add_peer(&self, invitation: &Invitation, name: Option<&str>) -> Result<AgentId, Error> {
+        let agent = invitation.agent;
+        let info = ContactInfo {
+            name: name.map(str::to_owned),
+            endpoints: invitation.endpoints.clone(),
+            allowed: true,
+            bundle_hash: invitation.bundle_hash,
+            retired: false,
+        };
+        self.ask(|reply| Command::AddPeer { agent, info, reply }).await?;
+        Ok(agent)
+    }
+
+    /// Removes a peer: its sessions end, letters to it fail, its letters are no longer taken. `false` if it is not known.
+    pub async fn remove_peer(&self, agent: AgentId) -> Result<bool, Error> {
+        self.ask(|reply| Command::RemovePeer { agent, reply }).await
+    }
+
+    /// Takes a signed statement that retires an identity: of this agent, which then tells its peers, or of a peer.
+    pub async fn retire(&self, statement: Vec<u8>) -> Result<AgentId, Error> {
+        self.ask(|reply| Command::Retire { statement, reply }).await
+    }
+
+    /// The agent that a text names: a `did:key`, or a peer's short name.
+    pub async fn resolve(&self, text: &str) -> Result<AgentId, Error> {
+        if let Ok(agent) = text.parse() {
+            return Ok(agent);
+        }
+        let peers = self.peers().await?;
+        let named = peers.into_iter().find(|peer| peer.name.as_deref() == Some(text));
+        named.map(|peer| peer.agent).ok_or_else(|| Error::NoSuchPeer(text.to_owned()))
+    }
+
+    /// Known agents.
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, Error> {
+        self.ask(|reply| Command::Peers { reply }).await
+    }
+
+    /// Sessions.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, Error> {
+        self.ask(|reply| Command::Sessions { reply }).await
+    }
+
+    /// How the agent fares.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.ask(|reply| Command::Status { reply }).await
+    }
+
+    /// The store, for backups and for its epochs.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
+    /// Takes no new work, commits what is staged, closes its connections with a reason. Letters that are not acknowledged go on at the next
+    /// start.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let answer = self.ask(|reply| Command::Shutdown { reply }).await;
+        self.shared.cancel.cancel();
+        self.shared.tasks.close();
+        // What hangs in a socket is not waited for longer than this.
+        let _ = tokio::time::timeout(actor::SHUTDOWN_PATIENCE, self.shared.tasks.wait()).await;
+        match answer {
+            Err(Error::Stopped) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Waits until the agent has stopped, by [`Agent::shutdown`] or because its store failed.
+    pub async fn stopped(&self) {
+        self.shared.commands.closed().await;
+    }
+
+    /// The time by which this agent stamps letters.
+    #[must_use]
+    pub fn now() -> UnixMillis {
+        entropy::now()
+    }
+}

@@ -1,0 +1,375 @@
+//! Large payloads on disk and on their own streams: constant memory, resumable, verified chunk by chunk.
+//!
+//! Both sides keep the same file: the sealed chunks, one after the other. Its key is in the letter, which the store seals, so the file needs no
+//! sealing of its own and dies with the letter.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use nuncio_contracts::registry::limit;
+use nuncio_proto::payload::{PayloadKey, SEALED_CHUNK_LEN};
+use nuncio_proto::secret::Key;
+use nuncio_transport::{CloseCode, Connection, SendStream, StreamKind, TransportError};
+use tokio::sync::{mpsc, watch};
+
+use crate::entropy;
+use crate::error::Error;
+use crate::message::Body;
+
+/// Opens one large payload.
+pub(crate) type Handle = PayloadKey;
+
+/// Sealed chunks between the disk's thread and the stream's task.
+const CHUNKS_WAITING: usize = 16;
+
+/// Names a large payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PayloadId(pub(crate) [u8; 16]);
+
+/// How far a payload has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// So many bytes are here.
+    Arrived(u64),
+    /// All of it is here and on disk.
+    Whole,
+    /// Its sender no longer has it.
+    Lost,
+}
+
+/// How a try to fetch a payload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    Whole,
+    /// The connection ended; the next one goes on from where this one stopped.
+    Again,
+    Lost,
+}
+
+/// Runs what blocks on the threads that are there for it.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Failed(error.to_string()))?
+}
+
+fn dir(home: &Path, side: &str) -> PathBuf {
+    home.join("large").join(side)
+}
+
+/// Where we keep a payload that we send.
+pub(crate) fn out_path(home: &Path, id: PayloadId) -> PathBuf {
+    dir(home, "out").join(data_encoding::HEXLOWER.encode(&id.0))
+}
+
+/// Where we keep a payload that comes.
+pub(crate) fn in_path(home: &Path, id: PayloadId) -> PathBuf {
+    dir(home, "in").join(data_encoding::HEXLOWER.encode(&id.0))
+}
+
+fn part_path(path: &Path) -> PathBuf {
+    path.with_extension("part")
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+    }
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(Error::file(path))
+}
+
+/// Makes a finished file appear under its name, durably.
+fn publish(file: &File, from: &Path, to: &Path) -> Result<(), Error> {
+    file.sync_all().map_err(Error::file(from))?;
+    fs::rename(from, to).map_err(Error::file(to))?;
+    if let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::file(parent))?;
+    }
+    Ok(())
+}
+
+/// Writes a file that appears whole or not at all.
+pub(crate) fn write_whole(to: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<(), Error> {
+    let part = to.with_extension("nuncio-part");
+    let file = create(&part)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, &file);
+    write(&mut writer).and_then(|()| writer.flush()).map_err(Error::file(&part))?;
+    drop(writer);
+    publish(&file, &part, to)
+}
+
+/// Seals a payload into the home, durably, and returns its key.
+pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> {
+    let home = home.to_owned();
+    blocking(move || match body {
+        Body::Bytes(bytes) => seal(&home, u64::try_from(bytes.len()).unwrap_or(u64::MAX), &mut bytes.as_slice(), Path::new("payload")),
+        Body::File(path) => {
+            let file = File::open(&path).map_err(Error::file(&path))?;
+            let len = file.metadata().map_err(Error::file(&path))?.len();
+            seal(&home, len, &mut BufReader::with_capacity(1 << 20, file), &path)
+        }
+    })
+    .await
+}
+
+fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Handle, Error> {
+    if len > limit::PAYLOAD_LARGE_MAX {
+        return Err(Error::TooLarge);
+    }
+    let handle = PayloadKey { id: entropy::random()?, key: Key::new(entropy::random()?), len };
+    let path = out_path(home, PayloadId(handle.id));
+    write_sealed(&handle, from, name, &path)?;
+    Ok(handle)
+}
+
+fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
+    let part = part_path(path);
+    let file = create(&part)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, &file);
+    let mut chunk = Vec::with_capacity(SEALED_CHUNK_LEN);
+    for index in 0..handle.chunks() {
+        chunk.resize(handle.chunk_len(index), 0);
+        from.read_exact(&mut chunk).map_err(Error::file(name))?;
+        handle.seal_chunk(index, &mut chunk);
+        writer.write_all(&chunk).map_err(Error::file(&part))?;
+    }
+    writer.flush().map_err(Error::file(&part))?;
+    drop(writer);
+    publish(&file, &part, path)
+}
+
+/// Opens a whole payload into a file.
+pub(crate) fn open_to(handle: &Handle, from: &Path, to: &Path) -> Result<(), Error> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(from).map_err(Error::file(from))?);
+    write_whole(to, |writer| {
+        let mut chunk = Vec::with_capacity(SEALED_CHUNK_LEN);
+        for index in 0..handle.chunks() {
+            read_chunk(handle, index, &mut reader, &mut chunk)?;
+            let clear = handle.open_chunk(index, &mut chunk).map_err(std::io::Error::other)?;
+            writer.write_all(clear)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads a whole payload, chunk by chunk.
+pub(crate) fn reader(handle: &Handle, from: &Path) -> Result<ClearReader, Error> {
+    let file = File::open(from).map_err(Error::file(from))?;
+    Ok(ClearReader { handle: handle.clone(), from: BufReader::with_capacity(1 << 20, file), next: 0, clear: Vec::new(), read: 0 })
+}
+
+/// The plaintext of a payload, verified as it is read.
+pub(crate) struct ClearReader {
+    handle: Handle,
+    from: BufReader<File>,
+    next: u64,
+    clear: Vec<u8>,
+    read: usize,
+}
+
+impl Read for ClearReader {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.read == self.clear.len() && self.next < self.handle.chunks() {
+            read_chunk(&self.handle, self.next, &mut self.from, &mut self.clear)?;
+            let len = self.handle.open_chunk(self.next, &mut self.clear).map_err(std::io::Error::other)?.len();
+            self.clear.truncate(len);
+            (self.next, self.read) = (self.next + 1, 0);
+        }
+        let mut rest = self.clear.get(self.read..).unwrap_or_default();
+        let len = rest.read(out)?;
+        self.read += len;
+        Ok(len)
+    }
+}
+
+fn read_chunk(handle: &Handle, index: u64, from: &mut dyn Read, chunk: &mut Vec<u8>) -> std::io::Result<()> {
+    chunk.resize(sealed_chunk_len(handle, index), 0);
+    from.read_exact(chunk)
+}
+
+const fn sealed_chunk_len(handle: &Handle, index: u64) -> usize {
+    handle.chunk_len(index) + (SEALED_CHUNK_LEN - limit::CHUNK_LEN)
+}
+
+/// Sends a payload's chunks from the one asked for to the last.
+pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream) {
+    let (chunks, mut waiting) = mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_WAITING);
+    let reading = tokio::task::spawn_blocking(move || {
+        if let Err(error) = read_from(&path, from_chunk, &chunks) {
+            // The stream's task may be gone already.
+            let _ = chunks.blocking_send(Err(error));
+        }
+    });
+    while let Some(chunk) = waiting.recv().await {
+        match chunk {
+            Ok(chunk) => {
+                if stream.write_chunk(chunk).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a large payload cannot be read");
+                drop(stream.reset(CloseCode::CANCELLED.into()));
+                break;
+            }
+        }
+    }
+    drop(waiting);
+    let _ = stream.finish();
+    let _ = reading.await;
+}
+
+fn read_from(path: &Path, from_chunk: u64, chunks: &mpsc::Sender<std::io::Result<Bytes>>) -> std::io::Result<()> {
+    let mut file = File::open(path)?;
+    let sealed = u64::try_from(SEALED_CHUNK_LEN).unwrap_or(u64::MAX);
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from_chunk.saturating_mul(sealed)))?;
+    loop {
+        let mut chunk = Vec::with_capacity(4 * SEALED_CHUNK_LEN);
+        let read = Read::by_ref(&mut file).take(4 * sealed).read_to_end(&mut chunk)?;
+        if read == 0 || chunks.blocking_send(Ok(chunk.into())).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Fetches a payload, from where an earlier try stopped. What is on disk was verified when it is counted.
+pub(crate) async fn fetch(connection: Connection, handle: Handle, path: PathBuf, progress: watch::Sender<Progress>) -> Fetched {
+    let verified = {
+        let (handle, path) = (handle.clone(), path.clone());
+        blocking(move || verified_chunks(&handle, &part_path(&path))).await
+    };
+    match verified {
+        Ok(from_chunk) => fetch_from(connection, handle, path, from_chunk, progress).await,
+        Err(error) => {
+            tracing::warn!(%error, "a large payload cannot be written");
+            Fetched::Again
+        }
+    }
+}
+
+async fn fetch_from(connection: Connection, handle: Handle, path: PathBuf, from_chunk: u64, progress: watch::Sender<Progress>) -> Fetched {
+    let Ok((mut send, mut recv)) = connection.open(StreamKind::Large).await else { return Fetched::Again };
+    let request = [handle.id.as_slice(), &from_chunk.to_be_bytes()].concat();
+    if send.write_all(&request).await.is_err() || send.finish().is_err() {
+        return Fetched::Again;
+    }
+    let (pieces, waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING * 4);
+    let writing = tokio::task::spawn_blocking(move || write_verified(&handle, &path, from_chunk, waiting, &progress));
+    let mut lost = false;
+    loop {
+        match recv.read_chunk(SEALED_CHUNK_LEN, true).await {
+            Ok(Some(piece)) => {
+                if pieces.send(piece.bytes).await.is_err() {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                // Reset means that the sender has it no more; anything else, that the connection ended.
+                lost = matches!(TransportError::from(error), TransportError::StreamReset(_));
+                break;
+            }
+        }
+    }
+    drop(pieces);
+    match writing.await {
+        Ok(Ok(true)) => Fetched::Whole,
+        Ok(Ok(false)) if lost => Fetched::Lost,
+        Ok(Ok(false)) => Fetched::Again,
+        Ok(Err(Error::PayloadLost)) => Fetched::Lost,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a large payload cannot be written");
+            Fetched::Again
+        }
+        Err(_) => Fetched::Again,
+    }
+}
+
+/// How many chunks at the start of a part file are whole and authentic. What follows is cut off.
+fn verified_chunks(handle: &Handle, part: &Path) -> Result<u64, Error> {
+    let Ok(file) = File::options().read(true).write(true).open(part) else { return Ok(0) };
+    let mut reader = BufReader::with_capacity(1 << 20, &file);
+    let mut chunk = Vec::with_capacity(SEALED_CHUNK_LEN);
+    let mut verified = 0;
+    while verified < handle.chunks() {
+        if read_chunk(handle, verified, &mut reader, &mut chunk).is_err() || handle.open_chunk(verified, &mut chunk).is_err() {
+            break;
+        }
+        verified += 1;
+    }
+    let sealed = u64::try_from(SEALED_CHUNK_LEN).unwrap_or(u64::MAX);
+    let len = verified.saturating_mul(sealed).min(handle.sealed_len());
+    file.set_len(len).map_err(Error::file(part))?;
+    Ok(verified)
+}
+
+/// Verifies each chunk and writes it; `true` when the payload is whole, on disk and under its name.
+fn write_verified(
+    handle: &Handle,
+    path: &Path,
+    from_chunk: u64,
+    mut waiting: mpsc::Receiver<Bytes>,
+    progress: &watch::Sender<Progress>,
+) -> Result<bool, Error> {
+    let part = part_path(path);
+    if let Some(parent) = part.parent() {
+        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+    }
+    let file = File::options().append(true).create(true).mode(0o600).open(&part).map_err(Error::file(&part))?;
+    let mut index = from_chunk;
+    let mut chunk: Vec<u8> = Vec::with_capacity(SEALED_CHUNK_LEN);
+    let mut opened: Vec<u8> = Vec::with_capacity(SEALED_CHUNK_LEN);
+    let mut arrived = index.saturating_mul(u64::try_from(limit::CHUNK_LEN).unwrap_or(0)).min(handle.len);
+    while index < handle.chunks() {
+        let want = sealed_chunk_len(handle, index);
+        let Some(mut piece) = waiting.blocking_recv() else { break };
+        while !piece.is_empty() && index < handle.chunks() {
+            let want = sealed_chunk_len(handle, index);
+            let taken = piece.split_to(piece.len().min(want - chunk.len()));
+            chunk.extend_from_slice(&taken);
+            if chunk.len() < want {
+                continue;
+            }
+            opened.clear();
+            opened.extend_from_slice(&chunk);
+            handle.open_chunk(index, &mut opened).map_err(|_| Error::PayloadLost)?;
+            (&file).write_all(&chunk).map_err(Error::file(&part))?;
+            arrived += u64::try_from(handle.chunk_len(index)).unwrap_or(0);
+            index += 1;
+            chunk.clear();
+            // Nobody may be looking.
+            progress.send_replace(Progress::Arrived(arrived));
+        }
+        debug_assert!(chunk.len() <= want.max(SEALED_CHUNK_LEN));
+    }
+    if index < handle.chunks() {
+        return Ok(false);
+    }
+    publish(&file, &part, path)?;
+    Ok(true)
+}
+
+/// Deletes a payload that nobody needs any more.
+pub(crate) fn delete(path: &Path) {
+    for path in [path.to_owned(), part_path(path)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a large payload that is not needed cannot be deleted");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Deletes files of payloads that no letter names.
+pub(crate) fn sweep(home: &Path, side: &str, keep: impl Fn(PayloadId) -> bool) {
+    let Ok(entries) = fs::read_dir(dir(home, side)) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let id = path.file_stem().and_then(|stem| data_encoding::HEXLOWER.decode(stem.as_encoded_bytes()).ok());
+        let id = id.and_then(|id| <[u8; 16]>::try_from(id).ok());
+        if id.is_none_or(|id| !keep(PayloadId(id))) {
+            delete(&path);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What a handle asks of the actor.
+
+use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::letter::Letter;
+use nuncio_proto::peer::ContactInfo;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::chunks::Handle;
+use crate::error::Error;
+use crate::invitation::Invitation;
+use crate::message::Incoming;
+use crate::status::{PeerInfo, SessionInfo, Status};
+
+/// Where the answer goes. A caller that no longer waits is not an error.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Send { to: AgentId, letter: Box<Letter>, payload: Option<Handle>, reply: Reply<LetterId> },
+    Cancel { to: AgentId, id: LetterId, reply: Reply<bool> },
+    AwaitDelivery { to: AgentId, id: LetterId, reply: Reply<()> },
+    Request { to: AgentId, letter: Box<Letter>, payload: Option<Handle>, reply: Reply<Incoming> },
+    Subscribe { reply: Reply<mpsc::UnboundedReceiver<Incoming>> },
+    Letters { after: Option<u64>, max: usize, reply: Reply<Vec<Incoming>> },
+    Arrivals { reply: Reply<watch::Receiver<u64>> },
+    Done { no: u64, reply: Reply<bool> },
+    Invite { reply: Reply<Invitation> },
+    AddPeer { agent: AgentId, info: ContactInfo, reply: Reply<()> },
+    RemovePeer { agent: AgentId, reply: Reply<bool> },
+    Retire { statement: Vec<u8>, reply: Reply<AgentId> },
+    Peers { reply: Reply<Vec<PeerInfo>> },
+    Sessions { reply: Reply<Vec<SessionInfo>> },
+    Status { reply: Reply<Status> },
+    Shutdown { reply: Reply<()> },
+}

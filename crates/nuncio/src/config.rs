@@ -1,0 +1,59 @@
+//! What an agent is opened with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use nuncio_proto::secret::Key;
+use zeroize::Zeroizing;
+
+/// How the store of a home is unlocked.
+#[derive(Clone, Debug, Default)]
+pub enum Unlock {
+    /// The key file in the home (`key`, mode 0600); made with the home.
+    #[default]
+    KeyFile,
+    /// A key file elsewhere.
+    KeyFileAt(PathBuf),
+    /// A passphrase, through Argon2id.
+    Passphrase(Zeroizing<String>),
+    /// 32 bytes of the caller's own.
+    Key(Key),
+}
+
+/// What an agent is opened with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Directory with identity, sessions and letters. Made, with a new identity, if it is not there and `create` is set.
+    pub home: PathBuf,
+    /// How its store is unlocked.
+    pub unlock: Unlock,
+    /// UDP address for QUIC. `None` takes no connections and dials from any port.
+    pub listen: Option<SocketAddr>,
+    /// `host:port` at which others reach this agent, for invitations; by default the address it listens on.
+    pub advertise: Vec<String>,
+    /// Whether first letters of agents that were not added are taken. Off unless said in words.
+    pub accept_strangers: bool,
+    /// Whether a home that is not there is made.
+    pub create: bool,
+}
+
+impl Config {
+    /// A home with a key file, made if it is not there; no listening, no strangers.
+    #[must_use]
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), unlock: Unlock::KeyFile, listen: None, advertise: Vec::new(), accept_strangers: false, create: true }
+    }
+
+    /// Listens for peers on a UDP address; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(self, addr: SocketAddr) -> Self {
+        Self { listen: Some(addr), ..self }
+    }
+
+    /// Unlocks the store by other means than the home's key file.
+    #[must_use]
+    pub fn unlock(self, unlock: Unlock) -> Self {
+        Self { unlock, ..self }
+    }
+}

@@ -1,0 +1,441 @@
+//! What is done once a commit is durable, and what the application asks for.
+
+use bytes::Bytes;
+use nuncio_contracts::registry::{code, extension};
+use nuncio_proto::content_type::ContentType;
+use nuncio_proto::control::Control;
+use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::letter::{Letter, LetterKind};
+use nuncio_proto::rows;
+use nuncio_proto::step::{Arrival, Effect};
+use nuncio_store::{Durable, Engine, Op};
+use nuncio_transport::{CloseCode, SendStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::actor::{Actor, PayloadIn, PayloadOut};
+use crate::chunks::{self, Fetched, Handle, PayloadId, Progress};
+use crate::command::{Command, Reply};
+use crate::entropy::{self, now};
+use crate::error::Error;
+use crate::invitation::Invitation;
+use crate::message::{Incoming, LargePayload};
+use crate::status::{PeerInfo, SessionInfo, Status};
+use crate::wake::{Answer, Ticket, Wake};
+
+/// Rows of the runtime's own: large payloads that we send.
+const PAYLOAD_OUT: u8 = b'o';
+
+fn payload_row(id: PayloadId) -> Vec<u8> {
+    [[rows::RUNTIME, PAYLOAD_OUT].as_slice(), &id.0].concat()
+}
+
+/// Answers a caller that may have gone.
+fn tell<T>(reply: Reply<T>, answer: Result<T, Error>) {
+    drop(reply.send(answer));
+}
+
+impl Actor {
+    /// Does the effects of a commit that is durable: nothing else can make a [`Durable`].
+    pub(crate) fn publish(&mut self, durable: Durable<Ticket>) {
+        let Ticket { effects, answers } = durable.into_inner();
+        for effect in effects.after_commit() {
+            self.effect(effect);
+        }
+        for Answer(answer) in answers {
+            answer();
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, frame } => {
+                if !self.send_on(to, None, Bytes::from(frame)) {
+                    self.dial(to);
+                }
+            }
+            Effect::Deliver(arrival) => self.deliver(arrival),
+            Effect::Delivered { to, letter } => {
+                if !self.payloads_out.values().any(|out| out.to == to && out.letter == letter) {
+                    self.settle(to, letter, None);
+                }
+            }
+            Effect::PayloadTaken { by, letter } => self.payload_taken(by, letter),
+            Effect::Failed { to, letter, code } => {
+                self.drop_payload_out(to, letter);
+                self.settle(to, letter, Some(code));
+            }
+            Effect::WantBundle { of } => self.want_bundle(of),
+            Effect::Bundle { request, bundle } => {
+                if let Some(answer) = self.bundle_requests.remove(&request) {
+                    // Whoever asked may have gone; the prekey is spent all the same.
+                    let _ = answer.send(bundle);
+                }
+            }
+            Effect::Established { with, session } => tracing::info!(peer = %with, %session, "session established"),
+            Effect::TurnedAway { by, code } => {
+                let reason = if code == code::RETIRED { "its identity is retired" } else { "it has not added this agent" };
+                tracing::warn!(peer = %by, reason, "turned away");
+                self.problems.insert(by, reason.to_owned());
+            }
+            other => tracing::debug!(?other, "effect of a later version"),
+        }
+    }
+
+    /// Tells those who wait for a letter how it ended.
+    fn settle(&mut self, to: AgentId, letter: LetterId, failed: Option<u16>) {
+        for reply in self.deliveries.remove(&(to, letter)).unwrap_or_default() {
+            tell(reply, failed.map_or(Ok(()), |code| Err(Error::NotDelivered(code))));
+        }
+        if let Some(code) = failed
+            && let Some(reply) = self.requests.remove(&(to, letter))
+        {
+            tell(reply, Err(Error::NotDelivered(code)));
+        }
+    }
+
+    fn deliver(&mut self, arrival: Arrival) {
+        let no = arrival.no;
+        self.handed_out = Some(no);
+        self.arrivals.send_replace(no + 1);
+        let (from, answers) = (arrival.from, arrival.letter.reply_to);
+        let incoming = self.incoming(arrival);
+        self.fetch_payloads(from);
+        if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
+            && reply.send(Ok(incoming.clone())).is_ok()
+        {
+            if let Some(step) = self.peer.done(no) {
+                self.commit(step);
+            }
+            return;
+        }
+        self.inboxes.retain(|inbox| inbox.send(incoming.clone()).is_ok());
+    }
+
+    /// A letter as the application sees it. A large payload is looked up, or begun.
+    fn incoming(&mut self, arrival: Arrival) -> Incoming {
+        let handle = arrival.letter.extension(extension::LARGE_PAYLOAD).and_then(Handle::decode);
+        let large = handle.map(|handle| {
+            let id = PayloadId(handle.id);
+            let path = chunks::in_path(self.store.home(), id);
+            let payload = self.payloads_in.entry(id).or_insert_with(|| PayloadIn {
+                from: arrival.from,
+                letter: arrival.letter.id,
+                no: arrival.no,
+                handle: handle.clone(),
+                progress: watch::Sender::new(if path.exists() { Progress::Whole } else { Progress::Arrived(0) }),
+                fetching: false,
+            });
+            LargePayload { handle, path, progress: payload.progress.subscribe() }
+        });
+        Incoming::new(arrival, large)
+    }
+
+    /// Letters that are there at the start: payloads that were under way go on.
+    pub(crate) fn resume(&mut self) -> Result<(), Error> {
+        let store = std::sync::Arc::clone(&self.store);
+        let mut arrivals = Vec::new();
+        store.scan(&[rows::INBOX], &mut |key, value| {
+            arrivals.extend(Arrival::from_row(key, value));
+            Ok(())
+        })?;
+        self.handed_out = arrivals.last().map(|arrival| arrival.no);
+        self.arrivals.send_replace(self.handed_out.map_or(0, |no| no + 1));
+        for arrival in arrivals {
+            if arrival.letter.extension(extension::LARGE_PAYLOAD).is_some() {
+                drop(self.incoming(arrival));
+            }
+        }
+        let mut outs = Vec::new();
+        store.scan(&[rows::RUNTIME, PAYLOAD_OUT], &mut |key, value| {
+            outs.extend(payload_out(key, value));
+            Ok(())
+        })?;
+        self.payloads_out.extend(outs);
+        chunks::sweep(self.store.home(), "out", |id| self.payloads_out.contains_key(&id));
+        chunks::sweep(self.store.home(), "in", |id| self.payloads_in.contains_key(&id));
+        Ok(())
+    }
+
+    /// Fetches what is missing of this peer's payloads.
+    pub(crate) fn fetch_payloads(&mut self, from: AgentId) {
+        let Some(connection) = self.connection_of(&from) else {
+            if self.payloads_in.values().any(|payload| payload.from == from && is_missing(payload)) {
+                self.dial(from);
+            }
+            return;
+        };
+        for (id, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| payload.from == from && is_missing(payload)) {
+            payload.fetching = true;
+            let (id, handle, progress) = (*id, payload.handle.clone(), payload.progress.clone());
+            let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), id));
+            let urgent = self.tasks.urgent.clone();
+            self.tasks.tracker.spawn(async move {
+                let fetched = chunks::fetch(connection, handle, path, progress).await;
+                // The actor may have stopped.
+                let _ = urgent.send(Wake::PayloadEnded { id, fetched });
+            });
+        }
+    }
+
+    pub(crate) fn payload_ended(&mut self, id: PayloadId, fetched: Fetched) {
+        let Some(payload) = self.payloads_in.get_mut(&id) else { return };
+        payload.fetching = false;
+        let (from, letter) = (payload.from, payload.letter);
+        match fetched {
+            Fetched::Whole => {
+                payload.progress.send_replace(Progress::Whole);
+                self.send_control(from, &Control::PayloadTaken(letter));
+            }
+            Fetched::Lost => drop(payload.progress.send_replace(Progress::Lost)),
+            Fetched::Again => self.fetch_payloads_later(from),
+        }
+    }
+
+    /// The connection broke; the next one begins the fetch again. If it did not break, a new try waits a little.
+    fn fetch_payloads_later(&mut self, from: AgentId) {
+        if self.connection_of(&from).is_none_or(|connection| connection.close_reason().is_some()) {
+            self.dial(from);
+        }
+    }
+
+    fn send_control(&mut self, to: AgentId, control: &Control) {
+        let Ok(random) = entropy::random() else { return };
+        let mut letter = Letter::plain(LetterId::new(now(), random), ContentType::CBOR, control.encode());
+        letter.kind = LetterKind::Control;
+        match self.peer.send(to, &letter, now()) {
+            Ok(step) => self.commit(step),
+            Err(error) => tracing::warn!(peer = %to, %error, "not told"),
+        }
+    }
+
+    pub(crate) fn payload_asked(&mut self, by: AgentId, id: PayloadId, from_chunk: u64, mut stream: SendStream) {
+        if self.payloads_out.get(&id).is_some_and(|out| out.to == by) {
+            let path = chunks::out_path(self.store.home(), id);
+            self.tasks.tracker.spawn(chunks::give(path, from_chunk, stream));
+        } else {
+            drop(stream.reset(CloseCode::CANCELLED.into()));
+        }
+    }
+
+    fn payload_taken(&mut self, by: AgentId, letter: LetterId) {
+        self.drop_payload_out(by, letter);
+        if !self.peer.is_under_way(by, letter) {
+            self.settle(by, letter, None);
+        }
+    }
+
+    fn drop_payload_out(&mut self, to: AgentId, letter: LetterId) {
+        let found = self.payloads_out.iter().find(|(_, out)| out.to == to && out.letter == letter).map(|(id, _)| *id);
+        if let Some(id) = found {
+            self.payloads_out.remove(&id);
+            chunks::delete(&chunks::out_path(self.store.home(), id));
+            let step = self.peer.forget_seen(vec![payload_row(id)]);
+            self.commit(step);
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        match command {
+            Command::Send { to, letter, payload, reply } => {
+                let id = letter.id;
+                match self.accept(to, &letter, payload) {
+                    Ok((step, rows)) => self.commit_rows(step, rows, vec![answer(reply, id)]),
+                    Err(error) => tell(reply, Err(error)),
+                }
+            }
+            Command::Request { to, letter, payload, reply } => match self.accept(to, &letter, payload) {
+                Ok((step, rows)) => {
+                    self.requests.retain(|_, waiting| !waiting.is_closed());
+                    self.requests.insert((to, letter.id), reply);
+                    self.commit_rows(step, rows, Vec::new());
+                }
+                Err(error) => tell(reply, Err(error)),
+            },
+            Command::Cancel { to, id, reply } => match self.peer.cancel(to, id) {
+                Some(step) => self.commit_with(step, vec![answer(reply, true)]),
+                None => tell(reply, Ok(false)),
+            },
+            Command::AwaitDelivery { to, id, reply } => self.await_delivery(to, id, reply),
+            Command::Subscribe { reply } => {
+                let inbox = self.subscribe();
+                tell(reply, inbox);
+            }
+            Command::Letters { after, max, reply } => {
+                let letters = self.letters(after, max);
+                tell(reply, letters);
+            }
+            Command::Arrivals { reply } => tell(reply, Ok(self.arrivals.subscribe())),
+            Command::Done { no, reply } => self.done(no, reply),
+            Command::Invite { reply } => {
+                let invitation = self.invitation();
+                tell(reply, invitation);
+            }
+            Command::AddPeer { agent, info, reply } => match self.check_peer(agent, &info) {
+                Ok(()) => match self.peer.set_contact(agent, info) {
+                    Some(step) => {
+                        self.commit_with(step, vec![answer(reply, ())]);
+                        self.problems.remove(&agent);
+                    }
+                    None => tell(reply, Err(Error::Myself(agent))),
+                },
+                Err(error) => tell(reply, Err(error)),
+            },
+            Command::RemovePeer { agent, reply } => match self.peer.remove_contact(agent) {
+                Some(step) => self.commit_with(step, vec![answer(reply, true)]),
+                None => tell(reply, Ok(false)),
+            },
+            Command::Retire { statement, reply } => match self.peer.retire(statement, now()) {
+                Ok((agent, step)) => self.commit_with(step, vec![answer(reply, agent)]),
+                Err(error) => tell(reply, Err(error.into())),
+            },
+            Command::Peers { reply } => tell(reply, Ok(self.peer_infos())),
+            Command::Sessions { reply } => tell(reply, Ok(self.session_infos())),
+            Command::Status { reply } => tell(reply, Ok(self.status())),
+            Command::Shutdown { reply } => self.stop_with(reply),
+        }
+    }
+
+    /// The step that accepts a letter, with the row that remembers its large payload.
+    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Handle>) -> Result<(nuncio_proto::step::Step, Vec<Op>), Error> {
+        let accepted = self.peer.send(to, letter, now());
+        let Some(handle) = payload else { return Ok((accepted?, Vec::new())) };
+        let id = PayloadId(handle.id);
+        match accepted {
+            Ok(step) => {
+                let value = [to.as_bytes().as_slice(), letter.id.as_bytes()].concat();
+                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id });
+                Ok((step, vec![Op::Put { key: payload_row(id), value }]))
+            }
+            Err(error) => {
+                chunks::delete(&chunks::out_path(self.store.home(), id));
+                Err(error.into())
+            }
+        }
+    }
+
+    fn await_delivery(&mut self, to: AgentId, id: LetterId, reply: Reply<()>) {
+        let payload = self.payloads_out.values().any(|out| out.to == to && out.letter == id);
+        if payload || self.peer.is_under_way(to, id) {
+            self.deliveries.entry((to, id)).or_default().push(reply);
+            return;
+        }
+        let failed = self.store.get(&rows::failed(&id)).map_err(Error::from);
+        tell(reply, failed.and_then(|row| row.map_or(Ok(()), |row| Err(Error::NotDelivered(nuncio_proto::peer::failed_code(&row))))));
+    }
+
+    fn subscribe(&mut self) -> Result<mpsc::UnboundedReceiver<Incoming>, Error> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for incoming in self.letters(None, usize::MAX)? {
+            // The receiver is in our hands.
+            let _ = sender.send(incoming);
+        }
+        self.inboxes.push(sender);
+        Ok(receiver)
+    }
+
+    /// Letters that are in the inbox and were handed out, after a number.
+    fn letters(&mut self, after: Option<u64>, max: usize) -> Result<Vec<Incoming>, Error> {
+        let Some(last) = self.handed_out else { return Ok(Vec::new()) };
+        let numbers: Vec<u64> = self.peer.inbox_numbers(after).take_while(|no| *no <= last).take(max).collect();
+        let mut letters = Vec::with_capacity(numbers.len());
+        for no in numbers {
+            let key = rows::inbox(no);
+            if let Some(arrival) = self.store.get(&key)?.and_then(|row| Arrival::from_row(&key, &row)) {
+                letters.push(self.incoming(arrival));
+            }
+        }
+        Ok(letters)
+    }
+
+    fn done(&mut self, no: u64, reply: Reply<bool>) {
+        let Some(step) = self.peer.done(no) else { return tell(reply, Ok(false)) };
+        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
+        let mut answers = vec![answer(reply, true)];
+        if let Some(id) = payload {
+            self.payloads_in.remove(&id);
+            let path = chunks::in_path(self.store.home(), id);
+            answers.push(Answer(Box::new(move || chunks::delete(&path))));
+        }
+        self.commit_with(step, answers);
+    }
+
+    fn invitation(&self) -> Result<Invitation, Error> {
+        let endpoints = self.endpoints();
+        let bundle = self.peer.bundle(&endpoints, now())?;
+        let hash = nuncio_proto::bundle::Bundle::invitation_hash(&bundle).ok();
+        Ok(Invitation { agent: self.peer.id(), endpoints, bundle_hash: hash })
+    }
+
+    fn check_peer(&self, agent: AgentId, info: &nuncio_proto::peer::ContactInfo) -> Result<(), Error> {
+        if agent == self.peer.id() {
+            return Err(Error::Myself(agent));
+        }
+        let Some(name) = &info.name else { return Ok(()) };
+        let plain = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        let taken = self.peer.contacts().any(|(other, info)| other != agent && info.name.as_ref() == Some(name));
+        if plain && !taken { Ok(()) } else { Err(Error::Name(name.clone())) }
+    }
+
+    fn peer_infos(&self) -> Vec<PeerInfo> {
+        let waiting = |agent: AgentId| self.peer.outbox().filter(|(to, ..)| *to == agent).count();
+        let info = |(agent, info): (AgentId, &nuncio_proto::peer::ContactInfo)| PeerInfo {
+            agent,
+            name: info.name.clone(),
+            endpoints: info.endpoints.clone(),
+            allowed: info.allowed,
+            retired: info.retired,
+            connected: self.links.contains_key(&agent),
+            waiting: waiting(agent),
+            problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),
+        };
+        self.peer.contacts().map(info).collect()
+    }
+
+    fn session_infos(&self) -> Vec<SessionInfo> {
+        let info = |(session, current): (&nuncio_proto::session::Session, bool)| SessionInfo {
+            id: session.id(),
+            with: session.peer(),
+            current,
+            confirmed: session.is_confirmed(),
+            sealed: session.sealed_count(),
+            received: session.next_expected(),
+        };
+        self.peer.sessions().map(info).collect()
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            agent: self.peer.id(),
+            listening: self.config.listen.and_then(|_| self.link.local_addr().ok()).map(|addr| addr.to_string()),
+            inbox: self.peer.inbox_len(),
+            outbox: self.peer.outbox().count(),
+            peers: self.peer.contacts().count(),
+            sessions: self.peer.sessions().count(),
+            connections: self.links.values().map(Vec::len).sum(),
+            one_time_prekeys: self.peer.one_time_left(),
+            counters: self.peer.counters(),
+            refused: self.refused.iter().map(|(name, count)| (*name, *count)).collect(),
+            commits: self.writer_stats(),
+            frames_sent: self.wire.frames_sent,
+            frame_bytes_sent: self.wire.frame_bytes_sent,
+            frames_received: self.wire.frames_received,
+            frame_bytes_received: self.wire.frame_bytes_received,
+        }
+    }
+}
+
+/// An answer that is true once the commit is durable.
+fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
+    Answer(Box::new(move || tell(reply, Ok(value))))
+}
+
+fn is_missing(payload: &PayloadIn) -> bool {
+    !payload.fetching && matches!(*payload.progress.borrow(), Progress::Arrived(_))
+}
+
+fn payload_out(key: &[u8], value: &[u8]) -> Option<(PayloadId, PayloadOut)> {
+    let id = PayloadId(key.get(2..)?.try_into().ok()?);
+    let (to, letter) = value.split_first_chunk::<32>()?;
+    let out = PayloadOut { to: AgentId::from_bytes(*to).ok()?, letter: LetterId::parse(letter.try_into().ok()?)? };
+    Some((id, out))
+}

@@ -1,0 +1,88 @@
+//! The operating system's clock and randomness: where they enter.
+
+use core::convert::Infallible;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nuncio_proto::time::UnixMillis;
+use rand_core::{TryCryptoRng, TryRng};
+use zeroize::Zeroize;
+
+use crate::error::Error;
+
+/// More than any single step draws: a batch of one-time prekeys takes 6 KiB.
+const STEP_MAX: usize = 8 * 1024;
+const BLOCK_LEN: usize = 32 * 1024;
+
+/// The wall clock.
+pub(crate) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Fresh bytes.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(Error::Randomness)?;
+    Ok(bytes)
+}
+
+/// Randomness drawn in blocks. A failure of the operating system is an error before a step begins, so the step itself cannot fail.
+#[derive(Debug)]
+pub(crate) struct Entropy {
+    block: Box<[u8; BLOCK_LEN]>,
+    used: usize,
+}
+
+impl Entropy {
+    pub(crate) fn new() -> Self {
+        Self { block: Box::new([0; BLOCK_LEN]), used: BLOCK_LEN }
+    }
+
+    /// Makes sure that one step's randomness is there.
+    pub(crate) fn ready(&mut self) -> Result<&mut Self, Error> {
+        if BLOCK_LEN - self.used < STEP_MAX {
+            getrandom::fill(self.block.as_mut_slice()).map_err(Error::Randomness)?;
+            self.used = 0;
+        }
+        Ok(self)
+    }
+}
+
+impl Drop for Entropy {
+    fn drop(&mut self) {
+        self.block.zeroize();
+    }
+}
+
+impl TryRng for Entropy {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        let end = self.used.saturating_add(out.len());
+        match self.block.get_mut(self.used..end) {
+            Some(fresh) => {
+                out.copy_from_slice(fresh);
+                // A byte is given once, and not kept for whoever reads this memory later.
+                fresh.fill(0);
+                self.used = end;
+            }
+            // A step that draws more than `STEP_MAX`: going on with bytes that are not random would be worse than ending.
+            None => std::process::abort(),
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Entropy {}

@@ -1,0 +1,99 @@
+//! What can go wrong, and what to do.
+
+use std::path::PathBuf;
+
+use nuncio_proto::error::{LoadError, PeerError};
+use nuncio_proto::ids::{AgentId, IdError};
+use nuncio_store::StoreError;
+use nuncio_transport::TransportError;
+
+/// Why the agent did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The records in the store are no agent that this program can run.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The transport.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The protocol.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// An identity could not be made or read.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The operating system gave no randomness; nothing was made.
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The home is not there.
+    #[error("{0} is no home of an agent: make one with `nuncio init`")]
+    NoHome(PathBuf),
+    /// The text is no invitation.
+    #[error("not an invitation: it is one line beginning with nuncio:did:key:, as `nuncio id` prints it")]
+    Invitation,
+    /// The invitation or bundle is of this very agent.
+    #[error("{0} is this agent itself")]
+    Myself(AgentId),
+    /// The name is taken or of impossible form.
+    #[error("the name {0:?} is taken, or is not 1 to 64 letters, digits, '-', '_' and '.'")]
+    Name(String),
+    /// No peer has this name.
+    #[error("no peer is called {0:?}: `nuncio peers` lists them")]
+    NoSuchPeer(String),
+    /// The letter was not delivered; the code is the registry's.
+    #[error("the letter was not delivered: {}", reason(*.0))]
+    NotDelivered(u16),
+    /// The time ran out.
+    #[error("no answer in time")]
+    TimedOut,
+    /// A payload is longer than any may be.
+    #[error("the payload is longer than 1 GiB")]
+    TooLarge,
+    /// The payload is not text.
+    #[error("the payload is not UTF-8 text")]
+    NotText,
+    /// The sender no longer has the payload.
+    #[error("the large payload is lost: its sender gave it up or sent something else")]
+    PayloadLost,
+    /// The agent has stopped.
+    #[error("the agent has stopped")]
+    Stopped,
+    /// The agent had to stop.
+    #[error("the agent had to stop: {0}")]
+    Failed(String),
+}
+
+impl Error {
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}
+
+/// What a registry code means to the sender of a letter.
+fn reason(code: u16) -> &'static str {
+    use nuncio_contracts::registry::code;
+    match code {
+        code::EXPIRED => "its deadline passed",
+        code::CANCELLED => "it was cancelled",
+        code::UNKNOWN_EXTENSION => "the receiver does not know an extension that it needs",
+        code::MALFORMED => "the receiver could not read it",
+        code::FUTURE => "the clocks of the two agents differ too much",
+        code::REFUSED => "the receiving application refused it",
+        code::TOO_LARGE => "its payload is longer than the receiver takes",
+        code::RETIRED => "the receiver's identity is retired",
+        _ => "refused",
+    }
+}

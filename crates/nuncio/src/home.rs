@@ -1,0 +1,82 @@
+//! A home: made once, opened many times.
+
+use std::path::Path;
+
+use nuncio_proto::identity::{Identity, Retirement};
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::peer::{Peer, Record};
+use nuncio_store::{Engine, Kek, Store};
+
+use crate::config::{Config, Unlock};
+use crate::entropy::{Entropy, now};
+use crate::error::Error;
+
+/// Makes a home with a new identity. Returns who it is, and the signed statement that retires it: to be kept offline.
+///
+/// # Errors
+/// A home that exists, randomness that does not come, a disk that cannot be written.
+pub fn init(config: &Config) -> Result<(AgentId, Vec<u8>), Error> {
+    let (store, peer) = create(config)?;
+    let statement = Retirement::sign(peer.identity(), None, now());
+    drop(store);
+    Ok((peer.id(), statement))
+}
+
+/// Reads a statement that retires an identity, and says whose.
+///
+/// # Errors
+/// A statement that its identity has not signed.
+pub fn retirement_of(statement: &[u8]) -> Option<AgentId> {
+    Retirement::parse(statement).ok().map(|retirement| retirement.agent)
+}
+
+fn create(config: &Config) -> Result<(Store, Peer), Error> {
+    let mut entropy = Entropy::new();
+    let identity = Identity::generate(entropy.ready()?)?;
+    let (peer, staged) = Peer::create(identity, now(), entropy.ready()?);
+    std::fs::create_dir_all(&config.home).map_err(Error::file(&config.home))?;
+    let store = Store::create(&config.home, &kek(config, true)?)?;
+    store.commit(&staged.ops)?;
+    Ok((store, peer))
+}
+
+/// Opens a home, or makes it where that is wanted and it is not there.
+pub(crate) fn open(config: &Config) -> Result<(Store, Peer), Error> {
+    if !is_home(&config.home) {
+        return if config.create { create(config) } else { Err(Error::NoHome(config.home.clone())) };
+    }
+    let store = Store::open(&config.home, &kek(config, false)?)?;
+    let peer = load(&store)?;
+    Ok((store, peer))
+}
+
+fn is_home(home: &Path) -> bool {
+    home.join("keys").exists()
+}
+
+fn load(store: &Store) -> Result<Peer, Error> {
+    let mut records: Vec<Record> = Vec::new();
+    store.scan(&[], &mut |key, value| {
+        if key.first().is_some_and(|tree| Peer::loads(*tree)) {
+            records.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(())
+    })?;
+    let peer = Peer::load(&records, now())?;
+    for (_, value) in &mut records {
+        zeroize::Zeroize::zeroize(value);
+    }
+    Ok(peer)
+}
+
+fn kek(config: &Config, create: bool) -> Result<Kek, Error> {
+    let at = |path: &Path| {
+        Ok(if create && !path.exists() { Kek::create_key_file(path)? } else { Kek::read_key_file(path)? })
+    };
+    match &config.unlock {
+        Unlock::KeyFile => at(&config.home.join("key")),
+        Unlock::KeyFileAt(path) => at(path),
+        Unlock::Passphrase(passphrase) => Ok(Kek::passphrase(zeroize::Zeroizing::new(passphrase.as_bytes().to_vec()))),
+        Unlock::Key(key) => Ok(Kek::from_key(key.clone())),
+    }
+}

@@ -1,0 +1,112 @@
+//! One line to paste to the other side: who, where, and the hash of its bundle.
+//!
+//! `nuncio:did:key:z6Mk…?at=198.51.100.7:4433&bundle=…`
+
+use core::fmt;
+use core::str::FromStr;
+
+use data_encoding::BASE64URL_NOPAD;
+use nuncio_contracts::registry::limit;
+use nuncio_proto::ids::AgentId;
+
+use crate::error::Error;
+
+const SCHEME: &str = "nuncio:";
+/// Longest line that is looked at.
+const LINE_LEN_MAX: usize = 4_096;
+
+/// Who an agent is and where it is reached. It holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Who.
+    pub agent: AgentId,
+    /// `host:port` to dial; may be empty.
+    pub endpoints: Vec<String>,
+    /// Hash of its bundle when the invitation was made.
+    pub bundle_hash: Option<[u8; 32]>,
+}
+
+impl fmt::Display for Invitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}", self.agent)?;
+        let at = self.endpoints.iter().map(|endpoint| format!("at={endpoint}"));
+        let bundle = self.bundle_hash.iter().map(|hash| format!("bundle={}", BASE64URL_NOPAD.encode(hash)));
+        for (i, part) in at.chain(bundle).enumerate() {
+            write!(f, "{}{part}", if i == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Invitation {
+    type Err = Error;
+
+    fn from_str(line: &str) -> Result<Self, Error> {
+        let line = line.trim();
+        if line.len() > LINE_LEN_MAX {
+            return Err(Error::Invitation);
+        }
+        let rest = line.strip_prefix(SCHEME).ok_or(Error::Invitation)?;
+        let (did, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut invitation =
+            Self { agent: did.parse().map_err(|_| Error::Invitation)?, endpoints: Vec::new(), bundle_hash: None };
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            invitation.take(part).ok_or(Error::Invitation)?;
+        }
+        Ok(invitation)
+    }
+}
+
+impl Invitation {
+    /// Takes one `name=value`. Names of later versions are passed over.
+    fn take(&mut self, part: &str) -> Option<()> {
+        match part.split_once('=')? {
+            ("at", endpoint) => {
+                let (host, port) = endpoint.rsplit_once(':')?;
+                port.parse::<u16>().ok()?;
+                let visible = endpoint.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+                if host.is_empty() || !visible || endpoint.len() > limit::ENDPOINT_LEN_MAX || self.endpoints.len() >= limit::ENDPOINTS_MAX {
+                    return None;
+                }
+                self.endpoints.push(endpoint.to_owned());
+            }
+            ("bundle", hash) if self.bundle_hash.is_none() => {
+                self.bundle_hash = Some(BASE64URL_NOPAD.decode(hash.as_bytes()).ok()?.try_into().ok()?);
+            }
+            ("bundle", _) => return None,
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DID: &str = "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd";
+
+    #[test]
+    fn a_line_comes_back_as_it_was_printed() {
+        let line = format!("nuncio:{DID}?at=127.0.0.1:4433&at=[::1]:4433&bundle={}", BASE64URL_NOPAD.encode(&[7; 32]));
+        assert_eq!(line.parse::<Invitation>().unwrap().to_string(), line);
+        let bare: Invitation = format!("nuncio:{DID}").parse().unwrap();
+        assert_eq!((bare.endpoints.len(), bare.bundle_hash), (0, None));
+    }
+
+    #[test]
+    fn a_damaged_line_is_refused() {
+        for line in [
+            DID.to_owned(),
+            format!("nuncio:{DID}?at=nowhere"),
+            format!("nuncio:{DID}?at=host:70000"),
+            format!("nuncio:{DID}?at=a b:1"),
+            format!("nuncio:{DID}?bundle=short"),
+            format!("nuncio:{}x", DID),
+            format!("nuncio:{DID}?{}", "at=h:1&".repeat(9)),
+            "x".repeat(5_000),
+        ] {
+            assert!(line.parse::<Invitation>().is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Connections and the tasks that serve them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use nuncio_contracts::registry::limit;
+use nuncio_proto::ids::AgentId;
+use nuncio_transport::{CloseCode, Connection, FrameReceiver, FrameSender, Link, RecvStream, SendStream, StreamKind};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::chunks::PayloadId;
+use crate::wake::Wake;
+
+/// Frames that wait for one connection; more are dropped and sent again later.
+const FRAMES_WAITING_MAX: usize = 4_096;
+/// Frames handed to QUIC, or taken from it, at once.
+const FRAMES_AT_ONCE: usize = 256;
+/// How long a peer may take to answer a request for its bundle.
+const BUNDLE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tells connections apart.
+pub(crate) type LinkId = u64;
+
+/// What a connection's tasks need.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    pub(crate) wakes: mpsc::Sender<Wake>,
+    pub(crate) urgent: mpsc::UnboundedSender<Wake>,
+    pub(crate) tracker: TaskTracker,
+}
+
+/// Takes connections until the link closes. Each waits at the door until the actor lets it in.
+pub(crate) async fn listen(link: std::sync::Arc<Link>, tasks: Tasks) {
+    while let Some(connection) = link.accept().await {
+        if tasks.wakes.send(Wake::Knock { connection }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Serves a connection that we dialled: opens its stream of frames.
+pub(crate) async fn serve_dialled(link: LinkId, connection: Connection, tasks: Tasks) {
+    match connection.open(StreamKind::Frames).await {
+        Ok((send, recv)) => {
+            carry(link, &connection, send, recv, &tasks);
+            serve(link, connection, tasks).await;
+        }
+        Err(error) => down(link, &connection, error.to_string(), &tasks),
+    }
+}
+
+/// Serves a connection until it is gone.
+pub(crate) async fn serve(link: LinkId, connection: Connection, tasks: Tasks) {
+    let reason = loop {
+        match connection.accept_stream().await {
+            Ok((StreamKind::Frames, send, recv)) => carry(link, &connection, send, recv, &tasks),
+            Ok((StreamKind::Prekeys, send, _)) => {
+                tasks.tracker.spawn(give_bundle(connection.peer(), send, tasks.clone()));
+            }
+            Ok((StreamKind::Large, send, recv)) => {
+                tasks.tracker.spawn(take_payload_request(connection.peer(), send, recv, tasks.clone()));
+            }
+            Ok((StreamKind::Http, mut send, _)) => drop(send.reset(CloseCode::UNSUPPORTED_STREAM.into())),
+            Err(error) => break error.to_string(),
+        }
+    };
+    down(link, &connection, reason, &tasks);
+}
+
+fn down(link: LinkId, connection: &Connection, reason: String, tasks: &Tasks) {
+    // The actor may have stopped already.
+    let _ = tasks.urgent.send(Wake::LinkDown { link, peer: connection.peer(), reason });
+}
+
+/// Carries frames both ways on one stream, in two tasks that end with it.
+fn carry(link: LinkId, connection: &Connection, send: SendStream, recv: RecvStream, tasks: &Tasks) {
+    let (frames, waiting) = mpsc::channel(FRAMES_WAITING_MAX);
+    tasks.tracker.spawn(send_frames(FrameSender::new(send), waiting));
+    tasks.tracker.spawn(receive_frames(link, connection.clone(), FrameReceiver::new(recv), tasks.clone()));
+    let _ = tasks.urgent.send(Wake::LinkUp { link, connection: connection.clone(), frames });
+}
+
+async fn send_frames(mut sender: FrameSender, mut waiting: mpsc::Receiver<Bytes>) {
+    let mut batch = Vec::with_capacity(FRAMES_AT_ONCE);
+    while waiting.recv_many(&mut batch, FRAMES_AT_ONCE).await > 0 {
+        if let Err(error) = sender.send_many(&batch).await {
+            tracing::debug!(%error, "frames not sent; they go again on the next connection");
+            return;
+        }
+        batch.clear();
+    }
+    // Everything was handed over; QUIC delivers it while the connection lives.
+    let _ = sender.finish();
+}
+
+async fn receive_frames(link: LinkId, connection: Connection, mut receiver: FrameReceiver, tasks: Tasks) {
+    loop {
+        let mut frames = Vec::new();
+        match receiver.recv_many(&mut frames, FRAMES_AT_ONCE).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, peer = %connection.peer(), "no more frames from this stream");
+                return;
+            }
+        }
+        if tasks.wakes.send(Wake::Frames { from: connection.peer(), link, frames }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks a peer for its bundle and one one-time prekey.
+pub(crate) async fn ask_bundle(connection: Connection, tasks: Tasks) {
+    let of = connection.peer();
+    let asked = tokio::time::timeout(BUNDLE_PATIENCE, async {
+        let (mut send, mut recv) = connection.open(StreamKind::Prekeys).await.map_err(|e| e.to_string())?;
+        send.finish().map_err(|e| e.to_string())?;
+        recv.read_to_end(limit::BUNDLE_LEN_MAX).await.map_err(|e| e.to_string())
+    });
+    let bundle = asked.await.unwrap_or_else(|_| Err("it did not answer in time".to_owned()));
+    let _ = tasks.urgent.send(Wake::BundleCame { of, bundle });
+}
+
+async fn give_bundle(by: AgentId, mut send: SendStream, tasks: Tasks) {
+    let (answer, bundle) = tokio::sync::oneshot::channel();
+    if tasks.wakes.send(Wake::BundleAsked { by, answer }).await.is_err() {
+        return;
+    }
+    match bundle.await {
+        Ok(bundle) => {
+            if send.write_all(&bundle).await.is_ok() {
+                let _ = send.finish();
+            }
+        }
+        // Over its rate, or we are stopping.
+        Err(_) => drop(send.reset(CloseCode::BUSY.into())),
+    }
+}
+
+/// A request for a large payload: its id and the first chunk wanted.
+async fn take_payload_request(by: AgentId, send: SendStream, mut recv: RecvStream, tasks: Tasks) {
+    let Ok(request) = recv.read_to_end(24).await else { return };
+    let Some((id, from_chunk)) = request.split_first_chunk::<16>() else { return };
+    let Ok(from_chunk) = <[u8; 8]>::try_from(from_chunk) else { return };
+    let wake = Wake::PayloadAsked { by, id: PayloadId(*id), from_chunk: u64::from_be_bytes(from_chunk), stream: send };
+    // The actor may have stopped already.
+    let _ = tasks.wakes.send(wake).await;
+}

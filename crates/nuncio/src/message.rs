@@ -1,0 +1,198 @@
+//! Letters as the application writes and reads them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nuncio_proto::content_type::ContentType;
+use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::step::Arrival;
+use nuncio_proto::time::UnixMillis;
+use tokio::sync::watch;
+
+use crate::chunks::{self, Handle};
+use crate::error::Error;
+
+/// A letter to be sent.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub(crate) content_type: ContentType,
+    pub(crate) body: Body,
+    pub(crate) reply_to: Option<LetterId>,
+    pub(crate) expires_in: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
+impl Message {
+    /// Text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::bytes(ContentType::TEXT, text.into().into_bytes())
+    }
+
+    /// Bytes of a type. What is longer than a letter holds is sent as a large payload.
+    #[must_use]
+    pub fn bytes(content_type: ContentType, bytes: Vec<u8>) -> Self {
+        Self { content_type, body: Body::Bytes(bytes), reply_to: None, expires_in: None }
+    }
+
+    /// The content of a file, up to 1 GiB. It is read before `send` returns; the file may be changed or deleted after that.
+    #[must_use]
+    pub fn file(content_type: ContentType, path: impl Into<PathBuf>) -> Self {
+        Self { content_type, body: Body::File(path.into()), reply_to: None, expires_in: None }
+    }
+
+    /// Answers another letter.
+    #[must_use]
+    pub fn reply_to(self, letter: LetterId) -> Self {
+        Self { reply_to: Some(letter), ..self }
+    }
+
+    /// Not delivered after so long; the sender is told. At most 7 days, which is also the default.
+    #[must_use]
+    pub fn expires_in(self, life: Duration) -> Self {
+        Self { expires_in: Some(life), ..self }
+    }
+}
+
+/// A letter in the inbox. It stays there, through restarts, until [`crate::Agent::done`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Incoming {
+    /// Its number in the inbox.
+    pub no: u64,
+    /// Unique for its sender.
+    pub id: LetterId,
+    /// Who sent it: proven.
+    pub from: AgentId,
+    /// When it was received.
+    pub received: UnixMillis,
+    /// The letter of ours that it answers.
+    pub reply_to: Option<LetterId>,
+    /// What the payload is, by its sender's word.
+    pub content_type: ContentType,
+    /// The content.
+    pub payload: Payload,
+}
+
+/// The content of a letter.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// In the letter.
+    Inline(Vec<u8>),
+    /// Beside the letter; it may still be on its way.
+    Large(LargePayload),
+}
+
+/// A payload that travels beside its letter.
+#[derive(Clone, Debug)]
+pub struct LargePayload {
+    pub(crate) handle: Handle,
+    pub(crate) path: PathBuf,
+    pub(crate) progress: watch::Receiver<chunks::Progress>,
+}
+
+impl Payload {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::Large(large) => large.handle.len,
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An inline payload as text.
+    pub fn text(&self) -> Result<&str, Error> {
+        match self {
+            Self::Inline(bytes) => core::str::from_utf8(bytes).map_err(|_| Error::NotText),
+            Self::Large(_) => Err(Error::NotText),
+        }
+    }
+
+    /// Reads the content: of a large payload, chunk by chunk, each verified. The reader blocks.
+    ///
+    /// # Errors
+    /// [`Error::File`] while a large payload has not arrived.
+    pub fn reader(&self) -> Result<Box<dyn std::io::Read + Send>, Error> {
+        match self {
+            Self::Inline(bytes) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
+            Self::Large(large) => Ok(Box::new(chunks::reader(&large.handle, &large.path)?)),
+        }
+    }
+
+    /// Writes the whole payload to a file, waiting until it has arrived. The file appears whole or not at all.
+    pub async fn save(&self, to: &Path) -> Result<(), Error> {
+        match self {
+            Self::Inline(bytes) => {
+                let (bytes, to) = (bytes.clone(), to.to_owned());
+                chunks::blocking(move || chunks::write_whole(&to, |file| std::io::Write::write_all(file, &bytes))).await
+            }
+            Self::Large(large) => {
+                large.whole().await?;
+                let (handle, from, to) = (large.handle.clone(), large.path.clone(), to.to_owned());
+                chunks::blocking(move || chunks::open_to(&handle, &from, &to)).await
+            }
+        }
+    }
+}
+
+impl LargePayload {
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.handle.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.handle.len == 0
+    }
+
+    /// Bytes that have arrived and were verified.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        match *self.progress.borrow() {
+            chunks::Progress::Arrived(len) => len,
+            chunks::Progress::Whole => self.handle.len,
+            chunks::Progress::Lost => 0,
+        }
+    }
+
+    /// Waits until all of it is here, verified and on disk.
+    pub async fn whole(&self) -> Result<(), Error> {
+        let mut progress = self.progress.clone();
+        let last = progress.wait_for(|progress| !matches!(progress, chunks::Progress::Arrived(_))).await;
+        match last.as_deref() {
+            Ok(chunks::Progress::Whole) => Ok(()),
+            Ok(_) => Err(Error::PayloadLost),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+}
+
+impl Incoming {
+    pub(crate) fn new(arrival: Arrival, large: Option<LargePayload>) -> Self {
+        let Arrival { no, from, received, letter } = arrival;
+        Self {
+            no,
+            id: letter.id,
+            from,
+            received,
+            reply_to: letter.reply_to,
+            content_type: letter.content_type,
+            payload: large.map_or(Payload::Inline(letter.payload), Payload::Large),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What an agent tells of itself.
+
+use nuncio_proto::ids::{AgentId, SessionId};
+use nuncio_proto::peer::Counters;
+
+/// A known agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Who.
+    pub agent: AgentId,
+    /// Its short name here.
+    pub name: Option<String>,
+    /// `host:port` to dial.
+    pub endpoints: Vec<String>,
+    /// Its first letters are taken.
+    pub allowed: bool,
+    /// Its owner ended this identity.
+    pub retired: bool,
+    /// There is a connection now.
+    pub connected: bool,
+    /// Letters to it that are not acknowledged.
+    pub waiting: usize,
+    /// What went wrong last, if anything.
+    pub problem: Option<String>,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Its name.
+    pub id: SessionId,
+    /// With whom.
+    pub with: AgentId,
+    /// Letters are sealed in it.
+    pub current: bool,
+    /// A frame has opened each way.
+    pub confirmed: bool,
+    /// Letters sealed in it.
+    pub sealed: u64,
+    /// Letters received in it without a gap.
+    pub received: u64,
+}
+
+/// How an agent fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Who this is.
+    pub agent: AgentId,
+    /// `host:port` at which it listens.
+    pub listening: Option<String>,
+    /// Letters in the inbox.
+    pub inbox: usize,
+    /// Letters sent and not acknowledged.
+    pub outbox: usize,
+    /// Known agents.
+    pub peers: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Connections now.
+    pub connections: usize,
+    /// One-time prekeys that were not given away.
+    pub one_time_prekeys: usize,
+    /// What happened since the start.
+    pub counters: Counters,
+    /// Frames refused since the start, by reason.
+    pub refused: Vec<(&'static str, u64)>,
+    /// Commits since the start: groups, steps, and the microseconds they took in all.
+    pub commits: (u64, u64, u64),
+    /// Frames handed to connections since the start.
+    pub frames_sent: u64,
+    /// Their bytes.
+    pub frame_bytes_sent: u64,
+    /// Frames that came since the start.
+    pub frames_received: u64,
+    /// Their bytes.
+    pub frame_bytes_received: u64,
+}
+
+/// Frames on connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wire {
+    pub(crate) frames_sent: u64,
+    pub(crate) frame_bytes_sent: u64,
+    pub(crate) frames_received: u64,
+    pub(crate) frame_bytes_received: u64,
+}
+
+impl Wire {
+    pub(crate) fn sent(&mut self, len: usize) {
+        self.frames_sent += 1;
+        self.frame_bytes_sent += u64::try_from(len).unwrap_or(0);
+    }
+
+    pub(crate) fn received(&mut self, len: usize) {
+        self.frames_received += 1;
+        self.frame_bytes_received += u64::try_from(len).unwrap_or(0);
+    }
+}

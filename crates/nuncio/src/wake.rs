@@ -1,0 +1,56 @@
+//! Everything that can wake the actor.
+
+use bytes::Bytes;
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::step::Effects;
+use nuncio_store::{Durable, StoreError};
+use nuncio_transport::{Connection, SendStream};
+use tokio::sync::oneshot;
+
+use crate::chunks::{Fetched, PayloadId};
+use crate::links::LinkId;
+
+/// Everything that can wake the actor.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// Frames came.
+    Frames { from: AgentId, link: LinkId, frames: Vec<Bytes> },
+    /// Groups are durable.
+    Durable(Vec<Durable<Ticket>>),
+    /// The store failed; nothing is durable any more.
+    StoreFailed(StoreError),
+    /// A connection has its stream of frames.
+    LinkUp { link: LinkId, connection: Connection, frames: tokio::sync::mpsc::Sender<Bytes> },
+    /// A connection is gone.
+    LinkDown { link: LinkId, peer: AgentId, reason: String },
+    /// Somebody connected; is it welcome?
+    Knock { connection: Connection },
+    /// A peer could not be reached; another try follows.
+    DialFailed { peer: AgentId, reason: String },
+    /// A dial task has ended.
+    DialEnded { peer: AgentId },
+    /// A peer's bundle, or why there is none.
+    BundleCame { of: AgentId, bundle: Result<Vec<u8>, String> },
+    /// A peer asks for our bundle.
+    BundleAsked { by: AgentId, answer: oneshot::Sender<Vec<u8>> },
+    /// A peer asks for a large payload.
+    PayloadAsked { by: AgentId, id: PayloadId, from_chunk: u64, stream: SendStream },
+    /// A try to fetch a large payload has ended.
+    PayloadEnded { id: PayloadId, fetched: Fetched },
+}
+
+/// What waits for a commit.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket {
+    pub(crate) effects: Effects,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// An answer that is true once the commit is durable.
+pub(crate) struct Answer(pub(crate) Box<dyn FnOnce() + Send>);
+
+impl core::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Answer(..)")
+    }
+}

@@ -1,0 +1,123 @@
+//! Two agents over real QUIC on loopback, with real stores.
+
+use std::time::Duration;
+
+use nuncio::{Agent, Config, ContentType, Error, Message, Payload};
+
+fn config(dir: &tempfile::TempDir, name: &str) -> Config {
+    Config::new(dir.path().join(name)).listen("127.0.0.1:0".parse().unwrap())
+}
+
+async fn pair(dir: &tempfile::TempDir) -> (Agent, Agent) {
+    let alice = Agent::open(config(dir, "alice")).await.unwrap();
+    let bob = Agent::open(config(dir, "bob")).await.unwrap();
+    alice.add_peer(&bob.invitation().await.unwrap(), Some("bob")).await.unwrap();
+    bob.add_peer(&alice.invitation().await.unwrap(), Some("alice")).await.unwrap();
+    (alice, bob)
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_arrives_and_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let id = alice.send(bob.id(), Message::text("hello")).await.unwrap();
+    let mut inbox = bob.inbox().await.unwrap();
+    let letter = within(inbox.next()).await.unwrap();
+    assert_eq!((letter.payload.text().unwrap(), letter.id, letter.from), ("hello", id, alice.id()));
+    within(alice.delivered(bob.id(), id)).await.unwrap();
+    assert!(bob.done(letter.no).await.unwrap());
+    assert!(!bob.done(letter.no).await.unwrap());
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+    assert!(matches!(alice.status().await, Err(Error::Stopped)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let answering = bob.clone();
+    let serve = tokio::spawn(async move {
+        let mut inbox = answering.inbox().await.unwrap();
+        let question = inbox.next().await.unwrap();
+        let answer = format!("you said {}", question.payload.text().unwrap());
+        answering.send(question.from, Message::text(answer).reply_to(question.id)).await.unwrap();
+        answering.done(question.no).await.unwrap();
+    });
+    let answer = alice.request(bob.id(), Message::text("ping"), Duration::from_secs(30)).await.unwrap();
+    assert_eq!(answer.payload.text().unwrap(), "you said ping");
+    serve.await.unwrap();
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_survive_a_restart_of_the_receiver() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let addr = bob.status().await.unwrap().listening.unwrap();
+    for i in 0..50 {
+        alice.send(bob.id(), Message::text(i.to_string())).await.unwrap();
+    }
+    bob.shutdown().await.unwrap();
+    let to = bob.id();
+    for i in 50..100 {
+        alice.send(to, Message::text(i.to_string())).await.unwrap();
+    }
+    let bob = Agent::open(Config::new(dir.path().join("bob")).listen(addr.parse().unwrap())).await.unwrap();
+    let mut inbox = bob.inbox().await.unwrap();
+    for i in 0..100 {
+        let letter = within(inbox.next()).await.unwrap();
+        assert_eq!(letter.payload.text().unwrap(), i.to_string());
+        bob.done(letter.no).await.unwrap();
+    }
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_payload_arrives_whole_and_is_forgotten_by_its_sender() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    let id = alice.send(bob.id(), Message::bytes(ContentType::BYTES, bytes.clone())).await.unwrap();
+    let mut inbox = bob.inbox().await.unwrap();
+    let letter = within(inbox.next()).await.unwrap();
+    assert!(matches!(letter.payload, Payload::Large(_)));
+    let saved = dir.path().join("saved");
+    within(letter.payload.save(&saved)).await.unwrap();
+    assert_eq!(std::fs::read(&saved).unwrap(), bytes);
+    within(alice.delivered(bob.id(), id)).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("alice/large/out")).unwrap().count(), 0);
+    bob.done(letter.no).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("bob/large/in")).unwrap().count(), 0);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_turned_away_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let alice = Agent::open(config(&dir, "alice")).await.unwrap();
+    let bob = Agent::open(config(&dir, "bob")).await.unwrap();
+    alice.add_peer(&bob.invitation().await.unwrap(), None).await.unwrap();
+    alice.send(bob.id(), Message::text("let me in")).await.unwrap();
+    within(async {
+        loop {
+            let peers = alice.peers().await.unwrap();
+            if peers[0].problem.as_ref().is_some_and(|problem| problem.contains("stranger") || problem.contains("not added")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(bob.status().await.unwrap().inbox, 0);
+    assert_eq!(bob.status().await.unwrap().sessions, 0);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}

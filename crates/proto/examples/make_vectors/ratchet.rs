@@ -1,0 +1,530 @@
+//! Conversations: every secret listed, every frame's bytes (contracts/ratchet.md).
+
+use nuncio_proto::header::Header;
+use serde_json::{Value, json};
+
+use super::handshake::{Start, secrets_json};
+use super::kit::{Case, actor, fixed, hex};
+use super::model::{Setup, Side, Took, pad};
+
+const AREA: &str = "ratchet";
+/// Initiator and responder.
+const A: usize = 0;
+const B: usize = 1;
+const NAMES: [&str; 2] = ["initiator", "responder"];
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        first_letters(),
+        start(),
+        out_of_order(),
+        late_over_turns(),
+        ping_pong(),
+        acks_alone(),
+        old_acks(),
+        replays(),
+        forgeries(),
+        reflection(),
+        window_edge(),
+        old_chains_full(),
+        given_up(),
+        given_up_told_by_ack(),
+        given_up_but_arrived(),
+    ];
+    cases.extend(first_refused());
+    cases.extend(later_refused());
+    cases.extend(turns_refused());
+    cases
+}
+
+/// A conversation as it is written down.
+struct Talk {
+    name: &'static str,
+    comment: &'static str,
+    setup: Setup,
+    dhs: [u8; 32],
+    sides: [Side; 2],
+    frames: Vec<Vec<u8>>,
+    steps: Vec<Value>,
+    outcomes: Vec<Value>,
+    room: usize,
+}
+
+impl Talk {
+    fn new(name: &'static str, comment: &'static str) -> Self {
+        Self::with(name, comment, None)
+    }
+
+    fn with(name: &'static str, comment: &'static str, handshake: Option<Vec<u8>>) -> Self {
+        let setup = Setup {
+            initiator: actor("alice").identity.id(),
+            responder: actor("bob").identity.id(),
+            session: fixed("ratchet session"),
+            rk: fixed("ratchet rk"),
+            hka: fixed("ratchet hka"),
+            nhkb: fixed("ratchet nhkb"),
+            prekey: fixed("ratchet prekey"),
+            handshake,
+        };
+        let dhs = fixed("ratchet initiator's first secret");
+        let sides = [Side::initiator(&setup, dhs), Side::responder(&setup)];
+        Self { name, comment, setup, dhs, sides, frames: Vec::new(), steps: Vec::new(), outcomes: Vec::new(), room: 65_536 }
+    }
+
+    fn nonce(&self) -> [u8; 12] {
+        fixed(&format!("{} nonce {}", self.name, self.steps.len()))
+    }
+
+    /// Seals the next letter; the number of its step.
+    fn seal(&mut self, by: usize) -> usize {
+        let nonce = self.nonce();
+        let letter = format!("letter {} of the {}", self.steps.len(), NAMES[by]).into_bytes();
+        let made = self.sides[by].seal(&letter, &nonce);
+        let outcome = json!({ "frame": hex(&made.frame), "hk": hex(made.hk), "mk": made.mk.map(hex), "header": hex(made.header) });
+        self.note(json!({ "by": NAMES[by], "do": "seal", "letter": hex(&letter), "nonce": hex(nonce) }), outcome, made.frame)
+    }
+
+    fn ack(&mut self, by: usize) -> usize {
+        let nonce = self.nonce();
+        let made = self.sides[by].ack(&nonce);
+        let outcome = json!({ "frame": hex(&made.frame), "hk": hex(made.hk), "header": hex(made.header) });
+        self.note(json!({ "by": NAMES[by], "do": "ack", "nonce": hex(nonce) }), outcome, made.frame)
+    }
+
+    fn give_up(&mut self, by: usize, seq: u64) {
+        self.sides[by].give_up(seq);
+        self.note(json!({ "by": NAMES[by], "do": "give-up", "seq": seq }), json!({}), Vec::new());
+    }
+
+    fn open(&mut self, by: usize, step: usize) {
+        let frame = self.frames[step].clone();
+        let (input, draw) = self.opening(by, &frame, json!({ "frame": step }));
+        let Took { in_order, settled } = self.sides[by].open(&frame, draw);
+        let letters: Vec<_> = in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
+        self.note(input, json!({ "letters": letters, "settled": settled }), Vec::new());
+    }
+
+    fn refuse(&mut self, by: usize, step: usize, error: &str) {
+        let input = json!({ "by": NAMES[by], "do": "open", "frame": step });
+        self.note(input, json!({ "error": error }), Vec::new());
+    }
+
+    /// A frame that no honest peer sends; `turned` if it is refused only after a ratchet secret was drawn.
+    fn refuse_bytes(&mut self, by: usize, frame: &[u8], turned: bool, error: &str) {
+        let bytes = json!({ "bytes": hex(frame) });
+        let input = if turned { self.opening(by, frame, bytes).0 } else { merge(json!({ "by": NAMES[by], "do": "open" }), bytes) };
+        self.note(input, json!({ "error": error }), Vec::new());
+    }
+
+    fn opening(&self, by: usize, frame: &[u8], what: Value) -> (Value, Option<[u8; 32]>) {
+        let draw = self.sides[by].turns(frame).then(|| fixed(&format!("{} secret {}", self.name, self.steps.len())));
+        let drawn = draw.map_or(json!({}), |draw| json!({ "draw": hex(draw) }));
+        (merge(merge(json!({ "by": NAMES[by], "do": "open" }), what), drawn), draw)
+    }
+
+    fn note(&mut self, step: Value, outcome: Value, frame: Vec<u8>) -> usize {
+        self.steps.push(step);
+        self.outcomes.push(outcome);
+        self.frames.push(frame);
+        self.steps.len() - 1
+    }
+
+    /// A frame of this side's next letter, with its header as one likes.
+    fn forged(&self, by: usize, edit: impl FnOnce(&mut Header)) -> Vec<u8> {
+        let mut header = self.sides[by].header();
+        edit(&mut header);
+        self.sides[by].seal_as(Some(&pad(b"forged")), &self.nonce(), &header).frame
+    }
+
+    fn case(self) -> Case {
+        let input = json!({
+            "initiator": self.setup.initiator.to_string(),
+            "responder": self.setup.responder.to_string(),
+            "session": hex(self.setup.session),
+            "rk": hex(self.setup.rk),
+            "hka": hex(self.setup.hka),
+            "nhkb": hex(self.setup.nhkb),
+            "prekey": hex(self.setup.prekey),
+            "initiator_secret": hex(self.dhs),
+            "handshake": self.setup.handshake.map(hex),
+            "room": self.room,
+            "steps": self.steps,
+        });
+        Case::valid(AREA, self.name, self.comment, input, json!({ "steps": self.outcomes }))
+    }
+}
+
+fn merge(mut into: Value, from: Value) -> Value {
+    let Value::Object(from) = from else { panic!() };
+    into.as_object_mut().unwrap().extend(from);
+    into
+}
+
+fn first_letters() -> Case {
+    let mut talk = Talk::new("first-letters", "the first letters each way: the responder can answer once it has opened one, and each answer turns the ratchet");
+    let a = [talk.seal(A), talk.seal(A)];
+    talk.open(B, a[0]);
+    talk.open(B, a[1]);
+    let b = talk.seal(B);
+    talk.open(A, b);
+    let a = talk.seal(A);
+    talk.open(B, a);
+    talk.case()
+}
+
+fn start() -> Case {
+    let (handshake, secrets) = Start::new(true, 0).handshake();
+    let mut talk = Talk::with("start", "a whole first exchange: the handshake of handshake/one-time rides on every frame until the first answer", Some(handshake));
+    let secrets = secrets_json(&secrets);
+    let of = |name: &str| super::kit::unhex(&secrets[name]).try_into().unwrap();
+    talk.setup.session = of("session");
+    (talk.setup.rk, talk.setup.hka, talk.setup.nhkb) = (of("rk"), of("hka"), of("nhkb"));
+    talk.setup.prekey = fixed("signed prekey");
+    talk.sides = [Side::initiator(&talk.setup, talk.dhs), Side::responder(&talk.setup)];
+    let a = [talk.seal(A), talk.seal(A), talk.seal(A)];
+    talk.open(B, a[1]);
+    talk.open(B, a[0]);
+    let b = talk.seal(B);
+    talk.open(A, b);
+    let last = talk.seal(A);
+    talk.open(B, last);
+    talk.open(B, a[2]);
+    talk.case()
+}
+
+fn out_of_order() -> Case {
+    let mut talk = Talk::new("out-of-order", "letters of one chain in another order: keys of those passed over are kept, letters are delivered in order");
+    let a: Vec<_> = (0..6).map(|_| talk.seal(A)).collect();
+    for at in [4, 0, 2, 1, 5, 3] {
+        talk.open(B, a[at]);
+    }
+    talk.case()
+}
+
+fn late_over_turns() -> Case {
+    let mut talk = Talk::new("late-over-turns", "letters of chains that are over, on both sides: pn says how many keys the old chain still owes");
+    let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    let b: Vec<_> = (0..3).map(|_| talk.seal(B)).collect();
+    talk.open(A, b[1]);
+    let next = [talk.seal(A), talk.seal(A)];
+    talk.open(B, next[1]);
+    let answer = talk.seal(B);
+    talk.open(A, answer);
+    talk.open(A, b[2]);
+    talk.open(A, b[0]);
+    let last = talk.seal(A);
+    talk.open(B, last);
+    for late in [a[2], next[0], a[1]] {
+        talk.open(B, late);
+    }
+    talk.case()
+}
+
+fn ping_pong() -> Case {
+    let mut talk = Talk::new("ping-pong", "sixteen turns");
+    for turn in 0..16 {
+        let by = [A, B][turn % 2];
+        let frame = talk.seal(by);
+        talk.open(1 - by, frame);
+    }
+    talk.case()
+}
+
+fn acks_alone() -> Case {
+    let mut talk = Talk::new("acks-alone", "acknowledgements without letters: they take no number and no key, and the bitmap shows what came early without settling it");
+    let a: Vec<_> = (0..5).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    talk.open(B, a[2]);
+    talk.open(B, a[4]);
+    let early = talk.ack(B);
+    talk.open(A, early);
+    talk.open(B, a[1]);
+    talk.open(B, a[3]);
+    let all = talk.ack(B);
+    talk.open(A, all);
+    talk.open(A, all);
+    let b = talk.seal(B);
+    talk.open(A, b);
+    let back = talk.ack(A);
+    talk.open(B, back);
+    talk.case()
+}
+
+fn old_acks() -> Case {
+    let mut talk = Talk::new("old-acks", "acknowledgements merge by maximum: an older one that comes late says nothing");
+    let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    let old = talk.ack(B);
+    talk.open(B, a[1]);
+    let older_letter = talk.seal(B);
+    talk.open(B, a[2]);
+    talk.open(B, a[3]);
+    let new = talk.seal(B);
+    talk.open(A, new);
+    talk.open(A, older_letter);
+    talk.open(A, old);
+    talk.case()
+}
+
+fn replays() -> Case {
+    let mut talk = Talk::new("replays", "a frame that was opened is never opened again, whichever chain it is of");
+    let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    talk.refuse(B, a[0], "replayed");
+    talk.open(B, a[2]);
+    talk.refuse(B, a[2], "replayed");
+    let b = talk.seal(B);
+    talk.open(A, b);
+    talk.refuse(A, b, "replayed");
+    let turned = talk.seal(A);
+    talk.open(B, turned);
+    talk.refuse(B, a[0], "replayed");
+    talk.refuse(B, turned, "replayed");
+    talk.open(B, a[1]);
+    talk.refuse(B, a[1], "unknown-tag");
+    talk.case()
+}
+
+fn forgeries() -> Case {
+    let mut talk = Talk::new("forgeries", "one altered byte anywhere fails at the header; afterwards the genuine frame opens");
+    let first = talk.seal(A);
+    let frame = talk.frames[first].clone();
+    // Nonce, body, the body's tag, header, the header's tag.
+    for at in [21, 32, 35, 60, 114, frame.len() - 90, frame.len() - 17, frame.len() - 16, frame.len() - 1] {
+        let mut forged = frame.clone();
+        forged[at] ^= 0x40;
+        talk.refuse_bytes(B, &forged, false, "not-authentic");
+    }
+    let mut tag = frame;
+    tag[4] ^= 1;
+    talk.refuse_bytes(B, &tag, false, "unknown-tag");
+    talk.open(B, first);
+    talk.case()
+}
+
+fn reflection() -> Case {
+    let mut talk = Talk::new("reflection", "a frame that comes back to its sender is of no chain that it receives in");
+    let a = talk.seal(A);
+    talk.refuse(A, a, "unknown-tag");
+    talk.open(B, a);
+    let b = talk.seal(B);
+    talk.refuse(B, b, "unknown-tag");
+    talk.open(A, b);
+    talk.case()
+}
+
+fn window_edge() -> Case {
+    let mut talk = Talk::new("window-edge", "the last number of the window opens and keeps 1,023 keys; one further is refused before any key is derived");
+    let far = talk.forged(A, |header| (header.n, header.seq, header.floor_below) = (1_024, 1_024, 1_024));
+    talk.refuse_bytes(B, &far, false, "too-far");
+    // What the initiator seals is not written down 1,024 times: only the frames that arrive are.
+    let letters: Vec<_> = (0..1_024).map(|i| talk.sides[A].seal(b"far", &fixed(&format!("window-edge far {i}"))).frame).collect();
+    for at in [1_023, 0, 1_022, 64] {
+        talk.open_bytes(B, &letters[at]);
+    }
+    talk.ack(B);
+    talk.case()
+}
+
+impl Talk {
+    /// Opens a frame that was made beside the written conversation.
+    fn open_bytes(&mut self, by: usize, frame: &[u8]) {
+        let (input, draw) = self.opening(by, frame, json!({ "bytes": hex(frame) }));
+        let Took { in_order, settled } = self.sides[by].open(frame, draw);
+        let letters: Vec<_> = in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
+        self.note(input, json!({ "letters": letters, "settled": settled }), Vec::new());
+    }
+}
+
+fn old_chains_full() -> Case {
+    let mut talk = Talk::new("old-chains-full", "eight chains that are over and lack a letter are kept; a ninth turn waits until one of them is complete");
+    let mut lost = Vec::new();
+    for _ in 0..9 {
+        lost.push(talk.seal(A));
+        let a = talk.seal(A);
+        talk.open(B, a);
+        let b = talk.seal(B);
+        talk.open(A, b);
+    }
+    let tenth = talk.seal(A);
+    talk.refuse(B, tenth, "chains-full");
+    talk.open(B, lost[3]);
+    talk.open(B, tenth);
+    talk.case()
+}
+
+fn given_up() -> Case {
+    let mut talk = Talk::new("given-up", "numbers below the floor are passed over: no hole is waited for, and the running hash begins anew behind it");
+    let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[3]);
+    talk.give_up(A, 0);
+    talk.give_up(A, 1);
+    talk.give_up(A, 2);
+    let next = talk.seal(A);
+    talk.open(B, next);
+    talk.refuse(B, a[1], "replayed");
+    let b = talk.seal(B);
+    talk.open(A, b);
+    let last = talk.seal(A);
+    talk.open(B, last);
+    talk.case()
+}
+
+fn given_up_told_by_ack() -> Case {
+    let mut talk = Talk::new("given-up-told-by-ack", "an acknowledgement alone carries the floor too: nothing is left to send, and nothing is waited for");
+    let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    talk.open(B, a[2]);
+    talk.give_up(A, 1);
+    let floor = talk.ack(A);
+    talk.open(B, floor);
+    talk.give_up(A, 2);
+    let floor = talk.ack(A);
+    talk.open(B, floor);
+    let b = talk.ack(B);
+    talk.open(A, b);
+    talk.case()
+}
+
+fn given_up_but_arrived() -> Case {
+    let mut talk = Talk::new("given-up-but-arrived", "a letter that was given up and had arrived: the receiver's hash has no hole, and the sender accepts either");
+    let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    talk.open(B, a[1]);
+    talk.give_up(A, 1);
+    let ack = talk.ack(B);
+    talk.open(A, ack);
+    talk.open(B, a[2]);
+    let ack = talk.ack(B);
+    talk.open(A, ack);
+    talk.case()
+}
+
+/// Refused as the first letter of a session.
+fn first_refused() -> Vec<Case> {
+    let case = |name, comment, error: &str, edit: &dyn Fn(&mut Header)| {
+        let mut talk = Talk::new(name, comment);
+        let forged = talk.forged(A, edit);
+        talk.refuse_bytes(B, &forged, error == "not-authentic", error);
+        let genuine = talk.seal(A);
+        talk.open(B, genuine);
+        talk.case()
+    };
+    let mut cases = vec![
+        case("first-pn", "nothing came before the first chain, so pn is 0", "contradiction", &|h| h.pn = 1),
+        case("first-base", "the first chain's first number is 0", "contradiction", &|h| h.seq = 1),
+        case("first-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 1),
+        case("first-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
+        case("floor-above-seq", "a floor is at or below its frame's number", "malformed", &|h| h.floor_below = 1),
+        case("ack-of-nothing", "acknowledges a letter that was never sent: one of the two was restored from a copy", "restored", &|h| h.ack.next = 1),
+        case("ack-bit-of-nothing", "the bitmap shows a letter that was never sent", "restored", &|h| h.ack.above = 1),
+        case("ack-other-session", "the running hash begins with the session's name", "restored", &|h| h.ack.check = [0; 8]),
+        case("ack-largest", "2^64 - 1", "restored", &|h| (h.ack.next, h.ack.above) = (u64::MAX, u64::MAX)),
+    ];
+    cases.push(no_room());
+    cases.push(bad_padding());
+    cases.push(body_altered());
+    cases.push(body_empty_padding());
+    cases
+}
+
+fn no_room() -> Case {
+    let mut talk = Talk::new("no-room", "no more keys are kept than there is room for, and the letter comes again when there is");
+    talk.room = 2;
+    let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
+    talk.refuse(B, a[3], "no-room");
+    talk.open(B, a[2]);
+    talk.open(B, a[0]);
+    talk.open(B, a[3]);
+    talk.case()
+}
+
+fn bad_padding() -> Case {
+    let mut talk = Talk::new("bad-padding", "an authentic body whose padding is not the one form");
+    let made = talk.sides[A].seal_as(Some(&[1; 64]), &talk.nonce(), &talk.sides[A].header());
+    talk.refuse_bytes(B, &made.frame, true, "malformed");
+    talk.case()
+}
+
+fn body_empty_padding() -> Case {
+    let mut talk = Talk::new("bad-padding-longer", "an authentic body that is padded to more than its length asks for");
+    let mut padded = pad(b"letter");
+    padded.resize(72, 0);
+    let made = talk.sides[A].seal_as(Some(&padded), &talk.nonce(), &talk.sides[A].header());
+    talk.refuse_bytes(B, &made.frame, true, "malformed");
+    talk.case()
+}
+
+fn body_altered() -> Case {
+    let mut talk = Talk::new("body-other-chain-key", "a peer that seals its body under a key which is not its chain's: refused whole, with nothing moved");
+    let mut broken = talk.sides[A].clone();
+    broken.break_chain();
+    let frame = broken.seal(b"letter", &talk.nonce()).frame;
+    talk.refuse_bytes(B, &frame, true, "not-authentic");
+    let genuine = talk.seal(A);
+    talk.open(B, genuine);
+    talk.case()
+}
+
+/// Refused after two letters, in the same chain.
+fn later_refused() -> Vec<Case> {
+    let case = |name, comment, error: &str, edit: &dyn Fn(&mut Header)| {
+        let mut talk = Talk::new(name, comment);
+        for _ in 0..2 {
+            let a = talk.seal(A);
+            talk.open(B, a);
+        }
+        let forged = talk.forged(A, edit);
+        talk.refuse_bytes(B, &forged, false, error);
+        let genuine = talk.seal(A);
+        talk.open(B, genuine);
+        talk.case()
+    };
+    vec![
+        case("chain-base-moves", "within a chain, seq - n is constant", "contradiction", &|h| h.n = 3),
+        case("chain-seq-jumps", "a number of another place in the chain", "contradiction", &|h| h.seq = 9),
+        case("seq-received", "a number that was received", "replayed", &|h| h.seq = 1),
+        case("seq-largest", "2^64 - 1 has no successor", "too-far", &|h| (h.seq, h.floor_below) = (u64::MAX, 0)),
+        case("floor-jumps", "a floor that jumps further than a window can be filled in one frame names numbers of no chain", "contradiction", &|h| (h.seq, h.floor_below) = (1 << 40, 0)),
+        case("ack-check-altered", "a running hash that is not ours", "restored", &|h| h.ack.check[7] ^= 1),
+        ack_floor_too_far(),
+    ]
+}
+
+fn ack_floor_too_far() -> Case {
+    let mut talk = Talk::new("ack-floor-too-far", "an honest sender's floor is within a window of what was received: a further one would cost its receiver a step for each number");
+    let a = talk.seal(A);
+    talk.open(B, a);
+    let mut header = talk.sides[A].header();
+    (header.seq, header.floor_below) = (1 << 62, 0);
+    let frame = talk.sides[A].seal_as(None, &talk.nonce(), &header).frame;
+    talk.refuse_bytes(B, &frame, false, "too-far");
+    let genuine = talk.seal(A);
+    talk.open(B, genuine);
+    talk.case()
+}
+
+/// Refused at a turn, after two letters of the initiator and an answer.
+fn turns_refused() -> Vec<Case> {
+    let case = |name, comment, error: &str, edit: &dyn Fn(&mut Header)| {
+        let mut talk = Talk::new(name, comment);
+        let a = [talk.seal(A), talk.seal(A)];
+        talk.open(B, a[0]);
+        let b = talk.seal(B);
+        talk.open(A, b);
+        let forged = talk.forged(A, edit);
+        talk.refuse_bytes(B, &forged, false, error);
+        let genuine = talk.seal(A);
+        talk.open(B, genuine);
+        talk.open(B, a[1]);
+        talk.case()
+    };
+    vec![
+        case("turn-pn-short", "the old chain is longer than pn says: letter 0 of it was opened", "contradiction", &|h| h.pn = 0),
+        case("turn-pn-long", "the new chain's first number follows the old chain's last", "contradiction", &|h| h.pn = 3),
+        case("turn-gap", "a number between the chains", "contradiction", &|h| h.seq = 3),
+        case("turn-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
+        case("turn-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 3),
+    ]
+}

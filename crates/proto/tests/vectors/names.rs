@@ -1,0 +1,167 @@
+//! What contracts/README.md calls each refusal.
+
+use nuncio_proto::bundle::BundleError;
+use nuncio_proto::codec::CodecError;
+use nuncio_proto::crypto::CryptoError;
+use nuncio_proto::frame::FrameError;
+use nuncio_proto::handshake::HandshakeError;
+use nuncio_proto::identity::IdentityError;
+use nuncio_proto::ids::IdError;
+use nuncio_proto::letter::LetterError;
+use nuncio_proto::ratchet::RatchetError;
+use nuncio_proto::replay::ReplayError;
+use nuncio_proto::session::OpenError;
+use nuncio_proto::snapshot::SnapshotError;
+
+/// The name of a refusal.
+pub(crate) trait Name {
+    fn name(&self) -> &'static str;
+}
+
+impl Name for CodecError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "too-long",
+            Self::Malformed | Self::NotCanonical => "codec",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for CryptoError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NotAuthentic => "not-authentic",
+            Self::BadSignature => "bad-signature",
+            Self::BadPublicKey => "bad-key",
+            Self::AllZero => "all-zero",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for IdError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NotDidKey => "not-did-key",
+            Self::NotBase58 => "not-base58",
+            Self::NotEd25519 => "not-ed25519",
+            Self::Key(why) => why.name(),
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for BundleError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Id(why) => why.name(),
+            Self::Crypto(why) => why.name(),
+            Self::Version => "version",
+            Self::NotNow => "not-now",
+            Self::Endpoints => "endpoints",
+            Self::OneTime => "one-time",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for IdentityError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Id(why) => why.name(),
+            Self::Crypto(why) => why.name(),
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for FrameError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Version(_) => "version",
+            Self::Kind(_) => "kind",
+            Self::Length => "length",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for HandshakeError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Version => "version",
+            Self::Crypto(why) => why.name(),
+            Self::Id(why) => why.name(),
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for LetterError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Malformed => "malformed",
+            Self::UnknownExtension(_) => "unknown-extension",
+            Self::Expired => "expired",
+            Self::Future => "future",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for ReplayError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Replayed(_) => "replayed",
+            Self::TooFar(_) => "too-far",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for RatchetError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::SkipTooFar(_) => "skip-too-far",
+            Self::NoRoom => "no-room",
+            Self::Spent => "spent",
+            Self::Contradiction => "contradiction",
+            Self::Exhausted => "exhausted",
+            Self::Crypto(why) => why.name(),
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for OpenError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Crypto(why) => why.name(),
+            Self::Replay(why) => why.name(),
+            Self::Ratchet(why) => why.name(),
+            Self::UnknownTag => "unknown-tag",
+            Self::Malformed => "malformed",
+            Self::Restored => "restored",
+            Self::HeldFull => "held-full",
+            Self::ChainsFull => "chains-full",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for SnapshotError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Newer(_) => "newer",
+            Self::Id(why) => why.name(),
+            other => panic!("{other} has no name"),
+        }
+    }
+}
