@@ -169,7 +169,7 @@ impl Options {
         if Api::is_served(&home).await {
             return Ok(Api::at(&home));
         }
-        Api::own(Agent::open(self.config(&home)?).await?).await
+        Ok(Api::own(Agent::open(self.config(&home)?).await?))
     }
 
     /// The same, for one question.

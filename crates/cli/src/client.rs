@@ -48,9 +48,9 @@ impl Api {
     }
 
     /// Of an agent in this process.
-    pub(crate) async fn own(agent: Agent) -> Result<Self, Failure> {
-        let router = local_api::own(agent.clone()).await?;
-        Ok(Self { road: Road::Own { agent, router } })
+    pub(crate) fn own(agent: Agent) -> Self {
+        let router = local_api::own(agent.clone());
+        Self { road: Road::Own { agent, router } }
     }
 
     /// Whether an agent runs that goes on when this command has ended.

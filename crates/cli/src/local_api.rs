@@ -12,7 +12,6 @@ mod peers;
 mod read;
 mod refused;
 mod serve;
-mod shelf;
 mod state;
 mod upkeep;
 
@@ -23,7 +22,7 @@ use nuncio::Agent;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use serve::{LocalApi, SOCKET, TOKEN};
-use shelf::Shelf;
+pub(crate) use upkeep::told;
 
 /// Longest body of a request: a letter in base64 with room to spare. What is longer is a file.
 const BODY_LEN_MAX: usize = 16 << 20;
@@ -32,7 +31,6 @@ const BODY_LEN_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub(crate) struct Served {
     agent: Agent,
-    shelf: Shelf,
     /// Whoever waits, stops waiting: the agent stops.
     closing: CancellationToken,
 }
@@ -88,15 +86,8 @@ fn router(served: Served) -> Router {
 }
 
 /// The router for a command that has opened the store itself.
-pub(crate) async fn own(agent: Agent) -> Result<Router, nuncio::Error> {
-    Ok(router(Served::new(agent, CancellationToken::new()).await?).layer(axum::Extension(Door::Own)))
-}
-
-impl Served {
-    async fn new(agent: Agent, closing: CancellationToken) -> Result<Self, nuncio::Error> {
-        let shelf = Shelf::fill(&agent).await?;
-        Ok(Self { agent, shelf, closing })
-    }
+pub(crate) fn own(agent: Agent) -> Router {
+    router(Served { agent, closing: CancellationToken::new() }).layer(axum::Extension(Door::Own))
 }
 
 #[cfg(test)]

@@ -128,14 +128,17 @@ impl Actor {
         let tasks = Tasks { wakes: wake_sender, urgent: urgent_sender.clone(), tracker };
         let failures = urgent_sender.clone();
         // The actor ends last; a wake that comes after is of no use to anybody.
-        let writer = Writer::spawn(
+        let trace = config.trace.clone();
+        let writer = Writer::spawn_traced(
             Arc::clone(&store),
             move |durable| drop(urgent_sender.send(Wake::Durable(durable))),
             move |error| drop(failures.send(Wake::StoreFailed(error))),
+            move |ops| trace.iter().for_each(|trace| trace.0(ops)),
         )?;
         if config.listen.is_some() {
             tasks.tracker.spawn(links::listen(Arc::clone(&link), tasks.clone()));
         }
+        tasks.tracker.spawn(crate::upkeep::keep(Arc::clone(&store), tasks.wakes.clone(), cancel.clone()));
         let second = core::num::NonZeroU32::MIN;
         let burst = second.saturating_add(7);
         let mut actor = Self {
@@ -300,6 +303,10 @@ impl Actor {
             }
             Wake::BundleCame { of, bundle } => self.bundle_came(of, bundle),
             Wake::BundleAsked { by, answer } => self.bundle_asked(by, answer),
+            Wake::Forget(rows) => {
+                let step = self.peer.forget_seen(rows);
+                self.commit(step);
+            }
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
             Wake::PayloadEnded { id, fetched } => self.payload_ended(id, fetched),
         }
@@ -504,8 +511,8 @@ impl Actor {
                 durable.into_iter().for_each(|durable| self.publish(durable));
             }
         }
-        self.links.clear();
         self.cancel.cancel();
+        self.links.clear();
         self.link.close(CloseCode::SHUTTING_DOWN, "the agent stops").await;
         if let Some(reply) = self.stopping.take() {
             // The caller may have gone.

@@ -1,6 +1,7 @@
 //! The handle that a program holds.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nuncio_proto::ids::{AgentId, LetterId};
@@ -34,7 +35,9 @@ pub struct Agent {
 #[derive(Debug)]
 struct Shared {
     id: AgentId,
-    store: Arc<Store>,
+    home: PathBuf,
+    /// The actor and the writer hold the store; when they have stopped, the home is free.
+    store: Weak<Store>,
     commands: mpsc::Sender<Command>,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -50,10 +53,10 @@ impl Agent {
         let (store, peer) = chunks::blocking(move || home::open(&opened)).await?;
         let store = Arc::new(store);
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let id = peer.id();
-        let (actor, commands) = Actor::new(config, Arc::clone(&store), peer, tasks.clone(), cancel.clone())?;
+        let (id, home, weak) = (peer.id(), store.home().to_owned(), Arc::downgrade(&store));
+        let (actor, commands) = Actor::new(config, store, peer, tasks.clone(), cancel.clone())?;
         tasks.spawn(actor.run());
-        Ok(Self { shared: Arc::new(Shared { id, store, commands, tasks, cancel }) })
+        Ok(Self { shared: Arc::new(Shared { id, home, store: weak, commands, tasks, cancel }) })
     }
 
     /// Who this is.
@@ -88,7 +91,7 @@ impl Agent {
                 letter.payload = bytes;
                 None
             }
-            body => Some(chunks::seal_body(self.shared.store.home(), body).await?),
+            body => Some(chunks::seal_body(&self.shared.home, body).await?),
         };
         if let Some(handle) = &payload {
             letter.extensions.push(Extension { number: extension::LARGE_PAYLOAD, critical: true, value: handle.encode() });
@@ -202,10 +205,12 @@ impl Agent {
         self.ask(|reply| Command::Status { reply }).await
     }
 
-    /// The store, for backups and for its epochs.
-    #[must_use]
-    pub fn store(&self) -> &Arc<Store> {
-        &self.shared.store
+    /// The store, for backups and for its epochs. Whoever keeps it keeps the home locked.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once the agent has stopped.
+    pub fn store(&self) -> Result<Arc<Store>, Error> {
+        self.shared.store.upgrade().ok_or(Error::Stopped)
     }
 
     /// Takes no new work, commits what is staged, closes its connections with a reason. Letters that are not acknowledged go on at the next

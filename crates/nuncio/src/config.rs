@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nuncio_proto::secret::Key;
+use nuncio_proto::step::Op;
 use zeroize::Zeroizing;
 
 /// How the store of a home is unlocked.
@@ -36,13 +38,27 @@ pub struct Config {
     pub accept_strangers: bool,
     /// Whether a home that is not there is made.
     pub create: bool,
+    /// Sees the writes of every commit before it is made: for the bench that replays them.
+    #[doc(hidden)]
+    pub trace: Option<Trace>,
+}
+
+/// What sees the writes of every commit.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Trace(pub Arc<dyn Fn(&[Op]) + Send + Sync>);
+
+impl core::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Trace(..)")
+    }
 }
 
 impl Config {
     /// A home with a key file, made if it is not there; no listening, no strangers.
     #[must_use]
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), unlock: Unlock::KeyFile, listen: None, advertise: Vec::new(), accept_strangers: false, create: true }
+        Self { home: home.into(), unlock: Unlock::KeyFile, listen: None, advertise: Vec::new(), accept_strangers: false, create: true, trace: None }
     }
 
     /// Listens for peers on a UDP address; port 0 takes a free one.

@@ -350,12 +350,13 @@ impl Actor {
     fn done(&mut self, no: u64, reply: Reply<bool>) {
         let Some(step) = self.peer.done(no) else { return tell(reply, Ok(false)) };
         let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
-        let mut answers = vec![answer(reply, true)];
+        let mut answers = Vec::new();
         if let Some(id) = payload {
             self.payloads_in.remove(&id);
             let path = chunks::in_path(self.store.home(), id);
             answers.push(Answer(Box::new(move || chunks::delete(&path))));
         }
+        answers.push(answer(reply, true));
         self.commit_with(step, answers);
     }
 

@@ -42,9 +42,12 @@ mod invitation;
 mod links;
 mod message;
 mod status;
+mod upkeep;
 mod wake;
 
 pub use agent::Agent;
+#[doc(hidden)]
+pub use config::Trace;
 pub use config::{Config, Unlock};
 pub use error::Error;
 pub use home::{init, retirement_of};

@@ -37,6 +37,8 @@ mod letter;
 mod model;
 #[path = "make_vectors/padding.rs"]
 mod padding;
+#[path = "make_vectors/payload.rs"]
+mod payload;
 #[path = "make_vectors/ratchet.rs"]
 mod ratchet;
 #[path = "make_vectors/retirement.rs"]
@@ -72,6 +74,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         letter::cases(),
         control::cases(),
         padding::cases(),
+        payload::cases(),
         snapshot::cases(),
     ];
     let mut files = BTreeMap::new();

@@ -29,6 +29,8 @@ const EVENTS_WAITING: usize = 64;
 /// Pieces of a payload between the disk's thread and the answer.
 const PIECES_WAITING: usize = 8;
 const PIECE_LEN: usize = 64 << 10;
+/// Longest payload that an answer to a request holds.
+const ANSWER_LEN_MAX: u64 = 8 << 20;
 
 #[derive(Deserialize)]
 pub(super) struct Which {
@@ -41,9 +43,9 @@ pub(super) async fn page(State(served): State<Served>, Asked(which): Asked<Which
     let (usual, most) = PAGE;
     let max = which.max.unwrap_or(usual).clamp(1, most);
     let until = Instant::now() + wait(which.wait_ms);
+    let mut bell = served.agent.arrivals().await?;
     let letters = loop {
-        let mut bell = served.shelf.bell();
-        let letters = served.shelf.page(which.after, max);
+        let letters = served.agent.letters(which.after, max).await?;
         if !letters.is_empty() {
             break letters;
         }
@@ -76,9 +78,9 @@ pub(super) async fn events(
 /// Tells of letters as they come, until nobody listens or the agent stops.
 async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Result<Event, Infallible>>) {
     let (usual, _) = PAGE;
+    let Ok(mut bell) = served.agent.arrivals().await else { return };
     loop {
-        let mut bell = served.shelf.bell();
-        let letters = served.shelf.page(after, usual);
+        let Ok(letters) = served.agent.letters(after, usual).await else { return };
         let Ok(names) = names(&served).await else { return };
         for incoming in &letters {
             let Ok(event) = Event::default().id(incoming.no.to_string()).event("letter").json_data(letter(incoming, &names)) else {
@@ -105,7 +107,6 @@ pub(super) async fn done(State(served): State<Served>, No(no): No) -> Result<Sta
     if !served.agent.done(no).await? {
         return Err(Refused::no_such_letter(no));
     }
-    served.shelf.clear(no);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -120,7 +121,7 @@ pub(super) async fn payload(
     No(no): No,
     Asked(patience): Asked<Patience>,
 ) -> Result<impl IntoResponse, Refused> {
-    let letter = served.shelf.letter(no).ok_or_else(|| Refused::no_such_letter(no))?;
+    let letter = served.agent.letter(no).await?.ok_or_else(|| Refused::no_such_letter(no))?;
     let len = letter.payload.len();
     let body = match letter.payload {
         Payload::Inline(bytes) => Body::from(bytes),
@@ -159,6 +160,27 @@ fn stream(mut from: Box<dyn Read + Send>) -> Body {
         }
     });
     Body::from_stream(ReceiverStream::new(waiting))
+}
+
+/// The payload of an answer, which is in no inbox any more: what fits one answer of ours is read into it.
+pub(super) async fn answer(incoming: &Incoming, names: &HashMap<AgentId, String>) -> Result<InboxLetter, Refused> {
+    let mut told = letter(incoming, names);
+    let Payload::Large(large) = &incoming.payload else { return Ok(told) };
+    if large.len() > ANSWER_LEN_MAX {
+        let message = "the answer is longer than 8 MiB: have it sent as a letter of its own";
+        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+    }
+    large.whole().await?;
+    let mut from = incoming.payload.reader()?;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let failed = |error: String| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error);
+    let bytes = read.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    told.arrived = told.len;
+    told.base64 = Some(data_encoding::BASE64.encode(&bytes));
+    Ok(told)
 }
 
 /// The short names of known agents.

@@ -40,12 +40,15 @@ pub(super) async fn request(
     let to = served.agent.resolve(&new.to).await?;
     let (usual, most) = ANSWER_PATIENCE;
     let timeout = patience.timeout_ms.map_or(usual, Duration::from_millis).min(most);
-    let answer = tokio::select! {
-        answer = served.agent.request(to, message(new, door)?, timeout) => answer?,
-        () = served.closing.cancelled() => return Err(Error::Stopped.into()),
+    let message = message(new, door)?;
+    let answered = async {
+        let answer = served.agent.request(to, message, timeout).await?;
+        inbox::answer(&answer, &inbox::names(&served).await?).await
     };
-    let names = inbox::names(&served).await?;
-    Ok(Json(inbox::letter(&answer, &names)))
+    tokio::select! {
+        answer = tokio::time::timeout(timeout, answered) => answer.unwrap_or_else(|_| Err(Error::TimedOut.into())).map(Json),
+        () = served.closing.cancelled() => Err(Error::Stopped.into()),
+    }
 }
 
 #[derive(Deserialize)]

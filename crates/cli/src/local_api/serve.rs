@@ -53,7 +53,7 @@ impl LocalApi {
     /// Serves an agent. The caller holds the home's lock, so a socket that lies there is a dead one's.
     pub(crate) async fn start(agent: Agent, home: &Path, tcp: Option<SocketAddr>) -> Result<Self, Failure> {
         let closing = CancellationToken::new();
-        let app = router(Served::new(agent, closing.clone()).await?);
+        let app = router(Served { agent, closing: closing.clone() });
         let tasks = TaskTracker::new();
         let socket = home.join(SOCKET);
         let listener = bind_private(home, &socket)?;

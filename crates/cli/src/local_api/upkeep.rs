@@ -1,7 +1,6 @@
 //! What keeps a home in order: retirement, backups, checkups.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -77,17 +76,9 @@ const fn tree_name(tree: u8) -> &'static str {
     }
 }
 
-async fn blocking<T: Send + 'static, E: Into<Refused> + Send + 'static>(
+async fn blocking<T: Send + 'static, E: Into<nuncio::Error> + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Refused> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))?.map_err(Into::into)
-}
-
-/// Where large payloads lie in a home: sealed already, under keys that the store's rows hold.
-pub(crate) const PAYLOADS: &str = "large";
-
-/// The same place in another home.
-pub(crate) fn payloads_in(home: &std::path::Path) -> PathBuf {
-    home.join(PAYLOADS)
+    done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))?.map_err(|error| error.into().into())
 }

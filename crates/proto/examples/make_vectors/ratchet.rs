@@ -484,9 +484,9 @@ fn later_refused() -> Vec<Case> {
     vec![
         case("chain-base-moves", "within a chain, seq - n is constant", "contradiction", &|h| h.n = 3),
         case("chain-seq-jumps", "a number of another place in the chain", "contradiction", &|h| h.seq = 9),
-        case("seq-received", "a number that was received", "replayed", &|h| h.seq = 1),
+        case("seq-received", "a number that was received", "replayed", &|h| (h.seq, h.floor_below) = (1, 0)),
         case("seq-largest", "2^64 - 1 has no successor", "too-far", &|h| (h.seq, h.floor_below) = (u64::MAX, 0)),
-        case("floor-jumps", "a floor that jumps further than a window can be filled in one frame names numbers of no chain", "contradiction", &|h| (h.seq, h.floor_below) = (1 << 40, 0)),
+        case("floor-jumps", "a floor that jumps further than a window can be filled in one frame is no honest one's", "too-far", &|h| (h.seq, h.floor_below) = (1 << 40, 0)),
         case("ack-check-altered", "a running hash that is not ours", "restored", &|h| h.ack.check[7] ^= 1),
         ack_floor_too_far(),
     ]

@@ -106,7 +106,8 @@ impl Peer {
             Frame::Notice(notice) => return self.notice(from, notice, now),
             Frame::Sealed(frame) => frame,
         };
-        if self.inbox.len() >= limit::INBOX_LETTERS_MAX || self.inbox_bytes >= limit::INBOX_BYTES_MAX {
+        let full = self.inbox.len() >= limit::INBOX_LETTERS_MAX || self.inbox_bytes >= limit::INBOX_BYTES_MAX;
+        if full && frame.body.is_some() {
             return Err(Refusal::InboxFull);
         }
         // The tag is looked up before a handshake is looked at.

@@ -137,6 +137,19 @@ fn keys_that_are_kept_have_a_bound() {
 }
 
 #[test]
+fn a_kept_key_is_deleted_when_its_letter_opens() {
+    let mut pair = Pair::talking(13);
+    for _ in 0..4 {
+        assert!(pair.seal(0));
+    }
+    let kept = |pair: &Pair| format!("{:?}", pair.ends[1].session).matches("SkippedKey").count();
+    assert_eq!((pair.deliver(1, 3), kept(&pair)), (Ok(()), 3));
+    assert_eq!((pair.deliver(1, 1), kept(&pair)), (Ok(()), 2), "although the window has not passed it");
+    pair.deliver_all(|| 0);
+    assert_eq!(kept(&pair), 0);
+}
+
+#[test]
 fn receiving_chains_that_lack_letters_have_a_bound() {
     let mut pair = Pair::talking(8);
     let mut kept = Vec::new();

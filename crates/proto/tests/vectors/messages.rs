@@ -7,6 +7,7 @@ use nuncio_proto::frame::Frame;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::letter::{Letter, LetterKind};
+use nuncio_proto::payload::PayloadKey;
 use nuncio_proto::replay::Window;
 use nuncio_proto::session::Session;
 use nuncio_proto::time::UnixMillis;
@@ -180,6 +181,40 @@ pub(crate) fn window(value: &Value) -> Outcome {
         })
         .collect();
     Ok(json!({ "results": results, "next": window.next().to_string(), "above": window.above().to_string() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, tag = "what", rename_all = "kebab-case")]
+enum Payload {
+    Handle { bytes: Hex },
+    Seal { handle: Hex, index: u64, byte: u8 },
+    Open { handle: Hex, index: u64, sealed: Hex },
+}
+
+pub(crate) fn payload(value: &Value) -> Outcome {
+    let read = |handle: &Hex| PayloadKey::decode(&handle.0).ok_or("malformed");
+    match input(value) {
+        Payload::Handle { bytes } => {
+            let payload = read(&bytes)?;
+            assert_eq!(payload.encode(), bytes.0);
+            let (id, key) = (hex(payload.id), hex(payload.key.expose()));
+            Ok(json!({ "id": id, "key": key, "len": payload.len, "chunks": payload.chunks(), "sealed_len": payload.sealed_len() }))
+        }
+        Payload::Seal { handle, index, byte } => {
+            let payload = read(&handle)?;
+            let plaintext = vec![byte; payload.chunk_len(index)];
+            let mut sealed = plaintext.clone();
+            payload.seal_chunk(index, &mut sealed);
+            assert_eq!(payload.open_chunk(index, &mut sealed.clone()), Ok(plaintext.as_slice()));
+            let tag = hex(&sealed[sealed.len() - 16..]);
+            Ok(json!({ "sealed_len": sealed.len(), "sealed_sha256": hex(crypto::sha256(&[&sealed])), "tag": tag }))
+        }
+        Payload::Open { handle, index, mut sealed } => {
+            let payload = read(&handle)?;
+            let plaintext = payload.open_chunk(index, &mut sealed.0).map_err(|error| error.name())?;
+            Ok(json!({ "plaintext": hex(plaintext) }))
+        }
+    }
 }
 
 pub(crate) fn snapshot(value: &Value) -> Outcome {

@@ -56,6 +56,11 @@ impl Step {
 }
 
 impl Talk {
+    /// Giving up is a peer's decision, not a session's: the side that does is played by the vector.
+    fn played(&self) -> Option<By> {
+        self.steps.iter().find(|step| matches!(step, Step::GiveUp { .. })).map(Step::by)
+    }
+
     fn agents(&self) -> (AgentId, AgentId) {
         (self.initiator.parse().unwrap(), self.responder.parse().unwrap())
     }
@@ -80,20 +85,28 @@ impl Talk {
     }
 }
 
+/// Steps whose outcomes are the vector's own: what the side opens that is played by the vector.
+pub(crate) fn not_played(value: &Value) -> Vec<usize> {
+    let talk: Talk = input(value);
+    let played = talk.played();
+    let own = |step: &Step| Some(step.by()) == played && matches!(step, Step::Open { .. });
+    talk.steps.iter().enumerate().filter(|(_, step)| own(step)).map(|(at, _)| at).collect()
+}
+
 pub(crate) fn outcome(value: &Value, expect: &Value) -> Outcome {
     let talk: Talk = input(value);
-    // Giving up is a peer's decision, not a session's: the side that does is played by the vector.
-    let played = talk.steps.iter().find(|step| matches!(step, Step::GiveUp { .. })).map(Step::by);
+    let played = talk.played();
     let (mut initiator, mut responder) = (talk.session(By::Initiator), talk.session(By::Responder));
     let mut outcomes: Vec<Value> = Vec::new();
     for (at, step) in talk.steps.iter().enumerate() {
         let expected = &expect["steps"][at];
         if played == Some(step.by()) {
-            outcomes.push(expected.clone());
+            let made = expected.get("frame").map(unhex);
+            outcomes.push(made.map_or_else(|| expected.clone(), |frame| confirm(&talk, step.by(), &frame, expected)));
             continue;
         }
         let session = if step.by() == By::Initiator { &mut initiator } else { &mut responder };
-        let outcome = play(&talk, session, step, &outcomes);
+        let outcome = play(&talk, session, step, &outcomes, expected);
         if let Some(frame) = outcome.get("frame") {
             outcomes.push(confirm(&talk, step.by(), &unhex(frame), expected));
         } else {
@@ -103,7 +116,7 @@ pub(crate) fn outcome(value: &Value, expect: &Value) -> Outcome {
     Ok(json!({ "steps": outcomes }))
 }
 
-fn play(talk: &Talk, session: &mut Session, step: &Step, outcomes: &[Value]) -> Value {
+fn play(talk: &Talk, session: &mut Session, step: &Step, outcomes: &[Value], expected: &Value) -> Value {
     match step {
         Step::Seal { letter, nonce, .. } => {
             let sealing = session.seal(letter.0.clone(), nonce.array()).unwrap();
@@ -119,7 +132,7 @@ fn play(talk: &Talk, session: &mut Session, step: &Step, outcomes: &[Value]) -> 
                 _ => panic!("a frame or bytes"),
             };
             let mut rng = Script(draw.as_ref().map_or(Vec::new(), |draw| draw.0.clone()));
-            let outcome = open(session, &bytes, talk.room, &mut rng);
+            let outcome = open(session, &bytes, talk.room, &mut rng, expected.get("error").is_some());
             assert!(rng.0.is_empty(), "the listed randomness was drawn");
             outcome.unwrap_or_else(|error| json!({ "error": error }))
         }
@@ -127,12 +140,17 @@ fn play(talk: &Talk, session: &mut Session, step: &Step, outcomes: &[Value]) -> 
     }
 }
 
-fn open(session: &mut Session, bytes: &[u8], room: usize, rng: &mut Script) -> Outcome {
+/// What must be refused is not accepted even if it opens: accepting it may never end.
+fn open(session: &mut Session, bytes: &[u8], room: usize, rng: &mut Script, hostile: bool) -> Outcome {
     let Frame::Sealed(frame) = Frame::decode(bytes).map_err(|error| error.name())? else { return Err("kind") };
     let before = session.to_bytes();
     let opened = session.open(&frame, room, rng).map_err(|error| error.name());
     assert_eq!(session.to_bytes(), before, "opening moves nothing");
-    let accepted = session.accept_opened(opened?, UnixMillis(0));
+    let opened = opened?;
+    if hostile {
+        return Ok(json!({ "opened": "although it must be refused" }));
+    }
+    let accepted = session.accept_opened(opened, UnixMillis(0));
     let letters: Vec<_> = accepted.in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
     Ok(json!({ "letters": letters, "settled": accepted.settled }))
 }

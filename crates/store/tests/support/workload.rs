@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use nuncio_proto::secret::Key;
 use nuncio_store::{Engine, Kek, Op, StoreError};
 
-const ROWS_KEPT: u64 = 50;
+/// Enough that the engine's files grow for a while: it is what a file system has not yet written about them that a cut takes.
+const ROWS_KEPT: u64 = 4000;
 const STATE: &[u8] = b"state";
 
 /// The key-encryption key of the stores that are put through this.

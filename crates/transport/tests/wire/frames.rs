@@ -87,7 +87,7 @@ async fn our_own_frame_out_of_bounds_sends_nothing_of_its_batch() {
     let (_pair, send, recv) = stream().await;
     let (mut sender, mut receiver) = (FrameSender::new(send), FrameReceiver::new(recv));
     for bad in [Bytes::new(), Bytes::from(vec![0; FRAME_LEN_MAX + 1])] {
-        let refused = sender.send_many(&[Bytes::from_static(b"before"), bad]).await;
+        let refused = sender.send_many(&[Bytes::from_static(b"before"), Bytes::from(vec![7; 20_000]), bad]).await;
         assert!(matches!(refused, Err(TransportError::FrameLen { .. })), "{refused:?}");
     }
     sender.send_many(&[Bytes::from_static(b"after")]).await.unwrap();

@@ -126,13 +126,13 @@ async fn large_payloads_that_nobody_reads_do_not_hold_up_a_frame() {
         let mut large = pair.to.open(StreamKind::Large).await.unwrap();
         soon(large.0.write_all(&vec![0; STREAM_WINDOW as usize - 1])).await.unwrap();
         assert!(at_once(large.0.write(&[0])).await.is_none(), "this one is full");
-        unread.push((large, pair.from.accept_stream().await.unwrap()));
+        unread.push((large, soon(pair.from.accept_stream()).await.unwrap()));
     }
-    let (send, _recv) = pair.to.open(StreamKind::Frames).await.unwrap();
+    let (send, _recv) = soon(pair.to.open(StreamKind::Frames)).await.unwrap();
     soon(FrameSender::new(send).send_many(&[Bytes::from(vec![7; 65_536])])).await.unwrap();
-    let (_, _send, recv) = pair.from.accept_stream().await.unwrap();
+    let (_, _send, recv) = soon(pair.from.accept_stream()).await.unwrap();
     let mut got = Vec::new();
-    FrameReceiver::new(recv).recv_many(&mut got, 1).await.unwrap();
+    soon(FrameReceiver::new(recv).recv_many(&mut got, 1)).await.unwrap();
     assert_eq!(got.len(), 1);
 }
 

@@ -1,0 +1,66 @@
+//! The table of figures: each row ours, the peer or floor beside it measured in the same run, and the ratio of speeds, higher is better.
+//!
+//! No figure is written down here: every number comes from the run that prints it.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
+#![expect(missing_docs, reason = "a program, not a library")]
+
+mod core_rows;
+mod durable_rows;
+mod floors;
+mod measure;
+mod pair;
+mod twin;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::measure::Row;
+
+/// Prints one table of figures. `ratio` is our speed divided by the one beside it: higher is better.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Args {
+    /// One JSON object a line: name, unit, ours, beside, `beside_value`, ratio.
+    #[arg(long)]
+    json: bool,
+    /// Only these rows.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+type Measure = fn() -> Result<Row>;
+
+const ROWS: &[(&str, Measure)] = &[
+    ("seal-32", core_rows::seal_32),
+    ("seal-1k", core_rows::seal_1k),
+    ("open-32", core_rows::open_32),
+    ("open-1k", core_rows::open_1k),
+    ("turn-32", core_rows::turn_32),
+    ("handshake", core_rows::handshake),
+    ("reject-forged", core_rows::reject_forged),
+    ("wire-overhead-35", core_rows::wire_overhead_35),
+    ("state-bytes", core_rows::state_bytes),
+    ("durable-letters", durable_rows::letters),
+    ("durable-round-trip", durable_rows::round_trip),
+    ("large-payload", durable_rows::large_payload),
+];
+
+fn main() -> Result<()> {
+    if let Some(home) = std::env::var_os(twin::CHILD_HOME) {
+        return twin::be_the_other(std::path::Path::new(&home));
+    }
+    let args = Args::parse();
+    if let Some(unknown) = args.only.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {
+        let known: Vec<_> = ROWS.iter().map(|(name, _)| *name).collect();
+        anyhow::bail!("no row is called {unknown}; there are {}", known.join(", "));
+    }
+    if !args.json {
+        println!("{:<18} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
+    }
+    for (name, measure) in ROWS.iter().filter(|(name, _)| args.only.is_empty() || args.only.iter().any(|only| only == name)) {
+        eprint!("measuring {name} …\r");
+        let row = measure()?;
+        println!("{}", if args.json { row.json(name) } else { row.line(name) });
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Timing: short batches, interleaved with those of the other side, lower decile.
+
+use std::time::Instant;
+
+/// One row of the table.
+pub(crate) struct Row {
+    pub(crate) unit: &'static str,
+    pub(crate) ours: f64,
+    pub(crate) beside: Option<(&'static str, f64)>,
+    /// Whether less is better (a time, a size) or more (a rate).
+    pub(crate) less_is_better: bool,
+}
+
+impl Row {
+    pub(crate) fn time_us(ours: f64, beside: &'static str, its: f64) -> Self {
+        Self { unit: "us", ours, beside: Some((beside, its)), less_is_better: true }
+    }
+
+    /// Our speed divided by the one beside it.
+    fn ratio(&self) -> Option<f64> {
+        self.beside.map(|(_, its)| if self.less_is_better { its / self.ours } else { self.ours / its })
+    }
+
+    pub(crate) fn line(&self, name: &str) -> String {
+        let (beside, its) = self.beside.map_or(("-", String::new()), |(what, its)| (what, format!("{its:.3}")));
+        let ratio = self.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+        format!("{name:<18} {:>12.3} {:<6} {beside:<44} {its:>12} {ratio:>7}", self.ours, self.unit)
+    }
+
+    pub(crate) fn json(&self, name: &str) -> String {
+        serde_json::json!({
+            "name": name, "unit": self.unit, "ours": self.ours,
+            "beside": self.beside.map(|(what, _)| what), "beside_value": self.beside.map(|(_, its)| its), "ratio": self.ratio(),
+        })
+        .to_string()
+    }
+}
+
+/// Rounds of each side; the lower decile of them is what a quiet machine would show.
+const ROUNDS: usize = 60;
+
+/// Times two things in turn, each of which does `count` operations a round and says how long they took: microseconds for one.
+pub(crate) fn interleaved(count: u32, mut ours: impl FnMut() -> f64, mut its: impl FnMut() -> f64) -> (f64, f64) {
+    let (mut a, mut b) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));
+    for _ in 0..ROUNDS {
+        a.push(ours() / f64::from(count));
+        b.push(its() / f64::from(count));
+    }
+    (decile(&mut a), decile(&mut b))
+}
+
+fn decile(samples: &mut [f64]) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 10).copied().unwrap_or(f64::NAN)
+}
+
+/// Microseconds that a piece of work takes.
+pub(crate) fn time_us(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64() * 1e6
+}

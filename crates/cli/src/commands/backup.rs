@@ -1,0 +1,85 @@
+//! `nuncio backup`
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use nuncio::Error;
+use nuncio_store::{Store, StoreError};
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::NewBackup;
+
+/// Large payloads lie here in a home: sealed already, under keys that the store's rows hold.
+const PAYLOADS: &str = "large";
+
+/// Copies the store as of one moment, also while the agent runs: sealed as it is, without the key file.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nuncio backup /mnt/backup/nuncio-monday\n\nKeep the key file or passphrase apart from it: the copy opens with what opens the home today.\nWhat a restored copy means: nuncio restore --help")]
+pub(crate) struct Backup {
+    /// A directory that is not there yet
+    to: PathBuf,
+}
+
+impl Backup {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let to = std::path::absolute(&self.to).map_err(Failure::io("name", &self.to))?;
+        let backup = options.with(async |api| api.post::<NewBackup>("/v1/backups", &NewBackup { to }).await).await?;
+        if options.json {
+            return output::json(&backup);
+        }
+        output::line(backup.to.display())?;
+        output::note("it opens with what opens the home today; the key file is not in it");
+        Ok(())
+    }
+}
+
+/// Copies a store that is open, with its large payloads.
+pub(crate) fn copy(store: &Store, to: &Path) -> Result<(), Error> {
+    let failed = |source| Error::File { path: to.to_owned(), source };
+    if to.exists() {
+        return Err(StoreError::Exists(to.to_owned()).into());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(failed)?;
+    let (from, into) = (store.home().join(PAYLOADS), to.join(PAYLOADS));
+    // Before the rows, and again after them: a payload whose row is copied is there, whether it is being deleted or has just come.
+    copy_payloads(&from, &into).map_err(failed)?;
+    store.backup(to)?;
+    copy_payloads(&from, &into).map_err(failed)
+}
+
+/// Copies whole payloads that are not there yet. Those under way are fetched again.
+fn copy_payloads(from: &Path, to: &Path) -> io::Result<()> {
+    for side in ["in", "out"] {
+        let Some(entries) = gone_is_none(fs::read_dir(from.join(side)))? else { continue };
+        DirBuilder::new().recursive(true).mode(0o700).create(to.join(side))?;
+        for entry in entries {
+            let entry = entry?;
+            let target = to.join(side).join(entry.file_name());
+            if entry.path().extension().is_none() && !target.exists() {
+                gone_is_none(copy_private(&entry.path(), &target))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file, readable by its owner alone, to the device.
+pub(crate) fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = fs::File::open(from)?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut source, &mut target)?;
+    target.sync_all()
+}
+
+/// What was deleted meanwhile is not missed.
+fn gone_is_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}

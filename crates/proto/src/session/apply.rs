@@ -1,0 +1,145 @@
+//! How a session moves, once a frame was sealed or authenticated: nothing here can fail.
+
+use nuncio_contracts::registry::time;
+
+use super::{Accepted, AckedTo, Content, Held, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey, run_hole, run_received};
+use crate::frame::Nonce;
+use crate::ids::{LetterId, Seq, Tag};
+use crate::ratchet::Advance;
+use crate::replay::Window;
+use crate::secret::Key;
+use crate::time::UnixMillis;
+
+impl Session {
+    /// Moves the state past a sealed letter.
+    pub(crate) fn apply_sealed(&mut self, sealing: Sealing, entry: u64) {
+        let Sealing { seq, nonce, advance, .. } = sealing;
+        self.ratchet.apply(advance);
+        self.outstanding.insert(seq, Outstanding { nonce, entry: Some(entry), seen: false });
+        self.next_seq = seq + 1;
+    }
+
+    /// Moves a session that stands alone past a sealed letter; `entry` is the caller's number for it. [`crate::peer::Peer`] does this itself.
+    pub fn accept_sealed(&mut self, sealing: Sealing, entry: u64) {
+        self.apply_sealed(sealing, entry);
+    }
+
+    /// Moves a session that stands alone past an opened frame. [`crate::peer::Peer`] does this itself.
+    pub fn accept_opened(&mut self, opened: Opened, now: UnixMillis) -> Accepted {
+        let Opened { header, content, acked, answered } = opened;
+        let moved = match content {
+            Some(content) => self.apply_content(content, now),
+            None => self.raise(header.floor().unwrap_or(0)),
+        };
+        if answered {
+            self.confirmed = true;
+            self.handshake = None;
+        }
+        let settled = self.apply_acked(acked);
+        Accepted {
+            in_order: moved.in_order.into_iter().map(|next| (next.seq, next.letter)).collect(),
+            settled: settled.into_iter().filter_map(|(_, entry)| entry).collect(),
+        }
+    }
+
+    /// Moves the state past an acknowledgement: the numbers that are settled, with the outbox entries that are now delivered.
+    pub(crate) fn apply_acked(&mut self, acked: AckedTo) -> Vec<(Seq, Option<u64>)> {
+        let above = self.outstanding.split_off(&acked.next);
+        let settled = core::mem::replace(&mut self.outstanding, above);
+        (self.acked, self.acked_run) = (acked.next, acked.run);
+        self.mark_seen(&acked);
+        settled.into_iter().map(|(seq, frame)| (seq, frame.entry)).collect()
+    }
+
+    /// Notes which frames need not be sent again.
+    pub(crate) fn mark_seen(&mut self, acked: &AckedTo) {
+        for bit in (0..64).filter(|bit| acked.above >> bit & 1 == 1) {
+            if let Some(frame) = self.outstanding.get_mut(&(acked.next + 1 + bit)) {
+                frame.seen = true;
+            }
+        }
+    }
+
+    /// Moves the state past an opened letter: the letters that are now next in order.
+    pub(crate) fn apply_content(&mut self, content: Content, now: UnixMillis) -> Moved {
+        let Content { letter, fresh, floor, nonce, moves } = content;
+        let mut moved = Moved::default();
+        match moves {
+            Moves::SkippedKey => {
+                self.skipped.remove(&fresh.seq());
+                moved.dropped.push(fresh.seq());
+            }
+            Moves::Ratchet { advance, skipped } => {
+                moved.turned = matches!(advance, Advance::Turned { .. });
+                self.old_chains.extend(self.ratchet.apply(advance));
+                for key in skipped {
+                    moved.skipped.push(key.seq);
+                    self.skipped.insert(key.seq, SkippedKey { tag: key.tag, mk: key.mk, since: now });
+                }
+            }
+        }
+        self.window.accept(&fresh);
+        self.held.insert(fresh.seq(), Held { nonce, letter });
+        self.settle(floor, &mut moved);
+        self.aged |= now.since(self.created) >= time::REKEY_AGE;
+        moved
+    }
+
+    /// Steps the window over what is received or given up; keys and chains that nothing needs any more are deleted.
+    fn settle(&mut self, floor: Seq, moved: &mut Moved) {
+        loop {
+            let seq = self.window.next();
+            match self.window.advance(floor) {
+                None => break,
+                Some(received) => {
+                    moved.passed = true;
+                    self.pass(seq, received, moved);
+                }
+            }
+        }
+        if !self.skipped.is_empty() {
+            let kept = self.skipped.split_off(&self.window.next());
+            moved.dropped.extend(core::mem::replace(&mut self.skipped, kept).into_keys());
+        }
+        if !self.old_chains.is_empty() {
+            let needed = core::mem::take(&mut self.old_chains);
+            self.old_chains = needed.into_iter().filter(|old| self.lacks(old, 0)).collect();
+        }
+    }
+
+    fn pass(&mut self, seq: Seq, received: bool, moved: &mut Moved) {
+        let Some(Held { nonce, letter }) = self.held.remove(&seq).filter(|_| received) else {
+            self.received_run = run_hole(&self.id, seq);
+            return;
+        };
+        self.received_run = run_received(&self.received_run, seq, &nonce);
+        moved.in_order.push(InOrder { seq, letter });
+    }
+
+    /// Steps over what the peer has given up, as an acknowledgement alone tells it.
+    pub(crate) fn raise(&mut self, floor: Seq) -> Moved {
+        let mut moved = Moved::default();
+        if floor > self.window.next() {
+            self.settle(floor, &mut moved);
+        }
+        moved
+    }
+
+    /// Forgets letters whose frames the peer will not send again: their ids.
+    pub(crate) fn forget_delivered(&mut self, floor: Seq) -> Vec<LetterId> {
+        if self.delivered.first_key_value().is_none_or(|(seq, _)| *seq >= floor) {
+            return Vec::new();
+        }
+        let kept = self.delivered.split_off(&floor);
+        core::mem::replace(&mut self.delivered, kept).into_values().collect()
+    }
+
+    pub(crate) fn restore_held(&mut self, seq: Seq, nonce: Nonce, letter: Vec<u8>) {
+        self.held.insert(seq, Held { nonce, letter });
+        self.window = Window::restore(self.window.next(), self.held.keys().copied());
+    }
+
+    pub(crate) fn restore_skipped(&mut self, seq: Seq, tag: Tag, mk: [u8; 32], since: UnixMillis) {
+        self.skipped.insert(seq, SkippedKey { tag, mk: Key::new(mk), since });
+    }
+}

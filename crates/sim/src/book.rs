@@ -1,0 +1,228 @@
+//! What was promised and what was seen: the invariants of a run, kept from what became durable.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_contracts::registry::code;
+use nuncio_proto::error::{LoadError, PeerError};
+use nuncio_proto::frame::{Frame, Nonce};
+use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::rows;
+use nuncio_proto::step::{Arrival, Effect, Op};
+use nuncio_proto::time::UnixMillis;
+
+use crate::disk::Durable;
+use crate::net::Who;
+
+/// One letter, as its writer meant it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its writer.
+    pub from: Who,
+    /// Its reader.
+    pub to: Who,
+    /// Its place among all letters of this pair.
+    pub index: u64,
+    /// What it says.
+    pub payload: Vec<u8>,
+    /// When its writer would rather not have it delivered.
+    pub deadline: Option<UnixMillis>,
+    /// Somebody asked for it to be taken back.
+    pub cancelled: bool,
+}
+
+/// Every letter ever handed to an agent.
+pub type Letters = BTreeMap<LetterId, Written>;
+
+/// How a letter ended, by its sender's agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The peer has it on disk.
+    Delivered,
+    /// It will not be delivered; why.
+    Failed(u16),
+}
+
+/// What one agent's disk says, from the beginning of the run or of the backup that it was restored from.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// Letters accepted, and how they ended.
+    pub sent: BTreeMap<LetterId, Option<Told>>,
+    /// Letters that were delivered to the inbox.
+    pub inbox: BTreeSet<LetterId>,
+    /// The number of the next arrival, at least.
+    next_arrival: u64,
+    /// By sender: the index of the last letter delivered.
+    last: BTreeMap<Who, u64>,
+    /// Nonces of the frames that left, and hashes of the frames. Never forgotten.
+    nonces: BTreeMap<Nonce, u64>,
+}
+
+/// Something that must never happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Exactly once.
+    #[error("{0} was delivered twice")]
+    Twice(LetterId),
+    /// In order.
+    #[error("{letter} is number {index} of its pair and came after number {last}")]
+    OutOfOrder {
+        /// The letter.
+        letter: LetterId,
+        /// Its index.
+        index: u64,
+        /// The index of the letter delivered before.
+        last: u64,
+    },
+    /// Delivered to the wrong agent, altered, or never accepted from anybody.
+    #[error("{0} was delivered and is no letter that was accepted for this agent from this sender")]
+    Stray(LetterId),
+    /// Told as delivered.
+    #[error("{0} was called delivered and is not in the peer's inbox")]
+    Phantom(LetterId),
+    /// Told as failed.
+    #[error("{letter} failed with code {code} for no reason")]
+    NoCause {
+        /// The letter.
+        letter: LetterId,
+        /// The code.
+        code: u16,
+    },
+    /// At the end.
+    #[error("{0} was accepted, and its sender never heard how it ended")]
+    Untold(LetterId),
+    /// A nonce under which two different frames left an agent.
+    #[error("agent {0} sealed two frames under one nonce")]
+    NonceReused(Who),
+    /// `next` gives step after step.
+    #[error("agent {0} never comes to rest")]
+    Restless(Who),
+    /// `next_wake` names a time that has passed, though there is nothing to do.
+    #[error("agent {0} wants to be woken in the past")]
+    WakeInPast(Who),
+    /// Frames are sent although all letters are settled.
+    #[error("{0} frames were sent though there was nothing left to do")]
+    Chatter(u64),
+    /// An altered frame was taken.
+    #[error("agent {0} took a forged frame")]
+    Forged(Who),
+    /// The agent does not come back after a crash.
+    #[error("agent {0} does not load: {1}")]
+    Load(Who, LoadError),
+    /// What was loaded is not what was in memory.
+    #[error("agent {0} has another state on disk than in memory")]
+    Reload(Who),
+    /// A step that its own peer would not have.
+    #[error("agent {0}: {1}")]
+    Step(Who, PeerError),
+    /// A number of the inbox that was used before.
+    #[error("agent {0} used the inbox number {1} twice")]
+    ArrivalNumber(Who, u64),
+    /// More rows of a kind than the registry allows, or rows that nothing needs.
+    #[error("agent {who} keeps {count} rows in tree {tree}")]
+    Rows {
+        /// The agent.
+        who: Who,
+        /// The tree.
+        tree: char,
+        /// How many.
+        count: usize,
+    },
+    /// At the end two agents seal in different sessions, or keep more than they need.
+    #[error("agents {0} and {1} do not share one session at the end")]
+    Apart(Who, Who),
+    /// A session was replaced although nobody had lost anything.
+    #[error("agent {0} began {1} handshakes for no reason")]
+    Handshakes(Who, u64),
+}
+
+impl Book {
+    /// Takes note of a durable step: which letters it settled.
+    pub fn note(&mut self, me: Who, done: &Durable, letters: &Letters, ids: &[AgentId], ordered: bool) -> Result<Vec<(LetterId, Told)>, Violation> {
+        if let Some(letter) = done.accepts {
+            self.sent.insert(letter, None);
+        }
+        for op in &done.ops {
+            if let Op::Put { key, value } = op
+                && key.first() == Some(&rows::INBOX)
+            {
+                self.arrive(me, key, value, letters, ids, ordered)?;
+            }
+        }
+        let mut told = Vec::new();
+        for effect in &done.effects {
+            let (letter, how) = match effect {
+                Effect::Delivered { letter, .. } => (*letter, Told::Delivered),
+                Effect::Failed { letter, code, .. } => (*letter, Told::Failed(*code)),
+                _ => continue,
+            };
+            self.sent.insert(letter, Some(how));
+            told.push((letter, how));
+        }
+        Ok(told)
+    }
+
+    fn arrive(&mut self, me: Who, key: &[u8], value: &[u8], letters: &Letters, ids: &[AgentId], ordered: bool) -> Result<(), Violation> {
+        let stray = Violation::Stray(LetterId::from_bytes([0; 16]));
+        let arrival = Arrival::from_row(key, value).ok_or(stray)?;
+        let id = arrival.letter.id;
+        let written = letters.get(&id).filter(|written| {
+            written.to == me && ids.get(written.from) == Some(&arrival.from) && written.payload == arrival.letter.payload
+        });
+        let written = written.ok_or(Violation::Stray(id))?;
+        if !self.inbox.insert(id) {
+            return Err(Violation::Twice(id));
+        }
+        if arrival.no < self.next_arrival {
+            return Err(Violation::ArrivalNumber(me, arrival.no));
+        }
+        self.next_arrival = arrival.no + 1;
+        match self.last.insert(written.from, written.index) {
+            Some(last) if ordered && last > written.index => Err(Violation::OutOfOrder { letter: id, index: written.index, last }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A frame leaves.
+    pub fn leaves(&mut self, me: Who, bytes: &[u8]) -> Result<(), Violation> {
+        let Ok(Frame::Sealed(frame)) = Frame::decode(bytes) else { return Ok(()) };
+        let hash = fnv(bytes);
+        match self.nonces.insert(frame.nonce, hash) {
+            Some(before) if before != hash => Err(Violation::NonceReused(me)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts again from an earlier book: what is gone from the sent and from the inbox. The nonces that left stay known.
+    pub fn restore(&mut self, backup: &Self) -> (Vec<LetterId>, Vec<LetterId>) {
+        let forgotten = self.sent.keys().filter(|id| !backup.sent.contains_key(id)).copied().collect();
+        let lost = self.inbox.difference(&backup.inbox).copied().collect();
+        let nonces = core::mem::take(&mut self.nonces);
+        *self = Self { nonces, ..backup.clone() };
+        (forgotten, lost)
+    }
+}
+
+/// Why a letter may fail in a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Causes {
+    /// Clocks were wrong, or days went by.
+    pub time: bool,
+}
+
+impl Causes {
+    /// Whether a letter may have failed with this code.
+    #[must_use]
+    pub const fn allow(self, written: &Written, code: u16) -> bool {
+        match code {
+            code::EXPIRED => self.time || written.deadline.is_some(),
+            code::FUTURE => self.time,
+            code::CANCELLED => written.cancelled,
+            _ => false,
+        }
+    }
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

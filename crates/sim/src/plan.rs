@@ -1,0 +1,97 @@
+//! The parameters of one run: all that chance does not decide.
+
+use crate::dice::Dice;
+use crate::net::Weather;
+
+/// One run. Equal plans give equal runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Decides everything else.
+    pub seed: u64,
+    /// How many agents write to each other.
+    pub agents: usize,
+    /// How many letters they write altogether.
+    pub letters: u64,
+    /// Usual time between two letters.
+    pub gap_ms: u64,
+    /// The most letters written at once.
+    pub burst: u64,
+    /// The network.
+    pub weather: Weather,
+    /// What goes wrong besides.
+    pub faults: Faults,
+}
+
+/// Chances, in per mille of the moments at which somebody writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// An agent stops without warning, and comes back after a while.
+    pub crash: u32,
+    /// Only the first agent stops; the others run on.
+    pub only_first: bool,
+    /// A link carries nothing for a while.
+    pub partition: u32,
+    /// A clock jumps by up to an hour, forward or back.
+    pub clock_step: u32,
+    /// An agent starts again from an earlier copy of its disk.
+    pub restore: u32,
+    /// An agent loses its sessions, and nothing else.
+    pub lost_sessions: u32,
+    /// An agent is removed from another's contacts, and added again after a while.
+    pub forget_contact: u32,
+    /// Nobody writes for days.
+    pub silence: u32,
+    /// Letters have a deadline, of letters.
+    pub deadline: u32,
+    /// A letter is taken back.
+    pub cancel: u32,
+    /// Frames with an altered byte arrive too.
+    pub forge: u32,
+    /// The application removes letters from its inbox.
+    pub done: u32,
+}
+
+impl Plan {
+    /// The plan of a seed: 20 % loss, duplication, reordering and crashes always, each of the rest or not.
+    #[must_use]
+    pub fn of_seed(seed: u64, letters: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x706c_616e);
+        let agents = if dice.per_mille(700) { 2 } else { 3 + dice.index(4) };
+        let weather = Weather {
+            loss: 200,
+            duplicate: 100,
+            reorder: 100,
+            ghost: some(&mut dice, 20),
+            delay_ms: [2, 20, 200, 3_000].get(dice.index(4)).copied().unwrap_or(20),
+        };
+        let faults = Faults {
+            crash: 5 + some(&mut dice, 60),
+            only_first: dice.per_mille(200),
+            partition: some(&mut dice, 10),
+            clock_step: some(&mut dice, 5),
+            restore: if dice.per_mille(250) { some(&mut dice, 15) } else { 0 },
+            lost_sessions: some(&mut dice, 5),
+            forget_contact: if dice.per_mille(200) { some(&mut dice, 8) } else { 0 },
+            silence: some(&mut dice, 15),
+            deadline: some(&mut dice, 200),
+            cancel: some(&mut dice, 80),
+            forge: some(&mut dice, 50),
+            done: some(&mut dice, 500),
+        };
+        let gap_ms = [2, 30, 500, 5_000].get(dice.index(4)).copied().unwrap_or(30);
+        let burst = [1, 3, 20, 300].get(dice.index(4)).copied().unwrap_or(3);
+        Self { seed, agents, letters, gap_ms, burst, weather, faults }
+    }
+
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn calm(seed: u64, agents: usize, letters: u64) -> Self {
+        let weather = Weather { delay_ms: 20, ..Weather::default() };
+        Self { seed, agents, letters, gap_ms: 30, burst: 3, weather, faults: Faults::default() }
+    }
+}
+
+/// Half of the time nothing, else up to `most`.
+fn some(dice: &mut Dice, most: u32) -> u32 {
+    if dice.per_mille(500) { 0 } else { 1 + u32::try_from(dice.below(u64::from(most))).unwrap_or(0) }
+}
