@@ -24,9 +24,11 @@ def as_json(value):
     return value
 
 
-def fault(vector):
+def fault(name, vector):
     """What is wrong, or None."""
     schemas.check_vector(vector)
+    if otherwise := schemas.cddl_fault(name, vector):
+        return otherwise
     expect = vector["expect"]
     try:
         outcome = as_json(areas.AREAS[vector["area"]](vector["input"], expect))
@@ -35,7 +37,6 @@ def fault(vector):
         return None if wanted in (refused.name, "any") else f"refused: {refused.name}"
     if outcome != expect:
         return f"came out as {json.dumps(outcome)[:400]}"
-    schemas.check_cddl(vector)
     return None
 
 
@@ -45,7 +46,8 @@ def main():
         vector = json.loads(path.read_text())
         area = path.relative_to(areas.VECTORS).parts[0]
         try:
-            why = fault(vector) if vector["area"] == area else "stands in another area's folder"
+            name = str(path.relative_to(areas.VECTORS).with_suffix(""))
+            why = fault(name, vector) if vector["area"] == area else "stands in another area's folder"
         except Exception as error:  # an input must never break its reader
             why = f"{type(error).__name__}: {error}"
         (failed if why else passed)[area] += 1

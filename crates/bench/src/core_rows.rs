@@ -80,10 +80,12 @@ fn both(len: usize, pick: fn((f64, f64)) -> f64) -> Result<(f64, f64)> {
     let (mut a, mut b) = pair::confirmed(&mut rng)?;
     let (mut va, mut vb) = pair::vodozemac()?;
     let mut failed = None;
-    let mut keep = |result: Result<(f64, f64)>| result.map(pick).unwrap_or_else(|error| {
-        failed = Some(error);
-        f64::NAN
-    });
+    let mut keep = |result: Result<(f64, f64)>| {
+        result.map(pick).unwrap_or_else(|error| {
+            failed = Some(error);
+            f64::NAN
+        })
+    };
     let keep = core::cell::RefCell::new(&mut keep);
     let times = interleaved(
         BATCH,
@@ -116,9 +118,12 @@ pub(crate) fn turn_32() -> Result<Row> {
         || {
             time_us(|| {
                 for _ in 0..TURNS / 2 {
-                    for (from, to) in [(true, false), (false, true)].map(|(first, _)| first).map(|first| (first, !first)) {
+                    for (from, to) in
+                        [(true, false), (false, true)].map(|(first, _)| first).map(|first| (first, !first))
+                    {
                         let (one, two) = if from && !to { (&mut a, &mut b) } else { (&mut b, &mut a) };
-                        let opened = pair::seal(one, &letter, &mut BlockRng::new()).and_then(|frame| pair::open(two, &frame, &mut BlockRng::new()));
+                        let opened = pair::seal(one, &letter, &mut BlockRng::new())
+                            .and_then(|frame| pair::open(two, &frame, &mut BlockRng::new()));
                         failed = opened.err().or(failed.take());
                     }
                 }
@@ -170,7 +175,8 @@ pub(crate) fn handshake() -> Result<Row> {
         || {
             time_us(|| {
                 for _ in 0..SESSIONS {
-                    let both = pair::first(&alice, &bob, &mut rng).and_then(|(_, frame)| pair::answer(&bob, &frame, &mut rng));
+                    let both =
+                        pair::first(&alice, &bob, &mut rng).and_then(|(_, frame)| pair::answer(&bob, &frame, &mut rng));
                     failed = both.err().or(failed.take());
                 }
             })

@@ -39,8 +39,14 @@ pub(crate) fn letters() -> Result<Row> {
         rate(ops, 1.0) / rate(groups, 1.0),
         seconds * 1e3 / (rate(groups, 1.0) / 2.0),
     );
-    let beside = if store >= quinn { "the store alone, both sides' very batches" } else { "quinn alone, the same bytes" };
-    Ok(Row { unit: "1/s", ours: count / seconds, beside: Some((beside, count / store.max(quinn))), less_is_better: false })
+    let beside =
+        if store >= quinn { "the store alone, both sides' very batches" } else { "quinn alone, the same bytes" };
+    Ok(Row {
+        unit: "1/s",
+        ours: count / seconds,
+        beside: Some((beside, count / store.max(quinn))),
+        less_is_better: false,
+    })
 }
 
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -115,10 +121,17 @@ pub(crate) fn large_payload() -> Result<Row> {
     let quinn = run(floors::carry_bulk(len))?;
     let (seal, open) = seal_and_open();
     let write = synced_write(len)?;
-    eprintln!("large-payload: {ours:.2} s; quinn {quinn:.2} s, seal {seal:.2} s, open {open:.2} s, synced write {write:.2} s");
+    eprintln!(
+        "large-payload: {ours:.2} s; quinn {quinn:.2} s, seal {seal:.2} s, open {open:.2} s, synced write {write:.2} s"
+    );
     let mib = rate(len >> 20, 1.0);
     let floor = quinn + seal + open + write;
-    Ok(Row { unit: "MiB/s", ours: mib / ours, beside: Some(("quinn + seal + open + one synced write", mib / floor)), less_is_better: false })
+    Ok(Row {
+        unit: "MiB/s",
+        ours: mib / ours,
+        beside: Some(("quinn + seal + open + one synced write", mib / floor)),
+        less_is_better: false,
+    })
 }
 
 async fn send_large(len: usize) -> Result<f64> {

@@ -25,7 +25,9 @@ pub(crate) fn replay(dir: &Path, runs: [Batches; 2]) -> Result<f64> {
     let threads: Vec<_> = stores
         .into_iter()
         .zip(runs)
-        .map(|(store, batches)| std::thread::spawn(move || batches.into_iter().try_for_each(|batch| store.commit(&ops(batch)))))
+        .map(|(store, batches)| {
+            std::thread::spawn(move || batches.into_iter().try_for_each(|batch| store.commit(&ops(batch))))
+        })
         .collect();
     for thread in threads {
         thread.join().map_err(|_| anyhow::anyhow!("a replay ended early"))??;

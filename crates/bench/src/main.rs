@@ -57,7 +57,9 @@ fn main() -> Result<()> {
     if !args.json {
         println!("{:<18} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
     }
-    for (name, measure) in ROWS.iter().filter(|(name, _)| args.only.is_empty() || args.only.iter().any(|only| only == name)) {
+    for (name, measure) in
+        ROWS.iter().filter(|(name, _)| args.only.is_empty() || args.only.iter().any(|only| only == name))
+    {
         eprint!("measuring {name} …\r");
         let row = measure()?;
         println!("{}", if args.json { row.json(name) } else { row.line(name) });

@@ -503,7 +503,9 @@ impl Actor {
             }
         }
         let closed = match self.writer.take() {
-            Some(writer) => tokio::task::spawn_blocking(move || writer.close()).await.unwrap_or(Err(nuncio_store::StoreError::Stopped)),
+            Some(writer) => tokio::task::spawn_blocking(move || writer.close())
+                .await
+                .unwrap_or(Err(nuncio_store::StoreError::Stopped)),
             None => Ok(()),
         };
         while let Ok(wake) = self.urgent.try_recv() {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use nuncio_contracts::registry::{extension, limit};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Extension, Letter};
 use nuncio_proto::peer::ContactInfo;
 use nuncio_proto::time::UnixMillis;
-use nuncio_contracts::registry::{extension, limit};
 use nuncio_store::Store;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -94,7 +94,11 @@ impl Agent {
             body => Some(chunks::seal_body(&self.shared.home, body).await?),
         };
         if let Some(handle) = &payload {
-            letter.extensions.push(Extension { number: extension::LARGE_PAYLOAD, critical: true, value: handle.encode() });
+            letter.extensions.push(Extension {
+                number: extension::LARGE_PAYLOAD,
+                critical: true,
+                value: handle.encode(),
+            });
         }
         Ok((letter, payload))
     }
@@ -104,7 +108,8 @@ impl Agent {
     /// # Errors
     /// As [`Agent::send`]; [`Error::NotDelivered`] if the letter fails; [`Error::TimedOut`].
     pub async fn request(&self, to: AgentId, message: Message, timeout: Duration) -> Result<Incoming, Error> {
-        let message = Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
+        let message =
+            Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
         let deadline = tokio::time::Instant::now() + timeout;
         let (letter, payload) = self.write(message).await?;
         let answer = self.ask(|reply| Command::Request { to, letter: Box::new(letter), payload, reply });

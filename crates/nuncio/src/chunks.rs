@@ -50,7 +50,9 @@ pub(crate) enum Fetched {
 }
 
 /// Runs what blocks on the threads that are there for it.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Failed(error.to_string()))?
 }
 
@@ -90,7 +92,10 @@ fn publish(file: &File, from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// Writes a file that appears whole or not at all.
-pub(crate) fn write_whole(to: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<(), Error> {
+pub(crate) fn write_whole(
+    to: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
+) -> Result<(), Error> {
     let part = to.with_extension("nuncio-part");
     let file = create(&part)?;
     let mut writer = BufWriter::with_capacity(1 << 20, &file);
@@ -103,7 +108,9 @@ pub(crate) fn write_whole(to: &Path, write: impl FnOnce(&mut BufWriter<&File>) -
 pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> {
     let home = home.to_owned();
     blocking(move || match body {
-        Body::Bytes(bytes) => seal(&home, u64::try_from(bytes.len()).unwrap_or(u64::MAX), &mut bytes.as_slice(), Path::new("payload")),
+        Body::Bytes(bytes) => {
+            seal(&home, u64::try_from(bytes.len()).unwrap_or(u64::MAX), &mut bytes.as_slice(), Path::new("payload"))
+        }
         Body::File(path) => {
             let file = File::open(&path).map_err(Error::file(&path))?;
             let len = file.metadata().map_err(Error::file(&path))?.len();
@@ -156,7 +163,13 @@ pub(crate) fn open_to(handle: &Handle, from: &Path, to: &Path) -> Result<(), Err
 /// Reads a whole payload, chunk by chunk.
 pub(crate) fn reader(handle: &Handle, from: &Path) -> Result<ClearReader, Error> {
     let file = File::open(from).map_err(Error::file(from))?;
-    Ok(ClearReader { handle: handle.clone(), from: BufReader::with_capacity(1 << 20, file), next: 0, clear: Vec::new(), read: 0 })
+    Ok(ClearReader {
+        handle: handle.clone(),
+        from: BufReader::with_capacity(1 << 20, file),
+        next: 0,
+        clear: Vec::new(),
+        read: 0,
+    })
 }
 
 /// The plaintext of a payload, verified as it is read.
@@ -234,7 +247,12 @@ fn read_from(path: &Path, from_chunk: u64, chunks: &mpsc::Sender<std::io::Result
 }
 
 /// Fetches a payload, from where an earlier try stopped. What is on disk was verified when it is counted.
-pub(crate) async fn fetch(connection: Connection, handle: Handle, path: PathBuf, progress: watch::Sender<Progress>) -> Fetched {
+pub(crate) async fn fetch(
+    connection: Connection,
+    handle: Handle,
+    path: PathBuf,
+    progress: watch::Sender<Progress>,
+) -> Fetched {
     let verified = {
         let (handle, path) = (handle.clone(), path.clone());
         blocking(move || verified_chunks(&handle, &part_path(&path))).await
@@ -248,7 +266,13 @@ pub(crate) async fn fetch(connection: Connection, handle: Handle, path: PathBuf,
     }
 }
 
-async fn fetch_from(connection: Connection, handle: Handle, path: PathBuf, from_chunk: u64, progress: watch::Sender<Progress>) -> Fetched {
+async fn fetch_from(
+    connection: Connection,
+    handle: Handle,
+    path: PathBuf,
+    from_chunk: u64,
+    progress: watch::Sender<Progress>,
+) -> Fetched {
     let Ok((mut send, mut recv)) = connection.open(StreamKind::Large).await else { return Fetched::Again };
     let request = [handle.id.as_slice(), &from_chunk.to_be_bytes()].concat();
     if send.write_all(&request).await.is_err() || send.finish().is_err() {
@@ -293,7 +317,9 @@ fn verified_chunks(handle: &Handle, part: &Path) -> Result<u64, Error> {
     let mut chunk = Vec::with_capacity(SEALED_CHUNK_LEN);
     let mut verified = 0;
     while verified < handle.chunks() {
-        if read_chunk(handle, verified, &mut reader, &mut chunk).is_err() || handle.open_chunk(verified, &mut chunk).is_err() {
+        if read_chunk(handle, verified, &mut reader, &mut chunk).is_err()
+            || handle.open_chunk(verified, &mut chunk).is_err()
+        {
             break;
         }
         verified += 1;

@@ -58,7 +58,15 @@ impl Config {
     /// A home with a key file, made if it is not there; no listening, no strangers.
     #[must_use]
     pub fn new(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), unlock: Unlock::KeyFile, listen: None, advertise: Vec::new(), accept_strangers: false, create: true, trace: None }
+        Self {
+            home: home.into(),
+            unlock: Unlock::KeyFile,
+            listen: None,
+            advertise: Vec::new(),
+            accept_strangers: false,
+            create: true,
+            trace: None,
+        }
     }
 
     /// Listens for peers on a UDP address; port 0 takes a free one.

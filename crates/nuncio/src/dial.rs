@@ -21,7 +21,11 @@ const ROUNDS: usize = 1_000;
 
 /// Dials until the peer answers, then serves the connection until it ends.
 pub(crate) async fn dial(link: Arc<Link>, id: LinkId, peer: AgentId, endpoints: Vec<String>, tasks: Tasks) {
-    let pauses = ExponentialBuilder::default().with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX).with_jitter().with_max_times(ROUNDS);
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(PAUSE_MIN)
+        .with_max_delay(PAUSE_MAX)
+        .with_jitter()
+        .with_max_times(ROUNDS);
     for pause in pauses.build() {
         match round(&link, peer, &endpoints).await {
             Ok(connection) => {

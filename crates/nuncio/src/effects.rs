@@ -73,7 +73,8 @@ impl Actor {
             }
             Effect::Established { with, session } => tracing::info!(peer = %with, %session, "session established"),
             Effect::TurnedAway { by, code } => {
-                let reason = if code == code::RETIRED { "its identity is retired" } else { "it has not added this agent" };
+                let reason =
+                    if code == code::RETIRED { "its identity is retired" } else { "it has not added this agent" };
                 tracing::warn!(peer = %by, reason, "turned away");
                 self.problems.insert(by, reason.to_owned());
             }
@@ -164,7 +165,9 @@ impl Actor {
             }
             return;
         };
-        for (id, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| payload.from == from && is_missing(payload)) {
+        for (id, payload) in
+            self.payloads_in.iter_mut().filter(|(_, payload)| payload.from == from && is_missing(payload))
+        {
             payload.fetching = true;
             let (id, handle, progress) = (*id, payload.handle.clone(), payload.progress.clone());
             let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), id));
@@ -296,7 +299,12 @@ impl Actor {
     }
 
     /// The step that accepts a letter, with the row that remembers its large payload.
-    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Handle>) -> Result<(nuncio_proto::step::Step, Vec<Op>), Error> {
+    fn accept(
+        &mut self,
+        to: AgentId,
+        letter: &Letter,
+        payload: Option<Handle>,
+    ) -> Result<(nuncio_proto::step::Step, Vec<Op>), Error> {
         let accepted = self.peer.send(to, letter, now());
         let Some(handle) = payload else { return Ok((accepted?, Vec::new())) };
         let id = PayloadId(handle.id);
@@ -320,7 +328,12 @@ impl Actor {
             return;
         }
         let failed = self.store.get(&rows::failed(&id)).map_err(Error::from);
-        tell(reply, failed.and_then(|row| row.map_or(Ok(()), |row| Err(Error::NotDelivered(nuncio_proto::peer::failed_code(&row))))));
+        tell(
+            reply,
+            failed.and_then(|row| {
+                row.map_or(Ok(()), |row| Err(Error::NotDelivered(nuncio_proto::peer::failed_code(&row))))
+            }),
+        );
     }
 
     fn subscribe(&mut self) -> Result<mpsc::UnboundedReceiver<Incoming>, Error> {
@@ -372,7 +385,8 @@ impl Actor {
             return Err(Error::Myself(agent));
         }
         let Some(name) = &info.name else { return Ok(()) };
-        let plain = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        let plain = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         let taken = self.peer.contacts().any(|(other, info)| other != agent && info.name.as_ref() == Some(name));
         if plain && !taken { Ok(()) } else { Err(Error::Name(name.clone())) }
     }

@@ -25,7 +25,10 @@ impl Inbox {
 impl tokio_stream::Stream for Inbox {
     type Item = Incoming;
 
-    fn poll_next(mut self: core::pin::Pin<&mut Self>, cx: &mut core::task::Context<'_>) -> core::task::Poll<Option<Incoming>> {
+    fn poll_next(
+        mut self: core::pin::Pin<&mut Self>,
+        cx: &mut core::task::Context<'_>,
+    ) -> core::task::Poll<Option<Incoming>> {
         self.letters.poll_recv(cx)
     }
 }

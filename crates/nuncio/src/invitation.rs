@@ -65,7 +65,11 @@ impl Invitation {
                 let (host, port) = endpoint.rsplit_once(':')?;
                 port.parse::<u16>().ok()?;
                 let visible = endpoint.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-                if host.is_empty() || !visible || endpoint.len() > limit::ENDPOINT_LEN_MAX || self.endpoints.len() >= limit::ENDPOINTS_MAX {
+                if host.is_empty()
+                    || !visible
+                    || endpoint.len() > limit::ENDPOINT_LEN_MAX
+                    || self.endpoints.len() >= limit::ENDPOINTS_MAX
+                {
                     return None;
                 }
                 self.endpoints.push(endpoint.to_owned());

@@ -197,8 +197,13 @@ impl OneTimePrekey {
         }
         let path: Vec<_> = path.into_iter().map(ByteArray::into_array).collect();
         let root = root_of(prekey.leaf(), index, &path);
-        crypto::verify(agent.as_bytes(), label::ONE_TIME, &batch_statement(batch, UnixMillis(not_after), &root), &signature.into_array())
-            .map_err(|_| BundleError::OneTime)?;
+        crypto::verify(
+            agent.as_bytes(),
+            label::ONE_TIME,
+            &batch_statement(batch, UnixMillis(not_after), &root),
+            &signature.into_array(),
+        )
+        .map_err(|_| BundleError::OneTime)?;
         Ok(prekey)
     }
 }
@@ -240,7 +245,13 @@ impl OneTimeBatch {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let leaves = self.levels.first().map(|leaves| leaves.concat()).unwrap_or_default();
-        codec::encode(&BatchRecord(1, self.batch, self.not_after.0, ByteArray::new(self.signature), ByteBuf::from(leaves)))
+        codec::encode(&BatchRecord(
+            1,
+            self.batch,
+            self.not_after.0,
+            ByteArray::new(self.signature),
+            ByteBuf::from(leaves),
+        ))
     }
 
     /// Reads what [`OneTimeBatch::to_bytes`] wrote.
@@ -250,7 +261,12 @@ impl OneTimeBatch {
         if leaves.len() != usize::from(limit::ONE_TIME_BATCH) || !rest.is_empty() {
             return Err(BundleError::OneTime);
         }
-        Ok(Self { batch, not_after: UnixMillis(not_after), signature: signature.into_array(), levels: levels(leaves.to_vec()) })
+        Ok(Self {
+            batch,
+            not_after: UnixMillis(not_after),
+            signature: signature.into_array(),
+            levels: levels(leaves.to_vec()),
+        })
     }
 
     /// Its number.

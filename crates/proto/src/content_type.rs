@@ -8,8 +8,12 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Content-Format numbers of the types that most letters have; one byte on the wire instead of a dozen.
-const NUMBERED: [(u16, &str); 4] =
-    [(0, "text/plain;charset=utf-8"), (42, "application/octet-stream"), (50, "application/json"), (60, "application/cbor")];
+const NUMBERED: [(u16, &str); 4] = [
+    (0, "text/plain;charset=utf-8"),
+    (42, "application/octet-stream"),
+    (50, "application/json"),
+    (60, "application/cbor"),
+];
 
 /// A media type of 1 to 127 visible ASCII bytes.
 #[derive(Clone, PartialEq, Eq)]

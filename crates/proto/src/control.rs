@@ -52,7 +52,9 @@ impl Control {
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let Wire(what, letter, code, bytes) = codec::decode(payload, limit::PAYLOAD_INLINE_MAX).ok()?;
         match (what, letter, code) {
-            (1, Some(letter), code) if bytes.is_empty() => Some(Self::Refused { letter: LetterId::parse(letter.into_array())?, code }),
+            (1, Some(letter), code) if bytes.is_empty() => {
+                Some(Self::Refused { letter: LetterId::parse(letter.into_array())?, code })
+            }
             (2, None, 0) => Some(Self::RekeyOffer(bytes.into_vec())),
             (3, None, 0) => Some(Self::RekeyAnswer(bytes.into_vec())),
             (4, None, 0) if bytes.is_empty() => Some(Self::Hello),

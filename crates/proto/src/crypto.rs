@@ -118,7 +118,10 @@ pub fn xopen_in_place(
         .map_err(|_| CryptoError::NotAuthentic)
 }
 
-#[expect(clippy::expect_used, reason = "the cipher refuses only plaintexts over 256 GiB; a frame is at most 64 KiB, a chunk less")]
+#[expect(
+    clippy::expect_used,
+    reason = "the cipher refuses only plaintexts over 256 GiB; a frame is at most 64 KiB, a chunk less"
+)]
 fn tag_of(sealed: Result<chacha20poly1305::Tag, chacha20poly1305::Error>) -> [u8; TAG_LEN] {
     sealed.expect("plaintext within the cipher's limit").into()
 }

@@ -78,7 +78,15 @@ pub struct Notice {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StartWire<'a>(u8, u8, ByteArray<16>, ByteArray<12>, #[serde(borrow)] &'a Bytes, #[serde(borrow)] &'a Bytes, #[serde(borrow)] &'a Bytes);
+struct StartWire<'a>(
+    u8,
+    u8,
+    ByteArray<16>,
+    ByteArray<12>,
+    #[serde(borrow)] &'a Bytes,
+    #[serde(borrow)] &'a Bytes,
+    #[serde(borrow)] &'a Bytes,
+);
 #[derive(Serialize, Deserialize)]
 struct LetterWire<'a>(u8, u8, ByteArray<16>, ByteArray<12>, #[serde(borrow)] &'a Bytes, #[serde(borrow)] &'a Bytes);
 #[derive(Serialize, Deserialize)]
@@ -168,7 +176,12 @@ impl Notice {
     /// The frame's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(&NoticeWire(limit::WIRE_VERSION, kind::FRAME_NOTICE, ByteArray::new(*self.tag.as_bytes()), self.code))
+        codec::encode(&NoticeWire(
+            limit::WIRE_VERSION,
+            kind::FRAME_NOTICE,
+            ByteArray::new(*self.tag.as_bytes()),
+            self.code,
+        ))
     }
 }
 
@@ -176,7 +189,14 @@ impl Notice {
 ///
 /// The kind follows from what is there: handshake and body, body alone, or neither.
 #[must_use]
-pub fn seal(hk: &Key, tag: Tag, nonce: &Nonce, handshake: Option<&[u8]>, body: Option<&[u8]>, header: &Header) -> Vec<u8> {
+pub fn seal(
+    hk: &Key,
+    tag: Tag,
+    nonce: &Nonce,
+    handshake: Option<&[u8]>,
+    body: Option<&[u8]>,
+    header: &Header,
+) -> Vec<u8> {
     const EMPTY: [u8; SEALED_HEADER_LEN] = [0; SEALED_HEADER_LEN];
     let (tag, array_nonce, empty) = (ByteArray::new(*tag.as_bytes()), ByteArray::new(*nonce), Bytes::new(&EMPTY));
     let version = limit::WIRE_VERSION;
@@ -186,9 +206,10 @@ pub fn seal(hk: &Key, tag: Tag, nonce: &Nonce, handshake: Option<&[u8]>, body: O
             &StartWire(version, kind::FRAME_START, tag, array_nonce, Bytes::new(handshake), Bytes::new(body), empty),
             capacity,
         ),
-        (_, Some(body)) => {
-            codec::encode_sized(&LetterWire(version, kind::FRAME_LETTER, tag, array_nonce, Bytes::new(body), empty), capacity)
-        }
+        (_, Some(body)) => codec::encode_sized(
+            &LetterWire(version, kind::FRAME_LETTER, tag, array_nonce, Bytes::new(body), empty),
+            capacity,
+        ),
         (_, None) => codec::encode_sized(&AckWire(version, kind::FRAME_ACK, tag, array_nonce, empty), capacity),
     };
     let start = frame.len().saturating_sub(SEALED_HEADER_LEN);

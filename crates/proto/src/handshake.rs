@@ -175,7 +175,13 @@ pub fn initiate_with(
     let sealed = seal_identity(me, &stage.identity_key, &transcript);
     let StartWire(offered, chosen, suite, id, at, ek, ct, parameters, _) = wire;
     let handshake = codec::encode(&StartWire(offered, chosen, suite, id, at, ek, ct, parameters, Bytes::new(&sealed)));
-    let secrets = stage_two(&stage, &transcript, &me.id(), me.agreement_public(), &crypto::dh(me.agreement(), &keys.agreement_prekey)?);
+    let secrets = stage_two(
+        &stage,
+        &transcript,
+        &me.id(),
+        me.agreement_public(),
+        &crypto::dh(me.agreement(), &keys.agreement_prekey)?,
+    );
     Ok(Initiation { handshake, secrets })
 }
 
@@ -212,7 +218,8 @@ impl<'a> Start<'a> {
     /// Answers: both stages, and the initiator's identity verified between them.
     pub fn respond(&self, me: &Identity, keys: &ResponderKeys<'_>) -> Result<Response, HandshakeError> {
         let ephemeral: [u8; 32] = self.wire.5.into_array();
-        let ciphertext = <&[u8; KEM_CIPHERTEXT_LEN]>::try_from(self.wire.6.as_ref()).map_err(|_| CodecError::Malformed)?;
+        let ciphertext =
+            <&[u8; KEM_CIPHERTEXT_LEN]>::try_from(self.wire.6.as_ref()).map_err(|_| CodecError::Malformed)?;
         let transcript = Transcript::of(&self.wire, &me.id(), keys.public, keys.one_time.map(|(_, _, leaf)| leaf));
 
         let with_prekey = crypto::dh(keys.agreement_prekey, &ephemeral)?;
@@ -223,7 +230,8 @@ impl<'a> Start<'a> {
         let stage = stage_one(&transcript, &with_prekey, &with_identity, with_one_time.as_ref(), &kem_shared);
 
         let (initiator, agreement) = open_identity(self.wire.8, &stage.identity_key, &transcript)?;
-        let secrets = stage_two(&stage, &transcript, &initiator, &agreement, &crypto::dh(keys.agreement_prekey, &agreement)?);
+        let secrets =
+            stage_two(&stage, &transcript, &initiator, &agreement, &crypto::dh(keys.agreement_prekey, &agreement)?);
         Ok(Response { initiator, secrets, used: self.used() })
     }
 }
@@ -285,10 +293,21 @@ fn stage_one(transcript: &Transcript, prekey: &Key, identity: &Key, one_time: Op
     StageOne { identity_key, chaining }
 }
 
-fn stage_two(stage: &StageOne, transcript: &Transcript, initiator: &AgentId, agreement: &[u8; 32], dh: &Key) -> Secrets {
+fn stage_two(
+    stage: &StageOne,
+    transcript: &Transcript,
+    initiator: &AgentId,
+    agreement: &[u8; 32],
+    dh: &Key,
+) -> Secrets {
     let transcript = transcript.with_initiator(initiator, agreement);
     let mut out = zeroize::Zeroizing::new([0; 160]);
-    crypto::hkdf_sha256(stage.chaining.expose(), dh.expose(), &[label::STAGE_TWO, &[0], &transcript].concat(), out.as_mut());
+    crypto::hkdf_sha256(
+        stage.chaining.expose(),
+        dh.expose(),
+        &[label::STAGE_TWO, &[0], &transcript].concat(),
+        out.as_mut(),
+    );
     secrets_of(&out)
 }
 
@@ -328,7 +347,9 @@ fn open_identity(sealed: &[u8], key: &Key, transcript: &Transcript) -> Result<(A
 /// A handshake inside a session (contracts/handshake.md section 6): the leader offers fresh prekeys, the follower answers with an ephemeral key
 /// and a KEM ciphertext; the old session's exporter authenticates both.
 pub mod rekey {
-    use super::{AgentId, CodecError, CryptoError, CryptoRng, HandshakeError, KemSeed, Key, Secrets, crypto, label, secrets_of};
+    use super::{
+        AgentId, CodecError, CryptoError, CryptoRng, HandshakeError, KemSeed, Key, Secrets, crypto, label, secrets_of,
+    };
     use crate::crypto::{KEM_CIPHERTEXT_LEN, KEM_PUBLIC_LEN};
 
     /// The leader's private halves, kept until the answer.
@@ -353,7 +374,12 @@ pub mod rekey {
         }
 
         /// The new session's secrets from the follower's answer.
-        pub fn complete(&self, exporter: &Key, parties: [&AgentId; 2], answer: &[u8]) -> Result<Secrets, HandshakeError> {
+        pub fn complete(
+            &self,
+            exporter: &Key,
+            parties: [&AgentId; 2],
+            answer: &[u8],
+        ) -> Result<Secrets, HandshakeError> {
             let (ephemeral, ciphertext) = answer.split_first_chunk::<32>().ok_or(CodecError::Malformed)?;
             let ciphertext = <&[u8; KEM_CIPHERTEXT_LEN]>::try_from(ciphertext).map_err(|_| CodecError::Malformed)?;
             let dh = crypto::dh(&self.agreement, ephemeral)?;
@@ -380,7 +406,14 @@ pub mod rekey {
     }
 
     /// `parties` are leader and follower.
-    fn secrets(exporter: &Key, [leader, follower]: [&AgentId; 2], offer: &[u8], answer: &[u8], dh: &Key, kem: &Key) -> Secrets {
+    fn secrets(
+        exporter: &Key,
+        [leader, follower]: [&AgentId; 2],
+        offer: &[u8],
+        answer: &[u8],
+        dh: &Key,
+        kem: &Key,
+    ) -> Secrets {
         let transcript = crypto::sha256(&[label::SUITE, &[2], leader.as_bytes(), follower.as_bytes(), offer, answer]);
         let ikm = zeroize::Zeroizing::new([[0xff; 32].as_slice(), dh.expose(), kem.expose()].concat());
         let mut out = zeroize::Zeroizing::new([0; 160]);

@@ -76,11 +76,7 @@ impl Header {
             pn: u32::from_be_bytes(at.take()),
             seq: u64::from_be_bytes(at.take()),
             floor_below: u16::from_be_bytes(at.take()),
-            ack: Ack {
-                next: u64::from_be_bytes(at.take()),
-                check: at.take(),
-                above: u64::from_be_bytes(at.take()),
-            },
+            ack: Ack { next: u64::from_be_bytes(at.take()), check: at.take(), above: u64::from_be_bytes(at.take()) },
         }
     }
 }

@@ -115,7 +115,11 @@ impl Retirement {
     /// Signs the statement: its bytes.
     #[must_use]
     pub fn sign(identity: &Identity, successor: Option<AgentId>, made: UnixMillis) -> Vec<u8> {
-        let body = RetirementBody(ByteArray::new(*identity.id.as_bytes()), successor.map(|s| ByteArray::new(*s.as_bytes())), made.0);
+        let body = RetirementBody(
+            ByteArray::new(*identity.id.as_bytes()),
+            successor.map(|s| ByteArray::new(*s.as_bytes())),
+            made.0,
+        );
         let signature = identity.signing.sign(label::RETIREMENT, &codec::encode(&body));
         codec::encode(&RetirementWire(body, ByteArray::new(signature)))
     }

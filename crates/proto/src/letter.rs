@@ -99,7 +99,15 @@ impl Letter {
     /// A letter for the application, without reply-to, deadline or extensions.
     #[must_use]
     pub fn plain(id: LetterId, content_type: ContentType, payload: Vec<u8>) -> Self {
-        Self { id, kind: LetterKind::Plain, reply_to: None, deadline: None, content_type, payload, extensions: Vec::new() }
+        Self {
+            id,
+            kind: LetterKind::Plain,
+            reply_to: None,
+            deadline: None,
+            content_type,
+            payload,
+            extensions: Vec::new(),
+        }
     }
 
     /// The canonical bytes.
@@ -141,7 +149,8 @@ impl Letter {
         };
         // contracts/letter.md L6: ascending numbers, so one list has one spelling.
         let ascending = extensions.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
-        let bounded = extensions.len() <= limit::EXTENSIONS_MAX && extensions.iter().all(|e| e.2.len() <= limit::EXTENSION_LEN_MAX);
+        let bounded = extensions.len() <= limit::EXTENSIONS_MAX
+            && extensions.iter().all(|e| e.2.len() <= limit::EXTENSION_LEN_MAX);
         if !ascending || !bounded || payload.len() > limit::PAYLOAD_INLINE_MAX {
             return Err(LetterError::Malformed);
         }
@@ -149,8 +158,17 @@ impl Letter {
         if let Some(unknown) = extensions.iter().find(|e| e.1 && e.0 != extension::LARGE_PAYLOAD) {
             return Err(LetterError::UnknownExtension(unknown.0));
         }
-        let extensions = extensions.iter().map(|e| Extension { number: e.0, critical: e.1, value: e.2.to_vec() }).collect();
-        Ok(Self { id, kind, reply_to, deadline: deadline.map(UnixMillis), content_type, payload: payload.to_vec(), extensions })
+        let extensions =
+            extensions.iter().map(|e| Extension { number: e.0, critical: e.1, value: e.2.to_vec() }).collect();
+        Ok(Self {
+            id,
+            kind,
+            reply_to,
+            deadline: deadline.map(UnixMillis),
+            content_type,
+            payload: payload.to_vec(),
+            extensions,
+        })
     }
 
     /// Whether the letter may be delivered at this time.

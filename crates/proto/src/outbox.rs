@@ -48,7 +48,10 @@ impl Entry {
         let sealed = self.sealed.as_ref().map(|sealed| {
             (ByteArray::new(*sealed.session.as_bytes()), sealed.seq, ByteBuf::from(sealed.frame.as_slice()))
         });
-        codec::encode_sized(&Row(1, ByteArray::new(*self.to.as_bytes()), ByteBuf::from(self.letter.as_slice()), sealed), 1024)
+        codec::encode_sized(
+            &Row(1, ByteArray::new(*self.to.as_bytes()), ByteBuf::from(self.letter.as_slice()), sealed),
+            1024,
+        )
     }
 
     /// The nonce of its frame.

@@ -37,8 +37,8 @@ mod places;
 mod renew;
 
 pub use inbound::Seen;
-pub use load::Record;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
+pub use load::Record;
 pub(crate) use outbound::SealedEntry;
 pub use outbound::failed_code;
 pub(crate) use renew::Rekeyed;
@@ -244,7 +244,8 @@ impl Peer {
         letter.check_time(now).map_err(PeerError::Letter)?;
         let entry = Entry::draft(to, letter);
         Letter::decode(&entry.letter).map_err(|(_, error)| PeerError::Letter(error))?;
-        let full = self.outbox.len() >= limit::OUTBOX_LETTERS_MAX || self.outbox_bytes + entry.letter.len() > limit::OUTBOX_BYTES_MAX;
+        let full = self.outbox.len() >= limit::OUTBOX_LETTERS_MAX
+            || self.outbox_bytes + entry.letter.len() > limit::OUTBOX_BYTES_MAX;
         if full && letter.kind == LetterKind::Plain {
             return Err(PeerError::OutboxFull);
         }
@@ -259,7 +260,12 @@ impl Peer {
     }
 
     /// Begins a session with the owner of a verified bundle.
-    pub fn begin<R: CryptoRng + ?Sized>(&self, bundle: &Bundle, now: UnixMillis, rng: &mut R) -> Result<Step, PeerError> {
+    pub fn begin<R: CryptoRng + ?Sized>(
+        &self,
+        bundle: &Bundle,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Step, PeerError> {
         let to = bundle.agent;
         let contact = self.contacts.get(&to).ok_or(PeerError::UnknownAgent(to))?;
         if contact.info.retired {
@@ -275,7 +281,8 @@ impl Peer {
         let parties = Parties { initiator: self.id(), responder: to, initiated: true };
         let handshake = Some(initiation.handshake);
         let prekey = &bundle.prekeys.agreement_prekey;
-        let session = Session::initiate(initiation.secrets, parties, 0, prekey, handshake, now, rng).map_err(handshake::HandshakeError::from)?;
+        let session = Session::initiate(initiation.secrets, parties, 0, prekey, handshake, now, rng)
+            .map_err(handshake::HandshakeError::from)?;
         Ok(self.step(Change::Started(Box::new(session))))
     }
 
@@ -461,7 +468,8 @@ impl Peer {
             out.contacts.insert(agent);
             return;
         }
-        let sessions: Vec<_> = self.contacts.get(&agent).map(|contact| contact.sessions().collect()).unwrap_or_default();
+        let sessions: Vec<_> =
+            self.contacts.get(&agent).map(|contact| contact.sessions().collect()).unwrap_or_default();
         sessions.into_iter().for_each(|id| self.drop_session(id, out));
         let entries: Vec<u64> = self.outbox.iter().filter(|(_, entry)| entry.to == agent).map(|(no, _)| *no).collect();
         for entry in entries {
@@ -489,7 +497,6 @@ impl Peer {
             out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
         }
     }
-
 }
 
 /// What a stage collects.

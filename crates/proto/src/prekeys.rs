@@ -73,8 +73,10 @@ impl Prekeys {
 
     /// When the next rotation or deletion is due.
     pub(crate) fn due(&self) -> UnixMillis {
-        let rotation = self.signed.last_key_value().map_or(UnixMillis(0), |(_, pair)| pair.made.plus(time::SIGNED_PREKEY_LIFE));
-        let deletion = self.signed.values().map(|pair| pair.made.plus(time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE)).min();
+        let rotation =
+            self.signed.last_key_value().map_or(UnixMillis(0), |(_, pair)| pair.made.plus(time::SIGNED_PREKEY_LIFE));
+        let deletion =
+            self.signed.values().map(|pair| pair.made.plus(time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE)).min();
         let batch = self.batches.values().map(OneTimeBatch::not_after).min();
         [Some(rotation), deletion, batch].into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
     }
@@ -148,7 +150,9 @@ impl Prekeys {
                 Some((&one.agreement, &one.kem, public_of(at, &one.agreement, &one.kem).leaf()))
             }
             // contracts/handshake.md H7: a start without one-time prekey is taken once, and not at all when the memory for that is full.
-            None if self.starts.contains_key(&used.ephemeral) || self.starts.len() >= limit::STARTS_REMEMBERED_MAX => return None,
+            None if self.starts.contains_key(&used.ephemeral) || self.starts.len() >= limit::STARTS_REMEMBERED_MAX => {
+                return None;
+            }
             None => None,
         };
         let keys =
@@ -171,17 +175,20 @@ impl Prekeys {
     pub(crate) fn expire(&mut self, now: UnixMillis, ops: &mut Vec<Op>) {
         let newest = self.signed.last_key_value().map(|(id, _)| *id);
         let over = |pair: &SignedPair| now.since(pair.made) >= time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE;
-        let ids: Vec<u32> = self.signed.iter().filter(|(id, pair)| Some(**id) != newest && over(pair)).map(|(id, _)| *id).collect();
+        let ids: Vec<u32> =
+            self.signed.iter().filter(|(id, pair)| Some(**id) != newest && over(pair)).map(|(id, _)| *id).collect();
         for id in ids {
             self.signed.remove(&id);
             ops.push(Op::Delete { key: rows::signed_prekey(id) });
-            let starts: Vec<_> = self.starts.iter().filter(|(_, signed)| **signed == id).map(|(hash, _)| *hash).collect();
+            let starts: Vec<_> =
+                self.starts.iter().filter(|(_, signed)| **signed == id).map(|(hash, _)| *hash).collect();
             for hash in starts {
                 self.starts.remove(&hash);
                 ops.push(Op::Delete { key: rows::start(&hash) });
             }
         }
-        let batches: Vec<u32> = self.batches.values().filter(|batch| batch.not_after() <= now).map(OneTimeBatch::number).collect();
+        let batches: Vec<u32> =
+            self.batches.values().filter(|batch| batch.not_after() <= now).map(OneTimeBatch::number).collect();
         for number in batches {
             self.batches.remove(&number);
             ops.push(Op::Delete { key: rows::batch(number) });
@@ -204,7 +211,8 @@ impl Prekeys {
             }
             (&rows::ONE_TIME, at) => {
                 let (batch, index) = at.split_first_chunk::<4>()?;
-                let at = OneTimeRef { batch: u32::from_be_bytes(*batch), index: u16::from_be_bytes(index.try_into().ok()?) };
+                let at =
+                    OneTimeRef { batch: u32::from_be_bytes(*batch), index: u16::from_be_bytes(index.try_into().ok()?) };
                 let OneTimeRow(_, agreement, kem, given) = codec::decode(value, 256).ok()?;
                 let (agreement, kem) = (Key::new(agreement.into_array()), KemSeed::new(kem.into_array()));
                 self.one_time.insert(at, OneTimePair { agreement, kem, given });
@@ -239,12 +247,22 @@ impl SignedPair {
     }
 
     fn to_row(&self) -> Vec<u8> {
-        codec::encode(&SignedRow(1, ByteArray::new(*self.agreement.expose()), ByteArray::new(*self.kem.expose()), self.made.0))
+        codec::encode(&SignedRow(
+            1,
+            ByteArray::new(*self.agreement.expose()),
+            ByteArray::new(*self.kem.expose()),
+            self.made.0,
+        ))
     }
 }
 
 impl OneTimePair {
     fn to_row(&self) -> Vec<u8> {
-        codec::encode(&OneTimeRow(1, ByteArray::new(*self.agreement.expose()), ByteArray::new(*self.kem.expose()), self.given))
+        codec::encode(&OneTimeRow(
+            1,
+            ByteArray::new(*self.agreement.expose()),
+            ByteArray::new(*self.kem.expose()),
+            self.given,
+        ))
     }
 }

@@ -202,7 +202,12 @@ impl Ratchet {
     }
 
     /// The turn that an opened header of the next receiving chain asks for: `pn` is obeyed, then `DHRatchetHE`, then `n`.
-    pub fn turn<R: CryptoRng + ?Sized>(&self, header: &Header, room: usize, rng: &mut R) -> Result<Opening, RatchetError> {
+    pub fn turn<R: CryptoRng + ?Sized>(
+        &self,
+        header: &Header,
+        room: usize,
+        rng: &mut R,
+    ) -> Result<Opening, RatchetError> {
         let base = header.seq.checked_sub(header.n.into()).ok_or(RatchetError::Contradiction)?;
         let (mut skipped, old) = self.finish_chain(header, base, room)?;
         // The bound holds before any key of the new chain is derived.
@@ -231,7 +236,12 @@ impl Ratchet {
     }
 
     /// The keys that the chain which is over still owes, and what stays of it.
-    fn finish_chain(&self, header: &Header, base: Seq, room: usize) -> Result<(Vec<Skipped>, Option<OldChain>), RatchetError> {
+    fn finish_chain(
+        &self,
+        header: &Header,
+        base: Seq,
+        room: usize,
+    ) -> Result<(Vec<Skipped>, Option<OldChain>), RatchetError> {
         let Some(ReceivingChain { chain, base: old_base }) = &self.recv else {
             // The first chain of a direction: nothing came before it.
             return if header.pn == 0 && base == 0 { Ok((Vec::new(), None)) } else { Err(RatchetError::Contradiction) };

@@ -246,7 +246,14 @@ mod apply;
 const AD_LEN: usize = 3 + 3 * 32 + HEADER_LEN;
 
 impl Session {
-    pub(crate) fn new(secrets: Secrets, parties: Parties, parameters: u64, ratchet: Ratchet, handshake: Option<Vec<u8>>, now: UnixMillis) -> Self {
+    pub(crate) fn new(
+        secrets: Secrets,
+        parties: Parties,
+        parameters: u64,
+        ratchet: Ratchet,
+        handshake: Option<Vec<u8>>,
+        now: UnixMillis,
+    ) -> Self {
         let run = crypto::sha256(&[label::ACK_CHAIN, &[0], secrets.id.as_bytes()]);
         Self {
             id: secrets.id,
@@ -365,7 +372,12 @@ impl Session {
         let header = self.header(chain.n)?;
         let kind = if self.handshake.is_some() { frame::START } else { frame::LETTER };
         padding::pad(&mut letter);
-        let tag = crypto::seal_in_place(mk.expose(), &nonce, &self.body_ad(kind, self.parties.initiated, &header), &mut letter);
+        let tag = crypto::seal_in_place(
+            mk.expose(),
+            &nonce,
+            &self.body_ad(kind, self.parties.initiated, &header),
+            &mut letter,
+        );
         letter.extend_from_slice(&tag);
         let frame = frame::seal(&chain.hk, chain.tag, &nonce, self.handshake.as_deref(), Some(&letter), &header);
         Some(Sealing { frame, seq: self.next_seq, nonce, advance })
@@ -382,7 +394,12 @@ impl Session {
     /// Opens a frame. Check, authenticate; the caller commits, then publishes.
     ///
     /// `room` bounds the keys that this frame may cause to be kept.
-    pub fn open<R: CryptoRng + ?Sized>(&self, frame: &Sealed<'_>, room: usize, rng: &mut R) -> Result<Opened, OpenError> {
+    pub fn open<R: CryptoRng + ?Sized>(
+        &self,
+        frame: &Sealed<'_>,
+        room: usize,
+        rng: &mut R,
+    ) -> Result<Opened, OpenError> {
         let chain = self.chain_of(frame.tag).ok_or(OpenError::UnknownTag)?;
         // contracts/ratchet.md R4: the header authenticates the whole frame before any DH or chain step.
         let header = frame.open_header(chain.header_key(self))?;
@@ -443,8 +460,13 @@ impl Session {
     fn body_ad(&self, kind: u8, from_initiator: bool, header: &Header) -> [u8; AD_LEN] {
         let mut ad = [0; AD_LEN];
         let head = [limit::WIRE_VERSION, kind, u8::from(!from_initiator)];
-        let parts: [&[u8]; 5] =
-            [&head, self.parties.initiator.as_bytes(), self.parties.responder.as_bytes(), self.id.as_bytes(), &header.to_bytes()];
+        let parts: [&[u8]; 5] = [
+            &head,
+            self.parties.initiator.as_bytes(),
+            self.parties.responder.as_bytes(),
+            self.id.as_bytes(),
+            &header.to_bytes(),
+        ];
         let mut rest = ad.as_mut_slice();
         for part in parts {
             if let Some((place, tail)) = core::mem::take(&mut rest).split_at_mut_checked(part.len()) {

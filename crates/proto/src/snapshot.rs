@@ -108,7 +108,11 @@ impl Session {
         let wire = SnapshotWire(
             limit::WIRE_VERSION,
             ByteArray::new(*self.id.as_bytes()),
-            (ByteArray::new(*parties.initiator.as_bytes()), ByteArray::new(*parties.responder.as_bytes()), parties.initiated),
+            (
+                ByteArray::new(*parties.initiator.as_bytes()),
+                ByteArray::new(*parties.responder.as_bytes()),
+                parties.initiated,
+            ),
             self.place.to_wire(),
             (
                 self.created.0,
@@ -128,11 +132,23 @@ impl Session {
     /// Reads a snapshot. Its skipped keys, held letters and frames under way come from their own rows.
     pub fn from_bytes(snapshot: &[u8]) -> Result<Self, SnapshotError> {
         match snapshot {
-            [_, version, ..] if *version > limit::WIRE_VERSION && *version < 0x18 => return Err(SnapshotError::Newer(*version)),
+            [_, version, ..] if *version > limit::WIRE_VERSION && *version < 0x18 => {
+                return Err(SnapshotError::Newer(*version));
+            }
             _ => {}
         }
         let wire: SnapshotWire = codec::decode(snapshot, SNAPSHOT_LEN_MAX)?;
-        let SnapshotWire(version, id, parties, place, (created, parameters, exporter, handshake, confirmed), ratchet, old, received, sent) = wire;
+        let SnapshotWire(
+            version,
+            id,
+            parties,
+            place,
+            (created, parameters, exporter, handshake, confirmed),
+            ratchet,
+            old,
+            received,
+            sent,
+        ) = wire;
         if version != limit::WIRE_VERSION {
             return Err(SnapshotError::Newer(version));
         }

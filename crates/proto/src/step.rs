@@ -30,7 +30,9 @@ pub enum Op {
 impl core::fmt::Debug for Op {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Put { key, value } => write!(f, "Put({}, {} bytes)", data_encoding::HEXLOWER.encode(key), value.len()),
+            Self::Put { key, value } => {
+                write!(f, "Put({}, {} bytes)", data_encoding::HEXLOWER.encode(key), value.len())
+            }
             Self::Delete { key } => write!(f, "Delete({})", data_encoding::HEXLOWER.encode(key)),
         }
     }

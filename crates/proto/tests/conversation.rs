@@ -164,7 +164,8 @@ fn settle(a: &mut Agent, b: &mut Agent) {
             }
         }
         if a.out.is_empty() && b.out.is_empty() && a.wants.is_empty() && b.wants.is_empty() {
-            let (x, y) = (a.peer.next(a.now, true, &mut a.rng).is_none(), b.peer.next(b.now, true, &mut b.rng).is_none());
+            let (x, y) =
+                (a.peer.next(a.now, true, &mut a.rng).is_none(), b.peer.next(b.now, true, &mut b.rng).is_none());
             if x && y {
                 return;
             }
@@ -240,7 +241,8 @@ fn simultaneous_starts_leave_one_session_and_every_letter() {
     settle(&mut a, &mut b);
     assert_eq!(b.inbox, (0..6).map(|i| format!("a{i}")).collect::<Vec<_>>());
     assert_eq!(a.inbox, (0..6).map(|i| format!("b{i}")).collect::<Vec<_>>());
-    let current = |agent: &Agent| agent.peer.sessions().filter(|(_, current)| *current).map(|(s, _)| s.id()).collect::<Vec<_>>();
+    let current =
+        |agent: &Agent| agent.peer.sessions().filter(|(_, current)| *current).map(|(s, _)| s.id()).collect::<Vec<_>>();
     assert_eq!(current(&a), current(&b));
     assert_eq!(current(&a).len(), 1);
 }

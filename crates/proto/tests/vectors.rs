@@ -166,7 +166,8 @@ fn an_altered_expectation_is_seen() {
     let vectors = committed();
     for (area, _) in AREAS {
         let positive: Vec<_> = vectors.iter().filter(|(_, v)| v.area == *area && !v.is_refused()).collect();
-        let refused = vectors.iter().find(|(_, v)| v.area == *area && v.is_refused() && v.expect != json!({ "error": "any" }));
+        let refused =
+            vectors.iter().find(|(_, v)| v.area == *area && v.is_refused() && v.expect != json!({ "error": "any" }));
         for (path, vector) in &positive {
             let mut leaves = leaves_of(&vector.expect);
             if *area == "ratchet" {
@@ -217,7 +218,9 @@ fn fails(vector: &Vector) -> bool {
 
 /// Pointers to the numbers, texts and truths in a value.
 fn leaves_of(value: &Value) -> Vec<String> {
-    let under = |key: String, child: &Value| leaves_of(child).into_iter().map(move |leaf| format!("/{key}{leaf}")).collect::<Vec<_>>();
+    let under = |key: String, child: &Value| {
+        leaves_of(child).into_iter().map(move |leaf| format!("/{key}{leaf}")).collect::<Vec<_>>()
+    };
     match value {
         Value::Object(map) => map.iter().flat_map(|(key, child)| under(key.clone(), child)).collect(),
         Value::Array(list) => list.iter().enumerate().flat_map(|(at, child)| under(at.to_string(), child)).collect(),

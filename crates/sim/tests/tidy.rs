@@ -10,6 +10,8 @@ mod arrows;
 mod fences;
 #[path = "tidy/files.rs"]
 mod files;
+#[path = "tidy/threats.rs"]
+mod threats;
 #[path = "tidy/tree.rs"]
 mod tree;
 

@@ -44,8 +44,9 @@ impl Inbox {
         loop {
             let from = after.map(|no| format!("&after={no}")).unwrap_or_default();
             let wait = if self.follow { WAIT_MS } else { 0 };
+            let path = format!("/v1/inbox?wait_ms={wait}{from}");
             let page = tokio::select! {
-                page = api.get::<InboxPage>(&format!("/v1/inbox?wait_ms={wait}{from}")) => page?,
+                page = api.get::<InboxPage>(&path) => page?,
                 _ = tokio::signal::ctrl_c() => return Ok(()),
             };
             if page.letters.is_empty() && !self.follow {

@@ -29,12 +29,13 @@ pub(super) async fn backup(
         return Err(Refused::bad("the backup's path is to be absolute"));
     }
     let to = new.to.clone();
-    blocking(move || crate::commands::backup::copy(served.agent.store(), &to)).await?;
+    let store = served.agent.store()?;
+    blocking(move || crate::commands::backup::copy(&store, &to)).await?;
     Ok((StatusCode::CREATED, Json(new)))
 }
 
 pub(super) async fn check(State(served): State<Served>) -> Result<Json<Checkup>, Refused> {
-    let store = std::sync::Arc::clone(served.agent.store());
+    let store = served.agent.store()?;
     let checkup = blocking(move || store.check()).await?;
     Ok(Json(told(&checkup)))
 }

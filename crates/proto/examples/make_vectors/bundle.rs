@@ -43,7 +43,13 @@ fn batch(owner: &Actor) -> OneTimeBatch {
 
 pub(crate) fn plain(owner: &Actor) -> Vec<u8> {
     let endpoints = ["agent.example:7420".to_owned(), "[2001:db8::1]:7420".to_owned()];
-    Bundle::sign(&owner.identity, &signed_prekeys(owner), UnixMillis(NOW.0 - 1_000), UnixMillis(NOW.0 + WEEK), &endpoints)
+    Bundle::sign(
+        &owner.identity,
+        &signed_prekeys(owner),
+        UnixMillis(NOW.0 - 1_000),
+        UnixMillis(NOW.0 + WEEK),
+        &endpoints,
+    )
 }
 
 pub(crate) fn with_one_time(owner: &Actor) -> Vec<u8> {
@@ -97,8 +103,16 @@ fn valid() -> Vec<Case> {
         case("valid-no-endpoints", "an agent that only dials", body(&bob).with(3, Array(vec![]))),
         case("valid-eight-endpoints", "as many addresses as a bundle may have", body(&bob).with(3, eight)),
         case("valid-endpoint-255", "the longest address", body(&bob).with(3, Array(vec![text(&"e".repeat(255))]))),
-        case("valid-mailbox", "letters may be left at a node", body(&bob).with(4, text("did:key:z6MkexampleNode@node.example:7420"))),
-        case("valid-versions", "an agent that also speaks versions to come", body(&bob).with(0, keys(&bob).with(0, Array(vec![Uint(1), Uint(2)])))),
+        case(
+            "valid-mailbox",
+            "letters may be left at a node",
+            body(&bob).with(4, text("did:key:z6MkexampleNode@node.example:7420")),
+        ),
+        case(
+            "valid-versions",
+            "an agent that also speaks versions to come",
+            body(&bob).with(0, keys(&bob).with(0, Array(vec![Uint(1), Uint(2)]))),
+        ),
         case("valid-skew-ahead", "valid from as far ahead as the skew allows", body(&bob).with(1, Uint(NOW.0 + SKEW))),
         case("valid-skew-behind", "over for as long as the skew allows", body(&bob).with(2, Uint(NOW.0 - SKEW))),
     ]
@@ -137,24 +151,70 @@ fn signatures() -> Vec<Case> {
     };
     let key = |at: usize, item: Item| good.with(0, body(&bob).with(0, keys(&bob).with(at, item)));
     let weak = keys(&bob).with(1, bytes([&[1_u8][..], &[0; 31]].concat()));
-    let sign = |signer: &Actor, label: &[u8]| good.with(1, bytes(signer.identity.signing().sign(label, &body(&bob).encode())));
+    let sign =
+        |signer: &Actor, label: &[u8]| good.with(1, bytes(signer.identity.signing().sign(label, &body(&bob).encode())));
     vec![
         no("signature-r", "a bit of R flipped", &flipped(0), "bad-signature"),
         no("signature-s", "a bit of s flipped", &flipped(32), "bad-signature"),
         no("signature-zero", "no signature", &good.with(1, bytes([0; 64])), "bad-signature"),
-        no("signature-malleable", "s + L verifies by the equation and is refused by RFC 8032", &good.with(1, bytes(malleable(&signature))), "bad-signature"),
+        no(
+            "signature-malleable",
+            "s + L verifies by the equation and is refused by RFC 8032",
+            &good.with(1, bytes(malleable(&signature))),
+            "bad-signature",
+        ),
         no("other-signer", "signed by another identity", &sign(&carol, label::BUNDLE), "bad-signature"),
         no("other-label", "a signature for another purpose", &sign(&bob, label::ONE_TIME), "bad-signature"),
-        no("identity-swapped", "another identity claims the keys", &key(1, bytes(carol.identity.id().as_bytes())), "bad-signature"),
-        no("identity-weak", "a small-order key verifies everything, so it names nobody", &signed(&bob, body(&bob).with(0, weak)), "bad-key"),
-        no("agreement-swapped", "a directory's own agreement key", &key(2, bytes(carol.identity.agreement_public())), "bad-signature"),
+        no(
+            "identity-swapped",
+            "another identity claims the keys",
+            &key(1, bytes(carol.identity.id().as_bytes())),
+            "bad-signature",
+        ),
+        no(
+            "identity-weak",
+            "a small-order key verifies everything, so it names nobody",
+            &signed(&bob, body(&bob).with(0, weak)),
+            "bad-key",
+        ),
+        no(
+            "agreement-swapped",
+            "a directory's own agreement key",
+            &key(2, bytes(carol.identity.agreement_public())),
+            "bad-signature",
+        ),
         no("prekey-id-altered", "another number", &key(3, Uint(8)), "bad-signature"),
-        no("prekey-swapped", "a directory's own prekey", &key(4, bytes(carol.identity.agreement_public())), "bad-signature"),
+        no(
+            "prekey-swapped",
+            "a directory's own prekey",
+            &key(4, bytes(carol.identity.agreement_public())),
+            "bad-signature",
+        ),
         no("kem-swapped", "a directory's own KEM prekey", &key(5, bytes(one_time(0).kem.as_slice())), "bad-signature"),
-        no("not-after-altered", "a bundle made to live longer", &good.with(0, body(&bob).with(2, Uint(NOW.0 + 2 * WEEK))), "bad-signature"),
-        no("endpoint-altered", "letters led elsewhere", &good.with(0, body(&bob).with(3, Array(vec![text("evil.example:7420")]))), "bad-signature"),
-        no("mailbox-put-in", "a mailbox that its owner did not choose", &good.with(0, body(&bob).with(4, text("evil.example:7420"))), "bad-signature"),
-        no("signature-before-fields", "nothing is said about a field that nobody signed: wrong version, bad signature", &good.with(0, body(&bob).with(0, keys(&bob).with(0, Array(vec![Uint(9)])))), "bad-signature"),
+        no(
+            "not-after-altered",
+            "a bundle made to live longer",
+            &good.with(0, body(&bob).with(2, Uint(NOW.0 + 2 * WEEK))),
+            "bad-signature",
+        ),
+        no(
+            "endpoint-altered",
+            "letters led elsewhere",
+            &good.with(0, body(&bob).with(3, Array(vec![text("evil.example:7420")]))),
+            "bad-signature",
+        ),
+        no(
+            "mailbox-put-in",
+            "a mailbox that its owner did not choose",
+            &good.with(0, body(&bob).with(4, text("evil.example:7420"))),
+            "bad-signature",
+        ),
+        no(
+            "signature-before-fields",
+            "nothing is said about a field that nobody signed: wrong version, bad signature",
+            &good.with(0, body(&bob).with(0, keys(&bob).with(0, Array(vec![Uint(9)])))),
+            "bad-signature",
+        ),
     ]
 }
 
@@ -187,7 +247,12 @@ fn bodies() -> Vec<Case> {
         no("endpoint-empty", "no address", &endpoints(&[""]), "endpoints"),
         no("endpoint-space", "an address has no white space", &endpoints(&["agent.example :7420"]), "endpoints"),
         no("endpoint-newline", "an address has no line end", &endpoints(&["agent.example:7420\n"]), "endpoints"),
-        no("endpoint-not-ascii", "an address is ASCII; names of other scripts come as A-labels", &endpoints(&["agént.example:7420"]), "endpoints"),
+        no(
+            "endpoint-not-ascii",
+            "an address is ASCII; names of other scripts come as A-labels",
+            &endpoints(&["agént.example:7420"]),
+            "endpoints",
+        ),
         no("endpoint-256", "a character too many", &endpoints(&[&"e".repeat(256)]), "endpoints"),
         no("endpoint-second-bad", "each address is looked at", &endpoints(&["a:1", "b 1"]), "endpoints"),
         no("mailbox-space", "a mailbox is an address too", &with(4, text("did:key:z6Mk node")), "endpoints"),
@@ -224,15 +289,45 @@ fn one_times() -> Vec<Case> {
         no("one-time-path-seven", "a proof has six hashes", &siblings(7), "one-time"),
         no("one-time-path-empty", "a leaf is no root", &siblings(0), "one-time"),
         no("one-time-index-moved", "the same prekey at another place", &beside(good.with(1, Uint(40))), "one-time"),
-        no("one-time-index-64", "a batch has 64 prekeys; 64 + 41 would walk the same path", &beside(good.with(1, Uint(64 + 41))), "one-time"),
+        no(
+            "one-time-index-64",
+            "a batch has 64 prekeys; 64 + 41 would walk the same path",
+            &beside(good.with(1, Uint(64 + 41))),
+            "one-time",
+        ),
         no("one-time-batch-moved", "the same prekey in another batch", &beside(good.with(0, Uint(4))), "one-time"),
-        no("one-time-agreement-swapped", "a directory's own key", &beside(good.with(2, bytes(carol.identity.agreement_public()))), "one-time"),
-        no("one-time-kem-swapped", "the KEM half of another prekey", &beside(good.with(3, bytes(other.kem.as_slice()))), "one-time"),
-        no("one-time-kem-stripped", "the post-quantum half cannot be taken off", &beside(good.with(3, bytes([]))), "codec"),
+        no(
+            "one-time-agreement-swapped",
+            "a directory's own key",
+            &beside(good.with(2, bytes(carol.identity.agreement_public()))),
+            "one-time",
+        ),
+        no(
+            "one-time-kem-swapped",
+            "the KEM half of another prekey",
+            &beside(good.with(3, bytes(other.kem.as_slice()))),
+            "one-time",
+        ),
+        no(
+            "one-time-kem-stripped",
+            "the post-quantum half cannot be taken off",
+            &beside(good.with(3, bytes([]))),
+            "codec",
+        ),
         no("one-time-kem-missing", "six items instead of seven", &beside(stripped), "codec"),
-        no("one-time-not-after-altered", "a batch made to live longer", &beside(good.with(5, Uint(BATCH_NOT_AFTER.0 + 1))), "one-time"),
+        no(
+            "one-time-not-after-altered",
+            "a batch made to live longer",
+            &beside(good.with(5, Uint(BATCH_NOT_AFTER.0 + 1))),
+            "one-time",
+        ),
         no("one-time-signature-altered", "nobody signed it", &beside(good.with(6, bytes([9; 64]))), "one-time"),
-        no("one-time-other-owner", "another agent's batch", &beside(offered(&carol).with(2, good.at(2).clone())), "one-time"),
+        no(
+            "one-time-other-owner",
+            "another agent's batch",
+            &beside(offered(&carol).with(2, good.at(2).clone())),
+            "one-time",
+        ),
         no("one-time-index-wide", "an index has 16 bits", &beside(good.with(1, Uint(65_536))), "codec"),
     ]
 }
@@ -250,14 +345,44 @@ fn spellings() -> Vec<Case> {
         bad("cut", "the last byte is missing", &raw[..raw.len() - 1]),
         bad("trailing", "a byte behind the bundle", &[&raw[..], &[0]].concat()),
         no("too-long", "more bytes than a bundle may have are not decoded", &Raw(long), "too-long"),
-        no("id-long", "canonical, or refused although the signature is good", &resigned(body(&bob).with(0, keys(&bob).with(3, Raw(vec![0x18, 7])))), "codec"),
-        no("versions-bytes", "versions are a list of integers", &resigned(body(&bob).with(0, keys(&bob).with(0, bytes([1])))), "codec"),
-        no("endpoints-indefinite", "a list without length", &resigned(body(&bob).with(3, Raw(vec![0x9f, 0x61, b'a', 0xff]))), "codec"),
+        no(
+            "id-long",
+            "canonical, or refused although the signature is good",
+            &resigned(body(&bob).with(0, keys(&bob).with(3, Raw(vec![0x18, 7])))),
+            "codec",
+        ),
+        no(
+            "versions-bytes",
+            "versions are a list of integers",
+            &resigned(body(&bob).with(0, keys(&bob).with(0, bytes([1])))),
+            "codec",
+        ),
+        no(
+            "endpoints-indefinite",
+            "a list without length",
+            &resigned(body(&bob).with(3, Raw(vec![0x9f, 0x61, b'a', 0xff]))),
+            "codec",
+        ),
         no("endpoint-bytes", "an address is text", &resigned(body(&bob).with(3, Array(vec![bytes("a:1")]))), "codec"),
-        no("endpoint-not-utf8", "text is UTF-8", &resigned(body(&bob).with(3, Array(vec![Raw(vec![0x62, 0xff, 0xfe])]))), "codec"),
+        no(
+            "endpoint-not-utf8",
+            "text is UTF-8",
+            &resigned(body(&bob).with(3, Array(vec![Raw(vec![0x62, 0xff, 0xfe])]))),
+            "codec",
+        ),
         no("identity-31", "a byte too few", &resigned(body(&bob).with(0, keys(&bob).with(1, bytes([1; 31])))), "codec"),
         no("kem-1183", "a byte too few", &resigned(body(&bob).with(0, keys(&bob).with(5, bytes([1; 1183])))), "codec"),
-        no("id-wide", "a prekey's number has 32 bits", &resigned(body(&bob).with(0, keys(&bob).with(3, Uint(1 << 32)))), "codec"),
-        no("two-items", "null says that there is no one-time prekey", &Array(vec![good.at(0).clone(), good.at(1).clone()]), "codec"),
+        no(
+            "id-wide",
+            "a prekey's number has 32 bits",
+            &resigned(body(&bob).with(0, keys(&bob).with(3, Uint(1 << 32)))),
+            "codec",
+        ),
+        no(
+            "two-items",
+            "null says that there is no one-time prekey",
+            &Array(vec![good.at(0).clone(), good.at(1).clone()]),
+            "codec",
+        ),
     ]
 }

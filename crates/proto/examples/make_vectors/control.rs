@@ -26,11 +26,31 @@ fn valid() -> Vec<Case> {
     vec![
         case("refused", "the letter came and was not delivered: it had expired", &refused(32), told(32)),
         case("refused-unknown-code", "a code of the future still refuses", &refused(65_535), told(65_535)),
-        case("rekey-offer", "the leader's prekeys; their form is looked at later", &Control::RekeyOffer(offer.to_vec()), carried("rekey-offer", &offer)),
-        case("rekey-answer", "the follower's answer", &Control::RekeyAnswer(offer.to_vec()), carried("rekey-answer", &offer)),
+        case(
+            "rekey-offer",
+            "the leader's prekeys; their form is looked at later",
+            &Control::RekeyOffer(offer.to_vec()),
+            carried("rekey-offer", &offer),
+        ),
+        case(
+            "rekey-answer",
+            "the follower's answer",
+            &Control::RekeyAnswer(offer.to_vec()),
+            carried("rekey-answer", &offer),
+        ),
         case("hello", "first letter of a re-keyed session", &Control::Hello, json!({ "what": "hello" })),
-        case("payload-taken", "a large payload is whole on its receiver's disk", &Control::PayloadTaken(id()), json!({ "what": "payload-taken", "letter": hex(id().as_bytes()) })),
-        case("retired", "the sender's identity is over", &Control::Retired(statement.clone()), carried("retired", &statement)),
+        case(
+            "payload-taken",
+            "a large payload is whole on its receiver's disk",
+            &Control::PayloadTaken(id()),
+            json!({ "what": "payload-taken", "letter": hex(id().as_bytes()) }),
+        ),
+        case(
+            "retired",
+            "the sender's identity is over",
+            &Control::Retired(statement.clone()),
+            carried("retired", &statement),
+        ),
     ]
 }
 

@@ -21,7 +21,11 @@ fn valid() -> Vec<Case> {
         case("valid-alice", "the initiator of the handshake vectors", actor("alice").identity.id().as_bytes()),
         case("valid-bob", "the responder of the handshake vectors", actor("bob").identity.id().as_bytes()),
         case("valid-rfc8032", "the public key of RFC 8032 section 7.1, test 1", &rfc8032),
-        case("valid-y-3", "a canonical point of an unusual form: y = 3, and all other bytes zero", &[&[3_u8][..], &[0; 31]].concat()),
+        case(
+            "valid-y-3",
+            "a canonical point of an unusual form: y = 3, and all other bytes zero",
+            &[&[3_u8][..], &[0; 31]].concat(),
+        ),
     ]
 }
 
@@ -30,7 +34,9 @@ fn spelling() -> Vec<Case> {
     let encoded = alice.strip_prefix("did:key:").unwrap().to_owned();
     let bytes = [ED25519, actor("alice").identity.id().as_bytes()].concat();
     let other = |base| format!("did:key:{}", multibase::encode(base, &bytes));
-    let no = |name: &str, comment: &str, text: String, error: &str| Case::refused(AREA, name, comment, json!({ "text": text }), error);
+    let no = |name: &str, comment: &str, text: String, error: &str| {
+        Case::refused(AREA, name, comment, json!({ "text": text }), error)
+    };
     vec![
         no("empty", "nothing at all", String::new(), "not-did-key"),
         no("no-prefix", "the multibase text alone", encoded.clone(), "not-did-key"),
@@ -39,7 +45,12 @@ fn spelling() -> Vec<Case> {
         no("leading-space", "no white space is skipped in front", format!(" {alice}"), "not-did-key"),
         no("trailing-space", "no white space is skipped behind", format!("{alice} "), "not-base58"),
         no("trailing-newline", "a line end is white space too", format!("{alice}\n"), "not-base58"),
-        no("inner-space", "no white space is skipped inside", format!("did:key:{} {}", &encoded[..20], &encoded[20..]), "not-base58"),
+        no(
+            "inner-space",
+            "no white space is skipped inside",
+            format!("did:key:{} {}", &encoded[..20], &encoded[20..]),
+            "not-base58",
+        ),
         no("prefix-alone", "nothing behind did:key:", "did:key:".into(), "not-base58"),
         no("uppercase-z", "Z is base58flickr, another alphabet", alice.replacen(":z", ":Z", 1), "not-base58"),
         no("base16", "multibase f: the same key in a second spelling", other(Base::Base16Lower), "not-base58"),
@@ -49,7 +60,12 @@ fn spelling() -> Vec<Case> {
         no("character-zero", "0 is not in the base58 alphabet", replace_last(&alice, '0'), "not-base58"),
         no("character-l", "l is not in the base58 alphabet", replace_last(&alice, 'l'), "not-base58"),
         no("character-not-ascii", "a letter that is not ASCII", replace_last(&alice, 'é'), "not-base58"),
-        no("fragment", "a DID URL names a key of a document; an agent is the DID alone", format!("{alice}#{encoded}"), "not-base58"),
+        no(
+            "fragment",
+            "a DID URL names a key of a document; an agent is the DID alone",
+            format!("{alice}#{encoded}"),
+            "not-base58",
+        ),
         no("too-long", "more than 64 characters are not decoded", format!("did:key:z{}", "1".repeat(64)), "not-base58"),
     ]
 }
@@ -75,7 +91,9 @@ fn other_keys() -> Vec<Case> {
 }
 
 fn unusable() -> Vec<Case> {
-    let no = |name: &str, comment: &str, key: &str| Case::refused(AREA, name, comment, json!({ "text": did(&unhex(key)) }), "bad-key");
+    let no = |name: &str, comment: &str, key: &str| {
+        Case::refused(AREA, name, comment, json!({ "text": did(&unhex(key)) }), "bad-key")
+    };
     let f = "ff".repeat(30);
     vec![
         no("order-1", "the neutral point: every signature verifies under it", &format!("01{}", "00".repeat(31))),
@@ -84,7 +102,11 @@ fn unusable() -> Vec<Case> {
         no("order-4-negative", "y = 0 with the sign bit", &format!("{}80", "00".repeat(31))),
         no("order-8-a", "a point of order 8", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
         no("order-8-b", "a point of order 8", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
-        no("negative-zero", "x = 0 with the sign bit: a second spelling of the neutral point", &format!("01{}80", "00".repeat(30))),
+        no(
+            "negative-zero",
+            "x = 0 with the sign bit: a second spelling of the neutral point",
+            &format!("01{}80", "00".repeat(30)),
+        ),
         no("not-canonical-order-4", "y = p is y = 0 in a second spelling", &format!("ed{f}7f")),
         no("not-canonical", "y = p + 3: a good point in a second spelling", &format!("f0{f}7f")),
         no("not-a-point", "y = 2 is on no point of the curve", &format!("02{}", "00".repeat(31))),

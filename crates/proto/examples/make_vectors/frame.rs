@@ -44,7 +44,9 @@ fn notice() -> Item {
 }
 
 fn sealed(name: &str, comment: &str, frame: &Item, kind: u8, handshake: Option<Item>, body: Option<Item>) -> Case {
-    let part = |item: Option<Item>| item.map_or(Value::Null, |item| if let Item::Bytes(b) = item { hex(b) } else { Value::Null });
+    let part = |item: Option<Item>| {
+        item.map_or(Value::Null, |item| if let Item::Bytes(b) = item { hex(b) } else { Value::Null })
+    };
     let frame = frame.encode();
     let expect = json!({
         "kind": kind,
@@ -62,12 +64,25 @@ fn valid() -> Vec<Case> {
     let code = |code: u64| notice().with(3, Uint(code)).encode();
     let noticed = |code: u64| json!({ "kind": 4, "tag": hex(fixed::<16>("frame tag")), "code": code });
     vec![
-        sealed("start", "a letter with the handshake in front", &start(), 1, Some(bytes(fixed::<40>("frame handshake"))), Some(body(80))),
+        sealed(
+            "start",
+            "a letter with the handshake in front",
+            &start(),
+            1,
+            Some(bytes(fixed::<40>("frame handshake"))),
+            Some(body(80)),
+        ),
         sealed("letter", "the shortest body: 64 bytes padded, and the AEAD's tag", &letter(), 2, None, Some(body(80))),
         sealed("letter-200", "a longer body", &letter().with(4, body(200)), 2, None, Some(body(200))),
         sealed("ack", "an acknowledgement alone has no body", &ack(), 3, None, None),
         Case::valid(AREA, "notice", "a hint without a seal", json!({ "bytes": hex(notice().encode()) }), noticed(16)),
-        Case::valid(AREA, "notice-unknown-code", "a code of the future is well formed", json!({ "bytes": hex(code(65_535)) }), noticed(65_535)),
+        Case::valid(
+            AREA,
+            "notice-unknown-code",
+            "a code of the future is well formed",
+            json!({ "bytes": hex(code(65_535)) }),
+            noticed(65_535),
+        ),
     ]
 }
 
@@ -83,9 +98,19 @@ fn versions() -> Vec<Case> {
         no("version-0", "never existed", &with(Uint(0)), "version"),
         no("version-2", "of the future: refused, not guessed", &with(Uint(2)), "version"),
         no("version-23", "the last version that fits the byte", &with(Uint(23)), "version"),
-        no("version-long", "18 01 is 1 in two bytes: the second byte of a frame is 01, or it is another version", &with(Raw(vec![0x18, 1])), "version"),
+        no(
+            "version-long",
+            "18 01 is 1 in two bytes: the second byte of a frame is 01, or it is another version",
+            &with(Raw(vec![0x18, 1])),
+            "version",
+        ),
         no("version-text", "a version that is text", &with(text("1")), "version"),
-        no("version-2-garbage", "a version is looked at before anything behind it, so that a new form is told as new", &[0x9f, 0x02, 0xff, 0xff], "version"),
+        no(
+            "version-2-garbage",
+            "a version is looked at before anything behind it, so that a new form is told as new",
+            &[0x9f, 0x02, 0xff, 0xff],
+            "version",
+        ),
         no("tagged", "the self-described tag 55799 moves the version away", &tagged, "version"),
         no("array-long-head", "98 06 is an array of six in two bytes", &long, "version"),
     ]
@@ -142,13 +167,33 @@ fn spellings() -> Vec<Case> {
         no("header-long-head", "59 00 5a is 90 in three bytes", &long_header, "codec"),
         no("map", "six pairs are not six items", &[&[0xa6], &raw[1..]].concat(), "codec"),
         no("nonce-array", "twelve integers are not twelve bytes", &letter().with(3, as_array).encode(), "codec"),
-        no("tag-text", "sixteen characters are not sixteen bytes", &letter().with(2, text("sixteen letters!")).encode(), "codec"),
+        no(
+            "tag-text",
+            "sixteen characters are not sixteen bytes",
+            &letter().with(2, text("sixteen letters!")).encode(),
+            "codec",
+        ),
         no("body-text", "a body that is text", &letter().with(4, text(&"a".repeat(80))).encode(), "codec"),
-        no("body-null", "a letter without body is an acknowledgement of another kind", &letter().with(4, Null).encode(), "codec"),
-        no("notice-code-long", "18 10 is canonical, 19 0010 is not", &notice().with(3, Raw(vec![0x19, 0, 16])).encode(), "codec"),
+        no(
+            "body-null",
+            "a letter without body is an acknowledgement of another kind",
+            &letter().with(4, Null).encode(),
+            "codec",
+        ),
+        no(
+            "notice-code-long",
+            "18 10 is canonical, 19 0010 is not",
+            &notice().with(3, Raw(vec![0x19, 0, 16])).encode(),
+            "codec",
+        ),
         no("notice-code-wide", "a code has 16 bits", &notice().with(3, Uint(65_536)).encode(), "codec"),
         no("notice-code-negative", "-1", &notice().with(3, Raw(vec![0x20])).encode(), "codec"),
         no("notice-code-float", "16.0 is not 16", &notice().with(3, Raw(vec![0xf9, 0x4c, 0x00])).encode(), "codec"),
-        no("huge-length", "a body that claims 2^63 bytes meets the end of the frame, not the allocator", &[&front[..front.len() - 82], &[0x5b, 0x80, 0, 0, 0, 0, 0, 0, 0]].concat(), "codec"),
+        no(
+            "huge-length",
+            "a body that claims 2^63 bytes meets the end of the frame, not the allocator",
+            &[&front[..front.len() - 82], &[0x5b, 0x80, 0, 0, 0, 0, 0, 0, 0]].concat(),
+            "codec",
+        ),
     ]
 }

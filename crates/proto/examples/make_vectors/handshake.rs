@@ -14,7 +14,10 @@ use super::kit::{Actor, Case, NOW, Script, actor, fixed, hex, key, secret};
 const AREA: &str = "handshake";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [transcripts(), initiations_refused(), responses_refused(), identities_refused(), rekeys()].into_iter().flatten().collect()
+    [transcripts(), initiations_refused(), responses_refused(), identities_refused(), rekeys()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What both agents know of one start, in values.
@@ -42,7 +45,14 @@ pub(crate) struct Stages {
 impl Start {
     pub(crate) fn new(with_one_time: bool, parameters: u64) -> Self {
         let (initiator, responder) = (actor("alice"), actor("bob"));
-        Self { initiator, responder, with_one_time, parameters, ephemeral: fixed("ephemeral"), m: fixed("encapsulated") }
+        Self {
+            initiator,
+            responder,
+            with_one_time,
+            parameters,
+            ephemeral: fixed("ephemeral"),
+            m: fixed("encapsulated"),
+        }
     }
 
     fn bundle(&self) -> Vec<u8> {
@@ -98,7 +108,16 @@ impl Start {
         crypto::hkdf_sha256(&[0; 32], &ikm, &[label::STAGE_ONE, &[0], &transcript_one].concat(), &mut out);
         let [identity_key, chaining] = [0, 32].map(|at| out[at..at + 32].try_into().unwrap());
         let kem_ciphertext = kem_ciphertext.to_vec();
-        Stages { dh_prekey, dh_identity, dh_one_time, kem_ciphertext, kem_shared, transcript_one, identity_key, chaining }
+        Stages {
+            dh_prekey,
+            dh_identity,
+            dh_one_time,
+            kem_ciphertext,
+            kem_shared,
+            transcript_one,
+            identity_key,
+            chaining,
+        }
     }
 
     /// The handshake as items, with this in place of the sealed identity.
@@ -144,9 +163,21 @@ fn seal_identity(stages: &Stages, clear: &[u8]) -> Vec<u8> {
 
 fn transcripts() -> Vec<Case> {
     vec![
-        transcript("one-time", "with a one-time prekey, whose KEM key takes the place of the signed one", &Start::new(true, 0)),
-        transcript("no-one-time", "without a one-time prekey: the signed KEM prekey is used, and the start is taken once", &Start::new(false, 0)),
-        transcript("parameters", "the session's parameters are in the transcript, so both have the same or no session", &Start::new(true, u64::from(u32::MAX) + 1)),
+        transcript(
+            "one-time",
+            "with a one-time prekey, whose KEM key takes the place of the signed one",
+            &Start::new(true, 0),
+        ),
+        transcript(
+            "no-one-time",
+            "without a one-time prekey: the signed KEM prekey is used, and the start is taken once",
+            &Start::new(false, 0),
+        ),
+        transcript(
+            "parameters",
+            "the session's parameters are in the transcript, so both have the same or no session",
+            &Start::new(true, u64::from(u32::MAX) + 1),
+        ),
     ]
 }
 
@@ -231,7 +262,14 @@ fn initiations_refused() -> Vec<Case> {
     vec![
         case("bundle-prekey-zero", "a signed prekey of small order", good.agreement, zero, kem.clone(), "all-zero"),
         case("bundle-agreement-zero", "an agreement key of small order", zero, good.agreement_prekey, kem, "all-zero"),
-        case("bundle-kem-modulus", "coefficients of a KEM key beyond q (FIPS 203 section 7.2)", good.agreement, good.agreement_prekey, beyond, "bad-key"),
+        case(
+            "bundle-kem-modulus",
+            "coefficients of a KEM key beyond q (FIPS 203 section 7.2)",
+            good.agreement,
+            good.agreement_prekey,
+            beyond,
+            "bad-key",
+        ),
     ]
 }
 
@@ -253,11 +291,26 @@ fn responses_refused() -> Vec<Case> {
     let order_8 = data_encoding::HEXLOWER.decode(order_8.as_bytes()).unwrap();
     let pair = |batch: u64, index: u64| Array(vec![Uint(batch), Uint(index)]);
     vec![
-        no("ciphertext-altered", "ML-KEM rejects implicitly: another secret, and the identity does not open", flip(6, 0), "not-authentic"),
+        no(
+            "ciphertext-altered",
+            "ML-KEM rejects implicitly: another secret, and the identity does not open",
+            flip(6, 0),
+            "not-authentic",
+        ),
         no("ciphertext-end-altered", "its last byte", flip(6, 1087), "not-authentic"),
         no("ephemeral-altered", "another ephemeral key", flip(5, 3), "not-authentic"),
-        no("ephemeral-zero", "an ephemeral key of zeros gives the all-zero secret", good.with(5, bytes([0; 32])), "all-zero"),
-        no("ephemeral-order-8", "a small-order ephemeral key gives the all-zero secret", good.with(5, bytes(order_8)), "all-zero"),
+        no(
+            "ephemeral-zero",
+            "an ephemeral key of zeros gives the all-zero secret",
+            good.with(5, bytes([0; 32])),
+            "all-zero",
+        ),
+        no(
+            "ephemeral-order-8",
+            "a small-order ephemeral key gives the all-zero secret",
+            good.with(5, bytes(order_8)),
+            "all-zero",
+        ),
         no("identity-altered", "a bit of the sealed identity", flip(8, 0), "not-authentic"),
         no("identity-tag-altered", "a bit of its tag", flip(8, 143), "not-authentic"),
         no("prekey-id-wide", "a prekey's number has 32 bits", good.with(3, Uint(1 << 32)), "codec"),
@@ -270,7 +323,12 @@ fn responses_refused() -> Vec<Case> {
         no("suite-2", "one suite exists", good.with(2, Uint(2)), "version"),
         no("suite-0", "one suite exists", good.with(2, Uint(0)), "version"),
         no("versions-none", "nothing offered", good.with(0, Array(vec![])), "version"),
-        no("versions-more", "a downgrade to 1 from an offer of 2 and 1 is not of this version", good.with(0, Array(vec![Uint(1), Uint(2)])), "version"),
+        no(
+            "versions-more",
+            "a downgrade to 1 from an offer of 2 and 1 is not of this version",
+            good.with(0, Array(vec![Uint(1), Uint(2)])),
+            "version",
+        ),
         no("versions-bytes", "versions are a list of integers", good.with(0, bytes([1])), "codec"),
         no("ciphertext-short", "1,087 bytes", good.with(6, bytes([1; 1087])), "codec"),
         no("ciphertext-long", "1,089 bytes", good.with(6, bytes([1; 1089])), "codec"),
@@ -288,7 +346,8 @@ fn identities_refused() -> Vec<Case> {
     let start = Start::new(false, 0);
     let stages = start.stages();
     let (alice, carol) = (&start.initiator, actor("carol"));
-    let (id, agreement, proof) = (*alice.identity.id().as_bytes(), *alice.identity.agreement_public(), alice.identity.agreement_proof());
+    let (id, agreement, proof) =
+        (*alice.identity.id().as_bytes(), *alice.identity.agreement_public(), alice.identity.agreement_proof());
     let no = |name: &str, comment: &str, parts: [&[u8]; 3], error: &str| {
         let sealed = seal_identity(&stages, &parts.concat());
         Case::refused(AREA, name, comment, start.response(&start.items(&stages, &sealed).encode()), error)
@@ -297,12 +356,27 @@ fn identities_refused() -> Vec<Case> {
     let zero_proof = alice.identity.signing().sign(label::AGREEMENT, &[0; 32]);
     let unlabelled = alice.identity.signing().sign_raw(&agreement);
     vec![
-        no("proof-other-identity", "carol says that alice's agreement key is hers", [carol.identity.id().as_bytes(), &agreement, &proof], "bad-signature"),
-        no("proof-other-agreement", "alice's proof beside carol's agreement key", [&id, carol.identity.agreement_public(), &proof], "bad-signature"),
+        no(
+            "proof-other-identity",
+            "carol says that alice's agreement key is hers",
+            [carol.identity.id().as_bytes(), &agreement, &proof],
+            "bad-signature",
+        ),
+        no(
+            "proof-other-agreement",
+            "alice's proof beside carol's agreement key",
+            [&id, carol.identity.agreement_public(), &proof],
+            "bad-signature",
+        ),
         no("proof-zero", "no proof", [&id, &agreement, &[0; 64]], "bad-signature"),
         no("proof-no-label", "a signature over the key alone", [&id, &agreement, &unlabelled], "bad-signature"),
         no("initiator-weak", "a small-order key is nobody", [&weak, &agreement, &proof], "bad-key"),
-        no("initiator-agreement-zero", "an honest proof over a key that gives no secret", [&id, &[0; 32], &zero_proof], "all-zero"),
+        no(
+            "initiator-agreement-zero",
+            "an honest proof over a key that gives no secret",
+            [&id, &[0; 32], &zero_proof],
+            "all-zero",
+        ),
     ]
 }
 
@@ -327,7 +401,8 @@ fn rekeys() -> Vec<Case> {
     let (answer, secrets) = rekey::answer(&exporter, parties, &public, &mut Script([ephemeral, m].concat())).unwrap();
     assert_eq!(offer.complete(&exporter, parties, &answer).unwrap(), secrets);
     let expect = json!({ "offer": hex(&public), "answer": hex(&answer), "secrets": secrets_json(&secrets) });
-    let mut cases = vec![Case::valid(AREA, "rekey", "a handshake inside a session, authenticated by its exporter", input, expect)];
+    let mut cases =
+        vec![Case::valid(AREA, "rekey", "a handshake inside a session, authenticated by its exporter", input, expect)];
 
     let asked = |name: &str, comment: &str, offer: &[u8], error: &str| {
         let input = json!({ "what": "rekey-offer", "leader": leader.did(), "follower": follower.did(), "exporter": hex(exporter.expose()),

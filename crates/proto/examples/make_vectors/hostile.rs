@@ -23,12 +23,42 @@ const BASES: &[Base] = &[
     Base { area: "hostile/frame", path: "sealing/start.json", pointer: "/expect/frame", sealed: true, every: 2 },
     Base { area: "hostile/frame", path: "sealing/ack.json", pointer: "/expect/frame", sealed: true, every: 2 },
     Base { area: "hostile/frame", path: "frame/notice.json", pointer: "/input/bytes", sealed: false, every: 2 },
-    Base { area: "hostile/bundle", path: "bundle/valid-one-time.json", pointer: "/input/bytes", sealed: true, every: 4 },
-    Base { area: "hostile/handshake", path: "handshake/one-time.json", pointer: "/expect/handshake", sealed: true, every: 2 },
-    Base { area: "hostile/letter", path: "letter/valid-all-fields.json", pointer: "/input/bytes", sealed: false, every: 2 },
-    Base { area: "hostile/retirement", path: "retirement/valid-successor.json", pointer: "/input/bytes", sealed: true, every: 2 },
+    Base {
+        area: "hostile/bundle",
+        path: "bundle/valid-one-time.json",
+        pointer: "/input/bytes",
+        sealed: true,
+        every: 4,
+    },
+    Base {
+        area: "hostile/handshake",
+        path: "handshake/one-time.json",
+        pointer: "/expect/handshake",
+        sealed: true,
+        every: 2,
+    },
+    Base {
+        area: "hostile/letter",
+        path: "letter/valid-all-fields.json",
+        pointer: "/input/bytes",
+        sealed: false,
+        every: 2,
+    },
+    Base {
+        area: "hostile/retirement",
+        path: "retirement/valid-successor.json",
+        pointer: "/input/bytes",
+        sealed: true,
+        every: 2,
+    },
     Base { area: "hostile/control", path: "control/refused.json", pointer: "/input/payload", sealed: false, every: 2 },
-    Base { area: "hostile/snapshot", path: "snapshot/valid-initiator.json", pointer: "/input/bytes", sealed: false, every: 6 },
+    Base {
+        area: "hostile/snapshot",
+        path: "snapshot/valid-initiator.json",
+        pointer: "/input/bytes",
+        sealed: false,
+        every: 6,
+    },
 ];
 
 /// One thing done to a vector's bytes: so many are removed at a place, and others put there.
@@ -83,15 +113,30 @@ fn mutations(bytes: &[u8], sealed: bool) -> Vec<Mutation> {
 }
 
 fn whole(bytes: &[u8]) -> Vec<Mutation> {
-    let at_end = |comment: &str, insert: &[u8]| Mutation { comment: comment.into(), at: bytes.len(), remove: 0, insert: insert.to_vec() };
+    let at_end = |comment: &str, insert: &[u8]| Mutation {
+        comment: comment.into(),
+        at: bytes.len(),
+        remove: 0,
+        insert: insert.to_vec(),
+    };
     vec![
         at_end("a zero byte behind", &[0]),
         at_end("a break behind", &[0xff]),
         at_end("a null behind", &[0xf6]),
         at_end("the whole once more behind", bytes),
-        Mutation { comment: "the self-described tag in front".into(), at: 0, remove: 0, insert: vec![0xd9, 0xd9, 0xf7] },
+        Mutation {
+            comment: "the self-described tag in front".into(),
+            at: 0,
+            remove: 0,
+            insert: vec![0xd9, 0xd9, 0xf7],
+        },
         Mutation { comment: "an array around it".into(), at: 0, remove: 0, insert: vec![0x81] },
-        Mutation { comment: "a byte string around it".into(), at: 0, remove: 0, insert: super::cbor::head(2, bytes.len() as u64) },
+        Mutation {
+            comment: "a byte string around it".into(),
+            at: 0,
+            remove: 0,
+            insert: super::cbor::head(2, bytes.len() as u64),
+        },
         Mutation { comment: "nothing left".into(), at: 0, remove: bytes.len(), insert: vec![] },
     ]
 }
@@ -106,9 +151,16 @@ fn heads(place: &Place) -> Vec<Mutation> {
     if place.major == 7 {
         return Vec::new();
     }
-    let head = |what: &str, insert: Vec<u8>| Mutation { comment: named(what, place), at: place.at, remove: place.head_len, insert };
+    let head = |what: &str, insert: Vec<u8>| Mutation {
+        comment: named(what, place),
+        at: place.at,
+        remove: place.head_len,
+        insert,
+    };
     let widths = [1, 2, 4, 8].into_iter().filter(|width| width + 1 > place.head_len);
-    let mut all: Vec<_> = widths.map(|width| head(&format!("head with {width} bytes of number"), long_head(place.major, place.value, width))).collect();
+    let mut all: Vec<_> = widths
+        .map(|width| head(&format!("head with {width} bytes of number"), long_head(place.major, place.value, width)))
+        .collect();
     if place.major >= 2 {
         all.push(head("length one more", super::cbor::head(place.major, place.value + 1)));
         all.push(head("length 2^63", long_head(place.major, 1 << 63, 8)));
@@ -124,7 +176,12 @@ fn heads(place: &Place) -> Vec<Mutation> {
 /// An item left out, doubled, tagged, or of indefinite length.
 fn items(bytes: &[u8], place: &Place) -> Vec<Mutation> {
     let item = &bytes[place.at..place.end];
-    let replaced = |what: &str, insert: Vec<u8>| Mutation { comment: named(what, place), at: place.at, remove: item.len(), insert };
+    let replaced = |what: &str, insert: Vec<u8>| Mutation {
+        comment: named(what, place),
+        at: place.at,
+        remove: item.len(),
+        insert,
+    };
     let mut all = vec![replaced("tagged", [&[0xc0], item].concat())];
     if !place.path.is_empty() {
         all.push(replaced("left out", Vec::new()));
@@ -160,7 +217,12 @@ fn swaps(bytes: &[u8], place: &Place, sealed: bool) -> Vec<Mutation> {
 }
 
 fn cuts(bytes: &[u8], place: &Place) -> Vec<Mutation> {
-    let cut = |what: &str, at: usize| Mutation { comment: named(what, place), at, remove: bytes.len() - at, insert: Vec::new() };
+    let cut = |what: &str, at: usize| Mutation {
+        comment: named(what, place),
+        at,
+        remove: bytes.len() - at,
+        insert: Vec::new(),
+    };
     let mut all = Vec::new();
     if place.at > 0 {
         all.push(cut("cut in front", place.at));

@@ -33,8 +33,16 @@ fn small_orders() -> Vec<Case> {
     let points = [
         ("root-public-0", "u = 0", "00".repeat(32)),
         ("root-public-1", "u = 1", format!("01{}", "00".repeat(31))),
-        ("root-public-order-8-a", "a point of order 8", "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800".into()),
-        ("root-public-order-8-b", "a point of order 8", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157".into()),
+        (
+            "root-public-order-8-a",
+            "a point of order 8",
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800".into(),
+        ),
+        (
+            "root-public-order-8-b",
+            "a point of order 8",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157".into(),
+        ),
         ("root-public-p-minus-1", "u = p - 1", format!("ec{f}7f")),
         ("root-public-p", "u = p is 0 in a second spelling", format!("ed{f}7f")),
         ("root-public-p-plus-1", "u = p + 1 is 1 in a second spelling", format!("ee{f}7f")),
@@ -51,7 +59,13 @@ fn small_orders() -> Vec<Case> {
 fn chains() -> Vec<Case> {
     let case = |name: &str, comment: &str, ck: [u8; 32]| {
         let [next, mk] = kdf_ck(&ck);
-        Case::valid(AREA, name, comment, json!({ "step": "chain", "ck": hex(ck) }), json!({ "ck": hex(next), "mk": hex(mk) }))
+        Case::valid(
+            AREA,
+            name,
+            comment,
+            json!({ "step": "chain", "ck": hex(ck) }),
+            json!({ "ck": hex(next), "mk": hex(mk) }),
+        )
     };
     let first: [u8; 32] = fixed("kdf ck");
     vec![
@@ -65,5 +79,8 @@ fn tags() -> Vec<Case> {
     let case = |name: &str, comment: &str, hk: [u8; 32]| {
         Case::valid(AREA, name, comment, json!({ "step": "tag", "hk": hex(hk) }), json!({ "tag": hex(tag_of(&hk)) }))
     };
-    vec![case("tag", "half of an HMAC names a header key", fixed("kdf hk")), case("tag-zero-key", "a header key of zeros", [0; 32])]
+    vec![
+        case("tag", "half of an HMAC names a header key", fixed("kdf hk")),
+        case("tag-zero-key", "a header key of zeros", [0; 32]),
+    ]
 }

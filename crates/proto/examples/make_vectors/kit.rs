@@ -82,7 +82,8 @@ fn write_value(out: &mut String, value: &Value, depth: usize) {
 fn inline(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let parts: Vec<_> = sorted(map).into_iter().map(|(key, value)| format!("\"{key}\": {}", inline(value))).collect();
+            let parts: Vec<_> =
+                sorted(map).into_iter().map(|(key, value)| format!("\"{key}\": {}", inline(value))).collect();
             if parts.is_empty() { "{}".into() } else { format!("{{ {} }}", parts.join(", ")) }
         }
         Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),

@@ -61,22 +61,43 @@ fn valid() -> Vec<Case> {
     let eight = Letter { extensions: (2..10).map(|n| extension(n, false)).collect(), ..plain(ContentType::TEXT, b"8") };
     let longest = "application/".to_owned() + &"x".repeat(115);
     vec![
-        valid_case("valid-35", "35 bytes of text, the size that the overhead is counted for", &plain(ContentType::TEXT, b"The quick brown fox is at your door")),
+        valid_case(
+            "valid-35",
+            "35 bytes of text, the size that the overhead is counted for",
+            &plain(ContentType::TEXT, b"The quick brown fox is at your door"),
+        ),
         valid_case("valid-empty", "no payload", &plain(ContentType::BYTES, b"")),
         valid_case("valid-json", "content format 50", &plain(ContentType::JSON, b"{}")),
-        valid_case("valid-media-type", "a media type that has no number", &plain("image/png".parse().unwrap(), b"\x89PNG")),
+        valid_case(
+            "valid-media-type",
+            "a media type that has no number",
+            &plain("image/png".parse().unwrap(), b"\x89PNG"),
+        ),
         valid_case("valid-media-type-127", "the longest content type", &plain(longest.parse().unwrap(), b"x")),
         valid_case("valid-control", "a letter between the two runtimes", &control),
         valid_case("valid-all-fields", "every field, and extensions known and unknown", &full()),
-        valid_case("valid-critical-known", "a critical extension that this version knows", &Letter { extensions: vec![extension(1, true)], ..plain(ContentType::TEXT, b"") }),
-        valid_case("valid-unknown-not-critical", "an unknown extension that is not critical is passed over", &Letter { extensions: vec![extension(65_535, false)], ..plain(ContentType::TEXT, b"") }),
+        valid_case(
+            "valid-critical-known",
+            "a critical extension that this version knows",
+            &Letter { extensions: vec![extension(1, true)], ..plain(ContentType::TEXT, b"") },
+        ),
+        valid_case(
+            "valid-unknown-not-critical",
+            "an unknown extension that is not critical is passed over",
+            &Letter { extensions: vec![extension(65_535, false)], ..plain(ContentType::TEXT, b"") },
+        ),
         valid_case("valid-eight-extensions", "as many as a list may have", &eight),
-        valid_case("valid-deadline-after-life", "a deadline beyond the longest life does not lengthen it", &Letter { deadline: Some(UnixMillis(NOW.0 + 30 * DAY)), ..plain(ContentType::TEXT, b"late") }),
+        valid_case(
+            "valid-deadline-after-life",
+            "a deadline beyond the longest life does not lengthen it",
+            &Letter { deadline: Some(UnixMillis(NOW.0 + 30 * DAY)), ..plain(ContentType::TEXT, b"late") },
+        ),
     ]
 }
 
 fn times() -> Vec<Case> {
-    let made = |at: u64| Letter::plain(LetterId::new(UnixMillis(at), fixed("letter times")), ContentType::TEXT, b"t".to_vec());
+    let made =
+        |at: u64| Letter::plain(LetterId::new(UnixMillis(at), fixed("letter times")), ContentType::TEXT, b"t".to_vec());
     let no = |name: &str, comment: &str, letter: &Letter, error: &str| {
         Case::refused(AREA, name, comment, json!({ "bytes": hex(letter.encode()), "now": NOW.0 }), error)
     };
@@ -84,7 +105,11 @@ fn times() -> Vec<Case> {
     vec![
         valid_case("valid-skew-ahead", "made as far in the future as the skew allows", &made(NOW.0 + SKEW)),
         no("future", "made a millisecond later than the skew allows", &made(NOW.0 + SKEW + 1), "future"),
-        valid_case("valid-oldest", "the last millisecond of the longest life and its margin", &made(NOW.0 - 7 * DAY - SKEW)),
+        valid_case(
+            "valid-oldest",
+            "the last millisecond of the longest life and its margin",
+            &made(NOW.0 - 7 * DAY - SKEW),
+        ),
         no("too-old", "a millisecond later", &made(NOW.0 - 7 * DAY - SKEW - 1), "expired"),
         valid_case("valid-deadline", "the last millisecond of a deadline and its margin", &due(NOW.0 - SKEW)),
         no("deadline", "a millisecond later", &due(NOW.0 - SKEW - 1), "expired"),
@@ -136,19 +161,44 @@ fn fields() -> Vec<Case> {
         no("kind-18", "of the future", &items().with(1, Uint(18)), "malformed"),
         no("kind-256", "a kind has 8 bits", &items().with(1, Uint(256)), "codec"),
         no("deadline-negative", "-1", &items().with(3, Raw(vec![0x20])), "codec"),
-        no("deadline-float", "a time has no fractions", &items().with(3, Raw(vec![0xfb, 0x42, 0x78, 0, 0, 0, 0, 0, 0])), "codec"),
+        no(
+            "deadline-float",
+            "a time has no fractions",
+            &items().with(3, Raw(vec![0xfb, 0x42, 0x78, 0, 0, 0, 0, 0, 0])),
+            "codec",
+        ),
         no("content-type-unknown-number", "a content format without a name here", &items().with(4, Uint(99)), "codec"),
-        no("content-type-number-as-text", "a type that has a number is written as the number", &items().with(4, text("application/json")), "codec"),
+        no(
+            "content-type-number-as-text",
+            "a type that has a number is written as the number",
+            &items().with(4, text("application/json")),
+            "codec",
+        ),
         no("content-type-empty", "an empty text", &items().with(4, text("")), "codec"),
         no("content-type-128", "a character too many", &items().with(4, text(&"x".repeat(128))), "codec"),
-        no("content-type-line-end", "a line end would forge a header line", &items().with(4, text("text/html\r\nX: y")), "codec"),
+        no(
+            "content-type-line-end",
+            "a line end would forge a header line",
+            &items().with(4, text("text/html\r\nX: y")),
+            "codec",
+        ),
         no("content-type-not-ascii", "a letter that is not ASCII", &items().with(4, text("text/plaïn")), "codec"),
         no("content-type-null", "there is always a type", &items().with(4, Null), "codec"),
         no("content-type-bytes", "a byte string is no text", &items().with(4, bytes("text/html")), "codec"),
         no("payload-text", "a payload is bytes", &items().with(5, text("payload")), "codec"),
         no("payload-null", "no payload is the empty byte string", &items().with(5, Null), "codec"),
-        no("six-items", "the extensions are missing", &Array((0..6).map(|at| items().at(at).clone()).collect()), "codec"),
-        no("eight-items", "an item too many", &Array((0..7).map(|at| items().at(at).clone()).chain([Null]).collect()), "codec"),
+        no(
+            "six-items",
+            "the extensions are missing",
+            &Array((0..6).map(|at| items().at(at).clone()).collect()),
+            "codec",
+        ),
+        no(
+            "eight-items",
+            "an item too many",
+            &Array((0..7).map(|at| items().at(at).clone()).chain([Null]).collect()),
+            "codec",
+        ),
     ]
 }
 
@@ -163,10 +213,25 @@ fn extensions() -> Vec<Case> {
         no("extensions-descending", "a list has one order", &list(&[(9, false), (2, false)]), "malformed"),
         no("extensions-twice", "each number once", &list(&[(2, false), (2, false)]), "malformed"),
         no("extensions-nine", "one more than a list may have", &list(&nine), "malformed"),
-        no("extension-unknown-critical", "a receiver that does not know it cannot do what the letter asks", &list(&[(3, true)]), "unknown-extension"),
-        no("extension-token-critical", "reserved, and not known to this version", &list(&[(2, true)]), "unknown-extension"),
+        no(
+            "extension-unknown-critical",
+            "a receiver that does not know it cannot do what the letter asks",
+            &list(&[(3, true)]),
+            "unknown-extension",
+        ),
+        no(
+            "extension-token-critical",
+            "reserved, and not known to this version",
+            &list(&[(2, true)]),
+            "unknown-extension",
+        ),
         no("extension-zero-critical", "number 0 has no meaning", &list(&[(0, true)]), "unknown-extension"),
-        no("extensions-order-first", "a broken list is told before an unknown number in it", &list(&[(9, true), (2, false)]), "malformed"),
+        no(
+            "extensions-order-first",
+            "a broken list is told before an unknown number in it",
+            &list(&[(9, true), (2, false)]),
+            "malformed",
+        ),
         no("extension-wide", "a number has 16 bits", &list(&[(65_536, false)]), "codec"),
         no("extension-two-items", "a value is never left out", &broken(Array(vec![Uint(5), Bool(false)])), "codec"),
         no("extension-flag-1", "1 is not true", &broken(Array(vec![Uint(5), Uint(1), bytes([])])), "codec"),
@@ -188,9 +253,19 @@ fn spellings() -> Vec<Case> {
         bad("padded", "padding is taken off before", &[&raw[..], &[0x80, 0, 0]].concat()),
         no("kind-long", "10 is 16 in one byte", &items().with(1, Raw(vec![0x18, 16])), "codec"),
         no("content-type-long", "00 is 0 in one byte", &items().with(4, Raw(vec![0x18, 0])), "codec"),
-        no("payload-chunked", "a byte string in chunks", &items().with(5, Raw(b"\x5f\x43pay\x44load\xff".to_vec())), "codec"),
+        no(
+            "payload-chunked",
+            "a byte string in chunks",
+            &items().with(5, Raw(b"\x5f\x43pay\x44load\xff".to_vec())),
+            "codec",
+        ),
         no("extensions-indefinite", "a list without length", &indefinite(6, &list), "codec"),
         no("reply-to-undefined", "undefined is not null", &items().with(2, Raw(vec![0xf7])), "codec"),
-        no("deadline-tagged", "a tagged time", &items().with(3, Raw(vec![0xc1, 0x1a, 0x6a, 0xb1, 0x00, 0x00])), "codec"),
+        no(
+            "deadline-tagged",
+            "a tagged time",
+            &items().with(3, Raw(vec![0xc1, 0x1a, 0x6a, 0xb1, 0x00, 0x00])),
+            "codec",
+        ),
     ]
 }

@@ -116,7 +116,8 @@ pub(crate) fn pad(letter: &[u8]) -> Vec<u8> {
 /// Who speaks to whom in which session.
 pub(crate) fn body_ad(kind: u8, from_initiator: bool, setup: &Setup, header: &[u8; 74]) -> Vec<u8> {
     let direction = u8::from(!from_initiator);
-    [&[1, kind, direction], &setup.initiator.as_bytes()[..], setup.responder.as_bytes(), &setup.session, header].concat()
+    [&[1, kind, direction], &setup.initiator.as_bytes()[..], setup.responder.as_bytes(), &setup.session, header]
+        .concat()
 }
 
 /// The kind, the body and the frame.
@@ -134,7 +135,8 @@ pub(crate) fn make_frame(
         (Some(_), None) => 2,
         (Some(_), Some(_)) => 1,
     };
-    let body = padded.zip(keys.1).map(|(padded, mk)| aead(mk, nonce, &body_ad(kind, from_initiator, setup, header), padded));
+    let body =
+        padded.zip(keys.1).map(|(padded, mk)| aead(mk, nonce, &body_ad(kind, from_initiator, setup, header), padded));
     let mut items = vec![Uint(1), Uint(kind.into()), bytes(tag_of(keys.0)), bytes(nonce)];
     items.extend(handshake.map(bytes));
     items.extend(body.as_ref().map(bytes));

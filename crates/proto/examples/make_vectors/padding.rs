@@ -45,7 +45,9 @@ fn valid() -> Vec<Case> {
 }
 
 fn refused() -> Vec<Case> {
-    let no = |name: &str, comment: &str, padded: &[u8]| Case::refused(AREA, name, comment, json!({ "padded": hex(padded) }), "padding");
+    let no = |name: &str, comment: &str, padded: &[u8]| {
+        Case::refused(AREA, name, comment, json!({ "padded": hex(padded) }), "padding")
+    };
     let padded = |plaintext: &[u8], len: usize| {
         let mut padded = [plaintext, &[0x80]].concat();
         padded.resize(len, 0);

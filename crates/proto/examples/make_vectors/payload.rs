@@ -40,7 +40,8 @@ fn seal(len: u64, index: u64, chunk: &[u8]) -> Vec<u8> {
 fn handles() -> Vec<Case> {
     let case = |name: &str, comment: &str, len: u64| {
         let (id, key) = (hex(fixed::<16>("payload id")), hex(fixed::<32>("payload key")));
-        let expect = json!({ "id": id, "key": key, "len": len, "chunks": chunks(len), "sealed_len": len + 16 * chunks(len) });
+        let expect =
+            json!({ "id": id, "key": key, "len": len, "chunks": chunks(len), "sealed_len": len + 16 * chunks(len) });
         Case::valid(AREA, name, comment, json!({ "what": "handle", "bytes": hex(items(len).encode()) }), expect)
     };
     vec![
@@ -116,7 +117,13 @@ fn opened_refused() -> Vec<Case> {
         no("open-cut", "a byte is missing", 5, 0, &good[..20]),
         no("open-longer", "a byte too many", 5, 0, &[&good[..], &[0]].concat()),
         no("open-empty", "no tag", 5, 0, &[]),
-        no("open-other-length", "the handle's length is bound: a payload is not cut to fewer chunks", 6, 0, &seal(5, 0, b"hello!")),
+        no(
+            "open-other-length",
+            "the handle's length is bound: a payload is not cut to fewer chunks",
+            6,
+            0,
+            &seal(5, 0, b"hello!"),
+        ),
         no("open-other-place", "the last chunk of a longer payload, in place 2 of another", 3 * CHUNK + 5, 3, &end),
         no("open-not-the-last", "a chunk that is the last of a shorter payload", 5, 0, &end),
     ]

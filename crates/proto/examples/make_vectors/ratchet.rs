@@ -68,7 +68,17 @@ impl Talk {
         };
         let dhs = fixed("ratchet initiator's first secret");
         let sides = [Side::initiator(&setup, dhs), Side::responder(&setup)];
-        Self { name, comment, setup, dhs, sides, frames: Vec::new(), steps: Vec::new(), outcomes: Vec::new(), room: 65_536 }
+        Self {
+            name,
+            comment,
+            setup,
+            dhs,
+            sides,
+            frames: Vec::new(),
+            steps: Vec::new(),
+            outcomes: Vec::new(),
+            room: 65_536,
+        }
     }
 
     fn nonce(&self) -> [u8; 12] {
@@ -81,7 +91,11 @@ impl Talk {
         let letter = format!("letter {} of the {}", self.steps.len(), NAMES[by]).into_bytes();
         let made = self.sides[by].seal(&letter, &nonce);
         let outcome = json!({ "frame": hex(&made.frame), "hk": hex(made.hk), "mk": made.mk.map(hex), "header": hex(made.header) });
-        self.note(json!({ "by": NAMES[by], "do": "seal", "letter": hex(&letter), "nonce": hex(nonce) }), outcome, made.frame)
+        self.note(
+            json!({ "by": NAMES[by], "do": "seal", "letter": hex(&letter), "nonce": hex(nonce) }),
+            outcome,
+            made.frame,
+        )
     }
 
     fn ack(&mut self, by: usize) -> usize {
@@ -100,7 +114,8 @@ impl Talk {
         let frame = self.frames[step].clone();
         let (input, draw) = self.opening(by, &frame, json!({ "frame": step }));
         let Took { in_order, settled } = self.sides[by].open(&frame, draw);
-        let letters: Vec<_> = in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
+        let letters: Vec<_> =
+            in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
         self.note(input, json!({ "letters": letters, "settled": settled }), Vec::new());
     }
 
@@ -112,7 +127,11 @@ impl Talk {
     /// A frame that no honest peer sends; `turned` if it is refused only after a ratchet secret was drawn.
     fn refuse_bytes(&mut self, by: usize, frame: &[u8], turned: bool, error: &str) {
         let bytes = json!({ "bytes": hex(frame) });
-        let input = if turned { self.opening(by, frame, bytes).0 } else { merge(json!({ "by": NAMES[by], "do": "open" }), bytes) };
+        let input = if turned {
+            self.opening(by, frame, bytes).0
+        } else {
+            merge(json!({ "by": NAMES[by], "do": "open" }), bytes)
+        };
         self.note(input, json!({ "error": error }), Vec::new());
     }
 
@@ -161,7 +180,10 @@ fn merge(mut into: Value, from: Value) -> Value {
 }
 
 fn first_letters() -> Case {
-    let mut talk = Talk::new("first-letters", "the first letters each way: the responder can answer once it has opened one, and each answer turns the ratchet");
+    let mut talk = Talk::new(
+        "first-letters",
+        "the first letters each way: the responder can answer once it has opened one, and each answer turns the ratchet",
+    );
     let a = [talk.seal(A), talk.seal(A)];
     talk.open(B, a[0]);
     talk.open(B, a[1]);
@@ -174,7 +196,11 @@ fn first_letters() -> Case {
 
 fn start() -> Case {
     let (handshake, secrets) = Start::new(true, 0).handshake();
-    let mut talk = Talk::with("start", "a whole first exchange: the handshake of handshake/one-time rides on every frame until the first answer", Some(handshake));
+    let mut talk = Talk::with(
+        "start",
+        "a whole first exchange: the handshake of handshake/one-time rides on every frame until the first answer",
+        Some(handshake),
+    );
     let secrets = secrets_json(&secrets);
     let of = |name: &str| super::kit::unhex(&secrets[name]).try_into().unwrap();
     talk.setup.session = of("session");
@@ -193,7 +219,10 @@ fn start() -> Case {
 }
 
 fn out_of_order() -> Case {
-    let mut talk = Talk::new("out-of-order", "letters of one chain in another order: keys of those passed over are kept, letters are delivered in order");
+    let mut talk = Talk::new(
+        "out-of-order",
+        "letters of one chain in another order: keys of those passed over are kept, letters are delivered in order",
+    );
     let a: Vec<_> = (0..6).map(|_| talk.seal(A)).collect();
     for at in [4, 0, 2, 1, 5, 3] {
         talk.open(B, a[at]);
@@ -202,7 +231,10 @@ fn out_of_order() -> Case {
 }
 
 fn late_over_turns() -> Case {
-    let mut talk = Talk::new("late-over-turns", "letters of chains that are over, on both sides: pn says how many keys the old chain still owes");
+    let mut talk = Talk::new(
+        "late-over-turns",
+        "letters of chains that are over, on both sides: pn says how many keys the old chain still owes",
+    );
     let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
     talk.open(B, a[0]);
     let b: Vec<_> = (0..3).map(|_| talk.seal(B)).collect();
@@ -232,7 +264,10 @@ fn ping_pong() -> Case {
 }
 
 fn acks_alone() -> Case {
-    let mut talk = Talk::new("acks-alone", "acknowledgements without letters: they take no number and no key, and the bitmap shows what came early without settling it");
+    let mut talk = Talk::new(
+        "acks-alone",
+        "acknowledgements without letters: they take no number and no key, and the bitmap shows what came early without settling it",
+    );
     let a: Vec<_> = (0..5).map(|_| talk.seal(A)).collect();
     talk.open(B, a[0]);
     talk.open(B, a[2]);
@@ -252,7 +287,8 @@ fn acks_alone() -> Case {
 }
 
 fn old_acks() -> Case {
-    let mut talk = Talk::new("old-acks", "acknowledgements merge by maximum: an older one that comes late says nothing");
+    let mut talk =
+        Talk::new("old-acks", "acknowledgements merge by maximum: an older one that comes late says nothing");
     let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
     talk.open(B, a[0]);
     let old = talk.ack(B);
@@ -287,7 +323,8 @@ fn replays() -> Case {
 }
 
 fn forgeries() -> Case {
-    let mut talk = Talk::new("forgeries", "one altered byte anywhere fails at the header; afterwards the genuine frame opens");
+    let mut talk =
+        Talk::new("forgeries", "one altered byte anywhere fails at the header; afterwards the genuine frame opens");
     let first = talk.seal(A);
     let frame = talk.frames[first].clone();
     // Nonce, body, the body's tag, header, the header's tag.
@@ -315,11 +352,15 @@ fn reflection() -> Case {
 }
 
 fn window_edge() -> Case {
-    let mut talk = Talk::new("window-edge", "the last number of the window opens and keeps 1,023 keys; one further is refused before any key is derived");
+    let mut talk = Talk::new(
+        "window-edge",
+        "the last number of the window opens and keeps 1,023 keys; one further is refused before any key is derived",
+    );
     let far = talk.forged(A, |header| (header.n, header.seq, header.floor_below) = (1_024, 1_024, 1_024));
     talk.refuse_bytes(B, &far, false, "too-far");
     // What the initiator seals is not written down 1,024 times: only the frames that arrive are.
-    let letters: Vec<_> = (0..1_024).map(|i| talk.sides[A].seal(b"far", &fixed(&format!("window-edge far {i}"))).frame).collect();
+    let letters: Vec<_> =
+        (0..1_024).map(|i| talk.sides[A].seal(b"far", &fixed(&format!("window-edge far {i}"))).frame).collect();
     for at in [1_023, 0, 1_022, 64] {
         talk.open_bytes(B, &letters[at]);
     }
@@ -332,13 +373,17 @@ impl Talk {
     fn open_bytes(&mut self, by: usize, frame: &[u8]) {
         let (input, draw) = self.opening(by, frame, json!({ "bytes": hex(frame) }));
         let Took { in_order, settled } = self.sides[by].open(frame, draw);
-        let letters: Vec<_> = in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
+        let letters: Vec<_> =
+            in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
         self.note(input, json!({ "letters": letters, "settled": settled }), Vec::new());
     }
 }
 
 fn old_chains_full() -> Case {
-    let mut talk = Talk::new("old-chains-full", "eight chains that are over and lack a letter are kept; a ninth turn waits until one of them is complete");
+    let mut talk = Talk::new(
+        "old-chains-full",
+        "eight chains that are over and lack a letter are kept; a ninth turn waits until one of them is complete",
+    );
     let mut lost = Vec::new();
     for _ in 0..9 {
         lost.push(talk.seal(A));
@@ -355,7 +400,10 @@ fn old_chains_full() -> Case {
 }
 
 fn given_up() -> Case {
-    let mut talk = Talk::new("given-up", "numbers below the floor are passed over: no hole is waited for, and the running hash begins anew behind it");
+    let mut talk = Talk::new(
+        "given-up",
+        "numbers below the floor are passed over: no hole is waited for, and the running hash begins anew behind it",
+    );
     let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
     talk.open(B, a[3]);
     talk.give_up(A, 0);
@@ -372,7 +420,10 @@ fn given_up() -> Case {
 }
 
 fn given_up_told_by_ack() -> Case {
-    let mut talk = Talk::new("given-up-told-by-ack", "an acknowledgement alone carries the floor too: nothing is left to send, and nothing is waited for");
+    let mut talk = Talk::new(
+        "given-up-told-by-ack",
+        "an acknowledgement alone carries the floor too: nothing is left to send, and nothing is waited for",
+    );
     let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
     talk.open(B, a[0]);
     talk.open(B, a[2]);
@@ -388,7 +439,10 @@ fn given_up_told_by_ack() -> Case {
 }
 
 fn given_up_but_arrived() -> Case {
-    let mut talk = Talk::new("given-up-but-arrived", "a letter that was given up and had arrived: the receiver's hash has no hole, and the sender accepts either");
+    let mut talk = Talk::new(
+        "given-up-but-arrived",
+        "a letter that was given up and had arrived: the receiver's hash has no hole, and the sender accepts either",
+    );
     let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
     talk.open(B, a[0]);
     talk.open(B, a[1]);
@@ -417,9 +471,16 @@ fn first_refused() -> Vec<Case> {
         case("first-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 1),
         case("first-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
         case("floor-above-seq", "a floor is at or below its frame's number", "malformed", &|h| h.floor_below = 1),
-        case("ack-of-nothing", "acknowledges a letter that was never sent: one of the two was restored from a copy", "restored", &|h| h.ack.next = 1),
+        case(
+            "ack-of-nothing",
+            "acknowledges a letter that was never sent: one of the two was restored from a copy",
+            "restored",
+            &|h| h.ack.next = 1,
+        ),
         case("ack-bit-of-nothing", "the bitmap shows a letter that was never sent", "restored", &|h| h.ack.above = 1),
-        case("ack-other-session", "the running hash begins with the session's name", "restored", &|h| h.ack.check = [0; 8]),
+        case("ack-other-session", "the running hash begins with the session's name", "restored", &|h| {
+            h.ack.check = [0; 8]
+        }),
         case("ack-largest", "2^64 - 1", "restored", &|h| (h.ack.next, h.ack.above) = (u64::MAX, u64::MAX)),
     ];
     cases.push(no_room());
@@ -430,7 +491,8 @@ fn first_refused() -> Vec<Case> {
 }
 
 fn no_room() -> Case {
-    let mut talk = Talk::new("no-room", "no more keys are kept than there is room for, and the letter comes again when there is");
+    let mut talk =
+        Talk::new("no-room", "no more keys are kept than there is room for, and the letter comes again when there is");
     talk.room = 2;
     let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
     talk.refuse(B, a[3], "no-room");
@@ -457,7 +519,10 @@ fn body_empty_padding() -> Case {
 }
 
 fn body_altered() -> Case {
-    let mut talk = Talk::new("body-other-chain-key", "a peer that seals its body under a key which is not its chain's: refused whole, with nothing moved");
+    let mut talk = Talk::new(
+        "body-other-chain-key",
+        "a peer that seals its body under a key which is not its chain's: refused whole, with nothing moved",
+    );
     let mut broken = talk.sides[A].clone();
     broken.break_chain();
     let frame = broken.seal(b"letter", &talk.nonce()).frame;
@@ -486,14 +551,22 @@ fn later_refused() -> Vec<Case> {
         case("chain-seq-jumps", "a number of another place in the chain", "contradiction", &|h| h.seq = 9),
         case("seq-received", "a number that was received", "replayed", &|h| (h.seq, h.floor_below) = (1, 0)),
         case("seq-largest", "2^64 - 1 has no successor", "too-far", &|h| (h.seq, h.floor_below) = (u64::MAX, 0)),
-        case("floor-jumps", "a floor that jumps further than a window can be filled in one frame is no honest one's", "too-far", &|h| (h.seq, h.floor_below) = (1 << 40, 0)),
+        case(
+            "floor-jumps",
+            "a floor that jumps further than a window can be filled in one frame is no honest one's",
+            "too-far",
+            &|h| (h.seq, h.floor_below) = (1 << 40, 0),
+        ),
         case("ack-check-altered", "a running hash that is not ours", "restored", &|h| h.ack.check[7] ^= 1),
         ack_floor_too_far(),
     ]
 }
 
 fn ack_floor_too_far() -> Case {
-    let mut talk = Talk::new("ack-floor-too-far", "an honest sender's floor is within a window of what was received: a further one would cost its receiver a step for each number");
+    let mut talk = Talk::new(
+        "ack-floor-too-far",
+        "an honest sender's floor is within a window of what was received: a further one would cost its receiver a step for each number",
+    );
     let a = talk.seal(A);
     talk.open(B, a);
     let mut header = talk.sides[A].header();
@@ -521,8 +594,15 @@ fn turns_refused() -> Vec<Case> {
         talk.case()
     };
     vec![
-        case("turn-pn-short", "the old chain is longer than pn says: letter 0 of it was opened", "contradiction", &|h| h.pn = 0),
-        case("turn-pn-long", "the new chain's first number follows the old chain's last", "contradiction", &|h| h.pn = 3),
+        case(
+            "turn-pn-short",
+            "the old chain is longer than pn says: letter 0 of it was opened",
+            "contradiction",
+            &|h| h.pn = 0,
+        ),
+        case("turn-pn-long", "the new chain's first number follows the old chain's last", "contradiction", &|h| {
+            h.pn = 3
+        }),
         case("turn-gap", "a number between the chains", "contradiction", &|h| h.seq = 3),
         case("turn-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
         case("turn-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 3),

@@ -49,17 +49,37 @@ fn refused() -> Vec<Case> {
     let swapped = good.with(0, body(&a, bytes(b)));
     let raw = good.encode();
     vec![
-        no("other-signer", "only the identity itself can end it", &signed(body(&a, Null), &bob, label::RETIREMENT), "bad-signature"),
-        no("other-label", "a signature for another purpose", &signed(body(&a, Null), &alice, label::BUNDLE), "bad-signature"),
+        no(
+            "other-signer",
+            "only the identity itself can end it",
+            &signed(body(&a, Null), &bob, label::RETIREMENT),
+            "bad-signature",
+        ),
+        no(
+            "other-label",
+            "a signature for another purpose",
+            &signed(body(&a, Null), &alice, label::BUNDLE),
+            "bad-signature",
+        ),
         no("no-label", "a signature over the body alone", &good.with(1, bytes(unlabelled)), "bad-signature"),
         no("successor-put-in", "a successor that the identity did not name", &swapped, "bad-signature"),
         no("made-altered", "another time", &good.with(0, body(&a, Null).with(2, Uint(NOW.0 + 1))), "bad-signature"),
         no("agent-weak", "a key that no agent has", &signed(body(&weak, Null), &alice, label::RETIREMENT), "bad-key"),
-        no("successor-weak", "an honest signature over a successor that is no agent", &signed(body(&a, bytes(&weak)), &alice, label::RETIREMENT), "bad-key"),
+        no(
+            "successor-weak",
+            "an honest signature over a successor that is no agent",
+            &signed(body(&a, bytes(&weak)), &alice, label::RETIREMENT),
+            "bad-key",
+        ),
         no("successor-short", "31 bytes", &signed(body(&a, bytes(&b[..31])), &alice, label::RETIREMENT), "codec"),
         no("signature-short", "63 bytes", &good.with(1, bytes([0; 63])), "codec"),
         no("signature-zero", "no signature", &good.with(1, bytes([0; 64])), "bad-signature"),
-        no("made-long", "canonical, or refused although the signature is good", &signed(body(&a, Null).with(2, Raw(vec![0x1b, 0, 0, 0, 0, 0, 0, 0, 5])), &alice, label::RETIREMENT), "codec"),
+        no(
+            "made-long",
+            "canonical, or refused although the signature is good",
+            &signed(body(&a, Null).with(2, Raw(vec![0x1b, 0, 0, 0, 0, 0, 0, 0, 5])), &alice, label::RETIREMENT),
+            "codec",
+        ),
         no("trailing", "a byte behind", &Raw([raw, vec![0]].concat()), "codec"),
     ]
 }

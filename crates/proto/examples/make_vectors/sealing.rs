@@ -18,12 +18,33 @@ pub(crate) fn cases() -> Vec<Case> {
     let (text, full) = (text.encode(), letter::full().encode());
     let handshake = Some(vec![0xaa; 48]);
     vec![
-        case("letter", "a letter of 35 bytes of text: 176 bytes on the wire are allowed, and padding is in it", true, None, Some(&text), &header()),
-        case("letter-from-responder", "the same keys in the other direction would give another body", false, None, Some(&text), &header()),
+        case(
+            "letter",
+            "a letter of 35 bytes of text: 176 bytes on the wire are allowed, and padding is in it",
+            true,
+            None,
+            Some(&text),
+            &header(),
+        ),
+        case(
+            "letter-from-responder",
+            "the same keys in the other direction would give another body",
+            false,
+            None,
+            Some(&text),
+            &header(),
+        ),
         case("letter-all-fields", "a letter with every field", true, None, Some(&full), &header()),
         case("letter-empty", "no letter is empty, but sealing does not know that", true, None, Some(b""), &header()),
         case("letter-large-numbers", "each field of the header at its bound", false, None, Some(&text), &largest()),
-        case("start", "the handshake stands in front of the body, and the header binds it", true, handshake.clone(), Some(&text), &header()),
+        case(
+            "start",
+            "the handshake stands in front of the body, and the header binds it",
+            true,
+            handshake.clone(),
+            Some(&text),
+            &header(),
+        ),
         case("ack", "a header alone; its n and seq are those of the next letter", true, None, None, &header()),
         case("ack-during-start", "an acknowledgement alone carries no handshake", true, handshake, None, &header()),
     ]
@@ -65,7 +86,14 @@ pub(crate) fn header_json(header: &Header) -> Value {
     })
 }
 
-fn case(name: &str, comment: &str, from_initiator: bool, handshake: Option<Vec<u8>>, letter: Option<&[u8]>, header: &Header) -> Case {
+fn case(
+    name: &str,
+    comment: &str,
+    from_initiator: bool,
+    handshake: Option<Vec<u8>>,
+    letter: Option<&[u8]>,
+    header: &Header,
+) -> Case {
     let setup = Setup {
         initiator: actor("alice").identity.id(),
         responder: actor("bob").identity.id(),
@@ -76,10 +104,12 @@ fn case(name: &str, comment: &str, from_initiator: bool, handshake: Option<Vec<u
         prekey: [0; 32],
         handshake,
     };
-    let (hk, mk, nonce): ([u8; 32], [u8; 32], [u8; 12]) = (fixed("sealing hk"), fixed("sealing mk"), fixed("sealing nonce"));
+    let (hk, mk, nonce): ([u8; 32], [u8; 32], [u8; 12]) =
+        (fixed("sealing hk"), fixed("sealing mk"), fixed("sealing nonce"));
     let clear = header.to_bytes();
     let padded = letter.map(pad);
-    let (kind, body, frame) = make_frame(&setup, from_initiator, (&hk, letter.map(|_| &mk)), &nonce, padded.as_deref(), &clear);
+    let (kind, body, frame) =
+        make_frame(&setup, from_initiator, (&hk, letter.map(|_| &mk)), &nonce, padded.as_deref(), &clear);
     let or_null = |bytes: Option<Vec<u8>>| bytes.map_or(Value::Null, hex);
     let input = json!({
         "initiator": setup.initiator.to_string(),

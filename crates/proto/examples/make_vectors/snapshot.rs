@@ -17,7 +17,13 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn secrets() -> Secrets {
     let id = SessionId::from_bytes(fixed("snapshot session"));
-    Secrets { id, rk: key("snapshot rk"), hka: key("snapshot hka"), nhkb: key("snapshot nhkb"), exporter: key("snapshot exporter") }
+    Secrets {
+        id,
+        rk: key("snapshot rk"),
+        hka: key("snapshot hka"),
+        nhkb: key("snapshot nhkb"),
+        exporter: key("snapshot exporter"),
+    }
 }
 
 fn parties(initiated: bool) -> Parties {
@@ -70,7 +76,12 @@ fn refused() -> Vec<Case> {
     vec![
         no("version-2", "written by a newer program: refused, never guessed", &with(&[0], Uint(2).encode()), "newer"),
         no("version-23", "the newest that fits a byte", &with(&[0], Uint(23).encode()), "newer"),
-        no("version-2-other-shape", "a newer version is told as newer whatever its shape", &[0x82, 0x02, 0x00], "newer"),
+        no(
+            "version-2-other-shape",
+            "a newer version is told as newer whatever its shape",
+            &[0x82, 0x02, 0x00],
+            "newer",
+        ),
         no("initiator-weak", "a key that no agent has", &with(&[2, 0], weak.clone()), "bad-key"),
         no("responder-weak", "a key that no agent has", &with(&[2, 1], weak), "bad-key"),
         no("place-unknown", "a place that no session has", &with(&[3, 0], Uint(3).encode()), "codec"),

@@ -185,7 +185,13 @@ impl Peer {
         }
     }
 
-    fn judge(&self, session: &Session, mut opened: Opened, now: UnixMillis, seen: &dyn Seen) -> Result<(Opened, Verdict), Refusal> {
+    fn judge(
+        &self,
+        session: &Session,
+        mut opened: Opened,
+        now: UnixMillis,
+        seen: &dyn Seen,
+    ) -> Result<(Opened, Verdict), Refusal> {
         let Some(content) = &mut opened.content else {
             return Ok((opened, Verdict::Nothing));
         };
@@ -196,7 +202,13 @@ impl Peer {
         Ok((opened, verdict))
     }
 
-    fn judge_letter(&self, session: &Session, bytes: &[u8], now: UnixMillis, seen: &dyn Seen) -> Result<Verdict, Refusal> {
+    fn judge_letter(
+        &self,
+        session: &Session,
+        bytes: &[u8],
+        now: UnixMillis,
+        seen: &dyn Seen,
+    ) -> Result<Verdict, Refusal> {
         let letter = match Letter::decode(bytes) {
             Ok(letter) => Box::new(letter),
             Err((id, error)) => return Ok(Verdict::Refuse(id, error.code())),
@@ -228,11 +240,14 @@ impl Peer {
 
     fn notice(&self, from: Option<AgentId>, notice: Notice, now: UnixMillis) -> Result<Step, Refusal> {
         let with = from.ok_or(Refusal::UselessNotice)?;
-        let current = self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
+        let current =
+            self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
         let session = current.filter(|session| self.sent_under(session, &notice.tag)).ok_or(Refusal::UselessNotice)?;
         match notice.code {
             code::UNKNOWN_TAG => Ok(self.step(Change::Restart { with, session: session.id, now })),
-            code::START_REFUSED if !session.confirmed => Ok(self.step(Change::Restart { with, session: session.id, now })),
+            code::START_REFUSED if !session.confirmed => {
+                Ok(self.step(Change::Restart { with, session: session.id, now }))
+            }
             code::STRANGER | code::RETIRED => Ok(self.step(Change::NoticeBy { by: with, code: notice.code })),
             _ => Err(Refusal::UselessNotice),
         }
@@ -242,9 +257,11 @@ impl Peer {
     fn sent_under(&self, session: &Session, tag: &Tag) -> bool {
         let current = session.ratchet.send.as_ref().is_some_and(|chain| chain.tag == *tag);
         current
-            || session.outstanding.values().filter_map(|frame| self.outbox.get(&frame.entry?)?.sealed.as_ref()).any(|sealed| {
-                matches!(Frame::decode(&sealed.frame), Ok(Frame::Sealed(frame)) if frame.tag == *tag)
-            })
+            || session
+                .outstanding
+                .values()
+                .filter_map(|frame| self.outbox.get(&frame.entry?)?.sealed.as_ref())
+                .any(|sealed| matches!(Frame::decode(&sealed.frame), Ok(Frame::Sealed(frame)) if frame.tag == *tag))
     }
 
     /// Acknowledges again what came again: the peer's acknowledgement was lost.
@@ -306,8 +323,14 @@ impl Peer {
             }
             for key in &moved.skipped {
                 if let Some(kept) = session.skipped.get(key) {
-                    let row = SkippedRow(1, ByteArray::new(*kept.tag.as_bytes()), ByteArray::new(*kept.mk.expose()), kept.since.0);
-                    out.ops.push(Op::Put { key: rows::of_session(rows::SKIPPED, &id, *key), value: codec::encode(&row) });
+                    let row = SkippedRow(
+                        1,
+                        ByteArray::new(*kept.tag.as_bytes()),
+                        ByteArray::new(*kept.mk.expose()),
+                        kept.since.0,
+                    );
+                    out.ops
+                        .push(Op::Put { key: rows::of_session(rows::SKIPPED, &id, *key), value: codec::encode(&row) });
                     self.skipped_total += 1;
                 }
             }
@@ -363,7 +386,8 @@ impl Peer {
                 if let Some(held) = self.sessions.get_mut(&holder).and_then(|other| other.held.get_mut(&seq)) {
                     held.letter.clear();
                     let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::new());
-                    out.ops.push(Op::Put { key: rows::of_session(rows::HELD, &holder, seq), value: codec::encode(&row) });
+                    out.ops
+                        .push(Op::Put { key: rows::of_session(rows::HELD, &holder, seq), value: codec::encode(&row) });
                 }
                 now_read = Some(*letter);
             }
@@ -387,7 +411,16 @@ impl Peer {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, each argument another thing")]
-    fn take(&mut self, id: SessionId, from: AgentId, seq: Seq, letter: Letter, bytes: Vec<u8>, now: UnixMillis, out: &mut Out) {
+    fn take(
+        &mut self,
+        id: SessionId,
+        from: AgentId,
+        seq: Seq,
+        letter: Letter,
+        bytes: Vec<u8>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         if let Some(session) = self.sessions.get_mut(&id) {
             session.delivered.insert(seq, letter.id);
@@ -406,7 +439,8 @@ impl Peer {
         self.inbox.insert(no, bytes.len());
         self.inbox_bytes += bytes.len();
         let row = InboxRow(1, ByteArray::new(*from.as_bytes()), now.0, Bytes::new(&bytes));
-        out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value: codec::encode_sized(&row, bytes.len() + 64) });
+        out.ops
+            .push(Op::Put { key: rows::numbered(rows::INBOX, no), value: codec::encode_sized(&row, bytes.len() + 64) });
         out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter }));
     }
 

@@ -99,7 +99,9 @@ impl Peer {
     fn resume(&mut self, now: UnixMillis) {
         let agents: Vec<AgentId> = self.contacts.keys().copied().collect();
         for agent in agents {
-            let under_way = self.current(&agent).is_some_and(|session| session.outstanding.values().any(|frame| frame.entry.is_some()));
+            let under_way = self
+                .current(&agent)
+                .is_some_and(|session| session.outstanding.values().any(|frame| frame.entry.is_some()));
             if let Some(contact) = self.contacts.get_mut(&agent).filter(|_| under_way) {
                 contact.resend = Some((now, nuncio_contracts::registry::time::RESEND_FIRST));
             }

@@ -4,8 +4,8 @@ use nuncio_contracts::registry::{limit, time};
 use rand_core::CryptoRng;
 
 use super::{Change, Out, Peer};
-use crate::control::Control;
 use crate::content_type::ContentType;
+use crate::control::Control;
 use crate::crypto;
 use crate::frame::Nonce;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
@@ -112,14 +112,28 @@ impl Peer {
         self.resend_step(to, now, usize::try_from(limit::WINDOW).unwrap_or(usize::MAX), rng)
     }
 
-    fn resend_step<R: CryptoRng + ?Sized>(&self, to: AgentId, now: UnixMillis, burst: usize, rng: &mut R) -> Option<Step> {
+    fn resend_step<R: CryptoRng + ?Sized>(
+        &self,
+        to: AgentId,
+        now: UnixMillis,
+        burst: usize,
+        rng: &mut R,
+    ) -> Option<Step> {
         // Frames are sent again as they were; where numbers were given up since, an acknowledgement carries the floor that passes them.
-        let given_up = self.current(&to).filter(|session| session.outstanding.values().any(|frame| frame.entry.is_none()));
+        let given_up =
+            self.current(&to).filter(|session| session.outstanding.values().any(|frame| frame.entry.is_none()));
         let probe = given_up.and_then(|session| session.seal_ack(nonce(rng)));
         Some(self.step(Change::Resent { to, now, burst, probe }))
     }
 
-    pub(super) fn apply_resent(&mut self, to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>>, out: &mut Out) {
+    pub(super) fn apply_resent(
+        &mut self,
+        to: AgentId,
+        now: UnixMillis,
+        burst: usize,
+        probe: Option<Vec<u8>>,
+        out: &mut Out,
+    ) {
         out.contacts.insert(to);
         let Some(session) = self.current(&to) else {
             if let Some(contact) = self.contacts.get_mut(&to) {
@@ -185,7 +199,14 @@ impl Peer {
     }
 
     /// Queues a letter of this runtime's own. Its id is derived, so the step needs no randomness.
-    pub(super) fn queue_control(&mut self, to: AgentId, control: &Control, about: LetterId, now: UnixMillis, out: &mut Out) {
+    pub(super) fn queue_control(
+        &mut self,
+        to: AgentId,
+        control: &Control,
+        about: LetterId,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
         let seed = crypto::sha256(&[about.as_bytes(), &self.next_entry.to_be_bytes(), self.id().as_bytes()]);
         let random = seed.first_chunk().copied().unwrap_or_default();
         let mut letter = Letter::plain(LetterId::new(now, random), ContentType::CBOR, control.encode());

@@ -49,7 +49,8 @@ impl Peer {
     pub(super) fn place_answered(&mut self, mut session: Session, now: UnixMillis, out: &mut Out) {
         let (id, with) = (session.id, session.peer());
         let old = Place::Old(now.plus(time::OLD_SESSION_LIFE));
-        let current = self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
+        let current =
+            self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
         session.place = match current {
             None => Place::Current,
             // contracts/handshake.md H10: of simultaneous starts the lower session id wins.
@@ -167,7 +168,8 @@ impl Peer {
         }
         self.skipped_total -= session.skipped.len().min(self.skipped_total);
         out.ops.push(Op::Delete { key: rows::session(&id) });
-        out.ops.extend(session.skipped.keys().map(|seq| Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *seq) }));
+        out.ops
+            .extend(session.skipped.keys().map(|seq| Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *seq) }));
         out.ops.extend(session.held.keys().map(|seq| Op::Delete { key: rows::of_session(rows::HELD, &id, *seq) }));
         let with = session.peer();
         self.ack_is_sent(with, id);

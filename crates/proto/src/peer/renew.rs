@@ -67,7 +67,9 @@ impl Peer {
     }
 
     pub(super) fn next_renewal<R: CryptoRng + ?Sized>(&self, now: UnixMillis, rng: &mut R) -> Option<Step> {
-        if let Some((id, renewal)) = self.renewals.iter().find(|(_, renewal)| matches!(renewal, Renewal::Asked(_) | Renewal::Complete(..))) {
+        if let Some((id, renewal)) =
+            self.renewals.iter().find(|(_, renewal)| matches!(renewal, Renewal::Asked(_) | Renewal::Complete(..)))
+        {
             let session = self.sessions.get(id)?;
             let what = self.answer(session, renewal, now, rng).unwrap_or(What::Abandon);
             return Some(self.step(Change::Rekeyed(Box::new(Rekeyed { session: *id, now, what }))));
@@ -77,7 +79,13 @@ impl Peer {
         Some(self.step(Change::Rekeyed(Box::new(Rekeyed { session: id, now, what }))))
     }
 
-    fn answer<R: CryptoRng + ?Sized>(&self, session: &Session, renewal: &Renewal, now: UnixMillis, rng: &mut R) -> Option<What> {
+    fn answer<R: CryptoRng + ?Sized>(
+        &self,
+        session: &Session,
+        renewal: &Renewal,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Option<What> {
         let (me, peer) = (self.id(), session.peer());
         match renewal {
             Renewal::Asked(offer) => {
@@ -188,7 +196,10 @@ impl Peer {
         let id = session.id;
         let carried = session.next_seq.saturating_add(session.window.next());
         let due = session.confirmed && self.leads(session) && (carried >= limit::REKEY_LETTERS || session.aged);
-        if due && !self.renewals.contains_key(&id) && self.contacts.get(agent).is_some_and(|contact| contact.candidate.is_none()) {
+        if due
+            && !self.renewals.contains_key(&id)
+            && self.contacts.get(agent).is_some_and(|contact| contact.candidate.is_none())
+        {
             self.renewable.insert(id);
         }
     }
@@ -217,18 +228,24 @@ impl Peer {
 
 impl Renewal {
     fn to_row(&self) -> Vec<u8> {
-        let secrets = |offer: &Offer| Some((ByteArray::new(*offer.agreement.expose()), ByteArray::new(*offer.kem.expose())));
+        let secrets =
+            |offer: &Offer| Some((ByteArray::new(*offer.agreement.expose()), ByteArray::new(*offer.kem.expose())));
         codec::encode(&match self {
             Self::Offered(offer) => Row(1, 0, secrets(offer), ByteBuf::new(), 0, None),
             Self::Complete(offer, answer) => Row(1, 1, secrets(offer), ByteBuf::from(answer.as_slice()), 0, None),
             Self::Asked(offer) => Row(1, 2, None, ByteBuf::from(offer.as_slice()), 0, None),
-            Self::Answered(entry, new) => Row(1, 3, None, ByteBuf::new(), *entry, Some(ByteArray::new(*new.as_bytes()))),
+            Self::Answered(entry, new) => {
+                Row(1, 3, None, ByteBuf::new(), *entry, Some(ByteArray::new(*new.as_bytes())))
+            }
         })
     }
 
     pub(super) fn from_row(row: &[u8]) -> Option<Self> {
         let Row(_, what, secrets, bytes, entry, new) = codec::decode(row, 8_192).ok()?;
-        let offer = secrets.map(|(agreement, kem)| Offer { agreement: Key::new(agreement.into_array()), kem: KemSeed::new(kem.into_array()) });
+        let offer = secrets.map(|(agreement, kem)| Offer {
+            agreement: Key::new(agreement.into_array()),
+            kem: KemSeed::new(kem.into_array()),
+        });
         match (what, offer, new) {
             (0, Some(offer), None) => Some(Self::Offered(offer)),
             (1, Some(offer), None) => Some(Self::Complete(offer, bytes.into_vec())),

@@ -2,7 +2,10 @@
 
 use nuncio_contracts::registry::time;
 
-use super::{Accepted, AckedTo, Content, Held, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey, run_hole, run_received};
+use super::{
+    Accepted, AckedTo, Content, Held, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey,
+    run_hole, run_received,
+};
 use crate::frame::Nonce;
 use crate::ids::{LetterId, Seq, Tag};
 use crate::ratchet::Advance;

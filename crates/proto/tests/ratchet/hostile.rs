@@ -61,6 +61,24 @@ fn the_window_ends_before_the_chain() {
     pair.deliver_all(|| 0);
 }
 
+/// A floor that rises step by step takes the window along; the chain stays behind, and is not walked through all that was given up.
+#[test]
+fn a_chain_is_not_walked_without_end() {
+    const STEPS: u32 = 100 * limit::WINDOW as u32;
+    let mut pair = Pair::talking(15);
+    assert!(pair.seal(0));
+    assert_eq!(pair.deliver(1, 0), Ok(()));
+    let thief = Thief::of(&pair.ends[0]);
+    let (honest, (_, hk, n)) = (thief.header(), thief.chain());
+    for step in 1..=100 {
+        let header = Header { seq: honest.seq + step * limit::WINDOW, floor_below: 0, ..honest };
+        assert_eq!(pair.open(1, &thief.acknowledgement(&header)), Ok(()));
+    }
+    let header = Header { n: n + STEPS, seq: honest.seq + u64::from(STEPS), floor_below: 0, ..honest };
+    let wall = pair.open(1, &thief.letter(&hk, &thief.mk(), &header)).unwrap_err();
+    assert!(is_wall(&wall), "{wall:?}");
+}
+
 #[test]
 fn a_hostile_turn_meets_walls_before_any_key_is_derived() {
     let mut pair = Pair::talking(5);

@@ -1,13 +1,17 @@
 //! The handshakes: what is altered, or weak, opens nothing.
 
+use nuncio_contracts::registry::label;
 use nuncio_proto::bundle::SignedPrekeys;
+use nuncio_proto::codec;
 use nuncio_proto::crypto::{self, CryptoError};
 use nuncio_proto::handshake::{self, HandshakeError, rekey};
 use nuncio_proto::identity::Identity;
+use nuncio_proto::ids::{AgentId, SessionId};
 use nuncio_proto::secret::Key;
 use nuncio_proto::session::{Parties, Session};
 use nuncio_proto::testing::rng;
 use rand_core::Rng;
+use serde_bytes::{ByteArray, Bytes};
 
 use crate::pair::{NOW, Responder};
 
@@ -61,15 +65,72 @@ fn an_all_zero_secret_ends_every_handshake() {
     }
 }
 
+/// A start as contracts/handshake.md has it, written without handshake.rs: `who` is claimed, and shown by `agreement` and `proof`.
+fn start_as(who: &AgentId, agreement: &Key, proof: &[u8; 64], to: &Responder) -> (Vec<u8>, SessionId) {
+    let (ephemeral, m) = (Key::new([3; 32]), Key::new([4; 32]));
+    let (ct, kem) = crypto::kem_encapsulate_with(&to.public.kem_prekey, &m).unwrap();
+    let (ek, responder) = (ByteArray::new(crypto::dh_public(&ephemeral)), to.identity.id());
+    let (prekey, keys) = (&to.public.agreement_prekey, ByteArray::new(to.public.hash(&responder)));
+    let (nobody, no_leaf): (Option<(u32, u16)>, Option<ByteArray<32>>) = (None, None);
+    let said = (
+        vec![1_u8],
+        1_u8,
+        1_u8,
+        ByteArray::new(*responder.as_bytes()),
+        keys,
+        nobody,
+        no_leaf,
+        ek,
+        Bytes::new(&ct),
+        0_u64,
+    );
+    let transcript = crypto::sha256(&[label::SUITE, &[0], &codec::encode(&said)]);
+
+    let dh = |secret: &Key, public| *crypto::dh(secret, public).unwrap().expose();
+    let ikm = [[0xff; 32], dh(&ephemeral, prekey), dh(&ephemeral, &to.public.agreement), *kem.expose()].concat();
+    let mut stage_one = [0; 64];
+    crypto::hkdf_sha256(&[0; 32], &ikm, &[label::STAGE_ONE, &[0], &transcript].concat(), &mut stage_one);
+    let (key, chaining) = stage_one.split_first_chunk::<32>().unwrap();
+
+    let public = crypto::dh_public(agreement);
+    let mut sealed = [who.as_bytes().as_slice(), &public, proof].concat();
+    let tag = crypto::seal_in_place(key, &[0; 12], &transcript, &mut sealed);
+    sealed.extend_from_slice(&tag);
+    let both = crypto::sha256(&[label::SUITE, &[1], &transcript, who.as_bytes(), &public]);
+    let mut stage_two = [0; 160];
+    crypto::hkdf_sha256(chaining, &dh(agreement, prekey), &[label::STAGE_TWO, &[0], &both].concat(), &mut stage_two);
+
+    let start = (vec![1_u8], 1_u8, 1_u8, to.public.id, nobody, ek, Bytes::new(&ct), 0_u64, Bytes::new(&sealed));
+    (codec::encode(&start), SessionId::from_bytes(*stage_two.first_chunk().unwrap()))
+}
+
+#[test]
+fn nobody_begins_a_session_as_another() {
+    let mut rng = rng(14);
+    let (alice, mallory) = (Identity::generate(&mut rng).unwrap(), Identity::generate(&mut rng).unwrap());
+    let bob = Responder::new(&mut rng);
+    let (honest, id) = start_as(&mallory.id(), mallory.agreement(), &mallory.agreement_proof(), &bob);
+    let response = bob.respond(&honest).unwrap();
+    assert_eq!((response.initiator, response.secrets.id), (mallory.id(), id));
+
+    let bad_signature = Err(HandshakeError::Crypto(CryptoError::BadSignature));
+    for proof in [mallory.agreement_proof(), alice.agreement_proof(), [0; 64]] {
+        let (claimed, _) = start_as(&alice.id(), mallory.agreement(), &proof, &bob);
+        assert_eq!(bob.respond(&claimed).map(drop), bad_signature);
+    }
+}
+
 #[test]
 fn a_start_that_was_altered_anywhere_is_refused() {
     let mut rng = rng(10);
     let (alice, bob) = (Identity::generate(&mut rng).unwrap(), Responder::new(&mut rng));
     let began = handshake::initiate(&alice, &bob.bundle(&bob.public), 0, &mut rng).unwrap();
     for at in 0..began.handshake.len() {
-        let mut altered = began.handshake.clone();
-        altered[at] ^= 1 << (rng.next_u32() % 8);
-        assert!(bob.respond(&altered).is_err(), "byte {at}");
+        for bit in 0..8 {
+            let mut altered = began.handshake.clone();
+            altered[at] ^= 1 << bit;
+            assert!(bob.respond(&altered).is_err(), "bit {bit} of byte {at}");
+        }
         assert!(bob.respond(&began.handshake[..at]).is_err(), "cut at {at}");
     }
     let other = Responder::new(&mut rng);

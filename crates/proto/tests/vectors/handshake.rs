@@ -53,10 +53,37 @@ enum Input {
         m: Hex,
         parameters: u64,
     },
-    Respond { responder: Actor, signed_prekey: SignedPrekey, one_time: Option<OneTime>, handshake: Hex },
-    Rekey { leader: String, follower: String, exporter: Hex, agreement: Hex, kem: Hex, ephemeral: Hex, m: Hex },
-    RekeyOffer { leader: String, follower: String, exporter: Hex, offer: Hex, ephemeral: Hex, m: Hex },
-    RekeyAnswer { leader: String, follower: String, exporter: Hex, agreement: Hex, kem: Hex, answer: Hex },
+    Respond {
+        responder: Actor,
+        signed_prekey: SignedPrekey,
+        one_time: Option<OneTime>,
+        handshake: Hex,
+    },
+    Rekey {
+        leader: String,
+        follower: String,
+        exporter: Hex,
+        agreement: Hex,
+        kem: Hex,
+        ephemeral: Hex,
+        m: Hex,
+    },
+    RekeyOffer {
+        leader: String,
+        follower: String,
+        exporter: Hex,
+        offer: Hex,
+        ephemeral: Hex,
+        m: Hex,
+    },
+    RekeyAnswer {
+        leader: String,
+        follower: String,
+        exporter: Hex,
+        agreement: Hex,
+        kem: Hex,
+        answer: Hex,
+    },
 }
 
 impl Actor {
@@ -76,11 +103,18 @@ pub(crate) fn outcome(value: &Value, expect: &Value) -> Outcome {
         Input::Initiate { initiator, responder, signed_prekey, one_time, bundle, now, ephemeral, m, parameters } => {
             let (alice, bob) = (initiator.identity(), responder.identity());
             let parsed = Bundle::parse(&bundle.0, UnixMillis(now)).map_err(|error| error.name())?;
-            let begun = initiate_with(&alice, &parsed, parameters, &ephemeral.key(), &m.key()).map_err(|error| error.name())?;
+            let begun =
+                initiate_with(&alice, &parsed, parameters, &ephemeral.key(), &m.key()).map_err(|error| error.name())?;
             let answered = respond(&bob, &signed_prekey, one_time.as_ref(), &begun.handshake)?;
-            assert_eq!((answered.initiator, &answered.secrets), (alice.id(), &begun.secrets), "both sides have the same");
+            assert_eq!(
+                (answered.initiator, &answered.secrets),
+                (alice.id(), &begun.secrets),
+                "both sides have the same"
+            );
             let stages = confirm(&alice, &bob, (&signed_prekey, one_time.as_ref()), &begun.handshake, expect);
-            Ok(json!({ "handshake": hex(begun.handshake), "stages": stages, "secrets": crate::make_vectors::handshake::secrets_json(&begun.secrets) }))
+            Ok(
+                json!({ "handshake": hex(begun.handshake), "stages": stages, "secrets": crate::make_vectors::handshake::secrets_json(&begun.secrets) }),
+            )
         }
         Input::Respond { responder, signed_prekey, one_time, handshake } => {
             let answered = respond(&responder.identity(), &signed_prekey, one_time.as_ref(), &handshake.0)?;
@@ -90,19 +124,23 @@ pub(crate) fn outcome(value: &Value, expect: &Value) -> Outcome {
             let parties = [&agent(&leader), &agent(&follower)];
             let offer = rekey::Offer { agreement: agreement.key(), kem: kem.key() };
             let mut rng = Script([ephemeral.0, m.0].concat());
-            let (answer, secrets) = rekey::answer(&exporter.key(), parties, &offer.public(), &mut rng).map_err(|error| error.name())?;
+            let (answer, secrets) =
+                rekey::answer(&exporter.key(), parties, &offer.public(), &mut rng).map_err(|error| error.name())?;
             assert_eq!(offer.complete(&exporter.key(), parties, &answer).unwrap(), secrets, "both sides have the same");
             let secrets = crate::make_vectors::handshake::secrets_json(&secrets);
             Ok(json!({ "offer": hex(offer.public()), "answer": hex(answer), "secrets": secrets }))
         }
         Input::RekeyOffer { leader, follower, exporter, offer, ephemeral, m } => {
             let mut rng = Script([ephemeral.0, m.0].concat());
-            rekey::answer(&exporter.key(), [&agent(&leader), &agent(&follower)], &offer.0, &mut rng).map_err(|error| error.name())?;
+            rekey::answer(&exporter.key(), [&agent(&leader), &agent(&follower)], &offer.0, &mut rng)
+                .map_err(|error| error.name())?;
             Ok(json!({}))
         }
         Input::RekeyAnswer { leader, follower, exporter, agreement, kem, answer } => {
             let offer = rekey::Offer { agreement: agreement.key(), kem: kem.key() };
-            offer.complete(&exporter.key(), [&agent(&leader), &agent(&follower)], &answer.0).map_err(|error| error.name())?;
+            offer
+                .complete(&exporter.key(), [&agent(&leader), &agent(&follower)], &answer.0)
+                .map_err(|error| error.name())?;
             Ok(json!({}))
         }
     }
@@ -112,7 +150,12 @@ fn agent(did: &str) -> AgentId {
     did.parse().unwrap()
 }
 
-fn respond(me: &Identity, signed: &SignedPrekey, one_time: Option<&OneTime>, handshake: &[u8]) -> Result<Response, &'static str> {
+fn respond(
+    me: &Identity,
+    signed: &SignedPrekey,
+    one_time: Option<&OneTime>,
+    handshake: &[u8],
+) -> Result<Response, &'static str> {
     let (agreement, kem): (Key, Secret<64>) = (signed.agreement.key(), signed.kem.key());
     let public = SignedPrekeys {
         agreement: *me.agreement_public(),
@@ -134,7 +177,13 @@ fn leaf(prekey: &OneTime, agreement: &Key, kem: &Secret<64>) -> [u8; 32] {
 }
 
 /// The values between are private to the implementation: each is confirmed by what it opens or gives.
-fn confirm(alice: &Identity, bob: &Identity, prekeys: (&SignedPrekey, Option<&OneTime>), handshake: &[u8], expect: &Value) -> Value {
+fn confirm(
+    alice: &Identity,
+    bob: &Identity,
+    prekeys: (&SignedPrekey, Option<&OneTime>),
+    handshake: &[u8],
+    expect: &Value,
+) -> Value {
     let (signed, one_time) = prekeys;
     let stages = &expect["stages"];
     let text = |name: &str| stages[name].as_str().unwrap_or_else(|| panic!("no {name}"));

@@ -127,7 +127,9 @@ pub(crate) fn control(value: &Value) -> Outcome {
     let control = Control::decode(&payload.0).ok_or("malformed")?;
     assert_eq!(control.encode(), payload.0);
     Ok(match control {
-        Control::Refused { letter, code } => json!({ "what": "refused", "letter": hex(letter.as_bytes()), "code": code }),
+        Control::Refused { letter, code } => {
+            json!({ "what": "refused", "letter": hex(letter.as_bytes()), "code": code })
+        }
         Control::RekeyOffer(bytes) => json!({ "what": "rekey-offer", "bytes": hex(bytes) }),
         Control::RekeyAnswer(bytes) => json!({ "what": "rekey-answer", "bytes": hex(bytes) }),
         Control::Hello => json!({ "what": "hello" }),
@@ -146,7 +148,9 @@ enum Padding {
 pub(crate) fn padding(value: &Value) -> Outcome {
     use nuncio_proto::padding::{pad, padded_len, unpad};
     match input(value) {
-        Padding::Lengths { lengths } => Ok(json!({ "padded": lengths.into_iter().map(padded_len).collect::<Vec<_>>() })),
+        Padding::Lengths { lengths } => {
+            Ok(json!({ "padded": lengths.into_iter().map(padded_len).collect::<Vec<_>>() }))
+        }
         Padding::Padded { padded } => {
             let plaintext = unpad(&padded.0).ok_or("padding")?;
             let mut again = plaintext.to_vec();
@@ -198,7 +202,9 @@ pub(crate) fn payload(value: &Value) -> Outcome {
             let payload = read(&bytes)?;
             assert_eq!(payload.encode(), bytes.0);
             let (id, key) = (hex(payload.id), hex(payload.key.expose()));
-            Ok(json!({ "id": id, "key": key, "len": payload.len, "chunks": payload.chunks(), "sealed_len": payload.sealed_len() }))
+            Ok(
+                json!({ "id": id, "key": key, "len": payload.len, "chunks": payload.chunks(), "sealed_len": payload.sealed_len() }),
+            )
         }
         Payload::Seal { handle, index, byte } => {
             let payload = read(&handle)?;

@@ -151,7 +151,8 @@ fn open(session: &mut Session, bytes: &[u8], room: usize, rng: &mut Script, host
         return Ok(json!({ "opened": "although it must be refused" }));
     }
     let accepted = session.accept_opened(opened, UnixMillis(0));
-    let letters: Vec<_> = accepted.in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
+    let letters: Vec<_> =
+        accepted.in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
     Ok(json!({ "letters": letters, "settled": accepted.settled }))
 }
 
@@ -168,7 +169,14 @@ fn confirm(talk: &Talk, by: By, bytes: &[u8], expected: &Value) -> Value {
     outcome
 }
 
-fn opens(talk: &Talk, by: By, frame: &Sealed<'_>, body: &[u8], mk: &Key, header: &nuncio_proto::header::Header) -> bool {
+fn opens(
+    talk: &Talk,
+    by: By,
+    frame: &Sealed<'_>,
+    body: &[u8],
+    mk: &Key,
+    header: &nuncio_proto::header::Header,
+) -> bool {
     let (initiator, responder) = talk.agents();
     let ad = body_ad(frame.kind(), by == By::Initiator, (&initiator, &responder), &talk.session.array(), header);
     let (sealed, tag) = body.split_last_chunk().unwrap();

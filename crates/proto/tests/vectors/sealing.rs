@@ -38,7 +38,9 @@ pub(crate) fn kdf(value: &Value, expect: &Value) -> Outcome {
             let dh = crypto::dh(&Key::new(secret.array()), &public.array()).unwrap();
             let snapshot = session.to_bytes();
             let part = |path| hex(key_at(&snapshot, path));
-            Ok(json!({ "dh": hex(dh.expose()), "rk": part(ROOT_KEY), "ck": part(CHAIN_KEY), "nhk": part(NEXT_HEADER_KEY) }))
+            Ok(
+                json!({ "dh": hex(dh.expose()), "rk": part(ROOT_KEY), "ck": part(CHAIN_KEY), "nhk": part(NEXT_HEADER_KEY) }),
+            )
         }
         Step::Chain { ck } => {
             let mut session = with_chain_key(&ck.array());
@@ -59,7 +61,8 @@ const HKA: [u8; 32] = [3; 32];
 fn session(rk: [u8; 32], secret: [u8; 32], public: &[u8; 32]) -> Result<Session, &'static str> {
     let [rk, hka, nhkb, exporter] = [rk, HKA, [4; 32], [8; 32]].map(Key::new);
     let secrets = Secrets { id: SessionId::from_bytes(SESSION), rk, hka, nhkb, exporter };
-    let parties = Parties { initiator: actor("alice").identity.id(), responder: actor("bob").identity.id(), initiated: true };
+    let parties =
+        Parties { initiator: actor("alice").identity.id(), responder: actor("bob").identity.id(), initiated: true };
     let begun = Session::initiate(secrets, parties, 0, public, None, UnixMillis(0), &mut Script(secret.to_vec()));
     begun.map_err(|error| error.name())
 }
@@ -88,7 +91,13 @@ fn opens(session: &Session, frame: &[u8], nonce: &[u8; 12], mk: &Value) -> bool 
 }
 
 /// contracts/frame.md section 3.
-pub(crate) fn body_ad(kind: u8, from_initiator: bool, agents: (&AgentId, &AgentId), session: &[u8; 32], header: &Header) -> Vec<u8> {
+pub(crate) fn body_ad(
+    kind: u8,
+    from_initiator: bool,
+    agents: (&AgentId, &AgentId),
+    session: &[u8; 32],
+    header: &Header,
+) -> Vec<u8> {
     let direction = u8::from(!from_initiator);
     [&[1, kind, direction], &agents.0.as_bytes()[..], agents.1.as_bytes(), session, &header.to_bytes()].concat()
 }
@@ -201,7 +210,8 @@ pub(crate) fn open(value: &Value, bytes: &[u8]) -> Outcome {
     let (body, tag) = body.split_last_chunk().ok_or("length")?;
     let mut clear = body.to_vec();
     let mk = sealing.mk.as_ref().unwrap().array();
-    crypto::open_in_place(&mk, &frame.nonce, &sealing.body_ad(frame.kind(), &header), &mut clear, tag).map_err(|error| error.name())?;
+    crypto::open_in_place(&mk, &frame.nonce, &sealing.body_ad(frame.kind(), &header), &mut clear, tag)
+        .map_err(|error| error.name())?;
     let letter = padding::unpad(&clear).ok_or("padding")?;
     Ok(json!({ "letter": hex(letter) }))
 }

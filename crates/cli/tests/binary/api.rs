@@ -1,0 +1,199 @@
+//! What a program asks: both doors of the local API.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use nuncio_cli::Failure;
+use nuncio_cli::wire::{Accepted, Cancelled, Delivery, InboxLetter, InboxPage, LetterState, NewLetter, Status};
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Homes, http};
+
+fn text(to: &str, text: &str) -> NewLetter {
+    NewLetter { to: to.to_owned(), text: Some(text.to_owned()), ..NewLetter::default() }
+}
+
+fn code<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
+    match answer {
+        Err(Failure::Api(problem)) => problem.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_tcp_door_looks_at_host_origin_and_token() {
+    let homes = Homes::new();
+    let agent = Daemon::start(&homes.init("home"), &["--api-tcp", "127.0.0.1:0"]);
+    let address = agent.ready["api_tcp"].as_str().unwrap().to_owned();
+    let path = agent.home.join("api.token");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(token.len(), 64);
+    let get = |headers: &str| http(&address, &format!("GET /v1/id HTTP/1.1\r\n{headers}"), "");
+    let problem = |(status, body): (u16, String)| (status, serde_json::from_str::<Value>(&body).unwrap()["code"].as_str().unwrap_or_default().to_owned());
+
+    let (status, body) = get(&format!("host: {address}\r\nauthorization: Bearer {token}"));
+    assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["agent"].as_str()), (200, Some(agent.did())));
+    assert_eq!(problem(get(&format!("host: {address}"))), (401, "token".to_owned()));
+    assert_eq!(problem(get(&format!("host: {address}\r\nauthorization: Bearer {}", "0".repeat(64)))), (401, "token".to_owned()));
+    assert_eq!(problem(get(&format!("host: evil.example\r\nauthorization: Bearer {token}"))), (403, "host".to_owned()));
+    let foreign = get(&format!("host: {address}\r\norigin: http://evil.example\r\nauthorization: Bearer {token}"));
+    assert_eq!(problem(foreign), (403, "origin".to_owned()));
+
+    // The token is for the agent, not for its owner's files.
+    let bearer = format!("host: {address}\r\nauthorization: Bearer {token}");
+    let post = |path: &str, body: Value| problem(http(&address, &format!("POST {path} HTTP/1.1\r\n{bearer}"), &body.to_string()));
+    assert_eq!(post("/v1/letters", json!({ "to": agent.did(), "file": path })), (403, "socket_only".to_owned()));
+    assert_eq!(post("/v1/backups", json!({ "to": homes.path("b") })), (403, "socket_only".to_owned()));
+
+    agent.stop();
+    assert!(!path.exists(), "the token is left");
+}
+
+#[test]
+fn the_token_is_another_one_at_each_start() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let token = || {
+        let agent = Daemon::start(&home, &["--api-tcp", "127.0.0.1:0"]);
+        let token = std::fs::read_to_string(home.join("api.token")).unwrap();
+        agent.stop();
+        token
+    };
+    assert_ne!(token(), token());
+}
+
+#[tokio::test]
+async fn what_is_not_of_its_form_is_refused_by_name() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let api = anna.api();
+    let letter = |body: Value| {
+        let api = anna.api();
+        async move { code(api.post::<Accepted>("/v1/letters", &body).await) }
+    };
+    assert_eq!(letter(json!({ "to": "ben" })).await, "bad_request");
+    assert_eq!(letter(json!({ "to": "ben", "text": "a", "base64": "YQ==" })).await, "bad_request");
+    assert_eq!(letter(json!({ "to": "ben", "base64": "not base64" })).await, "bad_request");
+    assert_eq!(letter(json!({ "to": "ben", "text": "a", "colour": "red" })).await, "bad_request");
+    assert_eq!(letter(json!({ "to": "ben", "text": "a", "reply_to": "x" })).await, "bad_request");
+    assert_eq!(letter(json!({ "to": "ben", "file": "relative" })).await, "bad_request");
+    assert_eq!(letter(json!({ "to": "ben", "file": homes.path("none") })).await, "file");
+    assert_eq!(letter(json!({ "to": "carl", "text": "a" })).await, "no_such_peer");
+    assert_eq!(letter(json!({ "to": "ben", "text": "x".repeat(17 << 20) })).await, "too_large");
+    assert_eq!(code(api.get::<Value>("/v1/nothing").await), "no_such_endpoint");
+    assert_eq!(code(api.delete::<Value>("/v1/status").await), "no_such_method");
+    assert_eq!(code(api.tell("/v1/inbox/7/done").await), "no_such_letter");
+    assert_eq!(code(api.tell("/v1/inbox/seven/done").await), "bad_request");
+    assert_eq!(code(api.get::<Value>("/v1/inbox?wait_ms=long").await), "bad_request");
+    assert_eq!(code(api.get::<Value>("/v1/letters/ben/12").await), "bad_request");
+    assert_eq!(code(api.delete::<Value>("/v1/peers/carl").await), "no_such_peer");
+    assert_eq!(api.get::<Status>("/v1/status").await.unwrap().outbox, 0);
+    drop(ben);
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_the_first_letter_and_goes_on_after_it() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let waiting = tokio::spawn({
+        let api = ben.api();
+        async move { api.get::<InboxPage>("/v1/inbox?wait_ms=60000").await.unwrap() }
+    });
+    let api = anna.api();
+    api.post::<Accepted>("/v1/letters", &text("ben", "one")).await.unwrap();
+    let first = waiting.await.unwrap().letters;
+    assert_eq!(first.iter().map(|letter| letter.text.as_deref()).collect::<Vec<_>>(), [Some("one")]);
+
+    api.post::<Accepted>("/v1/letters", &text("ben", "two")).await.unwrap();
+    let second: InboxPage = ben.api().get(&format!("/v1/inbox?wait_ms=60000&after={}", first[0].no)).await.unwrap();
+    assert_eq!(second.letters.iter().map(|letter| letter.text.as_deref()).collect::<Vec<_>>(), [Some("two")]);
+    assert!(second.letters[0].no > first[0].no);
+    let nothing: InboxPage = ben.api().get(&format!("/v1/inbox?wait_ms=50&after={}", second.letters[0].no)).await.unwrap();
+    assert!(nothing.letters.is_empty());
+    let all: InboxPage = ben.api().get("/v1/inbox?max=1").await.unwrap();
+    assert_eq!(all.letters, first);
+}
+
+#[tokio::test]
+async fn events_bring_what_is_there_and_what_comes() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let api = anna.api();
+    for number in 0..3 {
+        api.post::<Accepted>("/v1/letters", &text("ben", &format!("letter {number}"))).await.unwrap();
+    }
+    let events = ben.api();
+    let mut heard = String::new();
+    let followed = events.pour("/v1/inbox/events", |piece| {
+        heard.push_str(std::str::from_utf8(piece).unwrap());
+        if heard.contains("letter 3") { Err(Failure::NotYet("enough".to_owned())) } else { Ok(()) }
+    });
+    let more = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        api.post::<Accepted>("/v1/letters", &text("ben", "letter 3")).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(tokio::time::timeout(crate::support::PATIENCE, followed), more);
+    assert!(matches!(ended.unwrap(), Err(Failure::NotYet(_))));
+    let data: Vec<InboxLetter> = heard.lines().filter_map(|line| line.strip_prefix("data: ")).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<_> = data.iter().map(|letter| letter.text.clone().unwrap()).collect();
+    assert_eq!(texts, ["letter 0", "letter 1", "letter 2", "letter 3"]);
+    assert_eq!(heard.matches("event: letter").count(), 4);
+    assert!(heard.contains(&format!("id: {}", data[3].no)));
+}
+
+#[tokio::test]
+async fn requests_are_answered_or_run_out_of_time() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let asking = tokio::spawn({
+        let api = anna.api();
+        async move { api.post::<InboxLetter>("/v1/requests?timeout_ms=60000", &text("ben", "how large?")).await.unwrap() }
+    });
+    let api = ben.api();
+    let page: InboxPage = api.get("/v1/inbox?wait_ms=60000").await.unwrap();
+    let large = data_encoding::BASE64.encode(&vec![9; 100_000]);
+    let answer = NewLetter { to: "anna".to_owned(), base64: Some(large.clone()), reply_to: Some(page.letters[0].id.clone()), ..NewLetter::default() };
+    api.post::<Accepted>("/v1/letters", &answer).await.unwrap();
+    let answered = asking.await.unwrap();
+    assert_eq!((answered.len, answered.base64), (100_000, Some(large)));
+    assert!(anna.api().get::<InboxPage>("/v1/inbox").await.unwrap().letters.is_empty(), "an answer is handed out once");
+    assert_eq!(code(anna.api().post::<InboxLetter>("/v1/requests?timeout_ms=100", &text("ben", "and?")).await), "timed_out");
+}
+
+#[tokio::test]
+async fn a_letter_can_be_followed_and_taken_back() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let api = anna.api();
+    let sent: Accepted = api.post("/v1/letters", &text("ben", "one")).await.unwrap();
+    let state: LetterState = api.get(&format!("/v1/letters/ben/{}?wait_ms=60000", sent.id)).await.unwrap();
+    assert_eq!((state.state, state.to.as_str()), (Delivery::Delivered, ben.did()));
+    ben.stop();
+    let sent: Accepted = api.post("/v1/letters", &text("ben", "two")).await.unwrap();
+    let path = format!("/v1/letters/ben/{}", sent.id);
+    assert_eq!(api.get::<LetterState>(&path).await.unwrap().state, Delivery::Waiting);
+    assert!(api.delete::<Cancelled>(&path).await.unwrap().cancelled);
+    let state: LetterState = api.get(&path).await.unwrap();
+    assert_eq!(state.state, Delivery::Failed);
+    assert!(state.reason.unwrap().contains("cancelled"));
+    assert!(!api.delete::<Cancelled>(&path).await.unwrap().cancelled);
+}
+
+#[tokio::test]
+async fn a_large_payload_is_read_from_the_api_as_it_was_written() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let bytes: Vec<u8> = (0..2_500_000_u32).map(|n| (n * n >> 9) as u8).collect();
+    let path = homes.path("film");
+    std::fs::write(&path, &bytes).unwrap();
+    let letter = NewLetter { to: "ben".to_owned(), file: Some(path), ..NewLetter::default() };
+    anna.api().post::<Accepted>("/v1/letters", &letter).await.unwrap();
+    let api = ben.api();
+    let page: InboxPage = api.get("/v1/inbox?wait_ms=60000").await.unwrap();
+    let letter = &page.letters[0];
+    assert_eq!((letter.len, &letter.text, &letter.base64), (2_500_000, &None, &None));
+    assert_eq!(api.bytes(&format!("/v1/inbox/{}/payload?wait_ms=60000", letter.no)).await.unwrap(), bytes);
+    api.tell(&format!("/v1/inbox/{}/done", letter.no)).await.unwrap();
+    assert_eq!(code(api.bytes(&format!("/v1/inbox/{}/payload", letter.no)).await), "no_such_letter");
+}

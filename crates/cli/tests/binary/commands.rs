@@ -1,0 +1,216 @@
+//! What a person types.
+
+use crate::support::{Daemon, Homes, command, fails, json, nuncio, ok, stderr};
+
+#[test]
+fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let bad: &[&[&str]] = &[
+        &[],
+        &["frobnicate"],
+        &["send", "anna"],
+        &["send", "anna", "file", "--text", "both"],
+        &["send", "anna", "--text", "x", "--deadline", "5"],
+        &["send", "anna", "--text", "x", "--type", "line\nbreak"],
+        &["send", "anna", "--text", "x", "--reply-to", "12"],
+        &["send", "anna", "--text", "x", "--wait=soon"],
+        &["done"],
+        &["done", "first"],
+        &["peers", "add", "did:key:z6Mk"],
+        &["peers", "add", "nuncio:did:key:z6Mk"],
+        &["agent"],
+        &["agent", "--listen", "here"],
+        &["agent", "--listen", "127.0.0.1:0", "--api-tcp", "0.0.0.0:0"],
+        &["agent", "--listen", "127.0.0.1:0", "--advertise", "nowhere"],
+        &["init", "--passphrase", "--key-file", "k"],
+        &["rekey"],
+        &["rekey", "--new-passphrase", "--new-key-file", "k"],
+        &["restore", "."],
+        &["id", "retire"],
+        &["completions", "tcsh-2"],
+    ];
+    for args in bad {
+        let said = fails(&home, args, 2);
+        assert!(said.contains("Usage:") || said.contains("hint:") || said.contains("--help"), "{args:?} said only: {said}");
+    }
+}
+
+#[test]
+fn a_passphrase_is_asked_for_at_a_terminal_alone() {
+    let said = fails(&Homes::new().path("home"), &["init", "--passphrase"], 2);
+    assert!(said.contains("--passphrase-fd"), "{said}");
+}
+
+#[test]
+fn without_a_home_a_command_says_how_to_make_one() {
+    let homes = Homes::new();
+    for args in [&["id"][..], &["inbox"], &["send", "anna", "--text", "x"], &["agent", "--listen", "127.0.0.1:0"], &["doctor"]] {
+        let said = fails(&homes.path("none"), args, 1);
+        assert!(said.contains("nuncio init"), "{args:?}: {said}");
+        assert!(!homes.path("none").exists(), "{args:?} made something");
+    }
+}
+
+#[test]
+fn help_teaches_with_examples_and_names_the_exit_codes() {
+    let home = Homes::new().path("none");
+    let help = ok(&home, &["--help"]);
+    assert!(help.contains("Exit codes:") && help.contains("nuncio --home a init") && help.contains("NUNCIO_LOG"), "{help}");
+    for name in ["init", "id", "agent", "peers", "send", "request", "inbox", "done", "rekey", "backup", "restore", "completions"] {
+        assert!(ok(&home, &[name, "--help"]).contains("Example"), "{name} --help has no example");
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = ok(&Homes::new().path("none"), &["completions", shell]);
+        assert!(["peers", "restore", "doctor"].iter().all(|name| script.contains(name)), "{shell}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_is_no_error() {
+    let mut child = command(&Homes::new().path("none")).args(["completions", "bash"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn letters_pass_between_two_homes() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let id = ok(&anna.home, &["send", "ben", "--text", "good morning", "--wait"]);
+    let letter = json(&ben.home, &["inbox"]);
+    assert_eq!(letter["id"], id.trim());
+    assert_eq!((&letter["text"], &letter["from_name"], &letter["from"]), (&"good morning".into(), &"anna".into(), &anna.did().into()));
+    let shown = ok(&ben.home, &["inbox"]);
+    assert!(shown.contains("anna") && shown.contains("    good morning"), "{shown}");
+
+    ok(&ben.home, &["send", "anna", "--text", "and to you", "--reply-to", id.trim(), "--wait"]);
+    assert_eq!(json(&anna.home, &["inbox"])["reply_to"], id.trim());
+    ok(&ben.home, &["done", &letter["no"].to_string()]);
+    assert_eq!(ok(&ben.home, &["inbox", "--json"]), "");
+    fails(&ben.home, &["done", &letter["no"].to_string()], 1);
+    let status = json(&anna.home, &["status"]);
+    assert_eq!((&status["outbox"], &status["sessions"]), (&0.into(), &1.into()));
+    assert!(ok(&anna.home, &["status"]).contains(anna.listening()));
+    assert!(json(&anna.home, &["sessions"])["sessions"][0]["confirmed"].as_bool().unwrap());
+    assert!(ok(&anna.home, &["peers"]).contains("connected"));
+}
+
+#[test]
+fn a_request_prints_its_answer() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let asking = command(&anna.home).args(["request", "ben", "--text", "what is it?", "--timeout", "60s"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let question = loop {
+        let printed = ok(&ben.home, &["inbox", "--json"]);
+        if let Some(line) = printed.lines().next() {
+            break serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    };
+    ok(&ben.home, &["send", "anna", "--text", "a test", "--reply-to", question["id"].as_str().unwrap()]);
+    let answered = asking.wait_with_output().unwrap();
+    assert_eq!((answered.status.code(), answered.stdout.as_slice()), (Some(0), b"a test".as_slice()));
+    fails(&anna.home, &["request", "ben", "--text", "and now?", "--timeout", "200ms"], 3);
+}
+
+#[test]
+fn files_and_pipes_arrive_as_they_were() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n * n >> 7) as u8).collect();
+    let path = homes.path("large.bin");
+    std::fs::write(&path, &large).unwrap();
+    ok(&anna.home, &["send", "ben", path.to_str().unwrap(), "--type", "image/png", "--wait"]);
+
+    let mut piped = command(&anna.home).args(["send", "ben", "-", "--wait"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut piped.stdin.take().unwrap(), b"\0\x01\xff").unwrap();
+    assert!(piped.wait().unwrap().success());
+
+    let saved = homes.path("saved");
+    ok(&ben.home, &["inbox", "--save", saved.to_str().unwrap(), "--done"]);
+    let mut files: Vec<_> = std::fs::read_dir(&saved).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let [first, second] = files.as_slice() else { panic!("{files:?}") };
+    assert_eq!((first.extension().unwrap().to_str(), std::fs::read(first).unwrap()), (Some("png"), large));
+    assert_eq!((second.extension().unwrap().to_str(), std::fs::read(second).unwrap()), (Some("bin"), vec![0, 1, 0xff]));
+    assert_eq!(json(&ben.home, &["status"])["inbox"], 0);
+}
+
+#[test]
+fn a_letter_cannot_steer_the_terminal_that_shows_it() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ok(&anna.home, &["send", "ben", "--text", "\u{1b}]0;owned\u{7}\u{1b}[2Jhello", "--wait"]);
+    let shown = ok(&ben.home, &["inbox"]);
+    assert!(shown.contains("hello") && !shown.contains('\u{1b}') && !shown.contains('\u{7}'), "{shown:?}");
+}
+
+#[test]
+fn a_peer_out_of_reach_keeps_the_letter_waiting() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let (home, address) = (ben.home.clone(), ben.listening().to_owned());
+    ben.stop();
+    let said = fails(&anna.home, &["send", "ben", "--text", "are you there?", "--wait=300ms"], 3);
+    assert!(said.contains("outbox"), "{said}");
+    assert_eq!(json(&anna.home, &["status"])["outbox"], 1);
+
+    let _ben = Daemon::listen(&home, &address, &[]);
+    ok(&anna.home, &["send", "ben", "--text", "again", "--wait"]);
+    let texts: Vec<String> = ok(&home, &["inbox", "--json"]).lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts, ["are you there?", "again"]);
+}
+
+#[test]
+fn a_deadline_that_passes_is_told() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ben.stop();
+    let said = fails(&anna.home, &["send", "ben", "--text", "quick", "--deadline", "200ms", "--wait=30s"], 1);
+    assert!(said.contains("deadline"), "{said}");
+    assert_eq!(json(&anna.home, &["status"])["outbox"], 0);
+}
+
+#[test]
+fn an_unknown_peer_and_a_taken_name_are_refused() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    assert!(fails(&anna.home, &["send", "carl", "--text", "x"], 1).contains("nuncio peers"));
+    assert!(fails(&anna.home, &["send", "a/../b?c", "--text", "x", "--wait"], 1).contains("a/../b?c"));
+    assert!(fails(&anna.home, &["peers", "add", "--name", "me", anna.invitation()], 1).contains("itself"));
+    let third = homes.init("third");
+    let stranger = json(&third, &["id"])["invitation"].as_str().unwrap().to_owned();
+    assert!(fails(&anna.home, &["peers", "add", "--name", "ben", &stranger], 1).contains("taken"));
+    ok(&anna.home, &["peers", "remove", "ben"]);
+    fails(&anna.home, &["send", ben.did(), "--text", "x"], 1);
+}
+
+#[test]
+fn without_an_agent_a_letter_waits_in_the_outbox_or_goes_while_the_command_runs() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let home = anna.home.clone();
+    anna.stop();
+    let output = nuncio(&home, &["send", "ben", "--text", "later"]);
+    assert!(output.status.success() && stderr(&output).contains("outbox"), "{}", stderr(&output));
+    ok(&home, &["send", "ben", "--text", "now", "--wait"]);
+    let letters = ok(&ben.home, &["inbox", "--json"]);
+    assert_eq!(letters.lines().count(), 2, "{letters}");
+}
+
+#[test]
+fn a_retired_peer_gets_no_more_letters() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let statement = ben.home.join("retirement");
+    let statement = statement.to_str().unwrap();
+    assert!(fails(&ben.home, &["id", "retire", "--statement", statement], 2).contains("--yes"));
+    ok(&anna.home, &["id", "retire", "--statement", statement]);
+    assert!(fails(&anna.home, &["send", "ben", "--text", "x"], 1).contains("retired"));
+    assert!(ok(&anna.home, &["peers"]).contains("retired"));
+    fails(&anna.home, &["id", "retire", "--statement", ben.home.join("key").to_str().unwrap()], 2);
+}

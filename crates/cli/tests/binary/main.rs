@@ -1,0 +1,12 @@
+//! Drives the real binary: what a person types, what a program asks, what a crash leaves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
+
+mod api;
+mod commands;
+mod daemon;
+mod demo;
+mod homes;
+mod kills;
+mod languages;
+mod support;
