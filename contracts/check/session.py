@@ -39,8 +39,9 @@ class Window:
         self.next, self.received = 0, set()
 
     def check(self, seq, floor):
-        refuse_unless(seq >= max(self.next, floor) and seq not in self.received, "replayed")
-        refuse_unless(seq - self.next < limit("window") and seq != LARGEST, "too-far")
+        lowest = max(self.next, floor)
+        refuse_unless(seq >= lowest and seq not in self.received, "replayed")
+        refuse_unless(seq - lowest < limit("window") and seq != LARGEST, "too-far")
 
     def advance(self, floor):
         """Steps over `next`: whether it was received; None if it is still waited for."""
@@ -139,7 +140,8 @@ class Side:
         refuse_unless(floor >= 0, "malformed")
         run = self._check_ack(ack_next, ack_check, ack_above)
         if frame["body"] is None:
-            refuse_unless(floor <= self.window.next + limit("window"), "too-far")
+            # Letters step chains, acknowledgements do not: a floor beyond is for the next letter to say.
+            floor = min(floor, self.recv.base + self.recv.n) if self.recv else 0
         else:
             self.window.check(seq, floor)
             mk = self._message_key(hk, key, n, pn, seq, floor, room, draw)
@@ -216,8 +218,21 @@ class Side:
             else:
                 self.run = run_hole(self.session, seq)
         self.skipped = {seq: kept for seq, kept in self.skipped.items() if seq >= self.window.next}
-        self.old = [hk for hk in self.old if any(of == hk for of, _ in self.skipped.values())]
+        self._forget_chains(floor)
         return in_order
+
+    def _forget_chains(self, floor):
+        """Complete old chains go when the sender has heard of all that is in them, or when there are too many."""
+        heard = self.recv is not None and floor >= self.recv.base
+        lacking = {of for of, _ in self.skipped.values()}
+        over = len(self.old) - limit("old_chains_max")
+        kept = []
+        for hk in self.old:
+            if hk not in lacking and (heard or over > 0):
+                over -= 1
+            else:
+                kept.append(hk)
+        self.old = kept
 
     # --- section 5 ---
 

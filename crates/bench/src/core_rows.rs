@@ -118,14 +118,9 @@ pub(crate) fn turn_32() -> Result<Row> {
         || {
             time_us(|| {
                 for _ in 0..TURNS / 2 {
-                    for (from, to) in
-                        [(true, false), (false, true)].map(|(first, _)| first).map(|first| (first, !first))
-                    {
-                        let (one, two) = if from && !to { (&mut a, &mut b) } else { (&mut b, &mut a) };
-                        let opened = pair::seal(one, &letter, &mut BlockRng::new())
-                            .and_then(|frame| pair::open(two, &frame, &mut BlockRng::new()));
-                        failed = opened.err().or(failed.take());
-                    }
+                    let there = pair::seal(&mut a, &letter, &mut rng).and_then(|frame| pair::open(&mut b, &frame, &mut rng));
+                    let back = pair::seal(&mut b, &letter, &mut rng).and_then(|frame| pair::open(&mut a, &frame, &mut rng));
+                    failed = there.err().or(back.err()).or(failed.take());
                 }
             })
         },
@@ -142,23 +137,20 @@ pub(crate) fn turn_32() -> Result<Row> {
 
 /// What a letter with a turn cannot do without: two X25519, one key generation, two root steps, two tags, two chain steps, four AEADs.
 fn primitives_of_a_turn(secret: &Key, public: &[u8; 32]) {
-    let shared = crypto::dh(secret, public);
+    let shared = crypto::dh(secret, public).map_or([0; 32], |shared| *shared.expose());
     std::hint::black_box(crypto::dh(secret, public).is_ok());
     std::hint::black_box(crypto::dh_public(secret));
     let mut out = [0; 96];
     for _ in 0..2 {
-        crypto::hkdf_sha256(&[1; 32], shared.as_ref().map_or(&[0; 32], Key::expose), b"root", &mut out);
+        crypto::hkdf_sha256(&[1; 32], &shared, b"root", &mut out);
         std::hint::black_box(crypto::hmac_sha256(&[2; 32], &[b"tag"]));
         for constant in [[1], [2]] {
             std::hint::black_box(crypto::hmac_sha256(&[3; 32], &[&constant]));
         }
     }
     let (mut body, mut header) = ([0_u8; 64], [0_u8; 74]);
-    for _ in 0..2 {
-        let tag = crypto::seal_in_place(&[4; 32], &[0; 12], &[0; 173], &mut body);
-        std::hint::black_box(crypto::open_in_place(&[4; 32], &[0; 12], &[0; 173], &mut body, &tag).is_ok());
-        break;
-    }
+    let tag = crypto::seal_in_place(&[4; 32], &[0; 12], &[0; 173], &mut body);
+    std::hint::black_box(crypto::open_in_place(&[4; 32], &[0; 12], &[0; 173], &mut body, &tag).is_ok());
     let tag = crypto::seal_in_place(&[5; 32], &[0; 12], &[0; 117], &mut header);
     std::hint::black_box(crypto::open_in_place(&[5; 32], &[0; 12], &[0; 117], &mut header, &tag).is_ok());
 }
@@ -196,9 +188,9 @@ fn olm_handshake() -> Result<()> {
     let (alice, mut bob) = (Account::new(), Account::new());
     bob.generate_one_time_keys(1);
     let key = bob.one_time_keys().into_values().next().context("a one-time key")?;
-    let mut a = alice.create_outbound_session(vodozemac::olm::SessionConfig::version_2(), bob.curve25519_key(), key)?;
+    let mut a = alice.create_outbound_session(vodozemac::olm::SessionConfig::version_1(), bob.curve25519_key(), key)?;
     if let vodozemac::olm::OlmMessage::PreKey(first) = a.encrypt("hello")? {
-        bob.create_inbound_session(vodozemac::olm::SessionConfig::version_2(), alice.curve25519_key(), &first)?;
+        bob.create_inbound_session(vodozemac::olm::SessionConfig::version_1(), alice.curve25519_key(), &first)?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //!
 //! No figure is written down here: every number comes from the run that prints it.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
-#![expect(missing_docs, reason = "a program, not a library")]
 
 mod core_rows;
 mod durable_rows;

@@ -132,6 +132,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let options = &cli.options;
+    options.unlock.check()?;
     match cli.command {
         Command::Init(command) => command.run(options),
         Command::Id(command) => command.run(options).await,

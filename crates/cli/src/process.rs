@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::client::{self, Api};
 use crate::failure::Failure;
@@ -69,6 +69,8 @@ impl Program {
         let mut command = self.command(home);
         command.args(["agent", "--stop-with-stdin", "--listen"]).arg(listen.to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(Failure::io("start", &self.path))?;
+        // Held apart: waiting for a child closes what it still holds of it.
+        let stdin = child.stdin.take();
         let api = tokio::select! {
             api = client::wait_until_served(home, START_PATIENCE) => api?,
             ended = child.wait() => {
@@ -78,7 +80,7 @@ impl Program {
         };
         let status: Status = api.get("/v1/status").await?;
         let listening = status.listening.and_then(|address| address.parse().ok()).unwrap_or(listen);
-        Ok(AgentProcess { home: home.to_owned(), listening, child, api })
+        Ok(AgentProcess { home: home.to_owned(), listening, child, stdin, api })
     }
 }
 
@@ -88,6 +90,7 @@ pub struct AgentProcess {
     home: PathBuf,
     listening: SocketAddr,
     child: Child,
+    stdin: Option<ChildStdin>,
     api: Api,
 }
 
@@ -148,7 +151,7 @@ impl AgentProcess {
     /// # Errors
     /// An agent that does not stop.
     pub async fn stop(mut self) -> Result<ExitStatus, Failure> {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         let ended = tokio::time::timeout(STOP_PATIENCE, self.child.wait()).await;
         let ended = ended.map_err(|_| Failure::Unsound(format!("the agent of {} does not stop", self.home.display())))?;
         ended.map_err(Failure::io("wait for the agent of", &self.home))

@@ -17,7 +17,6 @@ const PASSPHRASE_LEN_MAX: u64 = 1_024;
 
 /// How the home is unlocked; without any of these by the key file in it.
 #[derive(Args, Clone, Debug, Default)]
-#[group(multiple = false)]
 pub(crate) struct UnlockArgs {
     /// Ask for a passphrase
     #[arg(long, global = true, help_heading = "Unlocking the home")]
@@ -31,6 +30,15 @@ pub(crate) struct UnlockArgs {
 }
 
 impl UnlockArgs {
+    /// One way at most. (A group of clap's does not hold for global options.)
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let given = [self.passphrase, self.passphrase_fd.is_some(), self.key_file.is_some()];
+        if given.into_iter().filter(|given| *given).count() > 1 {
+            return Err(Failure::usage("a home is unlocked in one way", "give one of --passphrase, --passphrase-fd and --key-file"));
+        }
+        Ok(())
+    }
+
     /// For a home that is there.
     pub(crate) fn open(&self) -> Result<Unlock, Failure> {
         self.take(|| prompt("Passphrase: "))

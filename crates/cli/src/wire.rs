@@ -90,7 +90,7 @@ pub struct Cancelled {
 }
 
 /// A letter in the inbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboxLetter {
     /// Its number in the inbox; later ones have higher numbers.
     pub no: u64,

@@ -37,6 +37,8 @@ use crate::wake::{Answer, Ticket, Wake};
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// Wakes and steps taken between two looks at the clock.
 const TURN_MAX: usize = 512;
+/// Writes handed to the writer as one.
+const GATHERED_MAX: usize = 512;
 /// Commands, frames and requests that wait for the actor.
 const WAKES_WAITING: usize = 256;
 /// Connections kept for one peer.
@@ -206,7 +208,7 @@ impl Actor {
         for _ in 0..TURN_MAX {
             if let Ok(wake) = self.urgent.try_recv() {
                 self.wake(wake);
-            } else if !self.backlog.is_empty() {
+            } else if self.backlog.len() > 1 {
                 return false;
             } else if let Ok(wake) = self.wakes.try_recv() {
                 self.wake(wake);
@@ -256,13 +258,29 @@ impl Actor {
     pub(crate) fn commit_rows(&mut self, step: Step, rows: Vec<nuncio_store::Op>, answers: Vec<Answer>) {
         match self.peer.stage(step) {
             Ok(staged) => {
-                let mut ops = staged.ops;
-                ops.extend(rows);
-                self.backlog.push_back(Staged { ops, ticket: Ticket { effects: staged.effects, answers } });
-                self.flush();
+                let mut staged = staged;
+                staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
+                self.gather(staged, rows, answers);
             }
             // Every step is staged before the next is made.
             Err(error) => tracing::error!(%error, "a step was not staged"),
+        }
+    }
+
+    /// Adds a step to those that go to the writer together when this turn of the loop ends: a letter's draft and its frame are one commit.
+    fn gather(&mut self, staged: nuncio_proto::step::Staged, rows: Vec<nuncio_store::Op>, answers: Vec<Answer>) {
+        match self.backlog.back_mut().filter(|last| last.ops.len() < GATHERED_MAX) {
+            Some(last) => {
+                last.ops.extend(staged.ops);
+                last.ops.extend(rows);
+                last.ticket.effects.append(staged.effects);
+                last.ticket.answers.extend(answers);
+            }
+            None => {
+                let mut ops = staged.ops;
+                ops.extend(rows);
+                self.backlog.push_back(Staged { ops, ticket: Ticket { effects: staged.effects, answers } });
+            }
         }
     }
 

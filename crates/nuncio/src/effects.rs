@@ -46,7 +46,7 @@ impl Actor {
         }
     }
 
-    fn effect(&mut self, effect: Effect) {
+    pub(crate) fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Send { to, frame } => {
                 if !self.send_on(to, None, Bytes::from(frame)) {

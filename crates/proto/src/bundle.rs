@@ -209,8 +209,8 @@ impl OneTimePrekey {
 }
 
 /// Levels of a batch's tree.
-const PATH_LEN: usize = limit::ONE_TIME_BATCH.ilog2() as usize;
-const _: () = assert!(limit::ONE_TIME_BATCH.is_power_of_two());
+const PATH_LEN: usize = 6;
+const _: () = assert!(limit::ONE_TIME_BATCH == 1 << PATH_LEN);
 
 /// A batch of one-time prekeys: what its owner signed.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ use nuncio_contracts::registry::limit;
 use rand_core::CryptoRng;
 
 use crate::bundle::{Bundle, OneTimeRef};
+use crate::codec;
 use crate::contact::Contact;
 pub use crate::contact::ContactInfo;
 use crate::error::PeerError;
@@ -69,7 +70,10 @@ pub struct Peer {
     timers: BTreeSet<(UnixMillis, AgentId)>,
     /// Contacts with drafts that may be sealable.
     ready: BTreeSet<AgentId>,
+    /// Contacts whose letters wait behind a window full of numbers that were given up.
+    stuck: BTreeSet<AgentId>,
     ack_pending: BTreeSet<AgentId>,
+    /// When sessions end that are not current.
     old_until: BTreeSet<(UnixMillis, SessionId)>,
     accept_strangers: bool,
     generation: u64,
@@ -113,6 +117,7 @@ pub(crate) enum Change {
     AckSent { to: AgentId, session: SessionId, frame: Vec<u8> },
     Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
     BundleWanted { of: AgentId, now: UnixMillis },
+    Hello { to: AgentId, now: UnixMillis },
     Expired { entry: u64, code: u16 },
     SessionDropped(SessionId),
     Contact { agent: AgentId, info: Option<ContactInfo> },
@@ -158,6 +163,7 @@ impl Peer {
             renewable: BTreeSet::new(),
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             ack_pending: BTreeSet::new(),
             old_until: BTreeSet::new(),
             accept_strangers: false,
@@ -339,7 +345,6 @@ impl Peer {
     }
 
     /// Forgets ids of letters that are too old to be taken again; the caller finds the rows, which stand in the order of time.
-    #[must_use]
     pub fn forget_seen(&self, rows: Vec<Vec<u8>>) -> Step {
         self.step(Change::SeenForgotten(rows))
     }
@@ -352,6 +357,7 @@ impl Peer {
     pub fn next<R: CryptoRng + ?Sized>(&self, now: UnixMillis, idle: bool, rng: &mut R) -> Option<Step> {
         self.next_expiry(now)
             .or_else(|| self.next_draft(now, rng))
+            .or_else(|| self.next_hello(now))
             .or_else(|| self.next_timer(now, rng))
             .or_else(|| self.next_old_session(now))
             .or_else(|| self.next_renewal(now, rng))
@@ -408,6 +414,7 @@ impl Peer {
             Change::AckSent { to, session, frame } => self.apply_ack_sent(to, session, frame, &mut out),
             Change::Resent { to, now, burst, probe } => self.apply_resent(to, now, burst, probe, &mut out),
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
+            Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
             Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
             Change::SessionDropped(id) => self.drop_session(id, &mut out),
             Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),
@@ -479,6 +486,7 @@ impl Peer {
             self.timers.remove(&(at, agent));
         }
         self.ready.remove(&agent);
+        self.stuck.remove(&agent);
         self.ack_pending.remove(&agent);
         out.ops.push(Op::Delete { key });
     }
@@ -495,6 +503,11 @@ impl Peer {
         if let Some(len) = self.inbox.remove(&no) {
             self.inbox_bytes -= len;
             out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
+            // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
+            if no + 1 == self.next_arrival {
+                let value = codec::encode(&(1_u8, self.next_arrival));
+                out.ops.push(Op::Put { key: rows::next_arrival(), value });
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub const GIVEN_UP: u8 = b'g';
 pub const OUTBOX: u8 = b'o';
 /// Letters delivered and not removed by the application.
 pub const INBOX: u8 = b'i';
+/// The number of the next arrival, once the last one is removed: one row.
+pub const NEXT_ARRIVAL: u8 = b'n';
 /// Ids of letters delivered, by time of creation.
 pub const SEEN: u8 = b't';
 /// Signed prekeys.
@@ -45,6 +47,10 @@ fn key(tree: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 pub(crate) fn identity() -> Vec<u8> {
     vec![IDENTITY]
+}
+
+pub(crate) fn next_arrival() -> Vec<u8> {
+    vec![NEXT_ARRIVAL]
 }
 
 pub(crate) fn contact(agent: &AgentId) -> Vec<u8> {

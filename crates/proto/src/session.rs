@@ -113,6 +113,8 @@ pub(crate) struct SkippedKey {
 pub(crate) struct Held {
     pub(crate) nonce: Nonce,
     pub(crate) letter: Vec<u8>,
+    /// Its sender is being told that it will not be delivered, and gives its number up then.
+    pub(crate) refused: bool,
 }
 
 /// A frame that is not acknowledged.
@@ -153,6 +155,8 @@ pub struct Opened {
 pub(crate) struct Content {
     pub(crate) letter: Vec<u8>,
     pub(crate) fresh: Fresh,
+    /// It will not be delivered: the window stays before it until its sender, told so, gives it up; or the sender would call it delivered.
+    pub(crate) refused: bool,
     floor: Seq,
     nonce: Nonce,
     moves: Moves,
@@ -336,8 +340,17 @@ impl Session {
         current.chain([self.ratchet.next_tag]).chain(self.old_chains.iter().map(|chain| chain.tag))
     }
 
+    /// Whether a frame is under way that its sender has not given up.
+    pub(crate) fn has_live(&self) -> bool {
+        self.outstanding.values().any(|frame| frame.entry.is_some())
+    }
+
     /// The lowest number that may still be sent or sent again.
     pub(crate) fn floor(&self) -> Seq {
+        // What was under way in a session that is over comes in another one; were it passed here, later letters would overtake it.
+        if matches!(self.place, Place::Old(_)) {
+            return self.acked;
+        }
         let live = self.outstanding.iter().find(|(_, frame)| frame.entry.is_some());
         live.map_or(self.next_seq, |(seq, _)| *seq)
     }
@@ -413,7 +426,7 @@ impl Session {
         self.check_held(header.seq, floor, body.len())?;
         let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
         let letter = self.open_body(frame, &header, body, &mk)?;
-        let content = Content { letter, fresh, floor, nonce: frame.nonce, moves };
+        let content = Content { letter, fresh, refused: false, floor, nonce: frame.nonce, moves };
         Ok(Opened { header, content: Some(content), acked, answered })
     }
 

@@ -67,6 +67,18 @@ impl Effects {
         self.0
     }
 
+    /// Takes out what is true without the commit: that a peer has a letter of ours. If the commit is lost, the letter is sent once more, the peer
+    /// knows it, and the same is told again.
+    #[must_use]
+    pub fn take_proven(&mut self) -> Vec<Effect> {
+        self.0.extract_if(.., |effect| matches!(effect, Effect::Delivered { .. })).collect()
+    }
+
+    /// Appends another step's, staged later.
+    pub fn append(&mut self, mut later: Self) {
+        self.0.append(&mut later.0);
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -22,7 +22,7 @@ pub struct Plan {
     pub faults: Faults,
 }
 
-/// Chances, in per mille of the moments at which somebody writes.
+/// Chances, in per mille; the dice are rolled once for every letter, while it is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// An agent stops without warning, and comes back after a while.

@@ -66,8 +66,10 @@ enum Event {
     Linked(Who, Who),
     /// An agent adds another again.
     Befriend(Who, Who),
-    /// Somebody writes, or something goes wrong.
+    /// Somebody writes.
     Moment,
+    /// Something may go wrong.
+    Trouble,
 }
 
 #[derive(Debug)]
@@ -186,6 +188,7 @@ impl World {
             Event::Linked(one, other) => self.linked(one, other),
             Event::Befriend(one, other) => self.befriend(one, other),
             Event::Moment => self.moment(),
+            Event::Trouble => self.trouble(),
         }
     }
 

@@ -41,7 +41,8 @@ pub(crate) fn sync_file(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|e| StoreError::io("sync", path, e))
 }
 
-/// Makes the names in a directory durable: creations, renames and removals.
+/// Makes the names in a directory durable: creations, renames and removals. An empty path is the parent of a bare name.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::io("sync the directory", path, e))
 }

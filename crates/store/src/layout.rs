@@ -22,7 +22,7 @@ impl Home {
     /// Takes the home, making the directory (mode 0700) when it is not there. [`StoreError::Locked`] when it is taken.
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         if make_private_dir(path)?
-            && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+            && let Some(parent) = path.parent()
         {
             sync_dir(parent)?;
         }

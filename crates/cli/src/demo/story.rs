@@ -316,12 +316,12 @@ async fn take_what_is_there(api: &Api) -> Result<Vec<InboxLetter>, Failure> {
     Ok(api.get::<InboxPage>("/v1/inbox").await?.letters)
 }
 
-/// Cargo.lock of the repository that this program was built in; elsewhere the program itself.
+/// Cargo.lock of the repository that this program was built in, or is run in; elsewhere the program itself.
 fn real_file() -> Result<PathBuf, Failure> {
     let program = std::env::current_exe().map_err(Failure::io("find", "this program"))?;
-    let beside = program.ancestors().map(|dir| dir.join("Cargo.lock")).find(|path| path.is_file());
-    let here = std::env::current_dir().ok().map(|dir| dir.join("Cargo.lock")).filter(|path| path.is_file());
-    Ok(here.or(beside).unwrap_or(program))
+    let here = std::env::current_dir().unwrap_or_default();
+    let near = program.ancestors().chain(here.ancestors()).map(|dir| dir.join("Cargo.lock")).find(|path| path.is_file());
+    Ok(near.unwrap_or(program))
 }
 
 /// Whether any file below a directory holds these bytes.
@@ -332,7 +332,7 @@ fn holds(dir: &Path, needle: &[u8]) -> Result<bool, Failure> {
             holds(&path, needle)?
         } else {
             let bytes = fs::read(&path).map_err(Failure::io("read", &path))?;
-            bytes.windows(needle.len()).any(|window| window == needle)
+            contains(&bytes, needle)
         };
         if found {
             return Ok(true);
@@ -341,6 +341,35 @@ fn holds(dir: &Path, needle: &[u8]) -> Result<bool, Failure> {
     Ok(false)
 }
 
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    let starts = bytes.iter().zip(0..).filter(|(byte, _)| Some(*byte) == needle.first());
+    starts.into_iter().any(|(_, at): (_, usize)| bytes.get(at..).is_some_and(|rest| rest.starts_with(needle)))
+}
+
 fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_left_in_a_home_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("deep")).unwrap();
+        fs::write(dir.path().join("deep/file"), format!("aa a a secret {MARK}!")).unwrap();
+        assert!(holds(dir.path(), MARK.as_bytes()).unwrap());
+        assert!(!holds(dir.path(), b"another word").unwrap());
+    }
+
+    #[test]
+    fn a_letter_missing_doubled_or_out_of_place_is_found() {
+        let letter = |number: usize| InboxLetter { text: Some(single(number)), ..InboxLetter::default() };
+        let all: Vec<_> = (0..4).map(letter).collect();
+        assert!(are(&all, 4, single) && single(3).len() == SINGLE_LEN);
+        assert!(!are(&all[..3], 4, single));
+        assert!(!are(&[letter(0), letter(1), letter(1), letter(3)], 4, single));
+        assert!(!are(&[letter(0), letter(2), letter(1), letter(3)], 4, single));
+    }
 }

@@ -184,7 +184,7 @@ async fn a_letter_can_be_followed_and_taken_back() {
 async fn a_large_payload_is_read_from_the_api_as_it_was_written() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    let bytes: Vec<u8> = (0..2_500_000_u32).map(|n| (n * n >> 9) as u8).collect();
+    let bytes: Vec<u8> = (0..2_500_000_u32).map(|n| (n.wrapping_mul(n) >> 9) as u8).collect();
     let path = homes.path("film");
     std::fs::write(&path, &bytes).unwrap();
     let letter = NewLetter { to: "ben".to_owned(), file: Some(path), ..NewLetter::default() };

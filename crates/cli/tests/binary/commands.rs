@@ -121,7 +121,7 @@ fn a_request_prints_its_answer() {
 fn files_and_pipes_arrive_as_they_were() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n * n >> 7) as u8).collect();
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let path = homes.path("large.bin");
     std::fs::write(&path, &large).unwrap();
     ok(&anna.home, &["send", "ben", path.to_str().unwrap(), "--type", "image/png", "--wait"]);

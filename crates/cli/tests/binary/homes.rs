@@ -150,7 +150,7 @@ fn a_damaged_record_is_named_and_the_agent_does_not_start_on_it() {
     // A row of the tree of peers whose seal cannot hold.
     let key = [b"c".as_slice(), &[0xab; 32]].concat();
     let engine = SledEngine::open(&home.join("db")).unwrap();
-    engine.commit(&[Op::Put { key, value: vec![0x5a; 100] }]).unwrap();
+    engine.commit(&[Op::Put { key, value: vec![1; 100] }]).unwrap();
     drop(engine);
 
     let ill = nuncio(&home, &["doctor"]);

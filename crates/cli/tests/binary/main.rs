@@ -9,4 +9,5 @@ mod demo;
 mod homes;
 mod kills;
 mod languages;
+mod readme;
 mod support;

@@ -255,6 +255,9 @@ impl Side {
         if items.len() == 5 || frame[2] == 2 {
             self.setup.handshake = None;
         }
+        // An acknowledgement alone steps no chain, so its floor counts up to where letters have stepped it.
+        let stepped = self.recv.as_ref().map_or(0, |(chain, base)| base + u64::from(chain.n));
+        let floor = if items.len() == 5 { floor.min(stepped) } else { floor };
         Took { in_order: self.settle(floor), settled: self.merge(&header.ack) }
     }
 
@@ -313,8 +316,14 @@ impl Side {
             self.next += 1;
         }
         self.skipped = self.skipped.split_off(&self.next);
+        let heard = self.recv.as_ref().is_some_and(|(_, base)| floor >= *base);
+        let mut over = self.old.len().saturating_sub(8);
         let skipped = &self.skipped;
-        self.old.retain(|old| skipped.values().any(|(hk, _)| hk == old));
+        self.old.retain(|old| {
+            let forget = !skipped.values().any(|(hk, _)| hk == old) && (heard || over > 0);
+            over = over.saturating_sub(usize::from(forget));
+            !forget
+        });
         in_order
     }
 

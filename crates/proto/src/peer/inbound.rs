@@ -15,7 +15,7 @@ use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
 use crate::replay::ReplayError;
 use crate::rows;
-use crate::session::{InOrder, OpenError, Opened, Parties, Place, Session};
+use crate::session::{Held, InOrder, OpenError, Opened, Parties, Place, Session};
 use crate::step::{Arrival, Effect, Op, Step};
 use crate::time::UnixMillis;
 
@@ -62,8 +62,6 @@ enum Verdict {
     Take(Box<Letter>),
     /// It came before; its number counts as received.
     Duplicate,
-    /// It waits in another session of the same peer, whose copy goes.
-    TakeFrom(SessionId, Seq, Box<Letter>),
     /// Its sender is told why it is not delivered.
     Refuse(Option<LetterId>, u16),
 }
@@ -71,7 +69,7 @@ enum Verdict {
 #[derive(Serialize, Deserialize)]
 struct InboxRow<'a>(u8, ByteArray<32>, u64, #[serde(borrow)] &'a Bytes);
 #[derive(Serialize, Deserialize)]
-struct HeldRow(u8, ByteArray<12>, ByteBuf);
+struct HeldRow(u8, ByteArray<12>, ByteBuf, bool);
 #[derive(Serialize, Deserialize)]
 struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
 
@@ -196,6 +194,8 @@ impl Peer {
             return Ok((opened, Verdict::Nothing));
         };
         let verdict = self.judge_letter(session, &content.letter, now, seen)?;
+        // A refusal that names no letter cannot be told.
+        content.refused = matches!(verdict, Verdict::Refuse(Some(_), _));
         if matches!(verdict, Verdict::Duplicate | Verdict::Refuse(..)) {
             content.letter.clear();
         }
@@ -214,28 +214,19 @@ impl Peer {
             Err((id, error)) => return Ok(Verdict::Refuse(id, error.code())),
         };
         let from = session.peer();
-        if let Some((holder, seq)) = self.held_elsewhere(&from, session.id, letter.id) {
-            return Ok(Verdict::TakeFrom(holder, seq, letter));
-        }
         let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
         if recent || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
             return Ok(Verdict::Duplicate);
         }
-        if let Err(error) = letter.check_time(now) {
-            return Ok(Verdict::Refuse(Some(letter.id), error.code()));
+        // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.
+        if letter.kind == LetterKind::Control {
+            let known = Control::decode(&letter.payload).is_some();
+            return Ok(if known { Verdict::Take(letter) } else { Verdict::Refuse(Some(letter.id), code::MALFORMED) });
         }
-        if letter.kind == LetterKind::Control && Control::decode(&letter.payload).is_none() {
-            return Ok(Verdict::Refuse(Some(letter.id), code::MALFORMED));
+        match letter.check_time(now) {
+            Ok(()) => Ok(Verdict::Take(letter)),
+            Err(error) => Ok(Verdict::Refuse(Some(letter.id), error.code())),
         }
-        Ok(Verdict::Take(letter))
-    }
-
-    fn held_elsewhere(&self, from: &AgentId, session: SessionId, letter: LetterId) -> Option<(SessionId, Seq)> {
-        let others = self.contacts.get(from)?.sessions().filter(|id| *id != session);
-        others.filter_map(|id| self.sessions.get(&id)).find_map(|other| {
-            let held = other.held.iter().find(|(_, held)| Letter::decode(&held.letter).is_ok_and(|it| it.id == letter));
-            held.map(|(seq, _)| (other.id, *seq))
-        })
     }
 
     fn notice(&self, from: Option<AgentId>, notice: Notice, now: UnixMillis) -> Result<Step, Refusal> {
@@ -245,9 +236,8 @@ impl Peer {
         let session = current.filter(|session| self.sent_under(session, &notice.tag)).ok_or(Refusal::UselessNotice)?;
         match notice.code {
             code::UNKNOWN_TAG => Ok(self.step(Change::Restart { with, session: session.id, now })),
-            code::START_REFUSED if !session.confirmed => {
-                Ok(self.step(Change::Restart { with, session: session.id, now }))
-            }
+            // A peer that has the session finds it by its tag and looks at no start.
+            code::START_REFUSED => Ok(self.step(Change::Restart { with, session: session.id, now })),
             code::STRANGER | code::RETIRED => Ok(self.step(Change::NoticeBy { by: with, code: notice.code })),
             _ => Err(Refusal::UselessNotice),
         }
@@ -311,6 +301,7 @@ impl Peer {
         let floor = header.floor().unwrap_or(0);
         let fresh = content.as_ref().map(|content| content.fresh.seq());
         let tags: Vec<_> = session.tags().collect();
+        let skipped_before = session.skipped.len();
         let moved = match content {
             Some(content) => session.apply_content(content, now),
             None => session.raise(floor),
@@ -318,8 +309,7 @@ impl Peer {
         if fresh.is_some() || moved.passed {
             let (tags_now, turned): (Vec<_>, bool) = (session.tags().collect(), moved.turned);
             if let Some((seq, held)) = fresh.and_then(|seq| Some((seq, session.held.get(&seq)?))) {
-                let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::from(held.letter.clone()));
-                out.ops.push(Op::Put { key: rows::of_session(rows::HELD, &id, seq), value: codec::encode(&row) });
+                out.ops.push(put_held(&id, seq, held));
             }
             for key in &moved.skipped {
                 if let Some(kept) = session.skipped.get(key) {
@@ -331,13 +321,12 @@ impl Peer {
                     );
                     out.ops
                         .push(Op::Put { key: rows::of_session(rows::SKIPPED, &id, *key), value: codec::encode(&row) });
-                    self.skipped_total += 1;
                 }
             }
             for key in &moved.dropped {
                 out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *key) });
             }
-            self.skipped_total -= moved.dropped.len().min(self.skipped_total);
+            self.skipped_total = (self.skipped_total + session.skipped.len()).saturating_sub(skipped_before);
             let over = session.forget_delivered(floor);
             out.sessions.insert(id);
             self.counters.opened += u64::from(fresh.is_some());
@@ -381,16 +370,6 @@ impl Peer {
             Verdict::Nothing => {}
             Verdict::Duplicate => self.counters.duplicates += 1,
             Verdict::Take(letter) => now_read = Some(*letter),
-            Verdict::TakeFrom(holder, seq, letter) => {
-                // The number there stays received; only its letter moves here.
-                if let Some(held) = self.sessions.get_mut(&holder).and_then(|other| other.held.get_mut(&seq)) {
-                    held.letter.clear();
-                    let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::new());
-                    out.ops
-                        .push(Op::Put { key: rows::of_session(rows::HELD, &holder, seq), value: codec::encode(&row) });
-                }
-                now_read = Some(*letter);
-            }
             Verdict::Refuse(letter, code) => {
                 if let Some(letter) = letter {
                     self.queue_control(with, &Control::Refused { letter, code }, letter, now, out);
@@ -421,6 +400,12 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
+        // Judged when it came; while it was held it may have been delivered under another number.
+        if self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id)) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        self.clear_copies(id, &from, letter.id, out);
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         if let Some(session) = self.sessions.get_mut(&id) {
             session.delivered.insert(seq, letter.id);
@@ -442,6 +427,20 @@ impl Peer {
         out.ops
             .push(Op::Put { key: rows::numbered(rows::INBOX, no), value: codec::encode_sized(&row, bytes.len() + 64) });
         out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter }));
+    }
+
+    /// A letter may be held in several sessions. It is delivered from the first in which it is next; the others keep its number.
+    fn clear_copies(&mut self, id: SessionId, from: &AgentId, letter: LetterId, out: &mut Out) {
+        let Some(contact) = self.contacts.get(from) else { return };
+        for other in contact.sessions().filter(|other| *other != id) {
+            let Some(session) = self.sessions.get_mut(&other) else { continue };
+            for (seq, held) in &mut session.held {
+                if Letter::decode(&held.letter).is_ok_and(|held| held.id == letter) {
+                    held.letter.clear();
+                    out.ops.push(put_held(&other, *seq, held));
+                }
+            }
+        }
     }
 
     fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
@@ -490,8 +489,8 @@ impl Peer {
     }
 
     pub(super) fn load_held(session: &mut Session, seq: Seq, value: &[u8]) -> Option<()> {
-        let HeldRow(_, nonce, letter) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
-        session.restore_held(seq, nonce.into_array(), letter.into_vec());
+        let HeldRow(_, nonce, letter, refused) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
+        session.restore_held(seq, Held { nonce: nonce.into_array(), letter: letter.into_vec(), refused });
         Some(())
     }
 
@@ -500,4 +499,9 @@ impl Peer {
         session.restore_skipped(seq, Tag::from_bytes(tag.into_array()), mk.into_array(), UnixMillis(since));
         Some(())
     }
+}
+
+fn put_held(session: &SessionId, seq: Seq, held: &Held) -> Op {
+    let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::from(held.letter.as_slice()), held.refused);
+    Op::Put { key: rows::of_session(rows::HELD, session, seq), value: codec::encode(&row) }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Peer;
 use super::renew::Renewal;
+use crate::codec;
 use crate::contact::ContactInfo;
 use crate::error::LoadError;
 use crate::identity::Identity;
@@ -51,7 +52,13 @@ impl Peer {
                 load_part(&mut sessions, tree, key, value).ok_or_else(|| damaged(key))?;
             }
         }
-        for session in sessions.into_values() {
+        let mut sessions: Vec<_> = sessions.into_values().collect();
+        // The old ones of a contact are listed oldest first.
+        sessions.sort_by_key(|session| match session.place {
+            Place::Old(until) => until,
+            Place::Current | Place::Candidate => UnixMillis::NEVER,
+        });
+        for session in sessions {
             peer.insert_session(session);
         }
         for (key, value) in by_tree(rows::RENEWAL) {
@@ -60,6 +67,10 @@ impl Peer {
         }
         for (key, value) in by_tree(rows::OUTBOX) {
             peer.load_entry(key, value).ok_or_else(|| damaged(key))?;
+        }
+        for (key, value) in by_tree(rows::NEXT_ARRIVAL) {
+            let (_, next): (u8, u64) = codec::decode(value, 16).map_err(|_| damaged(key))?;
+            peer.next_arrival = next;
         }
         for (key, value) in by_tree(rows::INBOX) {
             peer.load_arrival(key, value).ok_or_else(|| damaged(key))?;

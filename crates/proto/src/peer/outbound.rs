@@ -25,6 +25,9 @@ pub(crate) struct SealedEntry {
     now: UnixMillis,
 }
 
+/// The time of a resend that only tells the floor.
+const AT_ONCE: UnixMillis = UnixMillis(0);
+
 fn nonce<R: CryptoRng + ?Sized>(rng: &mut R) -> Nonce {
     let mut nonce = [0; 12];
     rng.fill_bytes(&mut nonce);
@@ -48,6 +51,7 @@ impl Peer {
 
     /// Lists the contact among those whose next draft can be sealed, or takes it off; asks for a session where there is none.
     pub(super) fn update_ready(&mut self, agent: &AgentId) {
+        self.stuck.remove(agent);
         let Some(contact) = self.contacts.get_mut(agent) else { return };
         let Some((plain, _)) = contact.drafts.first() else {
             self.ready.remove(agent);
@@ -55,7 +59,12 @@ impl Peer {
         };
         match contact.current.and_then(|id| self.sessions.get(&id)) {
             Some(session) if session.has_room(!plain) => drop(self.ready.insert(*agent)),
-            Some(_) => drop(self.ready.remove(agent)),
+            Some(session) => {
+                self.ready.remove(agent);
+                if *plain && session.has_room(true) && !session.has_live() {
+                    self.stuck.insert(*agent);
+                }
+            }
             None => {
                 self.ready.remove(agent);
                 let earliest = contact.started.map_or(UnixMillis(0), |at| at.plus(time::START_RETRY));
@@ -70,8 +79,9 @@ impl Peer {
         if contact.ack_due.is_some_and(|at| at <= now) {
             return self.ack_step(*to, rng);
         }
-        if contact.resend.is_some_and(|(at, _)| at <= now) {
-            return self.resend_step(*to, now, limit::RESEND_BURST, rng);
+        if let Some((at, _)) = contact.resend.filter(|(at, _)| *at <= now) {
+            let burst = if at == AT_ONCE { 0 } else { limit::RESEND_BURST };
+            return self.resend_step(*to, now, burst, rng);
         }
         Some(self.step(Change::BundleWanted { of: *to, now }))
     }
@@ -119,9 +129,11 @@ impl Peer {
         burst: usize,
         rng: &mut R,
     ) -> Option<Step> {
-        // Frames are sent again as they were; where numbers were given up since, an acknowledgement carries the floor that passes them.
-        let given_up =
-            self.current(&to).filter(|session| session.outstanding.values().any(|frame| frame.entry.is_none()));
+        // Frames are sent again as they were; where numbers were given up since, an acknowledgement carries the floor that passes them. A peer
+        // that has not answered yet may not have the session, and knows an acknowledgement from nothing.
+        let given_up = self.current(&to).filter(|session| {
+            session.handshake.is_none() && session.outstanding.values().any(|frame| frame.entry.is_none())
+        });
         let probe = given_up.and_then(|session| session.seal_ack(nonce(rng)));
         Some(self.step(Change::Resent { to, now, burst, probe }))
     }
@@ -141,7 +153,10 @@ impl Peer {
             }
             return;
         };
-        let due = session.outstanding.values().filter(|frame| !frame.seen).filter_map(|frame| frame.entry);
+        let live = session.outstanding.values().filter_map(|frame| Some((frame.seen, frame.entry?)));
+        // The lowest also if the peer's bitmap shows it: a peer that has passed it meanwhile acknowledges again.
+        let due = live.enumerate().filter(|(at, (seen, _))| *at == 0 || !seen).map(|(_, (_, entry))| entry);
+        let under_way = session.has_live();
         let frames: Vec<_> = due
             .filter_map(|no| self.outbox.get(&no)?.sealed.as_ref())
             .take(burst)
@@ -152,8 +167,19 @@ impl Peer {
         out.effects.extend(probe.map(|frame| Effect::Send { to, frame }));
         if let Some(contact) = self.contacts.get_mut(&to) {
             let delay = contact.resend.map_or(time::RESEND_FIRST, |(_, delay)| delay);
-            contact.resend = Some((now.plus(delay), delay.saturating_mul(2).min(time::RESEND_MAX)));
+            // Numbers given up alone are not worth a timer: the next letter carries the floor.
+            contact.resend = under_way.then(|| (now.plus(delay), delay.saturating_mul(2).min(time::RESEND_MAX)));
         }
+    }
+
+    /// Letters wait behind a window of numbers that were all given up: a control letter, for which there is room, carries the floor past them.
+    pub(super) fn next_hello(&self, now: UnixMillis) -> Option<Step> {
+        Some(self.step(Change::Hello { to: *self.stuck.first()?, now }))
+    }
+
+    pub(super) fn apply_hello(&mut self, to: AgentId, now: UnixMillis, out: &mut Out) {
+        let about = LetterId::new(now, *self.id().as_bytes().first_chunk().unwrap_or(&[0; 10]));
+        self.queue_control(to, &Control::Hello, about, now, out);
     }
 
     pub(super) fn apply_bundle_wanted(&mut self, of: AgentId, now: UnixMillis, out: &mut Out) {
@@ -185,7 +211,7 @@ impl Peer {
         self.outbox.insert(no, entry);
     }
 
-    fn remove_entry(&mut self, no: u64, out: &mut Out) -> Option<Entry> {
+    pub(super) fn remove_entry(&mut self, no: u64, out: &mut Out) -> Option<Entry> {
         let entry = self.outbox.remove(&no)?;
         self.outbox_bytes -= entry.letter.len();
         self.expiries.remove(&(entry.expires, no));
@@ -279,7 +305,7 @@ impl Peer {
         let Some(frame) = session.outstanding.get_mut(&seq) else { return };
         frame.entry = None;
         if let Some(contact) = self.contacts.get_mut(&with) {
-            contact.resend = Some((UnixMillis(0), time::RESEND_FIRST));
+            contact.resend = Some((AT_ONCE, time::RESEND_FIRST));
         }
         out.ops.push(Op::Put { key: rows::of_session(rows::GIVEN_UP, &id, seq), value: frame.nonce.to_vec() });
     }

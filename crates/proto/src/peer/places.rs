@@ -21,7 +21,7 @@ use crate::time::UnixMillis;
 impl Peer {
     pub(super) fn insert_session(&mut self, session: Session) {
         self.tags.extend(session.tags().map(|tag| (tag, session.id)));
-        if let Place::Old(until) = session.place {
+        if let Some(until) = ends(&session) {
             self.old_until.insert((until, session.id));
         }
         let contact = self.contacts.entry(session.peer()).or_default();
@@ -85,7 +85,12 @@ impl Peer {
         contact.candidate = contact.candidate.filter(|candidate| *candidate != id);
         let before = contact.current.replace(id);
         contact.start_at = None;
+        // Its frames under way are drafts again, once it is old.
+        contact.resend = None;
         if let Some(session) = self.sessions.get_mut(&id) {
+            if let Some(until) = ends(session) {
+                self.old_until.remove(&(until, id));
+            }
             session.place = Place::Current;
         }
         out.sessions.insert(id);
@@ -116,6 +121,9 @@ impl Peer {
         if matches!(session.place, Place::Old(_)) {
             return;
         }
+        if let Some(until) = ends(session) {
+            self.old_until.remove(&(until, id));
+        }
         let until = now.plus(time::OLD_SESSION_LIFE);
         session.place = Place::Old(until);
         let frames = core::mem::take(&mut session.outstanding);
@@ -123,15 +131,24 @@ impl Peer {
         out.sessions.insert(id);
         out.contacts.insert(with);
         if let Some(contact) = self.contacts.get_mut(&with) {
-            contact.current = contact.current.filter(|current| *current != id);
+            if contact.current == Some(id) {
+                contact.current = None;
+                contact.resend = None;
+            }
             contact.candidate = contact.candidate.filter(|candidate| *candidate != id);
             contact.old.push(id);
-            contact.resend = None;
         }
-        self.end_renewal(id, out);
+        if self.renewals.contains_key(&id) {
+            self.end_renewal(id, out);
+            let drafts: Vec<_> = self.contacts.get(&with).into_iter().flat_map(|contact| &contact.drafts).collect();
+            let halves: Vec<_> = drafts.into_iter().map(|(_, no)| *no).filter(|no| self.is_renewal(*no)).collect();
+            halves.into_iter().for_each(|no| drop(self.remove_entry(no, out)));
+        }
+        self.renewable.remove(&id);
         for (seq, frame) in frames {
             match frame.entry {
                 None => out.ops.push(Op::Delete { key: rows::of_session(rows::GIVEN_UP, &id, seq) }),
+                Some(no) if self.is_renewal(no) => drop(self.remove_entry(no, out)),
                 Some(no) => self.draft_again(no, with, out),
             }
         }
@@ -178,5 +195,14 @@ impl Peer {
         }
         out.sessions.remove(&id);
         out.contacts.insert(with);
+    }
+}
+
+/// When a session ends that is not the current one. A candidate that nobody confirms ends like an old one.
+const fn ends(session: &Session) -> Option<UnixMillis> {
+    match session.place {
+        Place::Current => None,
+        Place::Candidate => Some(session.created.plus(time::OLD_SESSION_LIFE)),
+        Place::Old(until) => Some(until),
     }
 }

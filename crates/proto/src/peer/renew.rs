@@ -18,10 +18,11 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::{Change, Out, Peer};
 use crate::codec;
 use crate::control::Control;
-use crate::crypto::KemSeed;
+use crate::crypto::{KEM_CIPHERTEXT_LEN, KEM_PUBLIC_LEN, KemSeed};
 use crate::handshake::rekey::{self, Offer};
 use crate::identity::Retirement;
 use crate::ids::{AgentId, LetterId, SessionId};
+use crate::letter::Letter;
 use crate::rows;
 use crate::secret::Key;
 use crate::session::{Parties, Place, Session};
@@ -157,15 +158,15 @@ impl Peer {
     }
 
     pub(super) fn take_offer(&mut self, id: SessionId, from: AgentId, offer: Vec<u8>, out: &mut Out) {
-        // Only the leader offers, one at a time, in the session that is current.
+        // Only the leader offers, one at a time, in the session that is current. What is no offer is not kept: its row might not load.
         let current = self.contacts.get(&from).and_then(|contact| contact.current) == Some(id);
-        if current && from < self.id() && !self.renewals.contains_key(&id) {
+        if offer.len() == 32 + KEM_PUBLIC_LEN && current && from < self.id() && !self.renewals.contains_key(&id) {
             self.keep_renewal(id, Renewal::Asked(offer), out);
         }
     }
 
     pub(super) fn take_answer(&mut self, id: SessionId, answer: Vec<u8>, out: &mut Out) {
-        if let Some(Renewal::Offered(offer)) = self.renewals.get(&id) {
+        if let Some(Renewal::Offered(offer)) = self.renewals.get(&id).filter(|_| answer.len() == 32 + KEM_CIPHERTEXT_LEN) {
             let complete = Renewal::Complete(offer.clone(), answer);
             self.counters.rekeys += 1;
             self.keep_renewal(id, complete, out);
@@ -214,6 +215,13 @@ impl Peer {
         if self.renewals.remove(&id).is_some() {
             out.ops.push(Op::Delete { key: rows::renewal(&id) });
         }
+    }
+
+    /// Whether an outbox entry is one half of a re-key, which means nothing in another session.
+    pub(super) fn is_renewal(&self, entry: u64) -> bool {
+        let letter = self.outbox.get(&entry).filter(|entry| entry.control).map(|entry| Letter::decode(&entry.letter));
+        let control = letter.and_then(Result::ok).and_then(|letter| Control::decode(&letter.payload));
+        matches!(control, Some(Control::RekeyOffer(_) | Control::RekeyAnswer(_)))
     }
 
     /// A control letter was refused or given up: a re-key that waited for it is over, the session goes on.

@@ -1,12 +1,11 @@
 //! How a session moves, once a frame was sealed or authenticated: nothing here can fail.
 
-use nuncio_contracts::registry::time;
+use nuncio_contracts::registry::{limit, time};
 
 use super::{
     Accepted, AckedTo, Content, Held, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey,
     run_hole, run_received,
 };
-use crate::frame::Nonce;
 use crate::ids::{LetterId, Seq, Tag};
 use crate::ratchet::Advance;
 use crate::replay::Window;
@@ -65,7 +64,7 @@ impl Session {
 
     /// Moves the state past an opened letter: the letters that are now next in order.
     pub(crate) fn apply_content(&mut self, content: Content, now: UnixMillis) -> Moved {
-        let Content { letter, fresh, floor, nonce, moves } = content;
+        let Content { letter, fresh, refused, floor, nonce, moves } = content;
         let mut moved = Moved::default();
         match moves {
             Moves::SkippedKey => {
@@ -81,8 +80,10 @@ impl Session {
                 }
             }
         }
+        // First up to the floor: a number and the one a window below it share a bit.
+        self.settle(floor, &mut moved);
         self.window.accept(&fresh);
-        self.held.insert(fresh.seq(), Held { nonce, letter });
+        self.held.insert(fresh.seq(), Held { nonce, letter, refused });
         self.settle(floor, &mut moved);
         self.aged |= now.since(self.created) >= time::REKEY_AGE;
         moved
@@ -92,6 +93,9 @@ impl Session {
     fn settle(&mut self, floor: Seq, moved: &mut Moved) {
         loop {
             let seq = self.window.next();
+            if seq >= floor && self.held.get(&seq).is_some_and(|held| held.refused) {
+                break;
+            }
             match self.window.advance(floor) {
                 None => break,
                 Some(received) => {
@@ -105,13 +109,25 @@ impl Session {
             moved.dropped.extend(core::mem::replace(&mut self.skipped, kept).into_keys());
         }
         if !self.old_chains.is_empty() {
-            let needed = core::mem::take(&mut self.old_chains);
-            self.old_chains = needed.into_iter().filter(|old| self.lacks(old, 0)).collect();
+            self.forget_chains(floor);
         }
     }
 
+    /// Forgets the old chains of which no frame comes again, as the peer has heard of all of them; and the oldest, if there are too many.
+    fn forget_chains(&mut self, floor: Seq) {
+        let heard = self.ratchet.recv.as_ref().is_some_and(|recv| floor >= recv.base);
+        let chains = core::mem::take(&mut self.old_chains);
+        let mut over = chains.len().saturating_sub(limit::OLD_CHAINS_MAX);
+        let needed = chains.into_iter().filter(|old| {
+            let forget = !self.lacks(old, 0) && (heard || over > 0);
+            over = over.saturating_sub(usize::from(forget));
+            !forget
+        });
+        self.old_chains = needed.collect();
+    }
+
     fn pass(&mut self, seq: Seq, received: bool, moved: &mut Moved) {
-        let Some(Held { nonce, letter }) = self.held.remove(&seq).filter(|_| received) else {
+        let Some(Held { nonce, letter, .. }) = self.held.remove(&seq).filter(|_| received) else {
             self.received_run = run_hole(&self.id, seq);
             return;
         };
@@ -119,9 +135,11 @@ impl Session {
         moved.in_order.push(InOrder { seq, letter });
     }
 
-    /// Steps over what the peer has given up, as an acknowledgement alone tells it.
+    /// Steps over what the peer has given up, as an acknowledgement alone tells it: not beyond the chain, which only a letter steps.
     pub(crate) fn raise(&mut self, floor: Seq) -> Moved {
         let mut moved = Moved::default();
+        let stepped = self.ratchet.recv.as_ref().map_or(0, |recv| recv.base.saturating_add(recv.chain.n.into()));
+        let floor = floor.min(stepped);
         if floor > self.window.next() {
             self.settle(floor, &mut moved);
         }
@@ -137,8 +155,8 @@ impl Session {
         core::mem::replace(&mut self.delivered, kept).into_values().collect()
     }
 
-    pub(crate) fn restore_held(&mut self, seq: Seq, nonce: Nonce, letter: Vec<u8>) {
-        self.held.insert(seq, Held { nonce, letter });
+    pub(crate) fn restore_held(&mut self, seq: Seq, held: Held) {
+        self.held.insert(seq, held);
         self.window = Window::restore(self.window.next(), self.held.keys().copied());
     }
 

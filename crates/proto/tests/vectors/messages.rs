@@ -179,6 +179,8 @@ pub(crate) fn window(value: &Value) -> Outcome {
                 Ok(fresh) => fresh,
                 Err(error) => return error.name(),
             };
+            // Up to the floor first: a number and the one a window below it share a bit.
+            while window.advance(floor).is_some() {}
             window.accept(&fresh);
             while window.advance(floor).is_some() {}
             "fresh"

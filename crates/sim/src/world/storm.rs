@@ -29,11 +29,16 @@ impl World {
         let from = self.dice.index(self.agents.len());
         let to = self.another(from);
         let count = 1 + self.dice.below(self.plan.burst);
-        for _ in 0..count.min(self.unwritten) {
+        let count = count.min(self.unwritten);
+        for _ in 0..count {
             self.write(from, to)?;
         }
         self.drain(from)?;
-        self.go_wrong()?;
+        // Trouble comes while the letters are under way.
+        for _ in 0..count {
+            let delay = self.dice.below(2 * self.plan.gap_ms + 20 * self.plan.weather.delay_ms);
+            self.after(delay, Event::Trouble);
+        }
         let gap = if self.dice.per_mille(self.plan.faults.silence) {
             DAY_MS / 2 + self.dice.below(2 * DAY_MS)
         } else {
@@ -71,7 +76,8 @@ impl World {
         Ok(())
     }
 
-    fn go_wrong(&mut self) -> Result<(), Violation> {
+    /// Perhaps something goes wrong.
+    pub(super) fn trouble(&mut self) -> Result<(), Violation> {
         let faults = self.plan.faults;
         let who = self.dice.index(self.agents.len());
         let other = self.another(who);

@@ -83,7 +83,7 @@ impl Kek {
             .open(path)
             .and_then(|mut file| file.write_all(key.expose()).and_then(|()| file.sync_all()))
             .map_err(|e| StoreError::io("make", path, e))?;
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
+        path.parent().map_or(Ok(()), sync_dir)?;
         Ok(Self::from_key(key))
     }
 

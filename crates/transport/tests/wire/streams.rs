@@ -123,7 +123,7 @@ async fn large_payloads_that_nobody_reads_do_not_hold_up_a_frame() {
     pair.from.welcome();
     let mut unread = Vec::new();
     for _ in 1..STREAMS_MAX {
-        let mut large = pair.to.open(StreamKind::Large).await.unwrap();
+        let mut large = soon(pair.to.open(StreamKind::Large)).await.unwrap();
         soon(large.0.write_all(&vec![0; STREAM_WINDOW as usize - 1])).await.unwrap();
         assert!(at_once(large.0.write(&[0])).await.is_none(), "this one is full");
         unread.push((large, soon(pair.from.accept_stream()).await.unwrap()));
