@@ -64,7 +64,9 @@ impl Agent {
         for effect in staged.effects.after_commit() {
             match effect {
                 Effect::Send { frame, .. } => self.wire.push_back(frame),
-                Effect::Deliver(arrival) => println!("{} reads: {}", self.name, String::from_utf8_lossy(&arrival.letter.payload)),
+                Effect::Deliver(arrival) => {
+                    println!("{} reads: {}", self.name, String::from_utf8_lossy(&arrival.letter.payload))
+                }
                 Effect::Delivered { .. } => println!("{} knows that it was delivered", self.name),
                 _ => {}
             }

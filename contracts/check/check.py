@@ -7,9 +7,11 @@ import json
 import sys
 from collections import Counter
 
-import areas
-import schemas
-from refused import Refused
+sys.dont_write_bytecode = True  # this folder holds sources
+
+import areas  # noqa: E402
+import schemas  # noqa: E402
+from refused import Refused  # noqa: E402
 
 
 def as_json(value):

@@ -118,8 +118,10 @@ pub(crate) fn turn_32() -> Result<Row> {
         || {
             time_us(|| {
                 for _ in 0..TURNS / 2 {
-                    let there = pair::seal(&mut a, &letter, &mut rng).and_then(|frame| pair::open(&mut b, &frame, &mut rng));
-                    let back = pair::seal(&mut b, &letter, &mut rng).and_then(|frame| pair::open(&mut a, &frame, &mut rng));
+                    let there =
+                        pair::seal(&mut a, &letter, &mut rng).and_then(|frame| pair::open(&mut b, &frame, &mut rng));
+                    let back =
+                        pair::seal(&mut b, &letter, &mut rng).and_then(|frame| pair::open(&mut a, &frame, &mut rng));
                     failed = there.err().or(back.err()).or(failed.take());
                 }
             })

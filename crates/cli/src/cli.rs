@@ -160,7 +160,8 @@ impl Options {
             return Ok(home.clone());
         }
         let place = directories::ProjectDirs::from("", "", "nuncio");
-        let place = place.ok_or_else(|| Failure::usage("this system names no data directory", "say where: --home DIR"))?;
+        let place =
+            place.ok_or_else(|| Failure::usage("this system names no data directory", "say where: --home DIR"))?;
         Ok(place.data_dir().to_owned())
     }
 

@@ -132,7 +132,12 @@ impl Api {
         Ok(bytes)
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Body>, Option<Line>), Failure> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Body>, Option<Line>), Failure> {
         let request = Request::builder().method(method).uri(path).header(header::HOST, "nuncio");
         let request = request.header(header::CONTENT_TYPE, "application/json").body(Full::new(body)).map_err(broken)?;
         match &self.road {
@@ -230,7 +235,13 @@ pub fn is_gone(failure: &Failure) -> bool {
     match failure {
         Failure::Broken(_) => true,
         Failure::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+            matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe
+            )
         }
         Failure::Api(problem) => problem.code == "stopped",
         _ => false,

@@ -27,12 +27,16 @@ pub(crate) struct Demo {}
 
 impl Demo {
     pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
-        let dir = tempfile::Builder::new().prefix("nuncio-demo-").tempdir().map_err(Failure::io("make", std::env::temp_dir()))?;
+        let dir = tempfile::Builder::new()
+            .prefix("nuncio-demo-")
+            .tempdir()
+            .map_err(Failure::io("make", std::env::temp_dir()))?;
         let told = tokio::select! {
             told = tokio::time::timeout(PATIENCE, tell(dir.path(), Teller { is_silent: options.json })) => told,
             _ = tokio::signal::ctrl_c() => return Err(Failure::Unsound("interrupted".to_owned())),
         };
-        let summary = told.map_err(|_| Failure::Unsound(format!("the demo hangs: it was given {} s", PATIENCE.as_secs())))??;
+        let summary =
+            told.map_err(|_| Failure::Unsound(format!("the demo hangs: it was given {} s", PATIENCE.as_secs())))??;
         let path = dir.path().to_owned();
         dir.close().map_err(Failure::io("remove", &path))?;
         if options.json { output::json(&summary) } else { summary.print() }

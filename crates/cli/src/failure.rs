@@ -79,7 +79,9 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } => Some(hint),
             Self::Store(error) | Self::Agent(nuncio::Error::Store(error)) => store_hint(error),
-            Self::Agent(nuncio::Error::Transport(_)) => Some("choose another --listen address, or port 0 for a free one"),
+            Self::Agent(nuncio::Error::Transport(_)) => {
+                Some("choose another --listen address, or port 0 for a free one")
+            }
             Self::Broken(_) => Some("see the agent's log; run the command again when it is up"),
             Self::NotYet(_) => Some("the letter stays in the outbox and goes when the peer can be reached"),
             _ => None,

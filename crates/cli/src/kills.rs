@@ -104,7 +104,11 @@ pub async fn run(program: &Program, dir: &Path, plan: Plan) -> Result<Tally, Fai
     let [first, second] = &agents;
     let (to_ben, to_anna) = (first.add(second, "ben").await?, second.add(first, "anna").await?);
 
-    let talk = Talk { stop_writing: CancellationToken::new(), stop_reading: CancellationToken::new(), tasks: TaskTracker::new() };
+    let talk = Talk {
+        stop_writing: CancellationToken::new(),
+        stop_reading: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
     let there = talk.direction(anna, to_ben, ben);
     let back = talk.direction(ben, to_anna, anna);
     let killed = kill_at_random(program, &mut agents, plan).await;

@@ -56,7 +56,8 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Failur
 pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let steers = c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let steers =
+            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if steers && c != '\n' && c != '\t' {
             out.extend(c.escape_unicode());
         } else {
@@ -96,6 +97,9 @@ mod tests {
 
     #[test]
     fn sizes_are_said_in_the_unit_that_fits() {
-        assert_eq!([size(0), size(1023), size(1536), size(1 << 20), size(5 << 30)], ["0 B", "1023 B", "1.5 KiB", "1.0 MiB", "5.0 GiB"]);
+        assert_eq!(
+            [size(0), size(1023), size(1536), size(1 << 20), size(5 << 30)],
+            ["0 B", "1023 B", "1.5 KiB", "1.0 MiB", "5.0 GiB"]
+        );
     }
 }

@@ -54,7 +54,8 @@ impl Program {
     /// # Errors
     /// What kept it from being made.
     pub async fn init(&self, home: &Path) -> Result<(), Failure> {
-        let output = self.command(home).args(["init", "--json"]).output().await.map_err(Failure::io("start", &self.path))?;
+        let output =
+            self.command(home).args(["init", "--json"]).output().await.map_err(Failure::io("start", &self.path))?;
         if output.status.success() {
             return Ok(());
         }
@@ -68,7 +69,8 @@ impl Program {
     pub async fn start(&self, home: &Path, listen: SocketAddr) -> Result<AgentProcess, Failure> {
         let mut command = self.command(home);
         command.args(["agent", "--stop-with-stdin", "--listen"]).arg(listen.to_string());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(Failure::io("start", &self.path))?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(Failure::io("start", &self.path))?;
         // Held apart: waiting for a child closes what it still holds of it.
         let stdin = child.stdin.take();
         let api = tokio::select! {
@@ -153,7 +155,8 @@ impl AgentProcess {
     pub async fn stop(mut self) -> Result<ExitStatus, Failure> {
         drop(self.stdin.take());
         let ended = tokio::time::timeout(STOP_PATIENCE, self.child.wait()).await;
-        let ended = ended.map_err(|_| Failure::Unsound(format!("the agent of {} does not stop", self.home.display())))?;
+        let ended =
+            ended.map_err(|_| Failure::Unsound(format!("the agent of {} does not stop", self.home.display())))?;
         ended.map_err(Failure::io("wait for the agent of", &self.home))
     }
 }

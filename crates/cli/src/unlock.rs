@@ -34,7 +34,10 @@ impl UnlockArgs {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let given = [self.passphrase, self.passphrase_fd.is_some(), self.key_file.is_some()];
         if given.into_iter().filter(|given| *given).count() > 1 {
-            return Err(Failure::usage("a home is unlocked in one way", "give one of --passphrase, --passphrase-fd and --key-file"));
+            return Err(Failure::usage(
+                "a home is unlocked in one way",
+                "give one of --passphrase, --passphrase-fd and --key-file",
+            ));
         }
         Ok(())
     }
@@ -88,7 +91,8 @@ fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("there is no terminal to ask for a passphrase at", "use --passphrase-fd N"));
     }
-    let passphrase = rpassword::prompt_password(question).map(Zeroizing::new).map_err(Failure::io("ask at", "the terminal"))?;
+    let passphrase =
+        rpassword::prompt_password(question).map(Zeroizing::new).map_err(Failure::io("ask at", "the terminal"))?;
     not_empty(passphrase)
 }
 
@@ -104,7 +108,10 @@ pub(crate) fn read_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
 
 fn not_empty(passphrase: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     if passphrase.is_empty() {
-        return Err(Failure::usage("the passphrase is empty", "a few words that nobody guesses, or no flag at all for a key file"));
+        return Err(Failure::usage(
+            "the passphrase is empty",
+            "a few words that nobody guesses, or no flag at all for a key file",
+        ));
     }
     Ok(passphrase)
 }

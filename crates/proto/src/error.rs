@@ -22,6 +22,10 @@ pub enum Refusal {
     /// A start that cannot be answered; the QUIC-authenticated peer may be told so.
     #[error("{1}")]
     Start(Tag, HandshakeError),
+    /// An authentic frame, further ahead than this side can follow: one of the two was restored, or gave up more than a window. The
+    /// QUIC-authenticated peer may be told that the session is over.
+    #[error("an authentic frame is further ahead than this agent can follow; the session begins anew")]
+    OutOfStep(Tag),
     /// A frame of a known session that does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -49,7 +53,8 @@ impl Refusal {
         match self {
             Self::Frame(FrameError::Version(_)) => "frame_version",
             Self::Frame(_) => "frame_malformed",
-            Self::UnknownTag(_) => "unknown_tag",
+            Self::UnknownTag(_) | Self::Open(OpenError::UnknownTag) => "unknown_tag",
+            Self::OutOfStep(_) => "out_of_step",
             Self::Start(..) => "start_refused",
             Self::Open(OpenError::Crypto(_)) => "forged",
             Self::Open(OpenError::Replay(_)) => "replayed",

@@ -44,7 +44,7 @@ impl Window {
     #[must_use]
     pub fn restore(next: Seq, above: impl Iterator<Item = Seq>) -> Self {
         let mut window = Self { next, received: [0; WORDS] };
-        above.filter(|&seq| seq > next && seq - next < WINDOW).for_each(|seq| window.set(seq));
+        above.filter(|&seq| seq >= next && seq - next < WINDOW).for_each(|seq| window.set(seq));
         window
     }
 

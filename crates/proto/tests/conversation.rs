@@ -394,3 +394,35 @@ fn an_idle_session_takes_less_than_a_kibibyte() {
         assert!(session.to_bytes().len() < 900, "{}", session.to_bytes().len());
     }
 }
+
+/// Letters that expire before any frame of theirs arrives leave a gap; however long, the next letter crosses it.
+#[test]
+fn a_long_gap_of_expired_letters_does_not_end_the_session() {
+    let (mut a, mut b) = pair();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    a.send(idb, "first");
+    settle(&mut a, &mut b);
+    b.send(ida, "answer");
+    settle(&mut a, &mut b);
+    for burst in 0..3 {
+        for i in 0..400 {
+            let mut random = [0; 10];
+            rand_core::Rng::fill_bytes(&mut a.rng, &mut random);
+            let mut letter =
+                Letter::plain(LetterId::new(a.now, random), ContentType::TEXT, format!("{burst} {i}").into_bytes());
+            letter.deadline = Some(a.now.plus(100));
+            let step = a.peer.send(idb, &letter, a.now).unwrap();
+            a.take(step);
+        }
+        a.run();
+        a.out.clear(); // all lost
+        later(3_600_000, [&mut a, &mut b]);
+        a.run();
+        settle(&mut a, &mut b);
+    }
+    assert_eq!(a.failed.len(), 1_200);
+    let sent = a.send(idb, "after the gap");
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox.last().map(String::as_str), Some("after the gap"));
+    assert!(a.delivered.contains(&sent));
+}

@@ -38,8 +38,11 @@ use serde_json::{Value, json};
 /// The outcome of a vector's input: what `expect` must be, or the name of the refusal.
 type Outcome = Result<Value, &'static str>;
 
-/// Every area, and what makes an outcome of an input. The expectation is there for values that the implementation can only confirm, not show.
-const AREAS: &[(&str, fn(&Value, &Value) -> Outcome)] = &[
+/// Makes an outcome of an input. The expectation is there for values that the implementation can only confirm, not show.
+type Reader = fn(&Value, &Value) -> Outcome;
+
+/// Every area.
+const AREAS: &[(&str, Reader)] = &[
     ("did-key", |input, _| messages::did_key(input)),
     ("bundle", |input, _| messages::bundle(input)),
     ("retirement", |input, _| messages::retirement(input)),
@@ -185,12 +188,12 @@ fn an_altered_expectation_is_seen() {
             assert!(altered.check().is_err(), "{path}: nobody saw another reason");
         }
         assert!(!positive.is_empty() || *area == "hostile", "no positive vector of {area}");
-        assert!(!positive.is_empty() || committed_hostile_is_seen(&vectors), "{area}");
     }
+    assert!(spared_are_taken(&vectors), "a hostile vector that spoils nothing is refused");
 }
 
-/// A hostile vector that does nothing is a good message, and is not taken for refused.
-fn committed_hostile_is_seen(vectors: &BTreeMap<String, Vector>) -> bool {
+/// Whether each base of the hostile vectors, with nothing done to it, is a good message and not taken for refused.
+fn spared_are_taken(vectors: &BTreeMap<String, Vector>) -> bool {
     let bases: BTreeMap<String, Vector> = vectors
         .values()
         .filter(|vector| vector.area == "hostile")

@@ -15,7 +15,9 @@ use crate::output;
 
 /// Runs the agent until SIGTERM or SIGINT: it owns the store, listens for peers over QUIC, and serves the local API on `api.sock` in the home.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio agent --listen 127.0.0.1:4001                         for agents on this machine\n  nuncio agent --listen 0.0.0.0:4433 --advertise box.example:4433\n  nuncio agent --listen 127.0.0.1:0 --api-tcp 127.0.0.1:8080   programs that cannot use a Unix socket\n\nIt prints one line when it is ready (--json: one object). The local API is described in contracts/openapi/local.yaml.")]
+#[command(
+    after_help = "Examples:\n  nuncio agent --listen 127.0.0.1:4001                         for agents on this machine\n  nuncio agent --listen 0.0.0.0:4433 --advertise box.example:4433\n  nuncio agent --listen 127.0.0.1:0 --api-tcp 127.0.0.1:8080   programs that cannot use a Unix socket\n\nIt prints one line when it is ready (--json: one object). The local API is described in contracts/openapi/local.yaml."
+)]
 pub(crate) struct Daemon {
     /// UDP address for QUIC; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
@@ -102,7 +104,11 @@ async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<()
     }
     let tcp = ready.api_tcp.map(|address| format!(" and http://{address}")).unwrap_or_default();
     let listening = ready.listening.as_deref().unwrap_or("no address");
-    output::line(format_args!("{} listens on {listening} (UDP); local API at {}{tcp}", ready.agent, ready.api_socket.display()))
+    output::line(format_args!(
+        "{} listens on {listening} (UDP); local API at {}{tcp}",
+        ready.agent,
+        ready.api_socket.display()
+    ))
 }
 
 async fn stdin_ended(wanted: bool) {
@@ -140,7 +146,8 @@ fn endpoint(text: &str) -> Result<String, String> {
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080".to_owned())?;
+    let address: SocketAddr =
+        text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8080".to_owned())?;
     if address.ip().is_loopback() {
         return Ok(address);
     }

@@ -19,7 +19,9 @@ const PAYLOADS: &str = "large";
 
 /// Copies the store as of one moment, also while the agent runs: sealed as it is, without the key file.
 #[derive(Args)]
-#[command(after_help = "Example:\n  nuncio backup /mnt/backup/nuncio-monday\n\nKeep the key file or passphrase apart from it: the copy opens with what opens the home today.\nWhat a restored copy means: nuncio restore --help")]
+#[command(
+    after_help = "Example:\n  nuncio backup /mnt/backup/nuncio-monday\n\nKeep the key file or passphrase apart from it: the copy opens with what opens the home today.\nWhat a restored copy means: nuncio restore --help"
+)]
 pub(crate) struct Backup {
     /// A directory that is not there yet
     to: PathBuf,

@@ -8,7 +8,9 @@ use crate::output;
 
 /// Prints a completion script.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio completions bash > ~/.local/share/bash-completion/completions/nuncio\n  nuncio completions fish > ~/.config/fish/completions/nuncio.fish")]
+#[command(
+    after_help = "Examples:\n  nuncio completions bash > ~/.local/share/bash-completion/completions/nuncio\n  nuncio completions fish > ~/.config/fish/completions/nuncio.fish"
+)]
 pub(crate) struct Completions {
     shell: Shell,
 }

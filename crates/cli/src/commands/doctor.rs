@@ -100,14 +100,18 @@ fn socket(home: &Path, is_served: bool) -> Finding {
     let path = home.join(SOCKET);
     match (is_served, path.exists()) {
         (true, _) => good(format!("an agent runs and answers on {}", path.display())),
-        (false, true) => advice(format!("{} is of an agent that was killed; the next start replaces it", path.display())),
+        (false, true) => {
+            advice(format!("{} is of an agent that was killed; the next start replaces it", path.display()))
+        }
         (false, false) => good("no agent runs"),
     }
 }
 
 fn retirement(home: &Path) -> Option<Finding> {
     let path = home.join(RETIREMENT);
-    path.exists().then(|| advice(format!("move {} to a place that is offline: it is of no use in a home that is lost", path.display())))
+    path.exists().then(|| {
+        advice(format!("move {} to a place that is offline: it is of no use in a home that is lost", path.display()))
+    })
 }
 
 async fn records(options: &Options, home: &Path, is_served: bool) -> Vec<Finding> {

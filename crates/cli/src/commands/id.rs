@@ -14,7 +14,9 @@ const STATEMENT_LEN_MAX: u64 = 4_096;
 
 /// Prints this agent's DID and its invitation: one line with DID, addresses and the hash of its keys. It holds no secret.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio id\n  nuncio id --json | jq -r .invitation\n  nuncio id retire --statement /mnt/stick/retirement --yes")]
+#[command(
+    after_help = "Examples:\n  nuncio id\n  nuncio id --json | jq -r .invitation\n  nuncio id retire --statement /mnt/stick/retirement --yes"
+)]
 pub(crate) struct Id {
     #[command(subcommand)]
     action: Option<Action>,
@@ -53,9 +55,13 @@ async fn show(options: &Options) -> Result<(), Failure> {
     output::line(&who.agent)?;
     output::line(&who.invitation)?;
     if !is_daemon {
-        output::note("no agent runs here, so the invitation has no address: start one with `nuncio agent --listen ADDR`");
+        output::note(
+            "no agent runs here, so the invitation has no address: start one with `nuncio agent --listen ADDR`",
+        );
     } else if !who.invitation.contains("at=") {
-        output::note("the invitation has no address: the agent listens on all of them, so say which with --advertise HOST:PORT");
+        output::note(
+            "the invitation has no address: the agent listens on all of them, so say which with --advertise HOST:PORT",
+        );
     }
     Ok(())
 }
@@ -64,12 +70,17 @@ impl Retire {
     async fn run(&self, options: &Options) -> Result<(), Failure> {
         let statement = self.read()?;
         let agent = nuncio::retirement_of(&statement);
-        let agent = agent.ok_or_else(|| Failure::usage("this is no statement that retires an identity", "give the file that `nuncio init` wrote"))?;
+        let agent = agent.ok_or_else(|| {
+            Failure::usage("this is no statement that retires an identity", "give the file that `nuncio init` wrote")
+        })?;
         let body = Retirement { statement: data_encoding::BASE64.encode(&statement) };
         let retired = options.with(async |api| {
             let who: Who = api.get("/v1/id").await?;
             if who.agent == agent.to_string() && !self.yes {
-                return Err(Failure::usage("this ends the identity of this very agent, for good", "add --yes to do it"));
+                return Err(Failure::usage(
+                    "this ends the identity of this very agent, for good",
+                    "add --yes to do it",
+                ));
             }
             api.post::<Named>("/v1/retirements", &body).await
         });

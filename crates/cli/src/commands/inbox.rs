@@ -20,7 +20,9 @@ const SHOWN_LEN_MAX: usize = 2_000;
 
 /// Prints the letters in the inbox. They stay there until `nuncio done`, also through restarts.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio inbox\n  nuncio inbox --follow --json | while read -r letter; do …; done\n  nuncio inbox --save letters/ --done")]
+#[command(
+    after_help = "Examples:\n  nuncio inbox\n  nuncio inbox --follow --json | while read -r letter; do …; done\n  nuncio inbox --save letters/ --done"
+)]
 pub(crate) struct Inbox {
     /// Go on with letters as they come, until interrupted
     #[arg(long)]
@@ -89,8 +91,12 @@ fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
         return output::line(format_args!("    saved as {}", path.display()));
     }
     match &letter.text {
-        Some(text) if text.len() <= SHOWN_LEN_MAX => output::harmless(text).lines().try_for_each(|line| output::line(format_args!("    {line}"))),
-        _ if letter.arrived < letter.len => output::line(format_args!("    {} here so far", output::size(letter.arrived))),
+        Some(text) if text.len() <= SHOWN_LEN_MAX => {
+            output::harmless(text).lines().try_for_each(|line| output::line(format_args!("    {line}")))
+        }
+        _ if letter.arrived < letter.len => {
+            output::line(format_args!("    {} here so far", output::size(letter.arrived)))
+        }
         _ => output::line("    (nuncio inbox --save DIR writes it to a file)"),
     }
 }
@@ -101,10 +107,15 @@ pub(crate) fn content(letter: &InboxLetter) -> Result<(), Failure> {
         (Some(text), _) if output::is_terminal() => output::line(output::harmless(text)),
         (Some(text), _) => output::raw(text.as_bytes()),
         (None, Some(base64)) if !output::is_terminal() => {
-            let bytes = data_encoding::BASE64.decode(base64.as_bytes()).map_err(|error| Failure::Broken(error.to_string()))?;
+            let bytes =
+                data_encoding::BASE64.decode(base64.as_bytes()).map_err(|error| Failure::Broken(error.to_string()))?;
             output::raw(&bytes)
         }
-        _ => output::line(format_args!("{} of {} (pipe the output, or --json)", output::size(letter.len), output::harmless(&letter.content_type))),
+        _ => output::line(format_args!(
+            "{} of {} (pipe the output, or --json)",
+            output::size(letter.len),
+            output::harmless(&letter.content_type)
+        )),
     }
 }
 
@@ -117,7 +128,8 @@ async fn save(api: &Api, letter: &InboxLetter, dir: &Path) -> Result<PathBuf, Fa
     }
     let part = path.with_extension("part");
     let failed = || Failure::io("write", &part);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed())?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed())?;
     let from = format!("/v1/inbox/{}/payload?wait_ms=60000", letter.no);
     api.pour(&from, |piece| file.write_all(piece).map_err(failed())).await?;
     file.sync_all().map_err(failed())?;

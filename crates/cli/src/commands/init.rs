@@ -1,8 +1,8 @@
 //! `nuncio init`
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use clap::Args;
@@ -18,7 +18,9 @@ pub(crate) const RETIREMENT: &str = "retirement";
 
 /// Makes an identity and seals its home: with a key file in it (mode 0600), or with what the unlocking options say.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio init                        a key file in the home opens it\n  nuncio --home a init --passphrase  a passphrase opens it, asked for twice\n  nuncio init --key-file /mnt/stick/nuncio.key")]
+#[command(
+    after_help = "Examples:\n  nuncio init                        a key file in the home opens it\n  nuncio --home a init --passphrase  a passphrase opens it, asked for twice\n  nuncio init --key-file /mnt/stick/nuncio.key"
+)]
 pub(crate) struct Init {}
 
 #[derive(Serialize)]
@@ -36,6 +38,7 @@ impl Init {
             return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
         }
         let unlock = options.unlock.make()?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(Failure::io("make", &home))?;
         let (agent, statement) = nuncio::init(&Config::new(&home).unlock(unlock.clone()))?;
         let retirement = home.join(RETIREMENT);
         write_private(&retirement, &statement).map_err(Failure::io("write", &retirement))?;
@@ -50,11 +53,16 @@ fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path) -> Resu
     output::line(agent)?;
     output::note(format_args!("made the home {}", home.display()));
     output::note(match unlock {
-        Unlock::KeyFile => format!("its key file {} opens it: without that file nobody can", home.join("key").display()),
+        Unlock::KeyFile => {
+            format!("its key file {} opens it: without that file nobody can", home.join("key").display())
+        }
         Unlock::KeyFileAt(path) => format!("the key file {} opens it: without that file nobody can", path.display()),
         _ => "the passphrase opens it: nobody can recover it".to_owned(),
     });
-    output::note(format_args!("move {} to a place that is offline: it ends this identity when it is lost or stolen", retirement.display()));
+    output::note(format_args!(
+        "move {} to a place that is offline: it ends this identity when it is lost or stolen",
+        retirement.display()
+    ));
     output::note("next: nuncio agent --listen 0.0.0.0:4433");
     Ok(())
 }

@@ -10,7 +10,9 @@ use crate::wire::{Named, NewPeer, Peer, Peers as Known};
 
 /// Lists the agents that this one knows. Letters are exchanged with added peers only.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio peers\n  nuncio peers add --name anna 'nuncio:did:key:z6Mk…?at=198.51.100.7:4433&bundle=…'\n  nuncio peers remove anna\n\nQuote the invitation: a shell reads & and ? otherwise.")]
+#[command(
+    after_help = "Examples:\n  nuncio peers\n  nuncio peers add --name anna 'nuncio:did:key:z6Mk…?at=198.51.100.7:4433&bundle=…'\n  nuncio peers remove anna\n\nQuote the invitation: a shell reads & and ? otherwise."
+)]
 pub(crate) struct Peers {
     #[command(subcommand)]
     action: Option<Action>,
@@ -44,7 +46,11 @@ impl Peers {
             Some(Action::Remove { peer }) => {
                 let path = format!("/v1/peers/{}", segment(peer));
                 let removed = options.with(async |api| api.delete::<Named>(&path).await).await?;
-                if options.json { output::json(&removed) } else { output::line(format_args!("removed {}", removed.agent)) }
+                if options.json {
+                    output::json(&removed)
+                } else {
+                    output::line(format_args!("removed {}", removed.agent))
+                }
             }
         }
     }
@@ -62,7 +68,11 @@ impl Add {
         if options.json {
             return output::json(&added);
         }
-        output::line(format_args!("added {}{}", added.agent, self.name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default()))
+        output::line(format_args!(
+            "added {}{}",
+            added.agent,
+            self.name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default()
+        ))
     }
 }
 

@@ -14,7 +14,9 @@ use crate::{output, unlock};
 ///
 /// The agent has to be stopped for it. Backups made before open with what opened the home then.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio rekey --new-passphrase                       from the key file to a passphrase\n  nuncio rekey --passphrase --new-key-file ~/n.key    and back\n  nuncio rekey --new-passphrase --keep-old            either opens it")]
+#[command(
+    after_help = "Examples:\n  nuncio rekey --new-passphrase                       from the key file to a passphrase\n  nuncio rekey --passphrase --new-key-file ~/n.key    and back\n  nuncio rekey --new-passphrase --keep-old            either opens it"
+)]
 pub(crate) struct Rekey {
     #[command(flatten)]
     new: New,
@@ -66,5 +68,7 @@ impl New {
 }
 
 fn is_key_file(unlock: &unlock::UnlockArgs, home: &Path) -> bool {
-    !unlock.passphrase && unlock.passphrase_fd.is_none() && unlock.key_file.clone().unwrap_or_else(|| home.join("key")).exists()
+    !unlock.passphrase
+        && unlock.passphrase_fd.is_none()
+        && unlock.key_file.clone().unwrap_or_else(|| home.join("key")).exists()
 }

@@ -15,7 +15,9 @@ use crate::output;
 
 /// Makes a home from a backup, into a place where none is.
 #[derive(Args)]
-#[command(after_help = "Example:\n  nuncio --home new restore /mnt/backup/nuncio-monday --key-file saved.key\n\nWhat a restored copy means:\n  - It is the same identity. Never run two copies: peers take turns ending each other's sessions.\n  - It has forgotten what happened since the backup. Its peers notice, end the old sessions and begin new\n    ones; nothing is decrypted with keys that were used before, and no letter is lost silently.\n  - Letters that it had sent and not seen acknowledged are sent again; peers drop what they have already.\n  - Letters that were removed from the inbox since the backup are there again.")]
+#[command(
+    after_help = "Example:\n  nuncio --home new restore /mnt/backup/nuncio-monday --key-file saved.key\n\nWhat a restored copy means:\n  - It is the same identity. Never run two copies: peers take turns ending each other's sessions.\n  - It has forgotten what happened since the backup. Its peers notice, end the old sessions and begin new\n    ones; nothing is decrypted with keys that were used before, and no letter is lost silently.\n  - Letters that it had sent and not seen acknowledged are sent again; peers drop what they have already.\n  - Letters that were removed from the inbox since the backup are there again."
+)]
 pub(crate) struct Restore {
     /// The directory that `nuncio backup` made
     from: PathBuf,
@@ -24,16 +26,19 @@ pub(crate) struct Restore {
 impl Restore {
     pub(crate) fn run(&self, options: &Options) -> Result<(), Failure> {
         let home = options.home()?;
-        if home.exists() && fs::read_dir(&home).map_err(Failure::io("read", &home))?.next().is_some() {
-            return Err(StoreError::Exists(home).into());
-        }
         if !self.from.join("keys").exists() {
-            return Err(Failure::usage(format!("{} is no backup", self.from.display()), "give the directory that `nuncio backup` made"));
+            return Err(Failure::usage(
+                format!("{} is no backup", self.from.display()),
+                "give the directory that `nuncio backup` made",
+            ));
         }
         let unlock = &options.unlock;
         if !unlock.passphrase && unlock.passphrase_fd.is_none() && unlock.key_file.is_none() {
             let hint = "a backup opens with what opened its home: --key-file PATH (the home's file `key`), --passphrase or --passphrase-fd N";
             return Err(Failure::usage("there is no key file in a backup", hint));
+        }
+        if home.exists() && fs::read_dir(&home).map_err(Failure::io("read", &home))?.next().is_some() {
+            return Err(StoreError::Exists(home).into());
         }
         let kek = unlock.kek(&home)?;
         copy_dir(&self.from, &home).map_err(Failure::io("copy into", &home))?;
@@ -48,10 +53,16 @@ impl Restore {
             return Err(error.into());
         }
         output::line(home.display())?;
-        output::note("every record opened. Never run the old home again: both are one identity (nuncio restore --help)");
+        output::note(
+            "every record opened. Never run the old home again: both are one identity (nuncio restore --help)",
+        );
         if let Some(path) = &unlock.key_file {
             let key = home.join("key");
-            output::note(format_args!("give --key-file {} each time, or copy it to {} (mode 0600)", path.display(), key.display()));
+            output::note(format_args!(
+                "give --key-file {} each time, or copy it to {} (mode 0600)",
+                path.display(),
+                key.display()
+            ));
         }
         Ok(())
     }

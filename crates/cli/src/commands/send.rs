@@ -23,7 +23,9 @@ const LARGE: u64 = 1 << 20;
 
 /// Sends a letter. It is on disk when the command returns, and is delivered once, as soon as the peer can be reached.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio send anna --text 'good morning'\n  nuncio send anna report.pdf --type application/pdf --wait\n  date | nuncio send anna -\n  nuncio send anna --text 'still there?' --deadline 5m --wait=30s")]
+#[command(
+    after_help = "Examples:\n  nuncio send anna --text 'good morning'\n  nuncio send anna report.pdf --type application/pdf --wait\n  date | nuncio send anna -\n  nuncio send anna --text 'still there?' --deadline 5m --wait=30s"
+)]
 pub(crate) struct Send {
     #[command(flatten)]
     letter: LetterArgs,
@@ -95,7 +97,9 @@ fn accepted(options: &Options, api: &Api, sent: &Accepted) -> Result<(), Failure
         output::line(&sent.id)?;
     }
     if !api.is_daemon() {
-        output::note("no agent runs here: the letter is in the outbox and goes when one does (`nuncio agent`), or now with --wait");
+        output::note(
+            "no agent runs here: the letter is in the outbox and goes when one does (`nuncio agent`), or now with --wait",
+        );
     }
     Ok(())
 }
@@ -108,7 +112,9 @@ fn told(options: &Options, sent: &Accepted, state: LetterState) -> Result<(), Fa
     }
     match state.state {
         Delivery::Delivered => Ok(()),
-        Delivery::Failed => Err(Failure::Unsound(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned()))),
+        Delivery::Failed => {
+            Err(Failure::Unsound(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned())))
+        }
         Delivery::Waiting => Err(Failure::NotYet("the peer does not have the letter yet".to_owned())),
     }
 }
@@ -139,7 +145,12 @@ impl LetterArgs {
                 letter.file = Some(whole);
                 len
             }
-            (None, None) => return Err(Failure::usage("there is nothing to send", "give a FILE, - for standard input, or --text TEXT")),
+            (None, None) => {
+                return Err(Failure::usage(
+                    "there is nothing to send",
+                    "give a FILE, - for standard input, or --text TEXT",
+                ));
+            }
         };
         Ok((letter, len))
     }
@@ -149,7 +160,10 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     std::io::stdin().take(STDIN_LEN_MAX + 1).read_to_end(&mut bytes).map_err(Failure::io("read", "standard input"))?;
     if bytes.len().try_into().unwrap_or(u64::MAX) > STDIN_LEN_MAX {
-        return Err(Failure::usage("standard input is longer than 8 MiB", "put it into a file and give its name: up to 1 GiB"));
+        return Err(Failure::usage(
+            "standard input is longer than 8 MiB",
+            "put it into a file and give its name: up to 1 GiB",
+        ));
     }
     Ok(bytes)
 }

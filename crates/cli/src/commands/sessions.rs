@@ -23,7 +23,14 @@ impl Sessions {
             .into_iter()
             .map(|session| {
                 let short = session.id.chars().take(16).collect();
-                vec![short, session.with, yes(session.current), yes(session.confirmed), session.sealed.to_string(), session.received.to_string()]
+                vec![
+                    short,
+                    session.with,
+                    yes(session.current),
+                    yes(session.confirmed),
+                    session.sealed.to_string(),
+                    session.received.to_string(),
+                ]
             })
             .collect();
         output::table(&["SESSION", "WITH", "CURRENT", "CONFIRMED", "SEALED", "RECEIVED"], &rows)

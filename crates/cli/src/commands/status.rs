@@ -13,12 +13,14 @@ pub(crate) struct Status {}
 
 impl Status {
     pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
-        let (status, is_daemon) = options.with(async |api| Ok((api.get::<Fares>("/v1/status").await?, api.is_daemon()))).await?;
+        let (status, is_daemon) =
+            options.with(async |api| Ok((api.get::<Fares>("/v1/status").await?, api.is_daemon()))).await?;
         if options.json {
             return output::json(&status);
         }
         let runs = if is_daemon { format!("runs as process {}", status.pid) } else { "does not run".to_owned() };
-        let listening = status.listening.clone().map(|address| format!(", listens on {address} (UDP)")).unwrap_or_default();
+        let listening =
+            status.listening.clone().map(|address| format!(", listens on {address} (UDP)")).unwrap_or_default();
         output::line(format_args!("{} {runs}{listening}", status.agent))?;
         lines(&status).into_iter().try_for_each(|(what, said)| output::line(format_args!("{what:<12} {said}")))
     }
@@ -32,8 +34,21 @@ fn lines(status: &Fares) -> Vec<(&'static str, String)> {
         ("peers", format!("{} known, {} connections, {} sessions", status.peers, status.connections, status.sessions)),
         ("sealed", format!("{}, of them again in another session {}", counters.sealed, counters.sealed_again)),
         ("opened", format!("{}, came again and were refused {}", counters.opened, counters.duplicates)),
-        ("ratchet", format!("{} turns, {} handshakes, {} re-keys", counters.turns, counters.handshakes, counters.rekeys)),
-        ("wire", format!("{} frames ({}) sent, {} ({}) received, {} resent", wire.frames_sent, output::size(wire.frame_bytes_sent), wire.frames_received, output::size(wire.frame_bytes_received), counters.resent)),
+        (
+            "ratchet",
+            format!("{} turns, {} handshakes, {} re-keys", counters.turns, counters.handshakes, counters.rekeys),
+        ),
+        (
+            "wire",
+            format!(
+                "{} frames ({}) sent, {} ({}) received, {} resent",
+                wire.frames_sent,
+                output::size(wire.frame_bytes_sent),
+                wire.frames_received,
+                output::size(wire.frame_bytes_received),
+                counters.resent
+            ),
+        ),
         ("commits", format!("{} with {} steps, {mean_us} µs each", commits.groups, commits.steps)),
         ("prekeys", format!("{} one-time prekeys left", status.one_time_prekeys)),
     ];

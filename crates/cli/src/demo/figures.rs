@@ -58,7 +58,7 @@ impl Summary {
         output::line("")?;
         rows.iter().try_for_each(|(what, figure)| output::line(format_args!("  {what:<30} {figure}")))?;
         output::line("")?;
-        output::line("Shown: ")?;
+        output::line("Shown:")?;
         self.shown.iter().try_for_each(|claim| output::line(format_args!("  ✓ {claim}")))
     }
 }

@@ -89,14 +89,20 @@ impl Story {
         deliver(self.ben.api(), &text("anna", format!("hello anna, {MARK}"))).await?;
         let there = take(self.ben.api(), 1).await?;
         let back = take(self.anna.api(), 1).await?;
-        let texts = [&there, &back].map(|letters| letters.iter().filter_map(|letter| letter.text.clone()).collect::<String>());
+        let texts =
+            [&there, &back].map(|letters| letters.iter().filter_map(|letter| letter.text.clone()).collect::<String>());
         let arrived = texts == [format!("hello ben, {MARK}"), format!("hello anna, {MARK}")];
         self.count(&[there, back].concat());
 
         let mut sessions = Vec::new();
         for agent in [&self.anna, &self.ben] {
             let list: Sessions = agent.api().get("/v1/sessions").await?;
-            sessions.push(list.sessions.into_iter().find(|session| session.current && session.confirmed).map(|session| session.id));
+            sessions.push(
+                list.sessions
+                    .into_iter()
+                    .find(|session| session.current && session.confirmed)
+                    .map(|session| session.id),
+            );
         }
         let agree = matches!(sessions.as_slice(), [Some(one), Some(other)] if one == other);
         self.teller.say(format_args!(
@@ -126,7 +132,12 @@ impl Story {
     }
 
     /// Times each letter; says whether all arrived as they were written.
-    async fn singles(&self, from: &AgentProcess, to: &str, at: &AgentProcess) -> Result<(Vec<Duration>, bool), Failure> {
+    async fn singles(
+        &self,
+        from: &AgentProcess,
+        to: &str,
+        at: &AgentProcess,
+    ) -> Result<(Vec<Duration>, bool), Failure> {
         let mut times = Vec::with_capacity(SINGLES);
         for number in 0..SINGLES {
             let began = Instant::now();
@@ -142,7 +153,8 @@ impl Story {
         getrandom::fill(&mut bytes).map_err(|error| Failure::Unsound(error.to_string()))?;
         let base64 = Some(data_encoding::BASE64.encode(&bytes));
         let began = Instant::now();
-        deliver(self.anna.api(), &NewLetter { to: "ben".to_owned(), base64: base64.clone(), ..NewLetter::default() }).await?;
+        deliver(self.anna.api(), &NewLetter { to: "ben".to_owned(), base64: base64.clone(), ..NewLetter::default() })
+            .await?;
         deliver(self.ben.api(), &NewLetter { to: "anna".to_owned(), base64, ..NewLetter::default() }).await?;
         let took = began.elapsed();
         let same = self.arrived_whole(&bytes, true).await? && self.arrived_whole(&bytes, false).await?;
@@ -165,7 +177,8 @@ impl Story {
     pub(super) async fn a_file(&mut self) -> Result<(), Failure> {
         let path = real_file()?;
         let bytes = fs::read(&path).map_err(Failure::io("read", &path))?;
-        deliver(self.anna.api(), &NewLetter { to: "ben".to_owned(), file: Some(path.clone()), ..NewLetter::default() }).await?;
+        deliver(self.anna.api(), &NewLetter { to: "ben".to_owned(), file: Some(path.clone()), ..NewLetter::default() })
+            .await?;
         let same = self.arrived_whole(&bytes, true).await?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.teller.say(format_args!("4  A file: {name}, {}.", output::size(wide(bytes.len()))))?;
@@ -212,7 +225,8 @@ impl Story {
         for agent in [self.anna, self.ben] {
             stopped &= agent.stop().await?.success();
         }
-        let sealed = !homes.iter().map(|home| holds(home, MARK.as_bytes())).collect::<Result<Vec<_>, _>>()?.contains(&true);
+        let sealed =
+            !homes.iter().map(|home| holds(home, MARK.as_bytes())).collect::<Result<Vec<_>, _>>()?.contains(&true);
         for (is_true, claim) in [
             (stopped, "both agents stopped in good order"),
             (sealed, "no file of either home holds a word of the letters"),
@@ -260,7 +274,8 @@ fn burst_text(number: usize) -> String {
 
 /// Whether these are the letters written, all of them, once and in order.
 fn are(letters: &[InboxLetter], count: usize, written: impl Fn(usize) -> String) -> bool {
-    letters.len() == count && letters.iter().enumerate().all(|(number, letter)| letter.text.as_deref() == Some(&written(number)))
+    letters.len() == count
+        && letters.iter().enumerate().all(|(number, letter)| letter.text.as_deref() == Some(&written(number)))
 }
 
 async fn deliver(api: &Api, letter: &NewLetter) -> Result<(), Failure> {
@@ -268,7 +283,9 @@ async fn deliver(api: &Api, letter: &NewLetter) -> Result<(), Failure> {
     let state: LetterState = api.get(&format!("/v1/letters/{}/{}?wait_ms=60000", sent.to, sent.id)).await?;
     match state.state {
         Delivery::Delivered => Ok(()),
-        _ => Err(Failure::Unsound(state.reason.unwrap_or_else(|| "a letter was not delivered within a minute".to_owned()))),
+        _ => Err(Failure::Unsound(
+            state.reason.unwrap_or_else(|| "a letter was not delivered within a minute".to_owned()),
+        )),
     }
 }
 
@@ -320,7 +337,8 @@ async fn take_what_is_there(api: &Api) -> Result<Vec<InboxLetter>, Failure> {
 fn real_file() -> Result<PathBuf, Failure> {
     let program = std::env::current_exe().map_err(Failure::io("find", "this program"))?;
     let here = std::env::current_dir().unwrap_or_default();
-    let near = program.ancestors().chain(here.ancestors()).map(|dir| dir.join("Cargo.lock")).find(|path| path.is_file());
+    let near =
+        program.ancestors().chain(here.ancestors()).map(|dir| dir.join("Cargo.lock")).find(|path| path.is_file());
     Ok(near.unwrap_or(program))
 }
 

@@ -31,7 +31,9 @@ impl Guard {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
         // A name that somebody's DNS points to 127.0.0.1 is not one of ours: this ends DNS rebinding.
         let host = text(header::HOST).filter(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
-        let host = host.ok_or_else(|| Refused::new(StatusCode::FORBIDDEN, "host", "the Host header names another place than this port"))?;
+        let host = host.ok_or_else(|| {
+            Refused::new(StatusCode::FORBIDDEN, "host", "the Host header names another place than this port")
+        })?;
         let foreign = text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host));
         if foreign {
             return Err(Refused::new(StatusCode::FORBIDDEN, "origin", "a page of another origin may not use this API"));
@@ -40,7 +42,11 @@ impl Guard {
         if bool::from(given.as_bytes().ct_eq(self.token.as_bytes())) {
             return Ok(());
         }
-        Err(Refused::new(StatusCode::UNAUTHORIZED, "token", "send `Authorization: Bearer` with the content of api.token in the home"))
+        Err(Refused::new(
+            StatusCode::UNAUTHORIZED,
+            "token",
+            "send `Authorization: Bearer` with the content of api.token in the home",
+        ))
     }
 }
 

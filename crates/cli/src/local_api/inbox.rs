@@ -83,7 +83,9 @@ async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Resul
         let Ok(letters) = served.agent.letters(after, usual).await else { return };
         let Ok(names) = names(&served).await else { return };
         for incoming in &letters {
-            let Ok(event) = Event::default().id(incoming.no.to_string()).event("letter").json_data(letter(incoming, &names)) else {
+            let Ok(event) =
+                Event::default().id(incoming.no.to_string()).event("letter").json_data(letter(incoming, &names))
+            else {
                 return;
             };
             if events.send(Ok(event)).await.is_err() {
@@ -137,7 +139,8 @@ pub(super) async fn payload(
         }
     };
     let harmless = HeaderName::from_static("x-content-type-options");
-    let headers = [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, len.to_string())];
+    let headers =
+        [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, len.to_string())];
     Ok((headers, [(harmless, "nosniff")], body))
 }
 

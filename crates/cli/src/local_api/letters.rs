@@ -56,7 +56,11 @@ pub(super) struct Wait {
     wait_ms: Option<u64>,
 }
 
-pub(super) async fn state(State(served): State<Served>, sent: Sent, Asked(asked): Asked<Wait>) -> Result<Json<LetterState>, Refused> {
+pub(super) async fn state(
+    State(served): State<Served>,
+    sent: Sent,
+    Asked(asked): Asked<Wait>,
+) -> Result<Json<LetterState>, Refused> {
     let delivered = tokio::select! {
         biased;
         delivered = served.agent.delivered(sent.to, sent.id) => Some(delivered),
@@ -85,7 +89,9 @@ fn message(new: NewLetter, door: Door) -> Result<Message, Refused> {
         (Some(text), None, None) => Message::bytes(content_type.unwrap_or(ContentType::TEXT), text.into_bytes()),
         (None, Some(bytes), None) => Message::bytes(content_type.unwrap_or(ContentType::BYTES), base64(&bytes)?),
         (None, None, Some(_)) if door != Door::Own => return Err(Refused::socket_only()),
-        (None, None, Some(path)) if !path.is_absolute() => return Err(Refused::bad("the file's path is to be absolute")),
+        (None, None, Some(path)) if !path.is_absolute() => {
+            return Err(Refused::bad("the file's path is to be absolute"));
+        }
         (None, None, Some(path)) => Message::file(content_type.unwrap_or(ContentType::BYTES), path),
         _ => return Err(Refused::bad("a letter has exactly one of text, base64 and file")),
     };

@@ -25,7 +25,10 @@ pub(super) async fn list(State(served): State<Served>) -> Result<Json<Peers>, Re
     Ok(Json(Peers { peers: peers.collect() }))
 }
 
-pub(super) async fn add(State(served): State<Served>, Body(new): Body<NewPeer>) -> Result<(StatusCode, Json<Named>), Refused> {
+pub(super) async fn add(
+    State(served): State<Served>,
+    Body(new): Body<NewPeer>,
+) -> Result<(StatusCode, Json<Named>), Refused> {
     let invitation: Invitation = new.invitation.parse()?;
     let agent = served.agent.add_peer(&invitation, new.name.as_deref()).await?;
     Ok((StatusCode::CREATED, Json(Named { agent: agent.to_string() })))

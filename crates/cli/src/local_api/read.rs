@@ -25,14 +25,19 @@ impl<T: DeserializeOwned> FromRequest<Served> for Body<T> {
 
     async fn from_request(request: Request, served: &Served) -> Result<Self, Refused> {
         let bytes = tokio::time::timeout(BODY_PATIENCE, Bytes::from_request(request, served)).await;
-        let bytes = bytes.map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not come in time"))?;
+        let bytes =
+            bytes.map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not come in time"))?;
         let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a body holds at most 16 MiB: send a larger payload as a file")
-            }
+            StatusCode::PAYLOAD_TOO_LARGE => Refused::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "a body holds at most 16 MiB: send a larger payload as a file",
+            ),
             _ => Refused::bad(rejection.body_text()),
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| Refused::bad(format!("the body is not as it should be: {error}")))
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Refused::bad(format!("the body is not as it should be: {error}")))
     }
 }
 
@@ -43,7 +48,9 @@ impl<T: DeserializeOwned> FromRequestParts<Served> for Asked<T> {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &Served) -> Result<Self, Refused> {
-        Query::try_from_uri(&parts.uri).map(|Query(asked)| Self(asked)).map_err(|rejection| Refused::bad(rejection.body_text()))
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(asked)| Self(asked))
+            .map_err(|rejection| Refused::bad(rejection.body_text()))
     }
 }
 
@@ -80,7 +87,9 @@ pub(super) fn letter_id(text: &str) -> Result<LetterId, Refused> {
 }
 
 pub(super) fn base64(text: &str) -> Result<Vec<u8>, Refused> {
-    data_encoding::BASE64.decode(text.as_bytes()).map_err(|error| Refused::bad(format!("not standard base64 with padding: {error}")))
+    data_encoding::BASE64
+        .decode(text.as_bytes())
+        .map_err(|error| Refused::bad(format!("not standard base64 with padding: {error}")))
 }
 
 /// A wait that was asked for, as long as one request may wait.

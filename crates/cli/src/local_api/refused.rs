@@ -27,7 +27,11 @@ impl Refused {
     }
 
     pub(crate) fn socket_only() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "socket_only", "this needs the agent's files: ask over the Unix socket in its home")
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "socket_only",
+            "this needs the agent's files: ask over the Unix socket in its home",
+        )
     }
 
     pub(crate) fn no_such_letter(no: u64) -> Self {
@@ -71,7 +75,9 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::Store(StoreError::DiskFull(_)) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
         Error::Store(StoreError::Exists(_)) => (StatusCode::CONFLICT, "exists"),
         Error::File { source, .. } => match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                (StatusCode::INSUFFICIENT_STORAGE, "disk_full")
+            }
             _ => (StatusCode::BAD_REQUEST, "file"),
         },
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
@@ -79,9 +85,17 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
 }
 
 pub(crate) async fn no_such_endpoint() -> Refused {
-    Refused::new(StatusCode::NOT_FOUND, "no_such_endpoint", "there is no such endpoint: see contracts/openapi/local.yaml")
+    Refused::new(
+        StatusCode::NOT_FOUND,
+        "no_such_endpoint",
+        "there is no such endpoint: see contracts/openapi/local.yaml",
+    )
 }
 
 pub(crate) async fn no_such_method() -> Refused {
-    Refused::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", "this endpoint has other methods: see contracts/openapi/local.yaml")
+    Refused::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "no_such_method",
+        "this endpoint has other methods: see contracts/openapi/local.yaml",
+    )
 }

@@ -81,5 +81,6 @@ async fn blocking<T: Send + 'static, E: Into<nuncio::Error> + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Refused> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))?.map_err(|error| error.into().into())
+    done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))?
+        .map_err(|error| error.into().into())
 }

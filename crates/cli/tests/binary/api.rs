@@ -30,19 +30,26 @@ fn the_tcp_door_looks_at_host_origin_and_token() {
     let token = std::fs::read_to_string(&path).unwrap();
     assert_eq!(token.len(), 64);
     let get = |headers: &str| http(&address, &format!("GET /v1/id HTTP/1.1\r\n{headers}"), "");
-    let problem = |(status, body): (u16, String)| (status, serde_json::from_str::<Value>(&body).unwrap()["code"].as_str().unwrap_or_default().to_owned());
+    let problem = |(status, body): (u16, String)| {
+        (status, serde_json::from_str::<Value>(&body).unwrap()["code"].as_str().unwrap_or_default().to_owned())
+    };
 
     let (status, body) = get(&format!("host: {address}\r\nauthorization: Bearer {token}"));
     assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["agent"].as_str()), (200, Some(agent.did())));
     assert_eq!(problem(get(&format!("host: {address}"))), (401, "token".to_owned()));
-    assert_eq!(problem(get(&format!("host: {address}\r\nauthorization: Bearer {}", "0".repeat(64)))), (401, "token".to_owned()));
+    assert_eq!(
+        problem(get(&format!("host: {address}\r\nauthorization: Bearer {}", "0".repeat(64)))),
+        (401, "token".to_owned())
+    );
     assert_eq!(problem(get(&format!("host: evil.example\r\nauthorization: Bearer {token}"))), (403, "host".to_owned()));
     let foreign = get(&format!("host: {address}\r\norigin: http://evil.example\r\nauthorization: Bearer {token}"));
     assert_eq!(problem(foreign), (403, "origin".to_owned()));
 
     // The token is for the agent, not for its owner's files.
     let bearer = format!("host: {address}\r\nauthorization: Bearer {token}");
-    let post = |path: &str, body: Value| problem(http(&address, &format!("POST {path} HTTP/1.1\r\n{bearer}"), &body.to_string()));
+    let post = |path: &str, body: Value| {
+        problem(http(&address, &format!("POST {path} HTTP/1.1\r\n{bearer}"), &body.to_string()))
+    };
     assert_eq!(post("/v1/letters", json!({ "to": agent.did(), "file": path })), (403, "socket_only".to_owned()));
     assert_eq!(post("/v1/backups", json!({ "to": homes.path("b") })), (403, "socket_only".to_owned()));
 
@@ -109,7 +116,8 @@ async fn a_long_poll_ends_with_the_first_letter_and_goes_on_after_it() {
     let second: InboxPage = ben.api().get(&format!("/v1/inbox?wait_ms=60000&after={}", first[0].no)).await.unwrap();
     assert_eq!(second.letters.iter().map(|letter| letter.text.as_deref()).collect::<Vec<_>>(), [Some("two")]);
     assert!(second.letters[0].no > first[0].no);
-    let nothing: InboxPage = ben.api().get(&format!("/v1/inbox?wait_ms=50&after={}", second.letters[0].no)).await.unwrap();
+    let nothing: InboxPage =
+        ben.api().get(&format!("/v1/inbox?wait_ms=50&after={}", second.letters[0].no)).await.unwrap();
     assert!(nothing.letters.is_empty());
     let all: InboxPage = ben.api().get("/v1/inbox?max=1").await.unwrap();
     assert_eq!(all.letters, first);
@@ -135,7 +143,11 @@ async fn events_bring_what_is_there_and_what_comes() {
     };
     let (ended, ()) = tokio::join!(tokio::time::timeout(crate::support::PATIENCE, followed), more);
     assert!(matches!(ended.unwrap(), Err(Failure::NotYet(_))));
-    let data: Vec<InboxLetter> = heard.lines().filter_map(|line| line.strip_prefix("data: ")).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let data: Vec<InboxLetter> = heard
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let texts: Vec<_> = data.iter().map(|letter| letter.text.clone().unwrap()).collect();
     assert_eq!(texts, ["letter 0", "letter 1", "letter 2", "letter 3"]);
     assert_eq!(heard.matches("event: letter").count(), 4);
@@ -153,12 +165,20 @@ async fn requests_are_answered_or_run_out_of_time() {
     let api = ben.api();
     let page: InboxPage = api.get("/v1/inbox?wait_ms=60000").await.unwrap();
     let large = data_encoding::BASE64.encode(&vec![9; 100_000]);
-    let answer = NewLetter { to: "anna".to_owned(), base64: Some(large.clone()), reply_to: Some(page.letters[0].id.clone()), ..NewLetter::default() };
+    let answer = NewLetter {
+        to: "anna".to_owned(),
+        base64: Some(large.clone()),
+        reply_to: Some(page.letters[0].id.clone()),
+        ..NewLetter::default()
+    };
     api.post::<Accepted>("/v1/letters", &answer).await.unwrap();
     let answered = asking.await.unwrap();
     assert_eq!((answered.len, answered.base64), (100_000, Some(large)));
     assert!(anna.api().get::<InboxPage>("/v1/inbox").await.unwrap().letters.is_empty(), "an answer is handed out once");
-    assert_eq!(code(anna.api().post::<InboxLetter>("/v1/requests?timeout_ms=100", &text("ben", "and?")).await), "timed_out");
+    assert_eq!(
+        code(anna.api().post::<InboxLetter>("/v1/requests?timeout_ms=100", &text("ben", "and?")).await),
+        "timed_out"
+    );
 }
 
 #[tokio::test]

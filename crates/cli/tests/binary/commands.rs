@@ -32,7 +32,10 @@ fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
     ];
     for args in bad {
         let said = fails(&home, args, 2);
-        assert!(said.contains("Usage:") || said.contains("hint:") || said.contains("--help"), "{args:?} said only: {said}");
+        assert!(
+            said.contains("Usage:") || said.contains("hint:") || said.contains("--help"),
+            "{args:?} said only: {said}"
+        );
     }
 }
 
@@ -45,7 +48,9 @@ fn a_passphrase_is_asked_for_at_a_terminal_alone() {
 #[test]
 fn without_a_home_a_command_says_how_to_make_one() {
     let homes = Homes::new();
-    for args in [&["id"][..], &["inbox"], &["send", "anna", "--text", "x"], &["agent", "--listen", "127.0.0.1:0"], &["doctor"]] {
+    for args in
+        [&["id"][..], &["inbox"], &["send", "anna", "--text", "x"], &["agent", "--listen", "127.0.0.1:0"], &["doctor"]]
+    {
         let said = fails(&homes.path("none"), args, 1);
         assert!(said.contains("nuncio init"), "{args:?}: {said}");
         assert!(!homes.path("none").exists(), "{args:?} made something");
@@ -56,8 +61,24 @@ fn without_a_home_a_command_says_how_to_make_one() {
 fn help_teaches_with_examples_and_names_the_exit_codes() {
     let home = Homes::new().path("none");
     let help = ok(&home, &["--help"]);
-    assert!(help.contains("Exit codes:") && help.contains("nuncio --home a init") && help.contains("NUNCIO_LOG"), "{help}");
-    for name in ["init", "id", "agent", "peers", "send", "request", "inbox", "done", "rekey", "backup", "restore", "completions"] {
+    assert!(
+        help.contains("Exit codes:") && help.contains("nuncio --home a init") && help.contains("NUNCIO_LOG"),
+        "{help}"
+    );
+    for name in [
+        "init",
+        "id",
+        "agent",
+        "peers",
+        "send",
+        "request",
+        "inbox",
+        "done",
+        "rekey",
+        "backup",
+        "restore",
+        "completions",
+    ] {
         assert!(ok(&home, &[name, "--help"]).contains("Example"), "{name} --help has no example");
     }
 }
@@ -72,7 +93,11 @@ fn completions_know_every_command() {
 
 #[test]
 fn whoever_stops_reading_is_no_error() {
-    let mut child = command(&Homes::new().path("none")).args(["completions", "bash"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = command(&Homes::new().path("none"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -84,7 +109,10 @@ fn letters_pass_between_two_homes() {
     let id = ok(&anna.home, &["send", "ben", "--text", "good morning", "--wait"]);
     let letter = json(&ben.home, &["inbox"]);
     assert_eq!(letter["id"], id.trim());
-    assert_eq!((&letter["text"], &letter["from_name"], &letter["from"]), (&"good morning".into(), &"anna".into(), &anna.did().into()));
+    assert_eq!(
+        (&letter["text"], &letter["from_name"], &letter["from"]),
+        (&"good morning".into(), &"anna".into(), &anna.did().into())
+    );
     let shown = ok(&ben.home, &["inbox"]);
     assert!(shown.contains("anna") && shown.contains("    good morning"), "{shown}");
 
@@ -104,7 +132,11 @@ fn letters_pass_between_two_homes() {
 fn a_request_prints_its_answer() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    let asking = command(&anna.home).args(["request", "ben", "--text", "what is it?", "--timeout", "60s"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let asking = command(&anna.home)
+        .args(["request", "ben", "--text", "what is it?", "--timeout", "60s"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let question = loop {
         let printed = ok(&ben.home, &["inbox", "--json"]);
         if let Some(line) = printed.lines().next() {
@@ -126,7 +158,8 @@ fn files_and_pipes_arrive_as_they_were() {
     std::fs::write(&path, &large).unwrap();
     ok(&anna.home, &["send", "ben", path.to_str().unwrap(), "--type", "image/png", "--wait"]);
 
-    let mut piped = command(&anna.home).args(["send", "ben", "-", "--wait"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut piped =
+        command(&anna.home).args(["send", "ben", "-", "--wait"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut piped.stdin.take().unwrap(), b"\0\x01\xff").unwrap();
     assert!(piped.wait().unwrap().success());
 
@@ -161,7 +194,10 @@ fn a_peer_out_of_reach_keeps_the_letter_waiting() {
 
     let _ben = Daemon::listen(&home, &address, &[]);
     ok(&anna.home, &["send", "ben", "--text", "again", "--wait"]);
-    let texts: Vec<String> = ok(&home, &["inbox", "--json"]).lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned()).collect();
+    let texts: Vec<String> = ok(&home, &["inbox", "--json"])
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(texts, ["are you there?", "again"]);
 }
 

@@ -41,7 +41,8 @@ async fn sigterm_and_sigint_drain_and_keep_what_was_accepted() {
         let api = anna.api();
         let mut accepted = 0;
         for number in 0..50 {
-            let letter = NewLetter { to: "ben".to_owned(), text: Some(format!("letter {number}")), ..NewLetter::default() };
+            let letter =
+                NewLetter { to: "ben".to_owned(), text: Some(format!("letter {number}")), ..NewLetter::default() };
             accepted += u64::from(api.post::<Accepted>("/v1/letters", &letter).await.is_ok());
         }
         anna.signal(signal);

@@ -9,7 +9,12 @@ use crate::support::{binary, stderr};
 #[test]
 fn the_demo_shows_what_it_claims_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(binary()).args(["demo", "--json"]).env("TMPDIR", dir.path()).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(binary())
+        .args(["demo", "--json"])
+        .env("TMPDIR", dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = |name: &str| told[name].as_u64().unwrap_or_else(|| panic!("{name} in {told}"));

@@ -118,7 +118,8 @@ fn a_backup_of_a_running_agent_restores_its_identity_letters_and_payloads() {
     let saved = homes.path("saved");
     let letters = ok(&new, &["inbox", "--key-file", &key, "--json", "--save", saved.to_str().unwrap()]);
     assert!(letters.contains("before the backup"), "{letters}");
-    let largest = fs::read_dir(&saved).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).max_by_key(Vec::len);
+    let largest =
+        fs::read_dir(&saved).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).max_by_key(Vec::len);
     assert_eq!(largest.unwrap(), vec![7; 300_000]);
 }
 
@@ -127,7 +128,10 @@ fn the_doctor_finds_a_home_that_others_can_read() {
     let homes = Homes::new();
     let home = homes.init("home");
     let healthy = ok(&home, &["doctor"]);
-    assert!(healthy.contains("every record opens") && healthy.contains("identity 1") && healthy.contains("retirement"), "{healthy}");
+    assert!(
+        healthy.contains("every record opens") && healthy.contains("identity 1") && healthy.contains("retirement"),
+        "{healthy}"
+    );
     fs::set_permissions(&home, Permissions::from_mode(0o755)).unwrap();
     let ill = nuncio(&home, &["doctor"]);
     assert_eq!(ill.status.code(), Some(1));

@@ -94,7 +94,10 @@ impl Daemon {
 
     pub(crate) fn listen(home: &Path, address: &str, more: &[&str]) -> Self {
         let mut command = command(home);
-        command.args(["--json", "agent", "--stop-with-stdin", "--listen", address]).args(more).env("NUNCIO_LOG", "warn");
+        command
+            .args(["--json", "agent", "--stop-with-stdin", "--listen", address])
+            .args(more)
+            .env("NUNCIO_LOG", "warn");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -13,6 +13,7 @@ use crate::frame::{Frame, Notice, Sealed};
 use crate::handshake::{HandshakeError, Start, Used};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
+use crate::ratchet::RatchetError;
 use crate::replay::ReplayError;
 use crate::rows;
 use crate::session::{Held, InOrder, OpenError, Opened, Parties, Place, Session};
@@ -135,6 +136,9 @@ impl Peer {
         let opened = match session.open(frame, room, rng) {
             // Authentic, and proof that one of the two was restored from a copy: the session ends.
             Err(OpenError::Restored) => return Ok(self.step(Change::Restart { with, session: session.id, now })),
+            Err(OpenError::Ratchet(RatchetError::SkipTooFar(_)) | OpenError::Replay(ReplayError::TooFar(_))) => {
+                return Err(Refusal::OutOfStep(frame.tag));
+            }
             other => other?,
         };
         let (opened, verdict) = self.judge(session, opened, now, seen)?;
@@ -269,7 +273,7 @@ impl Peer {
     #[must_use]
     pub fn notice_for(refusal: &Refusal) -> Option<Vec<u8>> {
         let (tag, code) = match refusal {
-            Refusal::UnknownTag(tag) => (*tag, code::UNKNOWN_TAG),
+            Refusal::UnknownTag(tag) | Refusal::OutOfStep(tag) => (*tag, code::UNKNOWN_TAG),
             Refusal::Start(tag, HandshakeError::UnknownPrekey) => (*tag, code::START_REFUSED),
             _ => return None,
         };
@@ -477,10 +481,11 @@ impl Peer {
         session.confirmed = true;
         session.handshake = None;
         let (initiated, candidate) = (session.parties.initiated, session.place == Place::Candidate);
+        let old = matches!(session.place, Place::Old(_));
         out.sessions.insert(id);
         out.effects.push(Effect::Established { with, session: id });
-        if initiated {
-            // The responder learns from it that its answer was heard.
+        if initiated && !old {
+            // The responder learns from it that its answer was heard, and may seal here; not where we no longer do.
             self.want_ack(id, with, now);
         }
         if candidate {

@@ -166,7 +166,9 @@ impl Peer {
     }
 
     pub(super) fn take_answer(&mut self, id: SessionId, answer: Vec<u8>, out: &mut Out) {
-        if let Some(Renewal::Offered(offer)) = self.renewals.get(&id).filter(|_| answer.len() == 32 + KEM_CIPHERTEXT_LEN) {
+        if let Some(Renewal::Offered(offer)) =
+            self.renewals.get(&id).filter(|_| answer.len() == 32 + KEM_CIPHERTEXT_LEN)
+        {
             let complete = Renewal::Complete(offer.clone(), answer);
             self.counters.rekeys += 1;
             self.keep_renewal(id, complete, out);

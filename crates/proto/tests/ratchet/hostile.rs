@@ -61,7 +61,7 @@ fn the_window_ends_before_the_chain() {
     pair.deliver_all(|| 0);
 }
 
-/// A floor that rises step by step takes the window along; the chain stays behind, and is not walked through all that was given up.
+/// An acknowledgement's floor takes the window no further than the chain has stepped; the chain is not walked through all that was given up.
 #[test]
 fn a_chain_is_not_walked_without_end() {
     const STEPS: u32 = 100 * limit::WINDOW as u32;
@@ -72,7 +72,9 @@ fn a_chain_is_not_walked_without_end() {
     let (honest, (_, hk, n)) = (thief.header(), thief.chain());
     for step in 1..=100 {
         let header = Header { seq: honest.seq + step * limit::WINDOW, floor_below: 0, ..honest };
-        assert_eq!(pair.open(1, &thief.acknowledgement(&header)), Ok(()));
+        let refused = pair.open(1, &thief.acknowledgement(&header)).err();
+        assert!(refused.is_none_or(|wall| is_wall(&wall)));
+        assert_eq!(pair.ends[1].session.next_expected(), honest.seq);
     }
     let header = Header { n: n + STEPS, seq: honest.seq + u64::from(STEPS), floor_below: 0, ..honest };
     let wall = pair.open(1, &thief.letter(&hk, &thief.mk(), &header)).unwrap_err();
@@ -131,11 +133,14 @@ fn a_hostile_acknowledgement_moves_nothing() {
     ] {
         assert_eq!(refused(Header { ack, ..honest }), OpenError::Restored);
     }
-    // A floor beyond all that an honest sender can have sealed is not walked to.
-    for far in [2 * limit::WINDOW + 2, 1 << 40, u64::MAX] {
-        refused(Header { seq: far, floor_below: 0, ..honest });
-    }
     refused(Header { seq: 1, floor_below: 2, ..honest });
+    // A floor beyond all that an honest sender can have sealed is not walked to.
+    let next = pair.ends[1].session.next_expected();
+    for far in [2 * limit::WINDOW + 2, 1 << 40, u64::MAX] {
+        let header = Header { seq: far, floor_below: 0, ..honest };
+        assert_eq!(pair.open(1, &thief.acknowledgement(&header)), Ok(()));
+        assert_eq!(pair.ends[1].session.next_expected(), next);
+    }
     assert_eq!(pair.open(1, &thief.acknowledgement(&honest)), Ok(()));
     pair.deliver_all(|| 0);
     pair.assert_well();
@@ -183,5 +188,10 @@ fn receiving_chains_that_lack_letters_have_a_bound() {
     assert_eq!(refused, Some(OpenError::ChainsFull));
     assert_eq!(kept.iter().max(), Some(&(limit::OLD_CHAINS_MAX + 2)));
     pair.deliver_all(|| 0);
+    // An old chain goes once its sender has heard that all of it came.
+    assert!(pair.seal(1));
+    pair.deliver(0, 0).unwrap();
+    assert!(pair.seal(0));
+    pair.deliver(1, 0).unwrap();
     assert_eq!(pair.ends[1].session.tags().count(), 2, "what nothing needs any more is deleted");
 }

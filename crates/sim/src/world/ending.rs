@@ -51,6 +51,10 @@ impl World {
 
     fn settle(&mut self) -> Result<(), Violation> {
         let settled = self.run_until(self.now_ms + SETTLE_MS, Self::is_settled)?;
+        if !settled {
+            let said: Vec<String> = self.agents.iter().map(|agent| format!("{} keeps {:?}", agent.who, agent.peer)).collect();
+            self.trace.say(self.now_ms, || said.join("\n"));
+        }
         let untold = self.agents.iter().flat_map(|agent| &agent.book.sent).find(|(_, told)| told.is_none());
         if let Some((letter, _)) = untold {
             return Err(Violation::Untold(*letter));
@@ -110,11 +114,12 @@ impl World {
     }
 
     /// Both agents of every pair seal in one and the same session, and keep no other.
-    fn check_sessions(&self) -> Result<(), Violation> {
+    fn check_sessions(&mut self) -> Result<(), Violation> {
         for one in 0..self.agents.len() {
             for other in self.others(one) {
                 let (mine, theirs) = (self.sessions(one, other), self.sessions(other, one));
                 if mine != theirs || mine.len() != 1 {
+                    self.trace.say(self.now_ms, || format!("{one} has {mine:?}, {other} has {theirs:?}"));
                     return Err(Violation::Apart(one, other));
                 }
             }
