@@ -22,13 +22,13 @@ pub(crate) struct Recorder(Arc<Mutex<Batches>>);
 impl Recorder {
     pub(crate) fn trace(&self) -> Trace {
         let batches = Arc::clone(&self.0);
-        Trace(Arc::new(move |ops: &[Op]| {
+        Trace::new(move |ops: &[Op]| {
             let batch = ops.iter().map(|op| match op {
                 Op::Put { key, value } => (key.clone(), Some(value.len())),
                 Op::Delete { key } => (key.clone(), None),
             });
             batches.lock().unwrap_or_else(PoisonError::into_inner).push(batch.collect());
-        }))
+        })
     }
 
     pub(crate) fn take(&self) -> Batches {

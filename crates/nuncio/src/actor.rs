@@ -135,7 +135,7 @@ impl Actor {
             Arc::clone(&store),
             move |durable| drop(urgent_sender.send(Wake::Durable(durable))),
             move |error| drop(failures.send(Wake::StoreFailed(error))),
-            move |ops| trace.iter().for_each(|trace| trace.0(ops)),
+            move |ops| trace.iter().for_each(|trace| trace.see(ops)),
         )?;
         if config.listen.is_some() {
             tasks.tracker.spawn(links::listen(Arc::clone(&link), tasks.clone()));
@@ -351,10 +351,10 @@ impl Actor {
             }
         }
         // One acknowledgement answers all that came again.
-        if let Some((refusal, frame)) = again {
-            if let Some(step) = self.peer.ack_again(&refusal, frame, &mut self.entropy) {
-                self.commit(step);
-            }
+        if let Some((refusal, frame)) = again
+            && let Some(step) = self.peer.ack_again(&refusal, frame, &mut self.entropy)
+        {
+            self.commit(step);
         }
     }
 

@@ -46,7 +46,21 @@ pub struct Config {
 /// What sees the writes of every commit.
 #[doc(hidden)]
 #[derive(Clone)]
-pub struct Trace(pub Arc<dyn Fn(&[Op]) + Send + Sync>);
+pub struct Trace(Arc<Watch>);
+
+type Watch = dyn Fn(&[Op]) + Send + Sync;
+
+impl Trace {
+    /// Calls this with the writes of each commit.
+    #[must_use]
+    pub fn new(watch: impl Fn(&[Op]) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+
+    pub(crate) fn see(&self, ops: &[Op]) {
+        (self.0)(ops);
+    }
+}
 
 impl core::fmt::Debug for Trace {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

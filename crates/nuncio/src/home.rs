@@ -1,5 +1,7 @@
 //! A home: made once, opened many times.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nuncio_proto::identity::{Identity, Retirement};
@@ -34,7 +36,7 @@ fn create(config: &Config) -> Result<(Store, Peer), Error> {
     let mut entropy = Entropy::new();
     let identity = Identity::generate(entropy.ready()?)?;
     let (peer, staged) = Peer::create(identity, now(), entropy.ready()?);
-    std::fs::create_dir_all(&config.home).map_err(Error::file(&config.home))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(Error::file(&config.home))?;
     let store = Store::create(&config.home, &kek(config, true)?)?;
     store.commit(&staged.ops)?;
     Ok((store, peer))

@@ -86,7 +86,9 @@ fn resumed(options: &Options) -> std::io::Result<(u64, u64)> {
     let Some(file) = options.resume.as_ref().filter(|file| fs::exists(file).unwrap_or(false)) else { return Ok(fresh) };
     let numbers: Vec<u64> = fs::read_to_string(file)?.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     match numbers.as_slice() {
-        [start, letters, done, failed] if (*start, *letters) == (options.seeds.start, options.letters) => Ok((*done, *failed)),
+        [start, letters, done, failed] if (*start, *letters) == (options.seeds.start, options.letters) => {
+            Ok((*done, *failed))
+        }
         _ => Err(std::io::Error::other(format!("{file} is of another campaign: remove it, or name another file"))),
     }
 }
@@ -100,7 +102,9 @@ fn run(seed: u64, options: &Options) -> Option<Report> {
         Err(violation) => {
             println!("seed {seed}: {violation}");
             let (end, letters) = (seed + 1, options.letters);
-            println!("  cargo run --release -p nuncio-sim --example campaign -- --seeds {seed}..{end} --letters {letters} --trace");
+            println!(
+                "  cargo run --release -p nuncio-sim --example campaign -- --seeds {seed}..{end} --letters {letters} --trace"
+            );
             None
         }
     }
@@ -121,5 +125,9 @@ fn add(total: &mut Report, report: &Report) {
 }
 
 fn say(done: u64, options: &Options, failed: u64, total: &Report, started: Instant) {
-    println!("{done} of {} seeds, {failed} failed, {:.0} s: {total:?}", options.seeds.end, started.elapsed().as_secs_f64());
+    println!(
+        "{done} of {} seeds, {failed} failed, {:.0} s: {total:?}",
+        options.seeds.end,
+        started.elapsed().as_secs_f64()
+    );
 }

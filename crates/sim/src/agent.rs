@@ -52,7 +52,8 @@ fn homes() -> &'static [(AgentId, Rows)] {
     static HOMES: OnceLock<Vec<(AgentId, Rows)>> = OnceLock::new();
     HOMES.get_or_init(|| {
         let mut dice = Dice::new(0x686f_6d65);
-        let identities: Vec<_> = core::iter::repeat_with(|| Identity::generate(&mut dice)).flatten().take(AGENTS_MAX).collect();
+        let identities: Vec<_> =
+            core::iter::repeat_with(|| Identity::generate(&mut dice)).flatten().take(AGENTS_MAX).collect();
         let ids: Vec<_> = identities.iter().map(Identity::id).collect();
         identities.into_iter().map(|identity| (identity.id(), first_rows(identity, &ids, &mut dice))).collect()
     })
@@ -113,7 +114,12 @@ impl Agent {
     }
 
     /// Hands it a frame. A refusal comes back with the notice that is to be given to its sender.
-    pub fn receive(&mut self, from: AgentId, frame: &[u8], now: UnixMillis) -> Result<Option<(Refusal, Option<Vec<u8>>)>, Violation> {
+    pub fn receive(
+        &mut self,
+        from: AgentId,
+        frame: &[u8],
+        now: UnixMillis,
+    ) -> Result<Option<(Refusal, Option<Vec<u8>>)>, Violation> {
         let Some(peer) = &self.peer else { return Ok(None) };
         match peer.receive(Some(from), frame, now, &mut self.dice, &self.disk) {
             Ok(step) => {

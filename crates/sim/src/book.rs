@@ -138,7 +138,14 @@ pub enum Violation {
 
 impl Book {
     /// Takes note of a durable step: which letters it settled.
-    pub fn note(&mut self, me: Who, done: &Durable, letters: &Letters, ids: &[AgentId], ordered: bool) -> Result<Vec<(LetterId, Told)>, Violation> {
+    pub fn note(
+        &mut self,
+        me: Who,
+        done: &Durable,
+        letters: &Letters,
+        ids: &[AgentId],
+        ordered: bool,
+    ) -> Result<Vec<(LetterId, Told)>, Violation> {
         if let Some(letter) = done.accepts {
             self.sent.insert(letter, None);
         }
@@ -162,12 +169,22 @@ impl Book {
         Ok(told)
     }
 
-    fn arrive(&mut self, me: Who, key: &[u8], value: &[u8], letters: &Letters, ids: &[AgentId], ordered: bool) -> Result<(), Violation> {
+    fn arrive(
+        &mut self,
+        me: Who,
+        key: &[u8],
+        value: &[u8],
+        letters: &Letters,
+        ids: &[AgentId],
+        ordered: bool,
+    ) -> Result<(), Violation> {
         let stray = Violation::Stray(LetterId::from_bytes([0; 16]));
         let arrival = Arrival::from_row(key, value).ok_or(stray)?;
         let id = arrival.letter.id;
         let written = letters.get(&id).filter(|written| {
-            written.to == me && ids.get(written.from) == Some(&arrival.from) && written.payload == arrival.letter.payload
+            written.to == me
+                && ids.get(written.from) == Some(&arrival.from)
+                && written.payload == arrival.letter.payload
         });
         let written = written.ok_or(Violation::Stray(id))?;
         if !self.inbox.insert(id) {
@@ -178,7 +195,9 @@ impl Book {
         }
         self.next_arrival = arrival.no + 1;
         match self.last.insert(written.from, written.index) {
-            Some(last) if ordered && last > written.index => Err(Violation::OutOfOrder { letter: id, index: written.index, last }),
+            Some(last) if ordered && last > written.index => {
+                Err(Violation::OutOfOrder { letter: id, index: written.index, last })
+            }
             _ => Ok(()),
         }
     }

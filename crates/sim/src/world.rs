@@ -369,8 +369,12 @@ impl World {
     }
 
     fn report(&self) -> Report {
-        let counted: Vec<Counters> =
-            self.agents.iter().flat_map(|agent| [Some(agent.past), agent.peer.as_ref().map(|peer| peer.counters())]).flatten().collect();
+        let counted: Vec<Counters> = self
+            .agents
+            .iter()
+            .flat_map(|agent| [Some(agent.past), agent.peer.as_ref().map(|peer| peer.counters())])
+            .flatten()
+            .collect();
         let sum = |what: fn(&Counters) -> u64| counted.iter().map(what).sum();
         let told = |agent: &Agent| agent.book.sent.values().filter(|how| matches!(how, Some(Told::Failed(_)))).count();
         Report {

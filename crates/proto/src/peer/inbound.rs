@@ -373,7 +373,10 @@ impl Peer {
         match verdict {
             Verdict::Nothing => {}
             Verdict::Duplicate => self.counters.duplicates += 1,
-            Verdict::Take(letter) => now_read = Some(*letter),
+            Verdict::Take(letter) => {
+                self.hear_refusal(with, &letter, out);
+                now_read = Some(*letter);
+            }
             Verdict::Refuse(letter, code) => {
                 if let Some(letter) = letter {
                     self.queue_control(with, &Control::Refused { letter, code }, letter, now, out);
@@ -447,17 +450,23 @@ impl Peer {
         }
     }
 
+    /// A refusal is heard when it comes, not when it is next: two agents that refuse each other's letters would wait for each other's refusals.
+    fn hear_refusal(&mut self, from: AgentId, letter: &Letter, out: &mut Out) {
+        if letter.kind != LetterKind::Control {
+            return;
+        }
+        let Some(Control::Refused { letter, code }) = Control::decode(&letter.payload) else { return };
+        if let Some(entry) = self.letters.get(&(from, letter)).copied() {
+            self.apply_expired(entry, code, out);
+        }
+    }
+
     fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
         match control {
-            Control::Refused { letter, code } => {
-                let entry = self.letters.get(&(from, letter)).copied();
-                if let Some(entry) = entry {
-                    self.apply_expired(entry, code, out);
-                }
-            }
+            // Heard when it came.
+            Control::Refused { .. } | Control::Hello => {}
             Control::RekeyOffer(offer) => self.take_offer(id, from, offer, out),
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
-            Control::Hello => {}
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }

@@ -52,7 +52,8 @@ impl World {
     fn settle(&mut self) -> Result<(), Violation> {
         let settled = self.run_until(self.now_ms + SETTLE_MS, Self::is_settled)?;
         if !settled {
-            let said: Vec<String> = self.agents.iter().map(|agent| format!("{} keeps {:?}", agent.who, agent.peer)).collect();
+            let said: Vec<String> =
+                self.agents.iter().map(|agent| format!("{} keeps {:?}", agent.who, agent.peer)).collect();
             self.trace.say(self.now_ms, || said.join("\n"));
         }
         let untold = self.agents.iter().flat_map(|agent| &agent.book.sent).find(|(_, told)| told.is_none());
@@ -130,7 +131,10 @@ impl World {
     fn sessions(&self, who: Who, with: Who) -> Vec<(SessionId, bool)> {
         let (peer, with) = (self.agents.get(who).and_then(|agent| agent.peer.as_ref()), self.id(with));
         let sessions = peer.into_iter().flat_map(|peer| peer.sessions());
-        sessions.filter(|(session, _)| Some(session.peer()) == with).map(|(session, current)| (session.id(), current)).collect()
+        sessions
+            .filter(|(session, _)| Some(session.peer()) == with)
+            .map(|(session, current)| (session.id(), current))
+            .collect()
     }
 
     /// No agent ever keeps more than the registry allows.
@@ -141,7 +145,8 @@ impl World {
                 return Err(Violation::Rows { who: agent.who, tree: char::from(rows::SKIPPED), count: skipped });
             }
             let held: usize = agent.disk.tree(rows::HELD).map(|(_, value)| value.len()).sum();
-            let most = agent.peer.as_ref().map_or(0, |peer| peer.sessions().count()) * (limit::HELD_BYTES_MAX + limit::FRAME_LEN_MAX);
+            let most = agent.peer.as_ref().map_or(0, |peer| peer.sessions().count())
+                * (limit::HELD_BYTES_MAX + limit::FRAME_LEN_MAX);
             if agent.peer.is_some() && held > most {
                 return Err(Violation::Rows { who: agent.who, tree: char::from(rows::HELD), count: held });
             }

@@ -126,7 +126,8 @@ impl World {
     }
 
     fn cancel(&mut self, who: Who) -> Result<(), Violation> {
-        let under_way: Vec<_> = self.at(who).peer.iter().flat_map(|peer| peer.outbox()).map(|(to, id, _)| (to, id)).collect();
+        let under_way: Vec<_> =
+            self.at(who).peer.iter().flat_map(|peer| peer.outbox()).map(|(to, id, _)| (to, id)).collect();
         let Some((to, letter)) = self.dice.pick(&under_way).copied() else { return Ok(()) };
         self.trace.say(self.now_ms, || format!("{who} takes {letter} back"));
         if let Some(written) = self.letters.get_mut(&letter) {
@@ -193,7 +194,8 @@ impl World {
         if self.at(who).peer.is_none() {
             return Ok(());
         }
-        let mine: Vec<usize> = self.backups.iter().enumerate().filter(|(_, backup)| backup.0 == who).map(|(at, _)| at).collect();
+        let mine: Vec<usize> =
+            self.backups.iter().enumerate().filter(|(_, backup)| backup.0 == who).map(|(at, _)| at).collect();
         let Some(at) = self.dice.pick(&mine).copied().filter(|_| self.dice.per_mille(500)) else {
             let agent = self.at(who);
             let backup = (who, agent.disk.rows().clone(), agent.book.clone());

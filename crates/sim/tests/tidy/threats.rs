@@ -6,7 +6,10 @@ use crate::tree::{File, files_below};
 /// Names in back quotes that look like a test's, and that no file has as a function.
 fn missing(page: &str, sources: &[File]) -> Vec<String> {
     let quoted = page.split('`').skip(1).step_by(2);
-    let tests = quoted.filter(|name| name.contains('_') && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'));
+    let tests = quoted.filter(|name| {
+        name.contains('_')
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    });
     let exists = |name: &str| sources.iter().any(|file| file.text.contains(&format!("fn {name}(")));
     tests.filter(|name| !exists(name)).map(|name| format!("docs/THREATS.md names `{name}`, which is no test")).collect()
 }
