@@ -1,5 +1,7 @@
 //! Two agents over real QUIC on loopback, with real stores.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::time::Duration;
 
 use nuncio::{Agent, Config, ContentType, Error, Message, Payload};
