@@ -22,9 +22,9 @@ use crate::entropy;
 use crate::error::Error;
 use crate::home;
 use crate::inbox::Inbox;
-use crate::invitation::Invitation;
 use crate::message::{Body, Incoming, Message};
 use crate::status::{PeerInfo, SessionInfo, Status};
+use nuncio_proto::invitation::Invitation;
 
 /// An agent that runs. Clones are the same agent; it stops with [`Agent::shutdown`].
 #[derive(Clone, Debug)]

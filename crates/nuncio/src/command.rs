@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::chunks::Handle;
 use crate::error::Error;
-use crate::invitation::Invitation;
 use crate::message::Incoming;
 use crate::status::{PeerInfo, SessionInfo, Status};
+use nuncio_proto::invitation::Invitation;
 
 /// Where the answer goes. A caller that no longer waits is not an error.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;

@@ -17,10 +17,10 @@ use crate::chunks::{self, Fetched, Handle, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::entropy::{self, now};
 use crate::error::Error;
-use crate::invitation::Invitation;
 use crate::message::{Incoming, LargePayload};
 use crate::status::{PeerInfo, SessionInfo, Status};
 use crate::wake::{Answer, Ticket, Wake};
+use nuncio_proto::invitation::Invitation;
 
 /// Rows of the runtime's own: large payloads that we send.
 const PAYLOAD_OUT: u8 = b'o';

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nuncio_proto::error::{LoadError, PeerError};
 use nuncio_proto::ids::{AgentId, IdError};
+use nuncio_proto::invitation::NotInvitation;
 use nuncio_store::StoreError;
 use nuncio_transport::TransportError;
 
@@ -41,8 +42,8 @@ pub enum Error {
     #[error("{0} is no home of an agent: make one with `nuncio init`")]
     NoHome(PathBuf),
     /// The text is no invitation.
-    #[error("not an invitation: it is one line beginning with nuncio:did:key:, as `nuncio id` prints it")]
-    Invitation,
+    #[error(transparent)]
+    Invitation(#[from] NotInvitation),
     /// The invitation or bundle is of this very agent.
     #[error("{0} is this agent itself")]
     Myself(AgentId),

@@ -22,9 +22,9 @@ pub enum Refusal {
     /// A start that cannot be answered; the QUIC-authenticated peer may be told so.
     #[error("{1}")]
     Start(Tag, HandshakeError),
-    /// An authentic frame, further ahead than this side can follow: one of the two was restored, or gave up more than a window. The
+    /// An authentic frame that leads to no key of this side: one of the two was restored, or gave up more than a window. The
     /// QUIC-authenticated peer may be told that the session is over.
-    #[error("an authentic frame is further ahead than this agent can follow; the session begins anew")]
+    #[error("an authentic frame leads to no key that this agent has; the session begins anew")]
     OutOfStep(Tag),
     /// A frame of a known session that does not open.
     #[error(transparent)]

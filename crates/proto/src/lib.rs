@@ -64,6 +64,7 @@ pub mod handshake;
 pub mod header;
 pub mod identity;
 pub mod ids;
+pub mod invitation;
 pub mod letter;
 mod outbox;
 pub mod padding;

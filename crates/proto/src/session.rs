@@ -229,6 +229,9 @@ pub enum OpenError {
     /// The peer acknowledges what this side never sent: this side is a restored copy, or its peer is.
     #[error("peer acknowledges frames that this agent never sent: its state was restored from a copy")]
     Restored,
+    /// The header authenticates the whole frame, and the body does not open: the two ends hold different states of one session.
+    #[error("the two ends of the session have parted: the state of one was restored from a copy")]
+    Parted,
     /// Too many letters wait for an earlier one.
     #[error("too many letters wait for an earlier one")]
     HeldFull,
@@ -463,7 +466,7 @@ impl Session {
         let (ciphertext, tag) = body.split_last_chunk::<TAG_LEN>().ok_or(OpenError::Malformed)?;
         let mut clear = ciphertext.to_vec();
         let ad = self.body_ad(frame.kind(), !self.parties.initiated, header);
-        crypto::open_in_place(mk.expose(), &frame.nonce, &ad, &mut clear, tag)?;
+        crypto::open_in_place(mk.expose(), &frame.nonce, &ad, &mut clear, tag).map_err(|_| OpenError::Parted)?;
         let len = padding::unpad(&clear).ok_or(OpenError::Malformed)?.len();
         clear.truncate(len);
         Ok(clear)

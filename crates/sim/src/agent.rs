@@ -24,6 +24,9 @@ pub const AGENTS_MAX: usize = 6;
 /// More steps in a row than any agent has reason for.
 const STEPS_MAX: u32 = 50_000;
 
+/// Why a frame was refused, and the notice for its sender.
+pub type Refused = (Refusal, Option<Vec<u8>>);
+
 /// An agent, up or down.
 #[derive(Debug)]
 pub struct Agent {
@@ -114,12 +117,7 @@ impl Agent {
     }
 
     /// Hands it a frame. A refusal comes back with the notice that is to be given to its sender.
-    pub fn receive(
-        &mut self,
-        from: AgentId,
-        frame: &[u8],
-        now: UnixMillis,
-    ) -> Result<Option<(Refusal, Option<Vec<u8>>)>, Violation> {
+    pub fn receive(&mut self, from: AgentId, frame: &[u8], now: UnixMillis) -> Result<Option<Refused>, Violation> {
         let Some(peer) = &self.peer else { return Ok(None) };
         match peer.receive(Some(from), frame, now, &mut self.dice, &self.disk) {
             Ok(step) => {

@@ -23,5 +23,6 @@ pub mod dice;
 pub mod disk;
 pub mod net;
 pub mod plan;
+pub mod targets;
 pub mod trace;
 pub mod world;

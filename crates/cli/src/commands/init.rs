@@ -1,8 +1,8 @@
 //! `nuncio init`
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::Args;
@@ -38,7 +38,6 @@ impl Init {
             return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
         }
         let unlock = options.unlock.make()?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(Failure::io("make", &home))?;
         let (agent, statement) = nuncio::init(&Config::new(&home).unlock(unlock.clone()))?;
         let retirement = home.join(RETIREMENT);
         write_private(&retirement, &statement).map_err(Failure::io("write", &retirement))?;

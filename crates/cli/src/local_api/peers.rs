@@ -29,7 +29,7 @@ pub(super) async fn add(
     State(served): State<Served>,
     Body(new): Body<NewPeer>,
 ) -> Result<(StatusCode, Json<Named>), Refused> {
-    let invitation: Invitation = new.invitation.parse()?;
+    let invitation: Invitation = new.invitation.parse().map_err(nuncio::Error::from)?;
     let agent = served.agent.add_peer(&invitation, new.name.as_deref()).await?;
     Ok((StatusCode::CREATED, Json(Named { agent: agent.to_string() })))
 }

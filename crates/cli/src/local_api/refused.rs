@@ -64,7 +64,7 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::Peer(PeerError::Retired(_)) => (StatusCode::GONE, "retired"),
         Error::Peer(PeerError::OutboxFull) => (StatusCode::TOO_MANY_REQUESTS, "outbox_full"),
         Error::Peer(PeerError::TooLarge) | Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-        Error::Peer(_) | Error::Id(_) | Error::Invitation | Error::Myself(_) | Error::NotText => {
+        Error::Peer(_) | Error::Id(_) | Error::Invitation(_) | Error::Myself(_) | Error::NotText => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }
         Error::Name(_) => (StatusCode::CONFLICT, "name"),

@@ -136,9 +136,11 @@ impl Peer {
         let opened = match session.open(frame, room, rng) {
             // Authentic, and proof that one of the two was restored from a copy: the session ends.
             Err(OpenError::Restored) => return Ok(self.step(Change::Restart { with, session: session.id, now })),
-            Err(OpenError::Ratchet(RatchetError::SkipTooFar(_)) | OpenError::Replay(ReplayError::TooFar(_))) => {
-                return Err(Refusal::OutOfStep(frame.tag));
-            }
+            Err(
+                OpenError::Parted
+                | OpenError::Replay(ReplayError::TooFar(_))
+                | OpenError::Ratchet(RatchetError::SkipTooFar(_) | RatchetError::Spent | RatchetError::Contradiction),
+            ) => return Err(Refusal::OutOfStep(frame.tag)),
             other => other?,
         };
         let (opened, verdict) = self.judge(session, opened, now, seen)?;

@@ -129,12 +129,10 @@ impl Peer {
         burst: usize,
         rng: &mut R,
     ) -> Option<Step> {
-        // Frames are sent again as they were; where numbers were given up since, an acknowledgement carries the floor that passes them. A peer
-        // that has not answered yet may not have the session, and knows an acknowledgement from nothing.
-        let given_up = self.current(&to).filter(|session| {
-            session.handshake.is_none() && session.outstanding.values().any(|frame| frame.entry.is_none())
-        });
-        let probe = given_up.and_then(|session| session.seal_ack(nonce(rng)));
+        // Frames are sent again as they were; an acknowledgement carries the floor of today, which passes numbers that were given up since, and
+        // shows a peer that was restored from a copy what it has missed. One that has not answered yet would not know the session by it.
+        let answered = self.current(&to).filter(|session| session.handshake.is_none());
+        let probe = answered.and_then(|session| session.seal_ack(nonce(rng)));
         Some(self.step(Change::Resent { to, now, burst, probe }))
     }
 

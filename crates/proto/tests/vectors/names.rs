@@ -148,6 +148,7 @@ impl Name for OpenError {
             Self::UnknownTag => "unknown-tag",
             Self::Malformed => "malformed",
             Self::Restored => "restored",
+            Self::Parted => "parted",
             Self::HeldFull => "held-full",
             Self::ChainsFull => "chains-full",
             other => panic!("{other} has no name"),

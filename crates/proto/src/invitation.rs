@@ -5,15 +5,18 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::ids::AgentId;
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::limit;
-use nuncio_proto::ids::AgentId;
-
-use crate::error::Error;
 
 const SCHEME: &str = "nuncio:";
 /// Longest line that is looked at.
 const LINE_LEN_MAX: usize = 4_096;
+
+/// A line that is no invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an invitation: it is one line beginning with nuncio:did:key:, as `nuncio id` prints it")]
+pub struct NotInvitation;
 
 /// Who an agent is and where it is reached. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +42,19 @@ impl fmt::Display for Invitation {
 }
 
 impl FromStr for Invitation {
-    type Err = Error;
+    type Err = NotInvitation;
 
-    fn from_str(line: &str) -> Result<Self, Error> {
+    fn from_str(line: &str) -> Result<Self, NotInvitation> {
         let line = line.trim();
         if line.len() > LINE_LEN_MAX {
-            return Err(Error::Invitation);
+            return Err(NotInvitation);
         }
-        let rest = line.strip_prefix(SCHEME).ok_or(Error::Invitation)?;
+        let rest = line.strip_prefix(SCHEME).ok_or(NotInvitation)?;
         let (did, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut invitation =
-            Self { agent: did.parse().map_err(|_| Error::Invitation)?, endpoints: Vec::new(), bundle_hash: None };
+            Self { agent: did.parse().map_err(|_| NotInvitation)?, endpoints: Vec::new(), bundle_hash: None };
         for part in query.split('&').filter(|part| !part.is_empty()) {
-            invitation.take(part).ok_or(Error::Invitation)?;
+            invitation.take(part).ok_or(NotInvitation)?;
         }
         Ok(invitation)
     }
