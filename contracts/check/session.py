@@ -146,7 +146,10 @@ class Side:
             self.window.check(seq, floor)
             mk = self._message_key(hk, key, n, pn, seq, floor, room, draw)
             ad = body_ad(frame["kind"], not self.initiated, self.initiator, self.responder, self.session, clear)
-            padded = primitives.unseal(mk, frame["nonce"], ad, frame["body"])
+            try:
+                padded = primitives.unseal(mk, frame["nonce"], ad, frame["body"])
+            except Refused:
+                raise Refused("parted") from None
             try:
                 letter = messages.unpad(padded)
             except Refused:

@@ -209,6 +209,12 @@ pub mod time {
     /// Unit: ms.
     pub const REKEY_AGE: u64 = 86_400_000;
 
+    /// 1 day; then the store's values are sealed anew and the old key destroyed, so what was deleted or overwritten
+    /// before cannot be read again
+    ///
+    /// Unit: ms.
+    pub const EPOCH_LIFE: u64 = 86_400_000;
+
     /// the least time between two new handshakes with one peer
     ///
     /// Unit: ms.

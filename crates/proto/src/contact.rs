@@ -72,6 +72,8 @@ pub(crate) struct Contact {
     pub(crate) start_at: Option<UnixMillis>,
     /// When the last handshake was begun.
     pub(crate) started: Option<UnixMillis>,
+    /// The least time from that to the next; doubles until a session is confirmed.
+    pub(crate) start_delay: u64,
     /// The timer under which the peer lists this contact.
     pub(crate) timer: Option<UnixMillis>,
 }

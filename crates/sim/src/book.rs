@@ -100,6 +100,9 @@ pub enum Violation {
     /// `next_wake` names a time that has passed, though there is nothing to do.
     #[error("agent {0} wants to be woken in the past")]
     WakeInPast(Who),
+    /// More events than any run has reason for.
+    #[error("{0} events, and no end")]
+    Endless(u64),
     /// Frames are sent although all letters are settled.
     #[error("{0} frames were sent though there was nothing left to do")]
     Chatter(u64),

@@ -48,6 +48,10 @@ pub struct Report {
 pub fn run(plan: &Plan, trace: &mut Trace) -> Result<Report, Violation> {
     let mut world = World::new(plan.clone(), core::mem::take(trace))?;
     let result = world.storm().and_then(|()| world.end());
+    if result.is_err() {
+        let kept: Vec<_> = world.agents.iter().map(|agent| format!("{} keeps {:?}", agent.who, agent.peer)).collect();
+        world.trace.say(world.now_ms, || kept.join("\n"));
+    }
     *trace = core::mem::take(&mut world.trace);
     result.map(|()| world.report())
 }
@@ -83,6 +87,7 @@ struct World {
     now_ms: u64,
     events: BTreeMap<(u64, u64), Event>,
     next_event: u64,
+    events_max: u64,
     in_flight: u64,
     wakes: BTreeMap<Who, u64>,
     letters: Letters,
@@ -109,6 +114,7 @@ impl World {
         let causes = Causes { time: plan.faults.clock_step > 0 || plan.faults.silence > 0 };
         Ok(Self {
             unwritten: plan.letters,
+            events_max: 1_000_000 + 2_000 * plan.letters,
             plan,
             trace,
             dice,
@@ -161,6 +167,9 @@ impl World {
                 self.now_ms = until_ms;
                 return Ok(false);
             };
+            if self.next_event > self.events_max {
+                return Err(Violation::Endless(self.next_event));
+            }
             let ((at, _), event) = entry.remove_entry();
             self.now_ms = at;
             self.happen(event)?;

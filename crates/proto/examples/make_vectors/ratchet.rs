@@ -552,7 +552,7 @@ fn body_altered() -> Case {
     let mut broken = talk.sides[A].clone();
     broken.break_chain();
     let frame = broken.seal(b"letter", &talk.nonce()).frame;
-    talk.refuse_bytes(B, &frame, true, "not-authentic");
+    talk.refuse_bytes(B, &frame, true, "parted");
     let genuine = talk.seal(A);
     talk.open(B, genuine);
     talk.case()

@@ -495,6 +495,9 @@ impl Peer {
         let old = matches!(session.place, Place::Old(_));
         out.sessions.insert(id);
         out.effects.push(Effect::Established { with, session: id });
+        if let Some(contact) = self.contacts.get_mut(&with) {
+            contact.start_delay = 0;
+        }
         if initiated && !old {
             // The responder learns from it that its answer was heard, and may seal here; not where we no longer do.
             self.want_ack(id, with, now);

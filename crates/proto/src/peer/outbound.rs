@@ -67,7 +67,7 @@ impl Peer {
             }
             None => {
                 self.ready.remove(agent);
-                let earliest = contact.started.map_or(UnixMillis(0), |at| at.plus(time::START_RETRY));
+                let earliest = contact.started.map_or(UnixMillis(0), |at| at.plus(contact.start_delay.max(time::START_RETRY)));
                 contact.start_at.get_or_insert(earliest);
             }
         }
@@ -186,7 +186,8 @@ impl Peer {
         contact.start_at = None;
         if contact.current.is_none() && !contact.drafts.is_empty() {
             contact.started = Some(now);
-            contact.start_at = Some(now.plus(time::START_RETRY));
+            contact.start_delay = contact.start_delay.saturating_mul(2).clamp(time::START_RETRY, time::RESEND_MAX);
+            contact.start_at = Some(now.plus(contact.start_delay));
             out.effects.push(Effect::WantBundle { of });
         }
     }

@@ -51,11 +51,6 @@ impl World {
 
     fn settle(&mut self) -> Result<(), Violation> {
         let settled = self.run_until(self.now_ms + SETTLE_MS, Self::is_settled)?;
-        if !settled {
-            let said: Vec<String> =
-                self.agents.iter().map(|agent| format!("{} keeps {:?}", agent.who, agent.peer)).collect();
-            self.trace.say(self.now_ms, || said.join("\n"));
-        }
         let untold = self.agents.iter().flat_map(|agent| &agent.book.sent).find(|(_, told)| told.is_none());
         if let Some((letter, _)) = untold {
             return Err(Violation::Untold(*letter));

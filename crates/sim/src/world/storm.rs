@@ -171,6 +171,10 @@ impl World {
     pub(super) fn befriend(&mut self, who: Who, other: Who) -> Result<(), Violation> {
         let Some(id) = self.id(other) else { return Ok(()) };
         let agent = self.at(who);
+        if agent.peer.is_none() {
+            self.after(1_000, Event::Befriend(who, other));
+            return Ok(());
+        }
         let step = agent.peer.as_ref().and_then(|peer| peer.set_contact(id, friend()));
         agent.take(step)?;
         self.drain(who)
