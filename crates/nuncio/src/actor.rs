@@ -457,7 +457,8 @@ impl Actor {
             Ok(bundle) => bundle,
             Err(reason) => {
                 tracing::info!(peer = %of, reason, "no bundle");
-                self.problems.insert(of, reason);
+                // Why the connection ended says more.
+                self.problems.entry(of).or_insert(reason);
                 return;
             }
         };

@@ -1,55 +1,129 @@
-//! Three hundred runs of two hundred letters at each merge; `cargo xtask sim` goes on from there.
+//! Many runs, a few seconds each: whatever a seed brings, no promise is broken.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use nuncio_sim::plan::Plan;
+use nuncio_sim::net::Weather;
+use nuncio_sim::plan::{Faults, Plan};
 use nuncio_sim::trace::Trace;
-use nuncio_sim::world;
+use nuncio_sim::world::{self, Report};
+use proptest::prelude::*;
 
-const LETTERS: u64 = 200;
+#[track_caller]
+fn run(plan: &Plan) -> Report {
+    world::run(plan, &mut Trace::off()).unwrap_or_else(|violation| panic!("{violation}: {plan:?}"))
+}
 
-/// Runs seeds and names those that fail, with the command that shows them.
-fn run(seeds: core::ops::Range<u64>) {
-    let mut failed = Vec::new();
-    for seed in seeds {
-        match world::run(&Plan::of_seed(seed, LETTERS), &mut Trace::off()) {
-            Ok(report) => assert_eq!(report.written, LETTERS, "seed {seed}"),
-            Err(violation) => failed.push(format!(
-                "{violation}\n  cargo xtask sim --seeds {seed}..{} --letters {LETTERS} --trace",
+#[test]
+fn three_hundred_seeds_break_no_promise() {
+    let mut crashes = 0;
+    for seed in 0..300 {
+        let report = world::run(&Plan::of_seed(seed, 200), &mut Trace::off()).unwrap_or_else(|violation| {
+            panic!(
+                "seed {seed}: {violation}\n  cargo run --release -p nuncio-sim --example campaign -- --seeds {seed}..{} --letters 200 --trace",
                 seed + 1
-            )),
-        }
+            )
+        });
+        crashes += report.crashes;
     }
-    assert!(failed.is_empty(), "{} seeds fail:\n{}", failed.len(), failed.join("\n"));
-}
-
-// Six tests, so that a runner of tests uses all cores.
-#[test]
-fn seeds_0_to_50() {
-    run(0..50);
+    assert!(crashes > 300, "crashes are part of it: {crashes}");
 }
 
 #[test]
-fn seeds_50_to_100() {
-    run(50..100);
+fn a_run_is_a_function_of_its_plan() {
+    let plan = Plan::of_seed(11, 100);
+    let (mut one, mut two) = (Trace::on(), Trace::on());
+    assert_eq!(world::run(&plan, &mut one), world::run(&plan, &mut two));
+    assert_eq!(one.lines(), two.lines());
+    assert!(one.lines().len() > 100);
 }
 
 #[test]
-fn seeds_100_to_150() {
-    run(100..150);
+fn in_calm_weather_nothing_fails_and_nobody_begins_twice() {
+    for seed in 0..10 {
+        let report = run(&Plan::calm(seed, 2, 100));
+        assert_eq!((report.failed, report.crashes), (0, 0));
+        assert_eq!(report.arrived, report.written);
+        // One start, or two at the same time, each counted by both ends; one re-key on the last day.
+        assert!(report.handshakes <= 6, "{report:?}");
+    }
 }
 
 #[test]
-fn seeds_150_to_200() {
-    run(150..200);
+fn loss_alone_replaces_no_session() {
+    for seed in 0..10 {
+        let weather = Weather { loss: 300, duplicate: 200, reorder: 200, ghost: 0, delay_ms: 300 };
+        let report = run(&Plan { weather, ..Plan::calm(seed, 2, 200) });
+        assert_eq!(report.arrived, report.written);
+        assert!(report.handshakes <= 8, "{report:?}");
+    }
 }
 
 #[test]
-fn seeds_200_to_250() {
-    run(200..250);
+fn six_agents_start_at_once_and_talk_all_to_all() {
+    for seed in 0..5 {
+        let weather = Weather { loss: 200, duplicate: 100, reorder: 300, ghost: 0, delay_ms: 500 };
+        let report = run(&Plan { weather, gap_ms: 1, burst: 1, ..Plan::calm(seed, 6, 300) });
+        assert_eq!(report.arrived, report.written);
+    }
 }
 
 #[test]
-fn seeds_250_to_300() {
-    run(250..300);
+fn one_side_stops_again_and_again() {
+    for seed in 0..5 {
+        let weather = Weather { loss: 200, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 50 };
+        let faults = Faults { crash: 500, only_first: true, ..Faults::default() };
+        let report = run(&Plan { weather, faults, burst: 5, ..Plan::calm(seed, 2, 300) });
+        assert!(report.crashes > 20, "{report:?}");
+        assert_eq!(report.failed, 0);
+    }
+}
+
+#[test]
+fn a_flood_out_of_order_is_put_in_order() {
+    for seed in 0..3 {
+        let weather = Weather { loss: 100, duplicate: 500, reorder: 500, ghost: 100, delay_ms: 6_000 };
+        let report = run(&Plan { weather, gap_ms: 1, burst: 300, ..Plan::calm(seed, 2, 600) });
+        assert_eq!(report.arrived, report.written);
+    }
+}
+
+#[test]
+fn letters_beyond_the_window_wait_their_turn() {
+    let weather = Weather { loss: 200, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 200 };
+    let report = run(&Plan { weather, gap_ms: 1, burst: 6_000, ..Plan::calm(1, 2, 3_000) });
+    assert_eq!(report.arrived, report.written);
+}
+
+#[test]
+fn a_window_full_of_expired_letters_is_crossed() {
+    let weather = Weather { loss: 990, duplicate: 0, reorder: 0, ghost: 0, delay_ms: 20 };
+    let faults = Faults { deadline: 990, silence: 30, cancel: 50, ..Faults::default() };
+    for seed in 0..3 {
+        let report = run(&Plan { weather, faults, gap_ms: 20, burst: 400, ..Plan::calm(seed, 2, 4_000) });
+        assert!(report.failed > 1_000, "{report:?}");
+    }
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let weather = (0_u32..400, 0_u32..300, 0_u32..300, 0_u32..30, 1_u64..3_000);
+    let weather = weather.prop_map(|(loss, duplicate, reorder, ghost, delay_ms)| Weather { loss, duplicate, reorder, ghost, delay_ms });
+    let often = (0_u32..100, any::<bool>(), 0_u32..300, 0_u32..100, 0_u32..50, 0_u32..500);
+    let rare = (0_u32..20, 0_u32..10, 0_u32..60, 0_u32..30, 0_u32..10, 0_u32..20);
+    let faults = (often, rare).prop_map(|((crash, only_first, deadline, cancel, forge, done), rare)| {
+        let (partition, clock_step, restore, lost_sessions, forget_contact, silence) = rare;
+        Faults { crash, only_first, partition, clock_step, restore, lost_sessions, forget_contact, silence, deadline, cancel, forge, done }
+    });
+    (any::<u64>(), 2_usize..5, 1_u64..80, 1_u64..3_000, 1_u64..40, weather, faults).prop_map(
+        |(seed, agents, letters, gap_ms, burst, weather, faults)| Plan { seed, agents, letters, gap_ms, burst, weather, faults },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_plan_breaks_no_promise(plan in plans()) {
+        let result = world::run(&plan, &mut Trace::off());
+        prop_assert!(result.is_ok(), "{}", result.unwrap_err());
+    }
 }
