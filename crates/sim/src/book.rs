@@ -197,6 +197,10 @@ impl Book {
             return Err(Violation::ArrivalNumber(me, arrival.no));
         }
         self.next_arrival = arrival.no + 1;
+        // What was taken back may come from an old session, late.
+        if written.cancelled {
+            return Ok(());
+        }
         match self.last.insert(written.from, written.index) {
             Some(last) if ordered && last > written.index => {
                 Err(Violation::OutOfOrder { letter: id, index: written.index, last })
@@ -217,8 +221,10 @@ impl Book {
 
     /// Starts again from an earlier book: what is gone from the sent and from the inbox. The nonces that left stay known.
     pub fn restore(&mut self, backup: &Self) -> (Vec<LetterId>, Vec<LetterId>) {
+        let failed = |told: Option<&Option<Told>>| matches!(told, Some(Some(Told::Failed(_))));
         let forgotten = self.sent.keys().filter(|id| !backup.sent.contains_key(id)).copied().collect();
-        let lost = self.inbox.difference(&backup.inbox).copied().collect();
+        let undone = backup.sent.keys().filter(|id| failed(self.sent.get(*id)) && !failed(backup.sent.get(*id)));
+        let lost = self.inbox.difference(&backup.inbox).chain(undone).copied().collect();
         let nonces = core::mem::take(&mut self.nonces);
         *self = Self { nonces, ..backup.clone() };
         (forgotten, lost)

@@ -96,7 +96,8 @@ struct World {
     unwritten: u64,
     /// Letters whose acceptance a restored backup has undone.
     forgotten: BTreeSet<LetterId>,
-    /// Letters whose arrival a restored backup has undone.
+    /// Letters whose arrival a restored backup has undone, or of whose failure their sender knew before it was restored: that it was told is
+    /// gone with the disk, and it may be told otherwise.
     lost: BTreeSet<LetterId>,
     backups: Vec<(Who, Rows, Book)>,
     /// Agents that were restored: order is promised to and from nobody of them.

@@ -7,12 +7,15 @@ use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
 use super::{Change, Out, Peer};
 use crate::codec;
+use crate::content_type::ContentType;
 use crate::control::Control;
+use crate::crypto;
 use crate::error::Refusal;
 use crate::frame::{Frame, Notice, Sealed};
 use crate::handshake::{HandshakeError, Start, Used};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
+use crate::outbox::Entry;
 use crate::ratchet::RatchetError;
 use crate::replay::ReplayError;
 use crate::rows;
@@ -64,7 +67,7 @@ enum Verdict {
     /// It came before; its number counts as received.
     Duplicate,
     /// Its sender is told why it is not delivered.
-    Refuse(Option<LetterId>, u16),
+    Refuse(Option<Box<Letter>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -200,10 +203,10 @@ impl Peer {
             return Ok((opened, Verdict::Nothing));
         };
         let verdict = self.judge_letter(session, &content.letter, now, seen)?;
-        // A refusal that names no letter cannot be told.
-        content.refused = matches!(verdict, Verdict::Refuse(Some(_), _));
-        if matches!(verdict, Verdict::Duplicate | Verdict::Refuse(..)) {
-            content.letter.clear();
+        match &verdict {
+            Verdict::Duplicate | Verdict::Refuse(None) => content.letter.clear(),
+            Verdict::Refuse(Some(told)) => (content.refused, content.letter) = (true, told.encode()),
+            Verdict::Nothing | Verdict::Take(_) => {}
         }
         Ok((opened, verdict))
     }
@@ -217,7 +220,8 @@ impl Peer {
     ) -> Result<Verdict, Refusal> {
         let letter = match Letter::decode(bytes) {
             Ok(letter) => Box::new(letter),
-            Err((id, error)) => return Ok(Verdict::Refuse(id, error.code())),
+            // A refusal that names no letter cannot be told.
+            Err((id, error)) => return Ok(Verdict::Refuse(id.map(|id| self.refusal(id, error.code(), now)))),
         };
         let from = session.peer();
         let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
@@ -227,19 +231,34 @@ impl Peer {
         // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.
         if letter.kind == LetterKind::Control {
             let known = Control::decode(&letter.payload).is_some();
-            return Ok(if known { Verdict::Take(letter) } else { Verdict::Refuse(Some(letter.id), code::MALFORMED) });
+            let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, code::MALFORMED, now)));
+            return Ok(if known { Verdict::Take(letter) } else { refuse() });
         }
         match letter.check_time(now) {
             Ok(()) => Ok(Verdict::Take(letter)),
-            Err(error) => Ok(Verdict::Refuse(Some(letter.id), error.code())),
+            Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, error.code(), now)))),
         }
+    }
+
+    /// The control letter that tells a sender why its letter is not delivered.
+    fn refusal(&self, letter: LetterId, code: u16, now: UnixMillis) -> Box<Letter> {
+        let random = crypto::sha256(&[letter.as_bytes(), self.id().as_bytes()]);
+        let id = LetterId::new(now, random.first_chunk().copied().unwrap_or_default());
+        let mut told = Letter::plain(id, ContentType::CBOR, Control::Refused { letter, code }.encode());
+        told.kind = LetterKind::Control;
+        Box::new(told)
     }
 
     fn notice(&self, from: Option<AgentId>, notice: Notice, now: UnixMillis) -> Result<Step, Refusal> {
         let with = from.ok_or(Refusal::UselessNotice)?;
-        let current =
-            self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
-        let session = current.filter(|session| self.sent_under(session, &notice.tag)).ok_or(Refusal::UselessNotice)?;
+        let contact = self.contacts.get(&with).ok_or(Refusal::UselessNotice)?;
+        let mut sessions = contact.sessions().filter_map(|id| self.sessions.get(&id));
+        let session = sessions.find(|session| self.sent_under(session, &notice.tag)).ok_or(Refusal::UselessNotice)?;
+        if session.place != Place::Current {
+            // Its acknowledgements reach nobody. A peer that still seals in it was restored, and begins anew once this side knows it no more.
+            let lost = notice.code == code::UNKNOWN_TAG;
+            return if lost { Ok(self.step(Change::SessionDropped(session.id))) } else { Err(Refusal::UselessNotice) };
+        }
         match notice.code {
             code::UNKNOWN_TAG => Ok(self.step(Change::Restart { with, session: session.id, now })),
             // A peer that has the session finds it by its tag and looks at no start.
@@ -263,9 +282,14 @@ impl Peer {
     /// Acknowledges again what came again: the peer's acknowledgement was lost.
     #[must_use]
     pub fn ack_again<R: CryptoRng + ?Sized>(&self, refusal: &Refusal, frame: &[u8], rng: &mut R) -> Option<Step> {
-        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(_))) = refusal else { return None };
+        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else { return None };
         let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { return None };
         let session = self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id))?;
+        // A sender that sends a refused letter again was restored to a time before it was told.
+        let told = session.held.get(seq).filter(|held| held.refused).and_then(|held| Letter::decode(&held.letter).ok());
+        if let Some(told) = told.filter(|told| !self.letters.contains_key(&(session.peer(), told.id))) {
+            return Some(self.step(Change::Queued(Box::new(Entry::draft(session.peer(), &told)))));
+        }
         let mut nonce = [0; 12];
         rng.fill_bytes(&mut nonce);
         Some(self.step(Change::AckSent { to: session.peer(), session: session.id, frame: session.seal_ack(nonce)? }))
@@ -379,9 +403,9 @@ impl Peer {
                 self.hear_refusal(with, &letter, out);
                 now_read = Some(*letter);
             }
-            Verdict::Refuse(letter, code) => {
-                if let Some(letter) = letter {
-                    self.queue_control(with, &Control::Refused { letter, code }, letter, now, out);
+            Verdict::Refuse(told) => {
+                if let Some(told) = told {
+                    self.apply_queued(Entry::draft(with, &told), out);
                 }
             }
         }
@@ -444,7 +468,7 @@ impl Peer {
         for other in contact.sessions().filter(|other| *other != id) {
             let Some(session) = self.sessions.get_mut(&other) else { continue };
             for (seq, held) in &mut session.held {
-                if Letter::decode(&held.letter).is_ok_and(|held| held.id == letter) {
+                if !held.refused && Letter::decode(&held.letter).is_ok_and(|held| held.id == letter) {
                     held.letter.clear();
                     out.ops.push(put_held(&other, *seq, held));
                 }

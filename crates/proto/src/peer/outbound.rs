@@ -67,7 +67,8 @@ impl Peer {
             }
             None => {
                 self.ready.remove(agent);
-                let earliest = contact.started.map_or(UnixMillis(0), |at| at.plus(contact.start_delay.max(time::START_RETRY)));
+                let earliest =
+                    contact.started.map_or(UnixMillis(0), |at| at.plus(contact.start_delay.max(time::START_RETRY)));
                 contact.start_at.get_or_insert(earliest);
             }
         }

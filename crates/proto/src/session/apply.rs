@@ -127,11 +127,14 @@ impl Session {
     }
 
     fn pass(&mut self, seq: Seq, received: bool, moved: &mut Moved) {
-        let Some(Held { nonce, letter, refused }) = self.held.remove(&seq).filter(|_| received) else {
+        let Some(Held { nonce, mut letter, refused }) = self.held.remove(&seq).filter(|_| received) else {
             self.received_run = run_hole(&self.id, seq);
             return;
         };
         // Its sender gave it up. One that is restored to a time before that must not take it for delivered.
+        if refused {
+            letter.clear();
+        }
         self.received_run =
             if refused { run_hole(&self.id, seq) } else { run_received(&self.received_run, seq, &nonce) };
         moved.in_order.push(InOrder { seq, letter });
