@@ -106,15 +106,42 @@ fn a_window_full_of_expired_letters_is_crossed() {
 
 fn plans() -> impl Strategy<Value = Plan> {
     let weather = (0_u32..400, 0_u32..300, 0_u32..300, 0_u32..30, 1_u64..3_000);
-    let weather = weather.prop_map(|(loss, duplicate, reorder, ghost, delay_ms)| Weather { loss, duplicate, reorder, ghost, delay_ms });
+    let weather = weather.prop_map(|(loss, duplicate, reorder, ghost, delay_ms)| Weather {
+        loss,
+        duplicate,
+        reorder,
+        ghost,
+        delay_ms,
+    });
     let often = (0_u32..100, any::<bool>(), 0_u32..300, 0_u32..100, 0_u32..50, 0_u32..500);
     let rare = (0_u32..20, 0_u32..10, 0_u32..60, 0_u32..30, 0_u32..10, 0_u32..20);
     let faults = (often, rare).prop_map(|((crash, only_first, deadline, cancel, forge, done), rare)| {
         let (partition, clock_step, restore, lost_sessions, forget_contact, silence) = rare;
-        Faults { crash, only_first, partition, clock_step, restore, lost_sessions, forget_contact, silence, deadline, cancel, forge, done }
+        Faults {
+            crash,
+            only_first,
+            partition,
+            clock_step,
+            restore,
+            lost_sessions,
+            forget_contact,
+            silence,
+            deadline,
+            cancel,
+            forge,
+            done,
+        }
     });
     (any::<u64>(), 2_usize..5, 1_u64..80, 1_u64..3_000, 1_u64..40, weather, faults).prop_map(
-        |(seed, agents, letters, gap_ms, burst, weather, faults)| Plan { seed, agents, letters, gap_ms, burst, weather, faults },
+        |(seed, agents, letters, gap_ms, burst, weather, faults)| Plan {
+            seed,
+            agents,
+            letters,
+            gap_ms,
+            burst,
+            weather,
+            faults,
+        },
     )
 }
 

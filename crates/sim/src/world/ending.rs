@@ -140,9 +140,8 @@ impl World {
                 return Err(Violation::Rows { who: agent.who, tree: char::from(rows::SKIPPED), count: skipped });
             }
             let held: usize = agent.disk.tree(rows::HELD).map(|(_, value)| value.len()).sum();
-            let most = agent.peer.as_ref().map_or(0, |peer| peer.sessions().count())
-                * (limit::HELD_BYTES_MAX + limit::FRAME_LEN_MAX);
-            if agent.peer.is_some() && held > most {
+            let sessions = agent.disk.tree(rows::SESSION).count();
+            if held > sessions * (limit::HELD_BYTES_MAX + limit::FRAME_LEN_MAX) {
                 return Err(Violation::Rows { who: agent.who, tree: char::from(rows::HELD), count: held });
             }
         }
