@@ -35,13 +35,16 @@
 //! let (mut alice, _) = Peer::create(Identity::generate(&mut rng)?, now, &mut rng);
 //! let (mut bob, _) = Peer::create(Identity::generate(&mut rng)?, now, &mut rng);
 //! let known = ContactInfo { allowed: true, ..Default::default() };
-//! commit(&mut alice, alice.set_contact(bob.id(), known.clone()).unwrap());
-//! commit(&mut bob, bob.set_contact(alice.id(), known).unwrap());
+//! let (bob_added, alice_added) = (alice.set_contact(bob.id(), known.clone()), bob.set_contact(alice.id(), known));
+//! commit(&mut alice, bob_added.unwrap());
+//! commit(&mut bob, alice_added.unwrap());
 //!
 //! let letter = Letter::plain(LetterId::new(now, [1; 10]), ContentType::TEXT, b"hello".to_vec());
-//! commit(&mut alice, alice.send(bob.id(), &letter, now)?);
+//! let step = alice.send(bob.id(), &letter, now)?;
+//! commit(&mut alice, step);
 //! let bundle = Bundle::parse(&bob.bundle(&[], now)?, now)?;
-//! commit(&mut alice, alice.begin(&bundle, now, &mut rng)?);
+//! let step = alice.begin(&bundle, now, &mut rng)?;
+//! commit(&mut alice, step);
 //! let step = alice.next(now, true, &mut rng).expect("the draft can be sealed");
 //! for effect in commit(&mut alice, step) {
 //!     let Effect::Send { frame, .. } = effect else { continue };

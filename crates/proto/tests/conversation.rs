@@ -133,6 +133,28 @@ impl Agent {
     }
 }
 
+/// Gives one the bundle of two, as often as it was asked for.
+fn answer_claims(one: &mut Agent, two: &mut Agent) {
+    for _ in core::mem::take(&mut one.wants) {
+        let step = two.peer.claim(7, &[], two.now).unwrap();
+        let staged = two.peer.stage(step).unwrap();
+        for op in staged.ops {
+            if let Op::Put { key, value } = op {
+                two.disk.0.insert(key, value);
+            }
+        }
+        for effect in staged.effects.after_commit() {
+            if let Effect::Bundle { bundle, .. } = effect {
+                let bundle = Bundle::parse(&bundle, one.now).unwrap();
+                assert!(bundle.one_time.is_some());
+                if let Ok(step) = one.peer.begin(&bundle, one.now, &mut one.rng) {
+                    one.take(step);
+                }
+            }
+        }
+    }
+}
+
 /// Carries everything both ways until nothing moves.
 fn settle(a: &mut Agent, b: &mut Agent) {
     for _ in 0..200 {
@@ -140,25 +162,7 @@ fn settle(a: &mut Agent, b: &mut Agent) {
         b.run();
         for (from, to) in [(true, false), (false, true)].map(|(x, _)| if x { (0, 1) } else { (1, 0) }) {
             let (one, two) = if from < to { (&mut *a, &mut *b) } else { (&mut *b, &mut *a) };
-            for _ in core::mem::take(&mut one.wants) {
-                let request = 7;
-                let step = two.peer.claim(request, &[], two.now).unwrap();
-                let staged = two.peer.stage(step).unwrap();
-                for op in staged.ops {
-                    if let Op::Put { key, value } = op {
-                        two.disk.0.insert(key, value);
-                    }
-                }
-                for effect in staged.effects.after_commit() {
-                    if let Effect::Bundle { bundle, .. } = effect {
-                        let bundle = Bundle::parse(&bundle, one.now).unwrap();
-                        assert!(bundle.one_time.is_some());
-                        if let Ok(step) = one.peer.begin(&bundle, one.now, &mut one.rng) {
-                            one.take(step);
-                        }
-                    }
-                }
-            }
+            answer_claims(one, two);
             one.run();
             let from = one.peer.id();
             for frame in core::mem::take(&mut one.out) {
@@ -427,4 +431,160 @@ fn a_long_gap_of_expired_letters_does_not_end_the_session() {
     settle(&mut a, &mut b);
     assert_eq!(b.inbox.last().map(String::as_str), Some("after the gap"));
     assert!(a.delivered.contains(&sent));
+}
+
+/// Two that have talked, and the frames that a makes of two letters.
+fn two_frames() -> (Agent, Agent, Vec<Vec<u8>>) {
+    let (mut a, mut b) = pair();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    a.send(idb, "first");
+    settle(&mut a, &mut b);
+    b.send(ida, "answer");
+    settle(&mut a, &mut b);
+    a.send(idb, "0");
+    a.send(idb, "1");
+    a.run();
+    let frames = core::mem::take(&mut a.out);
+    (a, b, frames)
+}
+
+#[test]
+fn a_refused_letter_is_never_called_delivered() {
+    let (mut a, mut b, _) = two_frames();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    later(100_000, [&mut a, &mut b]);
+    settle(&mut a, &mut b);
+    a.now = a.now.plus(3_600_000);
+    let refused = a.send(idb, "from the future");
+    a.run();
+    for frame in core::mem::take(&mut a.out) {
+        b.receive(ida, &frame).unwrap();
+    }
+    b.run();
+    b.out.clear(); // The refusal is lost, and what acknowledges comes.
+    b.send(ida, "later");
+    b.run();
+    for frame in core::mem::take(&mut b.out) {
+        a.receive(idb, &frame).unwrap();
+    }
+    assert!(!a.delivered.contains(&refused));
+    later(100_000, [&mut a, &mut b]);
+    settle(&mut a, &mut b);
+    assert_eq!(a.failed, [(refused, 35)]);
+    assert!(!a.delivered.contains(&refused));
+    assert_eq!(a.inbox, ["answer", "later"]);
+}
+
+#[test]
+fn agents_that_refuse_each_others_letters_still_hear_each_other() {
+    let (mut a, mut b, _) = two_frames();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    later(100_000, [&mut a, &mut b]);
+    settle(&mut a, &mut b);
+    a.now = a.now.plus(3_600_000);
+    let mut letter = Letter::plain(LetterId::new(b.now, [5; 10]), ContentType::TEXT, b"too late for a".to_vec());
+    letter.deadline = Some(b.now.plus(60_000));
+    let step = b.peer.send(ida, &letter, b.now).unwrap();
+    b.take(step);
+    a.send(idb, "too early for b");
+    for _ in 0..4 {
+        settle(&mut a, &mut b);
+        later(50_000, [&mut a, &mut b]);
+    }
+    assert_eq!((a.failed.len(), b.failed.len()), (1, 1));
+    a.now = b.now;
+    a.send(idb, "now");
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["first", "0", "1", "now"]);
+}
+
+#[test]
+fn a_frame_of_an_old_chain_is_acknowledged_again() {
+    let (mut a, mut b, frames) = two_frames();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    b.receive(ida, &frames[1]).unwrap();
+    b.send(ida, "turn");
+    b.run();
+    for frame in core::mem::take(&mut b.out) {
+        a.receive(idb, &frame).unwrap();
+    }
+    a.send(idb, "2");
+    a.run();
+    for frame in core::mem::take(&mut a.out) {
+        b.receive(ida, &frame).unwrap();
+    }
+    b.receive(ida, &frames[0]).unwrap();
+    b.run();
+    b.out.clear(); // The acknowledgement is lost, so frame 0 comes again: of a chain that is over, and lacks nothing.
+    let refusal = b.receive(ida, &frames[0]).unwrap_err();
+    assert_eq!(refusal.name(), "replayed");
+    assert_eq!(b.out.len(), 1, "acknowledged again");
+    settle(&mut a, &mut b);
+    assert_eq!((a.delivered.len(), a.peer.sessions().count()), (4, 1));
+}
+
+#[test]
+fn a_letter_held_in_two_sessions_is_delivered_once_from_the_first_that_can() {
+    let (mut a, mut b, old) = two_frames();
+    let ida = a.peer.id();
+    // A hint that the session is lost: both letters are sealed again in a new one.
+    let tag = match nuncio_proto::frame::Frame::decode(&old[1]).unwrap() {
+        nuncio_proto::frame::Frame::Sealed(frame) => frame.tag,
+        other => panic!("{other:?}"),
+    };
+    let notice = nuncio_proto::frame::Notice { tag, code: nuncio_contracts::registry::code::UNKNOWN_TAG };
+    a.receive(b.peer.id(), &notice.encode()).unwrap();
+    later(100_000, [&mut a, &mut b]);
+    a.run();
+    answer_claims(&mut a, &mut b);
+    a.run();
+    let new = core::mem::take(&mut a.out);
+    b.receive(ida, &new[1]).unwrap();
+    b.receive(ida, &old[1]).unwrap(); // Held in both, and its predecessor in neither.
+    b.receive(ida, &new[0]).unwrap();
+    assert_eq!(b.inbox, ["first", "0", "1"]);
+    b.receive(ida, &old[0]).unwrap();
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["first", "0", "1"]);
+    assert_eq!(a.delivered.len(), 3);
+}
+
+#[test]
+fn a_letter_that_the_bitmap_showed_is_settled_though_acknowledgements_are_lost() {
+    let (mut a, mut b, frames) = two_frames();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    b.receive(ida, &frames[1]).unwrap();
+    b.run();
+    for frame in core::mem::take(&mut b.out) {
+        a.receive(idb, &frame).unwrap();
+    }
+    let first = a.peer.outbox().next().unwrap().1;
+    let step = a.peer.cancel(idb, first).unwrap();
+    a.take(step);
+    a.run();
+    for frame in core::mem::take(&mut a.out) {
+        b.receive(ida, &frame).ok();
+    }
+    assert_eq!(b.inbox, ["first", "1"], "the floor passes what was given up");
+    b.run();
+    b.out.clear();
+    later(100_000, [&mut a, &mut b]);
+    settle(&mut a, &mut b);
+    assert!(a.peer.outbox().next().is_none());
+}
+
+#[test]
+fn a_number_of_the_inbox_is_not_used_again_after_a_restart() {
+    let (mut a, mut b) = pair();
+    let idb = b.peer.id();
+    a.send(idb, "0");
+    settle(&mut a, &mut b);
+    let no = b.peer.inbox_numbers(None).next().unwrap();
+    let step = b.peer.done(no).unwrap();
+    b.take(step);
+    b.restart();
+    a.send(idb, "1");
+    settle(&mut a, &mut b);
+    assert!(b.peer.done(no).is_none(), "who asks twice removes no other letter");
+    assert!(b.peer.inbox_numbers(None).next().unwrap() > no);
 }

@@ -72,7 +72,7 @@ fn one_side_stops_again_and_again() {
     for seed in 0..5 {
         let weather = Weather { loss: 200, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 50 };
         let faults = Faults { crash: 500, only_first: true, ..Faults::default() };
-        let report = run(&Plan { weather, faults, burst: 5, ..Plan::calm(seed, 2, 300) });
+        let report = run(&Plan { weather, faults, gap_ms: 2_000, ..Plan::calm(seed, 2, 300) });
         assert!(report.crashes > 20, "{report:?}");
         assert_eq!(report.failed, 0);
     }
