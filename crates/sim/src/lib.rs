@@ -12,8 +12,8 @@
 //! ```
 //! use nuncio_sim::{plan::Plan, trace::Trace, world};
 //!
-//! let report = world::run(&Plan::of_seed(7, 20), &mut Trace::off())?;
-//! assert_eq!(report.written, 20);
+//! let report = world::run(&Plan::calm(7, 2, 20), &mut Trace::off())?;
+//! assert_eq!(report.arrived, report.written);
 //! # Ok::<(), nuncio_sim::book::Violation>(())
 //! ```
 
