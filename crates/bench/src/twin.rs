@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -101,7 +102,7 @@ impl Talk {
     }
 }
 
-/// The child: takes every letter, removes it, and answers on its output.
+/// The child: takes every letter, removes it unless it was told to keep them, and answers on its output.
 pub(crate) fn be_the_other(home: &Path) -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(serve(home))
 }
@@ -114,8 +115,13 @@ async fn serve(home: &Path) -> Result<()> {
     say(&agent.invitation().await?.to_string())?;
     let mut inbox = agent.inbox().await?;
     let taking = agent.clone();
+    let keep = Arc::new(AtomicBool::new(false));
+    let keeping = Arc::clone(&keep);
     tokio::spawn(async move {
         while let Ok(letter) = inbox.next().await {
+            if keeping.load(Ordering::Relaxed) {
+                continue;
+            }
             let taking = taking.clone();
             if let Payload::Large(large) = &letter.payload {
                 // Whole before it is removed.
@@ -132,6 +138,10 @@ async fn serve(home: &Path) -> Result<()> {
                 agent.shutdown().await?;
                 say(&serde_json::to_string(&recorder.take())?)?;
                 return Ok(());
+            }
+            "keep" => {
+                keep.store(true, Ordering::Relaxed);
+                say("kept")?;
             }
             "forget" => {
                 drop(recorder.take());

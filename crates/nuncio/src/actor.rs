@@ -6,9 +6,9 @@
 //!     └──────────────── effects: frames to links, letters to the inbox ◄────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -17,12 +17,13 @@ use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::{Peer, Seen};
 use nuncio_proto::rows;
 use nuncio_proto::step::Step;
-use nuncio_store::{Backlog, Engine, Staged, Store, Writer};
+use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backlog::Backlog;
 use crate::chunks::{Handle, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::config::Config;
@@ -37,8 +38,6 @@ use crate::wake::{Answer, Ticket, Wake};
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// Wakes and steps taken between two looks at the clock.
 const TURN_MAX: usize = 512;
-/// Writes handed to the writer as one.
-const GATHERED_MAX: usize = 512;
 /// Commands, frames and requests that wait for the actor.
 const WAKES_WAITING: usize = 256;
 /// Connections kept for one peer.
@@ -50,8 +49,7 @@ pub(crate) struct Actor {
     pub(crate) peer: Peer,
     pub(crate) store: Arc<Store>,
     writer: Option<Writer<Ticket>>,
-    /// Staged steps that the writer had no room for; while there are any, nothing new is taken.
-    backlog: VecDeque<Staged<Ticket>>,
+    backlog: Backlog,
     entropy: Entropy,
     pub(crate) link: Arc<Link>,
     pub(crate) tasks: Tasks,
@@ -148,7 +146,7 @@ impl Actor {
             peer,
             store,
             writer: Some(writer),
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             entropy: Entropy::new(),
             link,
             tasks,
@@ -183,8 +181,8 @@ impl Actor {
     /// Runs until it is told to stop, or the store fails.
     pub(crate) async fn run(mut self) {
         while self.stopping.is_none() && !self.failed {
-            let pause = Duration::from_millis(self.peer.next_wake().since(now())).min(Duration::from_secs(60));
-            let room = self.backlog.is_empty();
+            let pause = self.pause();
+            let room = !self.backlog.is_refused();
             tokio::select! {
                 biased;
                 Some(wake) = self.urgent.recv() => self.wake(wake),
@@ -203,12 +201,18 @@ impl Actor {
         self.stop().await;
     }
 
+    /// How long the actor may sleep if nothing wakes it.
+    fn pause(&self) -> Duration {
+        let pause = Duration::from_millis(self.peer.next_wake().since(now())).min(Duration::from_secs(60));
+        self.backlog.due().map_or(pause, |due| pause.min(due.saturating_duration_since(Instant::now())))
+    }
+
     /// Takes what waits, without waiting. `true` when nothing was left.
     fn take_waiting(&mut self) -> bool {
         for _ in 0..TURN_MAX {
             if let Ok(wake) = self.urgent.try_recv() {
                 self.wake(wake);
-            } else if self.backlog.len() > 1 {
+            } else if self.backlog.is_long() {
                 return false;
             } else if let Ok(wake) = self.wakes.try_recv() {
                 self.wake(wake);
@@ -260,44 +264,16 @@ impl Actor {
             Ok(staged) => {
                 let mut staged = staged;
                 staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
-                self.gather(staged, rows, answers);
+                self.backlog.gather(staged, rows, answers);
             }
             // Every step is staged before the next is made.
             Err(error) => tracing::error!(%error, "a step was not staged"),
         }
     }
 
-    /// Adds a step to those that go to the writer together when this turn of the loop ends: a letter's draft and its frame are one commit.
-    fn gather(&mut self, staged: nuncio_proto::step::Staged, rows: Vec<nuncio_store::Op>, answers: Vec<Answer>) {
-        match self.backlog.back_mut().filter(|last| last.ops.len() < GATHERED_MAX) {
-            Some(last) => {
-                last.ops.extend(staged.ops);
-                last.ops.extend(rows);
-                last.ticket.effects.append(staged.effects);
-                last.ticket.answers.extend(answers);
-            }
-            None => {
-                let mut ops = staged.ops;
-                ops.extend(rows);
-                self.backlog.push_back(Staged { ops, ticket: Ticket { effects: staged.effects, answers } });
-            }
-        }
-    }
-
     fn flush(&mut self) {
-        let Some(writer) = &self.writer else { return };
-        while let Some(staged) = self.backlog.pop_front() {
-            match writer.try_submit(staged) {
-                Ok(()) => {}
-                Err(Backlog::Full(staged)) => {
-                    self.backlog.push_front(staged);
-                    return;
-                }
-                Err(Backlog::Stopped(_)) => {
-                    self.failed = true;
-                    return;
-                }
-            }
+        if let Some(writer) = &self.writer {
+            self.failed |= !self.backlog.flush(writer, Instant::now());
         }
     }
 
@@ -513,8 +489,11 @@ impl Actor {
     /// Commits what is staged, publishes it, closes the link.
     async fn stop(mut self) {
         self.commands.close();
-        while !self.backlog.is_empty() && !self.failed {
-            self.flush();
+        while let Some(writer) = self.writer.as_ref().filter(|_| !self.backlog.is_empty() && !self.failed) {
+            self.failed |= !self.backlog.flush_all(writer);
+            if self.backlog.is_empty() {
+                break;
+            }
             match tokio::time::timeout(SHUTDOWN_PATIENCE, self.urgent.recv()).await {
                 Ok(Some(Wake::Durable(durable))) => durable.into_iter().for_each(|durable| self.publish(durable)),
                 Ok(Some(Wake::StoreFailed(_)) | None) | Err(_) => break,

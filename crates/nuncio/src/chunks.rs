@@ -12,9 +12,10 @@ use bytes::Bytes;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::payload::{PayloadKey, SEALED_CHUNK_LEN};
 use nuncio_proto::secret::Key;
-use nuncio_transport::{CloseCode, Connection, SendStream, StreamKind, TransportError};
+use nuncio_transport::{CloseCode, Connection, ReadExactError, SendStream, StreamKind, TransportError};
 use tokio::sync::{mpsc, watch};
 
+use crate::behind::WriteBehind;
 use crate::entropy;
 use crate::error::Error;
 use crate::message::Body;
@@ -81,9 +82,8 @@ fn create(path: &Path) -> Result<File, Error> {
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(Error::file(path))
 }
 
-/// Makes a finished file appear under its name, durably.
-fn publish(file: &File, from: &Path, to: &Path) -> Result<(), Error> {
-    file.sync_all().map_err(Error::file(from))?;
+/// Makes a synced file appear under its name, durably.
+fn publish(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(Error::file(to))?;
     if let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::file(parent))?;
@@ -101,7 +101,8 @@ pub(crate) fn write_whole(
     let mut writer = BufWriter::with_capacity(1 << 20, &file);
     write(&mut writer).and_then(|()| writer.flush()).map_err(Error::file(&part))?;
     drop(writer);
-    publish(&file, &part, to)
+    file.sync_all().map_err(Error::file(&part))?;
+    publish(&part, to)
 }
 
 /// Seals a payload into the home, durably, and returns its key.
@@ -132,18 +133,18 @@ fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Handl
 
 fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
     let part = part_path(path);
-    let file = create(&part)?;
-    let mut writer = BufWriter::with_capacity(1 << 20, &file);
-    let mut chunk = Vec::with_capacity(SEALED_CHUNK_LEN);
+    let writer = WriteBehind::new(create(&part)?).map_err(Error::file(&part))?;
     for index in 0..handle.chunks() {
+        let mut chunk = Vec::with_capacity(SEALED_CHUNK_LEN);
         chunk.resize(handle.chunk_len(index), 0);
         from.read_exact(&mut chunk).map_err(Error::file(name))?;
         handle.seal_chunk(index, &mut chunk);
-        writer.write_all(&chunk).map_err(Error::file(&part))?;
+        if !writer.push(chunk) {
+            break;
+        }
     }
-    writer.flush().map_err(Error::file(&part))?;
-    drop(writer);
-    publish(&file, &part, path)
+    writer.finish().map_err(Error::file(&part))?;
+    publish(&part, path)
 }
 
 /// Opens a whole payload into a file.
@@ -278,25 +279,25 @@ async fn fetch_from(
     if send.write_all(&request).await.is_err() || send.finish().is_err() {
         return Fetched::Again;
     }
-    let (pieces, waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING * 4);
-    let writing = tokio::task::spawn_blocking(move || write_verified(&handle, &path, from_chunk, waiting, &progress));
+    let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING);
+    let writing = {
+        let handle = handle.clone();
+        tokio::task::spawn_blocking(move || write_verified(&handle, &path, from_chunk, waiting, &progress))
+    };
     let mut lost = false;
-    loop {
-        match recv.read_chunk(SEALED_CHUNK_LEN, true).await {
-            Ok(Some(piece)) => {
-                if pieces.send(piece.bytes).await.is_err() {
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
+    for index in from_chunk..handle.chunks() {
+        let mut chunk = vec![0; sealed_chunk_len(&handle, index)];
+        match recv.read_exact(&mut chunk).await {
+            Ok(()) if chunks.send(chunk).await.is_ok() => {}
+            Ok(()) | Err(ReadExactError::FinishedEarly(_)) => break,
+            Err(ReadExactError::ReadError(error)) => {
                 // Reset means that the sender has it no more; anything else, that the connection ended.
                 lost = matches!(TransportError::from(error), TransportError::StreamReset(_));
                 break;
             }
         }
     }
-    drop(pieces);
+    drop(chunks);
     match writing.await {
         Ok(Ok(true)) => Fetched::Whole,
         Ok(Ok(false)) if lost => Fetched::Lost,
@@ -335,7 +336,7 @@ fn write_verified(
     handle: &Handle,
     path: &Path,
     from_chunk: u64,
-    mut waiting: mpsc::Receiver<Bytes>,
+    mut waiting: mpsc::Receiver<Vec<u8>>,
     progress: &watch::Sender<Progress>,
 ) -> Result<bool, Error> {
     let part = part_path(path);
@@ -343,37 +344,31 @@ fn write_verified(
         fs::create_dir_all(parent).map_err(Error::file(parent))?;
     }
     let file = File::options().append(true).create(true).mode(0o600).open(&part).map_err(Error::file(&part))?;
+    let writer = WriteBehind::new(file).map_err(Error::file(&part))?;
     let mut index = from_chunk;
-    let mut chunk: Vec<u8> = Vec::with_capacity(SEALED_CHUNK_LEN);
-    let mut opened: Vec<u8> = Vec::with_capacity(SEALED_CHUNK_LEN);
     let mut arrived = index.saturating_mul(u64::try_from(limit::CHUNK_LEN).unwrap_or(0)).min(handle.len);
-    while index < handle.chunks() {
-        let want = sealed_chunk_len(handle, index);
-        let Some(mut piece) = waiting.blocking_recv() else { break };
-        while !piece.is_empty() && index < handle.chunks() {
-            let want = sealed_chunk_len(handle, index);
-            let taken = piece.split_to(piece.len().min(want - chunk.len()));
-            chunk.extend_from_slice(&taken);
-            if chunk.len() < want {
-                continue;
-            }
-            opened.clear();
-            opened.extend_from_slice(&chunk);
-            handle.open_chunk(index, &mut opened).map_err(|_| Error::PayloadLost)?;
-            (&file).write_all(&chunk).map_err(Error::file(&part))?;
-            arrived += u64::try_from(handle.chunk_len(index)).unwrap_or(0);
-            index += 1;
-            chunk.clear();
-            // Nobody may be looking.
-            progress.send_replace(Progress::Arrived(arrived));
+    let mut opened: Vec<u8> = Vec::with_capacity(SEALED_CHUNK_LEN);
+    let mut authentic = true;
+    while let Some(chunk) = waiting.blocking_recv() {
+        opened.clone_from(&chunk);
+        authentic = handle.open_chunk(index, &mut opened).is_ok();
+        if !authentic || !writer.push(chunk) {
+            break;
         }
-        debug_assert!(chunk.len() <= want.max(SEALED_CHUNK_LEN));
+        arrived += u64::try_from(handle.chunk_len(index)).unwrap_or(0);
+        index += 1;
+        // Nobody may be looking.
+        progress.send_replace(Progress::Arrived(arrived));
     }
-    if index < handle.chunks() {
-        return Ok(false);
+    writer.finish().map_err(Error::file(&part))?;
+    if !authentic {
+        return Err(Error::PayloadLost);
     }
-    publish(&file, &part, path)?;
-    Ok(true)
+    let whole = index == handle.chunks();
+    if whole {
+        publish(&part, path)?;
+    }
+    Ok(whole)
 }
 
 /// Deletes a payload that nobody needs any more.

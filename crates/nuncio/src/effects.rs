@@ -38,11 +38,11 @@ impl Actor {
     /// Does the effects of a commit that is durable: nothing else can make a [`Durable`].
     pub(crate) fn publish(&mut self, durable: Durable<Ticket>) {
         let Ticket { effects, answers } = durable.into_inner();
-        for effect in effects.after_commit() {
-            self.effect(effect);
-        }
         for Answer(answer) in answers {
             answer();
+        }
+        for effect in effects.after_commit() {
+            self.effect(effect);
         }
     }
 

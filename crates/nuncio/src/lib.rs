@@ -29,6 +29,8 @@
 
 mod actor;
 mod agent;
+mod backlog;
+mod behind;
 mod chunks;
 mod command;
 mod config;

@@ -62,6 +62,6 @@ pub use connection::{Connection, ConnectionStats};
 pub use error::TransportError;
 pub use frames::{FrameReceiver, FrameSender};
 pub use link::{Link, LinkConfig, LinkStats};
-pub use quinn::{RecvStream, SendStream};
+pub use quinn::{ReadExactError, RecvStream, SendStream};
 pub use stream::StreamKind;
 pub use tuning::Tuning;
