@@ -7,8 +7,11 @@ mod core_rows;
 mod durable_rows;
 mod floors;
 mod measure;
+mod memory_rows;
 mod pair;
 mod twin;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -42,11 +45,17 @@ const ROWS: &[(&str, Measure)] = &[
     ("durable-letters", durable_rows::letters),
     ("durable-round-trip", durable_rows::round_trip),
     ("large-payload", durable_rows::large_payload),
+    ("sessions-10000", memory_rows::sessions),
 ];
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
+    let words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == memory_rows::BECOME) {
+        return Ok(nuncio_cli::main(words.into_iter().skip(1)));
+    }
     if let Some(home) = std::env::var_os(twin::CHILD_HOME) {
-        return twin::be_the_other(std::path::Path::new(&home));
+        twin::be_the_other(std::path::Path::new(&home))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let args = Args::parse();
     if let Some(unknown) = args.only.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {
@@ -63,5 +72,5 @@ fn main() -> Result<()> {
         let row = measure()?;
         println!("{}", if args.json { row.json(name) } else { row.line(name) });
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
