@@ -122,6 +122,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    #[cfg(feature = "seal-log")]
+    crate::seals::write_down()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::io("start", "the runtime"))?;
     let done = runtime.block_on(dispatch(cli));

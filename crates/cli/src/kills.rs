@@ -1,7 +1,8 @@
 //! Two agents talk both ways while one or the other is killed with SIGKILL at random moments. Then everything is counted.
 //!
 //! What is claimed: a letter whose `send` was answered arrives; no letter arrives twice; each direction arrives in order. A `send` that the
-//! kill left unanswered may have been accepted or not, so its letter arrives once or not at all.
+//! kill left unanswered may have been accepted or not, so its letter arrives once or not at all. No key is used for two plaintexts: a test build
+//! (feature `seal-log`) writes the hash of every key it seals with down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::{Api, is_gone};
 use crate::failure::Failure;
-use crate::process::{AgentProcess, Program};
+use crate::process::{AgentProcess, Program, seals_of};
+use crate::seals::Seals;
 use crate::wire::{Accepted, InboxPage, NewLetter, Status};
 
 /// How long the last letters may take to arrive once nobody is killed any more: a few resends, which back off.
@@ -56,6 +58,10 @@ pub struct Tally {
     pub disordered: u64,
     /// Arrived and never sent, or with another content.
     pub strange: u64,
+    /// Headers and bodies sealed.
+    pub seals: u64,
+    /// Keys used twice: pairs of key and nonce with two plaintexts, message keys of two frames.
+    pub reused: u64,
     /// Frames that came again and were dropped, as far as the agents alive at the end know.
     pub duplicates_refused: u64,
     /// Frames sent again, as far as they know.
@@ -66,7 +72,7 @@ impl Tally {
     /// Whether every claim is true.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.lost == 0 && self.twice == 0 && self.disordered == 0 && self.strange == 0
+        self.lost == 0 && self.twice == 0 && self.disordered == 0 && self.strange == 0 && self.reused == 0
     }
 }
 
@@ -74,7 +80,7 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} kills: {} letters accepted, {} sends cut off, {} arrived; {} lost, {} twice, {} out of order, {} strange; {} resent, {} duplicates refused",
+            "{} kills: {} letters accepted, {} sends cut off, {} arrived; {} lost, {} twice, {} out of order, {} strange; {} seals, {} keys used twice; {} resent, {} duplicates refused",
             self.kills,
             self.accepted,
             self.unanswered,
@@ -83,6 +89,8 @@ impl std::fmt::Display for Tally {
             self.twice,
             self.disordered,
             self.strange,
+            self.seals,
+            self.reused,
             self.resent,
             self.duplicates_refused
         )
@@ -127,6 +135,11 @@ pub async fn run(program: &Program, dir: &Path, plan: Plan) -> Result<Tally, Fai
     back.count(&mut tally);
     for agent in agents {
         agent.stop().await?;
+    }
+    for home in &homes {
+        let seals = Seals::read(&seals_of(home))?;
+        tally.seals += seals.sealed;
+        tally.reused += seals.reused;
     }
     Ok(tally)
 }

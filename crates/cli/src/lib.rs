@@ -18,6 +18,7 @@ mod local_api;
 mod logs;
 mod output;
 pub mod process;
+mod seals;
 mod span;
 mod unlock;
 pub mod wire;

@@ -10,12 +10,18 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::client::{self, Api};
 use crate::failure::Failure;
+use crate::seals;
 use crate::wire::{Accepted, Id, Named, NewLetter, NewPeer, Status};
 
 /// How long an agent may take to answer after its start; opening a store on a busy machine is most of it.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where the agent of a home writes its seals down, in test builds: beside it, so that it is there after every restart.
+pub(crate) fn seals_of(home: &Path) -> PathBuf {
+    home.with_extension("seals")
+}
 
 /// How this program is started as `nuncio`.
 #[derive(Clone, Debug)]
@@ -43,6 +49,7 @@ impl Program {
     fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.words).arg("--home").arg(home).kill_on_drop(true);
+        command.env(seals::FILE, seals_of(home));
         if std::env::var_os("NUNCIO_LOG").is_none() {
             command.env("NUNCIO_LOG", "off");
         }

@@ -298,8 +298,13 @@ impl Actor {
             Wake::BundleCame { of, bundle } => self.bundle_came(of, bundle),
             Wake::BundleAsked { by, answer } => self.bundle_asked(by, answer),
             Wake::Forget(rows) => {
-                let step = self.peer.forget_seen(rows);
-                self.commit(step);
+                if !rows.is_empty() {
+                    let step = self.peer.forget_seen(rows);
+                    self.commit(step);
+                }
+                if let Some(step) = self.peer.forget_skipped(now()) {
+                    self.commit(step);
+                }
             }
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
             Wake::PayloadEnded { id, fetched } => self.payload_ended(id, fetched),
@@ -339,6 +344,7 @@ impl Actor {
         let Some(links) = self.links.get(&to) else { return false };
         let chosen = links.iter().rev().find(|up| link.is_none_or(|link| link == up.id)).or_else(|| links.last());
         let len = frame.len();
+        nuncio_proto::seal_log::sent(&frame);
         let sent = chosen.is_some_and(|up| up.frames.try_send(frame).is_ok());
         if sent {
             self.wire.sent(len);

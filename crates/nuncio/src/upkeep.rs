@@ -1,4 +1,4 @@
-//! What is done with time: the store's epoch turns, ids of letters that are too old to be taken again go, and failures long told.
+//! What is done with time: the store's epoch turns, keys kept for letters that never came go, ids of letters that are too old to be taken again go, and failures long told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,9 @@ pub(crate) async fn keep(store: Arc<Store>, wakes: mpsc::Sender<Wake>, cancel: C
         let rows = Arc::clone(&store);
         match blocking(move || old_rows(&rows, now())).await {
             Ok(rows) => {
-                for rows in rows.chunks(AT_ONCE) {
+                // Also when there are none: the actor has keys of its own to forget.
+                let (first, rest) = rows.split_at(rows.len().min(AT_ONCE));
+                for rows in std::iter::once(first).chain(rest.chunks(AT_ONCE)) {
                     if wakes.send(Wake::Forget(rows.to_vec())).await.is_err() {
                         return;
                     }

@@ -35,7 +35,7 @@ pub(crate) enum Wake {
     BundleAsked { by: AgentId, answer: oneshot::Sender<Vec<u8>> },
     /// A peer asks for a large payload.
     PayloadAsked { by: AgentId, id: PayloadId, from_chunk: u64, stream: SendStream },
-    /// Records that are too old to matter.
+    /// An hour has passed; records that are too old to matter.
     Forget(Vec<Vec<u8>>),
     /// A try to fetch a large payload has ended.
     PayloadEnded { id: PayloadId, fetched: Fetched },

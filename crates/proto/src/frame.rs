@@ -17,6 +17,7 @@ use crate::codec::{self, CodecError};
 use crate::crypto;
 use crate::header::{HEADER_LEN, Header, SEALED_HEADER_LEN};
 use crate::ids::Tag;
+use crate::seal_log;
 use crate::secret::Key;
 
 pub(crate) use nuncio_contracts::registry::kind::{FRAME_LETTER as LETTER, FRAME_START as START};
@@ -219,5 +220,6 @@ pub fn seal(
     let (ciphertext, tag_place) = sealed.split_at_mut(HEADER_LEN);
     ciphertext.copy_from_slice(&clear);
     tag_place.copy_from_slice(&header_tag);
+    seal_log::sealed("header", hk, nonce, &frame);
     frame
 }

@@ -77,6 +77,7 @@ mod prekeys;
 pub mod ratchet;
 pub mod replay;
 pub mod rows;
+pub mod seal_log;
 pub mod secret;
 pub mod session;
 pub mod snapshot;

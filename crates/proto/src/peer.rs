@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
 use rand_core::CryptoRng;
 
 use crate::bundle::{Bundle, OneTimeRef};
@@ -22,7 +22,7 @@ pub use crate::contact::ContactInfo;
 use crate::error::PeerError;
 use crate::handshake;
 use crate::identity::{Identity, Retirement};
-use crate::ids::{AgentId, LetterId, SessionId, Tag};
+use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
 use crate::prekeys::{Made, Prekeys};
@@ -119,6 +119,7 @@ pub(crate) enum Change {
     BundleWanted { of: AgentId, now: UnixMillis },
     Hello { to: AgentId, now: UnixMillis },
     Expired { entry: u64, code: u16 },
+    SessionEnds(SessionId, UnixMillis),
     SessionDropped(SessionId),
     Contact { agent: AgentId, info: Option<ContactInfo> },
     Done(u64),
@@ -126,6 +127,7 @@ pub(crate) enum Change {
     PrekeysExpired(UnixMillis),
     Claimed { request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
     SeenForgotten(Vec<Vec<u8>>),
+    SkippedForgotten(Vec<(SessionId, Seq)>),
     NoticeBy { by: AgentId, code: u16 },
     Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
@@ -349,6 +351,20 @@ impl Peer {
         self.step(Change::SeenForgotten(rows))
     }
 
+    /// Deletes keys kept for letters that did not come in their turn, once any letter of that time is too old to be taken: a device that is stolen
+    /// later opens no recording with them. The caller asks now and then; an hour is often enough.
+    #[must_use]
+    pub fn forget_skipped(&self, now: UnixMillis) -> Option<Step> {
+        let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
+        let old = |session: &Session| {
+            let id = session.id;
+            let keys = session.skipped.iter().filter(move |(_, key)| now.since(key.since) > life);
+            keys.map(move |(seq, _)| (id, *seq)).collect::<Vec<_>>()
+        };
+        let keys: Vec<_> = self.sessions.values().flat_map(old).collect();
+        (!keys.is_empty()).then(|| self.step(Change::SkippedForgotten(keys)))
+    }
+
     /// The next thing to do by itself: seal a draft, acknowledge, send again, ask for a bundle, expire. `None` when there is nothing until
     /// [`Peer::next_wake`].
     ///
@@ -416,6 +432,7 @@ impl Peer {
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
             Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
+            Change::SessionEnds(id, at) => self.end_old(id, at, &mut out),
             Change::SessionDropped(id) => self.drop_session(id, &mut out),
             Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),
             Change::Done(no) => self.apply_done(no, &mut out),
@@ -425,6 +442,7 @@ impl Peer {
                 one_time.into_iter().for_each(|at| self.prekeys.give(at, &mut out.ops));
                 out.effects.push(Effect::Bundle { request, bundle });
             }
+            Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),
             Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
             Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
             Change::NoticeBy { by, code } => out.effects.push(Effect::TurnedAway { by, code }),
@@ -464,6 +482,14 @@ impl Peer {
         contact.timer = due;
         if let Some(at) = due {
             self.timers.insert((at, *agent));
+        }
+    }
+
+    fn apply_skipped_forgotten(&mut self, keys: Vec<(SessionId, Seq)>, out: &mut Out) {
+        for (id, seq) in keys {
+            let kept = self.sessions.get_mut(&id).and_then(|session| session.skipped.remove(&seq));
+            self.skipped_total -= usize::from(kept.is_some());
+            out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, seq) });
         }
     }
 

@@ -21,6 +21,7 @@ use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::padding;
 use crate::ratchet::{Advance, OldChain, Opening, Ratchet, RatchetError, Skipped};
 use crate::replay::{Fresh, ReplayError, Window};
+use crate::seal_log;
 use crate::secret::Key;
 use crate::time::UnixMillis;
 
@@ -396,6 +397,7 @@ impl Session {
         );
         letter.extend_from_slice(&tag);
         let frame = frame::seal(&chain.hk, chain.tag, &nonce, self.handshake.as_deref(), Some(&letter), &header);
+        seal_log::sealed("body", &mk, &nonce, &frame);
         Some(Sealing { frame, seq: self.next_seq, nonce, advance })
     }
 

@@ -588,3 +588,46 @@ fn a_number_of_the_inbox_is_not_used_again_after_a_restart() {
     assert!(b.peer.done(no).is_none(), "who asks twice removes no other letter");
     assert!(b.peer.inbox_numbers(None).next().unwrap() > no);
 }
+
+/// A letter that was given up may be held, in front of one that is sealed again in the next session. What comes late must not set it free.
+#[test]
+fn a_late_frame_of_a_replaced_session_overtakes_nothing() {
+    let (mut a, mut b, old) = two_frames();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    b.receive(ida, &old[1]).unwrap(); // Held: its predecessor has not come.
+    for letter in a.peer.outbox().map(|(_, id, _)| id).collect::<Vec<_>>() {
+        let step = a.peer.cancel(idb, letter).unwrap();
+        a.take(step);
+    }
+    a.run();
+    a.out.clear(); // b does not hear of it.
+    let tag = match nuncio_proto::frame::Frame::decode(&old[1]).unwrap() {
+        nuncio_proto::frame::Frame::Sealed(frame) => frame.tag,
+        other => panic!("{other:?}"),
+    };
+    let notice = nuncio_proto::frame::Notice { tag, code: nuncio_contracts::registry::code::UNKNOWN_TAG };
+    a.receive(idb, &notice.encode()).unwrap();
+    later(100_000, [&mut a, &mut b]);
+    a.send(idb, "2");
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["first", "2"]);
+    assert_eq!(b.receive(ida, &old[0]).unwrap_err().name(), "out_of_step");
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["first", "2"], "neither the late one nor the one that it set free");
+}
+
+#[test]
+fn a_key_kept_for_a_letter_that_never_comes_is_deleted_when_any_letter_of_its_time_is_too_old() {
+    use nuncio_contracts::registry::time;
+    let (a, mut b, frames) = two_frames();
+    b.receive(a.peer.id(), &frames[1]).unwrap();
+    let kept = |b: &Agent| b.disk.0.keys().filter(|key| key[0] == rows::SKIPPED).count();
+    assert_eq!(kept(&b), 1);
+    let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
+    assert!(b.peer.forget_skipped(b.now.plus(life)).is_none());
+    let step = b.peer.forget_skipped(b.now.plus(life + 1)).unwrap();
+    b.take(step);
+    assert_eq!(kept(&b), 0);
+    assert!(b.peer.forget_skipped(b.now.plus(life + 1)).is_none());
+    assert_eq!(b.receive(a.peer.id(), &frames[0]).unwrap_err().name(), "out_of_step", "its key is gone");
+}

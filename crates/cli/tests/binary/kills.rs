@@ -14,4 +14,5 @@ async fn no_letter_is_lost_or_doubled_by_kills_at_random_moments() {
     assert!(tally.is_clean(), "{tally}");
     assert_eq!(tally.kills, kills);
     assert!(tally.accepted > u64::from(kills) && tally.arrived >= tally.accepted, "{tally}");
+    assert!(tally.seals >= 2 * tally.arrived, "a header and a body for each letter are written down: {tally}");
 }

@@ -135,6 +135,9 @@ impl Peer {
         if from.is_some_and(|from| from != with) {
             return Err(Refusal::WrongPeer(with));
         }
+        if self.is_over(session) {
+            return Err(Refusal::OutOfStep(frame.tag));
+        }
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
         let opened = match session.open(frame, room, rng) {
             // Authentic, and proof that one of the two was restored from a copy: the session ends.
@@ -148,6 +151,13 @@ impl Peer {
         };
         let (opened, verdict) = self.judge(session, opened, now, seen)?;
         Ok(self.step(Change::Received(Box::new(Received { session: session.id, opened, verdict, now }))))
+    }
+
+    /// Whether a letter came in the session that replaced this one. Its sender has sealed everything there again that it has not given up, so what
+    /// still comes here is late, and would overtake.
+    fn is_over(&self, session: &Session) -> bool {
+        let replaced = || self.current(&session.peer()).is_some_and(|current| current.window.next() > 0);
+        matches!(session.place, Place::Old(_)) && replaced()
     }
 
     fn receive_start<R: CryptoRng + ?Sized>(
@@ -254,10 +264,15 @@ impl Peer {
         let contact = self.contacts.get(&with).ok_or(Refusal::UselessNotice)?;
         let mut sessions = contact.sessions().filter_map(|id| self.sessions.get(&id));
         let session = sessions.find(|session| self.sent_under(session, &notice.tag)).ok_or(Refusal::UselessNotice)?;
-        if session.place != Place::Current {
-            // Its acknowledgements reach nobody. A peer that still seals in it was restored, and begins anew once this side knows it no more.
-            let lost = notice.code == code::UNKNOWN_TAG;
-            return if lost { Ok(self.step(Change::SessionDropped(session.id))) } else { Err(Refusal::UselessNotice) };
+        if let Place::Old(until) = session.place {
+            // What this side acknowledges there reaches nobody. A peer that still seals in it was restored from a copy, and begins anew once this
+            // side knows it no more; not at once, as letters that came in it may come again before the record of them is durable.
+            let at = now.plus(time::START_RETRY);
+            let ends = notice.code == code::UNKNOWN_TAG && at < until;
+            return if ends { Ok(self.step(Change::SessionEnds(session.id, at))) } else { Err(Refusal::UselessNotice) };
+        }
+        if session.place == Place::Candidate {
+            return Err(Refusal::UselessNotice);
         }
         match notice.code {
             code::UNKNOWN_TAG => Ok(self.step(Change::Restart { with, session: session.id, now })),

@@ -164,6 +164,16 @@ impl Peer {
         }
     }
 
+    /// Ends an old session earlier.
+    pub(super) fn end_old(&mut self, id: SessionId, at: UnixMillis, out: &mut Out) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let Place::Old(until) = core::mem::replace(&mut session.place, Place::Old(at)) {
+            self.old_until.remove(&(until, id));
+        }
+        self.old_until.insert((at, id));
+        out.sessions.insert(id);
+    }
+
     fn trim_old(&mut self, with: AgentId, out: &mut Out) {
         let Some(contact) = self.contacts.get(&with) else { return };
         let over = contact.old.len().saturating_sub(limit::OLD_SESSIONS_MAX);
