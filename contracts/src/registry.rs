@@ -159,6 +159,46 @@ pub mod limit {
     ///
     /// Unit: letters.
     pub const REKEY_LETTERS: u64 = 100_000;
+
+    /// streams that a welcome peer may have open: one of frames, a few requests, the large payloads under way
+    ///
+    /// Unit: streams.
+    pub const STREAMS_MAX: u32 = 16;
+
+    /// of one stream, ahead of our reading: 2 MiB fill 160 Mbit/s over 100 ms
+    ///
+    /// Unit: bytes.
+    pub const STREAM_WINDOW: u32 = 2_097_152;
+
+    /// streams that a dialler may open before it is called welcome
+    ///
+    /// Unit: streams.
+    pub const STRANGER_STREAMS_MAX: u32 = 4;
+
+    /// of all streams of a dialler that is not called welcome yet
+    ///
+    /// Unit: bytes.
+    pub const STRANGER_WINDOW: u32 = 8192;
+
+    /// of QUIC, under way in all, some 40 KiB each
+    ///
+    /// Unit: handshakes.
+    pub const HANDSHAKES_MAX: usize = 256;
+
+    /// handshakes of QUIC from one address (IPv6: one /64), and twice as many at once
+    ///
+    /// Unit: a second.
+    pub const HANDSHAKES_PER_SOURCE: u32 = 32;
+
+    /// of QUIC in all, both ways
+    ///
+    /// Unit: connections.
+    pub const CONNECTIONS_MAX: usize = 4096;
+
+    /// for a bundle from one peer at once, then one a second: each gives a one-time prekey away
+    ///
+    /// Unit: requests.
+    pub const BUNDLES_BURST: u32 = 8;
 }
 
 /// Durations.
@@ -219,6 +259,46 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const START_RETRY: u64 = 5000;
+
+    /// a quiet connection sends so often: middleboxes forget a UDP flow after 30 s or more (RFC 9308 section 3.2)
+    ///
+    /// Unit: ms.
+    pub const KEEP_ALIVE: u64 = 12_000;
+
+    /// three keep-alives lost in a row, and a little: the peer is gone
+    ///
+    /// Unit: ms.
+    pub const IDLE_TIMEOUT: u64 = 40_000;
+
+    /// a half-open connection costs a listener memory for so long
+    ///
+    /// Unit: ms.
+    pub const HANDSHAKE_TIMEOUT: u64 = 5000;
+
+    /// longer than handshake_timeout, so that a dialler learns of a refusal
+    ///
+    /// Unit: ms.
+    pub const DIAL_TIMEOUT: u64 = 8000;
+
+    /// how long an opened stream may keep its kind to itself
+    ///
+    /// Unit: ms.
+    pub const FIRST_BYTE_TIMEOUT: u64 = 5000;
+
+    /// first pause after an address could not be reached; pauses double, with jitter
+    ///
+    /// Unit: ms.
+    pub const DIAL_PAUSE_MIN: u64 = 100;
+
+    /// the longest pause between two tries to reach a peer
+    ///
+    /// Unit: ms.
+    pub const DIAL_PAUSE_MAX: u64 = 15_000;
+
+    /// how long a peer may take to answer a request for its bundle
+    ///
+    /// Unit: ms.
+    pub const BUNDLE_PATIENCE: u64 = 10_000;
 }
 
 /// Domain separation: no label begins another.
@@ -270,6 +350,18 @@ pub mod label {
 
     /// hash that an invitation gives of a bundle
     pub const INVITATION: &[u8] = b"nuncio/1 invitation";
+
+    /// associated data of a value at rest
+    pub const ROW: &[u8] = b"nuncio/1 row";
+
+    /// the key that wraps the root of a store, and what it wraps
+    pub const WRAP: &[u8] = b"nuncio/1 wrap";
+
+    /// the key that seals epoch keys, and what it seals
+    pub const EPOCH_KEY: &[u8] = b"nuncio/1 epoch key";
+
+    /// the key under which an agent disowns connections of its former life
+    pub const STATELESS_RESET: &[u8] = b"nuncio/1 quic stateless reset";
 }
 
 /// Kinds, as they stand on the wire.

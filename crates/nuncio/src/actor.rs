@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use nuncio_contracts::registry::limit;
 use nuncio_proto::error::Refusal;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::{Peer, Seen};
@@ -140,7 +141,7 @@ impl Actor {
         }
         tasks.tracker.spawn(crate::upkeep::keep(Arc::clone(&store), tasks.wakes.clone(), cancel.clone()));
         let second = core::num::NonZeroU32::MIN;
-        let burst = second.saturating_add(7);
+        let burst = core::num::NonZeroU32::new(limit::BUNDLES_BURST).unwrap_or(second);
         let mut actor = Self {
             config,
             peer,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use nuncio_contracts::registry::time;
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{Connection, Link, TransportError};
 
@@ -11,9 +12,9 @@ use crate::links::{self, LinkId, Tasks};
 use crate::wake::Wake;
 
 /// First pause after a round of failures.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MIN: Duration = Duration::from_millis(time::DIAL_PAUSE_MIN);
 /// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(15);
+const PAUSE_MAX: Duration = Duration::from_millis(time::DIAL_PAUSE_MAX);
 /// A connection that ended sooner than this counts as a failure: the peer turned it away.
 const LASTING: Duration = Duration::from_secs(5);
 /// Rounds until the task ends; whoever still has something to send begins another.

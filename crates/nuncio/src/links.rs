@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{CloseCode, Connection, FrameReceiver, FrameSender, Link, RecvStream, SendStream, StreamKind};
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ const FRAMES_WAITING_MAX: usize = 4_096;
 /// Frames handed to QUIC, or taken from it, at once.
 const FRAMES_AT_ONCE: usize = 256;
 /// How long a peer may take to answer a request for its bundle.
-const BUNDLE_PATIENCE: Duration = Duration::from_secs(10);
+const BUNDLE_PATIENCE: Duration = Duration::from_millis(time::BUNDLE_PATIENCE);
 
 /// Tells connections apart.
 pub(crate) type LinkId = u64;

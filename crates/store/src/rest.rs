@@ -9,6 +9,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use nuncio_contracts::registry::label;
 use nuncio_proto::crypto;
 use nuncio_proto::step::Op;
 use zeroize::Zeroizing;
@@ -21,7 +22,6 @@ use crate::keys::{EpochKey, EpochKeys};
 pub const ROW_OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 
 const FORMAT: u8 = 1;
-const LABEL: &[u8] = b"nuncio/1 row";
 const EPOCH_AT: usize = 1;
 const NONCE_AT: usize = 5;
 const NONCE_LEN: usize = 24;
@@ -166,7 +166,7 @@ fn open_row(keys: &EpochKeys, key: &[u8], mut row: Vec<u8>) -> Result<Vec<u8>, S
 
 /// Associated data. Everything before the key has a fixed width, so no two rows share it.
 fn bound(epoch: u32, key: &[u8]) -> Vec<u8> {
-    [LABEL, &[FORMAT], &epoch.to_be_bytes(), key].concat()
+    [label::ROW, &[FORMAT], &epoch.to_be_bytes(), key].concat()
 }
 
 /// Random nonces, drawn in blocks; each is handed out once.

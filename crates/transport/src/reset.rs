@@ -2,13 +2,12 @@
 
 use core::time::Duration;
 
+use nuncio_contracts::registry::label;
 use nuncio_proto::crypto::{SigningKey, hkdf_sha256, hmac_sha256};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ConnectionId, ConnectionIdGenerator};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
-
-const LABEL: &[u8] = b"nuncio/1 quic stateless reset";
 
 /// Derived from the identity, so that it outlives the process: an agent that was killed and started again tells its old
 /// peers at their next packet that their connections are gone, and they dial anew instead of waiting for the idle timeout.
@@ -18,7 +17,7 @@ pub(crate) struct ResetKey(Zeroizing<[u8; 32]>);
 impl ResetKey {
     pub(crate) fn derive(key: &SigningKey) -> Self {
         let mut derived = Zeroizing::new([0; 32]);
-        hkdf_sha256(&[], &key.to_pkcs8_der(), LABEL, derived.as_mut_slice());
+        hkdf_sha256(&[], &key.to_pkcs8_der(), label::STATELESS_RESET, derived.as_mut_slice());
         Self(derived)
     }
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
+use nuncio_contracts::registry::{limit, time};
 use quinn::congestion::CubicConfig;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 
@@ -18,21 +19,21 @@ pub const ALPN: &[u8] = b"nuncio/1";
 
 /// A quiet connection is kept: middleboxes forget a UDP flow after 30 s or more (RFC 9308 section 3.2), and hear this
 /// twice before.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(12);
+pub const KEEP_ALIVE: Duration = Duration::from_millis(time::KEEP_ALIVE);
 
 /// Three keep-alives lost in a row, and a little: the peer is gone. Also the longest that a frame sent to a peer that
 /// died without its stateless reset waits for a new connection.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(40);
+pub const IDLE_TIMEOUT: Duration = Duration::from_millis(time::IDLE_TIMEOUT);
 
 /// A handshake takes two round trips; with a retransmission or two on a bad path still less than this. A half-open
 /// connection costs memory for so long.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(time::HANDSHAKE_TIMEOUT);
 
 /// A dialler waits a little longer than the server holds its half, so that it learns of the server's refusal.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
+pub const DIAL_TIMEOUT: Duration = Duration::from_millis(time::DIAL_TIMEOUT);
 
 /// How long an opened stream may keep its first byte to itself.
-pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_millis(time::FIRST_BYTE_TIMEOUT);
 
 /// How long `Link::close` waits for the peers to have heard of it.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,10 +43,10 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// Streams that a welcome peer may have open: one of frames, a few requests, the large payloads under way.
-pub const STREAMS_MAX: u32 = 16;
+pub const STREAMS_MAX: u32 = limit::STREAMS_MAX;
 
 /// Bytes of one stream that the peer may send ahead of our reading: 2 MiB fill 160 Mbit/s over 100 ms.
-pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+pub const STREAM_WINDOW: u32 = limit::STREAM_WINDOW;
 
 /// Bytes of all streams: every stream may be full at once, so that large payloads nobody reads yet cannot stop the frames.
 pub const CONNECTION_WINDOW: u32 = STREAMS_MAX * STREAM_WINDOW;
@@ -54,10 +55,10 @@ pub const CONNECTION_WINDOW: u32 = STREAMS_MAX * STREAM_WINDOW;
 pub const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 
 /// Streams that a stranger may open: one of frames, one request, and one of each to come.
-pub const STRANGER_STREAMS_MAX: u32 = 4;
+pub const STRANGER_STREAMS_MAX: u32 = limit::STRANGER_STREAMS_MAX;
 
 /// Bytes that a stranger may make us hold. Flow control returns credit as we read, so a whole frame still fits through.
-pub const STRANGER_WINDOW: u32 = 8 * 1024;
+pub const STRANGER_WINDOW: u32 = limit::STRANGER_WINDOW;
 
 /// Handshake bytes out of order: a ClientHello with an ML-KEM share is 1.7 KiB and nothing else in the handshake is longer.
 pub const CRYPTO_BUFFER: usize = 8 * 1024;
@@ -94,9 +95,9 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            handshakes_max: 256,
-            per_source_per_s: 32,
-            connections_max: 4096,
+            handshakes_max: limit::HANDSHAKES_MAX,
+            per_source_per_s: limit::HANDSHAKES_PER_SOURCE,
+            connections_max: limit::CONNECTIONS_MAX,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             dial_timeout: DIAL_TIMEOUT,
         }

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use nuncio_contracts::registry::label;
 use nuncio_proto::crypto;
 use nuncio_proto::secret::Key;
 use zeroize::Zeroizing;
@@ -12,7 +13,6 @@ use zeroize::Zeroizing;
 use crate::durable::sync_dir;
 use crate::error::{KeyFault, StoreError};
 
-const WRAP_LABEL: &[u8] = b"nuncio/1 wrap";
 const KEY_LEN: usize = 32;
 pub(super) const SALT_LEN: usize = 16;
 
@@ -113,7 +113,7 @@ impl Kek {
             Source::Key(key) => key.clone(),
             Source::Passphrase { bytes, .. } => stretch(bytes, salt, cost)?,
         };
-        Ok(derive(&secret, salt, WRAP_LABEL))
+        Ok(derive(&secret, salt, label::WRAP))
     }
 }
 
@@ -170,7 +170,7 @@ impl Recipient {
         };
         let salt = random().map_err(|_| KeyFault::BadCost)?;
         let key = kek.wrapping_key(&salt, cost)?;
-        let root = Wrapped::seal(&key, WRAP_LABEL, root).map_err(|_| KeyFault::BadCost)?;
+        let root = Wrapped::seal(&key, label::WRAP, root).map_err(|_| KeyFault::BadCost)?;
         Ok(Self { kind: kek.kind(), cost, salt, root })
     }
 
@@ -178,7 +178,7 @@ impl Recipient {
         if kek.kind() != self.kind {
             return Ok(None);
         }
-        Ok(self.root.open(&kek.wrapping_key(&self.salt, self.cost)?, WRAP_LABEL))
+        Ok(self.root.open(&kek.wrapping_key(&self.salt, self.cost)?, label::WRAP))
     }
 }
 

@@ -7,6 +7,7 @@
 //!   zeros | SHA-256 of all before                                            4,096 bytes in all, integers big-endian
 //! ```
 
+use nuncio_contracts::registry::label;
 use nuncio_proto::crypto;
 use nuncio_proto::secret::Key;
 
@@ -22,7 +23,6 @@ pub(super) const MAX_RECIPIENTS: usize = 8;
 
 const MAX_EPOCHS: usize = 2;
 const MAGIC: [u8; 8] = *b"nunckeys";
-const EPOCH_LABEL: &[u8] = b"nuncio/1 epoch key";
 const CHECKSUM_LEN: usize = 32;
 const BODY_LEN: usize = SLOT_LEN - CHECKSUM_LEN;
 
@@ -173,9 +173,9 @@ fn count<T>(items: &[T]) -> u8 {
 }
 
 fn epoch_wrapping_key(root: &Key) -> Key {
-    derive(root, &[], EPOCH_LABEL)
+    derive(root, &[], label::EPOCH_KEY)
 }
 
 fn epoch_ad(epoch: u32) -> Vec<u8> {
-    [EPOCH_LABEL, &epoch.to_be_bytes()].concat()
+    [label::EPOCH_KEY, &epoch.to_be_bytes()].concat()
 }
