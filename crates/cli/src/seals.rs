@@ -9,7 +9,6 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The file to which seals are appended.
-#[cfg_attr(not(feature = "seal-log"), expect(dead_code, reason = "read in test builds"))]
 pub(crate) const FILE: &str = "NUNCIO_SEAL_LOG";
 
 /// Begins to write seals down, if `NUNCIO_SEAL_LOG` says where.

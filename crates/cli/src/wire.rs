@@ -68,6 +68,12 @@ pub struct LetterState {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Bytes of its large payload that were handed to the network, while it is waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_sent: Option<u64>,
+    /// Bytes of its large payload, sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_len: Option<u64>,
 }
 
 /// What became of a letter.

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -91,6 +92,8 @@ pub(crate) struct LinkUp {
 pub(crate) struct PayloadOut {
     pub(crate) to: AgentId,
     pub(crate) letter: LetterId,
+    /// Sealed bytes handed to the network.
+    pub(crate) sent: Arc<AtomicU64>,
 }
 
 /// A large payload that comes.

@@ -124,6 +124,11 @@ impl Agent {
         self.ask(|reply| Command::AwaitDelivery { to, id, reply }).await
     }
 
+    /// How many sealed bytes of a letter's large payload were handed to the network, and how many there are; `None` when no such payload is on its way.
+    pub async fn payload_sent(&self, to: AgentId, id: LetterId) -> Result<Option<(u64, u64)>, Error> {
+        self.ask(|reply| Command::PayloadSent { to, id, reply }).await
+    }
+
     /// Takes back a letter that is not delivered yet; it may arrive all the same. `false` if it is not on its way.
     pub async fn cancel(&self, to: AgentId, id: LetterId) -> Result<bool, Error> {
         self.ask(|reply| Command::Cancel { to, id, reply }).await

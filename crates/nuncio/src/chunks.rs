@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use nuncio_contracts::registry::limit;
@@ -206,8 +208,9 @@ const fn sealed_chunk_len(handle: &Handle, index: u64) -> usize {
     handle.chunk_len(index) + (SEALED_CHUNK_LEN - limit::CHUNK_LEN)
 }
 
-/// Sends a payload's chunks from the one asked for to the last.
-pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream) {
+/// Sends a payload's chunks from the one asked for to the last, and counts the bytes.
+pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream, sent: Arc<AtomicU64>) {
+    sent.store(from_chunk.saturating_mul(u64::try_from(SEALED_CHUNK_LEN).unwrap_or(u64::MAX)), Ordering::Relaxed);
     let (chunks, mut waiting) = mpsc::channel::<std::io::Result<Bytes>>(CHUNKS_WAITING);
     let reading = tokio::task::spawn_blocking(move || {
         if let Err(error) = read_from(&path, from_chunk, &chunks) {
@@ -218,9 +221,11 @@ pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream)
     while let Some(chunk) = waiting.recv().await {
         match chunk {
             Ok(chunk) => {
+                let len = u64::try_from(chunk.len()).unwrap_or(0);
                 if stream.write_chunk(chunk).await.is_err() {
                     break;
                 }
+                sent.fetch_add(len, Ordering::Relaxed);
             }
             Err(error) => {
                 tracing::warn!(%error, "a large payload cannot be read");

@@ -18,6 +18,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum Command {
     Send { to: AgentId, letter: Box<Letter>, payload: Option<Handle>, reply: Reply<LetterId> },
     Cancel { to: AgentId, id: LetterId, reply: Reply<bool> },
+    PayloadSent { to: AgentId, id: LetterId, reply: Reply<Option<(u64, u64)>> },
     AwaitDelivery { to: AgentId, id: LetterId, reply: Reply<()> },
     Request { to: AgentId, letter: Box<Letter>, payload: Option<Handle>, reply: Reply<Incoming> },
     Subscribe { reply: Reply<mpsc::UnboundedReceiver<Incoming>> },

@@ -1,5 +1,8 @@
 //! What is done once a commit is durable, and what the application asks for.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use nuncio_contracts::registry::{code, extension};
 use nuncio_proto::content_type::ContentType;
@@ -212,12 +215,19 @@ impl Actor {
     }
 
     pub(crate) fn payload_asked(&mut self, by: AgentId, id: PayloadId, from_chunk: u64, mut stream: SendStream) {
-        if self.payloads_out.get(&id).is_some_and(|out| out.to == by) {
-            let path = chunks::out_path(self.store.home(), id);
-            self.tasks.tracker.spawn(chunks::give(path, from_chunk, stream));
-        } else {
-            drop(stream.reset(CloseCode::CANCELLED.into()));
+        match self.payloads_out.get(&id).filter(|out| out.to == by) {
+            Some(out) => {
+                let path = chunks::out_path(self.store.home(), id);
+                self.tasks.tracker.spawn(chunks::give(path, from_chunk, stream, Arc::clone(&out.sent)));
+            }
+            None => drop(stream.reset(CloseCode::CANCELLED.into())),
         }
+    }
+
+    fn payload_sent(&self, to: AgentId, letter: LetterId) -> Option<(u64, u64)> {
+        let (id, out) = self.payloads_out.iter().find(|(_, out)| out.to == to && out.letter == letter)?;
+        let len = std::fs::metadata(chunks::out_path(self.store.home(), *id)).ok()?.len();
+        Some((out.sent.load(Ordering::Relaxed).min(len), len))
     }
 
     fn payload_taken(&mut self, by: AgentId, letter: LetterId) {
@@ -258,6 +268,10 @@ impl Actor {
                 Some(step) => self.commit_with(step, vec![answer(reply, true)]),
                 None => tell(reply, Ok(false)),
             },
+            Command::PayloadSent { to, id, reply } => {
+                let sent = self.payload_sent(to, id);
+                tell(reply, Ok(sent));
+            }
             Command::AwaitDelivery { to, id, reply } => self.await_delivery(to, id, reply),
             Command::Subscribe { reply } => {
                 let inbox = self.subscribe();
@@ -311,7 +325,7 @@ impl Actor {
         match accepted {
             Ok(step) => {
                 let value = [to.as_bytes().as_slice(), letter.id.as_bytes()].concat();
-                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id });
+                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, sent: Arc::default() });
                 Ok((step, vec![Op::Put { key: payload_row(id), value }]))
             }
             Err(error) => {
@@ -451,6 +465,10 @@ fn is_missing(payload: &PayloadIn) -> bool {
 fn payload_out(key: &[u8], value: &[u8]) -> Option<(PayloadId, PayloadOut)> {
     let id = PayloadId(key.get(2..)?.try_into().ok()?);
     let (to, letter) = value.split_first_chunk::<32>()?;
-    let out = PayloadOut { to: AgentId::from_bytes(*to).ok()?, letter: LetterId::parse(letter.try_into().ok()?)? };
+    let out = PayloadOut {
+        to: AgentId::from_bytes(*to).ok()?,
+        letter: LetterId::parse(letter.try_into().ok()?)?,
+        sent: Arc::default(),
+    };
     Some((id, out))
 }

@@ -45,7 +45,8 @@ impl FromStr for Invitation {
     type Err = NotInvitation;
 
     fn from_str(line: &str) -> Result<Self, NotInvitation> {
-        let line = line.trim();
+        // contracts/identity.md I11: of white space only what a terminal or a file puts there.
+        let line = line.trim_matches([' ', '\t', '\r', '\n']);
         if line.len() > LINE_LEN_MAX {
             return Err(NotInvitation);
         }
@@ -65,14 +66,7 @@ impl Invitation {
     fn take(&mut self, part: &str) -> Option<()> {
         match part.split_once('=')? {
             ("at", endpoint) => {
-                let (host, port) = endpoint.rsplit_once(':')?;
-                port.parse::<u16>().ok()?;
-                let visible = endpoint.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-                if host.is_empty()
-                    || !visible
-                    || endpoint.len() > limit::ENDPOINT_LEN_MAX
-                    || self.endpoints.len() >= limit::ENDPOINTS_MAX
-                {
+                if !is_endpoint(endpoint) || self.endpoints.len() >= limit::ENDPOINTS_MAX {
                     return None;
                 }
                 self.endpoints.push(endpoint.to_owned());
@@ -85,6 +79,14 @@ impl Invitation {
         }
         Some(())
     }
+}
+
+/// `host:port` of visible ASCII, with a port as a decimal number is written: no sign and no zero in front.
+fn is_endpoint(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+    let visible = text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    !host.is_empty() && plain && port.parse::<u16>().is_ok() && visible && text.len() <= limit::ENDPOINT_LEN_MAX
 }
 
 #[cfg(test)]

@@ -281,10 +281,11 @@ impl Ratchet {
 
 /// Steps a chain to number `to`, keeping the keys that it passes. The bound is checked before any key is derived.
 fn skip(chain: &Chain, base: Seq, to: u32, room: usize) -> Result<(Key, Vec<Skipped>), RatchetError> {
-    check_skip(to.checked_sub(chain.n).ok_or(RatchetError::Spent)?.into(), room)?;
-    if to >= limit::CHAIN_LEN_MAX {
+    // A chain that is over may have just this length.
+    if to > limit::CHAIN_LEN_MAX {
         return Err(RatchetError::Exhausted);
     }
+    check_skip(to.checked_sub(chain.n).ok_or(RatchetError::Spent)?.into(), room)?;
     let mut ck = chain.ck.clone();
     let mut skipped = Vec::new();
     for n in chain.n..to {
@@ -307,6 +308,10 @@ fn check_skip(count: u64, room: usize) -> Result<(), RatchetError> {
 }
 
 fn skip_and_step(chain: &Chain, base: Seq, to: u32, room: usize) -> Result<(Key, Key, Vec<Skipped>), RatchetError> {
+    // contracts/ratchet.md R3: no letter has this number.
+    if to == limit::CHAIN_LEN_MAX {
+        return Err(RatchetError::Exhausted);
+    }
     let (ck, skipped) = skip(chain, base, to, room)?;
     let (ck, mk) = kdf_ck(&ck);
     Ok((ck, mk, skipped))

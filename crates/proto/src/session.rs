@@ -180,7 +180,7 @@ pub(crate) struct AckedTo {
 /// What an opened frame brought a session that stands alone.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Letters that are now next in order, with their numbers.
+    /// Letters that are now next in order, with their numbers; refused ones are not among them.
     pub in_order: Vec<(Seq, Vec<u8>)>,
     /// The caller's numbers of letters that the peer has now.
     pub settled: Vec<u64>,
@@ -205,7 +205,9 @@ pub(crate) struct Moved {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InOrder {
     pub(crate) seq: Seq,
+    /// Empty if it was refused.
     pub(crate) letter: Vec<u8>,
+    pub(crate) refused: bool,
 }
 
 /// Why a frame with a known tag is refused. Nothing moved.
@@ -383,7 +385,7 @@ impl Session {
 
     /// Seals the bytes of a letter: body first, then the header over the whole frame.
     ///
-    /// `None` if the window or the chain is full, or there is no sending chain yet.
+    /// `None` if the chain is exhausted, or there is no sending chain yet.
     pub fn seal(&self, mut letter: Vec<u8>, nonce: Nonce) -> Option<Sealing> {
         let (chain, advance, mk) = self.ratchet.send_step()?;
         let header = self.header(chain.n)?;
@@ -564,6 +566,13 @@ impl Opened {
     #[must_use]
     pub fn letter(&self) -> Option<&[u8]> {
         self.content.as_ref().map(|content| content.letter.as_slice())
+    }
+
+    /// The letter will not be delivered: the window stays before its number until its sender gives that up (contracts/ratchet.md R13).
+    pub const fn refuse(&mut self) {
+        if let Some(content) = &mut self.content {
+            content.refused = true;
+        }
     }
 }
 

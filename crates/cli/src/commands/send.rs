@@ -17,7 +17,7 @@ use crate::{output, span};
 /// Most that is read from standard input; more is given as a file.
 const STDIN_LEN_MAX: u64 = 8 << 20;
 /// How long one request waits for a delivery.
-const WAIT_STEP: Duration = Duration::from_secs(1);
+const WAIT_STEP: Duration = Duration::from_millis(500);
 /// Files from here on get a progress bar.
 const LARGE: u64 = 1 << 20;
 
@@ -70,20 +70,23 @@ impl Send {
             bar.finish_and_clear();
             return accepted(options, api, &sent);
         };
-        bar.set_message("on its way");
-        let delivered = wait(api, &sent, patience).await;
+        bar.set_message("waits for the peer");
+        let delivered = wait(api, &sent, patience, &bar).await;
         bar.finish_and_clear();
         told(options, &sent, delivered?)
     }
 }
 
 /// Waits for an end, as long as there is patience.
-async fn wait(api: &Api, sent: &Accepted, patience: Duration) -> Result<LetterState, Failure> {
+async fn wait(api: &Api, sent: &Accepted, patience: Duration, bar: &ProgressBar) -> Result<LetterState, Failure> {
     let until = Instant::now() + patience;
     loop {
         let left = until.saturating_duration_since(Instant::now()).min(WAIT_STEP);
         let path = format!("/v1/letters/{}/{}?wait_ms={}", segment(&sent.to), sent.id, span::ms(left));
         let state: LetterState = api.get(&path).await?;
+        if let (Some(done @ 1..), Some(len)) = (state.payload_sent, state.payload_len) {
+            under_way(bar, done, len);
+        }
         if state.state != Delivery::Waiting || left.is_zero() {
             return Ok(state);
         }
@@ -166,6 +169,19 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
         ));
     }
     Ok(bytes)
+}
+
+/// From its first byte on the way a payload has a length to be measured against.
+fn under_way(bar: &ProgressBar, done: u64, len: u64) {
+    if bar.length().is_none()
+        && let Ok(style) =
+            ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+        bar.set_length(len);
+        bar.reset_eta();
+    }
+    bar.set_position(done);
 }
 
 /// A sign of life for large letters, where a person looks.

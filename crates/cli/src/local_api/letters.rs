@@ -73,7 +73,9 @@ pub(super) async fn state(
         Some(Err(error @ Error::NotDelivered(_))) => (Delivery::Failed, Some(error.to_string())),
         Some(Err(error)) => return Err(error.into()),
     };
-    Ok(Json(LetterState { to: sent.to.to_string(), id: sent.id.to_string(), state, reason }))
+    let payload = if state == Delivery::Waiting { served.agent.payload_sent(sent.to, sent.id).await? } else { None };
+    let (payload_sent, payload_len) = payload.unzip();
+    Ok(Json(LetterState { to: sent.to.to_string(), id: sent.id.to_string(), state, reason, payload_sent, payload_len }))
 }
 
 pub(super) async fn cancel(State(served): State<Served>, sent: Sent) -> Result<Json<Cancelled>, Refused> {

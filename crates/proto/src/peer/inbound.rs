@@ -424,7 +424,7 @@ impl Peer {
                 }
             }
         }
-        for InOrder { seq, letter } in in_order {
+        for InOrder { seq, letter, .. } in in_order {
             let read = if Some(seq) == fresh {
                 now_read.take()
             } else {

@@ -302,12 +302,11 @@ impl Peer {
     fn give_up(&mut self, id: SessionId, seq: Seq, out: &mut Out) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let with = session.peer();
-        let Some(frame) = session.outstanding.get_mut(&seq) else { return };
-        frame.entry = None;
+        let Some(nonce) = session.give_up(seq) else { return };
         if let Some(contact) = self.contacts.get_mut(&with) {
             contact.resend = Some((AT_ONCE, time::RESEND_FIRST));
         }
-        out.ops.push(Op::Put { key: rows::of_session(rows::GIVEN_UP, &id, seq), value: frame.nonce.to_vec() });
+        out.ops.push(Op::Put { key: rows::of_session(rows::GIVEN_UP, &id, seq), value: nonce.to_vec() });
     }
 }
 

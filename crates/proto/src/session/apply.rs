@@ -6,6 +6,7 @@ use super::{
     Accepted, AckedTo, Content, Held, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey,
     run_hole, run_received,
 };
+use crate::frame::Nonce;
 use crate::ids::{LetterId, Seq, Tag};
 use crate::ratchet::Advance;
 use crate::replay::Window;
@@ -26,6 +27,13 @@ impl Session {
         self.apply_sealed(sealing, entry);
     }
 
+    /// Gives up the number of a frame under way: it is never sent again, and the floor steps over it. The frame's nonce, if there is such a frame.
+    pub fn give_up(&mut self, seq: Seq) -> Option<Nonce> {
+        let frame = self.outstanding.get_mut(&seq)?;
+        frame.entry = None;
+        Some(frame.nonce)
+    }
+
     /// Moves a session that stands alone past an opened frame. [`crate::peer::Peer`] does this itself.
     pub fn accept_opened(&mut self, opened: Opened, now: UnixMillis) -> Accepted {
         let Opened { header, content, acked, answered } = opened;
@@ -38,8 +46,9 @@ impl Session {
             self.handshake = None;
         }
         let settled = self.apply_acked(acked);
+        let delivered = moved.in_order.into_iter().filter(|next| !next.refused);
         Accepted {
-            in_order: moved.in_order.into_iter().map(|next| (next.seq, next.letter)).collect(),
+            in_order: delivered.map(|next| (next.seq, next.letter)).collect(),
             settled: settled.into_iter().filter_map(|(_, entry)| entry).collect(),
         }
     }
@@ -137,7 +146,7 @@ impl Session {
         }
         self.received_run =
             if refused { run_hole(&self.id, seq) } else { run_received(&self.received_run, seq, &nonce) };
-        moved.in_order.push(InOrder { seq, letter });
+        moved.in_order.push(InOrder { seq, letter, refused });
     }
 
     /// Steps over what the peer has given up, as an acknowledgement alone tells it: not beyond the chain, which only a letter steps.
