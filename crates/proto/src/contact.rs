@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::codec;
-use crate::ids::{LetterId, SessionId};
+use crate::ids::{LetterId, Seq, SessionId};
 use crate::time::UnixMillis;
 
 /// The lasting part: what a person or a program said of the other agent.
@@ -68,6 +68,8 @@ pub(crate) struct Contact {
     pub(crate) unacked: u32,
     /// When unacknowledged frames are sent again, and the delay after that.
     pub(crate) resend: Option<(UnixMillis, u64)>,
+    /// Where the last burst of them ended.
+    pub(crate) resent_to: Seq,
     /// When a bundle is to be asked for.
     pub(crate) start_at: Option<UnixMillis>,
     /// When the last handshake was begun.

@@ -47,7 +47,7 @@ impl FromStr for Invitation {
     fn from_str(line: &str) -> Result<Self, NotInvitation> {
         // contracts/identity.md I11: of white space only what a terminal or a file puts there.
         let line = line.trim_matches([' ', '\t', '\r', '\n']);
-        if line.len() > LINE_LEN_MAX {
+        if line.len() > LINE_LEN_MAX || !line.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
             return Err(NotInvitation);
         }
         let rest = line.strip_prefix(SCHEME).ok_or(NotInvitation)?;
@@ -81,12 +81,11 @@ impl Invitation {
     }
 }
 
-/// `host:port` of visible ASCII, with a port as a decimal number is written: no sign and no zero in front.
+/// `host:port`, with a port as numbers are written: no sign and no zero in front.
 fn is_endpoint(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
-    let visible = text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    !host.is_empty() && plain && port.parse::<u16>().is_ok() && visible && text.len() <= limit::ENDPOINT_LEN_MAX
+    !host.is_empty() && plain && port.parse::<u16>().is_ok() && text.len() <= limit::ENDPOINT_LEN_MAX
 }
 
 #[cfg(test)]

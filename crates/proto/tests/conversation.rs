@@ -631,3 +631,50 @@ fn a_key_kept_for_a_letter_that_never_comes_is_deleted_when_any_letter_of_its_ti
     assert!(b.peer.forget_skipped(b.now.plus(life + 1)).is_none());
     assert_eq!(b.receive(a.peer.id(), &frames[0]).unwrap_err().name(), "out_of_step", "its key is gone");
 }
+
+#[test]
+fn every_frame_under_way_goes_again_in_its_turn() {
+    let (mut a, mut b, first) = two_frames();
+    let idb = b.peer.id();
+    for i in 2..100 {
+        a.send(idb, &i.to_string());
+    }
+    a.run();
+    let mut sent: std::collections::BTreeSet<_> = first.into_iter().chain(core::mem::take(&mut a.out)).collect();
+    assert_eq!(sent.len(), 100);
+    let mut rounds = 0;
+    while !sent.is_empty() {
+        later(nuncio_contracts::registry::time::RESEND_MAX, [&mut a, &mut b]);
+        a.run();
+        let again = core::mem::take(&mut a.out);
+        assert!(
+            again.len() <= nuncio_contracts::registry::limit::RESEND_BURST + 1,
+            "a burst, and what tells the floor"
+        );
+        sent.retain(|frame| !again.contains(frame));
+        rounds += 1;
+        assert!(rounds < 100, "{} frames never went again", sent.len());
+    }
+}
+
+#[test]
+fn a_start_with_the_prekeys_of_another_life_is_told_so() {
+    let mut a = Agent::new(1);
+    let identity = Identity::generate(&mut a.rng).unwrap();
+    let copy = Identity::from_bytes(&identity.to_bytes()).unwrap();
+    // Prekeys are numbered: a copy that was restored makes other ones of the same numbers.
+    let ((before, _), (after, _)) =
+        (Peer::create(identity, START, &mut rng(7)), Peer::create(copy, START, &mut rng(8)));
+    a.know(&before);
+    a.send(before.id(), "to the former life");
+    let bundle = Bundle::parse(&before.bundle(&[], START).unwrap(), START).unwrap();
+    let step = a.peer.begin(&bundle, START, &mut a.rng).unwrap();
+    a.take(step);
+    a.run();
+    let frame = a.out.pop().unwrap();
+    let refusal = after.receive(Some(a.peer.id()), &frame, START, &mut rng(9), &Disk(BTreeMap::new())).unwrap_err();
+    assert_eq!(refusal.name(), "start_refused");
+    let notice = Peer::notice_for(&refusal).expect("its sender is told");
+    a.receive(after.id(), &notice).unwrap();
+    assert!(a.peer.sessions().all(|(_, current)| !current), "and begins anew");
+}

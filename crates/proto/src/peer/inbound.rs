@@ -315,7 +315,10 @@ impl Peer {
     pub fn notice_for(refusal: &Refusal) -> Option<Vec<u8>> {
         let (tag, code) = match refusal {
             Refusal::UnknownTag(tag) | Refusal::OutOfStep(tag) => (*tag, code::UNKNOWN_TAG),
-            Refusal::Start(tag, HandshakeError::UnknownPrekey) => (*tag, code::START_REFUSED),
+            // A copy that was restored makes prekeys of the same numbers again: a start with the former ones is not authentic.
+            Refusal::Start(tag, HandshakeError::UnknownPrekey | HandshakeError::Crypto(_)) => {
+                (*tag, code::START_REFUSED)
+            }
             _ => return None,
         };
         Some(Notice { tag, code }.encode())

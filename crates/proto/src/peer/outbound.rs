@@ -28,6 +28,18 @@ pub(crate) struct SealedEntry {
 /// The time of a resend that only tells the floor.
 const AT_ONCE: UnixMillis = UnixMillis(0);
 
+/// Which frames go again, with their outbox entries: the lowest always, since a peer that has passed it meanwhile acknowledges again; then those that
+/// the peer's bitmap does not show, from where the last burst ended. The bitmap is short: were it always the lowest, one behind them that the peer
+/// waits for would never go.
+fn due_again(session: &Session, after: Seq, burst: usize) -> Vec<(Seq, u64)> {
+    let live: Vec<_> =
+        session.outstanding.iter().filter_map(|(seq, frame)| Some((*seq, frame.seen, frame.entry?))).collect();
+    let Some((lowest, rest)) = live.split_first() else { return Vec::new() };
+    let (before, behind): (Vec<_>, Vec<_>) =
+        rest.iter().filter(|(_, seen, _)| !seen).partition(|(seq, ..)| *seq <= after);
+    core::iter::once(lowest).chain(behind).chain(before).map(|(seq, _, entry)| (*seq, *entry)).take(burst).collect()
+}
+
 fn nonce<R: CryptoRng + ?Sized>(rng: &mut R) -> Nonce {
     let mut nonce = [0; 12];
     rng.fill_bytes(&mut nonce);
@@ -152,13 +164,11 @@ impl Peer {
             }
             return;
         };
-        let live = session.outstanding.values().filter_map(|frame| Some((frame.seen, frame.entry?)));
-        // The lowest also if the peer's bitmap shows it: a peer that has passed it meanwhile acknowledges again.
-        let due = live.enumerate().filter(|(at, (seen, _))| *at == 0 || !seen).map(|(_, (_, entry))| entry);
         let under_way = session.has_live();
+        let due = due_again(session, self.contacts.get(&to).map_or(0, |contact| contact.resent_to), burst);
         let frames: Vec<_> = due
-            .filter_map(|no| self.outbox.get(&no)?.sealed.as_ref())
-            .take(burst)
+            .iter()
+            .filter_map(|(_, no)| self.outbox.get(no)?.sealed.as_ref())
             .map(|sealed| Effect::Send { to, frame: sealed.frame.clone() })
             .collect();
         self.counters.resent += u64::try_from(frames.len()).unwrap_or(0);
@@ -166,6 +176,7 @@ impl Peer {
         out.effects.extend(probe.map(|frame| Effect::Send { to, frame }));
         if let Some(contact) = self.contacts.get_mut(&to) {
             let delay = contact.resend.map_or(time::RESEND_FIRST, |(_, delay)| delay);
+            contact.resent_to = due.last().map_or(0, |(seq, _)| *seq);
             // Numbers given up alone are not worth a timer: the next letter carries the floor.
             contact.resend = under_way.then(|| (now.plus(delay), delay.saturating_mul(2).min(time::RESEND_MAX)));
         }
