@@ -198,7 +198,8 @@ async fn a_letter_can_be_followed_and_taken_back() {
     assert_eq!(state.state, Delivery::Failed);
     assert!(state.reason.unwrap().contains("cancelled"));
     assert!(!api.delete::<Cancelled>(&path).await.unwrap().cancelled);
-    let large = NewLetter { base64: Some(data_encoding::BASE64.encode(&vec![9; 200_000])), text: None, ..text("ben", "") };
+    let large =
+        NewLetter { base64: Some(data_encoding::BASE64.encode(&vec![9; 200_000])), text: None, ..text("ben", "") };
     let sent: Accepted = api.post("/v1/letters", &large).await.unwrap();
     let state: LetterState = api.get(&format!("/v1/letters/ben/{}", sent.id)).await.unwrap();
     let sealed = 200_000 + 4 * 16;
