@@ -24,6 +24,12 @@ def did_key(given, _):
     return {"key": key}
 
 
+def invitation(given, _):
+    agent, endpoints, bundle_hash = messages.read_invitation(given["text"])
+    written = messages.write_invitation(agent, endpoints, bundle_hash)
+    return {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
+
+
 def bundle(given, _):
     body, one_time, invitation = messages.read_bundle(unhex(given["bytes"]), given["now"])
     keys, not_before, not_after, endpoints, mailbox = body
@@ -230,21 +236,55 @@ def ratchet(given, expect):
         ),
         "responder": session.respond(agents, secrets, prekey),
     }
-    outcomes = []
+    frames, outcomes = [], []
     for step in given["steps"]:
-        outcomes.append(_play(sides[step["by"]], step, given["room"], outcomes))
+        other = sides["responder" if step["by"] == "initiator" else "initiator"]
+        try:
+            made, outcome = _play(sides[step["by"]], other, step, given["room"], frames)
+        except Refused as refused:
+            made, outcome = [], {"error": refused.name}
+        frames.append(made)
+        outcomes.append(outcome)
     return {"steps": outcomes}
 
 
-def _play(side, step, room, outcomes):
+def _play(side, other, step, room, frames):
+    """The frames that the step made, and its outcome."""
     match step["do"]:
         case "seal":
-            return side.seal(unhex(step["letter"]), unhex(step["nonce"]))
+            sealed = side.seal(unhex(step["letter"]), unhex(step["nonce"]))
+            return [sealed["frame"]], sealed
         case "ack":
-            return side.ack(unhex(step["nonce"]))
+            sealed = side.ack(unhex(step["nonce"]))
+            return [sealed["frame"]], sealed
+        case "seal-many":
+            letter, nonce = bytes([step["byte"]]) * step["len"], unhex(step["nonce"])
+            made = [side.seal(letter, nonce + i.to_bytes(4))["frame"] for i in range(step["count"])]
+            return made, {"frames_sha256": primitives.sha256(*made)}
+        case "open":
+            return [], _open(side, step, room, frames)
+        case "open-many":
+            opened = [side.open(data, room, None) for data in frames[step["frames"]]]
+            return [], _taken([letter for letters, _ in opened for letter in letters], [seq for _, settled in opened for seq in settled])
         case "give-up":
-            return side.give_up(step["seq"]) or {}
-    data = outcomes[step["frame"]]["frame"] if "frame" in step else unhex(step["bytes"])
+            side.give_up(step["seq"])
+        case "leap":
+            side.leap(step["n"])
+            other.leap_behind(step["n"])
+    return [], {}
+
+
+def _taken(letters, settled):
+    """Long letters are written as their hash."""
+    for letter in letters:
+        if len(letter["letter"]) > 1024:
+            long = letter.pop("letter")
+            letter |= {"len": len(long), "sha256": primitives.sha256(long)}
+    return {"letters": letters, "settled": settled}
+
+
+def _open(side, step, room, frames):
+    (data,) = frames[step["frame"]] if "frame" in step else [unhex(step["bytes"])]
     drawn = []
 
     def draw():
@@ -252,8 +292,7 @@ def _play(side, step, room, outcomes):
         return drawn[-1]
 
     try:
-        letters, settled = side.open(data, room, draw)
-        outcome = {"letters": letters, "settled": settled}
+        outcome = _taken(*side.open(data, room, draw, deliver="refuse" not in step))
     except Refused as refused:
         outcome = {"error": refused.name}
     refuse_unless(len(drawn) == ("draw" in step), "the listed randomness is what is drawn")
@@ -328,5 +367,6 @@ AREAS = {
     "padding": padding,
     "payload": payload,
     "snapshot": snapshot,
+    "invitation": invitation,
     "hostile": hostile,
 }

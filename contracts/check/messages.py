@@ -1,5 +1,8 @@
 """The messages that are read without a session: identities, bundles, frames, letters, payloads, padding (their specifications name the MUSTs)."""
 
+import base64
+import re
+
 import cbor
 import primitives
 from primitives import sha256
@@ -45,6 +48,56 @@ def read_retirement(data):
     if successor is not None:
         primitives.check_agent_key(successor)
     return agent, successor, made
+
+
+HASH_PART = re.compile(r"[A-Za-z0-9_-]{43}")
+PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+
+def read_invitation(text):
+    line = text.strip(" \t\r\n")
+    refuse_unless(len(line.encode()) <= 4096 and all("!" <= c <= "~" for c in line), "not-invitation")
+    refuse_unless(line.startswith("nuncio:"), "not-invitation")
+    agent, _, parts = line.removeprefix("nuncio:").partition("?")
+    try:
+        agent_of(agent)
+    except primitives.Refused:
+        raise primitives.Refused("not-invitation") from None
+    endpoints, hashes = [], []
+    for part in filter(None, parts.split("&")):
+        name, equals, value = part.partition("=")
+        refuse_unless(equals, "not-invitation")
+        if name == "at":
+            endpoints.append(_invited_endpoint(value))
+        elif name == "bundle":
+            hashes.append(_invited_hash(value))
+    refuse_unless(len(endpoints) <= limit("endpoints_max") and len(hashes) <= 1, "not-invitation")
+    return agent, endpoints, hashes[0] if hashes else None
+
+
+def _invited_endpoint(text):
+    host, _, port = text.rpartition(":")
+    refuse_unless(host and len(text) <= limit("endpoint_len_max"), "not-invitation")
+    refuse_unless(PORT.fullmatch(port) and int(port) <= 65535, "not-invitation")
+    return text
+
+
+def _invited_hash(text):
+    refuse_unless(HASH_PART.fullmatch(text), "not-invitation")
+    data = base64.urlsafe_b64decode(text + "=")
+    refuse_unless(_hash_text(data) == text, "not-invitation")
+    return data
+
+
+def _hash_text(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def write_invitation(agent, endpoints, bundle_hash):
+    parts = [f"at={endpoint}" for endpoint in endpoints]
+    if bundle_hash is not None:
+        parts.append(f"bundle={_hash_text(bundle_hash)}")
+    return f"nuncio:{agent}" + ("?" + "&".join(parts) if parts else "")
 
 
 # --- bundle.md ---

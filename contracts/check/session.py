@@ -82,6 +82,7 @@ class Side:
     skipped: dict = field(default_factory=dict)
     window: Window = field(default_factory=Window)
     held: dict = field(default_factory=dict)
+    refused: set = field(default_factory=set)
     run: bytes = b""
     next_seq: int = 0
     acked: int = 0
@@ -99,6 +100,7 @@ class Side:
         return HEADER.pack(dh_public(self.secret), *numbers, self.window.next, self.run[:8], self.window.above())
 
     def seal(self, letter, nonce):
+        refuse_unless(self.send.n < limit("chain_len_max"), "exhausted")
         header = self.header()
         kind = messages.LETTER if self.handshake is None else messages.START
         following, mk = kdf_ck(self.send.ck)
@@ -119,18 +121,29 @@ class Side:
     def give_up(self, seq):
         self.sent[seq] = (self.sent[seq][0], False)
 
+    def leap(self, n):
+        """As though the sending chain had made `n` steps, and all of its numbers were settled."""
+        assert not self.sent
+        self.next_seq += n - self.send.n
+        self.send.n, self.acked = n, self.next_seq
+
     # --- in ---
 
-    def open(self, data, room, draw):
-        """Letters now in order, and numbers now settled; refused, nothing has moved."""
+    def leap_behind(self, n):
+        """The same of the receiving chain."""
+        assert self.window.next == self.recv.base + self.recv.n
+        self.recv.n, self.window.next = n, self.recv.base + n
+
+    def open(self, data, room, draw, deliver=True):
+        """Letters now in order, and numbers now settled; refused, nothing has moved. What is not to be delivered stops `next` (R13)."""
         before = copy.deepcopy(self.__dict__)
         try:
-            return self._open(data, room, draw)
+            return self._open(data, room, draw, deliver)
         except Refused:
             self.__dict__ = before
             raise
 
-    def _open(self, data, room, draw):
+    def _open(self, data, room, draw, deliver):
         frame = messages.read_frame(data)
         refuse_unless(frame["kind"] != messages.NOTICE, "kind")
         hk = self._header_key(frame["tag"])
@@ -144,6 +157,7 @@ class Side:
             floor = min(floor, self.recv.base + self.recv.n) if self.recv else 0
         else:
             self.window.check(seq, floor)
+            self._check_held(seq, floor, len(frame["body"]))
             mk = self._message_key(hk, key, n, pn, seq, floor, room, draw)
             ad = body_ad(frame["kind"], not self.initiated, self.initiator, self.responder, self.session, clear)
             try:
@@ -156,6 +170,8 @@ class Side:
                 raise Refused("malformed") from None
             self.held[seq] = (frame["nonce"], letter)
             self.window.received.add(seq)
+            if not deliver:
+                self.refused.add(seq)
         if frame["handshake"] is None:
             self.handshake = None
         return self._settle(floor), self._merge(ack_next, run)
@@ -167,6 +183,12 @@ class Side:
                 return hk
         raise Refused("unknown-tag")
 
+    def _check_held(self, seq, floor, body_len):
+        """R10: what came early waits, up to a bound; the lowest number waits for nothing, and one letter may always wait."""
+        if self.held and seq != max(self.window.next, floor):
+            waiting = sum(len(letter) for _, letter in self.held.values())
+            refuse_unless(waiting + body_len <= limit("held_bytes_max"), "held-full")
+
     def _message_key(self, hk, key, n, pn, seq, floor, room, draw):
         if seq in self.skipped and self.skipped[seq][0] == hk:
             return self.skipped.pop(seq)[1]
@@ -176,6 +198,7 @@ class Side:
             refuse_unless(lacking < limit("old_chains_max"), "chains-full")
             room -= self._turn(key, n, pn, seq, room, draw)
         refuse_unless(seq - n == self.recv.base, "contradiction")
+        refuse_unless(n < limit("chain_len_max"), "exhausted")
         self._skip_to(n, room)
         self.recv.ck, mk = kdf_ck(self.recv.ck)
         self.recv.n += 1
@@ -188,6 +211,7 @@ class Side:
             refuse_unless(pn == 0 and base == 0, "contradiction")
         else:
             refuse_unless(pn >= self.recv.n and self.recv.base + pn == base, "contradiction")
+            refuse_unless(pn <= limit("chain_len_max"), "exhausted")
             skipped = self._skip_to(pn, room)
             self.old.append(self.recv.hk)
         check_skip(n, room - skipped)
@@ -212,13 +236,17 @@ class Side:
 
     def _settle(self, floor):
         in_order = []
-        while (received := self.window.advance(floor)) is not None:
+        while self.window.next < floor or self.window.next not in self.refused:
+            received = self.window.advance(floor)
+            if received is None:
+                break
             seq = self.window.next - 1
-            if received:
-                nonce, letter = self.held.pop(seq)
+            nonce, letter = self.held.pop(seq) if received else (None, None)
+            if received and seq not in self.refused:
                 self.run = run_received(self.run, seq, nonce)
                 in_order.append({"seq": seq, "letter": letter})
             else:
+                self.refused.discard(seq)
                 self.run = run_hole(self.session, seq)
         self.skipped = {seq: kept for seq, kept in self.skipped.items() if seq >= self.window.next}
         self._forget_chains(floor)

@@ -27,6 +27,8 @@ mod frame;
 pub(crate) mod handshake;
 #[path = "make_vectors/hostile.rs"]
 mod hostile;
+#[path = "make_vectors/invitation.rs"]
+mod invitation;
 #[path = "make_vectors/kdf.rs"]
 mod kdf;
 #[path = "make_vectors/kit.rs"]
@@ -40,7 +42,7 @@ mod padding;
 #[path = "make_vectors/payload.rs"]
 mod payload;
 #[path = "make_vectors/ratchet.rs"]
-mod ratchet;
+pub(crate) mod ratchet;
 #[path = "make_vectors/retirement.rs"]
 mod retirement;
 #[path = "make_vectors/sealing.rs"]
@@ -76,6 +78,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         padding::cases(),
         payload::cases(),
         snapshot::cases(),
+        invitation::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! One side of a session, written out from contracts/ratchet.md over the primitives alone, so that the ratchet's vectors do not merely repeat the
 //! implementation. It knows no refusals: those are named by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::label;
 use nuncio_proto::crypto;
@@ -51,6 +51,8 @@ pub(crate) struct Side {
     run: Bytes32,
     /// Above `next`: nonce and letter.
     held: BTreeMap<u64, ([u8; 12], Vec<u8>)>,
+    /// Of those, what will not be delivered.
+    refused: BTreeSet<u64>,
     next_seq: u64,
     acked: u64,
     /// Frames at or above `acked`, and whether they may still be sent.
@@ -177,6 +179,7 @@ impl Side {
             next: 0,
             run,
             held: BTreeMap::new(),
+            refused: BTreeSet::new(),
             next_seq: 0,
             acked: 0,
             sent: BTreeMap::new(),
@@ -215,6 +218,26 @@ impl Side {
         self.sent.insert(self.next_seq, true);
         self.next_seq += 1;
         made
+    }
+
+    /// As though the sending chain had made `n` steps, and all of its numbers were settled.
+    pub(crate) fn leap(&mut self, n: u32) {
+        let chain = self.send.as_mut().unwrap();
+        assert!(self.sent.is_empty(), "all is settled");
+        self.next_seq += u64::from(n - chain.n);
+        (chain.n, self.acked) = (n, self.next_seq);
+    }
+
+    /// The same of the receiving chain.
+    pub(crate) fn leap_behind(&mut self, n: u32) {
+        let (chain, base) = self.recv.as_mut().unwrap();
+        assert!(self.next == *base + u64::from(chain.n), "all is settled");
+        (chain.n, self.next) = (n, *base + u64::from(n));
+    }
+
+    /// The letter of this number will not be delivered.
+    pub(crate) fn refuse(&mut self, seq: u64) {
+        self.refused.insert(seq);
     }
 
     /// From here on this side's bodies are sealed under keys that its peer does not have.
@@ -304,14 +327,16 @@ impl Side {
 
     fn settle(&mut self, floor: u64) -> Vec<(u64, Vec<u8>)> {
         let mut in_order = Vec::new();
-        while self.held.contains_key(&self.next) || self.next < floor {
+        let waits = |side: &Self| !side.held.contains_key(&side.next) || side.refused.contains(&side.next);
+        while self.next < floor || !waits(self) {
             let seq = self.next.to_be_bytes();
-            match self.held.remove(&self.next) {
+            let refused = self.refused.remove(&self.next);
+            match self.held.remove(&self.next).filter(|_| !refused) {
                 Some((nonce, letter)) => {
                     self.run = crypto::sha256(&[&self.run, &seq, &nonce]);
                     in_order.push((self.next, letter));
                 }
-                None => self.run = crypto::sha256(&[label::ACK_CHAIN, &[1], &self.setup.session, &seq]),
+                None => self.run = self.run_hole(self.next),
             }
             self.next += 1;
         }
@@ -325,6 +350,15 @@ impl Side {
             !forget
         });
         in_order
+    }
+
+    fn run_hole(&self, seq: u64) -> Bytes32 {
+        crypto::sha256(&[label::ACK_CHAIN, &[1], &self.setup.session, &seq.to_be_bytes()])
+    }
+
+    /// What an acknowledgement's `check` is behind a hole.
+    pub(crate) fn hole(&self, seq: u64) -> [u8; 8] {
+        self.run_hole(seq)[..8].try_into().unwrap()
     }
 
     fn merge(&mut self, ack: &Ack) -> Vec<u64> {

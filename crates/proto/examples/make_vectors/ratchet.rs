@@ -1,5 +1,9 @@
 //! Conversations: every secret listed, every frame's bytes (contracts/ratchet.md).
 
+use std::collections::BTreeMap;
+
+use nuncio_contracts::registry::limit;
+use nuncio_proto::crypto;
 use nuncio_proto::header::Header;
 use serde_json::{Value, json};
 
@@ -32,6 +36,14 @@ pub(crate) fn cases() -> Vec<Case> {
         given_up_but_arrived(),
         given_up_before_any(),
         ack_floor_beyond_chain(),
+        held_full(),
+        skip_too_far(),
+        skip_too_far_first(),
+        spent(),
+        exhausted(),
+        refused(),
+        refused_early(),
+        refused_not_given_up(),
     ];
     cases.extend(first_refused());
     cases.extend(later_refused());
@@ -47,6 +59,8 @@ struct Talk {
     dhs: [u8; 32],
     sides: [Side; 2],
     frames: Vec<Vec<u8>>,
+    /// Of a step that seals many.
+    many: BTreeMap<usize, Vec<Vec<u8>>>,
     steps: Vec<Value>,
     outcomes: Vec<Value>,
     room: usize,
@@ -77,6 +91,7 @@ impl Talk {
             dhs,
             sides,
             frames: Vec::new(),
+            many: BTreeMap::new(),
             steps: Vec::new(),
             outcomes: Vec::new(),
             room: 65_536,
@@ -89,15 +104,43 @@ impl Talk {
 
     /// Seals the next letter; the number of its step.
     fn seal(&mut self, by: usize) -> usize {
+        self.seal_letter(by, format!("letter {} of the {}", self.steps.len(), NAMES[by]).as_bytes())
+    }
+
+    fn seal_letter(&mut self, by: usize, letter: &[u8]) -> usize {
         let nonce = self.nonce();
-        let letter = format!("letter {} of the {}", self.steps.len(), NAMES[by]).into_bytes();
-        let made = self.sides[by].seal(&letter, &nonce);
+        let made = self.sides[by].seal(letter, &nonce);
         let outcome = json!({ "frame": hex(&made.frame), "hk": hex(made.hk), "mk": made.mk.map(hex), "header": hex(made.header) });
         self.note(
-            json!({ "by": NAMES[by], "do": "seal", "letter": hex(&letter), "nonce": hex(nonce) }),
+            json!({ "by": NAMES[by], "do": "seal", "letter": hex(letter), "nonce": hex(nonce) }),
             outcome,
             made.frame,
         )
+    }
+
+    /// Seals letters that are too many or too long to be written down.
+    fn seal_many(&mut self, by: usize, count: u32, byte: u8, len: usize) -> usize {
+        let start: [u8; 8] = fixed(&format!("{} nonces {}", self.name, self.steps.len()));
+        let nonce = |i: u32| [&start[..], &i.to_be_bytes()].concat().try_into().unwrap();
+        let frames: Vec<_> = (0..count).map(|i| self.sides[by].seal(&vec![byte; len], &nonce(i)).frame).collect();
+        let outcome = json!({ "frames_sha256": hex(crypto::sha256(&[&frames.concat()])) });
+        let input = json!({ "by": NAMES[by], "do": "seal-many", "count": count, "byte": byte, "len": len, "nonce": hex(start) });
+        let step = self.note(input, outcome, Vec::new());
+        self.many.insert(step, frames);
+        step
+    }
+
+    /// What must be refused when it is asked for.
+    fn seal_refused(&mut self, by: usize, error: &str) {
+        let nonce = self.nonce();
+        let input = json!({ "by": NAMES[by], "do": "seal", "letter": hex(b"one more"), "nonce": hex(nonce) });
+        self.note(input, json!({ "error": error }), Vec::new());
+    }
+
+    fn leap(&mut self, by: usize, n: u32) {
+        self.sides[by].leap(n);
+        self.sides[1 - by].leap_behind(n);
+        self.note(json!({ "by": NAMES[by], "do": "leap", "n": n }), json!({}), Vec::new());
     }
 
     fn ack(&mut self, by: usize) -> usize {
@@ -115,10 +158,27 @@ impl Talk {
     fn open(&mut self, by: usize, step: usize) {
         let frame = self.frames[step].clone();
         let (input, draw) = self.opening(by, &frame, json!({ "frame": step }));
-        let Took { in_order, settled } = self.sides[by].open(&frame, draw);
-        let letters: Vec<_> =
-            in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
-        self.note(input, json!({ "letters": letters, "settled": settled }), Vec::new());
+        let took = self.sides[by].open(&frame, draw);
+        self.note(input, took_json(&took), Vec::new());
+    }
+
+    fn open_many(&mut self, by: usize, step: usize) {
+        let mut all = Took { in_order: Vec::new(), settled: Vec::new() };
+        for frame in self.many[&step].clone() {
+            let took = self.sides[by].open(&frame, None);
+            all.in_order.extend(took.in_order);
+            all.settled.extend(took.settled);
+        }
+        self.note(json!({ "by": NAMES[by], "do": "open-many", "frames": step }), took_json(&all), Vec::new());
+    }
+
+    /// Opens a letter of this number, which will not be delivered.
+    fn open_refusing(&mut self, by: usize, step: usize, seq: u64) {
+        let frame = self.frames[step].clone();
+        let (input, draw) = self.opening(by, &frame, json!({ "frame": step, "refuse": true }));
+        self.sides[by].refuse(seq);
+        let took = self.sides[by].open(&frame, draw);
+        self.note(input, took_json(&took), Vec::new());
     }
 
     fn refuse(&mut self, by: usize, step: usize, error: &str) {
@@ -173,6 +233,19 @@ impl Talk {
         });
         Case::valid(AREA, self.name, self.comment, input, json!({ "steps": self.outcomes }))
     }
+}
+
+fn took_json(took: &Took) -> Value {
+    let letters: Vec<_> = took.in_order.iter().map(|(seq, letter)| delivered(*seq, letter)).collect();
+    json!({ "letters": letters, "settled": took.settled })
+}
+
+/// A delivered letter; a long one is written as its hash.
+pub(crate) fn delivered(seq: u64, letter: &[u8]) -> Value {
+    if letter.len() > 1_024 {
+        return json!({ "seq": seq, "len": letter.len(), "sha256": hex(crypto::sha256(&[letter])) });
+    }
+    json!({ "seq": seq, "letter": hex(letter) })
 }
 
 fn merge(mut into: Value, from: Value) -> Value {
@@ -380,10 +453,8 @@ impl Talk {
     /// Opens a frame that was made beside the written conversation.
     fn open_bytes(&mut self, by: usize, frame: &[u8]) {
         let (input, draw) = self.opening(by, frame, json!({ "bytes": hex(frame) }));
-        let Took { in_order, settled } = self.sides[by].open(frame, draw);
-        let letters: Vec<_> =
-            in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
-        self.note(input, json!({ "letters": letters, "settled": settled }), Vec::new());
+        let took = self.sides[by].open(frame, draw);
+        self.note(input, took_json(&took), Vec::new());
     }
 }
 
@@ -478,6 +549,183 @@ fn given_up_but_arrived() -> Case {
     talk.open(B, a[2]);
     let ack = talk.ack(B);
     talk.open(A, ack);
+    talk.case()
+}
+
+fn held_full() -> Case {
+    let mut talk = Talk::new(
+        "held-full",
+        "letters that came early wait up to held_bytes_max: what would exceed it beside them is refused, and comes again when there is room",
+    );
+    let missing = talk.seal(A);
+    let early = talk.seal_letter(A, b"letter 1");
+    talk.open(B, early);
+    // With these, 80 bytes are left: a body of the shortest padding.
+    for (count, len) in [(68, 61_439), (4, 4_091)] {
+        let many = talk.seal_many(A, count, b'w', len);
+        talk.open_many(B, many);
+    }
+    assert_eq!(8 + 68 * 61_439 + 4 * 4_091, limit::HELD_BYTES_MAX - 80);
+    let longer = talk.seal_letter(A, &[b'l'; 64]);
+    let just = talk.seal_letter(A, &[b'j'; 63]);
+    let over = talk.seal_letter(A, b"over");
+    talk.refuse(B, longer, "held-full");
+    talk.open(B, just);
+    talk.refuse(B, longer, "held-full");
+    talk.refuse(B, over, "held-full");
+    talk.open(B, missing);
+    talk.open(B, over);
+    talk.open(B, longer);
+    talk.case()
+}
+
+/// A frame of this side's current chain with this number, below which all is given up.
+fn far(talk: &Talk, n: u32) -> Vec<u8> {
+    talk.forged(A, |header| {
+        header.seq += u64::from(n - header.n);
+        (header.n, header.floor_below) = (n, 0);
+    })
+}
+
+fn skip_too_far() -> Case {
+    let mut talk = Talk::new(
+        "skip-too-far",
+        "a floor lets a number into the window that is 1,024 steps and more ahead in its chain: refused before a key is derived; 1,023 are made",
+    );
+    let a = talk.seal(A);
+    talk.open(B, a);
+    for n in [1 + 1_024, limit::CHAIN_LEN_MAX - 1] {
+        let frame = far(&talk, n);
+        talk.refuse_bytes(B, &frame, false, "skip-too-far");
+    }
+    let genuine = talk.seal(A);
+    talk.open(B, genuine);
+    let last = far(&talk, 2 + 1_023);
+    talk.open_bytes(B, &last);
+    talk.case()
+}
+
+fn skip_too_far_first() -> Case {
+    let mut talk = Talk::new("skip-too-far-first", "the first letter's n is bounded before the turn's secret is drawn");
+    for n in [1_024, limit::CHAIN_LEN_MAX - 1] {
+        let frame = far(&talk, n);
+        talk.refuse_bytes(B, &frame, false, "skip-too-far");
+    }
+    let genuine = talk.seal(A);
+    talk.open(B, genuine);
+    talk.case()
+}
+
+fn spent() -> Case {
+    let mut talk = Talk::new(
+        "spent",
+        "pn is obeyed: of a chain that is over only the kept keys open, and its sender goes on in it all the same, under a number that is fresh",
+    );
+    let a = [talk.seal(A), talk.seal(A)];
+    talk.open(B, a[0]);
+    let copy = talk.sides[A].clone();
+    let b = talk.seal(B);
+    talk.open(A, b);
+    let new = [talk.seal(A), talk.seal(A)];
+    talk.open(B, new[1]);
+    let beyond = copy.seal_as(Some(&pad(b"beyond")), &talk.nonce(), &copy.header()).frame;
+    talk.refuse_bytes(B, &beyond, false, "spent");
+    talk.open(B, a[1]);
+    talk.refuse_bytes(B, &beyond, false, "spent");
+    talk.open(B, new[0]);
+    talk.refuse_bytes(B, &beyond, false, "replayed");
+    talk.case()
+}
+
+fn exhausted() -> Case {
+    let mut talk = Talk::new(
+        "exhausted",
+        "a chain at chain_len_max seals nothing and opens nothing more; acknowledgements go on, and a turn begins a new chain",
+    );
+    let a = talk.seal(A);
+    talk.open(B, a);
+    let ack = talk.ack(B);
+    talk.open(A, ack);
+    talk.leap(A, limit::CHAIN_LEN_MAX - 1);
+    let last = talk.seal(A);
+    talk.seal_refused(A, "exhausted");
+    let ack = talk.ack(A);
+    talk.open(B, last);
+    talk.open(B, ack);
+    let beyond = talk.forged(A, |_| {});
+    talk.refuse_bytes(B, &beyond, false, "exhausted");
+    let b = talk.seal(B);
+    talk.open(A, b);
+    let turned = talk.seal(A);
+    talk.open(B, turned);
+    talk.case()
+}
+
+fn refused() -> Case {
+    let mut talk = Talk::new(
+        "refused",
+        "a letter that will not be delivered stops next before its number until its sender gives it up; the running hash takes a hole there",
+    );
+    let a: Vec<_> = (0..3).map(|_| talk.seal(A)).collect();
+    talk.open(B, a[0]);
+    talk.open_refusing(B, a[1], 1);
+    talk.open(B, a[2]);
+    talk.refuse(B, a[1], "replayed");
+    let told = talk.seal(B);
+    talk.open(A, told);
+    talk.give_up(A, 1);
+    let floor = talk.ack(A);
+    talk.open(B, floor);
+    let behind = talk.ack(B);
+    talk.open(A, behind);
+    let next = talk.seal(A);
+    talk.open(B, next);
+    let b = talk.seal(B);
+    talk.open(A, b);
+    talk.case()
+}
+
+fn refused_early() -> Case {
+    let mut talk = Talk::new(
+        "refused-early",
+        "refused letters that came before others: next comes up to each and stops, and a letter's floor frees it as an acknowledgement's does",
+    );
+    let a: Vec<_> = (0..5).map(|_| talk.seal(A)).collect();
+    talk.open_refusing(B, a[2], 2);
+    talk.open_refusing(B, a[4], 4);
+    for at in [0, 1, 3] {
+        talk.open(B, a[at]);
+    }
+    let told = talk.ack(B);
+    talk.open(A, told);
+    talk.give_up(A, 2);
+    let next = talk.seal(A);
+    talk.open(B, next);
+    let told = talk.seal(B);
+    talk.open(A, told);
+    talk.give_up(A, 4);
+    let last = talk.seal(A);
+    talk.open(B, last);
+    let b = talk.ack(B);
+    talk.open(A, b);
+    talk.case()
+}
+
+fn refused_not_given_up() -> Case {
+    let mut talk = Talk::new(
+        "refused-not-given-up",
+        "a hole where nothing was given up: the sender was restored to a time before, and must not take its letter for delivered",
+    );
+    let a = [talk.seal(A), talk.seal(A)];
+    talk.open(B, a[0]);
+    talk.open_refusing(B, a[1], 1);
+    let hole = talk.forged(B, |header| (header.ack.next, header.ack.check) = (2, talk.sides[A].hole(1)));
+    talk.refuse_bytes(A, &hole, false, "restored");
+    talk.give_up(A, 1);
+    let floor = talk.ack(A);
+    talk.open(B, floor);
+    let b = talk.seal(B);
+    talk.open(A, b);
     talk.case()
 }
 
@@ -630,6 +878,18 @@ fn turns_refused() -> Vec<Case> {
         case("turn-pn-long", "the new chain's first number follows the old chain's last", "contradiction", &|h| {
             h.pn = 3
         }),
+        case(
+            "turn-pn-too-far",
+            "pn asks for 1,024 steps in the chain that is over, and a floor lets it into the window",
+            "skip-too-far",
+            &|h| (h.pn, h.seq, h.floor_below) = (1 + 1_024, 1 + 1_024, 0),
+        ),
+        case(
+            "turn-n-too-far",
+            "n asks for 1,024 steps in the new chain: refused before its secret is drawn",
+            "skip-too-far",
+            &|h| (h.n, h.seq, h.floor_below) = (1_024, h.seq + 1_024, 0),
+        ),
         case("turn-gap", "a number between the chains", "contradiction", &|h| h.seq = 3),
         case("turn-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
         case("turn-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 3),

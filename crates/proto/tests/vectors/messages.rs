@@ -6,6 +6,7 @@ use nuncio_proto::crypto;
 use nuncio_proto::frame::Frame;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::invitation::Invitation;
 use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::payload::PayloadKey;
 use nuncio_proto::replay::Window;
@@ -42,6 +43,17 @@ pub(crate) fn did_key(value: &Value) -> Outcome {
     let agent: AgentId = text.parse().map_err(|error: nuncio_proto::ids::IdError| error.name())?;
     assert_eq!(agent.to_string(), text, "one agent, one spelling");
     Ok(json!({ "key": hex(agent.as_bytes()) }))
+}
+
+pub(crate) fn invitation(value: &Value) -> Outcome {
+    let Text { text } = input(value);
+    let invitation: Invitation = text.parse().map_err(|error: nuncio_proto::invitation::NotInvitation| error.name())?;
+    Ok(json!({
+        "agent": invitation.agent.to_string(),
+        "endpoints": invitation.endpoints,
+        "bundle_hash": invitation.bundle_hash.map(hex),
+        "written": invitation.to_string(),
+    }))
 }
 
 pub(crate) fn bundle(value: &Value) -> Outcome {

@@ -7,6 +7,7 @@ use nuncio_proto::frame::FrameError;
 use nuncio_proto::handshake::HandshakeError;
 use nuncio_proto::identity::IdentityError;
 use nuncio_proto::ids::IdError;
+use nuncio_proto::invitation::NotInvitation;
 use nuncio_proto::letter::LetterError;
 use nuncio_proto::ratchet::RatchetError;
 use nuncio_proto::replay::ReplayError;
@@ -49,6 +50,12 @@ impl Name for IdError {
             Self::Key(why) => why.name(),
             other => panic!("{other} has no name"),
         }
+    }
+}
+
+impl Name for NotInvitation {
+    fn name(&self) -> &'static str {
+        "not-invitation"
     }
 }
 

@@ -5,12 +5,14 @@ use nuncio_proto::frame::{Frame, Sealed};
 use nuncio_proto::handshake::Secrets;
 use nuncio_proto::ids::{AgentId, SessionId};
 use nuncio_proto::secret::Key;
-use nuncio_proto::session::{Parties, Session};
+use nuncio_proto::session::{Accepted, Parties, Session};
 use nuncio_proto::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::make_vectors::cbor::{Place, Uint, places};
 use crate::make_vectors::kit::{Script, hex, unhex};
+use crate::make_vectors::ratchet::delivered;
 use crate::names::Name;
 use crate::sealing::body_ad;
 use crate::{Hex, Outcome, input};
@@ -43,24 +45,28 @@ enum By {
 enum Step {
     Seal { by: By, letter: Hex, nonce: Hex },
     Ack { by: By, nonce: Hex },
-    Open { by: By, frame: Option<usize>, bytes: Option<Hex>, draw: Option<Hex> },
+    SealMany { by: By, count: u32, byte: u8, len: usize, nonce: Hex },
+    Open { by: By, frame: Option<usize>, bytes: Option<Hex>, draw: Option<Hex>, refuse: Option<bool> },
+    OpenMany { by: By, frames: usize },
     GiveUp { by: By, seq: u64 },
+    Leap { by: By, n: u32 },
 }
 
 impl Step {
     const fn by(&self) -> By {
         match self {
-            Self::Seal { by, .. } | Self::Ack { by, .. } | Self::Open { by, .. } | Self::GiveUp { by, .. } => *by,
+            Self::Seal { by, .. }
+            | Self::Ack { by, .. }
+            | Self::SealMany { by, .. }
+            | Self::Open { by, .. }
+            | Self::OpenMany { by, .. }
+            | Self::GiveUp { by, .. }
+            | Self::Leap { by, .. } => *by,
         }
     }
 }
 
 impl Talk {
-    /// Giving up is a peer's decision, not a session's: the side that does is played by the vector.
-    fn played(&self) -> Option<By> {
-        self.steps.iter().find(|step| matches!(step, Step::GiveUp { .. })).map(Step::by)
-    }
-
     fn agents(&self) -> (AgentId, AgentId) {
         (self.initiator.parse().unwrap(), self.responder.parse().unwrap())
     }
@@ -85,75 +91,146 @@ impl Talk {
     }
 }
 
-/// Steps whose outcomes are the vector's own: what the side opens that is played by the vector.
-pub(crate) fn not_played(value: &Value) -> Vec<usize> {
-    let talk: Talk = input(value);
-    let played = talk.played();
-    let own = |step: &Step| Some(step.by()) == played && matches!(step, Step::Open { .. });
-    talk.steps.iter().enumerate().filter(|(_, step)| own(step)).map(|(at, _)| at).collect()
-}
-
 pub(crate) fn outcome(value: &Value, expect: &Value) -> Outcome {
     let talk: Talk = input(value);
-    let played = talk.played();
-    let (mut initiator, mut responder) = (talk.session(By::Initiator), talk.session(By::Responder));
-    let mut outcomes: Vec<Value> = Vec::new();
-    for (at, step) in talk.steps.iter().enumerate() {
-        let expected = &expect["steps"][at];
-        if played == Some(step.by()) {
-            let made = expected.get("frame").map(unhex);
-            outcomes.push(made.map_or_else(|| expected.clone(), |frame| confirm(&talk, step.by(), &frame, expected)));
-            continue;
-        }
-        let session = if step.by() == By::Initiator { &mut initiator } else { &mut responder };
-        let outcome = play(&talk, session, step, &outcomes, expected);
-        if let Some(frame) = outcome.get("frame") {
-            outcomes.push(confirm(&talk, step.by(), &unhex(frame), expected));
-        } else {
-            outcomes.push(outcome);
-        }
-    }
+    let sides = [talk.session(By::Initiator), talk.session(By::Responder)];
+    let mut playing = Playing { talk: &talk, sides, frames: Vec::new() };
+    let outcomes: Vec<_> =
+        talk.steps.iter().enumerate().map(|(at, step)| playing.play(step, &expect["steps"][at])).collect();
     Ok(json!({ "steps": outcomes }))
 }
 
-fn play(talk: &Talk, session: &mut Session, step: &Step, outcomes: &[Value], expected: &Value) -> Value {
-    match step {
-        Step::Seal { letter, nonce, .. } => {
-            let sealing = session.seal(letter.0.clone(), nonce.array()).unwrap();
-            let (frame, seq) = (sealing.frame.clone(), sealing.seq);
-            session.accept_sealed(sealing, seq);
-            json!({ "frame": hex(frame) })
-        }
-        Step::Ack { nonce, .. } => json!({ "frame": hex(session.seal_ack(nonce.array()).unwrap()) }),
-        Step::Open { frame, bytes, draw, .. } => {
-            let bytes = match (frame, bytes) {
-                (Some(step), None) => unhex(&outcomes[*step]["frame"]),
-                (None, Some(bytes)) => bytes.0.clone(),
-                _ => panic!("a frame or bytes"),
-            };
-            let mut rng = Script(draw.as_ref().map_or(Vec::new(), |draw| draw.0.clone()));
-            let outcome = open(session, &bytes, talk.room, &mut rng, expected.get("error").is_some());
-            assert!(rng.0.is_empty(), "the listed randomness was drawn");
-            outcome.unwrap_or_else(|error| json!({ "error": error }))
-        }
-        Step::GiveUp { seq, .. } => panic!("{seq} is given up by a side that is played by the vector"),
+struct Playing<'a> {
+    talk: &'a Talk,
+    sides: [Session; 2],
+    /// What each step made.
+    frames: Vec<Vec<Vec<u8>>>,
+}
+
+impl Playing<'_> {
+    fn play(&mut self, step: &Step, expected: &Value) -> Value {
+        let mut made = Vec::new();
+        let by = step.by();
+        let session = &mut self.sides[usize::from(by == By::Responder)];
+        let outcome = match step {
+            Step::Seal { letter, nonce, .. } => match seal(session, letter.0.clone(), nonce.array()) {
+                Ok(frame) => {
+                    made.push(frame);
+                    confirm(self.talk, by, &made[0], expected)
+                }
+                Err(error) => json!({ "error": error }),
+            },
+            Step::Ack { nonce, .. } => {
+                made.push(session.seal_ack(nonce.array()).unwrap());
+                confirm(self.talk, by, &made[0], expected)
+            }
+            Step::SealMany { count, byte, len, nonce, .. } => {
+                let nonce = |i: u32| [&nonce.0[..], &i.to_be_bytes()].concat().try_into().unwrap();
+                made.extend((0..*count).map(|i| seal(session, vec![*byte; *len], nonce(i)).unwrap()));
+                json!({ "frames_sha256": hex(crypto::sha256(&[&made.concat()])) })
+            }
+            Step::Open { frame, bytes, draw, refuse, .. } => {
+                let bytes = match (frame, bytes) {
+                    (Some(step), None) => self.frames[*step][0].clone(),
+                    (None, Some(bytes)) => bytes.0.clone(),
+                    _ => panic!("a frame or bytes"),
+                };
+                let hostile = expected.get("error").is_some();
+                let how = How { room: self.talk.room, refuse: *refuse == Some(true), hostile };
+                let mut rng = Script(draw.as_ref().map_or(Vec::new(), |draw| draw.0.clone()));
+                let outcome = open(session, &bytes, how, &mut rng);
+                assert!(rng.0.is_empty(), "the listed randomness was drawn");
+                outcome.map_or_else(|error| json!({ "error": error }), |accepted| accepted_json(&[accepted]))
+            }
+            Step::OpenMany { frames, .. } => {
+                let how = How { room: self.talk.room, refuse: false, hostile: false };
+                let open = |frame: &Vec<u8>| open(session, frame, how, &mut Script(Vec::new())).unwrap();
+                accepted_json(&self.frames[*frames].iter().map(open).collect::<Vec<_>>())
+            }
+            Step::GiveUp { seq, .. } => {
+                session.give_up(*seq).unwrap();
+                json!({})
+            }
+            Step::Leap { n, .. } => {
+                self.leap(by, *n);
+                json!({})
+            }
+        };
+        self.frames.push(made);
+        outcome
+    }
+
+    /// As though the sending chain had made `n` steps, and all of its numbers were settled: a snapshot holds these counters.
+    fn leap(&mut self, by: By, n: u32) {
+        let (from, to) = if by == By::Initiator { (0, 1) } else { (1, 0) };
+        let made = |session: &Session, path| place(&session.to_bytes(), path).value;
+        let (sender, receiver) = (&self.sides[from], &self.sides[to]);
+        let seq = made(sender, SEND_SEQ) + u64::from(n) - made(sender, SEND_N);
+        let next = made(receiver, RECV_BASE) + u64::from(n);
+        assert_eq!(seq, next, "all was settled");
+        let sender = altered(sender, &[(SEND_N, n.into()), (SEND_SEQ, seq), (ACKED, seq)]);
+        let receiver = altered(receiver, &[(RECV_N, n.into()), (RECV_NEXT, next)]);
+        self.sides = if from == 0 { [sender, receiver] } else { [receiver, sender] };
     }
 }
 
-/// What must be refused is not accepted even if it opens: accepting it may never end.
-fn open(session: &mut Session, bytes: &[u8], room: usize, rng: &mut Script, hostile: bool) -> Outcome {
+/// Places in a snapshot.
+const SEND_N: &[usize] = &[5, 3, 2];
+const RECV_N: &[usize] = &[5, 4, 0, 2];
+const RECV_BASE: &[usize] = &[5, 4, 1];
+const RECV_NEXT: &[usize] = &[7, 0];
+const SEND_SEQ: &[usize] = &[8, 0];
+const ACKED: &[usize] = &[8, 1];
+
+fn place(snapshot: &[u8], path: &[usize]) -> Place {
+    places(snapshot).into_iter().find(|place| place.path == path).unwrap()
+}
+
+fn altered(session: &Session, numbers: &[(&[usize], u64)]) -> Session {
+    let mut snapshot = session.to_bytes();
+    for (path, number) in numbers {
+        let Place { at, end, .. } = place(&snapshot, path);
+        snapshot.splice(at..end, Uint(*number).encode());
+    }
+    Session::from_bytes(&snapshot).unwrap()
+}
+
+fn seal(session: &mut Session, letter: Vec<u8>, nonce: [u8; 12]) -> Result<Vec<u8>, &'static str> {
+    let sealing = session.seal(letter, nonce).ok_or("exhausted")?;
+    let (frame, seq) = (sealing.frame.clone(), sealing.seq);
+    session.accept_sealed(sealing, seq);
+    Ok(frame)
+}
+
+#[derive(Clone, Copy)]
+struct How {
+    room: usize,
+    /// The letter will not be delivered.
+    refuse: bool,
+    /// What must be refused is not accepted even if it opens: accepting it may never end.
+    hostile: bool,
+}
+
+fn open(session: &mut Session, bytes: &[u8], how: How, rng: &mut Script) -> Result<Accepted, &'static str> {
     let Frame::Sealed(frame) = Frame::decode(bytes).map_err(|error| error.name())? else { return Err("kind") };
     let before = session.to_bytes();
-    let opened = session.open(&frame, room, rng).map_err(|error| error.name());
+    let opened = session.open(&frame, how.room, rng).map_err(|error| error.name());
     assert_eq!(session.to_bytes(), before, "opening moves nothing");
-    let opened = opened?;
-    if hostile {
-        return Ok(json!({ "opened": "although it must be refused" }));
+    let mut opened = opened?;
+    if how.hostile {
+        return Err("opened although it must be refused");
     }
-    let accepted = session.accept_opened(opened, UnixMillis(0));
-    let letters: Vec<_> =
-        accepted.in_order.iter().map(|(seq, letter)| json!({ "seq": seq, "letter": hex(letter) })).collect();
-    Ok(json!({ "letters": letters, "settled": accepted.settled }))
+    if how.refuse {
+        opened.refuse();
+    }
+    Ok(session.accept_opened(opened, UnixMillis(0)))
+}
+
+fn accepted_json(accepted: &[Accepted]) -> Value {
+    let letters = accepted.iter().flat_map(|accepted| &accepted.in_order);
+    let letters: Vec<_> = letters.map(|(seq, letter)| delivered(*seq, letter)).collect();
+    let settled: Vec<_> = accepted.iter().flat_map(|accepted| accepted.settled.clone()).collect();
+    json!({ "letters": letters, "settled": settled })
 }
 
 /// Keys are private to the session: the listed ones are confirmed by opening with them.
