@@ -1,7 +1,7 @@
 //! A home: made once, opened many times.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use nuncio_proto::identity::{Identity, Retirement};
@@ -37,6 +37,8 @@ fn create(config: &Config) -> Result<(Store, Peer), Error> {
     let identity = Identity::generate(entropy.ready()?)?;
     let (peer, staged) = Peer::create(identity, now(), entropy.ready()?);
     DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(Error::file(&config.home))?;
+    // A directory that was there already may be open to others.
+    std::fs::set_permissions(&config.home, Permissions::from_mode(0o700)).map_err(Error::file(&config.home))?;
     let store = Store::create(&config.home, &kek(config, true)?)?;
     store.commit(&staged.ops)?;
     Ok((store, peer))

@@ -64,8 +64,8 @@ pub enum StoreError {
     /// Something was written by a newer version of this program.
     #[error("{what} has version {found}, this program knows up to {known}; use the newer program")]
     Newer {
-        /// Which part.
-        what: &'static str,
+        /// Which part; a row by its key in hexadecimal.
+        what: String,
         /// The version found.
         found: u32,
         /// The newest one known here.

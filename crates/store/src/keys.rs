@@ -246,7 +246,9 @@ fn read_slot(file: &File, path: &Path, index: SlotIndex) -> Result<Option<Slot>,
         SlotRead::Whole(slot) => Ok(Some(slot)),
         SlotRead::Damaged => Ok(None),
         SlotRead::Malformed => Err(StoreError::key(path, KeyFault::Malformed)),
-        SlotRead::Newer(found) => Err(StoreError::Newer { what: "the key file", found, known: slot::FORMAT.into() }),
+        SlotRead::Newer(found) => {
+            Err(StoreError::Newer { what: "the key file".to_owned(), found, known: slot::FORMAT.into() })
+        }
     }
 }
 

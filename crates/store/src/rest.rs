@@ -121,7 +121,11 @@ pub(crate) fn epoch_of(key: &[u8], row: &[u8]) -> Result<u32, StoreError> {
     match row.split_first() {
         Some((&FORMAT, _)) => {}
         Some((&newer, _)) if newer > FORMAT => {
-            return Err(StoreError::Newer { what: "a row", found: newer.into(), known: FORMAT.into() });
+            return Err(StoreError::Newer {
+                what: format!("row {}", crate::error::hex(key)),
+                found: newer.into(),
+                known: FORMAT.into(),
+            });
         }
         _ => return Err(StoreError::row(key, RowFault::SealBroken)),
     }

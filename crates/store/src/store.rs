@@ -197,7 +197,7 @@ fn check_format<E: Engine>(vault: &Vault<E>) -> Result<(), StoreError> {
     let found =
         bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::row(FORMAT_KEY, RowFault::Malformed))?;
     if found > FORMAT {
-        return Err(StoreError::Newer { what: "the store", found, known: FORMAT });
+        return Err(StoreError::Newer { what: "the store".to_owned(), found, known: FORMAT });
     }
     Ok(())
 }

@@ -25,6 +25,12 @@ fn init_makes_a_private_home_and_never_a_second_time() {
     let statement = fs::read(home.join("retirement")).unwrap();
     assert_eq!(nuncio::retirement_of(&statement).unwrap().to_string(), made["agent"].as_str().unwrap());
 
+    let open = homes.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+    json(&open, &["init"]);
+    assert_eq!(mode(&open), 0o700, "a directory that was there is closed to others");
+
     let before = fs::read(home.join("key")).unwrap();
     let said = fails(&home, &["init"], 1);
     assert!(said.contains("already") && said.contains("--home"), "{said}");
