@@ -144,7 +144,7 @@ fn endpoints_refused() -> Vec<Case> {
         no("endpoint-control", "visible ASCII alone", "agent\u{7f}.example:80"),
         no("endpoint-256", "one byte too many", &format!("{}.example:7420", "a".repeat(256 - 13))),
         no("endpoint-second-bad", "each one counts", "h:1&at=h"),
-        refused("endpoints-nine", "one too many", format!("{line}?{}", vec!["at=h:1"; 9].join("&"))),
+        refused("endpoints-nine", "one too many", format!("{line}?{}", ["at=h:1"; 9].join("&"))),
     ]
 }
 
