@@ -198,7 +198,7 @@ class Side:
             refuse_unless(lacking < limit("old_chains_max"), "chains-full")
             room -= self._turn(key, n, pn, seq, room, draw)
         refuse_unless(seq - n == self.recv.base, "contradiction")
-        refuse_unless(n < limit("chain_len_max"), "exhausted")
+        refuse_unless(n != limit("chain_len_max"), "exhausted")
         self._skip_to(n, room)
         self.recv.ck, mk = kdf_ck(self.recv.ck)
         self.recv.n += 1
@@ -211,7 +211,6 @@ class Side:
             refuse_unless(pn == 0 and base == 0, "contradiction")
         else:
             refuse_unless(pn >= self.recv.n and self.recv.base + pn == base, "contradiction")
-            refuse_unless(pn <= limit("chain_len_max"), "exhausted")
             skipped = self._skip_to(pn, room)
             self.old.append(self.recv.hk)
         check_skip(n, room - skipped)
@@ -228,6 +227,7 @@ class Side:
         refuse_unless(n >= self.recv.n, "spent")
         count = n - self.recv.n
         check_skip(count, room)
+        refuse_unless(n <= limit("chain_len_max"), "exhausted")
         for at in range(self.recv.n, n):
             self.recv.ck, mk = kdf_ck(self.recv.ck)
             self.skipped[self.recv.base + at] = (self.recv.hk, mk)

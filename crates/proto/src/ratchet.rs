@@ -281,11 +281,11 @@ impl Ratchet {
 
 /// Steps a chain to number `to`, keeping the keys that it passes. The bound is checked before any key is derived.
 fn skip(chain: &Chain, base: Seq, to: u32, room: usize) -> Result<(Key, Vec<Skipped>), RatchetError> {
+    check_skip(to.checked_sub(chain.n).ok_or(RatchetError::Spent)?.into(), room)?;
     // A chain that is over may have just this length.
     if to > limit::CHAIN_LEN_MAX {
         return Err(RatchetError::Exhausted);
     }
-    check_skip(to.checked_sub(chain.n).ok_or(RatchetError::Spent)?.into(), room)?;
     let mut ck = chain.ck.clone();
     let mut skipped = Vec::new();
     for n in chain.n..to {
