@@ -160,6 +160,21 @@ pub mod limit {
     /// Unit: letters.
     pub const REKEY_LETTERS: u64 = 100_000;
 
+    /// a compact JWS; fits a letter beside its payload with room, and every proxy
+    ///
+    /// Unit: bytes.
+    pub const TOKEN_LEN_MAX: usize = 8192;
+
+    /// nesting of objects and arrays in a token; a parser recurses
+    ///
+    /// Unit: levels.
+    pub const TOKEN_DEPTH_MAX: usize = 16;
+
+    /// no chain of delegations is longer; loops end here at the latest
+    ///
+    /// Unit: hops.
+    pub const HOPS_MAX: u8 = 16;
+
     /// streams that a welcome peer may have open: one of frames, a few requests, the large payloads under way
     ///
     /// Unit: streams.
@@ -260,6 +275,16 @@ pub mod time {
     /// Unit: ms.
     pub const START_RETRY: u64 = 5000;
 
+    /// clocks of agents and token service may differ by so much
+    ///
+    /// Unit: ms.
+    pub const TOKEN_SKEW: u64 = 30_000;
+
+    /// 5 minutes; a token that claims to live longer is refused
+    ///
+    /// Unit: ms.
+    pub const TOKEN_LIFE_MAX: u64 = 300_000;
+
     /// a quiet connection sends so often: middleboxes forget a UDP flow after 30 s or more (RFC 9308 section 3.2)
     ///
     /// Unit: ms.
@@ -351,6 +376,9 @@ pub mod label {
     /// hash that an invitation gives of a bundle
     pub const INVITATION: &[u8] = b"nuncio/1 invitation";
 
+    /// salted hash of a payload in a token's hop
+    pub const PAYLOAD_HASH: &[u8] = b"nuncio/1 hop payload";
+
     /// associated data of a value at rest
     pub const ROW: &[u8] = b"nuncio/1 row";
 
@@ -437,6 +465,54 @@ pub mod code {
 
     /// refusal: the large payload is longer than the receiver takes
     pub const TOO_LARGE: u16 = 38;
+
+    /// refusal: a letter of this kind needs a token
+    pub const TOKEN_MISSING: u16 = 64;
+
+    /// refusal: the token breaks contracts/token.md K1 or K3 to K8
+    pub const TOKEN_MALFORMED: u16 = 65;
+
+    /// refusal: its algorithm is not allowed, or not that of its key
+    pub const TOKEN_ALGORITHM: u16 = 66;
+
+    /// refusal: its typ is not txntoken+jwt
+    pub const TOKEN_TYPE: u16 = 67;
+
+    /// refusal: nobody could say what its key is
+    pub const TOKEN_KEY: u16 = 68;
+
+    /// refusal: its signature does not verify
+    pub const TOKEN_SIGNATURE: u16 = 69;
+
+    /// refusal: it is of another trust domain
+    pub const TOKEN_AUDIENCE: u16 = 70;
+
+    /// refusal: it has expired; the letter may be sealed again with a fresh one
+    pub const TOKEN_EXPIRED: u16 = 71;
+
+    /// refusal: it was issued later than now
+    pub const TOKEN_EARLY: u16 = 72;
+
+    /// refusal: it claims to live longer than any token may
+    pub const TOKEN_LIFE: u16 = 73;
+
+    /// refusal: it belongs to another sender
+    pub const TOKEN_SENDER: u16 = 74;
+
+    /// refusal: it is for another receiver
+    pub const TOKEN_RECEIVER: u16 = 75;
+
+    /// refusal: it has been handed on too often
+    pub const TOKEN_HOPS: u16 = 76;
+
+    /// refusal: its transaction was revoked
+    pub const TOKEN_REVOKED: u16 = 77;
+
+    /// refusal: its scope does not allow this letter
+    pub const TOKEN_SCOPE: u16 = 78;
+
+    /// refusal: it is bound to another payload
+    pub const TOKEN_PAYLOAD: u16 = 79;
 }
 
 /// Letter extensions.

@@ -84,3 +84,4 @@ pub mod snapshot;
 pub mod step;
 pub mod testing;
 pub mod time;
+pub mod token;

@@ -20,6 +20,15 @@ pub fn rng(seed: u64) -> TestRng {
     TestRng { seed: crypto::sha256(&[b"nuncio test rng", &seed.to_be_bytes()]), counter: 0, block: Vec::new() }
 }
 
+/// A compact JWS with this header and body: a token, or what should not be taken for one.
+#[must_use]
+pub fn jws(signer: &crypto::SigningKey, header: &str, body: &str) -> String {
+    let encode = |bytes: &[u8]| data_encoding::BASE64URL_NOPAD.encode(bytes);
+    let signed = format!("{}.{}", encode(header.as_bytes()), encode(body.as_bytes()));
+    let signature = encode(&signer.sign_raw(signed.as_bytes()));
+    format!("{signed}.{signature}")
+}
+
 impl TryRng for TestRng {
     type Error = Infallible;
 
