@@ -189,7 +189,8 @@ impl World {
                 self.publish(who, durable)?;
                 self.drain(who)
             }
-            Event::Wake { who, life } if self.at(who).life == life => {
+            // An alarm that was set again for an earlier time rings twice; once is enough.
+            Event::Wake { who, life } if self.at(who).life == life && self.wakes.get(&who) == Some(&self.now_ms) => {
                 self.wakes.remove(&who);
                 self.drain(who)
             }
