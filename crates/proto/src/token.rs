@@ -8,6 +8,7 @@
 //!
 //! Minting is the token service's; it lives above this crate.
 
+mod cache;
 mod check;
 mod claims;
 mod json;
@@ -19,6 +20,7 @@ use nuncio_contracts::registry::{code, limit};
 
 use crate::crypto;
 
+pub use cache::Cache;
 pub use check::{Circumstances, Grant};
 pub use claims::{Claims, Hop, PayloadHash};
 pub use json::Json;

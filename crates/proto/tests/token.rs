@@ -10,7 +10,8 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::testing::jws;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{
-    Circumstances, Denial, EdDsaOnly, Genuine, KeySet, PayloadHash, Scope, Thumbprint, Unopened, VerifyingKey, hash_of,
+    Cache, Circumstances, Denial, EdDsaOnly, Genuine, KeySet, PayloadHash, Scope, Thumbprint, Unopened, VerifyingKey,
+    hash_of,
 };
 use serde_json::{Value, json};
 
@@ -263,4 +264,25 @@ fn a_token_bound_to_a_payload_allows_no_other() {
     assert!(at.check(&genuine).is_ok());
     at.payload = b"book the plane";
     assert_eq!(at.check(&genuine), Err(Denial::Payload));
+}
+
+#[test]
+fn a_cache_forgets_what_expires_first_and_what_has_expired() {
+    let tokens: Vec<_> = (0..4)
+        .map(|i: u64| {
+            let mut body = body();
+            (body["exp"], body["jti"]) = (json!(NOW_S + 10 * i), json!(format!("j-{i}")));
+            open(&token(&header(), &body)).unwrap()
+        })
+        .collect();
+    let mut cache = Cache::new(3);
+    tokens.iter().rev().for_each(|token| cache.insert(token.clone()));
+    let kept = |cache: &Cache| tokens.iter().map(|token| cache.get(token.hash()) == Some(token)).collect::<Vec<_>>();
+    assert_eq!(kept(&cache), [false, true, true, true], "the one that expires first made room");
+    cache.insert(tokens[3].clone());
+    assert_eq!(cache.len(), 3);
+    cache.expire(UnixMillis((NOW_S + 20 + 30) * 1_000));
+    assert_eq!(kept(&cache), [false, false, true, true], "within the skew it is kept");
+    cache.expire(UnixMillis((NOW_S + 30 + 31) * 1_000));
+    assert!(cache.is_empty());
 }

@@ -3,6 +3,7 @@
 
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::control::Control;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::frame::Frame;
 use nuncio_proto::handshake::Start;
 use nuncio_proto::identity::Retirement;
@@ -10,7 +11,9 @@ use nuncio_proto::invitation::Invitation;
 use nuncio_proto::letter::Letter;
 use nuncio_proto::payload::PayloadKey;
 use nuncio_proto::session::Session;
+use nuncio_proto::testing::jws;
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::{EdDsaOnly, Genuine, KeySet, VerifyingKey};
 
 use crate::net::Weather;
 use crate::plan::{Faults, Plan};
@@ -30,6 +33,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("handshake", handshake),
     ("control", control),
     ("statement", statement),
+    ("token", token),
+    ("jwks", jwks),
     ("conversation", conversation),
 ];
 
@@ -113,6 +118,37 @@ pub fn statement(bytes: &[u8]) {
         && Retirement::parse(bytes).as_ref() != Ok(&retirement)
     {
         panic!("statement: two readings differ");
+    }
+}
+
+/// A header and a body, a zero byte between them, under a genuine signature: refused, or read as every other JSON parser reads it.
+pub fn token(bytes: &[u8]) {
+    let (header, body) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (signer, body) = (SigningKey::from_seed(&[9; 32]), text(body.strip_prefix(&[0]).unwrap_or(body)));
+    let mut keys = KeySet::default();
+    keys.insert(VerifyingKey::Ed25519(signer.public()));
+    let Ok(genuine) = Genuine::open(jws(&signer, &text(header), &body).as_bytes(), &keys, &EdDsaOnly) else { return };
+    let Ok(other) = serde_json::from_str::<serde_json::Value>(&body) else {
+        panic!("token: what was taken is no JSON")
+    };
+    let claims = genuine.claims();
+    for (name, ours) in [("sub", &claims.sub), ("aud", &claims.aud), ("txn", &claims.txn), ("jti", &claims.jti)] {
+        if other.get(name).and_then(serde_json::Value::as_str) != Some(ours) {
+            panic!("token: {name} is read in two ways");
+        }
+    }
+    if claims.req_wl_chain.len() != usize::from(claims.hop.n) + 1 {
+        panic!("token: a chain and a hop that differ");
+    }
+}
+
+/// A set of keys is refused, or every key in it is found by its own thumbprint.
+pub fn jwks(bytes: &[u8]) {
+    if let Ok(keys) = KeySet::parse(bytes)
+        && KeySet::parse(bytes).as_ref() != Ok(&keys)
+    {
+        panic!("jwks: two readings differ");
     }
 }
 
