@@ -9,6 +9,7 @@ mod floors;
 mod measure;
 mod memory_rows;
 mod pair;
+mod token_rows;
 mod twin;
 
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ const ROWS: &[(&str, Measure)] = &[
     ("durable-round-trip", durable_rows::round_trip),
     ("large-payload", durable_rows::large_payload),
     ("sessions-10000", memory_rows::sessions),
+    ("token-verify-first", token_rows::verify_first),
+    ("token-verify-cached", token_rows::verify_cached),
 ];
 
 fn main() -> Result<ExitCode> {

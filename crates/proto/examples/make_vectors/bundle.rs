@@ -219,7 +219,7 @@ fn signatures() -> Vec<Case> {
 }
 
 /// The same signature with the group's order added to `s`.
-fn malleable(signature: &[u8]) -> Vec<u8> {
+pub(crate) fn malleable(signature: &[u8]) -> Vec<u8> {
     let order = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
     let order = data_encoding::HEXLOWER.decode(order.as_bytes()).unwrap();
     let mut carry = 0;
