@@ -8,6 +8,7 @@ import handshake
 import messages
 import primitives
 import session
+import tokens
 from refused import Refused, refuse_unless
 from registry import limit
 
@@ -28,6 +29,10 @@ def invitation(given, _):
     agent, endpoints, bundle_hash = messages.read_invitation(given["text"])
     written = messages.write_invitation(agent, endpoints, bundle_hash)
     return {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
+
+
+def token(given, _):
+    return tokens.outcome(given)
 
 
 def bundle(given, _):
@@ -368,5 +373,6 @@ AREAS = {
     "payload": payload,
     "snapshot": snapshot,
     "invitation": invitation,
+    "token": token,
     "hostile": hostile,
 }

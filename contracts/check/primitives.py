@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from refused import Refused, refuse_unless
 
 P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
 
 
@@ -77,13 +78,19 @@ def check_agent_key(key):
     return key
 
 
-def verify(key, label, message, signature):
+def is_signed(key, message, signature):
     """Strict: `s` below the group's order, R in its one spelling, neither R nor the key of small order."""
-    refuse_unless(_usable(signature[:32]), "bad-signature")
+    if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER or not (_usable(key) and _usable(signature[:32])):
+        return False
     try:
-        ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, label + b"\0" + message)
+        ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except InvalidSignature:
-        raise Refused("bad-signature") from None
+        return False
+    return True
+
+
+def verify(key, label, message, signature):
+    refuse_unless(is_signed(key, label + b"\0" + message, signature), "bad-signature")
 
 
 class Identity:

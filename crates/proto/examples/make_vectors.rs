@@ -49,6 +49,8 @@ mod retirement;
 mod sealing;
 #[path = "make_vectors/snapshot.rs"]
 mod snapshot;
+#[path = "make_vectors/token.rs"]
+mod token;
 #[path = "make_vectors/window.rs"]
 mod window;
 
@@ -79,6 +81,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         payload::cases(),
         snapshot::cases(),
         invitation::cases(),
+        token::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

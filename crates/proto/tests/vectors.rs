@@ -25,6 +25,8 @@ mod names;
 mod ratchet;
 #[path = "vectors/sealing.rs"]
 mod sealing;
+#[path = "vectors/token.rs"]
+mod token;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,6 +60,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("payload", |input, _| messages::payload(input)),
     ("snapshot", |input, _| messages::snapshot(input)),
     ("invitation", |input, _| messages::invitation(input)),
+    ("token", |input, _| token::outcome(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 

@@ -90,7 +90,8 @@ fn body() -> Value {
 fn text(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let mut members: Vec<_> = map.iter().map(|(name, value)| format!("{}:{}", json!(name), text(value))).collect();
+            let mut members: Vec<_> =
+                map.iter().map(|(name, value)| format!("{}:{}", json!(name), text(value))).collect();
             members.sort();
             format!("{{{}}}", members.join(","))
         }
@@ -189,7 +190,7 @@ fn stray(segment: &str) -> String {
 
 /// A JSON text, lengthened by white space until its segment has unused bits.
 fn unaligned(text: &str) -> String {
-    let spaces = if text.len() % 3 == 0 { " " } else { "" };
+    let spaces = if text.len().is_multiple_of(3) { " " } else { "" };
     encode(format!("{text}{spaces}"))
 }
 

@@ -1,5 +1,6 @@
 //! What contracts/README.md calls each refusal.
 
+use nuncio_contracts::registry::code;
 use nuncio_proto::bundle::BundleError;
 use nuncio_proto::codec::CodecError;
 use nuncio_proto::crypto::CryptoError;
@@ -13,6 +14,7 @@ use nuncio_proto::ratchet::RatchetError;
 use nuncio_proto::replay::ReplayError;
 use nuncio_proto::session::OpenError;
 use nuncio_proto::snapshot::SnapshotError;
+use nuncio_proto::token::Denial;
 
 /// The name of a refusal.
 pub(crate) trait Name {
@@ -170,6 +172,31 @@ impl Name for SnapshotError {
             Self::Newer(_) => "newer",
             Self::Id(why) => why.name(),
             other => panic!("{other} has no name"),
+        }
+    }
+}
+
+/// The registry's names of its codes.
+impl Name for Denial {
+    fn name(&self) -> &'static str {
+        match self.code() {
+            code::TOKEN_MISSING => "token_missing",
+            code::TOKEN_MALFORMED => "token_malformed",
+            code::TOKEN_ALGORITHM => "token_algorithm",
+            code::TOKEN_TYPE => "token_type",
+            code::TOKEN_KEY => "token_key",
+            code::TOKEN_SIGNATURE => "token_signature",
+            code::TOKEN_AUDIENCE => "token_audience",
+            code::TOKEN_EXPIRED => "token_expired",
+            code::TOKEN_EARLY => "token_early",
+            code::TOKEN_LIFE => "token_life",
+            code::TOKEN_SENDER => "token_sender",
+            code::TOKEN_RECEIVER => "token_receiver",
+            code::TOKEN_HOPS => "token_hops",
+            code::TOKEN_REVOKED => "token_revoked",
+            code::TOKEN_SCOPE => "token_scope",
+            code::TOKEN_PAYLOAD => "token_payload",
+            other => panic!("{other} is no code of a token"),
         }
     }
 }

@@ -73,7 +73,11 @@ fn base64_refused() -> Vec<Case> {
         no("body-stray-bits", "the same bytes in a second spelling", by(&header, &stray(&loose_body))),
         no("signature-stray-bits", "the same bytes in a second spelling", format!("{signed}.{}", stray(&signature))),
         no("body-other-alphabet", "/ is of the other alphabet of base64", by(&header, &slash.replace('_', "/"))),
-        no("body-line-break", "no white space inside a segment", by(&header, &format!("{}\n{}", &body[..8], &body[8..]))),
+        no(
+            "body-line-break",
+            "no white space inside a segment",
+            by(&header, &format!("{}\n{}", &body[..8], &body[8..])),
+        ),
         no("space-in-front", "no white space around it", format!(" {signed}.{signature}")),
         no("line-break-behind", "no white space around it", format!("{signed}.{signature}\n")),
     ]
@@ -93,10 +97,13 @@ fn json_refused() -> Vec<Case> {
         is("body-two-objects", "nothing follows the object", format!("{body}{{}}").as_bytes()),
         is("body-byte-order-mark", "no byte order mark", format!("\u{feff}{body}").as_bytes()),
         is("body-utf-16", "UTF-8 alone", &wide),
-        is("body-not-utf-8", "UTF-8 alone", &[body_and(r#""a":""#).as_bytes(), b"\xff\"}"].concat()),
         is("body-bad-utf-8-inside", "a byte that is no UTF-8, in a claim that nobody reads", &not_utf8(&body)),
         is("body-comment", "JSON has no comments", body.replacen('{', "{/**/", 1).as_bytes()),
-        is("body-comma-behind", "no comma behind the last member", body.replace("}}", "},}").as_bytes()),
+        is(
+            "body-comma-behind",
+            "no comma behind the last member",
+            format!("{},}}", &body[..body.len() - 1]).as_bytes(),
+        ),
         is("body-nan", "NaN is no JSON", body_and(r#""a":NaN"#).as_bytes()),
         is("body-number-leading-zero", "no leading zero", body_and(r#""a":01"#).as_bytes()),
         is("body-number-too-large", "beyond binary64", body_and(r#""a":1e400"#).as_bytes()),
@@ -125,11 +132,7 @@ fn twice() -> Vec<Case> {
         is("claim-twice-unknown", "also of a claim that nobody reads", r#""later":1,"later":1"#),
         is("claim-twice-deep", "in an object inside", r#""act":{"sub":"a","sub":"b"}"#),
         is("claim-twice-in-array", "in an object of an array", r#""rctx":{"a":[{"b":1,"b":1}]}"#),
-        no(
-            "hop-twice",
-            "a member of hop twice",
-            token_of(&header, &body.replace(r#""max":4"#, r#""max":16,"max":4"#)),
-        ),
+        no("hop-twice", "a member of hop twice", token_of(&header, &body.replace(r#""max":4"#, r#""max":16,"max":4"#))),
     ]
 }
 

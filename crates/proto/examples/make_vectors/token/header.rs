@@ -112,8 +112,7 @@ fn kids() -> Vec<Case> {
     let own = thumbprint(&service());
     let other = with(header(), "/kid", thumbprint(&stranger()));
     let carried = with(other.clone(), "/jwk", okp(&stranger().public()));
-    let by_stranger =
-        |header: &Value| given(sign(&stranger(), &encode(text(header)), &encode(text(&body()))));
+    let by_stranger = |header: &Value| given(sign(&stranger(), &encode(text(header)), &encode(text(&body()))));
     let need = thumbprint(&stranger());
     vec![
         kid("kid-name", "a name that somebody gave", "key-1"),

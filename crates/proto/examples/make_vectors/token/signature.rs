@@ -1,8 +1,8 @@
 //! Step 4: who signed.
 
+use super::super::bundle::malleable;
 use super::header::{p256, rsa, under};
 use super::*;
-use crate::bundle::malleable;
 
 pub(super) fn cases() -> Vec<Case> {
     [altered(), strict(), weak_keys(), other_algorithms()].into_iter().flatten().collect()
@@ -53,7 +53,8 @@ fn altered() -> Vec<Case> {
 fn holds(public: &[u8; 32], token: &str) -> bool {
     use ed25519_dalek::Verifier as _;
     let (message, signature) = token.rsplit_once('.').unwrap();
-    let signature = ed25519_dalek::Signature::from_slice(&BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap()).unwrap();
+    let signature =
+        ed25519_dalek::Signature::from_slice(&BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap()).unwrap();
     ed25519_dalek::VerifyingKey::from_bytes(public).unwrap().verify(message.as_bytes(), &signature).is_ok()
 }
 
@@ -64,14 +65,18 @@ const NEUTRAL: [u8; 32] = {
     point
 };
 /// For R the neutral point: s = k·a over the good token, worked out apart.
-const S_OF_NEUTRAL: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const S_OF_NEUTRAL: &str = "cf3425e7bdaa24faf6b1f06d12b224b27cca24e7ea3b761961bd1cc6b5d91302";
 
 fn strict() -> Vec<Case> {
     let s = data_encoding::HEXLOWER.decode(S_OF_NEUTRAL.as_bytes()).unwrap();
     let neutral = signed_by(&[&NEUTRAL[..], &s].concat());
     assert!(holds(&service().public(), &neutral), "refused for its R alone");
     vec![
-        no("signature-malleable", "s + L: the equation holds, RFC 8032 refuses it", signed_by(&malleable(&signature()))),
+        no(
+            "signature-malleable",
+            "s + L: the equation holds, RFC 8032 refuses it",
+            signed_by(&malleable(&signature())),
+        ),
         no("signature-r-small-order", "the equation holds with R the neutral point", neutral),
     ]
 }
@@ -100,6 +105,10 @@ fn other_algorithms() -> Vec<Case> {
     vec![
         is("signature-es256", "not by this P-256 key", under(p256(), "ES256", &fixed::<64>("es256"))),
         is("signature-es256-zero", "r and s are zero", under(p256(), "ES256", &[0; 64])),
-        is("signature-rs256", "not by this RSA key", under(rsa(), "RS256", &[&[0][..], &fixed::<255>("rs256")].concat())),
+        is(
+            "signature-rs256",
+            "not by this RSA key",
+            under(rsa(), "RS256", &[&[0][..], &fixed::<255>("rs256")].concat()),
+        ),
     ]
 }
