@@ -175,6 +175,16 @@ pub mod limit {
     /// Unit: hops.
     pub const HOPS_MAX: u8 = 16;
 
+    /// refusals on their way to one peer; a peer that hears none of them is refused its frames
+    ///
+    /// Unit: letters.
+    pub const REFUSALS_MAX: usize = 256;
+
+    /// private halves of one-time prekeys, given away or not; bundles go without one while there are as many
+    ///
+    /// Unit: prekeys.
+    pub const ONE_TIME_MAX: usize = 4096;
+
     /// streams that a welcome peer may have open: one of frames, a few requests, the large payloads under way
     ///
     /// Unit: streams.

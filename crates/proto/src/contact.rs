@@ -58,6 +58,8 @@ pub(crate) struct Contact {
     pub(crate) old: Vec<SessionId>,
     /// Outbox entries that are not sealed: control letters first, then in the order of `send`.
     pub(crate) drafts: BTreeSet<(bool, u64)>,
+    /// Outbox entries of this runtime's own.
+    pub(crate) controls: usize,
     /// Ids of letters delivered whose frames the peer may still send again, and their number of sessions.
     pub(crate) recent: BTreeMap<LetterId, SessionId>,
     /// Sessions in which letters came that are not acknowledged.

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The inbox is full: the application has not removed enough letters.
     #[error("the inbox is full")]
     InboxFull,
+    /// As many refusals are on their way to the peer as are kept; it hears those first, and the frame comes again.
+    #[error("too many refusals are on their way to this peer")]
+    TooManyRefusals,
     /// As many sessions as the agent keeps.
     #[error("too many sessions")]
     TooManySessions,
@@ -62,6 +65,7 @@ impl Refusal {
             Self::Open(_) => "session",
             Self::WrongPeer(_) => "wrong_peer",
             Self::InboxFull => "inbox_full",
+            Self::TooManyRefusals => "too_many_refusals",
             Self::TooManySessions => "too_many_sessions",
             Self::UselessNotice => "useless_notice",
             Self::SeenUnreadable => "seen_unreadable",

@@ -7,6 +7,7 @@ use serde_bytes::{ByteArray, Bytes};
 use crate::codec::{self, CodecError};
 use crate::content_type::ContentType;
 use crate::ids::LetterId;
+use crate::payload::PayloadKey;
 use crate::time::UnixMillis;
 
 /// One letter.
@@ -67,6 +68,9 @@ pub enum LetterError {
     /// Made later than now, beyond the allowed skew.
     #[error("letter was made in the future")]
     Future,
+    /// Its large payload is longer than any may be.
+    #[error("letter's large payload is too large")]
+    TooLarge,
 }
 
 impl LetterError {
@@ -78,6 +82,7 @@ impl LetterError {
             Self::UnknownExtension(_) => code::UNKNOWN_EXTENSION,
             Self::Expired => code::EXPIRED,
             Self::Future => code::FUTURE,
+            Self::TooLarge => code::TOO_LARGE,
         }
     }
 }
@@ -108,6 +113,17 @@ impl Letter {
             payload,
             extensions: Vec::new(),
         }
+    }
+
+    /// Whether the handle of a large payload, if there is one, is a handle (contracts/letter.md L13).
+    pub(crate) fn check_payload(&self) -> Result<(), LetterError> {
+        self.extension(extension::LARGE_PAYLOAD).map_or(Ok(()), |handle| PayloadKey::parse(handle).map(drop))
+    }
+
+    /// The id in the canonical bytes of a letter, without reading the rest.
+    pub(crate) fn id_in(bytes: &[u8]) -> Option<LetterId> {
+        let id = bytes.strip_prefix(&[0x87, 0x50])?.first_chunk::<16>()?;
+        LetterId::parse(*id)
     }
 
     /// The canonical bytes.

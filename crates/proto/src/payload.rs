@@ -9,6 +9,7 @@ use serde_bytes::ByteArray;
 
 use crate::codec;
 use crate::crypto::{self, CryptoError, TAG_LEN};
+use crate::letter::LetterError;
 use crate::secret::Key;
 
 /// Bytes of a full sealed chunk.
@@ -36,10 +37,21 @@ impl PayloadKey {
     }
 
     /// Reads an extension's value.
+    ///
+    /// # Errors
+    /// [`LetterError::TooLarge`] for a payload longer than any may be, else what is no handle.
+    pub fn parse(bytes: &[u8]) -> Result<Self, LetterError> {
+        let Wire(id, key, len) = codec::decode(bytes, 128)?;
+        if len > limit::PAYLOAD_LARGE_MAX {
+            return Err(LetterError::TooLarge);
+        }
+        Ok(Self { id: id.into_array(), key: Key::new(key.into_array()), len })
+    }
+
+    /// [`PayloadKey::parse`], if it is one.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let Wire(id, key, len) = codec::decode(bytes, 128).ok()?;
-        (len <= limit::PAYLOAD_LARGE_MAX).then(|| Self { id: id.into_array(), key: Key::new(key.into_array()), len })
+        Self::parse(bytes).ok()
     }
 
     /// How many chunks there are; an empty payload has one.

@@ -56,6 +56,8 @@ pub struct Peer {
     skipped_total: usize,
     outbox: BTreeMap<u64, Entry>,
     outbox_bytes: usize,
+    /// Entries of this runtime's own.
+    outbox_controls: usize,
     /// Outbox entries by the letter they carry.
     letters: BTreeMap<(AgentId, LetterId), u64>,
     next_entry: u64,
@@ -155,6 +157,7 @@ impl Peer {
             skipped_total: 0,
             outbox: BTreeMap::new(),
             outbox_bytes: 0,
+            outbox_controls: 0,
             letters: BTreeMap::new(),
             next_entry: 0,
             expiries: BTreeSet::new(),
@@ -252,7 +255,7 @@ impl Peer {
         letter.check_time(now).map_err(PeerError::Letter)?;
         let entry = Entry::draft(to, letter);
         Letter::decode(&entry.letter).map_err(|(_, error)| PeerError::Letter(error))?;
-        let full = self.outbox.len() >= limit::OUTBOX_LETTERS_MAX
+        let full = self.outbox.len() - self.outbox_controls >= limit::OUTBOX_LETTERS_MAX
             || self.outbox_bytes + entry.letter.len() > limit::OUTBOX_BYTES_MAX;
         if full && letter.kind == LetterKind::Plain {
             return Err(PeerError::OutboxFull);
@@ -501,13 +504,7 @@ impl Peer {
             out.contacts.insert(agent);
             return;
         }
-        let sessions: Vec<_> =
-            self.contacts.get(&agent).map(|contact| contact.sessions().collect()).unwrap_or_default();
-        sessions.into_iter().for_each(|id| self.drop_session(id, out));
-        let entries: Vec<u64> = self.outbox.iter().filter(|(_, entry)| entry.to == agent).map(|(no, _)| *no).collect();
-        for entry in entries {
-            self.apply_expired(entry, nuncio_contracts::registry::code::CANCELLED, out);
-        }
+        self.end_all(agent, nuncio_contracts::registry::code::CANCELLED, out);
         if let Some(at) = self.contacts.remove(&agent).and_then(|contact| contact.timer) {
             self.timers.remove(&(at, agent));
         }
@@ -522,7 +519,20 @@ impl Peer {
         contact.info.retired = true;
         contact.info.allowed = false;
         out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
+        // contracts/identity.md I9: nothing is taken from it, and nothing is sent to it.
+        self.end_all(agent, nuncio_contracts::registry::code::RETIRED, out);
         out.effects.push(Effect::TurnedAway { by: agent, code: nuncio_contracts::registry::code::RETIRED });
+    }
+
+    /// Ends all sessions with an agent; letters to it fail.
+    fn end_all(&mut self, agent: AgentId, code: u16, out: &mut Out) {
+        let sessions: Vec<_> =
+            self.contacts.get(&agent).map(|contact| contact.sessions().collect()).unwrap_or_default();
+        sessions.into_iter().for_each(|id| self.drop_session(id, out));
+        let entries: Vec<u64> = self.outbox.iter().filter(|(_, entry)| entry.to == agent).map(|(no, _)| *no).collect();
+        for entry in entries {
+            self.apply_expired(entry, code, out);
+        }
     }
 
     fn apply_done(&mut self, no: u64, out: &mut Out) {

@@ -64,7 +64,12 @@ impl Prekeys {
 
     /// Whether one-time prekeys run low.
     pub(crate) fn wants_batch(&self) -> bool {
-        self.one_time.values().filter(|pair| !pair.given).count() < limit::ONE_TIME_LOW
+        !self.is_full() && self.left() < limit::ONE_TIME_LOW
+    }
+
+    /// So many were given away and not used that no more are made until some have expired; bundles go without one.
+    fn is_full(&self) -> bool {
+        self.one_time.len() >= limit::ONE_TIME_MAX
     }
 
     pub(crate) fn left(&self) -> usize {
@@ -123,7 +128,7 @@ impl Prekeys {
 
     /// The next one-time prekey that was not given away.
     pub(crate) fn next_one_time(&self) -> Option<OneTimeRef> {
-        self.one_time.iter().find(|(_, pair)| !pair.given).map(|(at, _)| *at)
+        self.one_time.iter().find(|(_, pair)| !pair.given).map(|(at, _)| *at).filter(|_| !self.is_full())
     }
 
     /// Puts a one-time prekey beside a bundle.

@@ -424,15 +424,17 @@ impl Session {
         // contracts/ratchet.md R4: the header authenticates the whole frame before any DH or chain step.
         let header = frame.open_header(chain.header_key(self))?;
         let floor = header.floor().ok_or(OpenError::Malformed)?;
-        let acked = self.check_ack(&header.ack)?;
         let answered = frame.handshake.is_none();
         let Some(body) = frame.body else {
+            let acked = self.check_ack(&header.ack)?;
             return Ok(Opened { header, content: None, acked, answered });
         };
         let fresh = self.window.check(header.seq, floor)?;
         self.check_held(header.seq, floor, body.len())?;
         let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
         let letter = self.open_body(frame, &header, body, &mk)?;
+        // Last, as it costs most: whatever comes here moves the state on or ends the session, and cannot be had again.
+        let acked = self.check_ack(&header.ack)?;
         let content = Content { letter, fresh, refused: false, floor, nonce: frame.nonce, moves };
         Ok(Opened { header, content: Some(content), acked, answered })
     }

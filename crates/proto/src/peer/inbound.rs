@@ -213,6 +213,10 @@ impl Peer {
             return Ok((opened, Verdict::Nothing));
         };
         let verdict = self.judge_letter(session, &content.letter, now, seen)?;
+        let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
+        if matches!(verdict, Verdict::Refuse(Some(_))) && on_their_way >= limit::REFUSALS_MAX {
+            return Err(Refusal::TooManyRefusals);
+        }
         match &verdict {
             Verdict::Duplicate | Verdict::Refuse(None) => content.letter.clear(),
             Verdict::Refuse(Some(told)) => (content.refused, content.letter) = (true, told.encode()),
@@ -235,7 +239,8 @@ impl Peer {
         };
         let from = session.peer();
         let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
-        if recent || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
+        let held = || session.held.values().any(|held| !held.refused && Letter::id_in(&held.letter) == Some(letter.id));
+        if recent || held() || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
             return Ok(Verdict::Duplicate);
         }
         // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.
@@ -244,7 +249,7 @@ impl Peer {
             let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, code::MALFORMED, now)));
             return Ok(if known { Verdict::Take(letter) } else { refuse() });
         }
-        match letter.check_time(now) {
+        match letter.check_time(now).and_then(|()| letter.check_payload()) {
             Ok(()) => Ok(Verdict::Take(letter)),
             Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, error.code(), now)))),
         }
@@ -389,6 +394,7 @@ impl Peer {
             self.want_ack(id, with, now);
         }
         self.confirm(id, with, answered, now, out);
+        self.end_replaced(id, with, now, out);
         self.apply_acked(id, with, acked, now, out);
     }
 
@@ -486,7 +492,7 @@ impl Peer {
         for other in contact.sessions().filter(|other| *other != id) {
             let Some(session) = self.sessions.get_mut(&other) else { continue };
             for (seq, held) in &mut session.held {
-                if !held.refused && Letter::decode(&held.letter).is_ok_and(|held| held.id == letter) {
+                if !held.refused && Letter::id_in(&held.letter) == Some(letter) {
                     held.letter.clear();
                     out.ops.push(put_held(&other, *seq, held));
                 }

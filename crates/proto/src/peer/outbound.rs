@@ -216,6 +216,10 @@ impl Peer {
         if let Some(contact) = self.contacts.get_mut(&entry.to).filter(|_| entry.sealed.is_none()) {
             contact.drafts.insert((!entry.control, no));
         }
+        if entry.control {
+            self.outbox_controls += 1;
+            self.contacts.entry(entry.to).or_default().controls += 1;
+        }
         self.outbox_bytes += entry.letter.len();
         self.expiries.insert((entry.expires, no));
         self.letters.insert((entry.to, entry.id), no);
@@ -225,10 +229,12 @@ impl Peer {
     pub(super) fn remove_entry(&mut self, no: u64, out: &mut Out) -> Option<Entry> {
         let entry = self.outbox.remove(&no)?;
         self.outbox_bytes -= entry.letter.len();
+        self.outbox_controls -= usize::from(entry.control);
         self.expiries.remove(&(entry.expires, no));
         self.letters.remove(&(entry.to, entry.id));
         if let Some(contact) = self.contacts.get_mut(&entry.to) {
             contact.drafts.remove(&(!entry.control, no));
+            contact.controls -= usize::from(entry.control && contact.controls > 0);
         }
         out.ops.push(Op::Delete { key: rows::numbered(rows::OUTBOX, no) });
         out.contacts.insert(entry.to);
@@ -298,6 +304,7 @@ impl Peer {
 
     /// Gives an entry up: its letter fails, and its number, if it has one, is never sent again.
     pub(super) fn apply_expired(&mut self, no: u64, code: u16, out: &mut Out) {
+        let renewal = self.is_renewal(no);
         let Some(entry) = self.remove_entry(no, out) else { return };
         if let Some(SealedAs { session: id, seq, .. }) = entry.sealed {
             self.give_up(id, seq, out);
@@ -305,7 +312,7 @@ impl Peer {
         if !entry.control {
             out.ops.push(Op::Put { key: rows::failed(&entry.id), value: failed_row(&entry.to, code) });
             out.effects.push(Effect::Failed { to: entry.to, letter: entry.id, code });
-        } else {
+        } else if renewal {
             self.renewal_failed(&entry.to, out);
         }
     }

@@ -164,6 +164,21 @@ impl Peer {
         }
     }
 
+    /// A letter was taken in the current session: the ones that it replaced end. Not at once, as letters that came there may come again before the
+    /// record of them is durable.
+    pub(super) fn end_replaced(&mut self, id: SessionId, with: AgentId, now: UnixMillis, out: &mut Out) {
+        let Some(contact) = self.contacts.get(&with).filter(|contact| contact.current == Some(id)) else { return };
+        if self.sessions.get(&id).is_none_or(|session| session.window.next() == 0) {
+            return;
+        }
+        let soon = now.plus(time::START_RETRY);
+        let later = |id: &SessionId| {
+            self.sessions.get(id).is_some_and(|old| matches!(old.place, Place::Old(until) if until > soon))
+        };
+        let old: Vec<_> = contact.old.iter().copied().filter(later).collect();
+        old.into_iter().for_each(|old| self.end_old(old, soon, out));
+    }
+
     /// Ends an old session earlier.
     pub(super) fn end_old(&mut self, id: SessionId, at: UnixMillis, out: &mut Out) {
         let Some(session) = self.sessions.get_mut(&id) else { return };

@@ -149,7 +149,8 @@ impl Peer {
             return;
         }
         self.end_renewal(id, out);
-        if self.sessions.contains_key(&new) {
+        // contracts/handshake.md H12: what was replaced meanwhile never becomes current.
+        if self.sessions.get(&new).is_some_and(|session| session.place == Place::Candidate) {
             self.counters.rekeys += 1;
             self.promote(new, with, now, out);
             let about = LetterId::new(now, *new.as_bytes().first_chunk().unwrap_or(&[0; 10]));

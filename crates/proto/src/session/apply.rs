@@ -109,7 +109,12 @@ impl Session {
                 None => break,
                 Some(received) => {
                     moved.passed = true;
-                    self.pass(seq, received, moved);
+                    debug_assert_eq!(
+                        received,
+                        self.held.contains_key(&seq),
+                        "what was received waits here until it is passed"
+                    );
+                    self.pass(seq, seq < floor, moved);
                 }
             }
         }
@@ -135,18 +140,18 @@ impl Session {
         self.old_chains = needed.collect();
     }
 
-    fn pass(&mut self, seq: Seq, received: bool, moved: &mut Moved) {
-        let Some(Held { nonce, mut letter, refused }) = self.held.remove(&seq).filter(|_| received) else {
-            self.received_run = run_hole(&self.id, seq);
-            return;
+    /// Steps over one number. A letter that its sender gave up or was told of as refused is not delivered, and its number is a hole: a sender that is
+    /// restored to a time before that must not take it for delivered.
+    fn pass(&mut self, seq: Seq, given_up: bool, moved: &mut Moved) {
+        let held = self.held.remove(&seq);
+        let hole = given_up || held.as_ref().is_none_or(|held| held.refused);
+        self.received_run = match &held {
+            Some(held) if !hole => run_received(&self.received_run, seq, &held.nonce),
+            _ => run_hole(&self.id, seq),
         };
-        // Its sender gave it up. One that is restored to a time before that must not take it for delivered.
-        if refused {
-            letter.clear();
+        if let Some(Held { letter, .. }) = held {
+            moved.in_order.push(InOrder { seq, letter: if hole { Vec::new() } else { letter }, refused: hole });
         }
-        self.received_run =
-            if refused { run_hole(&self.id, seq) } else { run_received(&self.received_run, seq, &nonce) };
-        moved.in_order.push(InOrder { seq, letter, refused });
     }
 
     /// Steps over what the peer has given up, as an acknowledgement alone tells it: not beyond the chain, which only a letter steps.

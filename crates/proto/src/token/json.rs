@@ -135,17 +135,17 @@ impl<'de> Visitor<'de> for Level {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = from.next_element_seed(self.below()?)? {
+        let (mut items, below) = (Vec::new(), self.below()?);
+        while let Some(item) = from.next_element_seed(Self(below.0))? {
             items.push(item);
         }
         Ok(Json::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Json, A::Error> {
-        let mut members = BTreeMap::new();
+        let (mut members, below) = (BTreeMap::new(), self.below()?);
         while let Some(name) = from.next_key::<String>()? {
-            let value = from.next_value_seed(self.below()?)?;
+            let value = from.next_value_seed(Self(below.0))?;
             if members.insert(name, value).is_some() {
                 return Err(A::Error::custom("a member named twice"));
             }

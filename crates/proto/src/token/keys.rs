@@ -148,7 +148,7 @@ impl VerifyingKey {
                 let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text("x")?, text("y")?);
                 Some(Self::Other { algorithm: Algorithm::Es256, jwk })
             }
-            ("RSA", None) if bytes("n")?.len() >= RSA_MODULUS_LEN_MIN && bytes("n")?.first() != Some(&0) => {
+            ("RSA", None) if is_modulus(&bytes("n")?) => {
                 bytes("e")?;
                 let jwk = format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text("e")?, text("n")?);
                 Some(Self::Other { algorithm: Algorithm::Rs256, jwk })
@@ -158,7 +158,13 @@ impl VerifyingKey {
     }
 }
 
-/// 2,048 bits.
+/// A modulus of 2,048 bits or more, without zeros in front.
+fn is_modulus(n: &[u8]) -> bool {
+    let least = if n.len() == RSA_MODULUS_LEN_MIN { 0x80 } else { 1 };
+    n.len() >= RSA_MODULUS_LEN_MIN && n.first() >= Some(&least)
+}
+
+/// Bytes of 2,048 bits.
 const RSA_MODULUS_LEN_MIN: usize = 256;
 /// A set holds the keys of one service: the one in use, the next, and some that are over.
 const KEYS_MAX: usize = 32;
