@@ -185,6 +185,22 @@ pub mod limit {
     /// Unit: prekeys.
     pub const ONE_TIME_MAX: usize = 4096;
 
+    /// large payloads of one peer on their way to us at once; others wait their turn
+    ///
+    /// Unit: payloads.
+    pub const FETCHES_PER_PEER: usize = 4;
+
+    /// large payloads on their way to us at once, in all: each has a thread
+    ///
+    /// Unit: payloads.
+    pub const FETCHES_MAX: usize = 32;
+
+    /// 4 GiB; of large payloads of one peer that are kept for letters in the inbox; more are fetched as letters are
+    /// removed
+    ///
+    /// Unit: bytes.
+    pub const LARGE_BYTES_PER_PEER: u64 = 4_294_967_296;
+
     /// streams that a welcome peer may have open: one of frames, a few requests, the large payloads under way
     ///
     /// Unit: streams.

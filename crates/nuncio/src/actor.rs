@@ -6,7 +6,7 @@
 //!     └──────────────── effects: frames to links, letters to the inbox ◄────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use nuncio_proto::rows;
 use nuncio_proto::step::Step;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +44,8 @@ const TURN_MAX: usize = 512;
 const WAKES_WAITING: usize = 256;
 /// Connections kept for one peer.
 const LINKS_PER_PEER: usize = 2;
+/// Connections that one peer may have begun, those that died and have not been missed yet among them.
+const KNOCKS_PER_PEER: usize = 8;
 
 /// The actor's state.
 pub(crate) struct Actor {
@@ -62,7 +64,9 @@ pub(crate) struct Actor {
     next_link: LinkId,
     next_request: u64,
     pub(crate) links: BTreeMap<AgentId, Vec<LinkUp>>,
-    dialling: BTreeSet<AgentId>,
+    dialling: BTreeMap<AgentId, CancellationToken>,
+    /// Connections that others began and that were let in.
+    knocked: BTreeMap<LinkId, AgentId>,
     pub(crate) problems: HashMap<AgentId, String>,
     bundle_rate: DefaultKeyedRateLimiter<AgentId>,
     pub(crate) bundle_requests: HashMap<u64, oneshot::Sender<Vec<u8>>>,
@@ -73,8 +77,12 @@ pub(crate) struct Actor {
     /// Letters up to here were handed to the inboxes.
     pub(crate) handed_out: Option<u64>,
     pub(crate) deliveries: HashMap<(AgentId, LetterId), Vec<Reply<()>>>,
+    /// Letters that failed in memory and not yet on disk.
+    pub(crate) failing: HashSet<(AgentId, LetterId)>,
     pub(crate) requests: HashMap<(AgentId, LetterId), Reply<Incoming>>,
     pub(crate) payloads_out: HashMap<PayloadId, PayloadOut>,
+    /// Places for payloads on their way from us.
+    pub(crate) gives: Arc<Semaphore>,
     pub(crate) payloads_in: HashMap<PayloadId, PayloadIn>,
     stopping: Option<Reply<()>>,
     failed: bool,
@@ -85,6 +93,12 @@ pub(crate) struct LinkUp {
     id: LinkId,
     connection: Connection,
     frames: mpsc::Sender<Bytes>,
+}
+
+impl LinkUp {
+    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
+        self.connection.close(code, reason);
+    }
 }
 
 /// A large payload that we send.
@@ -161,7 +175,8 @@ impl Actor {
             next_link: 0,
             next_request: 0,
             links: BTreeMap::new(),
-            dialling: BTreeSet::new(),
+            dialling: BTreeMap::new(),
+            knocked: BTreeMap::new(),
             problems: HashMap::new(),
             bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
             bundle_requests: HashMap::new(),
@@ -171,8 +186,10 @@ impl Actor {
             inboxes: Vec::new(),
             handed_out: None,
             deliveries: HashMap::new(),
+            failing: HashSet::new(),
             requests: HashMap::new(),
             payloads_out: HashMap::new(),
+            gives: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
             payloads_in: HashMap::new(),
             stopping: None,
             failed: false,
@@ -267,6 +284,7 @@ impl Actor {
         match self.peer.stage(step) {
             Ok(staged) => {
                 let mut staged = staged;
+                self.failing.extend(staged.effects.failing());
                 staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
                 self.backlog.gather(staged, rows, answers);
             }
@@ -368,8 +386,13 @@ impl Actor {
             connection.close(CloseCode::STRANGER, "not added here");
             return;
         }
+        if self.knocked.values().filter(|other| **other == peer).count() >= KNOCKS_PER_PEER {
+            connection.close(CloseCode::REPLACED, "too many connections of one agent");
+            return;
+        }
         connection.welcome();
         let link = self.new_link();
+        self.knocked.insert(link, peer);
         self.tasks.tracker.spawn(links::serve(link, connection, self.tasks.clone()));
     }
 
@@ -398,6 +421,7 @@ impl Actor {
     }
 
     fn link_down(&mut self, link: LinkId, peer: AgentId, reason: String) {
+        self.knocked.remove(&link);
         if let Some(links) = self.links.get_mut(&peer) {
             links.retain(|up| up.id != link);
             if links.is_empty() {
@@ -413,18 +437,37 @@ impl Actor {
     /// Makes sure that the peer is being reached, if it is known where.
     pub(crate) fn dial(&mut self, peer: AgentId) {
         let Some(info) = self.peer.contact(&peer) else { return };
-        if info.endpoints.is_empty() || self.links.contains_key(&peer) || !self.dialling.insert(peer) {
+        if info.endpoints.is_empty()
+            || info.retired
+            || self.links.contains_key(&peer)
+            || self.dialling.contains_key(&peer)
+        {
             return;
         }
         let endpoints = info.endpoints.clone();
         let id = self.new_link();
-        let (link, tasks, cancel) = (Arc::clone(&self.link), self.tasks.clone(), self.cancel.clone());
+        let (link, tasks, cancel) = (Arc::clone(&self.link), self.tasks.clone(), self.cancel.child_token());
+        self.dialling.insert(peer, cancel.clone());
         self.tasks.tracker.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = crate::dial::dial(link, id, peer, endpoints, tasks) => {}
             }
         });
+    }
+
+    /// What is known of a peer's addresses has changed: a task that tries the former ones ends, and another begins.
+    pub(crate) fn dial_anew(&mut self, peer: AgentId) {
+        if self.links.contains_key(&peer) {
+            return;
+        }
+        if let Some(former) = self.dialling.remove(&peer) {
+            former.cancel();
+        }
+        self.problems.remove(&peer);
+        if self.peer.outbox().any(|(to, ..)| to == peer) {
+            self.dial(peer);
+        }
     }
 
     pub(crate) fn want_bundle(&mut self, of: AgentId) {

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use nuncio_contracts::registry::limit;
@@ -27,6 +28,9 @@ pub(crate) type Handle = PayloadKey;
 
 /// Sealed chunks between the disk's thread and the stream's task.
 const CHUNKS_WAITING: usize = 16;
+
+/// How long the other end may keep a stream still; then it is asked again, on another one.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Names a large payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,14 +226,14 @@ pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream,
         match chunk {
             Ok(chunk) => {
                 let len = u64::try_from(chunk.len()).unwrap_or(0);
-                if stream.write_chunk(chunk).await.is_err() {
+                if !matches!(tokio::time::timeout(IDLE, stream.write_chunk(chunk)).await, Ok(Ok(()))) {
                     break;
                 }
                 sent.fetch_add(len, Ordering::Relaxed);
             }
             Err(error) => {
                 tracing::warn!(%error, "a large payload cannot be read");
-                drop(stream.reset(CloseCode::CANCELLED.into()));
+                drop(stream.reset(CloseCode::BUSY.into()));
                 break;
             }
         }
@@ -292,12 +296,12 @@ async fn fetch_from(
     let mut lost = false;
     for index in from_chunk..handle.chunks() {
         let mut chunk = vec![0; sealed_chunk_len(&handle, index)];
-        match recv.read_exact(&mut chunk).await {
-            Ok(()) if chunks.send(chunk).await.is_ok() => {}
-            Ok(()) | Err(ReadExactError::FinishedEarly(_)) => break,
-            Err(ReadExactError::ReadError(error)) => {
-                // Reset means that the sender has it no more; anything else, that the connection ended.
-                lost = matches!(TransportError::from(error), TransportError::StreamReset(_));
+        match tokio::time::timeout(IDLE, recv.read_exact(&mut chunk)).await {
+            Ok(Ok(())) if chunks.send(chunk).await.is_ok() => {}
+            Ok(Ok(()) | Err(ReadExactError::FinishedEarly(_))) | Err(_) => break,
+            Ok(Err(ReadExactError::ReadError(error))) => {
+                // contracts/letter.md L17: only this says that the sender has it no more.
+                lost = matches!(TransportError::from(error), TransportError::StreamReset(code) if code == CloseCode::CANCELLED);
                 break;
             }
         }

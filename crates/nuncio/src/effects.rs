@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
-use nuncio_contracts::registry::{code, extension};
+use nuncio_contracts::registry::{code, extension, limit};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::ids::{AgentId, LetterId};
@@ -24,6 +25,9 @@ use crate::message::{Incoming, LargePayload};
 use crate::status::{PeerInfo, SessionInfo, Status};
 use crate::wake::{Answer, Ticket, Wake};
 use nuncio_proto::invitation::Invitation;
+
+/// Between two tries to fetch a large payload.
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Rows of the runtime's own: large payloads that we send.
 const PAYLOAD_OUT: u8 = b'o';
@@ -64,6 +68,7 @@ impl Actor {
             }
             Effect::PayloadTaken { by, letter } => self.payload_taken(by, letter),
             Effect::Failed { to, letter, code } => {
+                self.failing.remove(&(to, letter));
                 self.drop_payload_out(to, letter);
                 self.settle(to, letter, Some(code));
             }
@@ -80,8 +85,18 @@ impl Actor {
                     if code == code::RETIRED { "its identity is retired" } else { "it has not added this agent" };
                 tracing::warn!(peer = %by, reason, "turned away");
                 self.problems.insert(by, reason.to_owned());
+                if code == code::RETIRED {
+                    self.cut_off(by);
+                }
             }
             other => tracing::debug!(?other, "effect of a later version"),
+        }
+    }
+
+    /// Ends the connections with an agent that is not talked to any more.
+    fn cut_off(&mut self, agent: AgentId) {
+        for up in self.links.remove(&agent).unwrap_or_default() {
+            up.close(CloseCode::STRANGER, "retired");
         }
     }
 
@@ -107,9 +122,7 @@ impl Actor {
         if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
             && reply.send(Ok(incoming.clone())).is_ok()
         {
-            if let Some(step) = self.peer.done(no) {
-                self.commit(step);
-            }
+            self.remove(no, Vec::new());
             return;
         }
         self.inboxes.retain(|inbox| inbox.send(incoming.clone()).is_ok());
@@ -149,34 +162,63 @@ impl Actor {
                 drop(self.incoming(arrival));
             }
         }
+        // Whether their senders were told may have died with the process; it does no harm to say it again.
+        let whole = self.payloads_in.values().filter(|payload| *payload.progress.borrow() == Progress::Whole);
+        let taken: Vec<_> = whole.map(|payload| (payload.from, payload.letter)).collect();
+        for (from, letter) in taken {
+            self.send_control(from, &Control::PayloadTaken(letter));
+        }
         let mut outs = Vec::new();
         store.scan(&[rows::RUNTIME, PAYLOAD_OUT], &mut |key, value| {
             outs.extend(payload_out(key, value));
             Ok(())
         })?;
+        // The file goes before its row: a row without file, or of a letter that failed, is what a crash left.
+        let gone = |(id, out): &(PayloadId, PayloadOut)| {
+            let failed = store.get(&rows::failed(&out.letter)).is_ok_and(|row| row.is_some());
+            failed || !chunks::out_path(store.home(), *id).exists()
+        };
+        let (over, outs): (Vec<_>, Vec<_>) = outs.into_iter().partition(gone);
+        if !over.is_empty() {
+            let step = self.peer.forget_seen(over.iter().map(|(id, _)| payload_row(*id)).collect());
+            self.commit(step);
+        }
         self.payloads_out.extend(outs);
         chunks::sweep(self.store.home(), "out", |id| self.payloads_out.contains_key(&id));
         chunks::sweep(self.store.home(), "in", |id| self.payloads_in.contains_key(&id));
         Ok(())
     }
 
-    /// Fetches what is missing of this peer's payloads.
+    /// Fetches what is missing of this peer's payloads, a few at a time, and no more than it may fill the disk with.
     pub(crate) fn fetch_payloads(&mut self, from: AgentId) {
+        let of_peer = || self.payloads_in.values().filter(|payload| payload.from == from);
         let Some(connection) = self.connection_of(&from) else {
-            if self.payloads_in.values().any(|payload| payload.from == from && is_missing(payload)) {
+            if of_peer().any(is_missing) {
                 self.dial(from);
             }
             return;
         };
-        for (id, payload) in
-            self.payloads_in.iter_mut().filter(|(_, payload)| payload.from == from && is_missing(payload))
-        {
+        let places = limit::FETCHES_PER_PEER.saturating_sub(of_peer().filter(|payload| payload.fetching).count());
+        let in_all = self.payloads_in.values().filter(|payload| payload.fetching).count();
+        let places = places.min(limit::FETCHES_MAX.saturating_sub(in_all));
+        let mut kept = 0_u64;
+        let mut held: Vec<_> = of_peer().map(|payload| (payload.no, payload.handle.len, is_missing(payload))).collect();
+        held.sort_unstable();
+        let fits = held.into_iter().filter(|(_, len, _)| {
+            kept = kept.saturating_add(*len);
+            kept <= limit::LARGE_BYTES_PER_PEER
+        });
+        let next: Vec<u64> = fits.filter(|(.., missing)| *missing).map(|(no, ..)| no).take(places).collect();
+        for (id, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| next.contains(&payload.no)) {
             payload.fetching = true;
             let (id, handle, progress) = (*id, payload.handle.clone(), payload.progress.clone());
             let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), id));
             let urgent = self.tasks.urgent.clone();
             self.tasks.tracker.spawn(async move {
                 let fetched = chunks::fetch(connection, handle, path, progress).await;
+                if fetched == Fetched::Again {
+                    tokio::time::sleep(FETCH_PAUSE).await;
+                }
                 // The actor may have stopped.
                 let _ = urgent.send(Wake::PayloadEnded { id, fetched });
             });
@@ -193,15 +235,9 @@ impl Actor {
                 self.send_control(from, &Control::PayloadTaken(letter));
             }
             Fetched::Lost => drop(payload.progress.send_replace(Progress::Lost)),
-            Fetched::Again => self.fetch_payloads_later(from),
+            Fetched::Again => {}
         }
-    }
-
-    /// The connection broke; the next one begins the fetch again. If it did not break, a new try waits a little.
-    fn fetch_payloads_later(&mut self, from: AgentId) {
-        if self.connection_of(&from).is_none_or(|connection| connection.close_reason().is_some()) {
-            self.dial(from);
-        }
+        self.fetch_payloads(from);
     }
 
     fn send_control(&mut self, to: AgentId, control: &Control) {
@@ -215,12 +251,17 @@ impl Actor {
     }
 
     pub(crate) fn payload_asked(&mut self, by: AgentId, id: PayloadId, from_chunk: u64, mut stream: SendStream) {
-        match self.payloads_out.get(&id).filter(|out| out.to == by) {
-            Some(out) => {
-                let path = chunks::out_path(self.store.home(), id);
-                self.tasks.tracker.spawn(chunks::give(path, from_chunk, stream, Arc::clone(&out.sent)));
+        let place = Arc::clone(&self.gives).try_acquire_owned();
+        match (self.payloads_out.get(&id).filter(|out| out.to == by), place) {
+            (Some(out), Ok(place)) => {
+                let (path, sent) = (chunks::out_path(self.store.home(), id), Arc::clone(&out.sent));
+                self.tasks.tracker.spawn(async move {
+                    chunks::give(path, from_chunk, stream, sent).await;
+                    drop(place);
+                });
             }
-            None => drop(stream.reset(CloseCode::CANCELLED.into())),
+            (Some(_), Err(_)) => drop(stream.reset(CloseCode::BUSY.into())),
+            (None, _) => drop(stream.reset(CloseCode::CANCELLED.into())),
         }
     }
 
@@ -291,7 +332,7 @@ impl Actor {
                 Ok(()) => match self.peer.set_contact(agent, info) {
                     Some(step) => {
                         self.commit_with(step, vec![answer(reply, ())]);
-                        self.problems.remove(&agent);
+                        self.dial_anew(agent);
                     }
                     None => tell(reply, Err(Error::Myself(agent))),
                 },
@@ -337,7 +378,7 @@ impl Actor {
 
     fn await_delivery(&mut self, to: AgentId, id: LetterId, reply: Reply<()>) {
         let payload = self.payloads_out.values().any(|out| out.to == to && out.letter == id);
-        if payload || self.peer.is_under_way(to, id) {
+        if payload || self.peer.is_under_way(to, id) || self.failing.contains(&(to, id)) {
             self.deliveries.entry((to, id)).or_default().push(reply);
             return;
         }
@@ -375,16 +416,25 @@ impl Actor {
     }
 
     fn done(&mut self, no: u64, reply: Reply<bool>) {
-        let Some(step) = self.peer.done(no) else { return tell(reply, Ok(false)) };
-        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
-        let mut answers = Vec::new();
-        if let Some(id) = payload {
-            self.payloads_in.remove(&id);
-            let path = chunks::in_path(self.store.home(), id);
-            answers.push(Answer(Box::new(move || chunks::delete(&path))));
+        if self.peer.done(no).is_none() {
+            return tell(reply, Ok(false));
         }
-        answers.push(answer(reply, true));
+        self.remove(no, vec![answer(reply, true)]);
+    }
+
+    /// Removes a letter from the inbox, and then its large payload, on disk or on its way.
+    fn remove(&mut self, no: u64, mut answers: Vec<Answer>) {
+        let Some(step) = self.peer.done(no) else { return };
+        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
+        let from = payload.and_then(|id| self.payloads_in.remove(&id)).map(|payload| payload.from);
+        if let Some(id) = payload {
+            let path = chunks::in_path(self.store.home(), id);
+            answers.insert(0, Answer(Box::new(move || chunks::delete(&path))));
+        }
         self.commit_with(step, answers);
+        if let Some(from) = from {
+            self.fetch_payloads(from);
+        }
     }
 
     fn invitation(&self) -> Result<Invitation, Error> {

@@ -127,3 +127,64 @@ async fn a_stranger_is_turned_away_and_told() {
     alice.shutdown().await.unwrap();
     bob.shutdown().await.unwrap();
 }
+
+/// A failure is in memory before it is on disk; nobody who asks in between may hear that the letter was delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_expired_is_never_called_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let to = bob.id();
+    bob.shutdown().await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let letter = Message::text("too late").expires_in(Duration::from_millis(500 + 5 * number));
+        let (id, alice) = (alice.send(to, letter).await.unwrap(), alice.clone());
+        asking.spawn(async move {
+            loop {
+                let soon = Duration::from_micros(300);
+                if let Ok(answer) = tokio::time::timeout(soon, alice.delivered(to, id)).await {
+                    return answer;
+                }
+                tokio::time::sleep(soon).await;
+            }
+        });
+    }
+    while let Some(answer) = within(asking.join_next()).await {
+        assert!(matches!(answer.unwrap(), Err(Error::NotDelivered(_))));
+    }
+    alice.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_corrected_is_used_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) =
+        (Agent::open(config(&dir, "alice")).await.unwrap(), Agent::open(config(&dir, "bob")).await.unwrap());
+    bob.add_peer(&alice.invitation().await.unwrap(), Some("alice")).await.unwrap();
+    let right = bob.invitation().await.unwrap();
+    let wrong = nuncio::Invitation { endpoints: vec!["127.0.0.1:9".to_owned()], ..right.clone() };
+    alice.add_peer(&wrong, Some("bob")).await.unwrap();
+    let id = alice.send(bob.id(), Message::text("by and by")).await.unwrap();
+    // Until the pauses between two tries have grown.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    alice.add_peer(&right, Some("bob")).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), alice.delivered(bob.id(), id)).await.unwrap().unwrap();
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_agent_is_cut_off_in_the_middle_of_a_conversation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, statement) = nuncio::init(&config(&dir, "alice")).unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let id = alice.send(bob.id(), Message::text("one")).await.unwrap();
+    within(alice.delivered(bob.id(), id)).await.unwrap();
+    bob.retire(statement).await.unwrap();
+    let id = alice.send(bob.id(), Message::text("two")).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(3), alice.delivered(bob.id(), id)).await;
+    assert!(!matches!(told, Ok(Ok(()))), "{told:?}");
+    assert_eq!(bob.letters(None, 10).await.unwrap().len(), 1);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}

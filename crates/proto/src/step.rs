@@ -74,6 +74,14 @@ impl Effects {
         self.0.extract_if(.., |effect| matches!(effect, Effect::Delivered { .. })).collect()
     }
 
+    /// Letters whose failure is staged. It is told after the commit; until then nobody may say that they were delivered.
+    pub fn failing(&self) -> impl Iterator<Item = (AgentId, LetterId)> {
+        self.0.iter().filter_map(|effect| match effect {
+            Effect::Failed { to, letter, .. } => Some((*to, *letter)),
+            _ => None,
+        })
+    }
+
     /// Appends another step's, staged later.
     pub fn append(&mut self, mut later: Self) {
         self.0.append(&mut later.0);

@@ -135,7 +135,7 @@ impl Peer {
         if from.is_some_and(|from| from != with) {
             return Err(Refusal::WrongPeer(with));
         }
-        if self.is_over(session) {
+        if self.is_over(session, now) {
             return Err(Refusal::OutOfStep(frame.tag));
         }
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
@@ -153,11 +153,12 @@ impl Peer {
         Ok(self.step(Change::Received(Box::new(Received { session: session.id, opened, verdict, now }))))
     }
 
-    /// Whether a letter came in the session that replaced this one. Its sender has sealed everything there again that it has not given up, so what
-    /// still comes here is late, and would overtake.
-    fn is_over(&self, session: &Session) -> bool {
+    /// Whether a letter came in the session that replaced this one, or this one is about to end. Its sender has sealed everything elsewhere again that
+    /// it has not given up, so what still comes here is late, and would overtake.
+    fn is_over(&self, session: &Session, now: UnixMillis) -> bool {
+        let Place::Old(until) = session.place else { return false };
         let replaced = || self.current(&session.peer()).is_some_and(|current| current.window.next() > 0);
-        matches!(session.place, Place::Old(_)) && replaced()
+        until <= now.plus(time::START_RETRY) || replaced()
     }
 
     fn receive_start<R: CryptoRng + ?Sized>(

@@ -161,7 +161,11 @@ fn depths() -> Vec<Case> {
         no("depth-objects", "one object too deep", in_body(&objects(max))),
         no("depth-arrays", "one array too deep", in_body(&arrays(max))),
         no("depth-array-empty", "one array too deep, with nothing in it", in_body(&arrays(max).replace('1', ""))),
-        no("depth-object-empty", "one object too deep, with nothing in it", in_body(&objects(max).replace(r#""a":1"#, ""))),
+        no(
+            "depth-object-empty",
+            "one object too deep, with nothing in it",
+            in_body(&objects(max).replace(r#""a":1"#, "")),
+        ),
         no("depth-header", "one object too deep in the header", in_header(&objects(max))),
         no("depth-thousands", "as deep as a token has bytes for", in_body(&arrays(2_500))),
     ]

@@ -97,7 +97,12 @@ fn others_passed_over() -> Vec<Case> {
         unusable("set-p256-x-33", "a coordinate of 33 bytes", with(ec.clone(), "/x", zero(&x)), "ES256"),
         unusable("set-p384", "another curve", with(ec, "/crv", "P-384"), "ES256"),
         unusable("set-rsa-2040", "fewer than 2,048 bits", with(rsa.clone(), "/n", encode(&n[..255])), "RS256"),
-        unusable("set-rsa-2047", "one bit too few", with(rsa.clone(), "/n", encode([&[n[0] & 0x7f], &n[1..]].concat())), "RS256"),
+        unusable(
+            "set-rsa-2047",
+            "one bit too few",
+            with(rsa.clone(), "/n", encode([&[n[0] & 0x7f], &n[1..]].concat())),
+            "RS256",
+        ),
         unusable("set-rsa-zero-in-front", "2,048 bits in 257 bytes", with(rsa.clone(), "/n", zero(&n)), "RS256"),
         unusable("set-rsa-2040-zero-in-front", "fewer bits, filled up", with(rsa, "/n", zero(&n[..255])), "RS256"),
     ]
