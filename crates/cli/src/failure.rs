@@ -89,13 +89,20 @@ impl Failure {
     }
 }
 
-const fn store_hint(error: &StoreError) -> Option<&'static str> {
+fn store_hint(error: &StoreError) -> Option<&'static str> {
     match error {
         StoreError::Key { fault: KeyFault::WrongKey(_), .. } => {
             Some("give the right one: --passphrase, --passphrase-fd N, or --key-file PATH")
         }
         StoreError::Row { .. } => Some("`nuncio doctor` opens every row and says which are damaged"),
         StoreError::Missing(_) => Some("`nuncio init` makes a home; --home DIR names another one"),
+        StoreError::Io { path, source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("key") =>
+        {
+            Some(
+                "this home opens with a passphrase or a key file elsewhere: --passphrase, --passphrase-fd N, or --key-file PATH",
+            )
+        }
         StoreError::Exists(_) => Some("--home DIR names another place"),
         _ => None,
     }

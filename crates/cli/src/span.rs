@@ -13,6 +13,21 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     ms.map(Duration::from_millis).ok_or_else(|| "write a number with a unit: 500ms, 30s, 5m, 2h, 7d".to_owned())
 }
 
+/// Reads one of a letter's life.
+pub(crate) fn up_to_a_week(text: &str) -> Result<Duration, String> {
+    up_to(text, Duration::from_millis(nuncio_contracts::registry::time::LETTER_LIFE_MAX), "7d")
+}
+
+/// Reads one that a request may wait.
+pub(crate) fn up_to_ten_minutes(text: &str) -> Result<Duration, String> {
+    up_to(text, Duration::from_secs(600), "10m")
+}
+
+fn up_to(text: &str, most: Duration, named: &str) -> Result<Duration, String> {
+    let span = parse(text)?;
+    if span.is_zero() || span > most { Err(format!("more than nothing, and at most {named}")) } else { Ok(span) }
+}
+
 /// Whole milliseconds.
 pub(crate) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -25,6 +40,8 @@ mod tests {
     #[test]
     fn numbers_need_a_unit_that_is_known() {
         assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert!(up_to_a_week("7d").is_ok() && up_to_a_week("8d").is_err() && up_to_a_week("0s").is_err());
+        assert!(up_to_ten_minutes("10m").is_ok() && up_to_ten_minutes("601s").is_err());
         assert_eq!(parse("2h"), Ok(Duration::from_secs(7_200)));
         for bad in ["", "5", "s", "5x", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -120,7 +120,11 @@ pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> 
         }
         Body::File(path) => {
             let file = File::open(&path).map_err(Error::file(&path))?;
-            let len = file.metadata().map_err(Error::file(&path))?.len();
+            let about = file.metadata().map_err(Error::file(&path))?;
+            if !about.is_file() {
+                return Err(Error::NoFile(path));
+            }
+            let len = about.len();
             seal(&home, len, &mut BufReader::with_capacity(1 << 20, file), &path)
         }
     })

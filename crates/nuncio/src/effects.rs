@@ -122,7 +122,10 @@ impl Actor {
         if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
             && reply.send(Ok(incoming.clone())).is_ok()
         {
-            self.remove(no, Vec::new());
+            // A large payload stays: whoever asked is about to read it. The sweep at the next start takes its file.
+            if let Some(step) = self.peer.done(no) {
+                self.commit(step);
+            }
             return;
         }
         self.inboxes.retain(|inbox| inbox.send(incoming.clone()).is_ok());
@@ -447,6 +450,9 @@ impl Actor {
     fn check_peer(&self, agent: AgentId, info: &nuncio_proto::peer::ContactInfo) -> Result<(), Error> {
         if agent == self.peer.id() {
             return Err(Error::Myself(agent));
+        }
+        if self.peer.contact(&agent).is_some_and(|known| known.retired) {
+            return Err(nuncio_proto::error::PeerError::Retired(agent).into());
         }
         let Some(name) = &info.name else { return Ok(()) };
         let plain = (1..=64).contains(&name.len())

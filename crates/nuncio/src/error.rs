@@ -53,6 +53,9 @@ pub enum Error {
     /// No peer has this name.
     #[error("no peer is called {0:?}: `nuncio peers` lists them")]
     NoSuchPeer(String),
+    /// What was to be sent is a directory, a pipe or a device.
+    #[error("{} is no regular file", .0.display())]
+    NoFile(std::path::PathBuf),
     /// The letter was not delivered; the code is the registry's.
     #[error("the letter was not delivered: {}", reason(*.0))]
     NotDelivered(u16),
@@ -87,7 +90,7 @@ impl Error {
 fn reason(code: u16) -> &'static str {
     use nuncio_contracts::registry::code;
     match code {
-        code::EXPIRED => "its deadline passed",
+        code::EXPIRED => "its deadline passed before the peer was known to have it",
         code::CANCELLED => "it was cancelled",
         code::UNKNOWN_EXTENSION => "the receiver does not know an extension that it needs",
         code::MALFORMED => "the receiver could not read it",

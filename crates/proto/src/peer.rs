@@ -498,6 +498,10 @@ impl Peer {
 
     fn apply_contact(&mut self, agent: AgentId, info: Option<ContactInfo>, out: &mut Out) {
         let key = rows::contact(&agent);
+        // A retirement is for ever: what is left of a retired agent that was removed is that it is retired.
+        let retired = self.contact(&agent).is_some_and(|known| known.retired);
+        let info =
+            if retired { Some(ContactInfo { retired, allowed: false, ..info.unwrap_or_default() }) } else { info };
         if let Some(info) = info {
             out.ops.push(Op::Put { key, value: info.to_row() });
             self.contacts.entry(agent).or_default().info = info;

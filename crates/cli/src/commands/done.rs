@@ -18,10 +18,13 @@ impl Done {
     pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
         options
             .with(async |api| {
+                // One that is not there keeps none of the others.
+                let mut failed = Ok(());
                 for no in &self.numbers {
-                    api.tell(&format!("/v1/inbox/{no}/done")).await?;
+                    let done = api.tell(&format!("/v1/inbox/{no}/done")).await;
+                    failed = failed.and(done);
                 }
-                Ok(())
+                failed
             })
             .await
     }

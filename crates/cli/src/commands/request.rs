@@ -19,8 +19,8 @@ use crate::{output, span};
 pub(crate) struct Request {
     #[command(flatten)]
     letter: LetterArgs,
-    /// How long to wait for the answer
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span::parse)]
+    /// How long to wait for the answer, at most 10m
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span::up_to_ten_minutes)]
     timeout: Duration,
 }
 

@@ -52,6 +52,9 @@ impl Restore {
             fs::remove_dir_all(&home).map_err(Failure::io("remove", &home))?;
             return Err(error.into());
         }
+        if options.json {
+            return output::json(&serde_json::json!({ "home": home }));
+        }
         output::line(home.display())?;
         output::note(
             "every record opened. Never run the old home again: both are one identity (nuncio restore --help)",

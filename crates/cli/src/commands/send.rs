@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
-use crate::wire::{Accepted, Delivery, LetterState, NewLetter};
+use crate::wire::{Accepted, Delivery, LetterState, NewLetter, Peer, Peers};
 use crate::{output, span};
 
 /// Most that is read from standard input; more is given as a file.
@@ -52,7 +52,7 @@ pub(crate) struct LetterArgs {
     #[arg(long, value_name = "ID", value_parser = letter_id)]
     reply_to: Option<String>,
     /// Give up when it is not delivered after so long: 30s, 5m, 2h; at most 7d
-    #[arg(long, value_name = "DURATION", value_parser = span::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = span::up_to_a_week)]
     deadline: Option<Duration>,
 }
 
@@ -73,7 +73,9 @@ impl Send {
         bar.set_message("waits for the peer");
         let delivered = wait(api, &sent, patience, &bar).await;
         bar.finish_and_clear();
-        told(options, &sent, delivered?)
+        let delivered = delivered?;
+        let problem = if delivered.state == Delivery::Waiting { problem_of(api, &sent.to).await } else { None };
+        told(options, &sent, delivered, problem)
     }
 }
 
@@ -93,6 +95,12 @@ async fn wait(api: &Api, sent: &Accepted, patience: Duration, bar: &ProgressBar)
     }
 }
 
+/// What keeps a peer from being reached, as far as it is known.
+async fn problem_of(api: &Api, peer: &str) -> Option<String> {
+    let peers: Vec<Peer> = api.get::<Peers>("/v1/peers").await.ok()?.peers;
+    peers.into_iter().find(|known| known.agent == peer)?.problem
+}
+
 fn accepted(options: &Options, api: &Api, sent: &Accepted) -> Result<(), Failure> {
     if options.json {
         output::json(sent)?;
@@ -107,7 +115,7 @@ fn accepted(options: &Options, api: &Api, sent: &Accepted) -> Result<(), Failure
     Ok(())
 }
 
-fn told(options: &Options, sent: &Accepted, state: LetterState) -> Result<(), Failure> {
+fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<String>) -> Result<(), Failure> {
     if options.json {
         output::json(&state)?;
     } else {
@@ -118,7 +126,10 @@ fn told(options: &Options, sent: &Accepted, state: LetterState) -> Result<(), Fa
         Delivery::Failed => {
             Err(Failure::Unsound(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned())))
         }
-        Delivery::Waiting => Err(Failure::NotYet("the peer does not have the letter yet".to_owned())),
+        Delivery::Waiting => {
+            let why = problem.map_or_else(String::new, |problem| format!(": {}", output::harmless(&problem)));
+            Err(Failure::NotYet(format!("the peer does not have the letter yet{why}")))
+        }
     }
 }
 
@@ -143,8 +154,13 @@ impl LetterArgs {
                 bytes.len().try_into().unwrap_or(u64::MAX)
             }
             (None, Some(path)) => {
+                let about = std::fs::metadata(path).map_err(Failure::io("open", path))?;
+                if !about.is_file() {
+                    let what = format!("{} is no regular file", path.display());
+                    return Err(Failure::usage(what, "pipe what it gives: … | nuncio send PEER -"));
+                }
                 let whole = path.canonicalize().map_err(Failure::io("open", path))?;
-                let len = std::fs::metadata(&whole).map_err(Failure::io("open", path))?.len();
+                let len = about.len();
                 letter.file = Some(whole);
                 len
             }
