@@ -116,6 +116,8 @@ pub(crate) struct Held {
     pub(crate) letter: Vec<u8>,
     /// Its sender is being told that it will not be delivered, and gives its number up then.
     pub(crate) refused: bool,
+    /// When it is no longer delivered.
+    pub(crate) expires: UnixMillis,
 }
 
 /// A frame that is not acknowledged.
@@ -158,6 +160,7 @@ pub(crate) struct Content {
     pub(crate) fresh: Fresh,
     /// It will not be delivered: the window stays before it until its sender, told so, gives it up; or the sender would call it delivered.
     pub(crate) refused: bool,
+    pub(crate) expires: UnixMillis,
     floor: Seq,
     nonce: Nonce,
     moves: Moves,
@@ -435,7 +438,8 @@ impl Session {
         let letter = self.open_body(frame, &header, body, &mk)?;
         // Last, as it costs most: whatever comes here moves the state on or ends the session, and cannot be had again.
         let acked = self.check_ack(&header.ack)?;
-        let content = Content { letter, fresh, refused: false, floor, nonce: frame.nonce, moves };
+        let expires = UnixMillis::NEVER;
+        let content = Content { letter, fresh, refused: false, expires, floor, nonce: frame.nonce, moves };
         Ok(Opened { header, content: Some(content), acked, answered })
     }
 

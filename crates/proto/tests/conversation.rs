@@ -505,3 +505,36 @@ fn a_start_with_the_prekeys_of_another_life_is_told_so() {
     a.receive(after.id(), &notice).unwrap();
     assert!(a.peer.sessions().all(|(_, current)| !current), "and begins anew");
 }
+
+#[test]
+fn a_letter_whose_time_runs_out_while_it_waits_is_not_delivered() {
+    let (mut a, mut b) = pair();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    a.send(idb, "first");
+    settle(&mut a, &mut b);
+    b.send(ida, "answer");
+    settle(&mut a, &mut b);
+    a.send(idb, "without end");
+    let mut random = [0; 10];
+    rand_core::Rng::fill_bytes(&mut a.rng, &mut random);
+    let mut letter = Letter::plain(LetterId::new(a.now, random), ContentType::TEXT, b"a minute".to_vec());
+    letter.deadline = Some(a.now.plus(60_000));
+    let step = a.peer.send(idb, &letter, a.now).unwrap();
+    a.take(step);
+    a.run();
+    let frames = core::mem::take(&mut a.out);
+    b.receive(ida, &frames[1]).unwrap(); // It waits for the one before, which is lost.
+    b.run();
+    b.out.clear();
+    later(3_600_000, [&mut a, &mut b]);
+    b.restart(); // Nor is it forgotten by a restart.
+    for _ in 0..3 {
+        settle(&mut a, &mut b);
+        later(100_000, [&mut a, &mut b]);
+    }
+    assert_eq!(b.inbox, ["first", "without end"]);
+    assert_eq!(a.failed.len(), 1, "its sender is told");
+    a.send(idb, "last");
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["first", "without end", "last"]);
+}

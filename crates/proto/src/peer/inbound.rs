@@ -221,7 +221,8 @@ impl Peer {
         match &verdict {
             Verdict::Duplicate | Verdict::Refuse(None) => content.letter.clear(),
             Verdict::Refuse(Some(told)) => (content.refused, content.letter) = (true, told.encode()),
-            Verdict::Nothing | Verdict::Take(_) => {}
+            Verdict::Take(letter) => content.expires = expiry(letter),
+            Verdict::Nothing => {}
         }
         Ok((opened, verdict))
     }
@@ -348,9 +349,10 @@ impl Peer {
     pub(super) fn apply_received(&mut self, received: Received, out: &mut Out) {
         let Received { session: id, opened, verdict, now } = received;
         let Opened { content, acked, answered, header } = opened;
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let with = session.peer();
+        let Some(with) = self.sessions.get(&id).map(Session::peer) else { return };
         out.contacts.insert(with);
+        self.refuse_expired(id, with, now, out);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
 
         let floor = header.floor().unwrap_or(0);
         let fresh = content.as_ref().map(|content| content.fresh.seq());
@@ -397,6 +399,24 @@ impl Peer {
         self.confirm(id, with, answered, now, out);
         self.end_replaced(id, with, now, out);
         self.apply_acked(id, with, acked, now, out);
+    }
+
+    /// Letters whose time ran out while they waited for an earlier one are refused like those that come too late (contracts/letter.md L8).
+    fn refuse_expired(&mut self, id: SessionId, with: AgentId, now: UnixMillis, out: &mut Out) {
+        let Some(session) = self.sessions.get(&id).filter(|session| !session.held.is_empty()) else { return };
+        let over = session.held.iter().filter(|(_, held)| !held.refused && now > held.expires);
+        let over: Vec<_> = over.filter_map(|(seq, held)| Some((*seq, Letter::id_in(&held.letter)?))).collect();
+        for (seq, letter) in over {
+            let told = self.refusal(letter, code::EXPIRED, now);
+            if let Some(held) = self.sessions.get_mut(&id).and_then(|session| session.held.get_mut(&seq)) {
+                (held.refused, held.letter, held.expires) = (true, told.encode(), UnixMillis::NEVER);
+                out.ops.push(put_held(&id, seq, held));
+            }
+            // Where there is no room for it now, its sender is told when it sends the letter again.
+            if self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
+                self.apply_queued(Entry::draft(with, &told), out);
+            }
+        }
     }
 
     fn retag(&mut self, id: SessionId, before: &[Tag], after: &[Tag]) {
@@ -495,6 +515,7 @@ impl Peer {
             for (seq, held) in &mut session.held {
                 if !held.refused && Letter::id_in(&held.letter) == Some(letter) {
                     held.letter.clear();
+                    held.expires = UnixMillis::NEVER;
                     out.ops.push(put_held(&other, *seq, held));
                 }
             }
@@ -558,7 +579,9 @@ impl Peer {
 
     pub(super) fn load_held(session: &mut Session, seq: Seq, value: &[u8]) -> Option<()> {
         let HeldRow(_, nonce, letter, refused) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
-        session.restore_held(seq, Held { nonce: nonce.into_array(), letter: letter.into_vec(), refused });
+        let read = if refused { None } else { Letter::decode(&letter).ok() };
+        let expires = read.map_or(UnixMillis::NEVER, |letter| expiry(&letter));
+        session.restore_held(seq, Held { nonce: nonce.into_array(), letter: letter.into_vec(), refused, expires });
         Some(())
     }
 
@@ -566,6 +589,14 @@ impl Peer {
         let SkippedRow(_, tag, mk, since) = codec::decode(value, 256).ok()?;
         session.restore_skipped(seq, Tag::from_bytes(tag.into_array()), mk.into_array(), UnixMillis(since));
         Some(())
+    }
+}
+
+/// When a letter that waits is no longer delivered. Control letters are taken at any time.
+fn expiry(letter: &Letter) -> UnixMillis {
+    match letter.kind {
+        LetterKind::Plain => letter.expires().plus(time::CLOCK_SKEW),
+        LetterKind::Control => UnixMillis::NEVER,
     }
 }
 

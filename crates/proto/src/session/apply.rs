@@ -73,7 +73,7 @@ impl Session {
 
     /// Moves the state past an opened letter: the letters that are now next in order.
     pub(crate) fn apply_content(&mut self, content: Content, now: UnixMillis) -> Moved {
-        let Content { letter, fresh, refused, floor, nonce, moves } = content;
+        let Content { letter, fresh, refused, expires, floor, nonce, moves } = content;
         let mut moved = Moved::default();
         match moves {
             Moves::SkippedKey => {
@@ -92,7 +92,7 @@ impl Session {
         // First up to the floor: a number and the one a window below it share a bit.
         self.settle(floor, &mut moved);
         self.window.accept(&fresh);
-        self.held.insert(fresh.seq(), Held { nonce, letter, refused });
+        self.held.insert(fresh.seq(), Held { nonce, letter, refused, expires });
         self.settle(floor, &mut moved);
         self.aged |= now.since(self.created) >= time::REKEY_AGE;
         moved
