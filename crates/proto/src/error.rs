@@ -120,7 +120,9 @@ pub enum PeerError {
 #[non_exhaustive]
 pub enum LoadError {
     /// There is no identity record.
-    #[error("the store holds no identity: `nuncio init` was cut off (remove the home and run it again), or the store is damaged")]
+    #[error(
+        "the store holds no identity: `nuncio init` was cut off (remove the home and run it again), or the store is damaged"
+    )]
     NoIdentity,
     /// A session's snapshot.
     #[error("record {key}: {error}")]

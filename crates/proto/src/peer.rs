@@ -32,6 +32,7 @@ use crate::step::{Effect, Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
 mod inbound;
+mod judge;
 mod load;
 mod outbound;
 mod places;

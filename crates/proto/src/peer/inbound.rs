@@ -5,11 +5,10 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
+use super::judge::{Verdict, expiry};
 use super::{Change, Out, Peer};
 use crate::codec;
-use crate::content_type::ContentType;
 use crate::control::Control;
-use crate::crypto;
 use crate::error::Refusal;
 use crate::frame::{Frame, Notice, Sealed};
 use crate::handshake::{HandshakeError, Start, Used};
@@ -55,19 +54,6 @@ pub(crate) struct TurnedAway {
     used: Used,
     tag: Tag,
     code: u16,
-}
-
-/// What becomes of an opened letter.
-#[derive(Debug)]
-enum Verdict {
-    /// There is none.
-    Nothing,
-    /// It takes its place.
-    Take(Box<Letter>),
-    /// It came before; its number counts as received.
-    Duplicate,
-    /// Its sender is told why it is not delivered.
-    Refuse(Option<Box<Letter>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,69 +189,6 @@ impl Peer {
         }
     }
 
-    fn judge(
-        &self,
-        session: &Session,
-        mut opened: Opened,
-        now: UnixMillis,
-        seen: &dyn Seen,
-    ) -> Result<(Opened, Verdict), Refusal> {
-        let Some(content) = &mut opened.content else {
-            return Ok((opened, Verdict::Nothing));
-        };
-        let verdict = self.judge_letter(session, &content.letter, now, seen)?;
-        let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
-        if matches!(verdict, Verdict::Refuse(Some(_))) && on_their_way >= limit::REFUSALS_MAX {
-            return Err(Refusal::TooManyRefusals);
-        }
-        match &verdict {
-            Verdict::Duplicate | Verdict::Refuse(None) => content.letter.clear(),
-            Verdict::Refuse(Some(told)) => (content.refused, content.letter) = (true, told.encode()),
-            Verdict::Take(letter) => content.expires = expiry(letter),
-            Verdict::Nothing => {}
-        }
-        Ok((opened, verdict))
-    }
-
-    fn judge_letter(
-        &self,
-        session: &Session,
-        bytes: &[u8],
-        now: UnixMillis,
-        seen: &dyn Seen,
-    ) -> Result<Verdict, Refusal> {
-        let letter = match Letter::decode(bytes) {
-            Ok(letter) => Box::new(letter),
-            // A refusal that names no letter cannot be told.
-            Err((id, error)) => return Ok(Verdict::Refuse(id.map(|id| self.refusal(id, error.code(), now)))),
-        };
-        let from = session.peer();
-        let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
-        let held = || session.held.values().any(|held| !held.refused && Letter::id_in(&held.letter) == Some(letter.id));
-        if recent || held() || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
-            return Ok(Verdict::Duplicate);
-        }
-        // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.
-        if letter.kind == LetterKind::Control {
-            let known = Control::decode(&letter.payload).is_some();
-            let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, code::MALFORMED, now)));
-            return Ok(if known { Verdict::Take(letter) } else { refuse() });
-        }
-        match letter.check_time(now).and_then(|()| letter.check_payload()) {
-            Ok(()) => Ok(Verdict::Take(letter)),
-            Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, error.code(), now)))),
-        }
-    }
-
-    /// The control letter that tells a sender why its letter is not delivered.
-    fn refusal(&self, letter: LetterId, code: u16, now: UnixMillis) -> Box<Letter> {
-        let random = crypto::sha256(&[letter.as_bytes(), self.id().as_bytes()]);
-        let id = LetterId::new(now, random.first_chunk().copied().unwrap_or_default());
-        let mut told = Letter::plain(id, ContentType::CBOR, Control::Refused { letter, code }.encode());
-        told.kind = LetterKind::Control;
-        Box::new(told)
-    }
-
     fn notice(&self, from: Option<AgentId>, notice: Notice, now: UnixMillis) -> Result<Step, Refusal> {
         let with = from.ok_or(Refusal::UselessNotice)?;
         let contact = self.contacts.get(&with).ok_or(Refusal::UselessNotice)?;
@@ -399,24 +322,6 @@ impl Peer {
         self.confirm(id, with, answered, now, out);
         self.end_replaced(id, with, now, out);
         self.apply_acked(id, with, acked, now, out);
-    }
-
-    /// Letters whose time ran out while they waited for an earlier one are refused like those that come too late (contracts/letter.md L8).
-    fn refuse_expired(&mut self, id: SessionId, with: AgentId, now: UnixMillis, out: &mut Out) {
-        let Some(session) = self.sessions.get(&id).filter(|session| !session.held.is_empty()) else { return };
-        let over = session.held.iter().filter(|(_, held)| !held.refused && now > held.expires);
-        let over: Vec<_> = over.filter_map(|(seq, held)| Some((*seq, Letter::id_in(&held.letter)?))).collect();
-        for (seq, letter) in over {
-            let told = self.refusal(letter, code::EXPIRED, now);
-            if let Some(held) = self.sessions.get_mut(&id).and_then(|session| session.held.get_mut(&seq)) {
-                (held.refused, held.letter, held.expires) = (true, told.encode(), UnixMillis::NEVER);
-                out.ops.push(put_held(&id, seq, held));
-            }
-            // Where there is no room for it now, its sender is told when it sends the letter again.
-            if self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
-                self.apply_queued(Entry::draft(with, &told), out);
-            }
-        }
     }
 
     fn retag(&mut self, id: SessionId, before: &[Tag], after: &[Tag]) {
@@ -592,15 +497,7 @@ impl Peer {
     }
 }
 
-/// When a letter that waits is no longer delivered. Control letters are taken at any time.
-fn expiry(letter: &Letter) -> UnixMillis {
-    match letter.kind {
-        LetterKind::Plain => letter.expires().plus(time::CLOCK_SKEW),
-        LetterKind::Control => UnixMillis::NEVER,
-    }
-}
-
-fn put_held(session: &SessionId, seq: Seq, held: &Held) -> Op {
+pub(super) fn put_held(session: &SessionId, seq: Seq, held: &Held) -> Op {
     let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::from(held.letter.as_slice()), held.refused);
     Op::Put { key: rows::of_session(rows::HELD, session, seq), value: codec::encode(&row) }
 }
