@@ -69,15 +69,13 @@ fn six_agents_start_at_once_and_talk_all_to_all() {
 
 #[test]
 fn one_side_stops_again_and_again() {
-    let mut crashes = 0;
     for seed in 0..5 {
         let weather = Weather { loss: 200, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 50 };
         let faults = Faults { crash: 500, only_first: true, ..Faults::default() };
-        let report = run(&Plan { weather, faults, gap_ms: 2_000, ..Plan::calm(seed, 2, 300) });
-        crashes += report.crashes;
+        let report = run(&Plan { weather, faults, gap_ms: 2_000, ..Plan::calm(seed, 2, 1_000) });
+        assert!(report.crashes > 20, "{report:?}");
         assert_eq!((report.failed, report.arrived), (0, report.written));
     }
-    assert!(crashes > 60, "it stopped {crashes} times in five runs");
 }
 
 #[test]
