@@ -15,6 +15,7 @@ use nuncio_proto::rows;
 use nuncio_proto::step::{Effect, Op, Staged, Step};
 use nuncio_proto::testing::{TestRng, rng};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Policy;
 
 /// A disk: what is here survives, what is only in the peer does not.
 #[derive(Default)]
@@ -41,7 +42,9 @@ impl Agent {
     fn new(name: &'static str, seed: u64) -> Result<Self> {
         let now = UnixMillis(1_800_000_000_000);
         let mut rng = rng(seed);
-        let (peer, staged) = Peer::create(Identity::generate(&mut rng)?, now, &mut rng);
+        let (mut peer, staged) = Peer::create(Identity::generate(&mut rng)?, now, &mut rng);
+        // Letters without a transaction token are delivered only where that is said.
+        peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
         let mut agent = Self { name, peer, disk: Disk::default(), wire: VecDeque::new(), rng, now };
         agent.commit(staged);
         Ok(agent)

@@ -212,7 +212,7 @@ def _is_content_type(value):
 
 EXTENSION = [cbor.U16, cbor.BOOL, cbor.BYTES]
 LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), _is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
-KNOWN_EXTENSIONS = {1}
+KNOWN_EXTENSIONS = {1, 2}
 
 
 def is_letter_id(data):
@@ -253,10 +253,14 @@ def read_control(payload):
     except primitives.Refused:
         raise primitives.Refused("malformed") from None
     names = {1: "refused", 2: "rekey-offer", 3: "rekey-answer", 4: "hello", 5: "retired", 6: "payload-taken"}
+    names |= {7: "token-wanted", 8: "token", 9: "statement"}
     refuse_unless(what in names, "malformed")
-    about_a_letter, carries = what in (1, 6), what in (2, 3, 5)
+    about_a_letter, carries = what in (1, 6), what in (2, 3, 5, 7, 8, 9)
     refuse_unless((letter is not None) == about_a_letter and (letter is None or is_letter_id(letter)), "malformed")
     refuse_unless((what == 1 or code == 0) and (carries or data == b""), "malformed")
+    refuse_unless(what != 7 or len(data) == 32, "malformed")
+    refuse_unless(what != 9 or data, "malformed")
+    refuse_unless(what != 8 or 32 < len(data) <= limit("token_len_max"), "malformed")
     control = {"what": names[what]}
     if about_a_letter:
         control["letter"] = letter

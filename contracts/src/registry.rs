@@ -44,7 +44,7 @@ pub mod limit {
     /// Unit: extensions.
     pub const EXTENSIONS_MAX: usize = 8;
 
-    /// holds a whole token (part of a later version) with room
+    /// holds a whole token with room
     ///
     /// Unit: bytes.
     pub const EXTENSION_LEN_MAX: usize = 16_384;
@@ -165,10 +165,35 @@ pub mod limit {
     /// Unit: bytes.
     pub const TOKEN_LEN_MAX: usize = 8192;
 
+    /// a token service's signed keys, or its list of revoked transactions at its longest
+    ///
+    /// Unit: bytes.
+    pub const STATEMENT_LEN_MAX: usize = 524_288;
+
     /// nesting of objects and arrays in a token; a parser recurses
     ///
     /// Unit: levels.
     pub const TOKEN_DEPTH_MAX: usize = 16;
+
+    /// tokens of one session that a letter may name by hash, the latest; who names an older one is asked for it
+    ///
+    /// Unit: tokens.
+    pub const SESSION_TOKENS_MAX: usize = 16;
+
+    /// verified tokens in memory, of all sessions; what made room is verified again, or asked for
+    ///
+    /// Unit: tokens.
+    pub const TOKENS_MAX: usize = 10_000;
+
+    /// names of live tokens (`jti`) with the agent that came with them first; the ones that expire first make room
+    ///
+    /// Unit: names.
+    pub const TOKENS_PINNED_MAX: usize = 65_536;
+
+    /// a letter is sealed again with a fresh token so often; clocks that disagree would go on for ever
+    ///
+    /// Unit: tries.
+    pub const TOKEN_RENEWALS_MAX: u8 = 3;
 
     /// no chain of delegations is longer; loops end here at the latest
     ///
@@ -310,6 +335,11 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const TOKEN_LIFE_MAX: u64 = 300_000;
+
+    /// a letter waits so long for the key of its token, or for the token itself, before it is refused
+    ///
+    /// Unit: ms.
+    pub const TOKEN_WAIT: u64 = 30_000;
 
     /// a quiet connection sends so often: middleboxes forget a UDP flow after 30 s or more (RFC 9308 section 3.2)
     ///
@@ -546,7 +576,7 @@ pub mod extension {
     /// critical: the payload travels beside the session under the key given here
     pub const LARGE_PAYLOAD: u16 = 1;
 
-    /// reserved for the transaction token; a version that does not know it refuses it when critical
+    /// critical: the transaction token, whole or by its hash
     pub const TOKEN: u16 = 2;
 }
 

@@ -6,6 +6,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::codec;
 use crate::ids::LetterId;
+use crate::token::TokenHash;
 
 /// What a control letter says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,12 @@ pub enum Control {
     Retired(Vec<u8>),
     /// The large payload of a letter is whole on the receiver's disk.
     PayloadTaken(LetterId),
+    /// A letter waits for the token of this hash.
+    TokenWanted(TokenHash),
+    /// The token that was wanted.
+    Token(Vec<u8>),
+    /// Something that the token service of the trust domain has signed.
+    Statement(Vec<u8>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +49,9 @@ impl Control {
             Self::RekeyAnswer(bytes) => Wire(3, None, 0, ByteBuf::from(bytes.clone())),
             Self::Hello => Wire(4, None, 0, ByteBuf::new()),
             Self::Retired(bytes) => Wire(5, None, 0, ByteBuf::from(bytes.clone())),
+            Self::TokenWanted(hash) => Wire(7, None, 0, ByteBuf::from(hash.as_slice())),
+            Self::Statement(statement) => Wire(9, None, 0, ByteBuf::from(statement.as_slice())),
+            Self::Token(token) => Wire(8, None, 0, ByteBuf::from(token.as_slice())),
             Self::PayloadTaken(letter) => Wire(6, Some(ByteArray::new(*letter.as_bytes())), 0, ByteBuf::new()),
         };
         codec::encode(&wire)
@@ -60,6 +70,9 @@ impl Control {
             (4, None, 0) if bytes.is_empty() => Some(Self::Hello),
             (5, None, 0) => Some(Self::Retired(bytes.into_vec())),
             (6, Some(letter), 0) if bytes.is_empty() => Some(Self::PayloadTaken(LetterId::parse(letter.into_array())?)),
+            (7, None, 0) => Some(Self::TokenWanted(bytes.into_vec().try_into().ok()?)),
+            (8, None, 0) if (33..=limit::TOKEN_LEN_MAX).contains(&bytes.len()) => Some(Self::Token(bytes.into_vec())),
+            (9, None, 0) if !bytes.is_empty() => Some(Self::Statement(bytes.into_vec())),
             _ => None,
         }
     }

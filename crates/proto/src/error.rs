@@ -4,7 +4,7 @@ use crate::bundle::BundleError;
 use crate::frame::FrameError;
 use crate::handshake::HandshakeError;
 use crate::identity::IdentityError;
-use crate::ids::{AgentId, Tag};
+use crate::ids::{AgentId, LetterId, Tag};
 use crate::letter::LetterError;
 use crate::session::OpenError;
 use crate::snapshot::SnapshotError;
@@ -86,6 +86,9 @@ pub enum PeerError {
     /// A payload that must travel as a large one.
     #[error("the payload is too long for a letter: send it as a large payload")]
     TooLarge,
+    /// Delivered, failed, or never sent.
+    #[error("letter {0} is not on its way")]
+    NotUnderWay(LetterId),
     /// The letter breaks its contract.
     #[error(transparent)]
     Letter(LetterError),

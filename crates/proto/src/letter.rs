@@ -171,7 +171,8 @@ impl Letter {
             return Err(LetterError::Malformed);
         }
         // contracts/letter.md L7: an unknown extension marked critical is refused.
-        if let Some(unknown) = extensions.iter().find(|e| e.1 && e.0 != extension::LARGE_PAYLOAD) {
+        let known = |number: u16| matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN);
+        if let Some(unknown) = extensions.iter().find(|e| e.1 && !known(e.0)) {
             return Err(LetterError::UnknownExtension(unknown.0));
         }
         let extensions =
@@ -185,6 +186,18 @@ impl Letter {
             payload: payload.to_vec(),
             extensions,
         })
+    }
+
+    /// Puts an extension in its place, in the stead of the one of its number.
+    pub fn set_extension(&mut self, extension: Extension) {
+        self.extensions.retain(|e| e.number != extension.number);
+        let at = self.extensions.partition_point(|e| e.number < extension.number);
+        self.extensions.insert(at, extension);
+    }
+
+    /// Puts a token into the letter, whole or by its hash (contracts/token.md K9).
+    pub fn set_token(&mut self, value: Vec<u8>) {
+        self.set_extension(Extension { number: extension::TOKEN, critical: true, value });
     }
 
     /// Whether the letter may be delivered at this time.

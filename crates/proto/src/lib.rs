@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use nuncio_proto::{bundle::Bundle, content_type::ContentType, identity::Identity, ids::LetterId, letter::Letter};
-//! use nuncio_proto::{ids::AgentId, peer::{ContactInfo, Peer, Seen}, step::{Effect, Step}, testing, time::UnixMillis};
+//! use nuncio_proto::{ids::AgentId, peer::{ContactInfo, Peer, Seen}, step::{Effect, Step}, testing, time::UnixMillis, token::Policy};
 //!
 //! struct NothingSeen; // a program keeps this record on disk
 //! impl Seen for NothingSeen {
@@ -34,6 +34,9 @@
 //! let (now, mut rng) = (UnixMillis(1_800_000_000_000), testing::rng(7)); // real programs use the system's clock and randomness
 //! let (mut alice, _) = Peer::create(Identity::generate(&mut rng)?, now, &mut rng);
 //! let (mut bob, _) = Peer::create(Identity::generate(&mut rng)?, now, &mut rng);
+//! for peer in [&mut alice, &mut bob] {
+//!     peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless())); // else every letter needs a transaction token
+//! }
 //! let known = ContactInfo { allowed: true, ..Default::default() };
 //! let (bob_added, alice_added) = (alice.set_contact(bob.id(), known.clone()), bob.set_contact(alice.id(), known));
 //! commit(&mut alice, bob_added.unwrap());

@@ -1,6 +1,6 @@
 //! Letters accepted by `send` and not yet acknowledged.
 
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{extension, limit};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -8,7 +8,9 @@ use crate::codec;
 use crate::frame::{Frame, Nonce};
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
+use crate::session::Session;
 use crate::time::UnixMillis;
+use crate::token::{Genuine, TokenHash};
 
 /// One letter on its way. It begins as a draft, gains its frame when it is sealed, and keeps the letter until acknowledged, so that it can be
 /// sealed again in another session.
@@ -20,6 +22,17 @@ pub(crate) struct Entry {
     pub(crate) expires: UnixMillis,
     pub(crate) letter: Vec<u8>,
     pub(crate) sealed: Option<SealedAs>,
+    /// The token that the letter carries.
+    pub(crate) token: Option<Carried>,
+    /// How often a fresh token was wanted.
+    pub(crate) renewals: u8,
+}
+
+/// A token that a letter of ours carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) hash: TokenHash,
+    pub(crate) expires: UnixMillis,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +40,8 @@ pub(crate) struct SealedAs {
     pub(crate) session: SessionId,
     pub(crate) seq: Seq,
     pub(crate) frame: Vec<u8>,
+    /// The token with which it was sealed, if that is known: not after a start.
+    pub(crate) token: Option<TokenHash>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,7 +56,29 @@ impl Entry {
             expires: letter.expires(),
             letter: letter.encode(),
             sealed: None,
+            token: Carried::of(letter),
+            renewals: 0,
         }
+    }
+
+    /// Puts another letter of the same id in place.
+    pub(crate) fn set_letter(&mut self, letter: &Letter) {
+        (self.letter, self.token) = (letter.encode(), Carried::of(letter));
+    }
+
+    pub(crate) fn whole_token(&self) -> Option<Vec<u8>> {
+        Letter::decode(&self.letter).ok()?.extension(extension::TOKEN).map(<[u8]>::to_vec)
+    }
+
+    /// The letter's bytes as they are sealed in a session: a token that the peer has acknowledged there is named by its hash (contracts/token.md K9).
+    pub(crate) fn letter_in(&self, session: &Session) -> Vec<u8> {
+        let known = self.token.filter(|token| session.tokens_out.has(&token.hash));
+        let named = known.and_then(|token| {
+            let mut letter = Letter::decode(&self.letter).ok()?;
+            letter.set_token(token.hash.to_vec());
+            Some(letter.encode())
+        });
+        named.unwrap_or_else(|| self.letter.clone())
     }
 
     pub(crate) fn to_row(&self) -> Vec<u8> {
@@ -69,7 +106,15 @@ impl Entry {
             session: SessionId::from_bytes(session.into_array()),
             seq,
             frame: frame.into_vec(),
+            token: None,
         });
         Some(Self { sealed, ..Self::draft(AgentId::from_bytes(to.into_array()).ok()?, &read) })
+    }
+}
+
+impl Carried {
+    fn of(letter: &Letter) -> Option<Self> {
+        let token = Genuine::kept(letter.extension(extension::TOKEN)?)?;
+        Some(Self { hash: *token.hash(), expires: UnixMillis(token.claims().exp.saturating_mul(1_000)) })
     }
 }

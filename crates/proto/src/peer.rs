@@ -12,18 +12,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::{limit, time};
+use nuncio_contracts::registry::{extension, limit, time};
 use rand_core::CryptoRng;
 
 use crate::bundle::{Bundle, OneTimeRef};
 use crate::codec;
 use crate::contact::Contact;
 pub use crate::contact::ContactInfo;
+use crate::control::Control;
 use crate::error::PeerError;
 use crate::handshake;
 use crate::identity::{Identity, Retirement};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
-use crate::letter::{Letter, LetterKind};
+use crate::letter::{Letter, LetterError, LetterKind};
 use crate::outbox::Entry;
 use crate::prekeys::{Made, Prekeys};
 use crate::rows;
@@ -37,6 +38,7 @@ mod load;
 mod outbound;
 mod places;
 mod renew;
+mod tokens;
 
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
@@ -45,6 +47,8 @@ pub(crate) use outbound::SealedEntry;
 pub use outbound::failed_code;
 pub(crate) use renew::Rekeyed;
 use renew::Renewal;
+pub(crate) use tokens::Decided;
+use tokens::Tokens;
 
 /// One agent.
 #[derive(Debug)]
@@ -78,6 +82,7 @@ pub struct Peer {
     ack_pending: BTreeSet<AgentId>,
     /// When sessions end that are not current.
     old_until: BTreeSet<(UnixMillis, SessionId)>,
+    tokens: Tokens,
     accept_strangers: bool,
     generation: u64,
     counters: Counters,
@@ -132,6 +137,10 @@ pub(crate) enum Change {
     SeenForgotten(Vec<Vec<u8>>),
     SkippedForgotten(Vec<(SessionId, Seq)>),
     NoticeBy { by: AgentId, code: u16 },
+    Decided(Decided),
+    HandedOn { to: AgentId, statement: Vec<u8>, about: LetterId, now: UnixMillis },
+    TokenOver(u64),
+    Retokened { entry: u64, token: Vec<u8> },
     Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
 
@@ -172,6 +181,7 @@ impl Peer {
             stuck: BTreeSet::new(),
             ack_pending: BTreeSet::new(),
             old_until: BTreeSet::new(),
+            tokens: Tokens::default(),
             accept_strangers: false,
             generation: 0,
             counters: Counters::default(),
@@ -255,6 +265,9 @@ impl Peer {
         }
         letter.check_time(now).map_err(PeerError::Letter)?;
         let entry = Entry::draft(to, letter);
+        if letter.extension(extension::TOKEN).is_some() && entry.token.is_none() {
+            return Err(PeerError::Letter(LetterError::Malformed));
+        }
         Letter::decode(&entry.letter).map_err(|(_, error)| PeerError::Letter(error))?;
         let full = self.outbox.len() - self.outbox_controls >= limit::OUTBOX_LETTERS_MAX
             || self.outbox_bytes + entry.letter.len() > limit::OUTBOX_BYTES_MAX;
@@ -376,6 +389,7 @@ impl Peer {
     #[must_use]
     pub fn next<R: CryptoRng + ?Sized>(&self, now: UnixMillis, idle: bool, rng: &mut R) -> Option<Step> {
         self.next_expiry(now)
+            .or_else(|| self.next_decision(now))
             .or_else(|| self.next_draft(now, rng))
             .or_else(|| self.next_hello(now))
             .or_else(|| self.next_timer(now, rng))
@@ -391,7 +405,11 @@ impl Peer {
         let timer = self.timers.first().map(|(at, _)| *at);
         let expiry = self.expiries.first().map(|(at, _)| at.plus(1));
         let old = self.old_until.first().map(|(at, _)| *at);
-        [timer, expiry, old, Some(self.prekeys.due())].into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
+        [timer, expiry, old, self.tokens.due(), Some(self.prekeys.due())]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(UnixMillis::NEVER)
     }
 
     fn next_expiry(&self, now: UnixMillis) -> Option<Step> {
@@ -449,6 +467,12 @@ impl Peer {
             Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),
             Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
             Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
+            Change::Decided(decided) => self.apply_decided(decided, &mut out),
+            Change::HandedOn { to, statement, about, now } => {
+                self.queue_control(to, &Control::Statement(statement), about, now, &mut out);
+            }
+            Change::TokenOver(entry) => self.apply_token_over(entry, &mut out),
+            Change::Retokened { entry, token } => self.apply_retokened(entry, token, &mut out),
             Change::NoticeBy { by, code } => out.effects.push(Effect::TurnedAway { by, code }),
         }
         self.finish(out)

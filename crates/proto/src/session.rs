@@ -8,7 +8,8 @@
 //! [`Session::open`] and [`Session::seal`] borrow the state and give back what would move; [`Session::apply_opened`] and
 //! [`Session::apply_sealed`] move it, after the caller has decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use nuncio_contracts::registry::{label, limit};
 use rand_core::CryptoRng;
@@ -24,6 +25,7 @@ use crate::replay::{Fresh, ReplayError, Window};
 use crate::seal_log;
 use crate::secret::Key;
 use crate::time::UnixMillis;
+use crate::token::{Genuine, TokenHash};
 
 /// Two agents' shared ratchet, as one of them holds it.
 #[derive(Clone, Debug)]
@@ -56,6 +58,32 @@ pub struct Session {
     pub(crate) delivered: BTreeMap<Seq, LetterId>,
     /// It has lived long enough for a re-key.
     pub(crate) aged: bool,
+    /// Whole tokens that came in it, the latest last. In memory only: what was forgotten is asked for.
+    pub(crate) tokens_in: Latest,
+    /// Whole tokens that the peer has acknowledged in it.
+    pub(crate) tokens_out: Latest,
+}
+
+/// The latest tokens of a session, by their hashes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latest(VecDeque<TokenHash>);
+
+impl Latest {
+    pub(crate) fn has(&self, hash: &TokenHash) -> bool {
+        self.0.contains(hash)
+    }
+
+    pub(crate) fn note(&mut self, hash: TokenHash) {
+        self.forget(&hash);
+        self.0.push_back(hash);
+        if self.0.len() > limit::SESSION_TOKENS_MAX {
+            self.0.pop_front();
+        }
+    }
+
+    pub(crate) fn forget(&mut self, hash: &TokenHash) {
+        self.0.retain(|known| known != hash);
+    }
 }
 
 /// Who began the session, who answered, and which of them holds this state.
@@ -114,10 +142,22 @@ pub(crate) struct SkippedKey {
 pub(crate) struct Held {
     pub(crate) nonce: Nonce,
     pub(crate) letter: Vec<u8>,
-    /// Its sender is being told that it will not be delivered, and gives its number up then.
-    pub(crate) refused: bool,
+    pub(crate) state: Hold,
     /// When it is no longer delivered.
     pub(crate) expires: UnixMillis,
+    /// The token that was verified when it came.
+    pub(crate) token: Option<Arc<Genuine>>,
+}
+
+/// What a received letter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Its turn.
+    Turn,
+    /// Its sender is being told that it will not be delivered, and gives its number up then.
+    Refused,
+    /// The key of its token, or the token (contracts/token.md K18).
+    Token,
 }
 
 /// A frame that is not acknowledged.
@@ -158,9 +198,11 @@ pub struct Opened {
 pub(crate) struct Content {
     pub(crate) letter: Vec<u8>,
     pub(crate) fresh: Fresh,
-    /// It will not be delivered: the window stays before it until its sender, told so, gives it up; or the sender would call it delivered.
-    pub(crate) refused: bool,
+    /// A refused letter will not be delivered: the window stays before it until its sender, told so, gives it up; or the sender would call it
+    /// delivered.
+    pub(crate) state: Hold,
     pub(crate) expires: UnixMillis,
+    pub(crate) token: Option<Arc<Genuine>>,
     floor: Seq,
     nonce: Nonce,
     moves: Moves,
@@ -211,6 +253,7 @@ pub(crate) struct InOrder {
     /// Empty if it was refused.
     pub(crate) letter: Vec<u8>,
     pub(crate) refused: bool,
+    pub(crate) token: Option<Arc<Genuine>>,
 }
 
 /// Why a frame with a known tag is refused. Nothing moved.
@@ -289,6 +332,8 @@ impl Session {
             outstanding: BTreeMap::new(),
             delivered: BTreeMap::new(),
             aged: false,
+            tokens_in: Latest::default(),
+            tokens_out: Latest::default(),
         }
     }
 
@@ -438,8 +483,8 @@ impl Session {
         let letter = self.open_body(frame, &header, body, &mk)?;
         // Last, as it costs most: whatever comes here moves the state on or ends the session, and cannot be had again.
         let acked = self.check_ack(&header.ack)?;
-        let expires = UnixMillis::NEVER;
-        let content = Content { letter, fresh, refused: false, expires, floor, nonce: frame.nonce, moves };
+        let (state, expires, nonce) = (Hold::Turn, UnixMillis::NEVER, frame.nonce);
+        let content = Content { letter, fresh, state, expires, token: None, floor, nonce, moves };
         Ok(Opened { header, content: Some(content), acked, answered })
     }
 
@@ -577,7 +622,7 @@ impl Opened {
     /// The letter will not be delivered: the window stays before its number until its sender gives that up (contracts/ratchet.md R13).
     pub const fn refuse(&mut self) {
         if let Some(content) = &mut self.content {
-            content.refused = true;
+            content.state = Hold::Refused;
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::ids::{AgentId, IdError, Seq, SessionId};
 use crate::ratchet::{Chain, OldChain, Ratchet, ReceivingChain, tag_of};
 use crate::replay::Window;
 use crate::secret::Key;
-use crate::session::{Parties, Place, Session};
+use crate::session::{Latest, Parties, Place, Session};
 use crate::time::UnixMillis;
 
 /// Longest snapshot in bytes: with a handshake and all old chains.
@@ -181,6 +181,8 @@ impl Session {
             outstanding: std::collections::BTreeMap::new(),
             delivered: std::collections::BTreeMap::new(),
             aged: false,
+            tokens_in: Latest::default(),
+            tokens_out: Latest::default(),
         })
     }
 }

@@ -5,10 +5,13 @@
 //!      pure                              memory moves            ops durable ─► effects may be done, in order
 //! ```
 
+use std::sync::Arc;
+
 use crate::ids::{AgentId, LetterId, SessionId};
 use crate::letter::Letter;
 use crate::peer::Change;
 use crate::time::UnixMillis;
+use crate::token::{Genuine, Thumbprint};
 
 /// One write. The first byte of a key names the tree that it belongs to ([`crate::rows`]).
 #[derive(Clone, PartialEq, Eq)]
@@ -149,6 +152,25 @@ pub enum Effect {
         /// Its name.
         session: SessionId,
     },
+    /// A letter waits for the key of its token: fetch the key set, then [`crate::peer::Peer::set_verifier`].
+    WantKey {
+        /// The key's thumbprint.
+        kid: Thumbprint,
+    },
+    /// A peer hands on what a token service has signed; whether it did is to be seen.
+    Statement {
+        /// The peer.
+        from: AgentId,
+        /// The statement.
+        statement: Vec<u8>,
+    },
+    /// A letter of ours waits for a fresh token: [`crate::peer::Peer::retoken`], or [`crate::peer::Peer::give_up_token`].
+    TokenExpired {
+        /// The peer.
+        to: AgentId,
+        /// The letter.
+        letter: LetterId,
+    },
     /// A peer will not talk to us; one of the registry's codes says why.
     TurnedAway {
         /// Who.
@@ -169,4 +191,6 @@ pub struct Arrival {
     pub received: UnixMillis,
     /// The letter.
     pub letter: Letter,
+    /// The token that was verified before it was taken: what the letter may do.
+    pub token: Option<Arc<Genuine>>,
 }

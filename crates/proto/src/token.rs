@@ -13,7 +13,10 @@ mod check;
 mod claims;
 mod json;
 mod keys;
+mod policy;
 mod scope;
+mod statement;
+mod verifier;
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::{code, limit};
@@ -25,7 +28,10 @@ pub use check::{Circumstances, Grant};
 pub use claims::{Claims, Hop, PayloadHash};
 pub use json::Json;
 pub use keys::{Algorithm, EdDsaOnly, KeySet, Signatures, Thumbprint, VerifyingKey};
+pub use policy::{Policy, Rule};
 pub use scope::Scope;
+pub use statement::{KeyBundle, RevokedList, StatementError, Trusted, sign};
+pub use verifier::{Bearer, Verifier};
 
 /// SHA-256 of a whole token: its name in logs, caches and later letters.
 pub type TokenHash = [u8; 32];
@@ -128,10 +134,12 @@ impl From<Denial> for Unopened {
 }
 
 /// A token whose signature is genuine and whose claims have their form. Nothing that depends on a letter was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Genuine {
     claims: Claims,
     hash: TokenHash,
+    kid: Thumbprint,
+    text: String,
 }
 
 /// The JOSE header, as far as it is looked at.
@@ -156,7 +164,34 @@ impl Genuine {
             return Err(Denial::Signature.into());
         }
         let claims = Claims::parse(&decode(parts.body)?)?;
-        Ok(Self { claims, hash: hash_of(token) })
+        Ok(Self { claims, hash: hash_of(token), kid: header.kid, text: text_of(token)? })
+    }
+
+    /// Reads a token again that was opened before and was kept where nobody else writes. No signature is looked at.
+    #[must_use]
+    pub fn kept(token: &[u8]) -> Option<Self> {
+        let parts = Parts::split(token).ok()?;
+        let header = Header::parse(&decode(parts.header).ok()?).ok()?;
+        let claims = Claims::parse(&decode(parts.body).ok()?).ok()?;
+        Some(Self { claims, hash: hash_of(token), kid: header.kid, text: text_of(token).ok()? })
+    }
+
+    /// The token as it came: what a letter carries, and what is exchanged for the next. Not for logs.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Thumbprint of the key that signed it.
+    #[must_use]
+    pub const fn kid(&self) -> &Thumbprint {
+        &self.kid
+    }
+
+    /// How often it may still be handed on.
+    #[must_use]
+    pub const fn hops_left(&self) -> u8 {
+        self.claims.hop.max.saturating_sub(self.claims.hop.n)
     }
 
     /// What it claims.
@@ -170,6 +205,16 @@ impl Genuine {
     pub const fn hash(&self) -> &TokenHash {
         &self.hash
     }
+}
+
+impl core::fmt::Debug for Genuine {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Genuine({})", data_encoding::HEXLOWER.encode(&self.hash))
+    }
+}
+
+fn text_of(token: &[u8]) -> Result<String, Denial> {
+    String::from_utf8(token.to_vec()).map_err(|_| Denial::Malformed("not base64url"))
 }
 
 /// The name of a token.
@@ -192,6 +237,10 @@ impl<'a> Parts<'a> {
         if token.len() > limit::TOKEN_LEN_MAX {
             return Err(Denial::Malformed("longer than token_len_max"));
         }
+        Self::split_any(token)
+    }
+
+    fn split_any(token: &'a [u8]) -> Result<Self, Denial> {
         let mut dots = token.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(Denial::Malformed("not three segments"));

@@ -16,6 +16,7 @@ use nuncio_proto::testing::rng;
 use agent::{Agent, Disk, START, answer_claims, later, pair, settle};
 
 #[path = "conversation/agent.rs"]
+#[allow(dead_code, reason = "another test uses the rest")]
 mod agent;
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_proto::crypto::SigningKey;
@@ -272,14 +273,14 @@ fn a_cache_forgets_what_expires_first_and_what_has_expired() {
         .map(|i: u64| {
             let mut body = body();
             (body["exp"], body["jti"]) = (json!(NOW_S + 10 * i), json!(format!("j-{i}")));
-            open(&token(&header(), &body)).unwrap()
+            Arc::new(open(&token(&header(), &body)).unwrap())
         })
         .collect();
     let mut cache = Cache::new(3);
-    tokens.iter().rev().for_each(|token| cache.insert(token.clone()));
+    tokens.iter().rev().for_each(|token| cache.insert(Arc::clone(token)));
     let kept = |cache: &Cache| tokens.iter().map(|token| cache.get(token.hash()) == Some(token)).collect::<Vec<_>>();
     assert_eq!(kept(&cache), [false, true, true, true], "the one that expires first made room");
-    cache.insert(tokens[3].clone());
+    cache.insert(Arc::clone(&tokens[3]));
     assert_eq!(cache.len(), 3);
     cache.expire(UnixMillis((NOW_S + 20 + 30) * 1_000));
     assert_eq!(kept(&cache), [false, false, true, true], "within the skew it is kept");

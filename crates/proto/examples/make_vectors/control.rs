@@ -1,5 +1,6 @@
 //! Control letters: the payloads that two runtimes exchange (contracts/letter.md section 5).
 
+use nuncio_contracts::registry::limit;
 use nuncio_proto::control::Control;
 use nuncio_proto::identity::Retirement;
 use serde_json::json;
@@ -51,6 +52,30 @@ fn valid() -> Vec<Case> {
             &Control::Retired(statement.clone()),
             carried("retired", &statement),
         ),
+        case(
+            "token-wanted",
+            "a letter waits for the token of this hash",
+            &Control::TokenWanted(fixed("token hash")),
+            carried("token-wanted", &fixed::<32>("token hash")),
+        ),
+        case(
+            "token",
+            "the token that was wanted; its form is looked at later",
+            &Control::Token(b"a.b.c".repeat(7)),
+            carried("token", &b"a.b.c".repeat(7)),
+        ),
+        case(
+            "statement",
+            "what a token service has signed; its form is looked at later",
+            &Control::Statement(b"e30.e30.AAAA".to_vec()),
+            carried("statement", b"e30.e30.AAAA"),
+        ),
+        case(
+            "token-longest",
+            "as long as a token may be",
+            &Control::Token(vec![b'.'; limit::TOKEN_LEN_MAX]),
+            carried("token", &vec![b'.'; limit::TOKEN_LEN_MAX]),
+        ),
     ]
 }
 
@@ -63,7 +88,16 @@ fn refused() -> Vec<Case> {
     vec![
         no("empty", "no bytes", Raw(vec![])),
         no("what-0", "says nothing", good.with(0, Uint(0))),
-        no("what-7", "of the future", what(7, Null, 0, bytes([]))),
+        no("what-10", "of the future", what(10, Null, 0, bytes([]))),
+        no("token-wanted-no-hash", "a hash is wanted", what(7, Null, 0, bytes([]))),
+        no("token-wanted-31", "a hash has 32 bytes", what(7, Null, 0, bytes([1; 31]))),
+        no("token-wanted-with-code", "it has no code", what(7, Null, 1, bytes([1; 32]))),
+        no("token-wanted-with-letter", "it names no letter", what(7, bytes(id().as_bytes()), 0, bytes([1; 32]))),
+        no("statement-empty", "it says something", what(9, Null, 0, bytes([]))),
+        no("statement-with-code", "it has no code", what(9, Null, 1, bytes([1]))),
+        no("token-32", "a hash is no token", what(8, Null, 0, bytes([1; 32]))),
+        no("token-8193", "longer than any token", what(8, Null, 0, bytes([1; limit::TOKEN_LEN_MAX + 1]))),
+        no("token-with-letter", "it names no letter", what(8, bytes(id().as_bytes()), 0, bytes([1; 40]))),
         no("what-long", "01 is 1 in one byte", good.with(0, Raw(vec![0x18, 1]))),
         no("refused-no-letter", "a refusal names its letter", good.with(1, Null)),
         no("refused-letter-version-4", "a letter id is a UUIDv7", good.with(1, bytes([0x44; 16]))),

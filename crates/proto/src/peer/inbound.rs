@@ -1,5 +1,7 @@
 //! From bytes to a step, and the step's effect on memory.
 
+use std::sync::Arc;
+
 use nuncio_contracts::registry::{code, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -18,9 +20,10 @@ use crate::outbox::Entry;
 use crate::ratchet::RatchetError;
 use crate::replay::ReplayError;
 use crate::rows;
-use crate::session::{Held, InOrder, OpenError, Opened, Parties, Place, Session};
+use crate::session::{Held, Hold, InOrder, Moved, OpenError, Opened, Parties, Place, Session};
 use crate::step::{Arrival, Effect, Op, Step};
 use crate::time::UnixMillis;
+use crate::token::Genuine;
 
 /// The record of letters delivered, which outlives the sessions that carried them.
 pub trait Seen {
@@ -57,18 +60,28 @@ pub(crate) struct TurnedAway {
 }
 
 #[derive(Serialize, Deserialize)]
-struct InboxRow<'a>(u8, ByteArray<32>, u64, #[serde(borrow)] &'a Bytes);
+struct InboxRow<'a>(u8, ByteArray<32>, u64, #[serde(borrow)] &'a Bytes, #[serde(borrow)] Option<&'a Bytes>);
 #[derive(Serialize, Deserialize)]
-struct HeldRow(u8, ByteArray<12>, ByteBuf, bool);
+struct HeldRow(u8, ByteArray<12>, ByteBuf, u8, Option<ByteBuf>);
 #[derive(Serialize, Deserialize)]
 struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
+
+/// The version of inbox and waiting rows.
+const ROW_VERSION: u8 = 2;
+/// A letter and its token, with room for the rest.
+const ROW_LEN_MAX: usize = limit::FRAME_LEN_MAX + limit::TOKEN_LEN_MAX;
 
 impl Arrival {
     /// Reads an inbox row.
     #[must_use]
     pub fn from_row(key: &[u8], value: &[u8]) -> Option<Self> {
-        let InboxRow(_, from, received, letter) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
+        let InboxRow(version, from, received, letter, token) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        if version != ROW_VERSION {
+            return None;
+        }
+        let token = token.map(|token| Genuine::kept(token).map(Arc::new).ok_or(())).transpose().ok()?;
         Some(Self {
+            token,
             no: rows::split_numbered(key)?,
             from: AgentId::from_bytes(from.into_array()).ok()?,
             received: UnixMillis(received),
@@ -141,7 +154,7 @@ impl Peer {
 
     /// Whether a letter came in the session that replaced this one, or this one is about to end. Its sender has sealed everything elsewhere again that
     /// it has not given up, so what still comes here is late, and would overtake.
-    fn is_over(&self, session: &Session, now: UnixMillis) -> bool {
+    pub(super) fn is_over(&self, session: &Session, now: UnixMillis) -> bool {
         let Place::Old(until) = session.place else { return false };
         let replaced = || self.current(&session.peer()).is_some_and(|current| current.window.next() > 0);
         until <= now.plus(time::START_RETRY) || replaced()
@@ -231,7 +244,11 @@ impl Peer {
         let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { return None };
         let session = self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id))?;
         // A sender that sends a refused letter again was restored to a time before it was told.
-        let told = session.held.get(seq).filter(|held| held.refused).and_then(|held| Letter::decode(&held.letter).ok());
+        let told = session
+            .held
+            .get(seq)
+            .filter(|held| held.state == Hold::Refused)
+            .and_then(|held| Letter::decode(&held.letter).ok());
         if let Some(told) = told.filter(|told| !self.letters.contains_key(&(session.peer(), told.id))) {
             return Some(self.step(Change::Queued(Box::new(Entry::draft(session.peer(), &told)))));
         }
@@ -290,23 +307,8 @@ impl Peer {
             if let Some((seq, held)) = fresh.and_then(|seq| Some((seq, session.held.get(&seq)?))) {
                 out.ops.push(put_held(&id, seq, held));
             }
-            for key in &moved.skipped {
-                if let Some(kept) = session.skipped.get(key) {
-                    let row = SkippedRow(
-                        1,
-                        ByteArray::new(*kept.tag.as_bytes()),
-                        ByteArray::new(*kept.mk.expose()),
-                        kept.since.0,
-                    );
-                    out.ops
-                        .push(Op::Put { key: rows::of_session(rows::SKIPPED, &id, *key), value: codec::encode(&row) });
-                }
-            }
-            for key in &moved.dropped {
-                out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *key) });
-            }
-            self.skipped_total = (self.skipped_total + session.skipped.len()).saturating_sub(skipped_before);
             let over = session.forget_delivered(floor);
+            self.keep_moved(id, &moved, skipped_before, out);
             out.sessions.insert(id);
             self.counters.opened += u64::from(fresh.is_some());
             self.counters.turns += u64::from(turned);
@@ -324,6 +326,22 @@ impl Peer {
         self.apply_acked(id, with, acked, now, out);
     }
 
+    /// Writes the rows of keys that are kept now, or no more.
+    pub(super) fn keep_moved(&mut self, id: SessionId, moved: &Moved, skipped_before: usize, out: &mut Out) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        for seq in &moved.skipped {
+            if let Some(kept) = session.skipped.get(seq) {
+                let (tag, mk) = (ByteArray::new(*kept.tag.as_bytes()), ByteArray::new(*kept.mk.expose()));
+                let value = codec::encode(&SkippedRow(1, tag, mk, kept.since.0));
+                out.ops.push(Op::Put { key: rows::of_session(rows::SKIPPED, &id, *seq), value });
+            }
+        }
+        for seq in &moved.dropped {
+            out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, *seq) });
+        }
+        self.skipped_total = (self.skipped_total + session.skipped.len()).saturating_sub(skipped_before);
+    }
+
     fn retag(&mut self, id: SessionId, before: &[Tag], after: &[Tag]) {
         if before == after {
             return;
@@ -335,7 +353,7 @@ impl Peer {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, each argument another thing")]
-    fn take_in_order(
+    pub(super) fn take_in_order(
         &mut self,
         id: SessionId,
         with: AgentId,
@@ -349,9 +367,12 @@ impl Peer {
         match verdict {
             Verdict::Nothing => {}
             Verdict::Duplicate => self.counters.duplicates += 1,
-            Verdict::Take(letter) => {
-                self.hear_refusal(with, &letter, out);
+            Verdict::Take(letter, _) => {
+                self.hear(id, with, &letter, now, out);
                 now_read = Some(*letter);
+            }
+            Verdict::Wait(need, _) => {
+                fresh.into_iter().for_each(|seq| self.wait((id, seq), with, need, now, out));
             }
             Verdict::Refuse(told) => {
                 if let Some(told) = told {
@@ -359,30 +380,20 @@ impl Peer {
                 }
             }
         }
-        for InOrder { seq, letter, .. } in in_order {
-            let read = if Some(seq) == fresh {
+        for next in in_order {
+            let read = if Some(next.seq) == fresh {
                 now_read.take()
             } else {
-                out.ops.push(Op::Delete { key: rows::of_session(rows::HELD, &id, seq) });
-                Letter::decode(&letter).ok()
+                out.ops.push(Op::Delete { key: rows::of_session(rows::HELD, &id, next.seq) });
+                Letter::decode(&next.letter).ok()
             };
             if let Some(read) = read {
-                self.take(id, with, seq, read, letter, now, out);
+                self.take(id, with, read, next, now, out);
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, each argument another thing")]
-    fn take(
-        &mut self,
-        id: SessionId,
-        from: AgentId,
-        seq: Seq,
-        letter: Letter,
-        bytes: Vec<u8>,
-        now: UnixMillis,
-        out: &mut Out,
-    ) {
+    fn take(&mut self, id: SessionId, from: AgentId, letter: Letter, next: InOrder, now: UnixMillis, out: &mut Out) {
         // Judged when it came; while it was held it may have been delivered under another number.
         if self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id)) {
             self.counters.duplicates += 1;
@@ -391,7 +402,8 @@ impl Peer {
         self.clear_copies(id, &from, letter.id, out);
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.delivered.insert(seq, letter.id);
+            session.delivered.insert(next.seq, letter.id);
+            next.token.iter().for_each(|token| session.tokens_in.note(*token.hash()));
         }
         if let Some(contact) = self.contacts.get_mut(&from) {
             contact.recent.insert(letter.id, id);
@@ -402,14 +414,16 @@ impl Peer {
             }
             return;
         }
-        let no = self.next_arrival;
+        self.keep_token(next.token.as_ref(), &from, now);
+        let (no, bytes) = (self.next_arrival, next.letter);
         self.next_arrival += 1;
+        let token = next.token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));
+        let row = InboxRow(ROW_VERSION, ByteArray::new(*from.as_bytes()), now.0, Bytes::new(&bytes), token);
+        let value = codec::encode_sized(&row, bytes.len() + token.map_or(0, |token| token.len()) + 64);
         self.inbox.insert(no, bytes.len());
         self.inbox_bytes += bytes.len();
-        let row = InboxRow(1, ByteArray::new(*from.as_bytes()), now.0, Bytes::new(&bytes));
-        out.ops
-            .push(Op::Put { key: rows::numbered(rows::INBOX, no), value: codec::encode_sized(&row, bytes.len() + 64) });
-        out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter }));
+        out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value });
+        out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter, token: next.token }));
     }
 
     /// A letter may be held in several sessions. It is delivered from the first in which it is next; the others keep its number.
@@ -418,38 +432,28 @@ impl Peer {
         for other in contact.sessions().filter(|other| *other != id) {
             let Some(session) = self.sessions.get_mut(&other) else { continue };
             for (seq, held) in &mut session.held {
-                if !held.refused && Letter::id_in(&held.letter) == Some(letter) {
+                if held.state != Hold::Refused && Letter::id_in(&held.letter) == Some(letter) {
+                    (held.state, held.expires, held.token) = (Hold::Turn, UnixMillis::NEVER, None);
                     held.letter.clear();
-                    held.expires = UnixMillis::NEVER;
                     out.ops.push(put_held(&other, *seq, held));
                 }
             }
         }
     }
 
-    /// A refusal is heard when it comes, not when it is next: two agents that refuse each other's letters would wait for each other's refusals.
-    fn hear_refusal(&mut self, from: AgentId, letter: &Letter, out: &mut Out) {
-        if letter.kind != LetterKind::Control {
-            return;
-        }
-        let Some(Control::Refused { letter, code }) = Control::decode(&letter.payload) else { return };
-        if let Some(entry) = self.letters.get(&(from, letter)).copied() {
-            self.apply_expired(entry, code, out);
-        }
-    }
-
     fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
         match control {
             // Heard when it came.
-            Control::Refused { .. } | Control::Hello => {}
+            Control::Refused { .. } | Control::TokenWanted(_) | Control::Token(_) | Control::Hello => {}
             Control::RekeyOffer(offer) => self.take_offer(id, from, offer, out),
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
+            Control::Statement(statement) => out.effects.push(Effect::Statement { from, statement }),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }
 
-    fn want_ack(&mut self, id: SessionId, with: AgentId, now: UnixMillis) {
+    pub(super) fn want_ack(&mut self, id: SessionId, with: AgentId, now: UnixMillis) {
         let Some(contact) = self.contacts.get_mut(&with) else { return };
         contact.ack_in.insert(id);
         contact.unacked = contact.unacked.saturating_add(1);
@@ -483,10 +487,15 @@ impl Peer {
     }
 
     pub(super) fn load_held(session: &mut Session, seq: Seq, value: &[u8]) -> Option<()> {
-        let HeldRow(_, nonce, letter, refused) = codec::decode(value, limit::FRAME_LEN_MAX).ok()?;
-        let read = if refused { None } else { Letter::decode(&letter).ok() };
-        let expires = read.map_or(UnixMillis::NEVER, |letter| expiry(&letter));
-        session.restore_held(seq, Held { nonce: nonce.into_array(), letter: letter.into_vec(), refused, expires });
+        let HeldRow(version, nonce, letter, state, token) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        if version != ROW_VERSION {
+            return None;
+        }
+        let state = [Hold::Turn, Hold::Refused, Hold::Token].into_iter().find(|known| held_state(*known) == state)?;
+        let token = token.map(|token| Genuine::kept(&token).map(Arc::new).ok_or(())).transpose().ok()?;
+        let read = if state == Hold::Refused { None } else { Letter::decode(&letter).ok() };
+        let expires = read.map_or(UnixMillis::NEVER, |letter| expiry(&letter, token.as_deref()));
+        session.restore_held(seq, Held { nonce: nonce.into_array(), letter: letter.into_vec(), state, expires, token });
         Some(())
     }
 
@@ -498,6 +507,16 @@ impl Peer {
 }
 
 pub(super) fn put_held(session: &SessionId, seq: Seq, held: &Held) -> Op {
-    let row = HeldRow(1, ByteArray::new(held.nonce), ByteBuf::from(held.letter.as_slice()), held.refused);
+    let token = held.token.as_ref().map(|token| ByteBuf::from(token.text().as_bytes()));
+    let (nonce, letter) = (ByteArray::new(held.nonce), ByteBuf::from(held.letter.as_slice()));
+    let row = HeldRow(ROW_VERSION, nonce, letter, held_state(held.state), token);
     Op::Put { key: rows::of_session(rows::HELD, session, seq), value: codec::encode(&row) }
+}
+
+const fn held_state(state: Hold) -> u8 {
+    match state {
+        Hold::Turn => 0,
+        Hold::Refused => 1,
+        Hold::Token => 2,
+    }
 }

@@ -1,26 +1,32 @@
 //! What becomes of an opened letter: taken, known already, or refused.
 
+use std::sync::Arc;
+
 use nuncio_contracts::registry::{code, limit, time};
 
 use super::inbound::put_held;
+use super::tokens::Need;
 use super::{Out, Peer, Seen};
 use crate::content_type::ContentType;
 use crate::control::Control;
 use crate::crypto;
 use crate::error::Refusal;
-use crate::ids::{AgentId, LetterId, SessionId};
+use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
-use crate::session::{Opened, Session};
+use crate::session::{Held, Hold, Opened, Session};
 use crate::time::UnixMillis;
+use crate::token::Genuine;
 
 /// What becomes of an opened letter.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// There is none.
     Nothing,
-    /// It takes its place.
-    Take(Box<Letter>),
+    /// It takes its place, with the token that was verified.
+    Take(Box<Letter>, Option<Arc<Genuine>>),
+    /// It waits for the key of its token, or for the token, until its own time runs out.
+    Wait(Need, UnixMillis),
     /// It came before; its number counts as received.
     Duplicate,
     /// Its sender is told why it is not delivered.
@@ -40,13 +46,17 @@ impl Peer {
         };
         let verdict = self.judge_letter(session, &content.letter, now, seen)?;
         let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
-        if matches!(verdict, Verdict::Refuse(Some(_))) && on_their_way >= limit::REFUSALS_MAX {
+        let tells = matches!(verdict, Verdict::Refuse(Some(_)) | Verdict::Wait(Need::Token(_), _));
+        if tells && on_their_way >= limit::REFUSALS_MAX {
             return Err(Refusal::TooManyRefusals);
         }
         match &verdict {
             Verdict::Duplicate | Verdict::Refuse(None) => content.letter.clear(),
-            Verdict::Refuse(Some(told)) => (content.refused, content.letter) = (true, told.encode()),
-            Verdict::Take(letter) => content.expires = expiry(letter),
+            Verdict::Refuse(Some(told)) => (content.state, content.letter) = (Hold::Refused, told.encode()),
+            Verdict::Take(letter, token) => {
+                (content.expires, content.token) = (expiry(letter, token.as_deref()), token.clone());
+            }
+            Verdict::Wait(_, expires) => (content.state, content.expires) = (Hold::Token, *expires),
             Verdict::Nothing => {}
         }
         Ok((opened, verdict))
@@ -66,7 +76,12 @@ impl Peer {
         };
         let from = session.peer();
         let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
-        let held = || session.held.values().any(|held| !held.refused && Letter::id_in(&held.letter) == Some(letter.id));
+        let held = || {
+            session
+                .held
+                .values()
+                .any(|held| held.state != Hold::Refused && Letter::id_in(&held.letter) == Some(letter.id))
+        };
         if recent || held() || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
             return Ok(Verdict::Duplicate);
         }
@@ -74,46 +89,75 @@ impl Peer {
         if letter.kind == LetterKind::Control {
             let known = Control::decode(&letter.payload).is_some();
             let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, code::MALFORMED, now)));
-            return Ok(if known { Verdict::Take(letter) } else { refuse() });
+            return Ok(if known { Verdict::Take(letter, None) } else { refuse() });
         }
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
-            Ok(()) => Ok(Verdict::Take(letter)),
+            Ok(()) => Ok(self.judge_token(session, letter, now)),
             Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, error.code(), now)))),
         }
     }
 
     /// The control letter that tells a sender why its letter is not delivered.
-    fn refusal(&self, letter: LetterId, code: u16, now: UnixMillis) -> Box<Letter> {
-        let random = crypto::sha256(&[letter.as_bytes(), self.id().as_bytes()]);
+    pub(super) fn refusal(&self, letter: LetterId, code: u16, now: UnixMillis) -> Box<Letter> {
+        // The same letter may be refused again under another number, and the refusal is then another letter.
+        let step = self.generation.to_be_bytes();
+        let random = crypto::sha256(&[letter.as_bytes(), self.id().as_bytes(), &step]);
         let id = LetterId::new(now, random.first_chunk().copied().unwrap_or_default());
         let mut told = Letter::plain(id, ContentType::CBOR, Control::Refused { letter, code }.encode());
         told.kind = LetterKind::Control;
         Box::new(told)
     }
 
-    /// Letters whose time ran out while they waited for an earlier one are refused like those that come too late (contracts/letter.md L8).
+    /// Letters whose time, or whose token's, ran out while they waited for an earlier one are refused like those that come too late
+    /// (contracts/letter.md L8, token.md K20).
     pub(super) fn refuse_expired(&mut self, id: SessionId, with: AgentId, now: UnixMillis, out: &mut Out) {
         let Some(session) = self.sessions.get(&id).filter(|session| !session.held.is_empty()) else { return };
-        let over = session.held.iter().filter(|(_, held)| !held.refused && now > held.expires);
-        let over: Vec<_> = over.filter_map(|(seq, held)| Some((*seq, Letter::id_in(&held.letter)?))).collect();
-        for (seq, letter) in over {
-            let told = self.refusal(letter, code::EXPIRED, now);
-            if let Some(held) = self.sessions.get_mut(&id).and_then(|session| session.held.get_mut(&seq)) {
-                (held.refused, held.letter, held.expires) = (true, told.encode(), UnixMillis::NEVER);
-                out.ops.push(put_held(&id, seq, held));
-            }
-            // Where there is no room for it now, its sender is told when it sends the letter again.
-            if self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
-                self.apply_queued(Entry::draft(with, &told), out);
-            }
+        let over: Vec<_> = session.held.iter().filter_map(|(seq, held)| Some((*seq, self.over(held, now)?))).collect();
+        for (seq, (letter, code)) in over {
+            let told = self.refusal(letter, code, now);
+            self.refuse_held(id, with, seq, &told, out);
+        }
+    }
+
+    /// The letter and why, if it is no longer delivered.
+    fn over(&self, held: &Held, now: UnixMillis) -> Option<(LetterId, u16)> {
+        if held.state == Hold::Refused {
+            return None;
+        }
+        let revoked = held.token.as_ref().is_some_and(|token| self.verifier().is_revoked(&token.claims().txn));
+        if !revoked && now <= held.expires {
+            return None;
+        }
+        let id = Letter::id_in(&held.letter)?;
+        let in_time = || Letter::decode(&held.letter).is_ok_and(|letter| letter.check_time(now).is_ok());
+        let code = match &held.token {
+            Some(_) if revoked => code::TOKEN_REVOKED,
+            Some(_) if in_time() => code::TOKEN_EXPIRED,
+            _ => code::EXPIRED,
+        };
+        Some((id, code))
+    }
+
+    /// A letter that waits will not be delivered.
+    pub(super) fn refuse_held(&mut self, id: SessionId, with: AgentId, seq: Seq, told: &Letter, out: &mut Out) {
+        if let Some(held) = self.sessions.get_mut(&id).and_then(|session| session.held.get_mut(&seq)) {
+            (held.state, held.letter, held.token) = (Hold::Refused, told.encode(), None);
+            held.expires = UnixMillis::NEVER;
+            out.ops.push(put_held(&id, seq, held));
+        }
+        // Where there is no room for it now, its sender is told when it sends the letter again.
+        if self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
+            self.apply_queued(Entry::draft(with, told), out);
         }
     }
 }
 
 /// When a letter that waits is no longer delivered. Control letters are taken at any time.
-pub(super) fn expiry(letter: &Letter) -> UnixMillis {
-    match letter.kind {
+pub(super) fn expiry(letter: &Letter, token: Option<&Genuine>) -> UnixMillis {
+    let last = match letter.kind {
         LetterKind::Plain => letter.expires().plus(time::CLOCK_SKEW),
         LetterKind::Control => UnixMillis::NEVER,
-    }
+    };
+    let over = |token: &Genuine| UnixMillis(token.claims().exp.saturating_mul(1_000)).plus(time::TOKEN_SKEW - 1);
+    token.map_or(last, |token| over(token).min(last))
 }

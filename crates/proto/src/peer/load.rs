@@ -118,6 +118,7 @@ impl Peer {
             }
             self.touch(&agent);
         }
+        self.resume_waiting(now);
     }
 }
 

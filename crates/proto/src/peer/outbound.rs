@@ -56,7 +56,11 @@ impl Peer {
         self.ready.iter().find_map(|agent| {
             let session = self.current(agent)?;
             let (_, entry) = self.contacts.get(agent)?.drafts.first()?;
-            let sealing = session.seal(self.outbox.get(entry)?.letter.clone(), nonce(rng))?;
+            let draft = self.outbox.get(entry)?;
+            if draft.token.is_some_and(|token| token.expires <= now) {
+                return Some(self.step(Change::TokenOver(*entry)));
+            }
+            let sealing = session.seal(draft.letter_in(session), nonce(rng))?;
             Some(self.step(Change::Sealed(SealedEntry { entry: *entry, session: session.id, sealing, now })))
         })
     }
@@ -261,7 +265,8 @@ impl Peer {
         let SealedEntry { entry: no, session: id, sealing, now } = sealed;
         let (Some(session), Some(entry)) = (self.sessions.get_mut(&id), self.outbox.get_mut(&no)) else { return };
         let (to, frame) = (entry.to, sealing.frame.clone());
-        entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone() });
+        let token = entry.token.map(|token| token.hash);
+        entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone(), token });
         session.apply_sealed(sealing, no);
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
         out.sessions.insert(id);
@@ -291,6 +296,11 @@ impl Peer {
                 continue;
             };
             if let Some(entry) = self.remove_entry(no, out) {
+                if let (Some(session), Some(token)) =
+                    (self.sessions.get_mut(&id), entry.sealed.and_then(|as_| as_.token))
+                {
+                    session.tokens_out.note(token);
+                }
                 if !entry.control {
                     out.effects.push(Effect::Delivered { to: with, letter: entry.id });
                 }
@@ -317,7 +327,7 @@ impl Peer {
         }
     }
 
-    fn give_up(&mut self, id: SessionId, seq: Seq, out: &mut Out) {
+    pub(super) fn give_up(&mut self, id: SessionId, seq: Seq, out: &mut Out) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let with = session.peer();
         let Some(nonce) = session.give_up(seq) else { return };

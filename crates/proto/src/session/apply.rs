@@ -1,9 +1,11 @@
 //! How a session moves, once a frame was sealed or authenticated: nothing here can fail.
 
+use std::sync::Arc;
+
 use nuncio_contracts::registry::{limit, time};
 
 use super::{
-    Accepted, AckedTo, Content, Held, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey,
+    Accepted, AckedTo, Content, Held, Hold, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey,
     run_hole, run_received,
 };
 use crate::frame::Nonce;
@@ -12,6 +14,7 @@ use crate::ratchet::Advance;
 use crate::replay::Window;
 use crate::secret::Key;
 use crate::time::UnixMillis;
+use crate::token::Genuine;
 
 impl Session {
     /// Moves the state past a sealed letter.
@@ -73,7 +76,7 @@ impl Session {
 
     /// Moves the state past an opened letter: the letters that are now next in order.
     pub(crate) fn apply_content(&mut self, content: Content, now: UnixMillis) -> Moved {
-        let Content { letter, fresh, refused, expires, floor, nonce, moves } = content;
+        let Content { letter, fresh, state, expires, token, floor, nonce, moves } = content;
         let mut moved = Moved::default();
         match moves {
             Moves::SkippedKey => {
@@ -92,7 +95,7 @@ impl Session {
         // First up to the floor: a number and the one a window below it share a bit.
         self.settle(floor, &mut moved);
         self.window.accept(&fresh);
-        self.held.insert(fresh.seq(), Held { nonce, letter, refused, expires });
+        self.held.insert(fresh.seq(), Held { nonce, letter, state, expires, token });
         self.settle(floor, &mut moved);
         self.aged |= now.since(self.created) >= time::REKEY_AGE;
         moved
@@ -102,7 +105,7 @@ impl Session {
     fn settle(&mut self, floor: Seq, moved: &mut Moved) {
         loop {
             let seq = self.window.next();
-            if seq >= floor && self.held.get(&seq).is_some_and(|held| held.refused) {
+            if seq >= floor && self.held.get(&seq).is_some_and(|held| held.state != Hold::Turn) {
                 break;
             }
             match self.window.advance(floor) {
@@ -144,14 +147,25 @@ impl Session {
     /// restored to a time before that must not take it for delivered.
     fn pass(&mut self, seq: Seq, given_up: bool, moved: &mut Moved) {
         let held = self.held.remove(&seq);
-        let hole = given_up || held.as_ref().is_none_or(|held| held.refused);
+        let hole = given_up || held.as_ref().is_none_or(|held| held.state != Hold::Turn);
         self.received_run = match &held {
             Some(held) if !hole => run_received(&self.received_run, seq, &held.nonce),
             _ => run_hole(&self.id, seq),
         };
-        if let Some(Held { letter, .. }) = held {
-            moved.in_order.push(InOrder { seq, letter: if hole { Vec::new() } else { letter }, refused: hole });
+        if let Some(Held { letter, token, .. }) = held {
+            let letter = if hole { Vec::new() } else { letter };
+            moved.in_order.push(InOrder { seq, letter, refused: hole, token });
         }
+    }
+
+    /// A letter that waited for its token waits for its turn only: the letters that are now next in order.
+    pub(crate) fn release(&mut self, seq: Seq, token: Arc<Genuine>, expires: UnixMillis) -> Moved {
+        let mut moved = Moved::default();
+        if let Some(held) = self.held.get_mut(&seq) {
+            (held.state, held.token, held.expires) = (Hold::Turn, Some(token), expires);
+            self.settle(0, &mut moved);
+        }
+        moved
     }
 
     /// Steps over what the peer has given up, as an acknowledgement alone tells it: not beyond the chain, which only a letter steps.

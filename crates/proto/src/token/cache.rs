@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use super::{Genuine, TokenHash};
 use crate::time::UnixMillis;
 
 #[expect(clippy::disallowed_types, reason = "only looked up, never walked, so its order is seen by nobody")]
-type Map = std::collections::HashMap<TokenHash, Genuine, BuildHasherDefault<Prefix>>;
+type Map = std::collections::HashMap<TokenHash, Arc<Genuine>, BuildHasherDefault<Prefix>>;
 
 /// At most so many genuine tokens; the one that expires first makes room.
 #[derive(Clone, Debug, Default)]
@@ -27,18 +28,32 @@ impl Cache {
 
     /// The token of a hash. What it allows is still to be checked.
     #[must_use]
-    pub fn get(&self, hash: &TokenHash) -> Option<&Genuine> {
+    pub fn get(&self, hash: &TokenHash) -> Option<&Arc<Genuine>> {
         self.tokens.get(hash)
     }
 
     /// Keeps a token.
-    pub fn insert(&mut self, token: Genuine) {
+    pub fn insert(&mut self, token: Arc<Genuine>) {
         let (expiry, hash) = (token.claims().exp, *token.hash());
         self.tokens.insert(hash, token);
         self.expiries.insert((expiry, hash));
         while self.tokens.len() > self.max {
             let Some((_, first)) = self.expiries.pop_first() else { return };
             self.tokens.remove(&first);
+        }
+    }
+
+    /// Forgets all but some.
+    pub fn retain(&mut self, keep: impl Fn(&Genuine) -> bool) {
+        let over: Vec<_> = self
+            .tokens
+            .values()
+            .filter(|token| !keep(token))
+            .map(|token| (token.claims().exp, *token.hash()))
+            .collect();
+        for (expiry, hash) in over {
+            self.expiries.remove(&(expiry, hash));
+            self.tokens.remove(&hash);
         }
     }
 

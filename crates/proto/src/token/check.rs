@@ -57,7 +57,7 @@ impl Grant<'_> {
     /// How often it may still be handed on.
     #[must_use]
     pub const fn hops_left(&self) -> u8 {
-        self.token.claims.hop.max.saturating_sub(self.token.claims.hop.n)
+        self.token.hops_left()
     }
 
     /// The token.

@@ -95,7 +95,9 @@ impl fmt::Debug for Thumbprint {
 }
 
 impl Algorithm {
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    /// The algorithm of an `alg`.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         match name {
             "EdDSA" | "Ed25519" => Some(Self::EdDsa),
             "ES256" => Some(Self::Es256),
@@ -180,7 +182,10 @@ impl KeySet {
         if jwks.len() > JWKS_LEN_MAX {
             return Err(Denial::Malformed("a key set longer than 64 KiB"));
         }
-        let members = Json::parse_object(jwks)?;
+        Self::of_members(&Json::parse_object(jwks)?)
+    }
+
+    pub(super) fn of_members(members: &BTreeMap<String, Json>) -> Result<Self, Denial> {
         let Some(Json::Array(listed)) = members.get("keys") else {
             return Err(Denial::Malformed("a key set without keys"));
         };

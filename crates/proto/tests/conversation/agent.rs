@@ -1,6 +1,7 @@
 //! An agent by hand: its peer, its disk, and what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
@@ -13,6 +14,7 @@ use nuncio_proto::rows;
 use nuncio_proto::step::{Effect, Op, Staged, Step};
 use nuncio_proto::testing::{TestRng, rng};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::{Genuine, Policy};
 
 pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
@@ -34,12 +36,18 @@ pub(crate) struct Agent {
     pub(crate) delivered: Vec<LetterId>,
     pub(crate) failed: Vec<(LetterId, u16)>,
     pub(crate) wants: Vec<AgentId>,
+    /// What came with the letters of the inbox.
+    pub(crate) tokens: Vec<Option<Arc<Genuine>>>,
+    pub(crate) keys_wanted: usize,
+    /// Letters that wait for a fresh token.
+    pub(crate) over: Vec<LetterId>,
 }
 
 impl Agent {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = rng(seed);
-        let (peer, staged) = Peer::create(Identity::generate(&mut rng).unwrap(), START, &mut rng);
+        let (mut peer, staged) = Peer::create(Identity::generate(&mut rng).unwrap(), START, &mut rng);
+        peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
         let mut agent = Self {
             peer,
             disk: Disk(BTreeMap::new()),
@@ -50,6 +58,9 @@ impl Agent {
             delivered: vec![],
             failed: vec![],
             wants: vec![],
+            tokens: vec![],
+            keys_wanted: 0,
+            over: vec![],
         };
         agent.commit(staged);
         agent
@@ -65,7 +76,12 @@ impl Agent {
         for effect in staged.effects.after_commit() {
             match effect {
                 Effect::Send { frame, .. } => self.out.push(frame),
-                Effect::Deliver(arrival) => self.inbox.push(String::from_utf8(arrival.letter.payload).unwrap()),
+                Effect::Deliver(arrival) => {
+                    self.inbox.push(String::from_utf8(arrival.letter.payload).unwrap());
+                    self.tokens.push(arrival.token);
+                }
+                Effect::WantKey { .. } => self.keys_wanted += 1,
+                Effect::TokenExpired { letter, .. } => self.over.push(letter),
                 Effect::Delivered { letter, .. } => self.delivered.push(letter),
                 Effect::Failed { letter, code, .. } => self.failed.push((letter, code)),
                 Effect::WantBundle { of } => self.wants.push(of),
@@ -94,10 +110,18 @@ impl Agent {
     }
 
     pub(crate) fn send(&mut self, to: AgentId, text: &str) -> LetterId {
+        let letter = self.letter(text);
+        self.post(to, &letter)
+    }
+
+    pub(crate) fn letter(&mut self, text: &str) -> Letter {
         let mut random = [0; 10];
         rand_core::Rng::fill_bytes(&mut self.rng, &mut random);
-        let letter = Letter::plain(LetterId::new(self.now, random), ContentType::TEXT, text.into());
-        let step = self.peer.send(to, &letter, self.now).unwrap();
+        Letter::plain(LetterId::new(self.now, random), ContentType::TEXT, text.into())
+    }
+
+    pub(crate) fn post(&mut self, to: AgentId, letter: &Letter) -> LetterId {
+        let step = self.peer.send(to, letter, self.now).unwrap();
         self.take(step);
         letter.id
     }
@@ -126,6 +150,7 @@ impl Agent {
 
     pub(crate) fn restart(&mut self) {
         self.peer = Peer::load(&self.records(), self.now).unwrap();
+        self.peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
         self.out.clear();
         self.wants.clear();
     }

@@ -13,6 +13,7 @@ use nuncio_proto::peer::{ContactInfo, Peer, Seen};
 use nuncio_proto::step::{Effect, Step};
 use nuncio_proto::testing::{TestRng, rng};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Policy;
 use rand_core::Rng;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -35,7 +36,8 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = rng(seed);
-        let (peer, _) = Peer::create(Identity::generate(&mut rng).unwrap(), NOW, &mut rng);
+        let (mut peer, _) = Peer::create(Identity::generate(&mut rng).unwrap(), NOW, &mut rng);
+        peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
         Self { peer, rng, inbox: Vec::new() }
     }
 

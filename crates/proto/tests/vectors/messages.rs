@@ -146,6 +146,9 @@ pub(crate) fn control(value: &Value) -> Outcome {
         Control::RekeyAnswer(bytes) => json!({ "what": "rekey-answer", "bytes": hex(bytes) }),
         Control::Hello => json!({ "what": "hello" }),
         Control::PayloadTaken(letter) => json!({ "what": "payload-taken", "letter": hex(letter.as_bytes()) }),
+        Control::TokenWanted(hash) => json!({ "what": "token-wanted", "bytes": hex(hash) }),
+        Control::Token(token) => json!({ "what": "token", "bytes": hex(token) }),
+        Control::Statement(statement) => json!({ "what": "statement", "bytes": hex(statement) }),
         Control::Retired(bytes) => json!({ "what": "retired", "bytes": hex(bytes) }),
     })
 }

@@ -1,0 +1,406 @@
+//! Tokens of letters: what a received one may do, which letters wait for a key or a token, and whose token is renewed (contracts/token.md).
+//!
+//! ```text
+//!   letter ─► authorize ─┬─ allowed ─────────────────────────────► its turn
+//!                        ├─ denied ──────────────────────────────► refused, its sender is told
+//!                        └─ key or token not there ─► waits ─┬─ it came ─► authorize
+//!                                                            └─ too late ─► refused
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nuncio_contracts::registry::{code, extension, limit, time};
+
+use super::inbound::put_held;
+use super::judge::{Verdict, expiry};
+use super::{Change, Out, Peer};
+use crate::control::Control;
+use crate::error::PeerError;
+use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::letter::{Letter, LetterError, LetterKind};
+use crate::outbox::{Entry, SealedAs};
+use crate::rows;
+use crate::session::{Hold, Session};
+use crate::step::{Effect, Op, Step};
+use crate::time::UnixMillis;
+use crate::token::{Bearer, Denial, Genuine, Thumbprint, TokenHash, Unopened, Verifier, hash_of};
+
+/// What the peer knows of tokens. None of it is on disk: what is missing after a start is asked for again.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    verifier: Verifier,
+    /// Letters that wait, with what they need and until when.
+    waiting: BTreeMap<(SessionId, Seq), (Need, UnixMillis)>,
+    until: BTreeSet<(UnixMillis, SessionId, Seq)>,
+    /// Those of which something has changed.
+    decidable: BTreeSet<(SessionId, Seq)>,
+    /// Letters of ours whose answers are taken without a token.
+    awaited: BTreeSet<(AgentId, LetterId)>,
+}
+
+/// What a letter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Key(Thumbprint),
+    Token(TokenHash),
+}
+
+/// Why a letter is not taken now.
+pub(super) enum Unauthorized {
+    Denied(Denial),
+    Need(Need),
+}
+
+impl From<Denial> for Unauthorized {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+/// A waiting letter, judged again.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    at: (SessionId, Seq),
+    decision: Decision,
+    now: UnixMillis,
+}
+
+#[derive(Debug)]
+enum Decision {
+    /// It waits no more, or is none of this session's business.
+    Gone,
+    Wait(Need),
+    Take(Arc<Genuine>, UnixMillis),
+    Refuse(Box<Letter>),
+}
+
+impl Tokens {
+    pub(super) fn due(&self) -> Option<UnixMillis> {
+        self.until.first().map(|(at, ..)| *at)
+    }
+
+    fn forget(&mut self, at: &(SessionId, Seq)) {
+        self.decidable.remove(at);
+        if let Some((_, until)) = self.waiting.remove(at) {
+            self.until.remove(&(until, at.0, at.1));
+        }
+    }
+}
+
+impl Peer {
+    /// What tokens are judged by.
+    #[must_use]
+    pub const fn verifier(&self) -> &Verifier {
+        &self.tokens.verifier
+    }
+
+    /// Changes what tokens are judged by. Letters that wait are looked at again by [`Peer::next`].
+    pub fn set_verifier(&mut self, change: impl FnOnce(&mut Verifier)) {
+        change(&mut self.tokens.verifier);
+        self.tokens.decidable.extend(self.tokens.waiting.keys());
+    }
+
+    /// Takes answers of this peer to a letter of ours without a token (contracts/token.md K19), until [`Peer::await_no_answer`] or a restart.
+    pub fn await_answer(&mut self, from: AgentId, letter: LetterId) {
+        self.tokens.awaited.insert((from, letter));
+    }
+
+    /// Ends [`Peer::await_answer`].
+    pub fn await_no_answer(&mut self, from: AgentId, letter: LetterId) {
+        self.tokens.awaited.remove(&(from, letter));
+    }
+
+    /// Gives a letter on its way a fresh token: at once if it waits for one, else in case that it is refused as expired.
+    ///
+    /// # Errors
+    /// A letter that is not on its way, or what is no token.
+    pub fn retoken(&self, to: AgentId, letter: LetterId, token: &[u8]) -> Result<Step, PeerError> {
+        let entry = *self.letters.get(&(to, letter)).ok_or(PeerError::NotUnderWay(letter))?;
+        Genuine::kept(token).ok_or(PeerError::Letter(LetterError::Malformed))?;
+        Ok(self.step(Change::Retokened { entry, token: token.to_vec() }))
+    }
+
+    /// Gives up a letter whose token has expired and cannot be renewed: it fails.
+    #[must_use]
+    pub fn give_up_token(&self, to: AgentId, letter: LetterId) -> Option<Step> {
+        let entry = *self.letters.get(&(to, letter))?;
+        Some(self.step(Change::Expired { entry, code: code::TOKEN_EXPIRED }))
+    }
+
+    /// Letters on their way whose tokens expire before a time: peer, letter, and the token. Whoever may renews them.
+    pub fn tokens_expiring(&self, before: UnixMillis) -> impl Iterator<Item = (AgentId, LetterId, Vec<u8>)> + '_ {
+        let expiring =
+            self.outbox.values().filter(move |entry| entry.token.is_some_and(|token| token.expires < before));
+        expiring.filter_map(|entry| Some((entry.to, entry.id, entry.whole_token()?)))
+    }
+
+    /// Hands a signed statement on to a peer with which there is a session (contracts/token.md K24).
+    #[must_use]
+    pub fn hand_on(&self, to: AgentId, statement: Vec<u8>, now: UnixMillis) -> Option<Step> {
+        let session = self.current(&to).filter(|session| session.confirmed)?;
+        let room = self.contacts.get(&to)?.controls < limit::REFUSALS_MAX;
+        let fits = statement.len() + 64 <= limit::PAYLOAD_INLINE_MAX;
+        let about = LetterId::new(now, *session.id.as_bytes().first_chunk().unwrap_or(&[0; 10]));
+        (room && fits).then(|| self.step(Change::HandedOn { to, statement, about, now }))
+    }
+
+    /// Whether a letter may be delivered: its token, verified in this very moment, if it carries one (contracts/token.md section 3).
+    pub(super) fn authorize(
+        &self,
+        session: &Session,
+        letter: &Letter,
+        now: UnixMillis,
+    ) -> Result<Option<Arc<Genuine>>, Unauthorized> {
+        let (from, me, verifier) = (session.peer(), self.id(), &self.tokens.verifier);
+        let bearer = Bearer { from: &from, me: &me, letter };
+        let Some(carried) = letter.extensions.iter().find(|e| e.number == extension::TOKEN) else {
+            let awaited = letter.reply_to.is_some_and(|asked| self.tokens.awaited.contains(&(from, asked)));
+            return Ok(verifier.check_without(&bearer, awaited).map(|()| None)?);
+        };
+        // contracts/token.md K9
+        if !carried.critical {
+            return Err(Denial::Malformed("not critical").into());
+        }
+        let token = match TokenHash::try_from(carried.value.as_slice()) {
+            // contracts/token.md K10: a hash resolves only within its own session.
+            Ok(hash) if session.tokens_in.has(&hash) => verifier.known(&hash).ok_or(Need::Token(hash)),
+            Ok(hash) => Err(Need::Token(hash)),
+            Err(_) => match verifier.open(&carried.value) {
+                Ok(token) => Ok(token),
+                Err(Unopened::Need(kid)) => Err(Need::Key(kid)),
+                Err(Unopened::Denied(denial)) => return Err(denial.into()),
+            },
+        };
+        let token = token.map_err(Unauthorized::Need)?;
+        verifier.check(&token, &bearer, now)?;
+        Ok(Some(token))
+    }
+
+    /// The verdict over a letter that is sound in all but its token.
+    pub(super) fn judge_token(&self, session: &Session, letter: Box<Letter>, now: UnixMillis) -> Verdict {
+        match self.authorize(session, &letter, now) {
+            Ok(token) => Verdict::Take(letter, token),
+            Err(Unauthorized::Denied(denial)) => Verdict::Refuse(Some(self.refusal(letter.id, denial.code(), now))),
+            Err(Unauthorized::Need(need)) => Verdict::Wait(need, expiry(&letter, None)),
+        }
+    }
+
+    /// A letter waits in its place from now on (contracts/token.md K18).
+    pub(super) fn wait(&mut self, at: (SessionId, Seq), with: AgentId, need: Need, now: UnixMillis, out: &mut Out) {
+        let asked = self.tokens.waiting.iter().any(|((id, _), (other, _))| *id == at.0 && *other == need);
+        let until = self.tokens.waiting.get(&at).map_or(now.plus(time::TOKEN_WAIT), |(_, until)| *until);
+        self.tokens.waiting.insert(at, (need, until));
+        self.tokens.until.insert((until, at.0, at.1));
+        match need {
+            Need::Key(kid) => out.effects.push(Effect::WantKey { kid }),
+            Need::Token(hash) if !asked => {
+                let about = LetterId::new(now, *hash.first_chunk().unwrap_or(&[0; 10]));
+                self.queue_control(with, &Control::TokenWanted(hash), about, now, out);
+            }
+            Need::Token(_) => {}
+        }
+    }
+
+    /// Looks again at one letter that waits.
+    pub(super) fn next_decision(&self, now: UnixMillis) -> Option<Step> {
+        let late = self.tokens.until.first().filter(|(until, ..)| *until <= now).map(|(_, id, seq)| (*id, *seq));
+        let at = late.or_else(|| self.tokens.decidable.first().copied())?;
+        let decision = self.decide(at, late.is_some(), now);
+        Some(self.step(Change::Decided(Decided { at, decision, now })))
+    }
+
+    fn decide(&self, (id, seq): (SessionId, Seq), late: bool, now: UnixMillis) -> Decision {
+        let Some(session) = self.sessions.get(&id).filter(|session| !self.is_over(session, now)) else {
+            return Decision::Gone;
+        };
+        let held = session.held.get(&seq).filter(|held| held.state == Hold::Token);
+        let Some(letter) = held.and_then(|held| Letter::decode(&held.letter).ok()) else { return Decision::Gone };
+        let refuse = |code: u16| Decision::Refuse(self.refusal(letter.id, code, now));
+        if let Err(error) = letter.check_time(now) {
+            return refuse(error.code());
+        }
+        match self.authorize(session, &letter, now) {
+            Ok(Some(token)) => {
+                let expires = expiry(&letter, Some(&token));
+                Decision::Take(token, expires)
+            }
+            Err(Unauthorized::Need(Need::Key(_))) if late => refuse(code::TOKEN_KEY),
+            Err(Unauthorized::Need(Need::Token(_))) if late => refuse(code::TOKEN_MISSING),
+            Err(Unauthorized::Need(need)) => Decision::Wait(need),
+            Err(Unauthorized::Denied(denial)) => refuse(denial.code()),
+            // Only letters with a token wait.
+            Ok(None) => Decision::Gone,
+        }
+    }
+
+    pub(super) fn apply_decided(&mut self, decided: Decided, out: &mut Out) {
+        let Decided { at: (id, seq), decision, now } = decided;
+        let Some(with) = self.sessions.get(&id).map(Session::peer) else { return self.tokens.forget(&(id, seq)) };
+        out.contacts.insert(with);
+        match decision {
+            Decision::Wait(need) => {
+                self.tokens.decidable.remove(&(id, seq));
+                if self.tokens.waiting.get(&(id, seq)).is_some_and(|(known, _)| *known != need) {
+                    self.wait((id, seq), with, need, now, out);
+                }
+            }
+            Decision::Gone => self.tokens.forget(&(id, seq)),
+            Decision::Refuse(told) => {
+                self.tokens.forget(&(id, seq));
+                self.refuse_held(id, with, seq, &told, out);
+            }
+            Decision::Take(token, expires) => {
+                self.tokens.forget(&(id, seq));
+                self.take_waiting(id, with, seq, (token, expires), now, out);
+            }
+        }
+    }
+
+    fn take_waiting(
+        &mut self,
+        id: SessionId,
+        with: AgentId,
+        seq: Seq,
+        (token, expires): (Arc<Genuine>, UnixMillis),
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        // What is behind it is next in order with it, and has waited as long.
+        self.refuse_expired(id, with, now, out);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let skipped_before = session.skipped.len();
+        let moved = session.release(seq, token, expires);
+        if let Some(held) = session.held.get(&seq) {
+            out.ops.push(put_held(&id, seq, held));
+        }
+        self.keep_moved(id, &moved, skipped_before, out);
+        out.sessions.insert(id);
+        self.take_in_order(id, with, None, moved.in_order, Verdict::Nothing, now, out);
+        self.want_ack(id, with, now);
+        self.end_replaced(id, with, now, out);
+    }
+
+    /// Control letters about tokens, and refusals, are heard when they come, not when they are next: two agents that wait for each other's would
+    /// wait for ever.
+    pub(super) fn hear(&mut self, id: SessionId, from: AgentId, letter: &Letter, now: UnixMillis, out: &mut Out) {
+        if letter.kind != LetterKind::Control {
+            return;
+        }
+        match Control::decode(&letter.payload) {
+            Some(Control::Refused { letter, code }) => {
+                let Some(entry) = self.letters.get(&(from, letter)).copied() else { return };
+                if code != code::TOKEN_EXPIRED || !self.seal_again(entry, out) {
+                    self.apply_expired(entry, code, out);
+                }
+            }
+            Some(Control::TokenWanted(hash)) => self.hand_out(id, from, hash, now, out),
+            Some(Control::Token(token)) => self.take_token(id, &token, out),
+            _ => {}
+        }
+    }
+
+    /// The peer does not know a token that a letter of ours names (contracts/token.md K17).
+    fn hand_out(&mut self, id: SessionId, to: AgentId, hash: TokenHash, now: UnixMillis, out: &mut Out) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.tokens_out.forget(&hash);
+        }
+        let room = self.contacts.get(&to).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX);
+        let carries = |entry: &&Entry| entry.to == to && entry.token.is_some_and(|token| token.hash == hash);
+        let carrier = self.outbox.values().filter(|_| room).find(carries);
+        if let Some((about, token)) = carrier.and_then(|entry| Some((entry.id, entry.whole_token()?))) {
+            self.queue_control(to, &Control::Token(token), about, now, out);
+        }
+    }
+
+    /// A token has come for which letters wait: they carry it whole from now on.
+    fn take_token(&mut self, id: SessionId, token: &[u8], out: &mut Out) {
+        let need = Need::Token(hash_of(token));
+        let waiting = self.tokens.waiting.iter().filter(|((of, _), (wanted, _))| *of == id && *wanted == need);
+        let waiting: Vec<_> = waiting.map(|(at, _)| *at).collect();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        for at in waiting {
+            let Some(held) = session.held.get_mut(&at.1).filter(|held| held.state == Hold::Token) else { continue };
+            let Ok(mut letter) = Letter::decode(&held.letter) else { continue };
+            letter.set_token(token.to_vec());
+            held.letter = letter.encode();
+            out.ops.push(put_held(&id, at.1, held));
+            self.tokens.decidable.insert(at);
+        }
+    }
+
+    /// A letter was refused because its token has expired: it goes again under a new number, with a fresh token. `false` if it does not.
+    fn seal_again(&mut self, no: u64, out: &mut Out) -> bool {
+        let Some(entry) = self.outbox.get_mut(&no) else { return false };
+        let (Some(token), Some(_)) = (entry.token, &entry.sealed) else { return false };
+        if entry.renewals >= limit::TOKEN_RENEWALS_MAX {
+            return false;
+        }
+        entry.renewals += 1;
+        let sealed = entry.sealed.take();
+        let fresh = sealed.as_ref().is_some_and(|sealed| sealed.token.is_some_and(|of| of != token.hash));
+        let (to, letter, control) = (entry.to, entry.id, entry.control);
+        out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
+        out.contacts.insert(to);
+        if let Some(SealedAs { session, seq, .. }) = sealed {
+            self.give_up(session, seq, out);
+        }
+        match self.contacts.get_mut(&to).filter(|_| fresh) {
+            Some(contact) => drop(contact.drafts.insert((!control, no))),
+            None => out.effects.push(Effect::TokenExpired { to, letter }),
+        }
+        true
+    }
+
+    /// A draft whose token has expired is not sealed: it waits for a fresh one.
+    pub(super) fn apply_token_over(&mut self, no: u64, out: &mut Out) {
+        let Some(entry) = self.outbox.get_mut(&no) else { return };
+        entry.renewals = entry.renewals.saturating_add(1);
+        let (to, letter, over) = (entry.to, entry.id, entry.renewals > limit::TOKEN_RENEWALS_MAX);
+        if let Some(contact) = self.contacts.get_mut(&to) {
+            contact.drafts.remove(&(!entry.control, no));
+        }
+        out.contacts.insert(to);
+        if over {
+            self.apply_expired(no, code::TOKEN_EXPIRED, out);
+        } else {
+            out.effects.push(Effect::TokenExpired { to, letter });
+        }
+    }
+
+    pub(super) fn apply_retokened(&mut self, no: u64, token: Vec<u8>, out: &mut Out) {
+        let Some(entry) = self.outbox.get_mut(&no) else { return };
+        let Ok(mut letter) = Letter::decode(&entry.letter) else { return };
+        letter.set_token(token);
+        let before = entry.letter.len();
+        entry.set_letter(&letter);
+        self.outbox_bytes = self.outbox_bytes + entry.letter.len() - before;
+        out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
+        out.contacts.insert(entry.to);
+        if let Some(contact) = self.contacts.get_mut(&entry.to).filter(|_| entry.sealed.is_none()) {
+            contact.drafts.insert((!entry.control, no));
+        }
+    }
+
+    /// Keeps a token that came with a delivered letter.
+    pub(super) fn keep_token(&mut self, token: Option<&Arc<Genuine>>, from: &AgentId, now: UnixMillis) {
+        if let Some(token) = token {
+            self.tokens.verifier.keep(Arc::clone(token), from, now);
+        }
+    }
+
+    /// Letters that wait for their token since before the start.
+    pub(super) fn resume_waiting(&mut self, now: UnixMillis) {
+        let held =
+            self.sessions.values().flat_map(|session| session.held.iter().map(|(seq, held)| (session.id, *seq, held)));
+        let waiting: Vec<_> =
+            held.filter(|(.., held)| held.state == Hold::Token).map(|(id, seq, _)| (id, seq)).collect();
+        for at in waiting {
+            let until = now.plus(time::TOKEN_WAIT);
+            // What it really needs is seen when it is looked at.
+            self.tokens.waiting.insert(at, (Need::Token([0; 32]), until));
+            self.tokens.until.insert((until, at.0, at.1));
+            self.tokens.decidable.insert(at);
+        }
+    }
+}
