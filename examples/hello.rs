@@ -8,8 +8,10 @@ use nuncio::{Agent, Config, Message};
 #[tokio::main]
 async fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let anna = Agent::open(Config::new(dir.path().join("anna")).listen("127.0.0.1:0".parse()?)).await?;
-    let ben = Agent::open(Config::new(dir.path().join("ben")).listen("127.0.0.1:0".parse()?)).await?;
+    let anna = Agent::open(Config::new(dir.path().join("anna")).listen("127.0.0.1:0".parse()?).letters_without_token())
+        .await?;
+    let ben =
+        Agent::open(Config::new(dir.path().join("ben")).listen("127.0.0.1:0".parse()?).letters_without_token()).await?;
 
     // Each side adds the other from the line that `nuncio id` would print. Letters of strangers are not taken.
     anna.add_peer(&ben.invitation().await?, Some("ben")).await?;

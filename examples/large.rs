@@ -10,8 +10,10 @@ const LEN: usize = 16 << 20;
 #[tokio::main]
 async fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let anna = Agent::open(Config::new(dir.path().join("anna")).listen("127.0.0.1:0".parse()?)).await?;
-    let ben = Agent::open(Config::new(dir.path().join("ben")).listen("127.0.0.1:0".parse()?)).await?;
+    let anna = Agent::open(Config::new(dir.path().join("anna")).listen("127.0.0.1:0".parse()?).letters_without_token())
+        .await?;
+    let ben =
+        Agent::open(Config::new(dir.path().join("ben")).listen("127.0.0.1:0".parse()?).letters_without_token()).await?;
     anna.add_peer(&ben.invitation().await?, Some("ben")).await?;
     ben.add_peer(&anna.invitation().await?, Some("anna")).await?;
 

@@ -341,6 +341,22 @@ pub mod time {
     /// Unit: ms.
     pub const TOKEN_WAIT: u64 = 30_000;
 
+    /// 5 minutes; how often an agent asks its node for the keys of tokens: a key is published longer than that before
+    /// it signs
+    ///
+    /// Unit: ms.
+    pub const KEYS_REFRESH: u64 = 300_000;
+
+    /// how often an agent asks its node which transactions are revoked: so long a revocation may go unheard
+    ///
+    /// Unit: ms.
+    pub const REVOKED_REFRESH: u64 = 15_000;
+
+    /// how long a request to a node may take, and its answer
+    ///
+    /// Unit: ms.
+    pub const REQUEST_PATIENCE: u64 = 10_000;
+
     /// a quiet connection sends so often: middleboxes forget a UDP flow after 30 s or more (RFC 9308 section 3.2)
     ///
     /// Unit: ms.

@@ -91,7 +91,7 @@ impl Talk {
         let dir = tempfile::tempdir()?;
         let mut twin = Twin::start(&dir.path().join("twin"))?;
         let recorder = Recorder::default();
-        let mut config = Config::new(dir.path().join("agent")).listen("127.0.0.1:0".parse()?);
+        let mut config = Config::new(dir.path().join("agent")).listen("127.0.0.1:0".parse()?).letters_without_token();
         config.trace = Some(recorder.trace());
         let agent = Agent::open(config).await?;
         twin.ask(&agent.invitation().await?.to_string())?;
@@ -109,7 +109,7 @@ pub(crate) fn be_the_other(home: &Path) -> Result<()> {
 
 async fn serve(home: &Path) -> Result<()> {
     let recorder = Recorder::default();
-    let mut config = Config::new(home).listen("127.0.0.1:0".parse()?);
+    let mut config = Config::new(home).listen("127.0.0.1:0".parse()?).letters_without_token();
     config.trace = Some(recorder.trace());
     let agent = Agent::open(config).await?;
     say(&agent.invitation().await?.to_string())?;

@@ -10,6 +10,7 @@ use nuncio::{Agent, Config};
 use crate::client::Api;
 use crate::commands;
 use crate::failure::Failure;
+use crate::settings::Settings;
 use crate::unlock::UnlockArgs;
 use crate::{demo, logs, output};
 
@@ -190,7 +191,7 @@ impl Options {
     pub(crate) fn config(&self, home: &Path) -> Result<Config, Failure> {
         let mut config = Config::new(home).unlock(self.unlock.open()?);
         config.create = false;
-        Ok(config)
+        Settings::read(home)?.apply(home, config)
     }
 }
 

@@ -42,6 +42,14 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A home's `nuncio.toml`.
+    #[error("{}: {what}", .path.display())]
+    Settings {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The time that was given ran out; nothing is lost.
     #[error("{0}")]
     NotYet(String),
@@ -67,7 +75,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Usage { .. } => ExitCode::from(2),
+            Self::Usage { .. } | Self::Settings { .. } => ExitCode::from(2),
             Self::NotYet(_) => ExitCode::from(3),
             Self::Api(problem) if problem.code == "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,

@@ -19,6 +19,7 @@ mod logs;
 mod output;
 pub mod process;
 mod seals;
+mod settings;
 mod span;
 mod unlock;
 pub mod wire;

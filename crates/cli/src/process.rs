@@ -61,8 +61,12 @@ impl Program {
     /// # Errors
     /// What kept it from being made.
     pub async fn init(&self, home: &Path) -> Result<(), Failure> {
-        let output =
-            self.command(home).args(["init", "--json"]).output().await.map_err(Failure::io("start", &self.path))?;
+        let output = self
+            .command(home)
+            .args(["init", "--json", "--letters-without-token", "deliver"])
+            .output()
+            .await
+            .map_err(Failure::io("start", &self.path))?;
         if output.status.success() {
             return Ok(());
         }

@@ -31,9 +31,12 @@ use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::links::{self, LinkId, Tasks};
 use crate::message::Incoming;
+use crate::node::Node;
 use crate::status::Wire;
+use crate::trust::Trust;
 use crate::wake::{Answer, Ticket, Wake};
 
 /// How long a shutdown waits for sockets.
@@ -53,7 +56,7 @@ pub(crate) struct Actor {
     pub(crate) peer: Peer,
     pub(crate) store: Arc<Store>,
     writer: Option<Writer<Ticket>>,
-    backlog: Backlog,
+    pub(crate) backlog: Backlog,
     entropy: Entropy,
     pub(crate) link: Arc<Link>,
     pub(crate) tasks: Tasks,
@@ -84,6 +87,7 @@ pub(crate) struct Actor {
     /// Places for payloads on their way from us.
     pub(crate) gives: Arc<Semaphore>,
     pub(crate) payloads_in: HashMap<PayloadId, PayloadIn>,
+    pub(crate) trust: Option<Trust>,
     stopping: Option<Reply<()>>,
     failed: bool,
 }
@@ -157,6 +161,11 @@ impl Actor {
             tasks.tracker.spawn(links::listen(Arc::clone(&link), tasks.clone()));
         }
         tasks.tracker.spawn(crate::upkeep::keep(Arc::clone(&store), tasks.wakes.clone(), cancel.clone()));
+        let trust = config.trust.as_ref().map(|known| {
+            let node = Node::new(Arc::clone(&link), known.node.agent, known.node.endpoints.clone());
+            let exchange = Exchange::new(node, known.domain.clone(), peer.id(), peer.identity().signing().clone());
+            Trust::new(Arc::new(exchange), known.node.agent)
+        });
         let second = core::num::NonZeroU32::MIN;
         let burst = core::num::NonZeroU32::new(limit::BUNDLES_BURST).unwrap_or(second);
         let mut actor = Self {
@@ -191,10 +200,12 @@ impl Actor {
             payloads_out: HashMap::new(),
             gives: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
             payloads_in: HashMap::new(),
+            trust,
             stopping: None,
             failed: false,
         };
         actor.peer.accept_strangers(actor.config.accept_strangers);
+        actor.resume_trust()?;
         actor.resume()?;
         Ok((actor, command_sender))
     }
@@ -328,6 +339,9 @@ impl Actor {
                     self.commit(step);
                 }
             }
+            Wake::Statement { statement } => self.take_statement(None, &statement),
+            Wake::LookAfterTokens => self.look_after_tokens(),
+            Wake::Renewed { to, letter, token } => self.renewed(to, letter, token),
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
             Wake::PayloadEnded { id, fetched } => self.payload_ended(id, fetched),
         }
@@ -529,6 +543,14 @@ impl Actor {
     pub(crate) fn writer_stats(&self) -> (u64, u64, u64) {
         let Some(stats) = self.writer.as_ref().map(Writer::stats) else { return (0, 0, 0) };
         (stats.groups(), stats.steps(), u64::try_from(stats.commit_time().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn cancel_token(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    pub(crate) fn exchange(&self) -> Option<Arc<Exchange>> {
+        self.trust.as_ref().map(|trust| Arc::clone(&trust.exchange))
     }
 
     pub(crate) fn stop_with(&mut self, reply: Reply<()>) {

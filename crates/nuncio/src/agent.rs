@@ -15,16 +15,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor};
-use crate::chunks::{self, Handle};
+use crate::chunks::{self, Handle, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy;
 use crate::error::Error;
+use crate::exchange::{Exchange, Wanted};
 use crate::home;
 use crate::inbox::Inbox;
-use crate::message::{Body, Incoming, Message};
+use crate::message::{Body, Incoming, Message, Under};
 use crate::status::{PeerInfo, SessionInfo, Status};
+use crate::transaction::{Subject, Transaction};
 use nuncio_proto::invitation::Invitation;
+use nuncio_proto::token::Scope;
+
+/// Between two tries to reach the token service.
+const TOKEN_RETRY: Duration = Duration::from_millis(500);
 
 /// An agent that runs. Clones are the same agent; it stops with [`Agent::shutdown`].
 #[derive(Clone, Debug)]
@@ -41,6 +47,7 @@ struct Shared {
     commands: mpsc::Sender<Command>,
     tasks: TaskTracker,
     cancel: CancellationToken,
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl Agent {
@@ -55,8 +62,9 @@ impl Agent {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let (id, home, weak) = (peer.id(), store.home().to_owned(), Arc::downgrade(&store));
         let (actor, commands) = Actor::new(config, store, peer, tasks.clone(), cancel.clone())?;
+        let exchange = actor.exchange();
         tasks.spawn(actor.run());
-        Ok(Self { shared: Arc::new(Shared { id, home, store: weak, commands, tasks, cancel }) })
+        Ok(Self { shared: Arc::new(Shared { id, home, store: weak, commands, tasks, cancel, exchange }) })
     }
 
     /// Who this is.
@@ -76,11 +84,44 @@ impl Agent {
     /// # Errors
     /// An unknown or retired peer, a full outbox, a payload over 1 GiB, or a store that cannot write.
     pub async fn send(&self, to: AgentId, message: Message) -> Result<LetterId, Error> {
-        let (letter, payload) = self.write(message).await?;
+        let (letter, payload) = self.write(to, message).await?;
         self.ask(|reply| Command::Send { to, letter: Box::new(letter), payload, reply }).await
     }
 
-    async fn write(&self, message: Message) -> Result<(Letter, Option<Handle>), Error> {
+    /// Begins a transaction: asks the trust domain's token service for a token that says for whom and for what this agent acts. `details` stay as
+    /// they are through the whole transaction, as far as the service's policy takes them over.
+    ///
+    /// # Errors
+    /// [`Error::NoTrust`]; [`Error::TokenRefused`] with the service's reason; [`Error::Node`] when it cannot be reached.
+    pub async fn begin(
+        &self,
+        subject: Subject,
+        scope: &Scope,
+        details: Option<&serde_json::Value>,
+    ) -> Result<Transaction, Error> {
+        self.exchange()?.begin(subject, scope, details, None).await
+    }
+
+    fn exchange(&self) -> Result<&Exchange, Error> {
+        self.shared.exchange.as_deref().ok_or(Error::NoTrust)
+    }
+
+    /// The token for a letter under a transaction.
+    async fn token(&self, to: AgentId, under: &Under, payload: &[u8]) -> Result<Vec<u8>, Error> {
+        let exchange = self.exchange()?;
+        let wanted = Wanted { to, scope: under.scope.as_ref(), payload: under.bound.then_some(payload) };
+        let patience = tokio::time::Instant::now() + under.patience.unwrap_or_default();
+        loop {
+            match exchange.hand_on(&under.transaction, &wanted).await {
+                Err(Error::Node(_)) if tokio::time::Instant::now() + TOKEN_RETRY < patience => {
+                    tokio::time::sleep(TOKEN_RETRY).await;
+                }
+                other => return Ok(other?.text().as_bytes().to_vec()),
+            }
+        }
+    }
+
+    async fn write(&self, to: AgentId, message: Message) -> Result<(Letter, Option<Handle>), Error> {
         let now = entropy::now();
         let id = LetterId::new(now, entropy::random()?);
         let mut letter = Letter::plain(id, message.content_type, Vec::new());
@@ -94,11 +135,20 @@ impl Agent {
             body => Some(chunks::seal_body(&self.shared.home, body).await?),
         };
         if let Some(handle) = &payload {
-            letter.extensions.push(Extension {
-                number: extension::LARGE_PAYLOAD,
-                critical: true,
-                value: handle.encode(),
-            });
+            let value = handle.encode();
+            letter.set_extension(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
+        }
+        if let Some(under) = &message.under {
+            match self.token(to, under, &letter.payload).await {
+                Ok(token) => letter.set_token(token),
+                Err(error) => {
+                    // The letter is not sent: what was sealed for it goes.
+                    payload
+                        .iter()
+                        .for_each(|handle| chunks::delete(&chunks::out_path(&self.shared.home, PayloadId(handle.id))));
+                    return Err(error);
+                }
+            }
         }
         Ok((letter, payload))
     }
@@ -111,7 +161,7 @@ impl Agent {
         let message =
             Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
         let deadline = tokio::time::Instant::now() + timeout;
-        let (letter, payload) = self.write(message).await?;
+        let (letter, payload) = self.write(to, message).await?;
         let answer = self.ask(|reply| Command::Request { to, letter: Box::new(letter), payload, reply });
         tokio::time::timeout_at(deadline, answer).await.map_err(|_| Error::TimedOut)?
     }

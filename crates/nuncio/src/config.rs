@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nuncio_proto::invitation::Invitation;
 use nuncio_proto::secret::Key;
 use nuncio_proto::step::Op;
+use nuncio_proto::token::Rule;
 use zeroize::Zeroizing;
 
 /// How the store of a home is unlocked.
@@ -36,11 +38,26 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// Whether first letters of agents that were not added are taken. Off unless said in words.
     pub accept_strangers: bool,
+    /// Whether letters without a transaction token are delivered. Off unless said in words.
+    pub letters_without_token: bool,
+    /// What letters need of their tokens.
+    pub rules: Vec<Rule>,
+    /// The trust domain whose tokens are taken and asked for.
+    pub trust: Option<TrustDomain>,
     /// Whether a home that is not there is made.
     pub create: bool,
     /// Sees the writes of every commit before it is made: for the bench that replays them.
     #[doc(hidden)]
     pub trace: Option<Trace>,
+}
+
+/// A trust domain, and the node of its token service.
+#[derive(Clone, Debug)]
+pub struct TrustDomain {
+    /// Its name: `aud` of its tokens.
+    pub domain: String,
+    /// The node: who, and where.
+    pub node: Invitation,
 }
 
 /// What sees the writes of every commit.
@@ -78,6 +95,9 @@ impl Config {
             listen: None,
             advertise: Vec::new(),
             accept_strangers: false,
+            letters_without_token: false,
+            rules: Vec::new(),
+            trust: None,
             create: true,
             trace: None,
         }
@@ -87,6 +107,26 @@ impl Config {
     #[must_use]
     pub fn listen(self, addr: SocketAddr) -> Self {
         Self { listen: Some(addr), ..self }
+    }
+
+    /// Delivers letters that carry no transaction token, unless a rule wants a scope of them. Without this every letter needs a token, but for answers
+    /// to [`crate::Agent::request`].
+    #[must_use]
+    pub fn letters_without_token(self) -> Self {
+        Self { letters_without_token: true, ..self }
+    }
+
+    /// Delivers letters that the rule names only with a token of this scope.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Takes tokens of a trust domain, and asks its node for them; the node's invitation is the line that it prints.
+    #[must_use]
+    pub fn trust(self, domain: impl Into<String>, node: Invitation) -> Self {
+        Self { trust: Some(TrustDomain { domain: domain.into(), node }), ..self }
     }
 
     /// Unlocks the store by other means than the home's key file.

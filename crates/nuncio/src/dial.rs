@@ -43,7 +43,7 @@ pub(crate) async fn dial(link: Arc<Link>, id: LinkId, peer: AgentId, endpoints: 
     let _ = tasks.urgent.send(Wake::DialEnded { peer });
 }
 
-async fn round(link: &Link, peer: AgentId, endpoints: &[String]) -> Result<Connection, String> {
+pub(crate) async fn round(link: &Link, peer: AgentId, endpoints: &[String]) -> Result<Connection, String> {
     let mut last = "no address is known for it".to_owned();
     for endpoint in endpoints {
         let addresses = match tokio::net::lookup_host(endpoint.as_str()).await {

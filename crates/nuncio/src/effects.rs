@@ -89,6 +89,9 @@ impl Actor {
                     self.cut_off(by);
                 }
             }
+            Effect::WantKey { .. } => self.want_key(),
+            Effect::TokenExpired { to, letter } => self.token_expired(to, letter),
+            Effect::Statement { from, statement } => self.take_statement(Some(from), &statement),
             other => tracing::debug!(?other, "effect of a later version"),
         }
     }
@@ -108,6 +111,7 @@ impl Actor {
         if let Some(code) = failed
             && let Some(reply) = self.requests.remove(&(to, letter))
         {
+            self.peer.await_no_answer(to, letter);
             tell(reply, Err(Error::NotDelivered(code)));
         }
     }
@@ -119,6 +123,7 @@ impl Actor {
         let (from, answers) = (arrival.from, arrival.letter.reply_to);
         let incoming = self.incoming(arrival);
         self.fetch_payloads(from);
+        answers.into_iter().for_each(|asked| self.peer.await_no_answer(from, asked));
         if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
             && reply.send(Ok(incoming.clone())).is_ok()
         {
@@ -302,8 +307,11 @@ impl Actor {
             }
             Command::Request { to, letter, payload, reply } => match self.accept(to, &letter, payload) {
                 Ok((step, rows)) => {
-                    self.requests.retain(|_, waiting| !waiting.is_closed());
+                    let gone: Vec<_> =
+                        self.requests.extract_if(|_, waiting| waiting.is_closed()).map(|(asked, _)| asked).collect();
+                    gone.into_iter().for_each(|(of, asked)| self.peer.await_no_answer(of, asked));
                     self.requests.insert((to, letter.id), reply);
+                    self.peer.await_answer(to, letter.id);
                     self.commit_rows(step, rows, Vec::new());
                 }
                 Err(error) => tell(reply, Err(error)),

@@ -59,6 +59,22 @@ pub enum Error {
     /// The letter was not delivered; the code is the registry's.
     #[error("the letter was not delivered: {}", reason(*.0))]
     NotDelivered(u16),
+    /// No trust domain is configured.
+    #[error(
+        "no trust domain is configured: name one, and the node of its token service (`nuncio agent --trust-domain NAME --node INVITATION`)"
+    )]
+    NoTrust,
+    /// The token service cannot be asked now; later it may.
+    #[error("the token service is not there: {0}; try again later, or let the letter wait for it")]
+    Node(String),
+    /// The token service issues no such token.
+    #[error("the token service refuses: {code}: {reason}")]
+    TokenRefused {
+        /// Its error code (RFC 6749 section 5.2).
+        code: String,
+        /// Its words.
+        reason: String,
+    },
     /// The time ran out.
     #[error("no answer in time")]
     TimedOut,
@@ -97,6 +113,22 @@ fn reason(code: u16) -> &'static str {
         code::FUTURE => "the clocks of the two agents differ too much",
         code::REFUSED => "the receiving application refused it",
         code::TOO_LARGE => "its payload is longer than the receiver takes",
+        code::TOKEN_MISSING => "the receiver wants a transaction token with it: send it under a transaction",
+        code::TOKEN_MALFORMED => "its token is malformed",
+        code::TOKEN_ALGORITHM => "its token is signed with an algorithm that is not allowed",
+        code::TOKEN_TYPE => "its token is not a transaction token",
+        code::TOKEN_KEY => "the receiver cannot get the key of its token",
+        code::TOKEN_SIGNATURE => "its token's signature does not verify",
+        code::TOKEN_AUDIENCE => "its token is of another trust domain than the receiver's",
+        code::TOKEN_EXPIRED => "its token expired, and no fresh one could be had",
+        code::TOKEN_EARLY => "its token was issued in the receiver's future: the clocks differ too much",
+        code::TOKEN_LIFE => "its token claims too long a life",
+        code::TOKEN_SENDER => "its token belongs to another sender",
+        code::TOKEN_RECEIVER => "its token is for another receiver",
+        code::TOKEN_HOPS => "its transaction was handed on too often",
+        code::TOKEN_REVOKED => "its transaction was revoked",
+        code::TOKEN_SCOPE => "its token's scope does not allow it",
+        code::TOKEN_PAYLOAD => "its token is bound to another payload",
         code::RETIRED => "the receiver's identity is retired",
         _ => "refused",
     }

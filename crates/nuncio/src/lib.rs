@@ -9,8 +9,9 @@
 //! # async fn run(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
 //! use nuncio::{Agent, Config, Message};
 //!
-//! let alice = Agent::open(Config::new(dir.join("alice")).listen("127.0.0.1:0".parse()?)).await?;
-//! let bob = Agent::open(Config::new(dir.join("bob")).listen("127.0.0.1:0".parse()?)).await?;
+//! let home = |name| Config::new(dir.join(name)).listen(([127, 0, 0, 1], 0).into()).letters_without_token();
+//! let alice = Agent::open(home("alice")).await?;
+//! let bob = Agent::open(home("bob")).await?;
 //! alice.add_peer(&bob.invitation().await?, Some("bob")).await?;
 //! bob.add_peer(&alice.invitation().await?, Some("alice")).await?;
 //!
@@ -38,25 +39,31 @@ mod dial;
 mod effects;
 mod entropy;
 mod error;
+mod exchange;
 mod home;
 mod inbox;
 mod links;
 mod message;
+mod node;
 mod status;
+mod transaction;
+mod trust;
 mod upkeep;
 mod wake;
 
 pub use agent::Agent;
 #[doc(hidden)]
 pub use config::Trace;
-pub use config::{Config, Unlock};
+pub use config::{Config, TrustDomain, Unlock};
 pub use error::Error;
 pub use home::{init, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
 pub use status::{PeerInfo, SessionInfo, Status};
+pub use transaction::{Grant, Subject, Transaction};
 
 pub use nuncio_proto::content_type::ContentType;
 pub use nuncio_proto::ids::{AgentId, LetterId, SessionId};
 pub use nuncio_proto::invitation::{Invitation, NotInvitation};
 pub use nuncio_proto::time::UnixMillis;
+pub use nuncio_proto::token::{Rule, Scope};

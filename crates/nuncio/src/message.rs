@@ -7,10 +7,12 @@ use nuncio_proto::content_type::ContentType;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Arrival;
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Scope;
 use tokio::sync::watch;
 
 use crate::chunks::{self, Handle};
 use crate::error::Error;
+use crate::transaction::{Grant, Transaction};
 
 /// A letter to be sent.
 #[derive(Clone, Debug)]
@@ -19,6 +21,16 @@ pub struct Message {
     pub(crate) body: Body,
     pub(crate) reply_to: Option<LetterId>,
     pub(crate) expires_in: Option<Duration>,
+    pub(crate) under: Option<Under>,
+}
+
+/// The transaction in which a letter acts.
+#[derive(Clone, Debug)]
+pub(crate) struct Under {
+    pub(crate) transaction: Transaction,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) bound: bool,
+    pub(crate) patience: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,19 +49,47 @@ impl Message {
     /// Bytes of a type. What is longer than a letter holds is sent as a large payload.
     #[must_use]
     pub fn bytes(content_type: ContentType, bytes: Vec<u8>) -> Self {
-        Self { content_type, body: Body::Bytes(bytes), reply_to: None, expires_in: None }
+        Self { content_type, body: Body::Bytes(bytes), reply_to: None, expires_in: None, under: None }
     }
 
     /// The content of a file, up to 1 GiB. It is read before `send` returns; the file may be changed or deleted after that.
     #[must_use]
     pub fn file(content_type: ContentType, path: impl Into<PathBuf>) -> Self {
-        Self { content_type, body: Body::File(path.into()), reply_to: None, expires_in: None }
+        Self { content_type, body: Body::File(path.into()), reply_to: None, expires_in: None, under: None }
     }
 
     /// Answers another letter.
     #[must_use]
     pub fn reply_to(self, letter: LetterId) -> Self {
         Self { reply_to: Some(letter), ..self }
+    }
+
+    /// Acts in a transaction: the letter carries a token for its receiver alone, got from the token service when it is sent.
+    #[must_use]
+    pub fn under(self, transaction: &Transaction) -> Self {
+        let under = Under { transaction: transaction.clone(), scope: None, bound: false, patience: None };
+        Self { under: Some(under), ..self }
+    }
+
+    /// Hands on less than the transaction's scope. Without a transaction it says nothing.
+    #[must_use]
+    pub fn narrowed(mut self, scope: Scope) -> Self {
+        self.under.iter_mut().for_each(|under| under.scope = Some(scope.clone()));
+        self
+    }
+
+    /// Binds the token to this one letter's payload: it allows no other. Of a large payload its handle's letter is bound, not its content.
+    #[must_use]
+    pub fn bound_to_payload(mut self) -> Self {
+        self.under.iter_mut().for_each(|under| under.bound = true);
+        self
+    }
+
+    /// Waits so long for a token service that cannot be reached, before sending fails.
+    #[must_use]
+    pub fn wait_for_token(mut self, patience: Duration) -> Self {
+        self.under.iter_mut().for_each(|under| under.patience = Some(patience));
+        self
     }
 
     /// Not delivered after so long; the sender is told. At most 7 days, which is also the default.
@@ -77,6 +117,8 @@ pub struct Incoming {
     pub content_type: ContentType,
     /// The content.
     pub payload: Payload,
+    /// What it may do: its token, verified before it was delivered. `None` for a letter without one.
+    pub grant: Option<Grant>,
 }
 
 /// The content of a letter.
@@ -184,7 +226,7 @@ impl LargePayload {
 
 impl Incoming {
     pub(crate) fn new(arrival: Arrival, large: Option<LargePayload>) -> Self {
-        let Arrival { no, from, received, letter } = arrival;
+        let Arrival { no, from, received, letter, token } = arrival;
         Self {
             no,
             id: letter.id,
@@ -193,6 +235,7 @@ impl Incoming {
             reply_to: letter.reply_to,
             content_type: letter.content_type,
             payload: large.map_or(Payload::Inline(letter.payload), Payload::Large),
+            grant: token.map(Grant::new),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Everything that can wake the actor.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use nuncio_proto::ids::AgentId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Effects;
+use nuncio_proto::token::Genuine;
 use nuncio_store::{Durable, StoreError};
 use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
@@ -37,6 +40,12 @@ pub(crate) enum Wake {
     PayloadAsked { by: AgentId, id: PayloadId, from_chunk: u64, stream: SendStream },
     /// An hour has passed; records that are too old to matter.
     Forget(Vec<Vec<u8>>),
+    /// The token service's node has answered with something signed.
+    Statement { statement: Vec<u8> },
+    /// Some seconds have passed.
+    LookAfterTokens,
+    /// A letter's token was renewed, or not.
+    Renewed { to: AgentId, letter: LetterId, token: Option<Arc<Genuine>> },
     /// A try to fetch a large payload has ended.
     PayloadEnded { id: PayloadId, fetched: Fetched },
 }

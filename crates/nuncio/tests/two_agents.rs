@@ -7,7 +7,7 @@ use std::time::Duration;
 use nuncio::{Agent, Config, ContentType, Error, Message, Payload};
 
 fn config(dir: &tempfile::TempDir, name: &str) -> Config {
-    Config::new(dir.path().join(name)).listen("127.0.0.1:0".parse().unwrap())
+    Config::new(dir.path().join(name)).listen("127.0.0.1:0".parse().unwrap()).letters_without_token()
 }
 
 async fn pair(dir: &tempfile::TempDir) -> (Agent, Agent) {
@@ -70,7 +70,9 @@ async fn letters_survive_a_restart_of_the_receiver() {
     for i in 50..100 {
         alice.send(to, Message::text(i.to_string())).await.unwrap();
     }
-    let bob = Agent::open(Config::new(dir.path().join("bob")).listen(addr.parse().unwrap())).await.unwrap();
+    let bob = Agent::open(Config::new(dir.path().join("bob")).listen(addr.parse().unwrap()).letters_without_token())
+        .await
+        .unwrap();
     let mut inbox = bob.inbox().await.unwrap();
     for i in 0..100 {
         let letter = within(inbox.next()).await.unwrap();

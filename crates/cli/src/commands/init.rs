@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::Args;
-use nuncio::{AgentId, Config, Unlock};
+use nuncio::{AgentId, Config, Invitation, Unlock};
 use serde::Serialize;
 
 use crate::cli::Options;
 use crate::failure::Failure;
 use crate::output;
+use crate::settings::{self, New, WithoutToken};
 
 /// Name of the file with the statement that retires the identity.
 pub(crate) const RETIREMENT: &str = "retirement";
@@ -19,9 +20,19 @@ pub(crate) const RETIREMENT: &str = "retirement";
 /// Makes an identity and seals its home: with a key file in it (mode 0600), or with what the unlocking options say.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio init                        a key file in the home opens it\n  nuncio --home a init --passphrase  a passphrase opens it, asked for twice\n  nuncio init --key-file /mnt/stick/nuncio.key"
+    after_help = "Examples:\n  nuncio init                        a key file in the home opens it\n  nuncio --home a init --passphrase  a passphrase opens it, asked for twice\n  nuncio init --key-file /mnt/stick/nuncio.key\n  nuncio init --letters-without-token deliver            no trust domain: whoever was added may write"
 )]
-pub(crate) struct Init {}
+pub(crate) struct Init {
+    /// Letters that carry no transaction token
+    #[arg(long, value_name = "WHAT", default_value = "refuse")]
+    letters_without_token: WithoutToken,
+    /// The trust domain whose tokens are taken and asked for
+    #[arg(long, value_name = "NAME", requires = "node")]
+    trust_domain: Option<String>,
+    /// The node of its token service, as `nuncio node` prints it
+    #[arg(long, value_name = "INVITATION", requires = "trust_domain")]
+    node: Option<Invitation>,
+}
 
 #[derive(Serialize)]
 struct Made<'a> {
@@ -38,17 +49,23 @@ impl Init {
             return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
         }
         let unlock = options.unlock.make()?;
+        let settings = New {
+            letters_without_token: self.letters_without_token,
+            trust: self.trust_domain.as_deref().zip(self.node.as_ref()),
+        };
         let (agent, statement) = nuncio::init(&Config::new(&home).unlock(unlock.clone()))?;
         let retirement = home.join(RETIREMENT);
         write_private(&retirement, &statement).map_err(Failure::io("write", &retirement))?;
+        let file = home.join(settings::FILE);
+        write_private(&file, settings.text().as_bytes()).map_err(Failure::io("write", &file))?;
         if options.json {
             return output::json(&Made { agent: agent.to_string(), home: &home, retirement: &retirement });
         }
-        tell(agent, &home, &unlock, &retirement)
+        tell(agent, &home, &unlock, &retirement, self.letters_without_token)
     }
 }
 
-fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path) -> Result<(), Failure> {
+fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path, without: WithoutToken) -> Result<(), Failure> {
     output::line(agent)?;
     output::note(format_args!("made the home {}", home.display()));
     output::note(match unlock {
@@ -62,6 +79,12 @@ fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path) -> Resu
         "move {} to a place that is offline: it ends this identity when it is lost or stolen",
         retirement.display()
     ));
+    if without == WithoutToken::Refuse {
+        output::note(format_args!(
+            "letters without a transaction token are refused until {} says otherwise (--letters-without-token deliver)",
+            home.join(settings::FILE).display()
+        ));
+    }
     output::note("next: nuncio agent --listen 0.0.0.0:4433");
     Ok(())
 }

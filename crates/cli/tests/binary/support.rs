@@ -31,7 +31,7 @@ impl Homes {
     /// A home with a key file.
     pub(crate) fn init(&self, name: &str) -> PathBuf {
         let home = self.path(name);
-        ok(&home, &["init"]);
+        ok(&home, &["init", "--letters-without-token", "deliver"]);
         home
     }
 

@@ -128,6 +128,12 @@ impl Peer {
         Some(self.step(Change::Expired { entry, code: code::TOKEN_EXPIRED }))
     }
 
+    /// The token of a letter on its way.
+    #[must_use]
+    pub fn token_of(&self, to: AgentId, letter: LetterId) -> Option<Vec<u8>> {
+        self.outbox.get(self.letters.get(&(to, letter))?)?.whole_token()
+    }
+
     /// Letters on their way whose tokens expire before a time: peer, letter, and the token. Whoever may renews them.
     pub fn tokens_expiring(&self, before: UnixMillis) -> impl Iterator<Item = (AgentId, LetterId, Vec<u8>)> + '_ {
         let expiring =

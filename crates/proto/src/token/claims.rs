@@ -73,10 +73,25 @@ impl PayloadHash {
         Self { salt, hash: crypto::sha256(&[label::PAYLOAD_HASH, &[0], &salt, payload]) }
     }
 
+    /// Reads `salt.hash`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (salt, hash) = text.split_once('.')?;
+        let decode = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+        Some(Self { salt: decode(salt)?.try_into().ok()?, hash: decode(hash)?.try_into().ok()? })
+    }
+
     /// Whether it is this payload's.
     #[must_use]
     pub fn is_of(&self, payload: &[u8]) -> bool {
         *self == Self::new(self.salt, payload)
+    }
+}
+
+/// `salt.hash`, as a token service is asked for it (contracts/txts.md N8).
+impl core::fmt::Display for PayloadHash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}", BASE64URL_NOPAD.encode(&self.salt), BASE64URL_NOPAD.encode(&self.hash))
     }
 }
 

@@ -1,0 +1,185 @@
+//! `nuncio.toml` in a home: what letters need before they are delivered, and whose tokens are taken.
+
+use std::path::{Path, PathBuf};
+
+use nuncio::{AgentId, Config, ContentType, Invitation, Rule, Scope};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// The file's name.
+pub(crate) const FILE: &str = "nuncio.toml";
+
+/// What the file says. What it does not say is refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    #[serde(default)]
+    letters_without_token: WithoutToken,
+    trust: Option<Trust>,
+    #[serde(default)]
+    needs: Vec<Need>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WithoutToken {
+    /// Letters without a transaction token are refused, and their senders told.
+    #[default]
+    Refuse,
+    /// They are delivered, unless `needs` wants a scope of them.
+    Deliver,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trust {
+    domain: String,
+    node: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Need {
+    content_type: Option<String>,
+    from: Option<String>,
+    scope: String,
+}
+
+/// What a new home's file says.
+#[derive(Debug)]
+pub(crate) struct New<'a> {
+    pub(crate) letters_without_token: WithoutToken,
+    pub(crate) trust: Option<(&'a str, &'a Invitation)>,
+}
+
+impl New<'_> {
+    /// The file's text, with what else it could say.
+    pub(crate) fn text(&self) -> String {
+        let without = match self.letters_without_token {
+            WithoutToken::Refuse => "refuse",
+            WithoutToken::Deliver => "deliver",
+        };
+        let trust = self.trust.map_or_else(
+            || {
+                "# [trust]\n# domain = \"acme.example\"\n# node = \"nuncio:did:key:…?at=node.acme.example:4434\"\n"
+                    .to_owned()
+            },
+            |(domain, node)| {
+                format!(
+                    "[trust]\ndomain = {}\nnode = {}\n",
+                    toml::Value::from(domain),
+                    toml::Value::from(node.to_string())
+                )
+            },
+        );
+        format!(
+            "# Letters that carry no transaction token: \"refuse\" or \"deliver\". Answers to `nuncio request` need none.\n\
+             letters_without_token = \"{without}\"\n\n\
+             # The trust domain whose tokens are taken and asked for, and the node of its token service, as `nuncio node` prints it.\n\
+             {trust}\n\
+             # The scope that a letter's token must have; a rule without type or sender names every letter.\n\
+             # [[needs]]\n# content_type = \"application/json\"\n# from = \"did:key:…\"\n# scope = \"travel.book\"\n"
+        )
+    }
+}
+
+impl Settings {
+    /// Reads a home's file; a home without one says nothing.
+    pub(crate) fn read(home: &Path) -> Result<Self, Failure> {
+        let path = home.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|error| bad(path, error.message())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(Failure::io("read", &path)(error)),
+        }
+    }
+
+    /// Puts them into an agent's configuration.
+    pub(crate) fn apply(self, home: &Path, mut config: Config) -> Result<Config, Failure> {
+        let path = || home.join(FILE);
+        config.letters_without_token = self.letters_without_token == WithoutToken::Deliver;
+        if let Some(Trust { domain, node }) = self.trust {
+            let node = node.parse().map_err(|error| bad(path(), &format!("trust.node: {error}")))?;
+            config = config.trust(domain, node);
+        }
+        for need in self.needs {
+            config = config.rule(need.rule().map_err(|what| bad(path(), what))?);
+        }
+        Ok(config)
+    }
+}
+
+impl Need {
+    fn rule(&self) -> Result<Rule, &'static str> {
+        let content_type = self.content_type.as_deref().map(|text| text.parse::<ContentType>()).transpose();
+        let from = self.from.as_deref().map(str::parse::<AgentId>).transpose();
+        Ok(Rule {
+            content_type: content_type.map_err(|_| "needs.content_type is no media type")?,
+            from: from.map_err(|_| "needs.from is no did:key")?,
+            scope: Scope::parse(&self.scope)
+                .filter(|scope| !scope.is_empty())
+                .ok_or("needs.scope is a list of scopes with one space between two")?,
+        })
+    }
+}
+
+fn bad(path: PathBuf, what: &str) -> Failure {
+    Failure::Settings { path, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "nuncio:did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd?at=127.0.0.1:1";
+
+    fn read(text: &str) -> Result<Config, Failure> {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join(FILE), text).unwrap();
+        Settings::read(home.path())?.apply(home.path(), Config::new(home.path()))
+    }
+
+    #[test]
+    fn what_is_not_said_is_refused() {
+        let none = tempfile::tempdir().unwrap();
+        let config = Settings::read(none.path()).unwrap().apply(none.path(), Config::new(none.path())).unwrap();
+        assert!(!config.letters_without_token && config.trust.is_none());
+        assert!(!read("").unwrap().letters_without_token);
+        for bad in [
+            "letters_without_token = true",
+            "letters_without_token = \"yes\"",
+            "letters_without_tokens = \"deliver\"",
+            "[trust]\ndomain = \"d\"",
+            "[trust]\ndomain = \"d\"\nnode = \"nowhere\"",
+            "[[needs]]\nscope = \"\"",
+            "[[needs]]\nscope = \"a  b\"",
+            "[[needs]]\nscope = \"a\"\nfrom = \"anna\"",
+            "[[needs]]\nscope = \"a\"\ncontent_type = \"\"",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_init_writes_is_read_again() {
+        let node: Invitation = NODE.parse().unwrap();
+        let new = New { letters_without_token: WithoutToken::Deliver, trust: Some(("acme.example", &node)) };
+        let config = read(&new.text()).unwrap();
+        assert!(config.letters_without_token);
+        let trust = config.trust.unwrap();
+        assert_eq!((trust.domain.as_str(), trust.node), ("acme.example", node));
+        let closed = New { letters_without_token: WithoutToken::Refuse, trust: None };
+        assert!(!read(&closed.text()).unwrap().letters_without_token);
+    }
+
+    #[test]
+    fn needs_become_rules() {
+        let config =
+            read("[[needs]]\nscope = \"travel.book\"\ncontent_type = \"application/json\"\n[[needs]]\nscope = \"a b\"")
+                .unwrap();
+        assert_eq!(config.rules.len(), 2);
+        assert_eq!(config.rules[0].content_type, Some(ContentType::JSON));
+        assert_eq!(config.rules[1].scope.to_string(), "a b");
+    }
+}

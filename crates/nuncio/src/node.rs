@@ -1,0 +1,129 @@
+//! Requests to a node: HTTP on a stream of a QUIC connection, where our own key says who asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::ids::AgentId;
+use nuncio_transport::{Connection, Link, StreamKind};
+use tokio::sync::Mutex;
+
+use crate::dial;
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_millis(time::REQUEST_PATIENCE);
+/// Nothing that a node answers is longer.
+const ANSWER_LEN_MAX: usize = limit::STATEMENT_LEN_MAX;
+
+/// A node, reached when it is asked for something.
+pub(crate) struct Node {
+    link: Arc<Link>,
+    id: AgentId,
+    endpoints: Vec<String>,
+    connection: Mutex<Option<Connection>>,
+}
+
+/// The node could not be asked, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Unreachable(pub(crate) String);
+
+/// What a node answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+impl Node {
+    pub(crate) fn new(link: Arc<Link>, id: AgentId, endpoints: Vec<String>) -> Self {
+        Self { link, id, endpoints, connection: Mutex::new(None) }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Answered, Unreachable> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Sends a form that may be sent twice without harm.
+    pub(crate) async fn post(&self, path: &str, form: String) -> Result<Answered, Unreachable> {
+        self.ask(Method::POST, path, Some(form)).await
+    }
+
+    /// Asks; once more on a fresh connection where the former has died.
+    async fn ask(&self, method: Method, path: &str, form: Option<String>) -> Result<Answered, Unreachable> {
+        let (connection, fresh) = self.connection().await?;
+        let first = answer(&connection, &method, path, form.clone()).await;
+        if first.is_ok() || fresh || connection.close_reason().is_none() {
+            return first;
+        }
+        let (connection, _) = self.connection().await?;
+        answer(&connection, &method, path, form).await
+    }
+
+    /// The connection, and whether it was made for this.
+    async fn connection(&self) -> Result<(Connection, bool), Unreachable> {
+        let mut kept = self.connection.lock().await;
+        if let Some(alive) = kept.as_ref().filter(|connection| connection.close_reason().is_none()) {
+            return Ok((alive.clone(), false));
+        }
+        let dialled = dial::round(&self.link, self.id, &self.endpoints).await.map_err(Unreachable)?;
+        Ok((kept.insert(dialled).clone(), true))
+    }
+}
+
+impl core::fmt::Debug for Node {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Node({} at {:?})", self.id, self.endpoints)
+    }
+}
+
+async fn answer(
+    connection: &Connection,
+    method: &Method,
+    path: &str,
+    form: Option<String>,
+) -> Result<Answered, Unreachable> {
+    let answer = tokio::time::timeout(PATIENCE, exchange(connection, method, path, form)).await;
+    answer.unwrap_or_else(|_| Err("it did not answer in time".into())).map_err(|error| {
+        let closed = connection.close_reason().map(|reason| format!("{error} ({reason})"));
+        Unreachable(closed.unwrap_or_else(|| error.to_string()))
+    })
+}
+
+type Failure = Box<dyn core::error::Error + Send + Sync>;
+
+async fn exchange(
+    connection: &Connection,
+    method: &Method,
+    path: &str,
+    form: Option<String>,
+) -> Result<Answered, Failure> {
+    let (send, recv) = connection.open(StreamKind::Http).await?;
+    let io = TokioIo::new(tokio::io::join(recv, send));
+    let (mut sender, serving) = hyper::client::conn::http1::handshake(io).await?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(hyper::header::HOST, "node")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Full::new(Bytes::from(form.unwrap_or_default())))?;
+    let asked = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await?.to_bytes();
+        Ok(Answered { status, body })
+    };
+    tokio::pin!(serving, asked);
+    tokio::select! {
+        answered = &mut asked => answered,
+        // The answer may have come whole before the connection ended.
+        ended = &mut serving => {
+            ended?;
+            asked.await
+        }
+    }
+}
