@@ -16,8 +16,8 @@ use crate::{demo, logs, output};
 
 const EXAMPLES: &str = "\
 Two agents, in one minute:
-  nuncio --home a init                            an identity each
-  nuncio --home b init
+  nuncio --home a init --letters-without-token deliver    an identity each; nobody needs a token of authority here
+  nuncio --home b init --letters-without-token deliver
   nuncio --home a agent --listen 127.0.0.1:4001   each in a terminal of its own
   nuncio --home b agent --listen 127.0.0.1:4002
   nuncio --home a id                              prints an invitation: one line
@@ -71,6 +71,8 @@ enum Command {
     Agent(commands::agent::Daemon),
     /// List, add and remove the agents that this one knows
     Peers(commands::peers::Peers),
+    /// Begin a transaction: for whom and for what letters act
+    Begin(commands::begin::Begin),
     /// Send a letter
     Send(commands::send::Send),
     /// Send a letter and wait for the one that answers it
@@ -141,6 +143,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Id(command) => command.run(options).await,
         Command::Agent(command) => command.run(options).await,
         Command::Peers(command) => command.run(options).await,
+        Command::Begin(command) => command.run(options).await,
         Command::Send(command) => command.run(options).await,
         Command::Request(command) => command.run(options).await,
         Command::Inbox(command) => command.run(options).await,

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod backup;
+pub(crate) mod begin;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod done;

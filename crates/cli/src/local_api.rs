@@ -13,6 +13,7 @@ mod read;
 mod refused;
 mod serve;
 mod state;
+mod transactions;
 mod upkeep;
 
 use axum::Router;
@@ -67,6 +68,7 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/letters/{to}/{id}", || get(letters::state)),
     route("delete", "/v1/letters/{to}/{id}", || delete(letters::cancel)),
     route("post", "/v1/requests", || post(letters::request)),
+    route("post", "/v1/transactions", || post(transactions::begin)),
     route("get", "/v1/inbox", || get(inbox::page)),
     route("get", "/v1/inbox/events", || get(inbox::events)),
     route("post", "/v1/inbox/{no}/done", || post(inbox::done)),

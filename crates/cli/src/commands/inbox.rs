@@ -87,6 +87,13 @@ fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
     let content_type = output::harmless(&letter.content_type);
     let (no, time, size) = (letter.no, output::time(letter.received_ms), output::size(letter.len));
     output::line(format_args!("#{no}  {from}  {time}  {content_type}, {size}  {}{reply}", letter.id))?;
+    if let Some(grant) = &letter.grant {
+        let (scope, principal) = (output::harmless(&grant.scope), output::harmless(&grant.principal));
+        output::line(format_args!(
+            "    may: {scope}  for {principal}  in transaction {}",
+            output::harmless(&grant.transaction)
+        ))?;
+    }
     if let Some(path) = saved {
         return output::line(format_args!("    saved as {}", path.display()));
     }

@@ -8,10 +8,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use super::begin::read_token;
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
-use crate::wire::{Accepted, Delivery, LetterState, NewLetter, Peer, Peers};
+use crate::wire::{Accepted, Delivery, LetterState, NewLetter, Peer, Peers, Under};
 use crate::{output, span};
 
 /// Most that is read from standard input; more is given as a file.
@@ -54,6 +55,18 @@ pub(crate) struct LetterArgs {
     /// Give up when it is not delivered after so long: 30s, 5m, 2h; at most 7d
     #[arg(long, value_name = "DURATION", value_parser = span::up_to_a_week)]
     deadline: Option<Duration>,
+    /// Act in a transaction: a file with its token, as `nuncio begin` prints it or a grant in the inbox holds it
+    #[arg(long, value_name = "FILE")]
+    under: Option<PathBuf>,
+    /// Hand on only this of the transaction's scope
+    #[arg(long, value_name = "SCOPE", requires = "under")]
+    scope: Option<String>,
+    /// The receiver's token allows this one payload
+    #[arg(long, requires = "under")]
+    bind: bool,
+    /// Wait so long for a token service that cannot be reached, at most 60s
+    #[arg(long, value_name = "DURATION", requires = "under", value_parser = span::parse)]
+    wait_for_token: Option<Duration>,
 }
 
 impl Send {
@@ -134,6 +147,15 @@ fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<
 }
 
 impl LetterArgs {
+    fn under(&self, file: &Path) -> Result<Under, Failure> {
+        Ok(Under {
+            token: read_token(file)?,
+            scope: self.scope.clone(),
+            bind_payload: self.bind,
+            wait_ms: self.wait_for_token.map(span::ms),
+        })
+    }
+
     /// The letter as the API takes it, and the length of its payload.
     pub(crate) fn read(&self) -> Result<(NewLetter, u64), Failure> {
         let mut letter = NewLetter {
@@ -141,6 +163,7 @@ impl LetterArgs {
             content_type: self.content_type.clone(),
             reply_to: self.reply_to.clone(),
             expires_ms: self.deadline.map(span::ms),
+            under: self.under.as_deref().map(|file| self.under(file)).transpose()?,
             ..NewLetter::default()
         };
         let len = match (&self.text, &self.file) {

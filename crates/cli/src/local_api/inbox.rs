@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Served;
 use super::read::{Asked, No, wait};
 use super::refused::Refused;
+use super::{Served, transactions};
 use crate::wire::{InboxLetter, InboxPage};
 
 /// Letters in one answer by default, and at most.
@@ -215,6 +215,7 @@ pub(super) fn letter(incoming: &Incoming, names: &HashMap<AgentId, String>) -> I
         arrived,
         text,
         base64,
+        grant: incoming.grant.as_ref().map(transactions::grant),
     }
 }
 

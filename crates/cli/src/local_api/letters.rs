@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
-use super::{Door, Served, inbox};
+use super::{Door, Served, inbox, transactions};
 use crate::wire::{Accepted, Cancelled, Delivery, InboxLetter, LetterState, NewLetter};
 
 /// How long an answer is waited for by default, and at most.
@@ -103,5 +103,8 @@ fn message(new: NewLetter, door: Door) -> Result<Message, Refused> {
     if let Some(ms) = new.expires_ms {
         message = message.expires_in(Duration::from_millis(ms));
     }
-    Ok(message)
+    match &new.under {
+        Some(under) => transactions::under(message, under),
+        None => Ok(message),
+    }
 }

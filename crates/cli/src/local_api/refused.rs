@@ -69,6 +69,9 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         }
         Error::Name(_) => (StatusCode::CONFLICT, "name"),
         Error::NotDelivered(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_delivered"),
+        Error::NoTrust => (StatusCode::CONFLICT, "no_trust"),
+        Error::TokenRefused { .. } => (StatusCode::FORBIDDEN, "token_refused"),
+        Error::Node(_) => (StatusCode::SERVICE_UNAVAILABLE, "node"),
         Error::PayloadLost => (StatusCode::GONE, "payload_lost"),
         Error::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
         Error::Stopped | Error::Failed(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),

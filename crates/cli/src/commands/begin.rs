@@ -1,0 +1,81 @@
+//! `nuncio begin`
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{NewTransaction, SubjectType, Transaction};
+
+/// Longest token that is read.
+const TOKEN_LEN_MAX: u64 = 16 << 10;
+
+/// Begins a transaction: prints its token, under which letters are sent while it lives. It is of use to this agent alone.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nuncio begin --principal user:anna --scope 'travel.book travel.pay' > trip.token\n  nuncio begin --subject login.jwt --subject-type access_token --scope travel.book --details '{\"trip\":\"4711\"}'\n  nuncio send planner --text 'to Rome' --under trip.token\n\nThe home's nuncio.toml names the trust domain and the node of its token service."
+)]
+pub(crate) struct Begin {
+    /// This agent's own word for whom it acts
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["subject", "subject_type"])]
+    principal: Option<String>,
+    /// A file with the token that says for whom; `-` is standard input
+    #[arg(long, value_name = "FILE", required_unless_present = "principal")]
+    subject: Option<PathBuf>,
+    /// What that token is
+    #[arg(long, value_name = "TYPE", default_value = "access_token")]
+    subject_type: SubjectType,
+    /// What the transaction may do: a list of scopes with one space between two
+    #[arg(long, value_name = "SCOPE")]
+    scope: String,
+    /// A JSON object that stays as it is through the whole transaction
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    details: Option<serde_json::Value>,
+}
+
+impl Begin {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let (subject_type, subject) = match (&self.principal, &self.subject) {
+            (Some(principal), _) => (SubjectType::SelfSigned, principal.clone()),
+            (None, Some(path)) => (self.subject_type, read_token(path)?),
+            (None, None) => return Err(Failure::usage("it is not said for whom", "give --principal or --subject")),
+        };
+        let new = NewTransaction { subject_type, subject, scope: self.scope.clone(), details: self.details.clone() };
+        let begun: Transaction = options.with(async |api| api.post("/v1/transactions", &new).await).await?;
+        if options.json {
+            return output::json(&begun);
+        }
+        output::line(&begun.token)?;
+        output::note(format_args!(
+            "transaction {} for {}: {}; letters can be sent under it until {}",
+            begun.transaction,
+            output::harmless(&begun.principal),
+            output::harmless(&begun.scope),
+            output::time(begun.expires_ms)
+        ));
+        Ok(())
+    }
+}
+
+/// A token from a file, never from the command line, which others can see.
+pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(TOKEN_LEN_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(TOKEN_LEN_MAX).read_to_string(&mut text))
+    };
+    read.map_err(Failure::io("read", path))?;
+    Ok(text.trim().to_owned())
+}
+
+fn object(text: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+        Ok(_) => Err("details are one JSON object, such as {\"trip\":\"4711\"}".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
