@@ -19,6 +19,7 @@ use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::{Peer, Seen};
 use nuncio_proto::rows;
 use nuncio_proto::step::Step;
+use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -81,6 +82,8 @@ pub(crate) struct Actor {
     pub(crate) failing: HashSet<(AgentId, LetterId)>,
     pub(crate) requests: HashMap<(AgentId, LetterId), Reply<Incoming>>,
     pub(crate) payloads_out: HashMap<PayloadId, PayloadOut>,
+    /// When the first of them may be over.
+    pub(crate) payloads_due: UnixMillis,
     /// Places for payloads on their way from us.
     pub(crate) gives: Arc<Semaphore>,
     pub(crate) payloads_in: HashMap<PayloadId, PayloadIn>,
@@ -106,6 +109,7 @@ impl LinkUp {
 pub(crate) struct PayloadOut {
     pub(crate) to: AgentId,
     pub(crate) letter: LetterId,
+    pub(crate) expires: UnixMillis,
     /// Sealed bytes handed to the network.
     pub(crate) sent: Arc<AtomicU64>,
 }
@@ -189,6 +193,7 @@ impl Actor {
             failing: HashSet::new(),
             requests: HashMap::new(),
             payloads_out: HashMap::new(),
+            payloads_due: UnixMillis::NEVER,
             gives: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
             payloads_in: HashMap::new(),
             stopping: None,
@@ -217,6 +222,7 @@ impl Actor {
             }
             let idle = self.take_waiting();
             self.pump(idle);
+            self.expire_payloads(now());
             self.flush();
         }
         self.stop().await;
@@ -224,7 +230,8 @@ impl Actor {
 
     /// How long the actor may sleep if nothing wakes it.
     fn pause(&self) -> Duration {
-        let pause = Duration::from_millis(self.peer.next_wake().since(now())).min(Duration::from_secs(60));
+        let next = self.peer.next_wake().min(self.payloads_due);
+        let pause = Duration::from_millis(next.since(now())).min(Duration::from_secs(60));
         self.backlog.due().map_or(pause, |due| pause.min(due.saturating_duration_since(Instant::now())))
     }
 

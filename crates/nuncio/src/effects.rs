@@ -12,6 +12,7 @@ use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Arrival, Effect};
+use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Durable, Engine, Op};
 use nuncio_transport::{CloseCode, SendStream};
 use tokio::sync::{mpsc, watch};
@@ -28,6 +29,9 @@ use nuncio_proto::invitation::Invitation;
 
 /// Between two tries to fetch a large payload.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two looks at a payload that is over and whose letter is still settled elsewhere.
+const EXPIRY_PAUSE_MS: u64 = 1_000;
 
 /// Rows of the runtime's own: large payloads that we send.
 const PAYLOAD_OUT: u8 = b'o';
@@ -187,6 +191,7 @@ impl Actor {
             self.commit(step);
         }
         self.payloads_out.extend(outs);
+        self.payloads_due = UnixMillis(0);
         chunks::sweep(self.store.home(), "out", |id| self.payloads_out.contains_key(&id));
         chunks::sweep(self.store.home(), "in", |id| self.payloads_in.contains_key(&id));
         Ok(())
@@ -276,7 +281,7 @@ impl Actor {
 
     fn payload_taken(&mut self, by: AgentId, letter: LetterId) {
         self.drop_payload_out(by, letter);
-        if !self.peer.is_under_way(by, letter) {
+        if !self.peer.is_under_way(by, letter) && !self.failing.contains(&(by, letter)) {
             self.settle(by, letter, None);
         }
     }
@@ -289,6 +294,25 @@ impl Actor {
             let step = self.peer.forget_seen(vec![payload_row(id)]);
             self.commit(step);
         }
+    }
+
+    /// Fails letters whose payload nobody took in their time; their files and rows go with them (contracts/letter.md L18). What is still under way
+    /// expires by itself.
+    pub(crate) fn expire_payloads(&mut self, now: UnixMillis) {
+        if now < self.payloads_due {
+            return;
+        }
+        let waits = |out: &PayloadOut| {
+            self.peer.is_under_way(out.to, out.letter) || self.failing.contains(&(out.to, out.letter))
+        };
+        let over = self.payloads_out.values().filter(|out| out.expires < now && !waits(out));
+        let over: Vec<_> = over.map(|out| (out.to, out.letter)).collect();
+        for (to, letter) in over {
+            let step = self.peer.fail(to, letter, code::EXPIRED);
+            self.commit(step);
+        }
+        let next = self.payloads_out.values().map(|out| out.expires.plus(1)).min();
+        self.payloads_due = next.map_or(UnixMillis::NEVER, |at| at.max(now.plus(EXPIRY_PAUSE_MS)));
     }
 
     pub(crate) fn command(&mut self, command: Command) {
@@ -368,8 +392,10 @@ impl Actor {
         let id = PayloadId(handle.id);
         match accepted {
             Ok(step) => {
-                let value = [to.as_bytes().as_slice(), letter.id.as_bytes()].concat();
-                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, sent: Arc::default() });
+                let expires = letter.expires();
+                let value = [to.as_bytes().as_slice(), letter.id.as_bytes(), &expires.0.to_be_bytes()].concat();
+                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, expires, sent: Arc::default() });
+                self.payloads_due = self.payloads_due.min(expires.plus(1));
                 Ok((step, vec![Op::Put { key: payload_row(id), value }]))
             }
             Err(error) => {
@@ -520,10 +546,12 @@ fn is_missing(payload: &PayloadIn) -> bool {
 
 fn payload_out(key: &[u8], value: &[u8]) -> Option<(PayloadId, PayloadOut)> {
     let id = PayloadId(key.get(2..)?.try_into().ok()?);
-    let (to, letter) = value.split_first_chunk::<32>()?;
+    let (to, value) = value.split_first_chunk::<32>()?;
+    let (letter, expires) = value.split_first_chunk::<16>()?;
     let out = PayloadOut {
         to: AgentId::from_bytes(*to).ok()?,
-        letter: LetterId::parse(letter.try_into().ok()?)?,
+        letter: LetterId::parse(*letter)?,
+        expires: UnixMillis(u64::from_be_bytes(expires.try_into().ok()?)),
         sent: Arc::default(),
     };
     Some((id, out))

@@ -188,3 +188,44 @@ async fn a_retired_agent_is_cut_off_in_the_middle_of_a_conversation() {
     alice.shutdown().await.unwrap();
     bob.shutdown().await.unwrap();
 }
+
+/// A receiver that acknowledges the letter and never has all of its payload: the file that it was promised is cut short.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_is_never_taken_goes_when_its_letter_expires() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let (to, addr) = (bob.id(), bob.status().await.unwrap().listening.unwrap());
+    bob.shutdown().await.unwrap();
+    let message = Message::bytes(ContentType::BYTES, vec![7; 300_000]).expires_in(Duration::from_secs(4));
+    let id = alice.send(to, message).await.unwrap();
+    let out = dir.path().join("alice/large/out");
+    let file = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(1_000).unwrap();
+    let bob = Agent::open(Config::new(dir.path().join("bob")).listen(addr.parse().unwrap())).await.unwrap();
+    let letter = within(bob.inbox().await.unwrap().next()).await.unwrap();
+    assert_eq!(letter.id, id);
+    while alice.status().await.unwrap().outbox > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(file.exists(), "acknowledged, and in time");
+    let told = tokio::time::timeout(Duration::from_secs(15), alice.delivered(to, id)).await.expect("it expires");
+    assert!(matches!(told, Err(Error::NotDelivered(_))), "{told:?}");
+    assert!(matches!(alice.delivered(to, id).await, Err(Error::NotDelivered(_))), "also later");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+    alice.shutdown().await.unwrap();
+    let alice = Agent::open(config(&dir, "alice")).await.unwrap();
+    assert_eq!(payload_rows(&alice), 0);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+/// Rows that remember large payloads on their way from here.
+fn payload_rows(agent: &Agent) -> usize {
+    let mut rows = 0;
+    let count = &mut |_: &[u8], _: &[u8]| {
+        rows += 1;
+        Ok(())
+    };
+    nuncio_store::Engine::scan(&*agent.store().unwrap(), b"ro", count).unwrap();
+    rows
+}

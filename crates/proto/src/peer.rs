@@ -122,6 +122,7 @@ pub(crate) enum Change {
     BundleWanted { of: AgentId, now: UnixMillis },
     Hello { to: AgentId, now: UnixMillis },
     Expired { entry: u64, code: u16 },
+    Failed { to: AgentId, letter: LetterId, code: u16 },
     SessionEnds(SessionId, UnixMillis),
     SessionDropped(SessionId),
     Contact { agent: AgentId, info: Option<ContactInfo> },
@@ -269,6 +270,11 @@ impl Peer {
     pub fn cancel(&self, to: AgentId, letter: LetterId) -> Option<Step> {
         let entry = *self.letters.get(&(to, letter))?;
         Some(self.step(Change::Expired { entry, code: nuncio_contracts::registry::code::CANCELLED }))
+    }
+
+    /// Fails a letter that was acknowledged and whose large payload was not taken in its time (contracts/letter.md L18).
+    pub fn fail(&self, to: AgentId, letter: LetterId, code: u16) -> Step {
+        self.step(Change::Failed { to, letter, code })
     }
 
     /// Begins a session with the owner of a verified bundle.
@@ -436,6 +442,7 @@ impl Peer {
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
             Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
+            Change::Failed { to, letter, code } => Self::apply_failed(to, letter, code, &mut out),
             Change::SessionEnds(id, at) => self.end_old(id, at, &mut out),
             Change::SessionDropped(id) => self.drop_session(id, &mut out),
             Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),
