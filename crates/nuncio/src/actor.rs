@@ -337,6 +337,7 @@ impl Actor {
             }
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
             Wake::PayloadEnded { id, fetched } => self.payload_ended(id, fetched),
+            Wake::PayloadDropped(id) => self.payload_dropped(id),
         }
     }
 

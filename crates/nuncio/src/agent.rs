@@ -105,6 +105,9 @@ impl Agent {
 
     /// Sends a letter and waits for the letter that answers it. Dropping the future stops the waiting, not the letter.
     ///
+    /// The answer is in no inbox. A large payload of it is on disk for as long as a clone of the [`Incoming`] or of its [`Payload`](crate::Payload) is
+    /// there, and no longer than the agent runs: save or read it before.
+    ///
     /// # Errors
     /// As [`Agent::send`]; [`Error::NotDelivered`] if the letter fails; [`Error::TimedOut`].
     pub async fn request(&self, to: AgentId, message: Message, timeout: Duration) -> Result<Incoming, Error> {

@@ -11,7 +11,7 @@ use nuncio_proto::control::Control;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::rows;
-use nuncio_proto::step::{Arrival, Effect};
+use nuncio_proto::step::{Arrival, Effect, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Durable, Engine, Op};
 use nuncio_transport::{CloseCode, SendStream};
@@ -124,9 +124,8 @@ impl Actor {
         let incoming = self.incoming(arrival);
         self.fetch_payloads(from);
         if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
-            && reply.send(Ok(incoming.clone())).is_ok()
+            && reply.send(Ok(incoming.clone().lent(&self.tasks.urgent))).is_ok()
         {
-            // A large payload stays: whoever asked is about to read it. The sweep at the next start takes its file.
             if let Some(step) = self.peer.done(no) {
                 self.commit(step);
             }
@@ -149,7 +148,7 @@ impl Actor {
                 progress: watch::Sender::new(if path.exists() { Progress::Whole } else { Progress::Arrived(0) }),
                 fetching: false,
             });
-            LargePayload { handle, path, progress: payload.progress.subscribe() }
+            LargePayload { handle, path, progress: payload.progress.subscribe(), lent: None }
         });
         Incoming::new(arrival, large)
     }
@@ -234,7 +233,11 @@ impl Actor {
     }
 
     pub(crate) fn payload_ended(&mut self, id: PayloadId, fetched: Fetched) {
-        let Some(payload) = self.payloads_in.get_mut(&id) else { return };
+        let Some(payload) = self.payloads_in.get_mut(&id) else {
+            // Nobody wanted it any more while it came.
+            chunks::delete(&chunks::in_path(self.store.home(), id));
+            return;
+        };
         payload.fetching = false;
         let (from, letter) = (payload.from, payload.letter);
         match fetched {
@@ -246,6 +249,15 @@ impl Actor {
             Fetched::Again => {}
         }
         self.fetch_payloads(from);
+    }
+
+    /// Whoever was answered with a large payload has dropped it. That its letter left the inbox was committed before.
+    pub(crate) fn payload_dropped(&mut self, id: PayloadId) {
+        let no = self.payloads_in.get(&id).map(|payload| payload.no);
+        if let Some(no) = no.filter(|no| self.peer.done(*no).is_none()) {
+            let step = self.peer.forget_seen(Vec::new());
+            self.remove_payload(no, step, Vec::new());
+        }
     }
 
     fn send_control(&mut self, to: AgentId, control: &Control) {
@@ -381,12 +393,7 @@ impl Actor {
     }
 
     /// The step that accepts a letter, with the row that remembers its large payload.
-    fn accept(
-        &mut self,
-        to: AgentId,
-        letter: &Letter,
-        payload: Option<Handle>,
-    ) -> Result<(nuncio_proto::step::Step, Vec<Op>), Error> {
+    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Handle>) -> Result<(Step, Vec<Op>), Error> {
         let accepted = self.peer.send(to, letter, now());
         let Some(handle) = payload else { return Ok((accepted?, Vec::new())) };
         let id = PayloadId(handle.id);
@@ -452,8 +459,14 @@ impl Actor {
     }
 
     /// Removes a letter from the inbox, and then its large payload, on disk or on its way.
-    fn remove(&mut self, no: u64, mut answers: Vec<Answer>) {
-        let Some(step) = self.peer.done(no) else { return };
+    fn remove(&mut self, no: u64, answers: Vec<Answer>) {
+        if let Some(step) = self.peer.done(no) {
+            self.remove_payload(no, step, answers);
+        }
+    }
+
+    /// Commits a step, and deletes the large payload of a letter once that is durable.
+    fn remove_payload(&mut self, no: u64, step: Step, mut answers: Vec<Answer>) {
         let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
         let from = payload.and_then(|id| self.payloads_in.remove(&id)).map(|payload| payload.from);
         if let Some(id) = payload {

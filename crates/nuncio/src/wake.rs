@@ -39,6 +39,8 @@ pub(crate) enum Wake {
     Forget(Vec<Vec<u8>>),
     /// A try to fetch a large payload has ended.
     PayloadEnded { id: PayloadId, fetched: Fetched },
+    /// The last handle of a large payload that a request was answered with is gone.
+    PayloadDropped(PayloadId),
 }
 
 /// What waits for a commit.

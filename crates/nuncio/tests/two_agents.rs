@@ -229,3 +229,32 @@ fn payload_rows(agent: &Agent) -> usize {
     nuncio_store::Engine::scan(&*agent.store().unwrap(), b"ro", count).unwrap();
     rows
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_stays_on_disk_for_as_long_as_somebody_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let answering = bob.clone();
+    let serve = tokio::spawn(async move {
+        let question = answering.inbox().await.unwrap().next().await.unwrap();
+        let answer = Message::bytes(ContentType::BYTES, vec![5; 400_000]).reply_to(question.id);
+        answering.send(question.from, answer).await.unwrap();
+    });
+    let answer = within(alice.request(bob.id(), Message::text("all of it"), Duration::from_secs(30))).await.unwrap();
+    serve.await.unwrap();
+    let files = || std::fs::read_dir(dir.path().join("alice/large/in")).unwrap().count();
+    let (kept, saved) = (answer.payload.clone(), dir.path().join("saved"));
+    drop(answer);
+    within(kept.save(&saved)).await.unwrap();
+    within(kept.save(&saved)).await.unwrap();
+    assert_eq!((std::fs::read(&saved).unwrap(), files()), (vec![5; 400_000], 1), "a clone is there");
+    drop(kept);
+    let gone = async {
+        while files() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the file goes with the last handle");
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
