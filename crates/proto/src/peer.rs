@@ -68,6 +68,8 @@ pub struct Peer {
     next_arrival: u64,
     /// Re-keys under way, by the session that they replace.
     renewals: BTreeMap<SessionId, Renewal>,
+    /// When offers are made again that were not answered.
+    offered: BTreeSet<(UnixMillis, SessionId)>,
     /// Sessions that are due for a re-key.
     renewable: BTreeSet<SessionId>,
     timers: BTreeSet<(UnixMillis, AgentId)>,
@@ -167,6 +169,7 @@ impl Peer {
             inbox_bytes: 0,
             next_arrival: 0,
             renewals: BTreeMap::new(),
+            offered: BTreeSet::new(),
             renewable: BTreeSet::new(),
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -397,7 +400,8 @@ impl Peer {
         let timer = self.timers.first().map(|(at, _)| *at);
         let expiry = self.expiries.first().map(|(at, _)| at.plus(1));
         let old = self.old_until.first().map(|(at, _)| *at);
-        [timer, expiry, old, Some(self.prekeys.due())].into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
+        let offered = self.offered.first().map(|(at, _)| *at);
+        [timer, expiry, old, offered, Some(self.prekeys.due())].into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
     }
 
     fn next_expiry(&self, now: UnixMillis) -> Option<Step> {

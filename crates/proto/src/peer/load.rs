@@ -63,7 +63,9 @@ impl Peer {
         }
         for (key, value) in by_tree(rows::RENEWAL) {
             let renewal = Renewal::from_row(value).ok_or_else(|| damaged(key))?;
-            peer.renewals.insert(SessionId::from_bytes(rows::split_32(key).ok_or_else(|| damaged(key))?), renewal);
+            let session = SessionId::from_bytes(rows::split_32(key).ok_or_else(|| damaged(key))?);
+            peer.sessions.get(&session).ok_or_else(|| damaged(key))?;
+            peer.insert_renewal(session, renewal);
         }
         for (key, value) in by_tree(rows::OUTBOX) {
             peer.load_entry(key, value).ok_or_else(|| damaged(key))?;
