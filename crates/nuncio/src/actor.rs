@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::Backlog;
-use crate::chunks::{Handle, PayloadId, Progress};
+use crate::chunks::{Handle, PayloadFrom, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy::{Entropy, now};
@@ -86,7 +86,7 @@ pub(crate) struct Actor {
     pub(crate) payloads_due: UnixMillis,
     /// Places for payloads on their way from us.
     pub(crate) gives: Arc<Semaphore>,
-    pub(crate) payloads_in: HashMap<PayloadId, PayloadIn>,
+    pub(crate) payloads_in: HashMap<PayloadFrom, PayloadIn>,
     stopping: Option<Reply<()>>,
     failed: bool,
 }
@@ -117,7 +117,6 @@ pub(crate) struct PayloadOut {
 /// A large payload that comes.
 #[derive(Debug)]
 pub(crate) struct PayloadIn {
-    pub(crate) from: AgentId,
     pub(crate) letter: LetterId,
     pub(crate) no: u64,
     pub(crate) handle: Handle,
@@ -336,8 +335,8 @@ impl Actor {
                 }
             }
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
-            Wake::PayloadEnded { id, fetched } => self.payload_ended(id, fetched),
-            Wake::PayloadDropped(id) => self.payload_dropped(id),
+            Wake::PayloadEnded { payload, fetched } => self.payload_ended(payload, fetched),
+            Wake::PayloadDropped(payload) => self.payload_dropped(payload),
         }
     }
 

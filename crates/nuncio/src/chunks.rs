@@ -3,6 +3,7 @@
 //! Both sides keep the same file: the sealed chunks, one after the other. Its key is in the letter, which the store seals, so the file needs no
 //! sealing of its own and dies with the letter.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nuncio_contracts::registry::limit;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::payload::{PayloadKey, SEALED_CHUNK_LEN};
 use nuncio_proto::secret::Key;
 use nuncio_transport::{CloseCode, Connection, ReadExactError, SendStream, StreamKind, TransportError};
@@ -35,6 +37,13 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Names a large payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PayloadId(pub(crate) [u8; 16]);
+
+/// Names a large payload that comes. Its sender has chosen the id, so two senders may have chosen the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PayloadFrom {
+    pub(crate) from: AgentId,
+    pub(crate) id: PayloadId,
+}
 
 /// How far a payload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +82,9 @@ pub(crate) fn out_path(home: &Path, id: PayloadId) -> PathBuf {
 }
 
 /// Where we keep a payload that comes.
-pub(crate) fn in_path(home: &Path, id: PayloadId) -> PathBuf {
-    dir(home, "in").join(data_encoding::HEXLOWER.encode(&id.0))
+pub(crate) fn in_path(home: &Path, payload: PayloadFrom) -> PathBuf {
+    let name = [payload.from.as_bytes().as_slice(), &payload.id.0].concat();
+    dir(home, "in").join(data_encoding::HEXLOWER.encode(&name))
 }
 
 fn part_path(path: &Path) -> PathBuf {
@@ -141,7 +151,7 @@ fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Handl
     Ok(handle)
 }
 
-fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
+pub(crate) fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
     let part = part_path(path);
     let writer = WriteBehind::new(create(&part)?).map_err(Error::file(&part))?;
     for index in 0..handle.chunks() {
@@ -397,12 +407,10 @@ pub(crate) fn delete(path: &Path) {
 }
 
 /// Deletes files of payloads that no letter names.
-pub(crate) fn sweep(home: &Path, side: &str, keep: impl Fn(PayloadId) -> bool) {
+pub(crate) fn sweep(home: &Path, side: &str, keep: &HashSet<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir(home, side)) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let id = path.file_stem().and_then(|stem| data_encoding::HEXLOWER.decode(stem.as_encoded_bytes()).ok());
-        let id = id.and_then(|id| <[u8; 16]>::try_from(id).ok());
-        if id.is_none_or(|id| !keep(PayloadId(id))) {
+        if !keep.contains(&path.with_extension("")) {
             delete(&path);
         }
     }

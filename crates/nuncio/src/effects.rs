@@ -18,7 +18,7 @@ use nuncio_transport::{CloseCode, SendStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::actor::{Actor, PayloadIn, PayloadOut};
-use crate::chunks::{self, Fetched, Handle, PayloadId, Progress};
+use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::entropy::{self, now};
 use crate::error::Error;
@@ -138,10 +138,9 @@ impl Actor {
     fn incoming(&mut self, arrival: Arrival) -> Incoming {
         let handle = arrival.letter.extension(extension::LARGE_PAYLOAD).and_then(Handle::decode);
         let large = handle.map(|handle| {
-            let id = PayloadId(handle.id);
-            let path = chunks::in_path(self.store.home(), id);
-            let payload = self.payloads_in.entry(id).or_insert_with(|| PayloadIn {
-                from: arrival.from,
+            let named = PayloadFrom { from: arrival.from, id: PayloadId(handle.id) };
+            let path = chunks::in_path(self.store.home(), named);
+            let payload = self.payloads_in.entry(named).or_insert_with(|| PayloadIn {
                 letter: arrival.letter.id,
                 no: arrival.no,
                 handle: handle.clone(),
@@ -169,8 +168,8 @@ impl Actor {
             }
         }
         // Whether their senders were told may have died with the process; it does no harm to say it again.
-        let whole = self.payloads_in.values().filter(|payload| *payload.progress.borrow() == Progress::Whole);
-        let taken: Vec<_> = whole.map(|payload| (payload.from, payload.letter)).collect();
+        let whole = self.payloads_in.iter().filter(|(_, payload)| *payload.progress.borrow() == Progress::Whole);
+        let taken: Vec<_> = whole.map(|(named, payload)| (named.from, payload.letter)).collect();
         for (from, letter) in taken {
             self.send_control(from, &Control::PayloadTaken(letter));
         }
@@ -191,14 +190,15 @@ impl Actor {
         }
         self.payloads_out.extend(outs);
         self.payloads_due = UnixMillis(0);
-        chunks::sweep(self.store.home(), "out", |id| self.payloads_out.contains_key(&id));
-        chunks::sweep(self.store.home(), "in", |id| self.payloads_in.contains_key(&id));
+        let home = self.store.home();
+        chunks::sweep(home, "out", &self.payloads_out.keys().map(|id| chunks::out_path(home, *id)).collect());
+        chunks::sweep(home, "in", &self.payloads_in.keys().map(|named| chunks::in_path(home, *named)).collect());
         Ok(())
     }
 
     /// Fetches what is missing of this peer's payloads, a few at a time, and no more than it may fill the disk with.
     pub(crate) fn fetch_payloads(&mut self, from: AgentId) {
-        let of_peer = || self.payloads_in.values().filter(|payload| payload.from == from);
+        let of_peer = || self.payloads_in.iter().filter(|(named, _)| named.from == from).map(|(_, payload)| payload);
         let Some(connection) = self.connection_of(&from) else {
             if of_peer().any(is_missing) {
                 self.dial(from);
@@ -216,10 +216,10 @@ impl Actor {
             kept <= limit::LARGE_BYTES_PER_PEER
         });
         let next: Vec<u64> = fits.filter(|(.., missing)| *missing).map(|(no, ..)| no).take(places).collect();
-        for (id, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| next.contains(&payload.no)) {
+        for (named, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| next.contains(&payload.no)) {
             payload.fetching = true;
-            let (id, handle, progress) = (*id, payload.handle.clone(), payload.progress.clone());
-            let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), id));
+            let (payload, handle, progress) = (*named, payload.handle.clone(), payload.progress.clone());
+            let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), payload));
             let urgent = self.tasks.urgent.clone();
             self.tasks.tracker.spawn(async move {
                 let fetched = chunks::fetch(connection, handle, path, progress).await;
@@ -227,19 +227,19 @@ impl Actor {
                     tokio::time::sleep(FETCH_PAUSE).await;
                 }
                 // The actor may have stopped.
-                let _ = urgent.send(Wake::PayloadEnded { id, fetched });
+                let _ = urgent.send(Wake::PayloadEnded { payload, fetched });
             });
         }
     }
 
-    pub(crate) fn payload_ended(&mut self, id: PayloadId, fetched: Fetched) {
-        let Some(payload) = self.payloads_in.get_mut(&id) else {
+    pub(crate) fn payload_ended(&mut self, named: PayloadFrom, fetched: Fetched) {
+        let Some(payload) = self.payloads_in.get_mut(&named) else {
             // Nobody wanted it any more while it came.
-            chunks::delete(&chunks::in_path(self.store.home(), id));
+            chunks::delete(&chunks::in_path(self.store.home(), named));
             return;
         };
         payload.fetching = false;
-        let (from, letter) = (payload.from, payload.letter);
+        let (from, letter) = (named.from, payload.letter);
         match fetched {
             Fetched::Whole => {
                 payload.progress.send_replace(Progress::Whole);
@@ -252,8 +252,8 @@ impl Actor {
     }
 
     /// Whoever was answered with a large payload has dropped it. That its letter left the inbox was committed before.
-    pub(crate) fn payload_dropped(&mut self, id: PayloadId) {
-        let no = self.payloads_in.get(&id).map(|payload| payload.no);
+    pub(crate) fn payload_dropped(&mut self, named: PayloadFrom) {
+        let no = self.payloads_in.get(&named).map(|payload| payload.no);
         if let Some(no) = no.filter(|no| self.peer.done(*no).is_none()) {
             let step = self.peer.forget_seen(Vec::new());
             self.remove_payload(no, step, Vec::new());
@@ -467,15 +467,15 @@ impl Actor {
 
     /// Commits a step, and deletes the large payload of a letter once that is durable.
     fn remove_payload(&mut self, no: u64, step: Step, mut answers: Vec<Answer>) {
-        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
-        let from = payload.and_then(|id| self.payloads_in.remove(&id)).map(|payload| payload.from);
-        if let Some(id) = payload {
-            let path = chunks::in_path(self.store.home(), id);
+        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(named, _)| *named);
+        if let Some(named) = payload {
+            self.payloads_in.remove(&named);
+            let path = chunks::in_path(self.store.home(), named);
             answers.insert(0, Answer(Box::new(move || chunks::delete(&path))));
         }
         self.commit_with(step, answers);
-        if let Some(from) = from {
-            self.fetch_payloads(from);
+        if let Some(named) = payload {
+            self.fetch_payloads(named.from);
         }
     }
 

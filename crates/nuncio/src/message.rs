@@ -10,7 +10,7 @@ use nuncio_proto::step::Arrival;
 use nuncio_proto::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
 
-use crate::chunks::{self, Handle, PayloadId};
+use crate::chunks::{self, Handle, PayloadFrom, PayloadId};
 use crate::error::Error;
 use crate::wake::Wake;
 
@@ -102,14 +102,14 @@ pub struct LargePayload {
 /// A payload whose letter is in no inbox: its file goes with the last handle.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    id: PayloadId,
+    payload: PayloadFrom,
     actor: mpsc::UnboundedSender<Wake>,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         // An actor that has stopped sweeps at its next start.
-        let _ = self.actor.send(Wake::PayloadDropped(self.id));
+        let _ = self.actor.send(Wake::PayloadDropped(self.payload));
     }
 }
 
@@ -203,7 +203,10 @@ impl Incoming {
     /// The answer to a request: a large payload is there as long as somebody holds it.
     pub(crate) fn lent(mut self, actor: &mpsc::UnboundedSender<Wake>) -> Self {
         if let Payload::Large(large) = &mut self.payload {
-            large.lent = Some(Arc::new(Lent { id: PayloadId(large.handle.id), actor: actor.clone() }));
+            large.lent = Some(Arc::new(Lent {
+                payload: PayloadFrom { from: self.from, id: PayloadId(large.handle.id) },
+                actor: actor.clone(),
+            }));
         }
         self
     }

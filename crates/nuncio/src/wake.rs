@@ -7,7 +7,7 @@ use nuncio_store::{Durable, StoreError};
 use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
 
-use crate::chunks::{Fetched, PayloadId};
+use crate::chunks::{Fetched, PayloadFrom, PayloadId};
 use crate::links::LinkId;
 
 /// Everything that can wake the actor.
@@ -38,9 +38,9 @@ pub(crate) enum Wake {
     /// An hour has passed; records that are too old to matter.
     Forget(Vec<Vec<u8>>),
     /// A try to fetch a large payload has ended.
-    PayloadEnded { id: PayloadId, fetched: Fetched },
+    PayloadEnded { payload: PayloadFrom, fetched: Fetched },
     /// The last handle of a large payload that a request was answered with is gone.
-    PayloadDropped(PayloadId),
+    PayloadDropped(PayloadFrom),
 }
 
 /// What waits for a commit.
