@@ -112,13 +112,20 @@ pub(crate) fn write_whole(
     to: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
 ) -> Result<(), Error> {
-    let part = to.with_extension("nuncio-part");
-    let file = create(&part)?;
+    // Others may write to the directory: what they put there beforehand, a link above all, is neither followed nor overwritten.
+    let part = to.with_file_name(format!(".{}.nuncio-part", data_encoding::HEXLOWER.encode(&entropy::random::<16>()?)));
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+    }
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(Error::file(&part))?;
     let mut writer = BufWriter::with_capacity(1 << 20, &file);
-    write(&mut writer).and_then(|()| writer.flush()).map_err(Error::file(&part))?;
+    let written = write(&mut writer).and_then(|()| writer.flush());
     drop(writer);
-    file.sync_all().map_err(Error::file(&part))?;
-    publish(&part, to)
+    let whole = written.and_then(|()| file.sync_all()).map_err(Error::file(to)).and_then(|()| publish(&part, to));
+    if whole.is_err() {
+        delete(&part);
+    }
+    whole
 }
 
 /// Seals a payload into the home, durably, and returns its key.
@@ -413,5 +420,31 @@ pub(crate) fn sweep(home: &Path, side: &str, keep: &HashSet<PathBuf>) {
         if !keep.contains(&path.with_extension("")) {
             delete(&path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_file_that_is_saved_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, victim) = (dir.path().join("saved"), dir.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        for name in ["saved.nuncio-part", "saved.part", "saved"] {
+            std::os::unix::fs::symlink(&victim, dir.path().join(name)).unwrap();
+        }
+        write_whole(&to, |file| file.write_all(b"content")).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert_eq!((fs::read(&to).unwrap(), to.is_symlink()), (b"content".to_vec(), false));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("saved");
+        write_whole(&to, |_| Err(std::io::Error::other("no"))).unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

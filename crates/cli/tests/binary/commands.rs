@@ -174,6 +174,22 @@ fn files_and_pipes_arrive_as_they_were() {
 }
 
 #[test]
+fn a_link_that_waits_where_a_letter_is_saved_is_not_followed() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ok(&anna.home, &["send", "ben", "--text", "hello", "--wait"]);
+    let letter: serde_json::Value = serde_json::from_str(&ok(&ben.home, &["inbox", "--json"])).unwrap();
+    let (saved, victim) = (homes.path("saved"), homes.path("victim"));
+    std::fs::write(&victim, "precious").unwrap();
+    std::fs::create_dir(&saved).unwrap();
+    let name = format!("{}-{}", letter["no"], letter["id"].as_str().unwrap());
+    std::os::unix::fs::symlink(&victim, saved.join(format!("{name}.part"))).unwrap();
+    ok(&ben.home, &["inbox", "--save", saved.to_str().unwrap()]);
+    assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    assert_eq!(std::fs::read(saved.join(format!("{name}.txt"))).unwrap(), b"hello");
+}
+
+#[test]
 fn a_letter_cannot_steer_the_terminal_that_shows_it() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
