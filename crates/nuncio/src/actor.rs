@@ -32,7 +32,7 @@ use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
-use crate::links::{self, LinkId, Tasks};
+use crate::links::{self, LinkId, Outgoing, Tasks};
 use crate::message::Incoming;
 use crate::status::Wire;
 use crate::wake::{Answer, Ticket, Wake};
@@ -95,7 +95,7 @@ pub(crate) struct Actor {
 pub(crate) struct LinkUp {
     id: LinkId,
     connection: Connection,
-    frames: mpsc::Sender<Bytes>,
+    frames: Outgoing,
 }
 
 impl LinkUp {
@@ -374,7 +374,7 @@ impl Actor {
         let chosen = links.iter().rev().find(|up| link.is_none_or(|link| link == up.id)).or_else(|| links.last());
         let len = frame.len();
         nuncio_proto::seal_log::sent(&frame);
-        let sent = chosen.is_some_and(|up| up.frames.try_send(frame).is_ok());
+        let sent = chosen.is_some_and(|up| up.frames.push(frame));
         if sent {
             self.wire.sent(len);
         }
@@ -408,7 +408,7 @@ impl Actor {
         self.next_link
     }
 
-    fn link_up(&mut self, link: LinkId, connection: Connection, frames: mpsc::Sender<Bytes>) {
+    fn link_up(&mut self, link: LinkId, connection: Connection, frames: Outgoing) {
         let peer = connection.peer();
         self.problems.remove(&peer);
         let links = self.links.entry(peer).or_default();

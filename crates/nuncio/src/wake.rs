@@ -8,7 +8,7 @@ use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
 
 use crate::chunks::{Fetched, PayloadFrom, PayloadId};
-use crate::links::LinkId;
+use crate::links::{LinkId, Outgoing};
 
 /// Everything that can wake the actor.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Wake {
     /// The store failed; nothing is durable any more.
     StoreFailed(StoreError),
     /// A connection has its stream of frames.
-    LinkUp { link: LinkId, connection: Connection, frames: tokio::sync::mpsc::Sender<Bytes> },
+    LinkUp { link: LinkId, connection: Connection, frames: Outgoing },
     /// A connection is gone.
     LinkDown { link: LinkId, peer: AgentId, reason: String },
     /// Somebody connected; is it welcome?
