@@ -530,6 +530,7 @@ impl Actor {
     fn status(&self) -> Status {
         Status {
             agent: self.peer.id(),
+            retired: self.peer.is_retired(),
             listening: self.config.listen.and_then(|_| self.link.local_addr().ok()).map(|addr| addr.to_string()),
             inbox: self.peer.inbox_len(),
             outbox: self.peer.outbox().count(),

@@ -97,7 +97,7 @@ fn reason(code: u16) -> &'static str {
         code::FUTURE => "the clocks of the two agents differ too much",
         code::REFUSED => "the receiving application refused it",
         code::TOO_LARGE => "its payload is longer than the receiver takes",
-        code::RETIRED => "the receiver's identity is retired",
+        code::RETIRED => "the receiver's identity, or this agent's own, is retired",
         _ => "refused",
     }
 }

@@ -81,6 +81,8 @@ pub struct Peer {
     /// When sessions end that are not current.
     old_until: BTreeSet<(UnixMillis, SessionId)>,
     accept_strangers: bool,
+    /// Our own identity is over.
+    retired: bool,
     generation: u64,
     counters: Counters,
 }
@@ -177,6 +179,7 @@ impl Peer {
             ack_pending: BTreeSet::new(),
             old_until: BTreeSet::new(),
             accept_strangers: false,
+            retired: false,
             generation: 0,
             counters: Counters::default(),
         }
@@ -232,6 +235,12 @@ impl Peer {
         self.contacts.get(agent).is_some_and(|contact| contact.current.is_none() && !contact.drafts.is_empty())
     }
 
+    /// Whether this agent's own identity is over.
+    #[must_use]
+    pub const fn is_retired(&self) -> bool {
+        self.retired
+    }
+
     /// Letters in the inbox.
     #[must_use]
     pub fn inbox_len(&self) -> usize {
@@ -253,6 +262,9 @@ impl Peer {
         let contact = self.contacts.get(&to).ok_or(PeerError::UnknownAgent(to))?;
         if contact.info.retired {
             return Err(PeerError::Retired(to));
+        }
+        if self.retired && letter.kind == LetterKind::Plain {
+            return Err(PeerError::RetiredHere);
         }
         if letter.payload.len() > limit::PAYLOAD_INLINE_MAX {
             return Err(PeerError::TooLarge);

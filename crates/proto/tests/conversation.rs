@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use nuncio_contracts::registry::time;
+use nuncio_contracts::registry::{code, time};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
-use nuncio_proto::identity::Identity;
+use nuncio_proto::error::PeerError;
+use nuncio_proto::identity::{Identity, Retirement};
 use nuncio_proto::ids::LetterId;
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::Peer;
@@ -622,4 +623,29 @@ fn a_letter_whose_time_runs_out_while_it_waits_is_not_delivered() {
     a.send(idb, "last");
     settle(&mut a, &mut b);
     assert_eq!(b.inbox, ["first", "without end", "last"]);
+}
+
+#[test]
+fn an_agent_that_is_retired_sends_no_letter_more_and_tells_its_peers() {
+    let (mut a, mut b) = pair();
+    let idb = b.peer.id();
+    a.send(idb, "first");
+    settle(&mut a, &mut b);
+    let waits = a.send(idb, "on its way");
+    let statement = Retirement::sign(a.peer.identity(), None, START);
+    let (_, step) = a.peer.retire(statement, START).unwrap();
+    a.take(step);
+    assert_eq!(a.failed, [(waits, code::RETIRED)]);
+    for _ in 0..2 {
+        let letter = Letter::plain(LetterId::new(a.now, [7; 10]), ContentType::TEXT, b"more".to_vec());
+        assert_eq!(a.peer.send(idb, &letter, a.now).unwrap_err(), PeerError::RetiredHere);
+        assert!(a.peer.is_retired());
+        a.restart();
+    }
+    settle(&mut a, &mut b);
+    assert!(b.peer.contact(&a.peer.id()).unwrap().retired);
+    assert_eq!(b.inbox, ["first"]);
+    let other = Retirement::sign(b.peer.identity(), None, START);
+    a.disk.0.insert(vec![rows::RETIRED], other);
+    assert!(Peer::load(&a.records(), START).is_err(), "another's statement is no record of ours");
 }

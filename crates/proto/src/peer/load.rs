@@ -7,7 +7,7 @@ use super::renew::Renewal;
 use crate::codec;
 use crate::contact::ContactInfo;
 use crate::error::LoadError;
-use crate::identity::Identity;
+use crate::identity::{Identity, Retirement};
 use crate::ids::{AgentId, Seq, SessionId};
 use crate::outbox::Entry;
 use crate::rows;
@@ -41,6 +41,10 @@ impl Peer {
         }
         for (key, value) in by_tree(rows::CONTACT) {
             peer.load_contact(key, value).ok_or_else(|| damaged(key))?;
+        }
+        for (key, value) in by_tree(rows::RETIRED) {
+            let own = Retirement::parse(value).is_ok_and(|statement| statement.agent == peer.id());
+            peer.retired = own.then_some(true).ok_or_else(|| damaged(key))?;
         }
         let mut sessions = BTreeMap::new();
         for (key, value) in by_tree(rows::SESSION) {

@@ -10,7 +10,7 @@
 //!   the new session is current ── ack ─────► confirmed
 //! ```
 
-use nuncio_contracts::registry::{limit, time};
+use nuncio_contracts::registry::{code, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
@@ -199,6 +199,11 @@ impl Peer {
             self.apply_retired(retirement.agent, out);
             return;
         }
+        // contracts/identity.md I16: from now on letters are refused by whoever has heard of it.
+        self.retired = true;
+        out.ops.push(Op::Put { key: rows::retired(), value: statement.clone() });
+        let letters: Vec<u64> = self.outbox.iter().filter(|(_, entry)| !entry.control).map(|(no, _)| *no).collect();
+        letters.into_iter().for_each(|no| self.apply_expired(no, code::RETIRED, out));
         let contacts: Vec<AgentId> = self.contacts.keys().copied().collect();
         for agent in contacts {
             let about = LetterId::new(now, *agent.as_bytes().first_chunk().unwrap_or(&[0; 10]));
