@@ -21,6 +21,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use refused::code;
 pub(crate) use serve::{LocalApi, SOCKET, TOKEN};
 pub(crate) use upkeep::{RETIRED_ROWS, told};
 

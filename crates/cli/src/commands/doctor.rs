@@ -133,8 +133,7 @@ async fn records(options: &Options, home: &Path, is_served: bool) -> Vec<Finding
             vec![bad(format!("{count} records do not open; the first: {}", first_bad.unwrap_or_default()))]
         }
         Err(failure) => {
-            let hint = failure.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            vec![bad(format!("the store does not open: {failure}{hint}"))]
+            vec![bad(format!("the store does not open: {failure} ({})", failure.hint()))]
         }
     }
 }

@@ -58,6 +58,11 @@ impl From<StoreError> for Refused {
     }
 }
 
+/// The fixed word for an error of the agent.
+pub(crate) fn code(error: &Error) -> &'static str {
+    place(error).1
+}
+
 fn place(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
