@@ -315,6 +315,12 @@ pub mod time {
     /// Unit: ms.
     pub const REKEY_AGE: u64 = 86_400_000;
 
+    /// 1 hour; an offer that was acknowledged and not answered is made again, so a peer that dropped it stops no later
+    /// re-key, and one that never answers costs 1.3 KB an hour
+    ///
+    /// Unit: ms.
+    pub const REKEY_PATIENCE: u64 = 3_600_000;
+
     /// 1 day; then the store's values are sealed anew and the old key destroyed, so what was deleted or overwritten
     /// before cannot be read again
     ///

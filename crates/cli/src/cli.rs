@@ -101,27 +101,33 @@ enum Command {
 
 /// Runs a command line. `args` begins with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help goes to standard output, complaints to standard error; whoever closed it does not want to know.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return complain(&error, args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")),
     };
+    let json = cli.options.json;
     logs::start(if matches!(cli.command, Command::Agent(_)) { "info" } else { "error" });
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !matches!(failure, Failure::OutputClosed) {
-                output::note(format_args!("error: {failure}"));
-            }
-            if let Some(hint) = failure.hint() {
-                output::note(format_args!("hint: {hint}"));
-            }
+            output::failure(&failure, json);
             failure.exit_code()
         }
     }
+}
+
+/// What the command line's own grammar does not take. Help and version are no complaint.
+fn complain(error: &clap::Error, json: bool) -> ExitCode {
+    if json && error.exit_code() != 0 {
+        let text = error.render().to_string();
+        let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        output::failure(&Failure::usage(what, "`nuncio --help` and `nuncio COMMAND --help` show the forms"), json);
+    } else {
+        // Help goes to standard output, complaints to standard error; whoever closed it does not want to know.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

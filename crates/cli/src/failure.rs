@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use nuncio_store::{KeyFault, StoreError};
 
+use crate::local_api;
 use crate::wire::Problem;
 
 /// Why a command failed.
@@ -53,6 +54,9 @@ pub enum Failure {
     /// The time that was given ran out; nothing is lost.
     #[error("{0}")]
     NotYet(String),
+    /// A letter of ours failed.
+    #[error("{0}")]
+    NotDelivered(String),
     /// Something that was looked at is not as it should be.
     #[error("{0}")]
     Unsound(String),
@@ -82,36 +86,126 @@ impl Failure {
         }
     }
 
-    /// What to do, where the message does not say it already.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    /// A fixed word for programs: the local API's where that said no.
+    pub(crate) fn kind(&self) -> &str {
         match self {
-            Self::Usage { hint, .. } => Some(hint),
-            Self::Store(error) | Self::Agent(nuncio::Error::Store(error)) => store_hint(error),
-            Self::Agent(nuncio::Error::Transport(_)) => {
-                Some("choose another --listen address, or port 0 for a free one")
-            }
-            Self::Broken(_) => Some("see the agent's log; run the command again when it is up"),
-            Self::NotYet(_) => Some("the letter stays in the outbox and goes when the peer can be reached"),
-            _ => None,
+            Self::Usage { .. } => "usage",
+            Self::Api(problem) => &problem.code,
+            Self::Broken(_) => "broken_off",
+            Self::Agent(nuncio::Error::Store(error)) | Self::Store(error) => store_kind(error),
+            Self::Agent(nuncio::Error::Load(_)) => "damaged",
+            Self::Agent(nuncio::Error::Transport(_)) => "address",
+            Self::Agent(nuncio::Error::NoHome(_)) => "no_home",
+            Self::Agent(error) => local_api::code(error),
+            Self::Settings { .. } => "settings",
+            Self::Io { .. } => "file",
+            Self::NotYet(_) => "not_yet",
+            Self::NotDelivered(_) => "not_delivered",
+            Self::Unsound(_) => "unsound",
+            Self::OutputClosed => "output_closed",
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Usage { hint, .. } => hint,
+            other => hint_for(other.kind()),
         }
     }
 }
 
-fn store_hint(error: &StoreError) -> Option<&'static str> {
+fn store_kind(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Key { fault: KeyFault::WrongKey(_), .. } => {
-            Some("give the right one: --passphrase, --passphrase-fd N, or --key-file PATH")
+        StoreError::Key { fault: KeyFault::WrongKey(_), .. } => "wrong_key",
+        StoreError::Key { .. } => "key_file",
+        StoreError::Row { .. } => "damaged",
+        StoreError::Missing(_) => "no_home",
+        StoreError::Exists(_) => "exists",
+        StoreError::Locked { .. } => "in_use",
+        StoreError::Newer { .. } => "newer",
+        StoreError::DiskFull(_) => "disk_full",
+        StoreError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound && path.ends_with("key") => {
+            "no_key_file"
         }
-        StoreError::Row { .. } => Some("`nuncio doctor` opens every row and says which are damaged"),
-        StoreError::Missing(_) => Some("`nuncio init` makes a home; --home DIR names another one"),
-        StoreError::Io { path, source, .. }
-            if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("key") =>
-        {
-            Some(
-                "this home opens with a passphrase or a key file elsewhere: --passphrase, --passphrase-fd N, or --key-file PATH",
-            )
+        StoreError::Io { .. } => "file",
+        _ => "failed",
+    }
+}
+
+/// What to do about each kind of failure.
+fn hint_for(kind: &str) -> &'static str {
+    match kind {
+        "address" => "choose another --listen address, or port 0 for a free one",
+        "bad_request" => "`nuncio COMMAND --help` shows the forms, with examples",
+        "broken_off" => "see the agent's log; run the command again when it is up",
+        "damaged" => {
+            "`nuncio doctor` opens every row and says which are damaged; `nuncio restore` makes a home from a backup"
         }
-        StoreError::Exists(_) => Some("--home DIR names another place"),
-        _ => None,
+        "disk_full" => "free some space and start the agent again; nothing acknowledged is lost",
+        "exists" => "name another place: --home DIR, or another directory for a backup",
+        "file" => "look at the path, and at who may use it",
+        "host" | "origin" | "token" => {
+            "over TCP: the address as --api-tcp names it, and the token in api.token as `authorization: Bearer`"
+        }
+        "in_use" => {
+            "stop that process, or ask the agent that runs: commands do so by themselves when its api.sock is there"
+        }
+        "key_file" => {
+            "a key file holds 32 bytes that you alone can read; `nuncio restore` brings back the home's own `keys`"
+        }
+        "name" => "give another --name",
+        "newer" => "use the newer program; nothing was touched",
+        "no_home" => "`nuncio init` makes a home; --home DIR names another one",
+        "no_key_file" => {
+            "this home opens with a passphrase or a key file elsewhere: --passphrase, --passphrase-fd N, or --key-file PATH"
+        }
+        "no_such_endpoint" | "no_such_method" => "the agent that runs is of another version: start it again",
+        "settings" => "mend that file; `nuncio init` of another home writes one that shows what can be said",
+        "no_trust" => "name the trust domain and its node in the home's nuncio.toml, then start the agent again",
+        "node" => "`nuncio node` has to run where nuncio.toml says; or let the letter wait: --wait-for-token 30s",
+        "token_refused" => {
+            "ask for what the service's policy grants, or have the policy changed by whoever runs the node"
+        }
+        "no_such_letter" => "`nuncio inbox` lists what is there",
+        "no_such_peer" => "`nuncio peers` lists who is known here; `nuncio peers add INVITATION` adds one",
+        "not_delivered" => "send it again if it is still of use; `nuncio peers` says what went wrong last",
+        "not_whole" => "ask again later; `nuncio inbox` says how much is here",
+        "not_yet" => {
+            "the letter stays in the outbox and goes when the peer can be reached; `nuncio peers` says what keeps it"
+        }
+        "outbox_full" => "`nuncio peers` says who cannot be reached; wait until they can, or remove them",
+        "payload_lost" => "ask its sender to send it again",
+        "retired" => {
+            "an identity that is over stays over: exchange invitations of a new one (`nuncio init`, `nuncio id`)"
+        }
+        "slow" => "send the request's body at once",
+        "socket_only" => "ask over api.sock in the agent's home",
+        "stopped" => "start it again: `nuncio agent`; its log says why it ended",
+        "timed_out" => "ask again, with a longer --timeout; `nuncio peers` says whether the peer can be reached",
+        "too_large" => "a letter has at most 1 GiB; give what is longer than 8 MiB as a file",
+        "unsound" => "what was printed says what is wrong and what to do",
+        "wrong_key" => "give the right one: --passphrase, --passphrase-fd N, or --key-file PATH",
+        _ => OTHERWISE,
+    }
+}
+
+/// Where nothing better is known.
+const OTHERWISE: &str = "the agent's log says more (NUNCIO_LOG=debug); `nuncio doctor` looks for what is wrong";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_local_api_has_advice_of_its_own() {
+        let api = include_str!("../../../contracts/openapi/local.yaml");
+        let (_, codes) = api.split_once("enum: [bad_request").unwrap();
+        let (codes, _) = codes.split_once(']').unwrap();
+        let codes: Vec<&str> = codes.split(',').map(str::trim).filter(|code| !code.is_empty()).collect();
+        assert!(codes.len() > 15, "{codes:?}");
+        for code in codes.into_iter().chain(["bad_request"]).filter(|code| *code != "failed") {
+            assert_ne!(hint_for(code), OTHERWISE, "{code}");
+        }
     }
 }

@@ -22,8 +22,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use refused::code;
 pub(crate) use serve::{LocalApi, SOCKET, TOKEN};
-pub(crate) use upkeep::told;
+pub(crate) use upkeep::{RETIRED_ROWS, told};
 
 /// Longest body of a request: a letter in base64 with room to spare. What is longer is a file.
 const BODY_LEN_MAX: usize = 16 << 20;

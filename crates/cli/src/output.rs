@@ -33,6 +33,24 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Why the command failed and what to do, to standard error: for people two lines, for scripts one object.
+pub(crate) fn failure(failure: &Failure, json: bool) {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        kind: &'a str,
+        message: String,
+        hint: &'a str,
+    }
+    if matches!(failure, Failure::OutputClosed) {
+        return;
+    }
+    let told = Told { kind: failure.kind(), message: failure.to_string(), hint: failure.hint() };
+    match serde_json::to_string(&std::collections::BTreeMap::from([("error", &told)])) {
+        Ok(object) if json => note(object),
+        _ => note(format_args!("error: {}\nhint: {}", told.message, told.hint)),
+    }
+}
+
 /// Whether a person looks at the result.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()

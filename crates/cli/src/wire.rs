@@ -321,6 +321,8 @@ pub struct Sessions {
 pub struct Status {
     /// Its DID.
     pub agent: String,
+    /// Its identity is over: peers take no letters of it, and it sends none.
+    pub retired: bool,
     /// Version of the program.
     pub version: String,
     /// Process id.

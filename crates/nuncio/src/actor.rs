@@ -19,6 +19,7 @@ use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::{Peer, Seen};
 use nuncio_proto::rows;
 use nuncio_proto::step::Step;
+use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -26,13 +27,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::Backlog;
-use crate::chunks::{Handle, PayloadId, Progress};
+use crate::chunks::{Handle, PayloadFrom, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::links::{self, LinkId, Tasks};
+use crate::links::{self, LinkId, Outgoing, Tasks};
 use crate::message::Incoming;
 use crate::node::Node;
 use crate::status::Wire;
@@ -84,9 +85,11 @@ pub(crate) struct Actor {
     pub(crate) failing: HashSet<(AgentId, LetterId)>,
     pub(crate) requests: HashMap<(AgentId, LetterId), Reply<Incoming>>,
     pub(crate) payloads_out: HashMap<PayloadId, PayloadOut>,
+    /// When the first of them may be over.
+    pub(crate) payloads_due: UnixMillis,
     /// Places for payloads on their way from us.
     pub(crate) gives: Arc<Semaphore>,
-    pub(crate) payloads_in: HashMap<PayloadId, PayloadIn>,
+    pub(crate) payloads_in: HashMap<PayloadFrom, PayloadIn>,
     pub(crate) trust: Option<Trust>,
     stopping: Option<Reply<()>>,
     failed: bool,
@@ -96,7 +99,7 @@ pub(crate) struct Actor {
 pub(crate) struct LinkUp {
     id: LinkId,
     connection: Connection,
-    frames: mpsc::Sender<Bytes>,
+    frames: Outgoing,
 }
 
 impl LinkUp {
@@ -110,6 +113,7 @@ impl LinkUp {
 pub(crate) struct PayloadOut {
     pub(crate) to: AgentId,
     pub(crate) letter: LetterId,
+    pub(crate) expires: UnixMillis,
     /// Sealed bytes handed to the network.
     pub(crate) sent: Arc<AtomicU64>,
 }
@@ -117,7 +121,6 @@ pub(crate) struct PayloadOut {
 /// A large payload that comes.
 #[derive(Debug)]
 pub(crate) struct PayloadIn {
-    pub(crate) from: AgentId,
     pub(crate) letter: LetterId,
     pub(crate) no: u64,
     pub(crate) handle: Handle,
@@ -198,6 +201,7 @@ impl Actor {
             failing: HashSet::new(),
             requests: HashMap::new(),
             payloads_out: HashMap::new(),
+            payloads_due: UnixMillis::NEVER,
             gives: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
             payloads_in: HashMap::new(),
             trust,
@@ -228,6 +232,7 @@ impl Actor {
             }
             let idle = self.take_waiting();
             self.pump(idle);
+            self.expire_payloads(now());
             self.flush();
         }
         self.stop().await;
@@ -235,7 +240,8 @@ impl Actor {
 
     /// How long the actor may sleep if nothing wakes it.
     fn pause(&self) -> Duration {
-        let pause = Duration::from_millis(self.peer.next_wake().since(now())).min(Duration::from_secs(60));
+        let next = self.peer.next_wake().min(self.payloads_due);
+        let pause = Duration::from_millis(next.since(now())).min(Duration::from_secs(60));
         self.backlog.due().map_or(pause, |due| pause.min(due.saturating_duration_since(Instant::now())))
     }
 
@@ -343,7 +349,8 @@ impl Actor {
             Wake::LookAfterTokens => self.look_after_tokens(),
             Wake::Renewed { to, letter, token } => self.renewed(to, letter, token),
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
-            Wake::PayloadEnded { id, fetched } => self.payload_ended(id, fetched),
+            Wake::PayloadEnded { payload, fetched } => self.payload_ended(payload, fetched),
+            Wake::PayloadDropped(payload) => self.payload_dropped(payload),
         }
     }
 
@@ -381,7 +388,7 @@ impl Actor {
         let chosen = links.iter().rev().find(|up| link.is_none_or(|link| link == up.id)).or_else(|| links.last());
         let len = frame.len();
         nuncio_proto::seal_log::sent(&frame);
-        let sent = chosen.is_some_and(|up| up.frames.try_send(frame).is_ok());
+        let sent = chosen.is_some_and(|up| up.frames.push(frame));
         if sent {
             self.wire.sent(len);
         }
@@ -415,7 +422,7 @@ impl Actor {
         self.next_link
     }
 
-    fn link_up(&mut self, link: LinkId, connection: Connection, frames: mpsc::Sender<Bytes>) {
+    fn link_up(&mut self, link: LinkId, connection: Connection, frames: Outgoing) {
         let peer = connection.peer();
         self.problems.remove(&peer);
         let links = self.links.entry(peer).or_default();

@@ -3,6 +3,7 @@
 //! Both sides keep the same file: the sealed chunks, one after the other. Its key is in the letter, which the store seals, so the file needs no
 //! sealing of its own and dies with the letter.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nuncio_contracts::registry::limit;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::payload::{PayloadKey, SEALED_CHUNK_LEN};
 use nuncio_proto::secret::Key;
 use nuncio_transport::{CloseCode, Connection, ReadExactError, SendStream, StreamKind, TransportError};
@@ -35,6 +37,13 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Names a large payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PayloadId(pub(crate) [u8; 16]);
+
+/// Names a large payload that comes. Its sender has chosen the id, so two senders may have chosen the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PayloadFrom {
+    pub(crate) from: AgentId,
+    pub(crate) id: PayloadId,
+}
 
 /// How far a payload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +82,9 @@ pub(crate) fn out_path(home: &Path, id: PayloadId) -> PathBuf {
 }
 
 /// Where we keep a payload that comes.
-pub(crate) fn in_path(home: &Path, id: PayloadId) -> PathBuf {
-    dir(home, "in").join(data_encoding::HEXLOWER.encode(&id.0))
+pub(crate) fn in_path(home: &Path, payload: PayloadFrom) -> PathBuf {
+    let name = [payload.from.as_bytes().as_slice(), &payload.id.0].concat();
+    dir(home, "in").join(data_encoding::HEXLOWER.encode(&name))
 }
 
 fn part_path(path: &Path) -> PathBuf {
@@ -102,13 +112,20 @@ pub(crate) fn write_whole(
     to: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
 ) -> Result<(), Error> {
-    let part = to.with_extension("nuncio-part");
-    let file = create(&part)?;
+    // Others may write to the directory: what they put there beforehand, a link above all, is neither followed nor overwritten.
+    let part = to.with_file_name(format!(".{}.nuncio-part", data_encoding::HEXLOWER.encode(&entropy::random::<16>()?)));
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(Error::file(parent))?;
+    }
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(Error::file(&part))?;
     let mut writer = BufWriter::with_capacity(1 << 20, &file);
-    write(&mut writer).and_then(|()| writer.flush()).map_err(Error::file(&part))?;
+    let written = write(&mut writer).and_then(|()| writer.flush());
     drop(writer);
-    file.sync_all().map_err(Error::file(&part))?;
-    publish(&part, to)
+    let whole = written.and_then(|()| file.sync_all()).map_err(Error::file(to)).and_then(|()| publish(&part, to));
+    if whole.is_err() {
+        delete(&part);
+    }
+    whole
 }
 
 /// Seals a payload into the home, durably, and returns its key.
@@ -141,7 +158,7 @@ fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Handl
     Ok(handle)
 }
 
-fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
+pub(crate) fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
     let part = part_path(path);
     let writer = WriteBehind::new(create(&part)?).map_err(Error::file(&part))?;
     for index in 0..handle.chunks() {
@@ -397,13 +414,37 @@ pub(crate) fn delete(path: &Path) {
 }
 
 /// Deletes files of payloads that no letter names.
-pub(crate) fn sweep(home: &Path, side: &str, keep: impl Fn(PayloadId) -> bool) {
+pub(crate) fn sweep(home: &Path, side: &str, keep: &HashSet<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir(home, side)) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let id = path.file_stem().and_then(|stem| data_encoding::HEXLOWER.decode(stem.as_encoded_bytes()).ok());
-        let id = id.and_then(|id| <[u8; 16]>::try_from(id).ok());
-        if id.is_none_or(|id| !keep(PayloadId(id))) {
+        if !keep.contains(&path.with_extension("")) {
             delete(&path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_file_that_is_saved_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, victim) = (dir.path().join("saved"), dir.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        for name in ["saved.nuncio-part", "saved.part", "saved"] {
+            std::os::unix::fs::symlink(&victim, dir.path().join(name)).unwrap();
+        }
+        write_whole(&to, |file| file.write_all(b"content")).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert_eq!((fs::read(&to).unwrap(), to.is_symlink()), (b"content".to_vec(), false));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("saved");
+        write_whole(&to, |_| Err(std::io::Error::other("no"))).unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

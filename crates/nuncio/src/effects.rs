@@ -11,13 +11,14 @@ use nuncio_proto::control::Control;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::rows;
-use nuncio_proto::step::{Arrival, Effect};
+use nuncio_proto::step::{Arrival, Effect, Step};
+use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Durable, Engine, Op};
 use nuncio_transport::{CloseCode, SendStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::actor::{Actor, PayloadIn, PayloadOut};
-use crate::chunks::{self, Fetched, Handle, PayloadId, Progress};
+use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::entropy::{self, now};
 use crate::error::Error;
@@ -28,6 +29,9 @@ use nuncio_proto::invitation::Invitation;
 
 /// Between two tries to fetch a large payload.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two looks at a payload that is over and whose letter is still settled elsewhere.
+const EXPIRY_PAUSE_MS: u64 = 1_000;
 
 /// Rows of the runtime's own: large payloads that we send.
 const PAYLOAD_OUT: u8 = b'o';
@@ -125,9 +129,8 @@ impl Actor {
         self.fetch_payloads(from);
         answers.into_iter().for_each(|asked| self.peer.await_no_answer(from, asked));
         if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
-            && reply.send(Ok(incoming.clone())).is_ok()
+            && reply.send(Ok(incoming.clone().lent(&self.tasks.urgent))).is_ok()
         {
-            // A large payload stays: whoever asked is about to read it. The sweep at the next start takes its file.
             if let Some(step) = self.peer.done(no) {
                 self.commit(step);
             }
@@ -140,17 +143,16 @@ impl Actor {
     fn incoming(&mut self, arrival: Arrival) -> Incoming {
         let handle = arrival.letter.extension(extension::LARGE_PAYLOAD).and_then(Handle::decode);
         let large = handle.map(|handle| {
-            let id = PayloadId(handle.id);
-            let path = chunks::in_path(self.store.home(), id);
-            let payload = self.payloads_in.entry(id).or_insert_with(|| PayloadIn {
-                from: arrival.from,
+            let named = PayloadFrom { from: arrival.from, id: PayloadId(handle.id) };
+            let path = chunks::in_path(self.store.home(), named);
+            let payload = self.payloads_in.entry(named).or_insert_with(|| PayloadIn {
                 letter: arrival.letter.id,
                 no: arrival.no,
                 handle: handle.clone(),
                 progress: watch::Sender::new(if path.exists() { Progress::Whole } else { Progress::Arrived(0) }),
                 fetching: false,
             });
-            LargePayload { handle, path, progress: payload.progress.subscribe() }
+            LargePayload { handle, path, progress: payload.progress.subscribe(), lent: None }
         });
         Incoming::new(arrival, large)
     }
@@ -171,8 +173,8 @@ impl Actor {
             }
         }
         // Whether their senders were told may have died with the process; it does no harm to say it again.
-        let whole = self.payloads_in.values().filter(|payload| *payload.progress.borrow() == Progress::Whole);
-        let taken: Vec<_> = whole.map(|payload| (payload.from, payload.letter)).collect();
+        let whole = self.payloads_in.iter().filter(|(_, payload)| *payload.progress.borrow() == Progress::Whole);
+        let taken: Vec<_> = whole.map(|(named, payload)| (named.from, payload.letter)).collect();
         for (from, letter) in taken {
             self.send_control(from, &Control::PayloadTaken(letter));
         }
@@ -192,14 +194,16 @@ impl Actor {
             self.commit(step);
         }
         self.payloads_out.extend(outs);
-        chunks::sweep(self.store.home(), "out", |id| self.payloads_out.contains_key(&id));
-        chunks::sweep(self.store.home(), "in", |id| self.payloads_in.contains_key(&id));
+        self.payloads_due = UnixMillis(0);
+        let home = self.store.home();
+        chunks::sweep(home, "out", &self.payloads_out.keys().map(|id| chunks::out_path(home, *id)).collect());
+        chunks::sweep(home, "in", &self.payloads_in.keys().map(|named| chunks::in_path(home, *named)).collect());
         Ok(())
     }
 
     /// Fetches what is missing of this peer's payloads, a few at a time, and no more than it may fill the disk with.
     pub(crate) fn fetch_payloads(&mut self, from: AgentId) {
-        let of_peer = || self.payloads_in.values().filter(|payload| payload.from == from);
+        let of_peer = || self.payloads_in.iter().filter(|(named, _)| named.from == from).map(|(_, payload)| payload);
         let Some(connection) = self.connection_of(&from) else {
             if of_peer().any(is_missing) {
                 self.dial(from);
@@ -217,10 +221,10 @@ impl Actor {
             kept <= limit::LARGE_BYTES_PER_PEER
         });
         let next: Vec<u64> = fits.filter(|(.., missing)| *missing).map(|(no, ..)| no).take(places).collect();
-        for (id, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| next.contains(&payload.no)) {
+        for (named, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| next.contains(&payload.no)) {
             payload.fetching = true;
-            let (id, handle, progress) = (*id, payload.handle.clone(), payload.progress.clone());
-            let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), id));
+            let (payload, handle, progress) = (*named, payload.handle.clone(), payload.progress.clone());
+            let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), payload));
             let urgent = self.tasks.urgent.clone();
             self.tasks.tracker.spawn(async move {
                 let fetched = chunks::fetch(connection, handle, path, progress).await;
@@ -228,15 +232,19 @@ impl Actor {
                     tokio::time::sleep(FETCH_PAUSE).await;
                 }
                 // The actor may have stopped.
-                let _ = urgent.send(Wake::PayloadEnded { id, fetched });
+                let _ = urgent.send(Wake::PayloadEnded { payload, fetched });
             });
         }
     }
 
-    pub(crate) fn payload_ended(&mut self, id: PayloadId, fetched: Fetched) {
-        let Some(payload) = self.payloads_in.get_mut(&id) else { return };
+    pub(crate) fn payload_ended(&mut self, named: PayloadFrom, fetched: Fetched) {
+        let Some(payload) = self.payloads_in.get_mut(&named) else {
+            // Nobody wanted it any more while it came.
+            chunks::delete(&chunks::in_path(self.store.home(), named));
+            return;
+        };
         payload.fetching = false;
-        let (from, letter) = (payload.from, payload.letter);
+        let (from, letter) = (named.from, payload.letter);
         match fetched {
             Fetched::Whole => {
                 payload.progress.send_replace(Progress::Whole);
@@ -246,6 +254,15 @@ impl Actor {
             Fetched::Again => {}
         }
         self.fetch_payloads(from);
+    }
+
+    /// Whoever was answered with a large payload has dropped it. That its letter left the inbox was committed before.
+    pub(crate) fn payload_dropped(&mut self, named: PayloadFrom) {
+        let no = self.payloads_in.get(&named).map(|payload| payload.no);
+        if let Some(no) = no.filter(|no| self.peer.done(*no).is_none()) {
+            let step = self.peer.forget_seen(Vec::new());
+            self.remove_payload(no, step, Vec::new());
+        }
     }
 
     fn send_control(&mut self, to: AgentId, control: &Control) {
@@ -281,7 +298,7 @@ impl Actor {
 
     fn payload_taken(&mut self, by: AgentId, letter: LetterId) {
         self.drop_payload_out(by, letter);
-        if !self.peer.is_under_way(by, letter) {
+        if !self.peer.is_under_way(by, letter) && !self.failing.contains(&(by, letter)) {
             self.settle(by, letter, None);
         }
     }
@@ -294,6 +311,25 @@ impl Actor {
             let step = self.peer.forget_seen(vec![payload_row(id)]);
             self.commit(step);
         }
+    }
+
+    /// Fails letters whose payload nobody took in their time; their files and rows go with them (contracts/letter.md L18). What is still under way
+    /// expires by itself.
+    pub(crate) fn expire_payloads(&mut self, now: UnixMillis) {
+        if now < self.payloads_due {
+            return;
+        }
+        let waits = |out: &PayloadOut| {
+            self.peer.is_under_way(out.to, out.letter) || self.failing.contains(&(out.to, out.letter))
+        };
+        let over = self.payloads_out.values().filter(|out| out.expires < now && !waits(out));
+        let over: Vec<_> = over.map(|out| (out.to, out.letter)).collect();
+        for (to, letter) in over {
+            let step = self.peer.fail(to, letter, code::EXPIRED);
+            self.commit(step);
+        }
+        let next = self.payloads_out.values().map(|out| out.expires.plus(1)).min();
+        self.payloads_due = next.map_or(UnixMillis::NEVER, |at| at.max(now.plus(EXPIRY_PAUSE_MS)));
     }
 
     pub(crate) fn command(&mut self, command: Command) {
@@ -365,19 +401,16 @@ impl Actor {
     }
 
     /// The step that accepts a letter, with the row that remembers its large payload.
-    fn accept(
-        &mut self,
-        to: AgentId,
-        letter: &Letter,
-        payload: Option<Handle>,
-    ) -> Result<(nuncio_proto::step::Step, Vec<Op>), Error> {
+    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Handle>) -> Result<(Step, Vec<Op>), Error> {
         let accepted = self.peer.send(to, letter, now());
         let Some(handle) = payload else { return Ok((accepted?, Vec::new())) };
         let id = PayloadId(handle.id);
         match accepted {
             Ok(step) => {
-                let value = [to.as_bytes().as_slice(), letter.id.as_bytes()].concat();
-                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, sent: Arc::default() });
+                let expires = letter.expires();
+                let value = [to.as_bytes().as_slice(), letter.id.as_bytes(), &expires.0.to_be_bytes()].concat();
+                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, expires, sent: Arc::default() });
+                self.payloads_due = self.payloads_due.min(expires.plus(1));
                 Ok((step, vec![Op::Put { key: payload_row(id), value }]))
             }
             Err(error) => {
@@ -434,17 +467,23 @@ impl Actor {
     }
 
     /// Removes a letter from the inbox, and then its large payload, on disk or on its way.
-    fn remove(&mut self, no: u64, mut answers: Vec<Answer>) {
-        let Some(step) = self.peer.done(no) else { return };
-        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(id, _)| *id);
-        let from = payload.and_then(|id| self.payloads_in.remove(&id)).map(|payload| payload.from);
-        if let Some(id) = payload {
-            let path = chunks::in_path(self.store.home(), id);
+    fn remove(&mut self, no: u64, answers: Vec<Answer>) {
+        if let Some(step) = self.peer.done(no) {
+            self.remove_payload(no, step, answers);
+        }
+    }
+
+    /// Commits a step, and deletes the large payload of a letter once that is durable.
+    fn remove_payload(&mut self, no: u64, step: Step, mut answers: Vec<Answer>) {
+        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(named, _)| *named);
+        if let Some(named) = payload {
+            self.payloads_in.remove(&named);
+            let path = chunks::in_path(self.store.home(), named);
             answers.insert(0, Answer(Box::new(move || chunks::delete(&path))));
         }
         self.commit_with(step, answers);
-        if let Some(from) = from {
-            self.fetch_payloads(from);
+        if let Some(named) = payload {
+            self.fetch_payloads(named.from);
         }
     }
 
@@ -499,6 +538,7 @@ impl Actor {
     fn status(&self) -> Status {
         Status {
             agent: self.peer.id(),
+            retired: self.peer.is_retired(),
             listening: self.config.listen.and_then(|_| self.link.local_addr().ok()).map(|addr| addr.to_string()),
             inbox: self.peer.inbox_len(),
             outbox: self.peer.outbox().count(),
@@ -528,10 +568,12 @@ fn is_missing(payload: &PayloadIn) -> bool {
 
 fn payload_out(key: &[u8], value: &[u8]) -> Option<(PayloadId, PayloadOut)> {
     let id = PayloadId(key.get(2..)?.try_into().ok()?);
-    let (to, letter) = value.split_first_chunk::<32>()?;
+    let (to, value) = value.split_first_chunk::<32>()?;
+    let (letter, expires) = value.split_first_chunk::<16>()?;
     let out = PayloadOut {
         to: AgentId::from_bytes(*to).ok()?,
-        letter: LetterId::parse(letter.try_into().ok()?)?,
+        letter: LetterId::parse(*letter)?,
+        expires: UnixMillis(u64::from_be_bytes(expires.try_into().ok()?)),
         sent: Arc::default(),
     };
     Some((id, out))

@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Id(#[from] IdError),
     /// The operating system gave no randomness; nothing was made.
-    #[error("the operating system gives no randomness: {0}")]
+    #[error("the operating system gives no randomness: {0}; nothing was made, try again")]
     Randomness(getrandom::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -45,7 +45,7 @@ pub enum Error {
     #[error(transparent)]
     Invitation(#[from] NotInvitation),
     /// The invitation or bundle is of this very agent.
-    #[error("{0} is this agent itself")]
+    #[error("{0} is this agent itself: an invitation of another one is wanted")]
     Myself(AgentId),
     /// The name is taken or of impossible form.
     #[error("the name {0:?} is taken, or is not 1 to 64 letters, digits, '-', '_' and '.'")]
@@ -54,14 +54,14 @@ pub enum Error {
     #[error("no peer is called {0:?}: `nuncio peers` lists them")]
     NoSuchPeer(String),
     /// What was to be sent is a directory, a pipe or a device.
-    #[error("{} is no regular file", .0.display())]
+    #[error("{} is no regular file: give the content of a pipe or a device as bytes", .0.display())]
     NoFile(std::path::PathBuf),
     /// The letter was not delivered; the code is the registry's.
     #[error("the letter was not delivered: {}", reason(*.0))]
     NotDelivered(u16),
     /// No trust domain is configured.
     #[error(
-        "no trust domain is configured: name one, and the node of its token service (`nuncio agent --trust-domain NAME --node INVITATION`)"
+        "no trust domain is configured: name one, and the node of its token service, in the home's nuncio.toml or with Config::trust"
     )]
     NoTrust,
     /// The token service cannot be asked now; later it may.
@@ -76,19 +76,19 @@ pub enum Error {
         reason: String,
     },
     /// The time ran out.
-    #[error("no answer in time")]
+    #[error("no answer in time: ask again, or wait longer")]
     TimedOut,
     /// A payload is longer than any may be.
-    #[error("the payload is longer than 1 GiB")]
+    #[error("the payload is longer than 1 GiB: send it in parts")]
     TooLarge,
     /// The payload is not text.
-    #[error("the payload is not UTF-8 text")]
+    #[error("the payload is not UTF-8 text: save it, or read its bytes")]
     NotText,
     /// The sender no longer has the payload.
-    #[error("the large payload is lost: its sender gave it up or sent something else")]
+    #[error("the large payload is lost: its sender gave it up or sent something else; ask for it again")]
     PayloadLost,
     /// The agent has stopped.
-    #[error("the agent has stopped")]
+    #[error("the agent has stopped: open it again")]
     Stopped,
     /// The agent had to stop.
     #[error("the agent had to stop: {0}")]
@@ -129,7 +129,7 @@ fn reason(code: u16) -> &'static str {
         code::TOKEN_REVOKED => "its transaction was revoked",
         code::TOKEN_SCOPE => "its token's scope does not allow it",
         code::TOKEN_PAYLOAD => "its token is bound to another payload",
-        code::RETIRED => "the receiver's identity is retired",
+        code::RETIRED => "the receiver's identity, or this agent's own, is retired",
         _ => "refused",
     }
 }

@@ -1,12 +1,13 @@
 //! Connections and the tasks that serve them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{CloseCode, Connection, FrameReceiver, FrameSender, Link, RecvStream, SendStream, StreamKind};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::chunks::PayloadId;
@@ -14,6 +15,8 @@ use crate::wake::Wake;
 
 /// Frames that wait for one connection; more are dropped and sent again later.
 const FRAMES_WAITING_MAX: usize = 4_096;
+/// Bytes of them: twice what QUIC itself holds for a connection, and little enough for many peers that read slowly.
+const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Frames handed to QUIC, or taken from it, at once.
 const FRAMES_AT_ONCE: usize = 256;
 /// How long a peer may take to answer a request for its bundle.
@@ -30,8 +33,29 @@ pub(crate) struct Tasks {
     pub(crate) tracker: TaskTracker,
 }
 
+/// Frames that wait for one connection, bounded in number and in bytes.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    frames: mpsc::Sender<(Bytes, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+}
+
+impl Outgoing {
+    fn new() -> (Self, mpsc::Receiver<(Bytes, OwnedSemaphorePermit)>) {
+        let (frames, waiting) = mpsc::channel(FRAMES_WAITING_MAX);
+        (Self { frames, room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)) }, waiting)
+    }
+
+    /// `false`: there is no room for it, or the connection is gone.
+    pub(crate) fn push(&self, frame: Bytes) -> bool {
+        let Ok(len) = u32::try_from(frame.len()) else { return false };
+        let room = Arc::clone(&self.room).try_acquire_many_owned(len);
+        room.is_ok_and(|room| self.frames.try_send((frame, room)).is_ok())
+    }
+}
+
 /// Takes connections until the link closes. Each waits at the door until the actor lets it in.
-pub(crate) async fn listen(link: std::sync::Arc<Link>, tasks: Tasks) {
+pub(crate) async fn listen(link: Arc<Link>, tasks: Tasks) {
     while let Some(connection) = link.accept().await {
         if tasks.wakes.send(Wake::Knock { connection }).await.is_err() {
             return;
@@ -75,20 +99,21 @@ fn down(link: LinkId, connection: &Connection, reason: String, tasks: &Tasks) {
 
 /// Carries frames both ways on one stream, in two tasks that end with it.
 fn carry(link: LinkId, connection: &Connection, send: SendStream, recv: RecvStream, tasks: &Tasks) {
-    let (frames, waiting) = mpsc::channel(FRAMES_WAITING_MAX);
+    let (frames, waiting) = Outgoing::new();
     tasks.tracker.spawn(send_frames(FrameSender::new(send), waiting));
     tasks.tracker.spawn(receive_frames(link, connection.clone(), FrameReceiver::new(recv), tasks.clone()));
     let _ = tasks.urgent.send(Wake::LinkUp { link, connection: connection.clone(), frames });
 }
 
-async fn send_frames(mut sender: FrameSender, mut waiting: mpsc::Receiver<Bytes>) {
+async fn send_frames(mut sender: FrameSender, mut waiting: mpsc::Receiver<(Bytes, OwnedSemaphorePermit)>) {
     let mut batch = Vec::with_capacity(FRAMES_AT_ONCE);
     while waiting.recv_many(&mut batch, FRAMES_AT_ONCE).await > 0 {
-        if let Err(error) = sender.send_many(&batch).await {
+        // Their room is free once QUIC has taken them all.
+        let (frames, _room): (Vec<Bytes>, Vec<OwnedSemaphorePermit>) = batch.drain(..).unzip();
+        if let Err(error) = sender.send_many(&frames).await {
             tracing::debug!(%error, "frames not sent; they go again on the next connection");
             return;
         }
-        batch.clear();
     }
     // Everything was handed over; QUIC delivers it while the connection lives.
     let _ = sender.finish();
@@ -147,4 +172,22 @@ async fn take_payload_request(by: AgentId, send: SendStream, mut recv: RecvStrea
     let wake = Wake::PayloadAsked { by, id: PayloadId(*id), from_chunk: u64::from_be_bytes(from_chunk), stream: send };
     // The actor may have stopped already.
     let _ = tasks.wakes.send(wake).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_slow_peer_is_bounded_in_bytes_and_in_number() {
+        let (large, small) = (Bytes::from_static(&[0; 64 << 10]), Bytes::from_static(&[0; 100]));
+        let (outgoing, mut waiting) = Outgoing::new();
+        let taken = (0..FRAMES_WAITING_MAX).take_while(|_| outgoing.push(large.clone())).count();
+        assert_eq!(taken * large.len(), WAITING_BYTES_MAX);
+        assert!(!outgoing.push(small.clone()));
+        drop(waiting.try_recv().unwrap());
+        assert!(outgoing.push(large.clone()), "there is room again once one was sent");
+        let (outgoing, _waiting) = Outgoing::new();
+        assert_eq!((0..).take_while(|_| outgoing.push(small.clone())).count(), FRAMES_WAITING_MAX);
+    }
 }

@@ -1,6 +1,7 @@
 //! Letters as the application writes and reads them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_proto::content_type::ContentType;
@@ -8,11 +9,12 @@ use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Arrival;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::chunks::{self, Handle};
+use crate::chunks::{self, Handle, PayloadFrom, PayloadId};
 use crate::error::Error;
 use crate::transaction::{Grant, Transaction};
+use crate::wake::Wake;
 
 /// A letter to be sent.
 #[derive(Clone, Debug)]
@@ -136,6 +138,21 @@ pub struct LargePayload {
     pub(crate) handle: Handle,
     pub(crate) path: PathBuf,
     pub(crate) progress: watch::Receiver<chunks::Progress>,
+    pub(crate) lent: Option<Arc<Lent>>,
+}
+
+/// A payload whose letter is in no inbox: its file goes with the last handle.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    payload: PayloadFrom,
+    actor: mpsc::UnboundedSender<Wake>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // An actor that has stopped sweeps at its next start.
+        let _ = self.actor.send(Wake::PayloadDropped(self.payload));
+    }
 }
 
 impl Payload {
@@ -225,6 +242,17 @@ impl LargePayload {
 }
 
 impl Incoming {
+    /// The answer to a request: a large payload is there as long as somebody holds it.
+    pub(crate) fn lent(mut self, actor: &mpsc::UnboundedSender<Wake>) -> Self {
+        if let Payload::Large(large) = &mut self.payload {
+            large.lent = Some(Arc::new(Lent {
+                payload: PayloadFrom { from: self.from, id: PayloadId(large.handle.id) },
+                actor: actor.clone(),
+            }));
+        }
+        self
+    }
+
     pub(crate) fn new(arrival: Arrival, large: Option<LargePayload>) -> Self {
         let Arrival { no, from, received, letter, token } = arrival;
         Self {

@@ -49,6 +49,8 @@ pub struct SessionInfo {
 pub struct Status {
     /// Who this is.
     pub agent: AgentId,
+    /// This identity is over: peers take no letters of it, and it sends none.
+    pub retired: bool,
     /// `host:port` at which it listens.
     pub listening: Option<String>,
     /// Letters in the inbox.

@@ -10,8 +10,8 @@ use nuncio_store::{Durable, StoreError};
 use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
 
-use crate::chunks::{Fetched, PayloadId};
-use crate::links::LinkId;
+use crate::chunks::{Fetched, PayloadFrom, PayloadId};
+use crate::links::{LinkId, Outgoing};
 
 /// Everything that can wake the actor.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) enum Wake {
     /// The store failed; nothing is durable any more.
     StoreFailed(StoreError),
     /// A connection has its stream of frames.
-    LinkUp { link: LinkId, connection: Connection, frames: tokio::sync::mpsc::Sender<Bytes> },
+    LinkUp { link: LinkId, connection: Connection, frames: Outgoing },
     /// A connection is gone.
     LinkDown { link: LinkId, peer: AgentId, reason: String },
     /// Somebody connected; is it welcome?
@@ -47,7 +47,9 @@ pub(crate) enum Wake {
     /// A letter's token was renewed, or not.
     Renewed { to: AgentId, letter: LetterId, token: Option<Arc<Genuine>> },
     /// A try to fetch a large payload has ended.
-    PayloadEnded { id: PayloadId, fetched: Fetched },
+    PayloadEnded { payload: PayloadFrom, fetched: Fetched },
+    /// The last handle of a large payload that a request was answered with is gone.
+    PayloadDropped(PayloadFrom),
 }
 
 /// What waits for a commit.

@@ -190,3 +190,75 @@ async fn a_retired_agent_is_cut_off_in_the_middle_of_a_conversation() {
     alice.shutdown().await.unwrap();
     bob.shutdown().await.unwrap();
 }
+
+/// A receiver that acknowledges the letter and never has all of its payload: the file that it was promised is cut short.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_is_never_taken_goes_when_its_letter_expires() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let (to, addr) = (bob.id(), bob.status().await.unwrap().listening.unwrap());
+    bob.shutdown().await.unwrap();
+    let message = Message::bytes(ContentType::BYTES, vec![7; 300_000]).expires_in(Duration::from_secs(4));
+    let id = alice.send(to, message).await.unwrap();
+    let out = dir.path().join("alice/large/out");
+    let file = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    std::fs::File::options().write(true).open(&file).unwrap().set_len(1_000).unwrap();
+    let bob = Agent::open(Config::new(dir.path().join("bob")).listen(addr.parse().unwrap()).letters_without_token())
+        .await
+        .unwrap();
+    let letter = within(bob.inbox().await.unwrap().next()).await.unwrap();
+    assert_eq!(letter.id, id);
+    while alice.status().await.unwrap().outbox > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(file.exists(), "acknowledged, and in time");
+    let told = tokio::time::timeout(Duration::from_secs(15), alice.delivered(to, id)).await.expect("it expires");
+    assert!(matches!(told, Err(Error::NotDelivered(_))), "{told:?}");
+    assert!(matches!(alice.delivered(to, id).await, Err(Error::NotDelivered(_))), "also later");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+    alice.shutdown().await.unwrap();
+    let alice = Agent::open(config(&dir, "alice")).await.unwrap();
+    assert_eq!(payload_rows(&alice), 0);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+/// Rows that remember large payloads on their way from here.
+fn payload_rows(agent: &Agent) -> usize {
+    let mut rows = 0;
+    let count = &mut |_: &[u8], _: &[u8]| {
+        rows += 1;
+        Ok(())
+    };
+    nuncio_store::Engine::scan(&*agent.store().unwrap(), b"ro", count).unwrap();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_stays_on_disk_for_as_long_as_somebody_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let answering = bob.clone();
+    let serve = tokio::spawn(async move {
+        let question = answering.inbox().await.unwrap().next().await.unwrap();
+        let answer = Message::bytes(ContentType::BYTES, vec![5; 400_000]).reply_to(question.id);
+        answering.send(question.from, answer).await.unwrap();
+    });
+    let answer = within(alice.request(bob.id(), Message::text("all of it"), Duration::from_secs(30))).await.unwrap();
+    serve.await.unwrap();
+    let files = || std::fs::read_dir(dir.path().join("alice/large/in")).unwrap().count();
+    let (kept, saved) = (answer.payload.clone(), dir.path().join("saved"));
+    drop(answer);
+    within(kept.save(&saved)).await.unwrap();
+    within(kept.save(&saved)).await.unwrap();
+    assert_eq!((std::fs::read(&saved).unwrap(), files()), (vec![5; 400_000], 1), "a clone is there");
+    drop(kept);
+    let gone = async {
+        while files() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the file goes with the last handle");
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}

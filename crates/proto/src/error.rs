@@ -83,6 +83,11 @@ pub enum PeerError {
     /// Ended by its owner.
     #[error("{0} was retired by its owner: ask for its new identity")]
     Retired(AgentId),
+    /// This agent's own identity was ended.
+    #[error(
+        "this identity is retired, for good: its peers take no letters of it; `nuncio init` in another home makes a new one"
+    )]
+    RetiredHere,
     /// A payload that must travel as a large one.
     #[error("the payload is too long for a letter: send it as a large payload")]
     TooLarge,

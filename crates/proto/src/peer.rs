@@ -72,6 +72,8 @@ pub struct Peer {
     next_arrival: u64,
     /// Re-keys under way, by the session that they replace.
     renewals: BTreeMap<SessionId, Renewal>,
+    /// When offers are made again that were not answered.
+    offered: BTreeSet<(UnixMillis, SessionId)>,
     /// Sessions that are due for a re-key.
     renewable: BTreeSet<SessionId>,
     timers: BTreeSet<(UnixMillis, AgentId)>,
@@ -84,6 +86,8 @@ pub struct Peer {
     old_until: BTreeSet<(UnixMillis, SessionId)>,
     tokens: Tokens,
     accept_strangers: bool,
+    /// Our own identity is over.
+    retired: bool,
     generation: u64,
     counters: Counters,
 }
@@ -127,6 +131,7 @@ pub(crate) enum Change {
     BundleWanted { of: AgentId, now: UnixMillis },
     Hello { to: AgentId, now: UnixMillis },
     Expired { entry: u64, code: u16 },
+    Failed { to: AgentId, letter: LetterId, code: u16 },
     SessionEnds(SessionId, UnixMillis),
     SessionDropped(SessionId),
     Contact { agent: AgentId, info: Option<ContactInfo> },
@@ -175,6 +180,7 @@ impl Peer {
             inbox_bytes: 0,
             next_arrival: 0,
             renewals: BTreeMap::new(),
+            offered: BTreeSet::new(),
             renewable: BTreeSet::new(),
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -183,6 +189,7 @@ impl Peer {
             old_until: BTreeSet::new(),
             tokens: Tokens::default(),
             accept_strangers: false,
+            retired: false,
             generation: 0,
             counters: Counters::default(),
         }
@@ -238,6 +245,12 @@ impl Peer {
         self.contacts.get(agent).is_some_and(|contact| contact.current.is_none() && !contact.drafts.is_empty())
     }
 
+    /// Whether this agent's own identity is over.
+    #[must_use]
+    pub const fn is_retired(&self) -> bool {
+        self.retired
+    }
+
     /// Letters in the inbox.
     #[must_use]
     pub fn inbox_len(&self) -> usize {
@@ -259,6 +272,9 @@ impl Peer {
         let contact = self.contacts.get(&to).ok_or(PeerError::UnknownAgent(to))?;
         if contact.info.retired {
             return Err(PeerError::Retired(to));
+        }
+        if self.retired && letter.kind == LetterKind::Plain {
+            return Err(PeerError::RetiredHere);
         }
         if letter.payload.len() > limit::PAYLOAD_INLINE_MAX {
             return Err(PeerError::TooLarge);
@@ -282,6 +298,11 @@ impl Peer {
     pub fn cancel(&self, to: AgentId, letter: LetterId) -> Option<Step> {
         let entry = *self.letters.get(&(to, letter))?;
         Some(self.step(Change::Expired { entry, code: nuncio_contracts::registry::code::CANCELLED }))
+    }
+
+    /// Fails a letter that was acknowledged and whose large payload was not taken in its time (contracts/letter.md L18).
+    pub fn fail(&self, to: AgentId, letter: LetterId, code: u16) -> Step {
+        self.step(Change::Failed { to, letter, code })
     }
 
     /// Begins a session with the owner of a verified bundle.
@@ -405,11 +426,9 @@ impl Peer {
         let timer = self.timers.first().map(|(at, _)| *at);
         let expiry = self.expiries.first().map(|(at, _)| at.plus(1));
         let old = self.old_until.first().map(|(at, _)| *at);
-        [timer, expiry, old, self.tokens.due(), Some(self.prekeys.due())]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(UnixMillis::NEVER)
+        let offered = self.offered.first().map(|(at, _)| *at);
+        let dues = [timer, expiry, old, offered, self.tokens.due(), Some(self.prekeys.due())];
+        dues.into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
     }
 
     fn next_expiry(&self, now: UnixMillis) -> Option<Step> {
@@ -454,6 +473,7 @@ impl Peer {
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
             Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
+            Change::Failed { to, letter, code } => Self::apply_failed(to, letter, code, &mut out),
             Change::SessionEnds(id, at) => self.end_old(id, at, &mut out),
             Change::SessionDropped(id) => self.drop_session(id, &mut out),
             Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),

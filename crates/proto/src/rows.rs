@@ -5,6 +5,8 @@ use crate::ids::{AgentId, LetterId, Seq, SessionId};
 
 /// The identity record: one row.
 pub const IDENTITY: u8 = b'm';
+/// The statement that has retired this identity: one row, or none.
+pub const RETIRED: u8 = b'x';
 /// Known agents.
 pub const CONTACT: u8 = b'c';
 /// Session snapshots.
@@ -47,6 +49,10 @@ fn key(tree: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 pub(crate) fn identity() -> Vec<u8> {
     vec![IDENTITY]
+}
+
+pub(crate) fn retired() -> Vec<u8> {
+    vec![RETIRED]
 }
 
 pub(crate) fn next_arrival() -> Vec<u8> {

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use nuncio_contracts::registry::{code, time};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
-use nuncio_proto::identity::Identity;
+use nuncio_proto::error::PeerError;
+use nuncio_proto::identity::{Identity, Retirement};
 use nuncio_proto::ids::LetterId;
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::Peer;
@@ -215,6 +217,90 @@ fn a_session_is_rekeyed_when_it_is_old() {
     for agent in [&a, &b] {
         assert_eq!(agent.inbox, (0..6).map(|i| i.to_string()).collect::<Vec<_>>());
     }
+}
+
+/// Two with an old session, its leader first, who has just made an offer.
+fn offered() -> (Agent, Agent, Vec<Vec<u8>>) {
+    let (mut a, mut b) = pair();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    a.send(idb, "0");
+    b.send(ida, "0");
+    settle(&mut a, &mut b);
+    let (mut leader, mut follower) = if ida < idb { (a, b) } else { (b, a) };
+    later(time::REKEY_AGE + 1, [&mut leader, &mut follower]);
+    follower.send(leader.peer.id(), "1");
+    follower.run();
+    for frame in core::mem::take(&mut follower.out) {
+        leader.receive(follower.peer.id(), &frame).unwrap();
+    }
+    leader.run();
+    assert_eq!(rows_of(&leader, rows::RENEWAL), 1);
+    let offer = core::mem::take(&mut leader.out);
+    (leader, follower, offer)
+}
+
+fn rows_of(agent: &Agent, tree: u8) -> usize {
+    agent.disk.0.keys().filter(|key| key[0] == tree).count()
+}
+
+#[test]
+fn an_offer_that_was_dropped_is_made_again() {
+    let (mut leader, mut follower, offer) = offered();
+    for frame in offer {
+        follower.receive(leader.peer.id(), &frame).unwrap();
+    }
+    // It has the offer on disk and will not answer.
+    follower.disk.0.retain(|key, _| key[0] != rows::RENEWAL);
+    follower.restart();
+    let pause = time::REKEY_PATIENCE / 4;
+    for i in 0..3 {
+        later(pause, [&mut leader, &mut follower]);
+        leader.send(follower.peer.id(), &i.to_string());
+        settle(&mut leader, &mut follower);
+        leader.restart();
+    }
+    assert_eq!((leader.peer.counters().rekeys, rows_of(&leader, rows::OUTBOX)), (0, 0), "acknowledged, not answered");
+    assert!(leader.peer.next_wake() <= leader.now.plus(pause), "and not forgotten");
+    later(pause, [&mut leader, &mut follower]);
+    settle(&mut leader, &mut follower);
+    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
+}
+
+#[test]
+fn an_offer_on_its_way_is_not_made_twice() {
+    let (mut leader, mut follower, _) = offered();
+    for _ in 0..5 {
+        later(time::REKEY_PATIENCE + 1, [&mut leader, &mut follower]);
+        leader.run();
+        assert_eq!(rows_of(&leader, rows::OUTBOX), 1);
+    }
+    settle(&mut leader, &mut follower);
+    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
+}
+
+#[test]
+fn an_answer_that_comes_after_the_offer_was_made_again_counts() {
+    let (mut leader, mut follower, offer) = offered();
+    for frame in offer {
+        follower.receive(leader.peer.id(), &frame).unwrap();
+    }
+    follower.run();
+    let handshakes = (leader.peer.counters().handshakes, follower.peer.counters().handshakes);
+    let answers = core::mem::take(&mut follower.out);
+    later(time::REKEY_PATIENCE, [&mut leader, &mut follower]);
+    leader.run();
+    for frame in answers {
+        leader.receive(follower.peer.id(), &frame).unwrap();
+    }
+    settle(&mut leader, &mut follower);
+    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
+    let begun = |agent: &Agent| agent.peer.counters().handshakes;
+    assert_eq!((begun(&leader), begun(&follower)), handshakes, "neither has a session that the other does not know");
+    let current = |agent: &Agent| agent.peer.sessions().find(|(_, current)| *current).map(|(session, _)| session.id());
+    assert_eq!(current(&leader), current(&follower));
+    leader.send(follower.peer.id(), "after");
+    settle(&mut leader, &mut follower);
+    assert_eq!(follower.inbox, ["0", "after"]);
 }
 
 #[test]
@@ -538,4 +624,29 @@ fn a_letter_whose_time_runs_out_while_it_waits_is_not_delivered() {
     a.send(idb, "last");
     settle(&mut a, &mut b);
     assert_eq!(b.inbox, ["first", "without end", "last"]);
+}
+
+#[test]
+fn an_agent_that_is_retired_sends_no_letter_more_and_tells_its_peers() {
+    let (mut a, mut b) = pair();
+    let idb = b.peer.id();
+    a.send(idb, "first");
+    settle(&mut a, &mut b);
+    let waits = a.send(idb, "on its way");
+    let statement = Retirement::sign(a.peer.identity(), None, START);
+    let (_, step) = a.peer.retire(statement, START).unwrap();
+    a.take(step);
+    assert_eq!(a.failed, [(waits, code::RETIRED)]);
+    for _ in 0..2 {
+        let letter = Letter::plain(LetterId::new(a.now, [7; 10]), ContentType::TEXT, b"more".to_vec());
+        assert_eq!(a.peer.send(idb, &letter, a.now).unwrap_err(), PeerError::RetiredHere);
+        assert!(a.peer.is_retired());
+        a.restart();
+    }
+    settle(&mut a, &mut b);
+    assert!(b.peer.contact(&a.peer.id()).unwrap().retired);
+    assert_eq!(b.inbox, ["first"]);
+    let other = Retirement::sign(b.peer.identity(), None, START);
+    a.disk.0.insert(vec![rows::RETIRED], other);
+    assert!(Peer::load(&a.records(), START).is_err(), "another's statement is no record of ours");
 }

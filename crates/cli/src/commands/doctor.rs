@@ -13,7 +13,7 @@ use super::init::RETIREMENT;
 use crate::cli::Options;
 use crate::client::Api;
 use crate::failure::Failure;
-use crate::local_api::{SOCKET, TOKEN, told};
+use crate::local_api::{RETIRED_ROWS, SOCKET, TOKEN, told};
 use crate::output;
 use crate::wire::Checkup;
 
@@ -123,14 +123,17 @@ async fn records(options: &Options, home: &Path, is_served: bool) -> Vec<Finding
     match checkup {
         Ok(Checkup { bad: 0, rows, sealed_bytes, .. }) => {
             let counts: Vec<String> = rows.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            vec![good(format!("every record opens: {} ({})", counts.join(", "), output::size(sealed_bytes)))]
+            let opens = good(format!("every record opens: {} ({})", counts.join(", "), output::size(sealed_bytes)));
+            let retired = rows.contains_key(RETIRED_ROWS).then(|| {
+                bad("this identity is retired: its peers take no letters of it; `nuncio init` in another home makes a new one")
+            });
+            std::iter::once(opens).chain(retired).collect()
         }
         Ok(Checkup { bad: count, first_bad, .. }) => {
             vec![bad(format!("{count} records do not open; the first: {}", first_bad.unwrap_or_default()))]
         }
         Err(failure) => {
-            let hint = failure.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            vec![bad(format!("the store does not open: {failure}{hint}"))]
+            vec![bad(format!("the store does not open: {failure} ({})", failure.hint()))]
         }
     }
 }

@@ -1,8 +1,7 @@
 //! `nuncio inbox`
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -133,14 +132,13 @@ async fn save(api: &Api, letter: &InboxLetter, dir: &Path) -> Result<PathBuf, Fa
     if path.exists() {
         return Ok(path);
     }
-    let part = path.with_extension("part");
-    let failed = || Failure::io("write", &part);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed())?;
+    // Others may write to the directory: a fresh name, which no link that lies there can have.
+    let failed = || Failure::io("write", &path);
+    let mut part = tempfile::Builder::new().prefix(".nuncio-").tempfile_in(dir).map_err(failed())?;
     let from = format!("/v1/inbox/{}/payload?wait_ms=60000", letter.no);
-    api.pour(&from, |piece| file.write_all(piece).map_err(failed())).await?;
-    file.sync_all().map_err(failed())?;
-    fs::rename(&part, &path).map_err(failed())?;
+    api.pour(&from, |piece| part.write_all(piece).map_err(failed())).await?;
+    part.as_file().sync_all().map_err(failed())?;
+    part.persist(&path).map_err(|error| failed()(error.error))?;
     Ok(path)
 }
 

@@ -137,7 +137,7 @@ fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<
     match state.state {
         Delivery::Delivered => Ok(()),
         Delivery::Failed => {
-            Err(Failure::Unsound(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned())))
+            Err(Failure::NotDelivered(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned())))
         }
         Delivery::Waiting => {
             let why = problem.map_or_else(String::new, |problem| format!(": {}", output::harmless(&problem)));

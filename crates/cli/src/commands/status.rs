@@ -29,7 +29,14 @@ impl Status {
 fn lines(status: &Fares) -> Vec<(&'static str, String)> {
     let (counters, wire, commits) = (status.counters, status.wire, status.commits);
     let mean_us = commits.took_us.checked_div(commits.groups).unwrap_or(0);
-    let mut lines = vec![
+    let mut lines = Vec::new();
+    if status.retired {
+        lines.push((
+            "RETIRED",
+            "its peers take no letters of it; `nuncio init` in another home makes a new identity".to_owned(),
+        ));
+    }
+    lines.extend([
         ("letters", format!("{} in the inbox, {} on their way", status.inbox, status.outbox)),
         ("peers", format!("{} known, {} connections, {} sessions", status.peers, status.connections, status.sessions)),
         ("sealed", format!("{}, of them again in another session {}", counters.sealed, counters.sealed_again)),
@@ -51,7 +58,7 @@ fn lines(status: &Fares) -> Vec<(&'static str, String)> {
         ),
         ("commits", format!("{} with {} steps, {mean_us} µs each", commits.groups, commits.steps)),
         ("prekeys", format!("{} one-time prekeys left", status.one_time_prekeys)),
-    ];
+    ]);
     if !status.refused.is_empty() {
         let refused: Vec<String> = status.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         lines.push(("refused", refused.join(", ")));

@@ -58,10 +58,15 @@ impl From<StoreError> for Refused {
     }
 }
 
+/// The fixed word for an error of the agent.
+pub(crate) fn code(error: &Error) -> &'static str {
+    place(error).1
+}
+
 fn place(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
-        Error::Peer(PeerError::Retired(_)) => (StatusCode::GONE, "retired"),
+        Error::Peer(PeerError::Retired(_) | PeerError::RetiredHere) => (StatusCode::GONE, "retired"),
         Error::Peer(PeerError::OutboxFull) => (StatusCode::TOO_MANY_REQUESTS, "outbox_full"),
         Error::Peer(PeerError::TooLarge) | Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         Error::Peer(_) | Error::Id(_) | Error::Invitation(_) | Error::Myself(_) | Error::NotText => {

@@ -30,6 +30,7 @@ pub(super) async fn status(State(served): State<Served>) -> Result<Json<Status>,
     let counters = status.counters;
     Ok(Json(Status {
         agent: status.agent.to_string(),
+        retired: status.retired,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         listening: status.listening,

@@ -54,9 +54,13 @@ pub(crate) fn told(checkup: &nuncio_store::Checkup) -> Checkup {
     }
 }
 
+/// What the row is called that says that this identity is over.
+pub(crate) const RETIRED_ROWS: &str = "statement that retires this identity";
+
 const fn tree_name(tree: u8) -> &'static str {
     match tree {
         rows::IDENTITY => "identity",
+        rows::RETIRED => RETIRED_ROWS,
         rows::CONTACT => "peers",
         rows::SESSION => "sessions",
         rows::SKIPPED => "skipped keys",

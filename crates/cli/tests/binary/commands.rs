@@ -1,6 +1,8 @@
 //! What a person types.
 
-use crate::support::{Daemon, Homes, command, fails, json, nuncio, ok, stderr};
+use std::time::Instant;
+
+use crate::support::{Daemon, Homes, PATIENCE, command, fails, json, nuncio, ok, stderr};
 
 #[test]
 fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
@@ -174,6 +176,22 @@ fn files_and_pipes_arrive_as_they_were() {
 }
 
 #[test]
+fn a_link_that_waits_where_a_letter_is_saved_is_not_followed() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ok(&anna.home, &["send", "ben", "--text", "hello", "--wait"]);
+    let letter: serde_json::Value = serde_json::from_str(&ok(&ben.home, &["inbox", "--json"])).unwrap();
+    let (saved, victim) = (homes.path("saved"), homes.path("victim"));
+    std::fs::write(&victim, "precious").unwrap();
+    std::fs::create_dir(&saved).unwrap();
+    let name = format!("{}-{}", letter["no"], letter["id"].as_str().unwrap());
+    std::os::unix::fs::symlink(&victim, saved.join(format!("{name}.part"))).unwrap();
+    ok(&ben.home, &["inbox", "--save", saved.to_str().unwrap()]);
+    assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    assert_eq!(std::fs::read(saved.join(format!("{name}.txt"))).unwrap(), b"hello");
+}
+
+#[test]
 fn a_letter_cannot_steer_the_terminal_that_shows_it() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
@@ -249,4 +267,33 @@ fn a_retired_peer_gets_no_more_letters() {
     assert!(fails(&anna.home, &["send", "ben", "--text", "x"], 1).contains("retired"));
     assert!(ok(&anna.home, &["peers"]).contains("retired"));
     fails(&anna.home, &["id", "retire", "--statement", ben.home.join("key").to_str().unwrap()], 2);
+}
+
+#[test]
+fn an_agent_whose_own_identity_is_retired_says_so_and_sends_no_more() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ok(&anna.home, &["send", "ben", "--text", "the last one", "--wait"]);
+    let statement = anna.home.join("retirement");
+    let statement = statement.to_str().unwrap();
+    assert_eq!(json(&anna.home, &["status"])["retired"], false);
+    assert!(!ok(&anna.home, &["doctor"]).contains("is retired"));
+    ok(&anna.home, &["id", "retire", "--statement", statement, "--yes"]);
+    let told = |home: &std::path::Path| {
+        let said = fails(home, &["send", "ben", "--text", "x"], 1);
+        assert!(said.contains("this identity is retired") && said.contains("nuncio init"), "{said}");
+        assert_eq!(json(home, &["status"])["retired"], true);
+        assert!(ok(home, &["status"]).contains("RETIRED"));
+        let doctor = nuncio(home, &["doctor"]);
+        let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        assert!(doctor.status.code() == Some(1) && said.contains("this identity is retired"), "{said}");
+    };
+    told(&anna.home);
+    let until = Instant::now() + PATIENCE;
+    while !ok(&ben.home, &["peers"]).contains("retired") {
+        assert!(Instant::now() < until, "its peer has not heard of it");
+    }
+    let home = anna.home.clone();
+    anna.stop();
+    told(&home);
 }

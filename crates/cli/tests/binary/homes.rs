@@ -39,7 +39,7 @@ fn init_makes_a_private_home_and_never_a_second_time() {
 }
 
 /// Runs a command with passphrases on the descriptors 3 and 4.
-fn with_passphrases(home: &Path, passphrases: [&str; 2], args: &[&str]) -> Output {
+pub(crate) fn with_passphrases(home: &Path, passphrases: [&str; 2], args: &[&str]) -> Output {
     let files: Vec<_> = passphrases.iter().map(|text| written(text)).collect();
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 3<\"$THREE\" 4<\"$FOUR\"", binary(), "--home"]).arg(home).args(args);
@@ -157,11 +157,7 @@ fn the_doctor_asks_a_running_agent() {
 fn a_damaged_record_is_named_and_the_agent_does_not_start_on_it() {
     let homes = Homes::new();
     let home = homes.init("home");
-    // A row of the tree of peers whose seal cannot hold.
-    let key = [b"c".as_slice(), &[0xab; 32]].concat();
-    let engine = SledEngine::open(&home.join("db")).unwrap();
-    engine.commit(&[Op::Put { key, value: vec![1; 100] }]).unwrap();
-    drop(engine);
+    damage(&home);
 
     let ill = nuncio(&home, &["doctor"]);
     let said = String::from_utf8_lossy(&ill.stdout).into_owned();
@@ -169,4 +165,11 @@ fn a_damaged_record_is_named_and_the_agent_does_not_start_on_it() {
     assert!(said.contains("1 records do not open") && said.contains("63abab") && said.contains("backup"), "{said}");
     let refused = fails(&home, &["agent", "--listen", "127.0.0.1:0"], 1);
     assert!(refused.contains("63abab") && refused.contains("nuncio doctor"), "{refused}");
+}
+
+/// Puts a row into the tree of peers whose seal cannot hold.
+pub(crate) fn damage(home: &Path) {
+    let key = [b"c".as_slice(), &[0xab; 32]].concat();
+    let engine = SledEngine::open(&home.join("db")).unwrap();
+    engine.commit(&[Op::Put { key, value: vec![1; 100] }]).unwrap();
 }

@@ -13,6 +13,7 @@ mod api;
 mod commands;
 mod daemon;
 mod demo;
+mod errors;
 mod homes;
 mod kills;
 mod languages;

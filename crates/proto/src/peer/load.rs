@@ -7,7 +7,7 @@ use super::renew::Renewal;
 use crate::codec;
 use crate::contact::ContactInfo;
 use crate::error::LoadError;
-use crate::identity::Identity;
+use crate::identity::{Identity, Retirement};
 use crate::ids::{AgentId, Seq, SessionId};
 use crate::outbox::Entry;
 use crate::rows;
@@ -42,6 +42,10 @@ impl Peer {
         for (key, value) in by_tree(rows::CONTACT) {
             peer.load_contact(key, value).ok_or_else(|| damaged(key))?;
         }
+        for (key, value) in by_tree(rows::RETIRED) {
+            let own = Retirement::parse(value).is_ok_and(|statement| statement.agent == peer.id());
+            peer.retired = own.then_some(true).ok_or_else(|| damaged(key))?;
+        }
         let mut sessions = BTreeMap::new();
         for (key, value) in by_tree(rows::SESSION) {
             let session = Session::from_bytes(value).map_err(|error| LoadError::Snapshot { key: hex(key), error })?;
@@ -63,7 +67,9 @@ impl Peer {
         }
         for (key, value) in by_tree(rows::RENEWAL) {
             let renewal = Renewal::from_row(value).ok_or_else(|| damaged(key))?;
-            peer.renewals.insert(SessionId::from_bytes(rows::split_32(key).ok_or_else(|| damaged(key))?), renewal);
+            let session = SessionId::from_bytes(rows::split_32(key).ok_or_else(|| damaged(key))?);
+            peer.sessions.get(&session).ok_or_else(|| damaged(key))?;
+            peer.insert_renewal(session, renewal);
         }
         for (key, value) in by_tree(rows::OUTBOX) {
             peer.load_entry(key, value).ok_or_else(|| damaged(key))?;

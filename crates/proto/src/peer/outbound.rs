@@ -320,11 +320,15 @@ impl Peer {
             self.give_up(id, seq, out);
         }
         if !entry.control {
-            out.ops.push(Op::Put { key: rows::failed(&entry.id), value: failed_row(&entry.to, code) });
-            out.effects.push(Effect::Failed { to: entry.to, letter: entry.id, code });
+            Self::apply_failed(entry.to, entry.id, code, out);
         } else if renewal {
             self.renewal_failed(&entry.to, out);
         }
+    }
+
+    pub(super) fn apply_failed(to: AgentId, letter: LetterId, code: u16, out: &mut Out) {
+        out.ops.push(Op::Put { key: rows::failed(&letter), value: failed_row(&to, code) });
+        out.effects.push(Effect::Failed { to, letter, code });
     }
 
     pub(super) fn give_up(&mut self, id: SessionId, seq: Seq, out: &mut Out) {

@@ -10,7 +10,7 @@
 //!   the new session is current ── ack ─────► confirmed
 //! ```
 
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{code, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
@@ -32,8 +32,8 @@ use crate::time::UnixMillis;
 /// Where a re-key inside a session stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// The leader waits for the answer.
-    Offered(Offer),
+    /// The leader waits for the answer, and asks again at a time.
+    Offered(Offer, UnixMillis),
     /// The leader has the answer.
     Complete(Offer, Vec<u8>),
     /// The follower has the offer.
@@ -56,6 +56,7 @@ pub(crate) struct Rekeyed {
 #[derive(Debug)]
 enum What {
     Offer(Offer),
+    OfferAgain,
     Answer(Vec<u8>, Box<Session>),
     Complete(Box<Session>),
     /// The peer's half is no such half: the re-key is over, the session goes on.
@@ -74,6 +75,9 @@ impl Peer {
             let session = self.sessions.get(id)?;
             let what = self.answer(session, renewal, now, rng).unwrap_or(What::Abandon);
             return Some(self.step(Change::Rekeyed(Box::new(Rekeyed { session: *id, now, what }))));
+        }
+        if let Some((_, id)) = self.offered.first().filter(|(at, _)| *at <= now) {
+            return Some(self.step(Change::Rekeyed(Box::new(Rekeyed { session: *id, now, what: What::OfferAgain }))));
         }
         let id = *self.renewable.first()?;
         let what = What::Offer(Offer::generate(rng));
@@ -104,7 +108,7 @@ impl Peer {
                 new.place = Place::Candidate;
                 Some(What::Complete(Box::new(new)))
             }
-            Renewal::Offered(_) | Renewal::Answered(..) => None,
+            Renewal::Offered(..) | Renewal::Answered(..) => None,
         }
     }
 
@@ -117,7 +121,15 @@ impl Peer {
         match what {
             What::Offer(offer) => {
                 self.queue_control(with, &Control::RekeyOffer(offer.public()), about, now, out);
-                self.keep_renewal(id, Renewal::Offered(offer), out);
+                self.keep_renewal(id, Renewal::Offered(offer, now.plus(time::REKEY_PATIENCE)), out);
+            }
+            What::OfferAgain => {
+                let Some(Renewal::Offered(offer, _)) = self.renewals.get(&id).cloned() else { return };
+                // contracts/handshake.md H18: one letter carries it, and goes again by itself until it is acknowledged.
+                if !self.outbox.iter().any(|(no, entry)| entry.to == with && self.is_renewal(*no)) {
+                    self.queue_control(with, &Control::RekeyOffer(offer.public()), about, now, out);
+                }
+                self.keep_renewal(id, Renewal::Offered(offer, now.plus(time::REKEY_PATIENCE)), out);
             }
             What::Answer(answer, new) => {
                 let entry = self.next_entry;
@@ -167,7 +179,7 @@ impl Peer {
     }
 
     pub(super) fn take_answer(&mut self, id: SessionId, answer: Vec<u8>, out: &mut Out) {
-        if let Some(Renewal::Offered(offer)) =
+        if let Some(Renewal::Offered(offer, _)) =
             self.renewals.get(&id).filter(|_| answer.len() == 32 + KEM_CIPHERTEXT_LEN)
         {
             let complete = Renewal::Complete(offer.clone(), answer);
@@ -187,6 +199,11 @@ impl Peer {
             self.apply_retired(retirement.agent, out);
             return;
         }
+        // contracts/identity.md I16: from now on letters are refused by whoever has heard of it.
+        self.retired = true;
+        out.ops.push(Op::Put { key: rows::retired(), value: statement.clone() });
+        let letters: Vec<u64> = self.outbox.iter().filter(|(_, entry)| !entry.control).map(|(no, _)| *no).collect();
+        letters.into_iter().for_each(|no| self.apply_expired(no, code::RETIRED, out));
         let contacts: Vec<AgentId> = self.contacts.keys().copied().collect();
         for agent in contacts {
             let about = LetterId::new(now, *agent.as_bytes().first_chunk().unwrap_or(&[0; 10]));
@@ -210,12 +227,28 @@ impl Peer {
 
     fn keep_renewal(&mut self, id: SessionId, renewal: Renewal, out: &mut Out) {
         out.ops.push(Op::Put { key: rows::renewal(&id), value: renewal.to_row() });
+        self.insert_renewal(id, renewal);
+    }
+
+    pub(super) fn insert_renewal(&mut self, id: SessionId, renewal: Renewal) {
+        self.remove_renewal(id);
+        if let Renewal::Offered(_, again) = &renewal {
+            self.offered.insert((*again, id));
+        }
         self.renewals.insert(id, renewal);
+    }
+
+    fn remove_renewal(&mut self, id: SessionId) -> Option<Renewal> {
+        let renewal = self.renewals.remove(&id)?;
+        if let Renewal::Offered(_, again) = &renewal {
+            self.offered.remove(&(*again, id));
+        }
+        Some(renewal)
     }
 
     pub(super) fn end_renewal(&mut self, id: SessionId, out: &mut Out) {
         self.renewable.remove(&id);
-        if self.renewals.remove(&id).is_some() {
+        if self.remove_renewal(id).is_some() {
             out.ops.push(Op::Delete { key: rows::renewal(&id) });
         }
     }
@@ -230,7 +263,8 @@ impl Peer {
     /// A control letter was refused or given up: a re-key that waited for it is over, the session goes on.
     pub(super) fn renewal_failed(&mut self, with: &AgentId, out: &mut Out) {
         let current = self.contacts.get(with).and_then(|contact| contact.current);
-        let waits = |id: &SessionId| matches!(self.renewals.get(id), Some(Renewal::Offered(_) | Renewal::Answered(..)));
+        let waits =
+            |id: &SessionId| matches!(self.renewals.get(id), Some(Renewal::Offered(..) | Renewal::Answered(..)));
         if let Some(id) = current.filter(waits) {
             self.end_renewal(id, out);
         }
@@ -242,7 +276,7 @@ impl Renewal {
         let secrets =
             |offer: &Offer| Some((ByteArray::new(*offer.agreement.expose()), ByteArray::new(*offer.kem.expose())));
         codec::encode(&match self {
-            Self::Offered(offer) => Row(1, 0, secrets(offer), ByteBuf::new(), 0, None),
+            Self::Offered(offer, again) => Row(1, 0, secrets(offer), ByteBuf::new(), again.0, None),
             Self::Complete(offer, answer) => Row(1, 1, secrets(offer), ByteBuf::from(answer.as_slice()), 0, None),
             Self::Asked(offer) => Row(1, 2, None, ByteBuf::from(offer.as_slice()), 0, None),
             Self::Answered(entry, new) => {
@@ -252,16 +286,16 @@ impl Renewal {
     }
 
     pub(super) fn from_row(row: &[u8]) -> Option<Self> {
-        let Row(_, what, secrets, bytes, entry, new) = codec::decode(row, 8_192).ok()?;
+        let Row(_, what, secrets, bytes, number, new) = codec::decode(row, 8_192).ok()?;
         let offer = secrets.map(|(agreement, kem)| Offer {
             agreement: Key::new(agreement.into_array()),
             kem: KemSeed::new(kem.into_array()),
         });
         match (what, offer, new) {
-            (0, Some(offer), None) => Some(Self::Offered(offer)),
+            (0, Some(offer), None) => Some(Self::Offered(offer, UnixMillis(number))),
             (1, Some(offer), None) => Some(Self::Complete(offer, bytes.into_vec())),
             (2, None, None) => Some(Self::Asked(bytes.into_vec())),
-            (3, None, Some(new)) => Some(Self::Answered(entry, SessionId::from_bytes(new.into_array()))),
+            (3, None, Some(new)) => Some(Self::Answered(number, SessionId::from_bytes(new.into_array()))),
             _ => None,
         }
     }
