@@ -17,7 +17,7 @@ mod transactions;
 mod upkeep;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+
 use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
 use tokio_util::sync::CancellationToken;
@@ -82,11 +82,7 @@ const ROUTES: &[Route] = &[
 /// The router, before anything stands in front of it.
 fn router(served: Served) -> Router {
     let table = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.to)()));
-    table
-        .fallback(refused::no_such_endpoint)
-        .method_not_allowed_fallback(refused::no_such_method)
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .with_state(served)
+    table.fallback(refused::no_such_endpoint).method_not_allowed_fallback(refused::no_such_method).with_state(served)
 }
 
 /// The router for a command that has opened the store itself.

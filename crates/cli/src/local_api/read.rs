@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use http_body_util::BodyExt as _;
 use nuncio::{AgentId, LetterId};
 use serde::de::DeserializeOwned;
 
-use super::Served;
 use super::refused::Refused;
+use super::{BODY_LEN_MAX, Served};
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// More of a body than this is not even thrown away: the connection ends.
+const DISCARDED_MAX: usize = 4 * BODY_LEN_MAX;
 /// Longest wait of one request.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -23,22 +25,33 @@ pub(super) struct Body<T>(pub(super) T);
 impl<T: DeserializeOwned> FromRequest<Served> for Body<T> {
     type Rejection = Refused;
 
-    async fn from_request(request: Request, served: &Served) -> Result<Self, Refused> {
-        let bytes = tokio::time::timeout(BODY_PATIENCE, Bytes::from_request(request, served)).await;
+    async fn from_request(request: Request, _: &Served) -> Result<Self, Refused> {
+        let bytes = tokio::time::timeout(BODY_PATIENCE, read(request.into_body())).await;
         let bytes =
-            bytes.map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not come in time"))?;
-        let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refused::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "a body holds at most 16 MiB: send a larger payload as a file",
-            ),
-            _ => Refused::bad(rejection.body_text()),
-        })?;
+            bytes.map_err(|_| Refused::new(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not come in time"))??;
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Refused::bad(format!("the body is not as it should be: {error}")))
     }
+}
+
+/// Reads a body. One that is too long is read to its end all the same, within bounds: whoever is still writing would not see the answer.
+async fn read(mut body: axum::body::Body) -> Result<Vec<u8>, Refused> {
+    let (mut bytes, mut len) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let piece = frame.map_err(|error| Refused::bad(error.to_string()))?.into_data().unwrap_or_default();
+        len = len.saturating_add(piece.len());
+        if len <= BODY_LEN_MAX {
+            bytes.extend_from_slice(&piece);
+        } else if len > DISCARDED_MAX {
+            break;
+        }
+    }
+    if len <= BODY_LEN_MAX {
+        return Ok(bytes);
+    }
+    let message = "a body holds at most 16 MiB: send a larger payload as a file";
+    Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
 }
 
 /// The query.
