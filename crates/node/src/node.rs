@@ -113,6 +113,17 @@ impl Node {
         self.service.rotate(force).await
     }
 
+    #[cfg(test)]
+    pub(crate) const fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// As if the disk had failed.
+    #[cfg(test)]
+    pub(crate) fn close_store_for_test(&self) {
+        let _ = self.service.ledger.close();
+    }
+
     /// Takes no new requests, answers those under way, and lets the home go (contracts/txts.md N35).
     ///
     /// # Errors
