@@ -17,3 +17,6 @@ pub mod registry;
 
 /// The registry as it is committed, for programs that show limits with their reasons.
 pub const REGISTRY_TOML: &str = include_str!("../registry.toml");
+
+/// The JSON Schema of a token service's policy.
+pub const POLICY_SCHEMA: &str = include_str!("../schema/policy.json");

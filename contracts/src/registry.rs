@@ -265,6 +265,48 @@ pub mod limit {
     ///
     /// Unit: requests.
     pub const BUNDLES_BURST: u32 = 8;
+
+    /// a request to the token service: a subject token, an assertion and the details, with room
+    ///
+    /// Unit: bytes.
+    pub const REQUEST_LEN_MAX: usize = 32_768;
+
+    /// requests of one client to the token service, where its policy says no other number; twice as many at once
+    ///
+    /// Unit: a second.
+    pub const REQUESTS_PER_CLIENT: u32 = 1000;
+
+    /// requests from one address to the token service, before anybody is authenticated: each may cost a signature check
+    ///
+    /// Unit: a second.
+    pub const REQUESTS_PER_SOURCE: u32 = 20_000;
+
+    /// failures to authenticate from one address that leave an audit record, and ten times as many at once: a stranger
+    /// must not fill the disk
+    ///
+    /// Unit: a second.
+    pub const FAILURES_PER_SOURCE: u32 = 5;
+
+    /// revoked transactions that are kept: the list stays under 400 KiB; one more is refused, none is forgotten early
+    ///
+    /// Unit: transactions.
+    pub const REVOKED_MAX: usize = 4096;
+
+    /// audit records that wait for the log: never dropped, so their owner is warned, some 30 MB each time
+    ///
+    /// Unit: records.
+    pub const AUDIT_WARN_EVERY: u64 = 100_000;
+
+    /// connections to a node over TCP at once
+    ///
+    /// Unit: connections.
+    pub const NODE_CONNECTIONS_MAX: usize = 1024;
+
+    /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 100 MiB; when full none
+    /// is accepted
+    ///
+    /// Unit: ids.
+    pub const USED_IDS_MAX: usize = 2_097_152;
 }
 
 /// Durations.
@@ -402,6 +444,71 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const BUNDLE_PATIENCE: u64 = 10_000;
+
+    /// 2 minutes; how long a token lives where the policy says no other
+    ///
+    /// Unit: ms.
+    pub const TOKEN_LIFE: u64 = 120_000;
+
+    /// 1 day; the longest that a policy may let a transaction last, so a revocation is kept so long at most
+    ///
+    /// Unit: ms.
+    pub const TRANSACTION_LIFE_MAX: u64 = 86_400_000;
+
+    /// 5 minutes; a client's assertion may be valid so far ahead, and its jti is remembered so long
+    ///
+    /// Unit: ms.
+    pub const ASSERTION_LIFE_MAX: u64 = 300_000;
+
+    /// 1 minute; how old or early a DPoP proof may be (RFC 9449 section 11.1)
+    ///
+    /// Unit: ms.
+    pub const DPOP_AGE_MAX: u64 = 60_000;
+
+    /// 1 day; how long a token service that is dead is outlived by its signed keys
+    ///
+    /// Unit: ms.
+    pub const KEY_BUNDLE_LIFE: u64 = 86_400_000;
+
+    /// 1 hour; an older list of revocations is not current
+    ///
+    /// Unit: ms.
+    pub const REVOKED_LIST_LIFE: u64 = 3_600_000;
+
+    /// 15 minutes; a key is published so long before it signs, longer than key sets are cached
+    ///
+    /// Unit: ms.
+    pub const KEY_LEAD: u64 = 900_000;
+
+    /// 5 minutes; an issuer's key set that was fetched is not asked for again before
+    ///
+    /// Unit: ms.
+    pub const KEY_SET_AGE_MAX: u64 = 300_000;
+
+    /// how long an issuer may take to answer with its key set
+    ///
+    /// Unit: ms.
+    pub const FETCH_PATIENCE: u64 = 5000;
+
+    /// how long a decision point may take; a late one denies
+    ///
+    /// Unit: ms.
+    pub const DECISION_PATIENCE: u64 = 2000;
+
+    /// how long a request to a node may take to come
+    ///
+    /// Unit: ms.
+    pub const REQUEST_PATIENCE: u64 = 10_000;
+
+    /// how long a node that stops waits for answers under way
+    ///
+    /// Unit: ms.
+    pub const DRAIN_PATIENCE: u64 = 5000;
+
+    /// an unknown kid lets an issuer be asked again at most so often
+    ///
+    /// Unit: ms.
+    pub const KEY_SET_RETRY: u64 = 10_000;
 }
 
 /// Domain separation: no label begins another.
@@ -468,6 +575,15 @@ pub mod label {
 
     /// the key under which an agent disowns connections of its former life
     pub const STATELESS_RESET: &[u8] = b"nuncio/1 quic stateless reset";
+}
+
+/// Fixed strings that peers compare.
+pub mod text {
+    /// typ of a token service's signed keys; no other JWT has it, so none is taken for one
+    pub const KEYS_TYPE: &str = "nuncio-keys+jwt";
+
+    /// typ of a token service's signed list of revoked transactions
+    pub const REVOKED_TYPE: &str = "nuncio-revoked+jwt";
 }
 
 /// Kinds, as they stand on the wire.
@@ -613,6 +729,6 @@ pub mod stream {
     /// asks for a bundle and one one-time prekey
     pub const PREKEYS: u8 = 3;
 
-    /// reserved for HTTP to a node; this version resets it
+    /// HTTP to a node; an end that serves no node resets it
     pub const HTTP: u8 = 4;
 }

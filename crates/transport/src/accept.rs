@@ -12,7 +12,11 @@ use crate::admission::{Admission, Verdict};
 use crate::close::CloseCode;
 use crate::connection::Connection;
 use crate::identity;
+use crate::stream::StreamKind;
 use crate::tuning::Tuning;
+
+/// What those who dial us get: bounds, and the kinds of streams that they may open.
+pub(crate) type Terms = (Tuning, &'static [StreamKind]);
 
 /// The admission state, shared between the listener and the handshakes that it counts.
 #[derive(Clone)]
@@ -39,14 +43,14 @@ impl Drop for Slot {
 }
 
 /// Runs until the endpoint is closed. Handshakes die with it.
-pub(crate) async fn listen(endpoint: Endpoint, door: Door, tuning: Tuning, ready: mpsc::Sender<Connection>) {
+pub(crate) async fn listen(endpoint: Endpoint, door: Door, terms: Terms, ready: mpsc::Sender<Connection>) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 if let Some((incoming, slot)) = admit(incoming, &door, endpoint.open_connections()) {
-                    handshakes.spawn(finish(incoming, slot, tuning, ready.clone()));
+                    handshakes.spawn(finish(incoming, slot, terms, ready.clone()));
                 }
             }
             Some(_) = handshakes.join_next() => {}
@@ -70,7 +74,7 @@ fn admit(incoming: Incoming, door: &Door, open: usize) -> Option<(Incoming, Slot
     None
 }
 
-async fn finish(incoming: Incoming, slot: Slot, tuning: Tuning, ready: mpsc::Sender<Connection>) {
+async fn finish(incoming: Incoming, slot: Slot, (tuning, served): Terms, ready: mpsc::Sender<Connection>) {
     let from = incoming.remote_address();
     let quic = match timeout(tuning.handshake_timeout, incoming).await {
         Ok(Ok(quic)) => quic,
@@ -82,7 +86,7 @@ async fn finish(incoming: Incoming, slot: Slot, tuning: Tuning, ready: mpsc::Sen
         return quic.close(CloseCode::PROTOCOL.into(), b"no raw key");
     };
     // The slot is held until the layer above takes the connection: one that does not keep up meets the bound, not memory.
-    if ready.send(Connection::new(quic, peer)).await.is_err() {
+    if ready.send(Connection::new(quic, peer, served)).await.is_err() {
         tracing::debug!(%from, "the link closed while a connection was ready");
     }
     drop(slot);

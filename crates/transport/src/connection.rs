@@ -24,6 +24,7 @@ type Opened = (StreamKind, SendStream, RecvStream);
 pub struct Connection {
     quic: quinn::Connection,
     peer: AgentId,
+    served: &'static [StreamKind],
     /// Streams whose first byte has not come; at most as many as the peer may open.
     opening: Arc<Mutex<JoinSet<Option<Opened>>>>,
 }
@@ -47,8 +48,8 @@ pub struct ConnectionStats {
 }
 
 impl Connection {
-    pub(crate) fn new(quic: quinn::Connection, peer: AgentId) -> Self {
-        Self { quic, peer, opening: Arc::default() }
+    pub(crate) fn new(quic: quinn::Connection, peer: AgentId, served: &'static [StreamKind]) -> Self {
+        Self { quic, peer, served, opening: Arc::default() }
     }
 
     /// Whose key the handshake proved.
@@ -102,7 +103,7 @@ impl Connection {
             tokio::select! {
                 streams = self.quic.accept_bi() => {
                     let (send, recv) = streams?;
-                    opening.spawn(first_byte(send, recv));
+                    opening.spawn(first_byte(send, recv, self.served));
                 }
                 Some(opened) = opening.join_next() => {
                     if let Ok(Some(opened)) = opened {
@@ -157,10 +158,10 @@ impl fmt::Debug for Connection {
 }
 
 /// Reads what a stream is for, or refuses it.
-async fn first_byte(mut send: SendStream, mut recv: RecvStream) -> Option<Opened> {
+async fn first_byte(mut send: SendStream, mut recv: RecvStream, served: &[StreamKind]) -> Option<Opened> {
     let mut byte = [0];
     let refusal = match timeout(tuning::FIRST_BYTE_TIMEOUT, recv.read_exact(&mut byte)).await {
-        Ok(Ok(())) => match StreamKind::served(byte[0]) {
+        Ok(Ok(())) => match StreamKind::served(byte[0], served) {
             Some(kind) => {
                 // As in `open`: a stream that ended meanwhile says so at the first write.
                 let _ = send.set_priority(kind.priority());

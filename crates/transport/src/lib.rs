@@ -5,7 +5,8 @@
 //!     └─ Connection ── one peer, proved by its Ed25519 key (RFC 7250); may change address
 //!          ├─ stream kind 1, Frames  ── FrameSender / FrameReceiver: many small frames, in order
 //!          ├─ stream kind 2, Large   ── one large payload each, never ahead of a small frame
-//!          └─ stream kind 3, Prekeys ── one question, one answer
+//!          ├─ stream kind 3, Prekeys ── one question, one answer
+//!          └─ stream kind 4, Http    ── requests to a node, where the other end is one
 //! ```
 //!
 //! ```
@@ -63,5 +64,5 @@ pub use error::TransportError;
 pub use frames::{FrameReceiver, FrameSender};
 pub use link::{Link, LinkConfig, LinkStats};
 pub use quinn::{ReadExactError, RecvStream, SendStream};
-pub use stream::StreamKind;
+pub use stream::{SERVED_BY_AGENTS, SERVED_BY_NODES, StreamKind};
 pub use tuning::Tuning;

@@ -18,6 +18,7 @@ use crate::connection::Connection;
 use crate::error::TransportError;
 use crate::identity::{self, Identity};
 use crate::reset::{CidKey, ResetKey};
+use crate::stream::{SERVED_BY_AGENTS, StreamKind};
 use crate::tuning::{self, Tuning};
 
 /// Where a link listens and what it lets strangers take.
@@ -27,13 +28,15 @@ pub struct LinkConfig {
     pub listen: SocketAddr,
     /// Bounds on handshakes and connections.
     pub tuning: Tuning,
+    /// Kinds of streams that peers may open; others are refused. An agent's, unless it is said otherwise.
+    pub served: &'static [StreamKind],
 }
 
 impl LinkConfig {
     /// Listens on `listen` with the default bounds.
     #[must_use]
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, tuning: Tuning::default() }
+        Self { listen, tuning: Tuning::default(), served: SERVED_BY_AGENTS }
     }
 }
 
@@ -59,6 +62,7 @@ pub struct Link {
     identity: Identity,
     welcome: Arc<TransportConfig>,
     tuning: Tuning,
+    served: &'static [StreamKind],
     door: Door,
     ready: Mutex<mpsc::Receiver<Connection>>,
     listener: JoinHandle<()>,
@@ -71,7 +75,7 @@ impl Link {
     ///
     /// [`TransportError::Listen`] if the address cannot be used, [`TransportError::Identity`] if the key cannot.
     pub fn bind(config: LinkConfig, key: &SigningKey) -> Result<Self, TransportError> {
-        let LinkConfig { listen, tuning } = config;
+        let LinkConfig { listen, tuning, served } = config;
         let identity = Identity::new(key)?;
         let server = tuning::server(identity.server()?)?;
         let ours = tuning::endpoint(ResetKey::derive(key), CidKey::new(identity.random()?));
@@ -83,8 +87,9 @@ impl Link {
 
         let door = Door::new(tuning);
         let (ready_send, ready) = mpsc::channel(tuning::READY_MAX);
-        let listener = tokio::spawn(accept::listen(endpoint.clone(), door.clone(), tuning, ready_send));
-        Ok(Self { endpoint, identity, welcome: tuning::welcome()?, tuning, door, ready: Mutex::new(ready), listener })
+        let listener = tokio::spawn(accept::listen(endpoint.clone(), door.clone(), (tuning, served), ready_send));
+        let (welcome, ready) = (tuning::welcome()?, Mutex::new(ready));
+        Ok(Self { endpoint, identity, welcome, tuning, served, door, ready, listener })
     }
 
     /// The address of the socket, with the port that the system chose.
@@ -122,7 +127,7 @@ impl Link {
         };
         // The verifier has seen to it; a second look costs nothing and does not depend on rustls calling it.
         match identity::proved(&quic) {
-            Ok(found) if found == peer => Ok(Connection::new(quic, peer)),
+            Ok(found) if found == peer => Ok(Connection::new(quic, peer, self.served)),
             Ok(found) => Err(wrong(found)),
             Err(error) => Err(TransportError::Identity(error)),
         }

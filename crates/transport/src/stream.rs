@@ -11,9 +11,14 @@ pub enum StreamKind {
     Large,
     /// A request for a bundle and a one-time prekey.
     Prekeys,
-    /// HTTP to a node. The number is taken; this version neither opens nor takes such streams.
+    /// HTTP to a node.
     Http,
 }
+
+/// Which kinds a peer may open, of an end that is an agent and no node.
+pub const SERVED_BY_AGENTS: &[StreamKind] = &[StreamKind::Frames, StreamKind::Large, StreamKind::Prekeys];
+/// Which kinds a peer may open, of an end that is a node and no agent.
+pub const SERVED_BY_NODES: &[StreamKind] = &[StreamKind::Http];
 
 impl StreamKind {
     /// The byte that opens a stream of this kind.
@@ -27,16 +32,10 @@ impl StreamKind {
         }
     }
 
-    /// The kind that a peer may open with this byte, if this version takes it.
+    /// The kind that this byte opens, if it is one of these.
     // contracts/transport.md T9: a kind that is not served is refused by its first byte.
-    #[must_use]
-    pub const fn served(byte: u8) -> Option<Self> {
-        match byte {
-            stream::FRAMES => Some(Self::Frames),
-            stream::LARGE => Some(Self::Large),
-            stream::PREKEYS => Some(Self::Prekeys),
-            _ => None,
-        }
+    pub(crate) fn served(byte: u8, kinds: &[Self]) -> Option<Self> {
+        kinds.iter().copied().find(|kind| kind.byte() == byte)
     }
 
     /// Which stream's bytes leave first when several wait: a large payload yields to everything.

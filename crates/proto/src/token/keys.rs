@@ -126,7 +126,9 @@ impl VerifyingKey {
         }
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8], others: &dyn Signatures) -> bool {
+    /// Whether the signature is this key's over the message; Ed25519 strictly.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8], others: &dyn Signatures) -> bool {
         match self {
             Self::Ed25519(public) => {
                 signature.try_into().is_ok_and(|signature| crypto::verify_raw(public, message, signature).is_ok())
@@ -136,7 +138,8 @@ impl VerifyingKey {
     }
 
     /// Reads one member of a JWK set; `None` for a key of a kind that is not allowed.
-    fn parse(jwk: &Json) -> Option<Self> {
+    #[must_use]
+    pub fn parse(jwk: &Json) -> Option<Self> {
         let members = jwk.as_object()?;
         let text = |name: &str| members.get(name).and_then(Json::as_text);
         let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();

@@ -7,10 +7,11 @@ use std::task::Poll;
 use bytes::Bytes;
 use nuncio_transport::tuning::{STRANGER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, STREAMS_MAX};
 use nuncio_transport::{
-    CloseCode, CloseReason, Connection, FrameReceiver, FrameSender, Link, StreamKind, TransportError,
+    CloseCode, CloseReason, Connection, FrameReceiver, FrameSender, Link, LinkConfig, SERVED_BY_NODES, StreamKind,
+    TransportError,
 };
 
-use crate::support::{honest_client, id, link, pair, soon};
+use crate::support::{ANY, honest_client, id, key, link, pair, soon};
 
 /// Polls once: what can be had without waiting.
 async fn at_once<F: Future>(future: F) -> Option<F::Output> {
@@ -56,6 +57,23 @@ async fn a_kind_that_is_not_served_is_reset_and_skipped() {
             other => panic!("{other:?}"),
         }
     }
+    serve.abort();
+}
+
+/// contracts/transport.md T9: what is served is said link by link.
+#[tokio::test]
+async fn a_node_serves_http_and_nothing_of_an_agent() {
+    let node = LinkConfig { served: SERVED_BY_NODES, ..LinkConfig::new(ANY) };
+    let listener = Link::bind(node, &key(2)).unwrap();
+    let (_client, quic, from) = bare_to(&listener).await;
+    let (mut frames, _recv) = quic.open_bi().await.unwrap();
+    frames.write_all(&[StreamKind::Frames.byte()]).await.unwrap();
+    let (mut http, _recv) = quic.open_bi().await.unwrap();
+    http.write_all(&[StreamKind::Http.byte()]).await.unwrap();
+
+    assert_eq!(soon(from.accept_stream()).await.unwrap().0, StreamKind::Http);
+    let serve = tokio::spawn(async move { from.accept_stream().await.map(|_| ()) });
+    assert_eq!(soon(frames.stopped()).await.unwrap(), Some(CloseCode::UNSUPPORTED_STREAM.into()));
     serve.abort();
 }
 

@@ -32,7 +32,7 @@ pub fn link(number: u8) -> Link {
 }
 
 pub fn link_with(number: u8, tuning: Tuning) -> Link {
-    Link::bind(LinkConfig { listen: ANY, tuning }, &key(number)).unwrap()
+    Link::bind(LinkConfig { tuning, ..LinkConfig::new(ANY) }, &key(number)).unwrap()
 }
 
 /// Agent 1 has dialled agent 2.

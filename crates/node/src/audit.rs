@@ -1,0 +1,122 @@
+//! What the service did, as a record: who asked for what, and what came of it. Tokens are in it by their hashes alone.
+
+use nuncio_proto::codec::{self, CodecError};
+use nuncio_proto::ids::LetterId;
+use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::TokenHash;
+use nuncio_store::Op;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+
+use crate::once::UsedId;
+use crate::rows;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Issue,
+    Replace,
+    Renew,
+    #[default]
+    Deny,
+    Revoke,
+}
+
+/// One record (contracts/txts.md N30). What is not known is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) at: UnixMillis,
+    pub(crate) deed: Deed,
+    pub(crate) client: Option<String>,
+    pub(crate) txn: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) receiver: Option<String>,
+    pub(crate) hop: Option<u8>,
+    /// The token that was issued.
+    pub(crate) token: Option<TokenHash>,
+    /// The token that came as subject.
+    pub(crate) input: Option<TokenHash>,
+    /// The error that was answered.
+    pub(crate) error: Option<String>,
+    /// Ids that the request used up: what a restart remembers them by.
+    pub(crate) used: Vec<UsedId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire(
+    u8,
+    u64,
+    u8,
+    [Option<String>; 4],
+    Option<u8>,
+    [Option<ByteArray<32>>; 2],
+    Option<String>,
+    Vec<(ByteArray<16>, u64)>,
+);
+
+const VERSION: u8 = 1;
+/// A subject of some kilobytes may stand in it.
+const RECORD_LEN_MAX: usize = 64 * 1024;
+
+impl Record {
+    /// The row: its key holds the time, so records are in order and those of a moment are found.
+    pub(crate) fn put(self, random: [u8; 10]) -> Op {
+        let id = LetterId::new(self.at, random);
+        let deed = match self.deed {
+            Deed::Issue => 0,
+            Deed::Replace => 1,
+            Deed::Renew => 2,
+            Deed::Deny => 3,
+            Deed::Revoke => 4,
+        };
+        let wire = Wire(
+            VERSION,
+            self.at.0,
+            deed,
+            [self.client, self.txn, self.subject, self.receiver],
+            self.hop,
+            [self.token.map(ByteArray::new), self.input.map(ByteArray::new)],
+            self.error,
+            self.used.into_iter().map(|used| (ByteArray::new(used.id), used.until_s)).collect(),
+        );
+        Op::Put { key: [&[rows::RECORDS], id.as_bytes().as_slice()].concat(), value: codec::encode(&wire) }
+    }
+
+    /// Reads a row's value.
+    pub(crate) fn read(value: &[u8]) -> Result<Self, CodecError> {
+        let Wire(version, at, deed, [client, txn, subject, receiver], hop, [token, input], error, used) =
+            codec::decode(value, RECORD_LEN_MAX)?;
+        let deed = match (version, deed) {
+            (VERSION, 0) => Deed::Issue,
+            (VERSION, 1) => Deed::Replace,
+            (VERSION, 2) => Deed::Renew,
+            (VERSION, 3) => Deed::Deny,
+            (VERSION, 4) => Deed::Revoke,
+            _ => return Err(CodecError::Malformed),
+        };
+        let used = used.into_iter().map(|(id, until_s)| UsedId { id: id.into_array(), until_s }).collect();
+        let (token, input) = (token.map(ByteArray::into_array), input.map(ByteArray::into_array));
+        Ok(Self { at: UnixMillis(at), deed, client, txn, subject, receiver, hop, token, input, error, used })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record = Record {
+            at: UnixMillis(1_800_000_000_000),
+            deed: Deed::Replace,
+            client: Some("planner".to_owned()),
+            hop: Some(1),
+            token: Some([7; 32]),
+            used: vec![UsedId { id: [1; 16], until_s: 1_800_000_060 }],
+            ..Record::default()
+        };
+        let Op::Put { key, value } = record.clone().put([9; 10]) else { panic!("a record is put") };
+        assert_eq!(key.first(), Some(&rows::RECORDS));
+        assert_eq!(Record::read(&value), Ok(record));
+    }
+}

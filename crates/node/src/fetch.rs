@@ -1,0 +1,58 @@
+//! A small HTTP client: key sets of issuers, decisions. Nothing is fetched that the policy does not name.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Request, Response, header};
+
+/// An answer that is longer is not read to its end.
+const ANSWER_LEN_MAX: usize = 64 * 1024;
+
+/// A client with its patience.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetch(Client);
+
+impl Fetch {
+    /// No redirects: who is trusted is who was named.
+    pub(crate) fn new(patience_ms: u64) -> Result<Self, String> {
+        // Whoever installed one before keeps it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = Client::builder().redirect(Policy::none()).timeout(Duration::from_millis(patience_ms)).no_proxy();
+        client.build().map(Self).map_err(|error| error.to_string())
+    }
+
+    /// What is there, if the answer is 200.
+    pub(crate) async fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        self.send(self.0.get(url).build()).await
+    }
+
+    /// The answer to JSON, if it is 200.
+    pub(crate) async fn post(&self, url: &str, json: String, bearer: Option<&str>) -> Result<Vec<u8>, String> {
+        let request = self.0.post(url).header(header::CONTENT_TYPE, "application/json").body(json);
+        self.send(match bearer {
+            Some(bearer) => request.bearer_auth(bearer).build(),
+            None => request.build(),
+        })
+        .await
+    }
+
+    async fn send(&self, request: reqwest::Result<Request>) -> Result<Vec<u8>, String> {
+        let request = request.map_err(|error| error.without_url().to_string())?;
+        let response = self.0.execute(request).await.map_err(|error| error.without_url().to_string())?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(format!("the answer is {}", response.status()));
+        }
+        read(response).await
+    }
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
+        if bytes.len() + piece.len() > ANSWER_LEN_MAX {
+            return Err("the answer is longer than 64 KiB".to_owned());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}

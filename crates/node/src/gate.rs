@@ -1,0 +1,112 @@
+//! In front of every route: is it listed, may this one ask, and who is it.
+
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
+use nuncio_contracts::registry::{limit, time};
+use tokio::time::timeout;
+
+use crate::audit::Record;
+use crate::authn::{self, Attempt, Caller, Door};
+use crate::entropy;
+use crate::form::Form;
+use crate::refusal::{Code, Refusal};
+use crate::routes::{Needs, Row, Served};
+
+/// One who is known, and what was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) caller: Caller,
+    pub(crate) attempt: Attempt,
+    pub(crate) form: Form,
+}
+
+/// Lets a request through to its handler, or answers it.
+pub(crate) async fn stand(State(at): State<Served>, path: MatchedPath, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let row = match listed(at.table, request.method(), path.as_str()) {
+        Ok(row) => row,
+        Err(response) => return response,
+    };
+    let response = match admit(&at, row, request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let error = response.extensions().get::<Code>().map(|code| code.name());
+    at.service.metrics.answered(row.path, response.status().as_u16(), error, started.elapsed());
+    response
+}
+
+/// contracts/txts.md N33
+fn listed(table: &'static [Row], method: &Method, path: &str) -> Result<&'static Row, Response> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let mut rows = table.iter().filter(|row| row.path == path).peekable();
+    let Some(any) = rows.peek().copied() else {
+        return Err(Refusal::new(Code::AccessDenied, "this route is open to nobody").into_response());
+    };
+    let other_method = || (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, any.method)]).into_response();
+    rows.find(|row| row.method == method).ok_or_else(other_method)
+}
+
+async fn admit(at: &Served, row: &'static Row, request: Request) -> Result<Request, Refusal> {
+    let denied = || Refusal::new(Code::AccessDenied, "this route is not open to you");
+    let door = request.extensions().get::<Door>().copied().ok_or_else(denied)?;
+    if door.source().is_some_and(|source| !at.service.sources.allow(source)) {
+        return Err(Refusal::new(Code::TooMany, "too many requests from this address"));
+    }
+    match row.needs {
+        Needs::Anyone => Ok(request),
+        Needs::Machine if door.source().is_none_or(|source| source.is_loopback()) => Ok(request),
+        Needs::Owner if door == Door::Owner => Ok(request),
+        Needs::Machine | Needs::Owner => Err(denied()),
+        Needs::Client | Needs::Operator => identify(at, row, door, request).await,
+    }
+}
+
+async fn identify(at: &Served, row: &'static Row, door: Door, request: Request) -> Result<Request, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let now = entropy::now();
+    let mut attempt = Attempt::default();
+    let known = match read(body).await.and_then(|body| Form::parse(&parts.headers, &body)) {
+        Err(refusal) => Err(refusal),
+        Ok(form) => {
+            let asks =
+                authn::Request { door, headers: &parts.headers, form: &form, path: row.path, now_s: now.0 / 1_000 };
+            at.service.authenticate(&asks, row.needs, &mut attempt).map(|caller| (caller, form))
+        }
+    };
+    match known {
+        Ok((caller, form)) => {
+            parts.extensions.insert(Known { caller, attempt, form });
+            Ok(Request::from_parts(parts, Body::empty()))
+        }
+        // contracts/txts.md N30, N34: what is over a rate leaves no record, whatever it is.
+        Err(refusal) if refusal.code == Code::TooMany => Err(refusal),
+        Err(refusal) => {
+            let is_stranger = attempt.client.is_none();
+            if is_stranger && door.source().is_some_and(|source| !at.service.sources.allow_failure(source)) {
+                return Err(Refusal::new(Code::TooMany, "too many failures from this address"));
+            }
+            let record = Record { at: now, client: attempt.client, used: attempt.used, ..Record::default() };
+            Err(at.service.deny(record, refusal).await)
+        }
+    }
+}
+
+/// contracts/txts.md N34
+async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
+    let patience = Duration::from_millis(time::REQUEST_PATIENCE);
+    match timeout(patience, to_bytes(body, limit::REQUEST_LEN_MAX)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>()) => {
+            Err(Refusal::new(Code::TooLarge, "the request is longer than 32 KiB"))
+        }
+        Ok(Err(_)) => Err(Refusal::request("the request broke off")),
+        Err(_) => Err(Refusal::new(Code::Slow, "the request does not come")),
+    }
+}

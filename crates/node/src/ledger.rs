@@ -1,0 +1,124 @@
+//! What must be on the device before an answer leaves.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use nuncio_contracts::registry::limit;
+use nuncio_store::{Backlog, Durable, Engine, Op, Staged, Store, StoreError, Writer};
+use tokio::sync::oneshot;
+
+use crate::audit::Record;
+use crate::entropy;
+use crate::error::NodeError;
+use crate::rows;
+
+type Ticket = oneshot::Sender<()>;
+
+/// The one way to the store. Commits are grouped by the store's writer: a request waits for one sync, not for one of its own.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// `None` once it is closed.
+    writer: RwLock<Option<Writer<Ticket>>>,
+    /// Records that wait for the audit log.
+    waiting: AtomicU64,
+    failed: Arc<AtomicBool>,
+}
+
+/// Nothing is written any more, or too much waits to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unwritten;
+
+impl Ledger {
+    /// Takes the store over. `each` sees all records that are there.
+    pub(crate) fn open(store: Store, mut each: impl FnMut(Record)) -> Result<Self, NodeError> {
+        let mut waiting = 0;
+        store.scan(&[rows::RECORDS], &mut |_, value| {
+            waiting += 1;
+            match Record::read(value) {
+                Ok(record) => each(record),
+                Err(error) => tracing::warn!(%error, "an audit record cannot be read; it is left as it is"),
+            }
+            Ok(())
+        })?;
+        let failed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&failed);
+        let writer = Writer::spawn(store, answer, move |error| {
+            flag.store(true, Ordering::Release);
+            tracing::error!(%error, "the store cannot be written: no token is issued until the node is started again");
+        })?;
+        let ledger = Self { writer: RwLock::new(Some(writer)), waiting: AtomicU64::new(0), failed };
+        ledger.count(waiting);
+        Ok(ledger)
+    }
+
+    /// Keeps a record and what goes with it. Returns when they are on the device (contracts/txts.md N30).
+    pub(crate) async fn keep(&self, record: Record, mut ops: Vec<Op>) -> Result<(), Unwritten> {
+        ops.push(record.put(entropy::random().map_err(|_| Unwritten)?));
+        self.write(ops).await?;
+        self.count(1);
+        Ok(())
+    }
+
+    /// Writes rows that are no record.
+    pub(crate) async fn write(&self, ops: Vec<Op>) -> Result<(), Unwritten> {
+        let (ticket, durable) = oneshot::channel();
+        self.submit(Staged { ops, ticket })?;
+        durable.await.map_err(|_| Unwritten)
+    }
+
+    fn submit(&self, staged: Staged<Ticket>) -> Result<(), Unwritten> {
+        let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
+        let submitted = writer.as_ref().ok_or(Unwritten)?.try_submit(staged);
+        submitted.map_err(|backlog| {
+            if matches!(backlog, Backlog::Full(_)) {
+                tracing::warn!("the disk does not keep up: a request is refused");
+            }
+            Unwritten
+        })
+    }
+
+    /// Whether it can be written.
+    pub(crate) fn is_sound(&self) -> bool {
+        let writer = self.writer.read().unwrap_or_else(PoisonError::into_inner);
+        writer.is_some() && !self.failed.load(Ordering::Acquire)
+    }
+
+    /// Records that wait for the audit log.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is under way, and lets the home go.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        let writer = self.writer.write().unwrap_or_else(PoisonError::into_inner).take();
+        writer.map_or(Ok(()), Writer::close)
+    }
+
+    /// Nothing is dropped, so its owner is told each time that so many more wait.
+    fn count(&self, more: u64) {
+        let before = self.waiting.fetch_add(more, Ordering::Relaxed);
+        let now = before.saturating_add(more);
+        if before / limit::AUDIT_WARN_EVERY < now / limit::AUDIT_WARN_EVERY {
+            tracing::warn!(
+                records = now,
+                "audit records wait in the node's store for an audit log that takes them; none is dropped"
+            );
+        }
+    }
+}
+
+fn answer(durable: Vec<Durable<Ticket>>) {
+    for ticket in durable {
+        // Whoever asked may have gone; the record stays.
+        let _ = ticket.into_inner().send(());
+    }
+}
+
+/// All records of a home, for those who look at it while no node runs.
+#[cfg(test)]
+pub(crate) fn records(home: &std::path::Path, kek: &nuncio_store::Kek) -> Result<Vec<Record>, NodeError> {
+    let (store, _) = crate::home::open(home, kek)?;
+    let mut records = Vec::new();
+    Ledger::open(store, |record| records.push(record))?.close()?;
+    Ok(records)
+}

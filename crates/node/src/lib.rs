@@ -1,0 +1,48 @@
+//! The node of a trust domain: its token service (TxTS), after draft-ietf-oauth-transaction-tokens-11 and contracts/txts.md.
+//!
+//! ```text
+//!   TCP (TLS beyond loopback) ─┐
+//!   QUIC, stream kind 4 ───────┼─▶ gate: permission, form, who asks ─▶ routes ─▶ Service ─▶ Ledger ─▶ the device ─▶ answer
+//!   node.sock of the owner ────┘          (routes/table.rs)                        │
+//!                                                              Policy, Subject, Issue, Replace, Mint
+//! ```
+//!
+//! [`Service`](service::Service) knows no HTTP; the routes know no rule. What is answered was written to the store before.
+
+mod audit;
+mod authn;
+mod config;
+mod decisions;
+mod entropy;
+mod error;
+mod fetch;
+mod form;
+mod gate;
+mod holder;
+mod home;
+mod jose;
+mod keys;
+mod ledger;
+mod limits;
+mod metrics;
+mod mint;
+mod node;
+mod once;
+mod policy;
+mod refusal;
+mod request;
+mod revoked;
+mod routes;
+mod rows;
+mod serve;
+mod service;
+mod statement;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, Tls};
+pub use error::NodeError;
+pub use home::{init, rotate};
+pub use keys::Rotated;
+pub use node::{Node, OWNER_SOCKET};

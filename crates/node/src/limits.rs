@@ -1,0 +1,83 @@
+//! How often: per client, and per address of those who are not known yet (contracts/txts.md N34).
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use nuncio_contracts::registry::limit;
+
+/// A rate of one client.
+#[derive(Debug)]
+pub(crate) struct Rate(DefaultDirectRateLimiter);
+
+impl Rate {
+    /// So many a second, twice as many at once.
+    pub(crate) fn per_second(rate: u32) -> Self {
+        Self(RateLimiter::direct(quota(rate, rate.saturating_mul(2))))
+    }
+
+    /// Whether one more is within it.
+    pub(crate) fn allows(&self) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+/// Rates of addresses.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    requests: DefaultKeyedRateLimiter<IpAddr>,
+    failures: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Self {
+        let requests = quota(limit::REQUESTS_PER_SOURCE, limit::REQUESTS_PER_SOURCE);
+        let failures = quota(limit::FAILURES_PER_SOURCE, limit::FAILURES_PER_SOURCE.saturating_mul(10));
+        Self { requests: RateLimiter::keyed(requests), failures: RateLimiter::keyed(failures) }
+    }
+
+    /// Whether an address may ask once more.
+    pub(crate) fn allow(&self, address: IpAddr) -> bool {
+        self.requests.check_key(&network(address)).is_ok()
+    }
+
+    /// Whether an address may once more fail to authenticate and be remembered for it.
+    pub(crate) fn allow_failure(&self, address: IpAddr) -> bool {
+        self.failures.check_key(&network(address)).is_ok()
+    }
+
+    /// Forgets addresses that are quiet.
+    pub(crate) fn forget(&self) {
+        self.requests.retain_recent();
+        self.failures.retain_recent();
+    }
+}
+
+fn quota(rate: u32, burst: u32) -> Quota {
+    let some = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(some(rate)).allow_burst(some(burst))
+}
+
+/// One household has a /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_has_an_end_and_a_network_is_one_source() {
+        let rate = Rate::per_second(2);
+        assert_eq!((0..10).filter(|_| rate.allows()).count(), 4);
+        let sources = Sources::new();
+        let address = |last: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+        let failures = (0..200).filter(|last| sources.allow_failure(address(*last))).count();
+        assert_eq!(failures, usize::try_from(limit::FAILURES_PER_SOURCE * 10).unwrap());
+        assert!(sources.allow_failure("2001:db8:1::1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,164 @@
+//! A node that runs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_contracts::registry::time;
+use nuncio_proto::ids::AgentId;
+use nuncio_transport::{CloseCode, Link, LinkConfig, SERVED_BY_NODES};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::error::NodeError;
+use crate::routes::{Served, TABLE, router};
+use crate::serve::{self, Hall};
+use crate::service::Service;
+use crate::{home, keys};
+
+/// The owner's socket, in the home.
+pub const OWNER_SOCKET: &str = "node.sock";
+
+/// How often addresses that are quiet are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// A node that runs. It serves until [`Node::stop`].
+pub struct Node {
+    service: Arc<Service>,
+    tcp: Option<SocketAddr>,
+    quic: Option<SocketAddr>,
+    owner: PathBuf,
+    link: Option<Arc<Link>>,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Node {
+    /// Opens the home and the doors. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A home, a policy or an address that cannot be used; [`NodeError::PlainTcp`].
+    pub async fn start(config: Config) -> Result<Self, NodeError> {
+        if config.tcp.is_none() && config.quic.is_none() {
+            return Err(NodeError::Deaf);
+        }
+        // Whatever can fail without the home fails first.
+        let tls = config.tls.as_ref().map(serve::acceptor).transpose()?;
+        let tcp = match config.tcp {
+            Some(address) => Some(serve::bind_tcp(address, tls.is_some()).await?),
+            None => None,
+        };
+        let (store, identity) = home::open(&config.home, &config.kek)?;
+        let service = Arc::new(Service::open(store, identity, &config.policy)?);
+        let link = config.quic.map(|address| link(address, &service)).transpose()?;
+        let owner = config.home.join(OWNER_SOCKET);
+        let owners = serve::bind_owner(&owner)?;
+
+        let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let served = Served { service: Arc::clone(&service), table: TABLE, closing: closing.clone() };
+        let hall = Hall { router: router(served), closing: closing.clone(), tasks: tasks.clone() };
+        let mut node = Self { service, tcp: None, quic: None, owner, link, closing, tasks };
+        if let Some(listener) = tcp {
+            node.tcp = Some(listener.local_addr().map_err(NodeError::io("listen on", "TCP"))?);
+            node.tasks.spawn(serve::serve_tcp(listener, tls, hall.clone()));
+        }
+        if let Some(link) = &node.link {
+            node.quic = Some(link.local_addr()?);
+            node.tasks.spawn(serve::serve_quic(Arc::clone(link), Arc::clone(&node.service), hall.clone()));
+        }
+        node.tasks.spawn(serve::serve_owner(owners, hall));
+        node.tasks.spawn(forget(Arc::clone(&node.service), node.closing.clone()));
+        Ok(node)
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> AgentId {
+        self.service.identity().id()
+    }
+
+    /// The TCP address.
+    #[must_use]
+    pub const fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// The UDP address of QUIC.
+    #[must_use]
+    pub const fn quic_addr(&self) -> Option<SocketAddr> {
+        self.quic
+    }
+
+    /// The owner's socket.
+    #[must_use]
+    pub fn owner_socket(&self) -> &Path {
+        &self.owner
+    }
+
+    /// Reads the policy file again.
+    ///
+    /// # Errors
+    /// What is wrong with it; the former policy stays in force.
+    pub fn reload(&self) -> Result<(), NodeError> {
+        self.service.reload()
+    }
+
+    /// Makes the next key the one that signs.
+    ///
+    /// # Errors
+    /// [`NodeError::TooEarly`], unless it is forced.
+    pub async fn rotate(&self, force: bool) -> Result<keys::Rotated, NodeError> {
+        self.service.rotate(force).await
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// As if the disk had failed.
+    #[cfg(test)]
+    pub(crate) fn close_store_for_test(&self) {
+        let _ = self.service.ledger.close();
+    }
+
+    /// Takes no new requests, answers those under way, and lets the home go (contracts/txts.md N35).
+    ///
+    /// # Errors
+    /// A store that could not write what it was given.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.closing.cancel();
+        self.tasks.close();
+        let drained = tokio::time::timeout(Duration::from_millis(time::DRAIN_PATIENCE), self.tasks.wait()).await;
+        if drained.is_err() {
+            tracing::warn!("some requests were not answered in time");
+        }
+        if let Some(link) = &self.link {
+            link.close(CloseCode::SHUTTING_DOWN, "the node stops").await;
+        }
+        let _ = std::fs::remove_file(&self.owner);
+        Ok(self.service.ledger.close()?)
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.id())
+    }
+}
+
+fn link(address: SocketAddr, service: &Service) -> Result<Arc<Link>, NodeError> {
+    let config = LinkConfig { served: SERVED_BY_NODES, ..LinkConfig::new(address) };
+    Ok(Arc::new(Link::bind(config, service.identity().signing())?))
+}
+
+async fn forget(service: Arc<Service>, closing: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = tokio::time::sleep(FORGET_EVERY) => service.sources.forget(),
+        }
+    }
+}

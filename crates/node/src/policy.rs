@@ -1,0 +1,78 @@
+//! Who may ask for what: deny by default, read whole or not at all (contracts/txts.md section 4).
+
+mod file;
+mod grant;
+mod issuer;
+mod load;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::token::{Algorithm, Json};
+
+use crate::decisions::DecisionPoint;
+use crate::jose::KeyRing;
+use crate::limits::Rate;
+
+pub(crate) use grant::{Asked, Grant, SubjectType};
+pub(crate) use issuer::Issuer;
+pub(crate) use load::load;
+
+/// A policy in force.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) service: Service,
+    pub(crate) issuers: BTreeMap<String, Issuer>,
+    clients: BTreeMap<String, Arc<Client>>,
+    agents: BTreeMap<AgentId, Arc<Client>>,
+    operators: BTreeSet<String>,
+    pub(crate) decisions: Option<DecisionPoint>,
+}
+
+/// What all tokens have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) domain: String,
+    pub(crate) issuer: String,
+    pub(crate) token_endpoint: String,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) token_life_s: u64,
+    pub(crate) transaction_life_s: u64,
+    pub(crate) hops_max: u8,
+}
+
+impl Service {
+    /// Whether another policy speaks of the same service: what its tokens and clients rely on does not change while it runs.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (&self.domain, &self.issuer, self.algorithm) == (&other.domain, &other.issuer, other.algorithm)
+    }
+}
+
+/// One who may ask.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) name: String,
+    /// Its agent.
+    pub(crate) did: Option<AgentId>,
+    /// What its assertions and self-signed tokens are signed with.
+    pub(crate) keys: KeyRing,
+    pub(crate) rate: Rate,
+    pub(crate) agentic_ctx: Option<Json>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+impl Policy {
+    pub(crate) fn client(&self, name: &str) -> Option<&Arc<Client>> {
+        self.clients.get(name)
+    }
+
+    /// The client whose agent this is.
+    pub(crate) fn client_of(&self, agent: &AgentId) -> Option<&Arc<Client>> {
+        self.agents.get(agent)
+    }
+
+    pub(crate) fn is_operator(&self, client: &Client) -> bool {
+        self.operators.contains(&client.name)
+    }
+}

@@ -1,0 +1,100 @@
+//! Policies that are taken, and everything that is not.
+
+use std::path::Path;
+
+use super::*;
+
+const SERVICE: &str = r#"
+schema = "nuncio/policy/1"
+[service]
+trust_domain = "acme.example"
+issuer = "https://txts.acme.example"
+transaction_life_s = 3600
+"#;
+
+const DID: &str = "did:key:z6MkjpRWcN4yikEGonoqv35FkfjULF4MPbFqNFp6TiNqxHZN";
+
+fn read(text: &str) -> Result<Policy, Why> {
+    parse(text, Path::new("."))
+}
+
+fn client(rest: &str) -> String {
+    format!("{SERVICE}\n[[client]]\nname = \"planner\"\ndid = \"{DID}\"\n{rest}")
+}
+
+const GRANT: &str = "[[client.grant]]\nsubject_types = [\"txn_token\"]\nsubjects = [\"*\"]\nscope = \"a b\"\n";
+
+#[test]
+fn a_small_policy_is_read_and_says_nothing_more_than_it_does() {
+    let policy = read(&client(GRANT)).unwrap();
+    let planner = policy.client("planner").unwrap();
+    assert_eq!(policy.client_of(&DID.parse().unwrap()).unwrap().name, "planner");
+    assert!(!policy.is_operator(planner));
+    assert_eq!((policy.service.token_life_s, policy.service.hops_max), (120, 16));
+    assert_eq!(policy.service.algorithm, Algorithm::EdDsa);
+    let nothing = read(SERVICE).unwrap();
+    assert!(nothing.client("planner").is_none() && nothing.issuers.is_empty());
+}
+
+#[test]
+fn whatever_does_not_fit_the_schema_or_contradicts_itself_is_refused_whole() {
+    let issuer = |rest: &str| {
+        format!("{SERVICE}\n[[issuer]]\nissuer = \"https://login\"\naudience = [\"a\"]\ntypes = [\"jwt\"]\n{rest}")
+    };
+    let url = "jwks_url = \"https://login/jwks\"\n";
+    for (bad, why) in [
+        (String::new(), "empty"),
+        ("schema = 1".to_owned(), "no service"),
+        (SERVICE.replace("policy/1", "policy/2"), "another schema"),
+        (SERVICE.replace("3600", "86401"), "a transaction that is too long"),
+        (SERVICE.replace("https://txts.acme.example", "http://txts.acme.example"), "http beyond loopback"),
+        (SERVICE.replace("txts.acme.example", "txts.acme.example/path"), "a path in the issuer"),
+        (format!("{SERVICE}\ntoken_life_s = 301"), "a life that is too long"),
+        (format!("{SERVICE}\nalgorithm = \"none\""), "no algorithm"),
+        (format!("{SERVICE}\nsurprise = 1"), "an unknown word"),
+        (client("surprise = 1"), "an unknown word of a client"),
+        (client("grants = []"), "a misspelt word"),
+        (client(&GRANT.replace("\"*\"", "")), "a grant for nobody"),
+        (client(&GRANT.replace("a b", "a  b")), "a scope that is none"),
+        (client(&GRANT.replace("txn_token", "refresh_token")), "refresh tokens"),
+        (client(&format!("{GRANT}receivers = [\"nobody\"]")), "an unknown receiver"),
+        (client(&format!("{GRANT}details = {{ a = \"keep\" }}")), "nothing that becomes of a member"),
+        (client(&format!("[[client]]\nname = \"planner\"\ndid = \"{DID}\"")), "twice"),
+        (client(&format!("[[client]]\nname = \"other\"\ndid = \"{DID}\"")), "one did of two"),
+        (client("[[client]]\nname = \"other\""), "a client that cannot authenticate"),
+        (client("jwks = { keys = [] }"), "a key set without keys"),
+        (client("jwks_file = \"nowhere.json\""), "a file that is not there"),
+        (client("").replace("planner", "plan,ner"), "a comma in a name"),
+        (client("").replace(DID, "did:key:z6Mk"), "no did"),
+        (format!("operators = [\"nobody\"]\n{SERVICE}"), "an operator who is no client"),
+        (issuer(""), "an issuer without keys"),
+        (issuer("jwks_url = \"http://login/jwks\""), "keys over http"),
+        (issuer("jwks_url = \"file:///etc/jwks\""), "keys by another scheme"),
+        (issuer(&format!("{url}scope = \" a\"")), "no scope of an issuer"),
+        (
+            issuer(&format!("{url}[[issuer]]\nissuer = \"b\"\naudience = [\"a\"]\ntypes = [\"jwt\"]\n{url}")),
+            "subjects of two as one",
+        ),
+        (format!("{SERVICE}\n[decisions]\nurl = \"http://pdp.example\""), "decisions over http"),
+    ] {
+        assert!(read(&bad).is_err(), "{why}");
+    }
+    assert!(read(&issuer(url)).is_ok());
+    assert!(read(&format!("operators = [\"planner\"]\n{}", client(""))).is_ok());
+}
+
+#[test]
+fn http_is_for_loopback_alone() {
+    for good in ["https://a.example/x", "http://127.0.0.1:80/x", "http://localhost", "http://[::1]:9/"] {
+        assert!(check_url(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "http://a.example",
+        "http://127.0.0.1.evil/",
+        "http://localhost.evil",
+        "http://127.0.0.1@evil/",
+        "http://10.0.0.1",
+    ] {
+        assert!(check_url(bad).is_err(), "{bad}");
+    }
+}

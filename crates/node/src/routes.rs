@@ -1,0 +1,133 @@
+//! What is answered where, and to whom: one table (contracts/openapi/node.yaml; contracts/txts.md N33).
+
+mod answers;
+
+use std::sync::Arc;
+
+use axum::routing::{MethodRouter, get, post};
+use axum::{Router, middleware};
+use tokio_util::sync::CancellationToken;
+
+use crate::gate;
+use crate::refusal::{Code, Refusal};
+use crate::service::Service;
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Anyone,
+    /// This machine, or the owner.
+    Machine,
+    /// A client of the policy.
+    Client,
+    /// A client that may revoke.
+    Operator,
+    /// The owner, over the socket in the home alone.
+    Owner,
+}
+
+/// A route and the permission that it needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) needs: Needs,
+}
+
+const fn row(method: &'static str, path: &'static str, needs: Needs) -> Row {
+    Row { method, path, needs }
+}
+
+/// The one table of permissions. A route that is served and not here is answered with 403.
+pub(crate) const TABLE: &[Row] = &[
+    row("POST", "/token", Needs::Client),
+    row("POST", "/revoke", Needs::Operator),
+    row("GET", "/jwks", Needs::Anyone),
+    row("GET", "/keys", Needs::Anyone),
+    row("GET", "/revoked", Needs::Anyone),
+    row("GET", METADATA, Needs::Anyone),
+    row("GET", "/health/live", Needs::Anyone),
+    row("GET", "/health/ready", Needs::Anyone),
+    row("GET", "/metrics", Needs::Machine),
+    row("POST", "/owner/keys/rotate", Needs::Owner),
+    row("POST", "/owner/reload", Needs::Owner),
+];
+
+/// RFC 8414 section 3.
+const METADATA: &str = "/.well-known/oauth-authorization-server";
+
+/// What every request is about.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) service: Arc<Service>,
+    pub(crate) table: &'static [Row],
+    /// The node stops.
+    pub(crate) closing: CancellationToken,
+}
+
+fn handlers() -> [(&'static str, MethodRouter<Served>); 11] {
+    [
+        ("/token", post(answers::token)),
+        ("/revoke", post(answers::revoke)),
+        ("/jwks", get(answers::jwks)),
+        ("/keys", get(answers::keys)),
+        ("/revoked", get(answers::revoked)),
+        (METADATA, get(answers::metadata)),
+        ("/health/live", get(answers::live)),
+        ("/health/ready", get(answers::ready)),
+        ("/metrics", get(answers::metrics)),
+        ("/owner/keys/rotate", post(answers::rotate)),
+        ("/owner/reload", post(answers::reload)),
+    ]
+}
+
+/// The router, the gate in front of every route of it.
+pub(crate) fn router(served: Served) -> Router {
+    let routes = handlers().into_iter().fold(Router::new(), |router, (path, to)| router.route(path, to));
+    routes
+        .route_layer(middleware::from_fn_with_state(served.clone(), gate::stand))
+        .fallback(async || Refusal::new(Code::NotFound, "there is nothing here"))
+        .with_state(served)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `(path, method, needs)` of the OpenAPI document: paths stand two spaces in, methods four, `x-needs` six.
+    fn contract() -> BTreeSet<(String, String, String)> {
+        let text = include_str!("../../../contracts/openapi/node.yaml");
+        let paths = text.split_once("\npaths:\n").unwrap().1.split_once("\ncomponents:\n").unwrap().0;
+        let (mut path, mut method, mut found) = (String::new(), String::new(), BTreeSet::new());
+        for line in paths.lines() {
+            let word = line.trim();
+            match line.len() - line.trim_start().len() {
+                2 => path = word.trim_end_matches(':').to_owned(),
+                4 => method = word.trim_end_matches(':').to_uppercase(),
+                6 => {
+                    if let Some(needs) = word.strip_prefix("x-needs: ") {
+                        found.insert((path.clone(), method.clone(), needs.to_owned()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn table_and_contract_name_the_same_routes_with_the_same_permissions() {
+        let named = |row: &Row| (row.path.to_owned(), row.method.to_owned(), format!("{:?}", row.needs).to_lowercase());
+        let table: BTreeSet<_> = TABLE.iter().map(named).collect();
+        assert_eq!(table.len(), TABLE.len(), "a route is listed twice");
+        assert_eq!(table, contract());
+    }
+
+    #[test]
+    fn what_is_served_and_what_is_listed_are_the_same_paths() {
+        let served: BTreeSet<_> = handlers().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(served, TABLE.iter().map(|row| row.path).collect());
+    }
+}

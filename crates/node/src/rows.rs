@@ -1,0 +1,93 @@
+//! What a node keeps, row by row (contracts/store.md section 4).
+
+use nuncio_proto::codec;
+use nuncio_proto::time::UnixMillis;
+use nuncio_store::Op;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::error::NodeError;
+
+/// The node's identity, as an agent's. Another tree than an agent's, so that neither opens the other's home.
+pub(crate) const IDENTITY: &[u8] = b"M";
+pub(crate) const TOKEN_KEYS: u8 = b'K';
+pub(crate) const REVOKED: u8 = b'R';
+/// How many revocations there ever were.
+pub(crate) const SERIAL: &[u8] = b"S";
+pub(crate) const RECORDS: u8 = b'A';
+
+const VERSION: u8 = 1;
+const TOKEN_KEY_LEN_MAX: usize = 4096;
+
+/// Whether a key that signs tokens is the next, the one in use, or over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Next,
+    Signs,
+    Over,
+}
+
+/// A key that signs tokens, at rest.
+pub(crate) struct TokenKeyRow {
+    pub(crate) algorithm: u8,
+    pub(crate) secret: Vec<u8>,
+    pub(crate) stage: Stage,
+    /// Since when it is what it is.
+    pub(crate) since: UnixMillis,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenKeyWire(u8, u8, ByteBuf, u8, u64);
+
+impl TokenKeyRow {
+    pub(crate) fn put(self, number: u32) -> Op {
+        let stage = match self.stage {
+            Stage::Next => 0,
+            Stage::Signs => 1,
+            Stage::Over => 2,
+        };
+        let wire = TokenKeyWire(VERSION, self.algorithm, ByteBuf::from(self.secret), stage, self.since.0);
+        Op::Put { key: token_key(number), value: codec::encode(&wire) }
+    }
+
+    /// Number and key of a row.
+    pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<(u32, Self), NodeError> {
+        let damaged = || NodeError::Record("a token key");
+        let number = key.get(1..).and_then(|number| number.try_into().ok()).map(u32::from_be_bytes);
+        let TokenKeyWire(version, algorithm, secret, stage, since) =
+            codec::decode(value, TOKEN_KEY_LEN_MAX).map_err(|_| damaged())?;
+        let stage = match (version, stage) {
+            (VERSION, 0) => Stage::Next,
+            (VERSION, 1) => Stage::Signs,
+            (VERSION, 2) => Stage::Over,
+            _ => return Err(damaged()),
+        };
+        let row = Self { algorithm, secret: secret.into_vec(), stage, since: UnixMillis(since) };
+        Ok((number.ok_or_else(damaged)?, row))
+    }
+}
+
+pub(crate) fn token_key(number: u32) -> Vec<u8> {
+    [&[TOKEN_KEYS], number.to_be_bytes().as_slice()].concat()
+}
+
+/// A revoked transaction: until when it is kept, in seconds.
+pub(crate) fn revoked(txn: &str, exp: u64) -> Op {
+    Op::Put { key: revoked_key(txn), value: codec::encode(&(VERSION, exp)) }
+}
+
+pub(crate) fn revoked_key(txn: &str) -> Vec<u8> {
+    [&[REVOKED], txn.as_bytes()].concat()
+}
+
+pub(crate) fn serial(serial: u64) -> Op {
+    Op::Put { key: SERIAL.to_vec(), value: codec::encode(&(VERSION, serial)) }
+}
+
+/// Reads a value of [`revoked`] or [`serial`].
+pub(crate) fn number(value: &[u8]) -> Result<u64, NodeError> {
+    match codec::decode::<(u8, u64)>(value, 16) {
+        Ok((VERSION, number)) => Ok(number),
+        _ => Err(NodeError::Record("a revocation")),
+    }
+}

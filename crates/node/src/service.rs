@@ -1,0 +1,267 @@
+//! The token service: what it keeps, and what it does with a request. It knows no HTTP.
+
+mod issue;
+mod replace;
+mod revoke;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use nuncio_proto::identity::Identity;
+use nuncio_proto::ids::LetterId;
+use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::hash_of;
+use nuncio_store::{Engine as _, Op, Store};
+use serde_json::Value;
+
+use crate::audit::{Deed, Record};
+use crate::authn::{Attempt, Caller, Request};
+use crate::entropy;
+use crate::error::NodeError;
+use crate::form::Form;
+use crate::keys::{Keys, Rotated};
+use crate::ledger::Ledger;
+use crate::limits::Sources;
+use crate::metrics::Metrics;
+use crate::mint::{Draft, Minted};
+use crate::once::Once;
+use crate::policy::{self, Policy, SubjectType};
+use crate::refusal::{Code, Refusal};
+use crate::request::TokenRequest;
+use crate::revoked::Revoked;
+use crate::routes::Needs;
+use crate::statement;
+
+/// One trust domain's service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    identity: Identity,
+    policy_file: PathBuf,
+    policy: RwLock<Arc<Policy>>,
+    keys: RwLock<Arc<Keys>>,
+    /// Held while keys turn, so that two rotations do not start from one state.
+    turning: tokio::sync::Mutex<()>,
+    revoked: Revoked,
+    once: Once,
+    pub(crate) ledger: Ledger,
+    pub(crate) sources: Sources,
+    pub(crate) metrics: Metrics,
+}
+
+/// A token that is to be: what was decided, and what it is called in the records.
+struct Decided {
+    deed: Deed,
+    draft: Draft,
+}
+
+impl Service {
+    /// Takes a home's store over. What was used up before is used up still.
+    pub(crate) fn open(store: Store, identity: Identity, policy_file: &Path) -> Result<Self, NodeError> {
+        let policy = policy::load(policy_file)?;
+        let now = entropy::now();
+        let (keys, ops) = ready_keys(&store, &policy, now)?;
+        store.commit(&ops)?;
+        let revoked = Revoked::load(&store)?;
+        let (once, now_s) = (Once::default(), now.0 / 1_000);
+        let ledger = Ledger::open(store, |record| {
+            for used in record.used.into_iter().filter(|used| used.until_s >= now_s) {
+                // One id in two records would be a fault of ours; it is used up either way.
+                let _ = once.take(used, now_s);
+            }
+        })?;
+        Ok(Self {
+            identity,
+            policy_file: policy_file.to_owned(),
+            policy: RwLock::new(Arc::new(policy)),
+            keys: RwLock::new(Arc::new(keys)),
+            turning: tokio::sync::Mutex::new(()),
+            revoked,
+            once,
+            ledger,
+            sources: Sources::new(),
+            metrics: Metrics::new(),
+        })
+    }
+
+    /// The policy in force. A request is decided by one policy from its beginning to its end.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the policy file again. One that is refused leaves the former in force (contracts/txts.md N13).
+    pub(crate) fn reload(&self) -> Result<(), NodeError> {
+        let policy = policy::load(&self.policy_file)?;
+        let mut in_force = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        if !policy.service.is(&in_force.service) {
+            let why = "trust domain, issuer and algorithm change with a restart alone";
+            return Err(NodeError::policy(&self.policy_file, why));
+        }
+        *in_force = Arc::new(policy);
+        Ok(())
+    }
+
+    /// Who asks, within the rate of that client and with the permission that the route needs.
+    pub(crate) fn authenticate(
+        &self,
+        request: &Request<'_>,
+        needs: Needs,
+        attempt: &mut Attempt,
+    ) -> Result<Caller, Refusal> {
+        let policy = self.policy();
+        let caller = request.authenticate(&policy, &self.once, attempt)?;
+        if !caller.client.rate.allows() {
+            return Err(Refusal::new(Code::TooMany, "the client is over its rate"));
+        }
+        if needs == Needs::Operator && !policy.is_operator(&caller.client) {
+            return Err(Refusal::new(Code::UnauthorizedClient, "the client is no operator"));
+        }
+        Ok(caller)
+    }
+
+    /// A token, or why there is none. Either way its record is on the device when this returns (contracts/txts.md N30).
+    pub(crate) async fn token(&self, caller: &Caller, attempt: Attempt, form: &Form) -> Result<Minted, Refusal> {
+        let now = entropy::now();
+        let mut record = Record { at: now, client: attempt.client, used: attempt.used, ..Record::default() };
+        let policy = self.policy();
+        let minted = match self.decide(&policy, caller, form, now, &mut record).await {
+            Ok(decided) => self.mint(&policy, &decided, now, &mut record),
+            Err(refusal) => Err(refusal),
+        };
+        let txn = record.txn.clone();
+        match minted {
+            Err(refusal) => Err(self.deny(record, refusal).await),
+            Ok(minted) => {
+                self.ledger.keep(record, Vec::new()).await?;
+                // It may have been revoked while the record was written.
+                if txn.is_some_and(|txn| self.revoked.has(&txn)) {
+                    return Err(Refusal::grant("the transaction was revoked"));
+                }
+                Ok(minted)
+            }
+        }
+    }
+
+    async fn decide(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        form: &Form,
+        now: UnixMillis,
+        record: &mut Record,
+    ) -> Result<Decided, Refusal> {
+        let request = TokenRequest::read(form, &policy.service)?;
+        let holder = caller.holder.ok_or_else(|| {
+            Refusal::request(
+                "a token is bound to a key: the policy names no agent for this client, and there is no DPoP proof",
+            )
+        })?;
+        let asked = Asked { policy, caller, holder, request: &request, now_s: now.0 / 1_000 };
+        let decided = match request.subject_type {
+            SubjectType::TxnToken => self.replace(&asked, record)?,
+            _ => asked.issue(now).await?,
+        };
+        note(record, &decided.draft);
+        if let Some(point) = &policy.decisions {
+            let action = match decided.deed {
+                Deed::Replace => "replace",
+                Deed::Renew => "renew",
+                _ => "issue",
+            };
+            point.permits(&caller.client.name, action, &decided.draft).await?;
+        }
+        Ok(decided)
+    }
+
+    fn mint(
+        &self,
+        policy: &Policy,
+        decided: &Decided,
+        now: UnixMillis,
+        record: &mut Record,
+    ) -> Result<Minted, Refusal> {
+        let minted = decided.draft.mint(&policy.service, self.keys().signing(), now.0 / 1_000)?;
+        record.deed = decided.deed;
+        record.token = Some(hash_of(minted.token.as_bytes()));
+        Ok(minted)
+    }
+
+    /// Writes a refusal down; if that cannot be done, it is the reason.
+    pub(crate) async fn deny(&self, record: Record, refusal: Refusal) -> Refusal {
+        let record = Record { deed: Deed::Deny, token: None, error: Some(refusal.code.name().to_owned()), ..record };
+        match self.ledger.keep(record, Vec::new()).await {
+            Ok(()) => refusal,
+            Err(unwritten) => unwritten.into(),
+        }
+    }
+
+    /// The next key signs from now on.
+    pub(crate) async fn rotate(&self, force: bool) -> Result<Rotated, NodeError> {
+        let _alone = self.turning.lock().await;
+        let mut keys = Keys::clone(&self.keys());
+        let (ops, rotated) = keys.rotate(entropy::now(), force)?;
+        // On the device before the first token that the new key signs.
+        self.ledger.write(ops).await.map_err(|_| NodeError::Record("the token keys: they cannot be written"))?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(rotated)
+    }
+
+    /// The keys that sign tokens, as a JWK set's members.
+    pub(crate) fn jwks(&self) -> Vec<Value> {
+        self.keys().jwks(entropy::now())
+    }
+
+    /// The same, signed.
+    pub(crate) fn signed_keys(&self) -> String {
+        statement::keys(&self.identity, &self.policy().service.domain, self.jwks(), entropy::now())
+    }
+
+    /// The revoked transactions, signed.
+    pub(crate) fn signed_revocations(&self) -> String {
+        let now = entropy::now();
+        let (serial, txns) = self.revoked.list(now.0 / 1_000);
+        statement::revoked(&self.identity, &self.policy().service.domain, serial, txns, now)
+    }
+
+    /// The node's identity.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn revoked_len(&self) -> usize {
+        self.revoked.len()
+    }
+}
+
+/// A request for a token, and what it is decided by.
+struct Asked<'a> {
+    policy: &'a Policy,
+    caller: &'a Caller,
+    holder: crate::holder::Holder,
+    request: &'a TokenRequest<'a>,
+    now_s: u64,
+}
+
+fn ready_keys(store: &Store, policy: &Policy, now: UnixMillis) -> Result<(Keys, Vec<Op>), NodeError> {
+    let algorithm = policy.service.algorithm;
+    let Some(mut keys) = Keys::load(store)? else { return Keys::make(algorithm, now) };
+    let ops = keys.prepare(algorithm, now)?;
+    Ok((keys, ops))
+}
+
+/// What a record says of a token.
+fn note(record: &mut Record, draft: &Draft) {
+    record.txn = Some(draft.txn.clone());
+    record.subject = Some(draft.sub.clone());
+    record.receiver = Some(draft.to.to_string());
+    record.hop = Some(draft.n);
+}
+
+/// A new UUIDv7, as text.
+fn new_txn(now: UnixMillis) -> Result<String, Refusal> {
+    let random = entropy::random().map_err(|_| Refusal::unavailable("no randomness"))?;
+    Ok(uuid::Uuid::from_bytes(*LetterId::new(now, random).as_bytes()).hyphenated().to_string())
+}

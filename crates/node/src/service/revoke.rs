@@ -1,0 +1,65 @@
+//! The end of a transaction before its time (contracts/txts.md section 7).
+
+use nuncio_contracts::registry::time;
+
+use super::Service;
+use crate::audit::{Deed, Record};
+use crate::authn::Attempt;
+use crate::entropy;
+use crate::form::Form;
+use crate::jose::SKEW_S;
+use crate::refusal::Refusal;
+
+/// What is to be revoked, and until when it matters, in seconds.
+struct Target {
+    txn: String,
+    until_s: u64,
+}
+
+impl Service {
+    /// Revokes what an operator names. From the moment this returns no token of the transaction is issued.
+    pub(crate) async fn revoke(&self, attempt: Attempt, form: &Form) -> Result<(), Refusal> {
+        let now = entropy::now();
+        let mut record = Record { at: now, client: attempt.client, used: attempt.used, ..Record::default() };
+        let target = match self.target(form, now.0 / 1_000) {
+            Ok(target) => target,
+            Err(refusal) => return Err(self.deny(record, refusal).await),
+        };
+        record.deed = Deed::Revoke;
+        let mut ops = Vec::new();
+        if let Some(target) = target {
+            record.txn = Some(target.txn.clone());
+            match self.revoked.add(&target.txn, target.until_s, now.0 / 1_000) {
+                Ok(added) => ops = added,
+                Err(_) => {
+                    return Err(self
+                        .deny(record, Refusal::unavailable("the list of revoked transactions is full"))
+                        .await);
+                }
+            }
+        }
+        Ok(self.ledger.keep(record, ops).await?)
+    }
+
+    /// `None` for a token that is none of ours: there is nothing to revoke (RFC 7009 section 2.2).
+    fn target(&self, form: &Form, now_s: u64) -> Result<Option<Target>, Refusal> {
+        match (form.get("token"), form.get("txn")) {
+            (Some(token), None) => Ok(self.own(token).ok().map(|input| Target {
+                txn: input.claims().txn.clone(),
+                until_s: input.txn_exp.saturating_add(SKEW_S),
+            })),
+            // Without a token its end is not known: the longest that any transaction lasts.
+            (None, Some(txn)) => {
+                let longest = (time::TRANSACTION_LIFE_MAX + time::TOKEN_SKEW) / 1_000;
+                Ok(Some(Target { txn: parse_txn(txn)?, until_s: now_s.saturating_add(longest) }))
+            }
+            _ => Err(Refusal::request("either token or txn names what is revoked")),
+        }
+    }
+}
+
+/// A transaction's name in its one spelling.
+fn parse_txn(text: &str) -> Result<String, Refusal> {
+    let parsed = uuid::Uuid::try_parse(text).map(|txn| txn.hyphenated().to_string()).ok();
+    parsed.filter(|txn| txn == text).ok_or_else(|| Refusal::request("txn is no name of a transaction"))
+}

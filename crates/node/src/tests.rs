@@ -1,0 +1,14 @@
+//! A node from outside: everything goes through its doors; the records are read from its home afterwards.
+
+mod begin;
+mod clients;
+mod decisions;
+mod doors;
+mod errors;
+mod hops;
+mod keys;
+mod quic;
+mod records;
+mod revocation;
+mod subjects;
+mod support;

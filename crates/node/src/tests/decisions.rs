@@ -1,0 +1,82 @@
+//! A decision point: only a plain yes lets a request pass.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use serde_json::{Value, json};
+
+use super::support::{Fixture, GATEWAY, PLANNER, Params, agent, policy};
+
+type Asked = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
+
+/// Answers everything with these words, after a while.
+async fn point(status: u16, words: &'static str, after_ms: u64) -> (String, Asked) {
+    let asked = Asked::default();
+    let seen = Arc::clone(&asked);
+    let answer = move |headers: HeaderMap, body: String| {
+        seen.lock().unwrap().push((headers, serde_json::from_str(&body).unwrap()));
+        async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            (StatusCode::from_u16(status).unwrap(), words)
+        }
+    };
+    let app = Router::new().route("/access/v1/evaluation", post(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, asked)
+}
+
+async fn fixture(url: &str) -> Fixture {
+    Fixture::with(&format!("{}\n[decisions]\nurl = \"{url}\"\n", policy())).await
+}
+
+/// contracts/txts.md N16.
+#[tokio::test]
+async fn the_decision_point_is_asked_and_obeyed() {
+    let (url, asked) = point(200, r#"{"decision":true}"#, 0).await;
+    let at = fixture(&url).await;
+    let token = at.token(GATEWAY, Params::begin().with("request_details", r#"{"trip":"4711"}"#)).await;
+    at.token(GATEWAY, Params::replace(&token, PLANNER)).await;
+    let questions: Vec<Value> = asked.lock().unwrap().iter().map(|(_, question)| question.clone()).collect();
+    assert_eq!(questions[0]["subject"], json!({ "type": "workload", "id": "gateway" }));
+    assert_eq!(questions[0]["action"], json!({ "name": "issue" }));
+    assert_eq!(questions[0]["resource"]["properties"]["sub"], "user:anna");
+    assert_eq!(questions[0]["resource"]["properties"]["tctx"], json!({ "trip": "4711" }));
+    assert_eq!(questions[1]["action"], json!({ "name": "replace" }));
+    assert_eq!(questions[1]["resource"]["properties"]["receiver"], agent(PLANNER).to_string());
+
+    let (url, _) = point(200, r#"{"decision":false}"#, 0).await;
+    let at = fixture(&url).await;
+    assert_eq!(at.ask(GATEWAY, Params::begin()).await.error(), (400, "unauthorized_client"));
+}
+
+#[tokio::test]
+async fn no_decision_is_no_token() {
+    for (status, words, after_ms) in [
+        (200, r#"{"decision":"true"}"#, 0),
+        (200, "{}", 0),
+        (200, "yes", 0),
+        (500, r#"{"decision":true}"#, 0),
+        (302, r#"{"decision":true}"#, 0),
+        (200, r#"{"decision":true}"#, 3_000),
+    ] {
+        let (url, _) = point(status, words, after_ms).await;
+        let at = fixture(&url).await;
+        let answer = at.ask(GATEWAY, Params::begin()).await;
+        assert_eq!(answer.error(), (503, "temporarily_unavailable"), "{status} {words} {after_ms}");
+    }
+    let at = fixture("http://127.0.0.1:1").await;
+    assert_eq!(at.ask(GATEWAY, Params::begin()).await.error(), (503, "temporarily_unavailable"));
+}
+
+#[tokio::test]
+async fn what_the_policy_denies_is_not_even_asked() {
+    let (url, asked) = point(200, r#"{"decision":true}"#, 0).await;
+    let at = fixture(&url).await;
+    assert_eq!(at.ask(GATEWAY, Params::begin().set("scope", "travel.fly")).await.error(), (400, "invalid_scope"));
+    assert!(asked.lock().unwrap().is_empty());
+}

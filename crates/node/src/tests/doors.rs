@@ -1,0 +1,172 @@
+//! Doors, permissions, starting and stopping.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
+
+use super::support::{Fixture, GATEWAY, ISSUER, PLANNER, Params, policy, write_policy};
+use crate::authn::Door;
+use crate::routes::{Row, Served, TABLE, router};
+use crate::{Node, NodeError, Tls};
+
+async fn status(at: &Fixture, table: &'static [Row], door: Option<Door>, row: &Row) -> u16 {
+    let served = Served { service: Arc::clone(at.node().service()), table, closing: CancellationToken::new() };
+    let mut request = Request::builder().method(row.method).uri(row.path).body(Body::empty()).unwrap();
+    request.extensions_mut().extend(
+        door.map(|door| {
+            let mut extensions = axum::http::Extensions::new();
+            extensions.insert(door);
+            extensions
+        })
+        .unwrap_or_default(),
+    );
+    let response = TowerToHyperService::new(router(served)).call(request).await.unwrap();
+    let status = response.status().as_u16();
+    let _ = to_bytes(Body::new(response.into_body()), 1 << 20).await.unwrap();
+    status
+}
+
+/// contracts/txts.md N33: each row is taken away once.
+#[tokio::test]
+async fn a_route_without_its_row_is_open_to_nobody() {
+    let at = Fixture::new().await;
+    for gone in TABLE {
+        let table: &'static [Row] = Vec::leak(TABLE.iter().copied().filter(|row| row.path != gone.path).collect());
+        assert_eq!(status(&at, table, Some(Door::Owner), gone).await, 403, "{}", gone.path);
+        assert_ne!(status(&at, TABLE, Some(Door::Owner), gone).await, 403, "{}", gone.path);
+        assert_eq!(status(&at, TABLE, None, gone).await, 403, "by no door: {}", gone.path);
+    }
+}
+
+/// Each permission, from each door.
+#[tokio::test]
+async fn who_may_ask_is_what_the_table_says() {
+    let at = Fixture::new().await;
+    let near = Door::Tcp { from: "127.0.0.1".parse().unwrap() };
+    let far = Door::Tcp { from: "192.0.2.1".parse().unwrap() };
+    let row = |path: &str| TABLE.iter().find(|row| row.path == path).unwrap();
+    for (path, door, wanted) in [
+        ("/jwks", far, 200),
+        ("/metrics", near, 200),
+        ("/metrics", Door::Owner, 200),
+        ("/metrics", far, 403),
+        ("/owner/reload", near, 403),
+        ("/owner/reload", far, 403),
+        ("/owner/reload", Door::Owner, 200),
+        ("/owner/keys/rotate", near, 403),
+        ("/token", near, 400),
+    ] {
+        assert_eq!(status(&at, TABLE, Some(door), row(path)).await, wanted, "{path} {door:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_owner_s_socket_is_the_owner_s_and_turns_keys() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let at = Fixture::new().await;
+    let path = at.node().owner_socket().to_owned();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut socket = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let head =
+        b"POST /owner/keys/rotate?force=true HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    socket.write_all(head).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"signs\""), "{answer}");
+    assert_eq!(at.keys().await.len(), 3);
+}
+
+/// RFC 8414.
+#[tokio::test]
+async fn the_metadata_say_where_everything_is() {
+    let at = Fixture::new().await;
+    let (status, text) = at.get("/.well-known/oauth-authorization-server").await;
+    let metadata: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &metadata["issuer"]), (200, &ISSUER.into()));
+    for (member, path) in [("token_endpoint", "/token"), ("revocation_endpoint", "/revoke"), ("jwks_uri", "/jwks")] {
+        assert_eq!(metadata[member], format!("{ISSUER}{path}"));
+        assert!(TABLE.iter().any(|row| row.path == path));
+    }
+    at.ask(GATEWAY, Params::begin()).await;
+    let (_, figures) = at.get("/metrics").await;
+    assert!(figures.contains(r#"nuncio_node_answers_total{route="/token",status="2xx"} 1"#), "{figures}");
+    assert!(figures.contains("nuncio_node_audit_records_waiting 1"));
+}
+
+/// contracts/txts.md N32.
+#[tokio::test]
+async fn plain_tcp_beyond_loopback_is_refused_at_the_start() {
+    let mut at = Fixture::new().await;
+    at.stop().await;
+    for wide in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
+        let mut config = at.config();
+        config.tcp = wide.parse().ok();
+        assert!(matches!(Node::start(config).await, Err(NodeError::PlainTcp(_))), "{wide}");
+    }
+    let mut config = at.config();
+    (config.tcp, config.quic) = (None, None);
+    assert!(matches!(Node::start(config).await, Err(NodeError::Deaf)));
+    let mut config = at.config();
+    let nowhere = at.folder.path().join("nowhere.pem");
+    config.tls = Some(Tls { cert: nowhere.clone(), key: nowhere });
+    assert!(matches!(Node::start(config).await, Err(NodeError::Tls(_))));
+    at.start().await;
+}
+
+/// contracts/txts.md N13.
+#[tokio::test]
+async fn a_bad_policy_leaves_the_former_in_force() {
+    let mut at = Fixture::new().await;
+    let form = |scope: &str| Params::begin().set("scope", scope);
+    for bad in [
+        String::new(),
+        policy().replace("policy/1", "policy/2"),
+        policy().replace("[\"operator\"]", "[\"nobody\"]"),
+        policy().replace("trust_domain = \"acme.example\"", "trust_domain = \"other.example\""),
+        policy().replace("[service]", "[service]\nalgorithm = \"ES256\""),
+    ] {
+        write_policy(at.folder.path(), &bad);
+        assert!(at.node().reload().is_err());
+        assert_eq!(at.ask(GATEWAY, form("travel.pay")).await.status, 200);
+    }
+    write_policy(at.folder.path(), &policy().replacen("travel.book travel.pay", "travel.book", 1));
+    at.node().reload().unwrap();
+    assert_eq!(at.ask(GATEWAY, form("travel.pay")).await.error(), (400, "invalid_scope"));
+    write_policy(at.folder.path(), "nonsense");
+    at.stop().await;
+    assert!(matches!(at.try_start().await, Err(NodeError::Policy { .. })), "and none is started with");
+    write_policy(at.folder.path(), &policy());
+    at.start().await;
+}
+
+/// contracts/txts.md N35: a request under way is answered, and the home is free afterwards.
+#[tokio::test]
+async fn a_node_that_stops_answers_what_is_under_way() {
+    let mut at = Fixture::new().await;
+    let form = Params::begin().asserted(GATEWAY).encode();
+    let mut stream = tokio::net::TcpStream::connect(at.tcp).await.unwrap();
+    let head = format!(
+        "POST /token HTTP/1.1\r\nhost: node\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+        form.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&form.as_bytes()[..100]).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let node = at.node.take().unwrap();
+    let stopping = tokio::spawn(node.stop());
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(tokio::net::TcpStream::connect(at.tcp).await.is_err(), "no new ones");
+    stream.write_all(&form.as_bytes()[100..]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stopping.await.unwrap().unwrap();
+    at.start().await;
+    assert_eq!(at.ask(PLANNER, Params::begin()).await.status, 400);
+}
