@@ -400,11 +400,6 @@ pub mod time {
     /// Unit: ms.
     pub const REVOKED_REFRESH: u64 = 15_000;
 
-    /// how long a request to a node may take, and its answer
-    ///
-    /// Unit: ms.
-    pub const REQUEST_PATIENCE: u64 = 10_000;
-
     /// a quiet connection sends so often: middleboxes forget a UDP flow after 30 s or more (RFC 9308 section 3.2)
     ///
     /// Unit: ms.

@@ -4,15 +4,13 @@
 use std::collections::BTreeSet;
 
 use data_encoding::BASE64URL_NOPAD;
+use nuncio_contracts::registry::text::{KEYS_TYPE, REVOKED_TYPE};
 use nuncio_contracts::registry::{limit, time};
 
 use super::{Algorithm, Denial, Json, KeySet, Parts, Thumbprint, decode};
 use crate::crypto;
 use crate::ids::AgentId;
 use crate::time::UnixMillis;
-
-const KEYS_TYPE: &str = "nuncio-keys+jwt";
-const REVOKED_TYPE: &str = "nuncio-revoked+jwt";
 
 /// The keys with which a domain's tokens are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
