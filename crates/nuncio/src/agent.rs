@@ -102,6 +102,14 @@ impl Agent {
         self.exchange()?.begin(subject, scope, details, None).await
     }
 
+    /// Revokes a transaction: no token of it is issued any more, and agents of the domain refuse those there are once they have heard of it.
+    ///
+    /// # Errors
+    /// As [`Agent::begin`]; [`Error::TokenRefused`] for an agent that the service's policy does not name as an operator.
+    pub async fn revoke(&self, transaction: &Transaction) -> Result<(), Error> {
+        self.exchange()?.revoke(transaction).await
+    }
+
     fn exchange(&self) -> Result<&Exchange, Error> {
         self.shared.exchange.as_deref().ok_or(Error::NoTrust)
     }

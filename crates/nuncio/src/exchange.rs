@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::entropy;
 use crate::error::Error;
-use crate::node::{Node, Unreachable};
+use crate::node::{Answered, Node, Unreachable};
 use crate::transaction::{Subject, Transaction};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -130,6 +130,12 @@ impl Exchange {
         self.ask("txn_token", token.text(), &token.claims().scope.to_string(), more).await
     }
 
+    /// Ends a transaction (RFC 7009).
+    pub(crate) async fn revoke(&self, transaction: &Transaction) -> Result<(), Error> {
+        let form = form_urlencoded::Serializer::new(String::new()).append_pair("token", transaction.token()).finish();
+        refused(&self.node.post("/revoke", form).await?)
+    }
+
     async fn ask<const N: usize>(
         &self,
         kind: &str,
@@ -138,16 +144,7 @@ impl Exchange {
         more: [(&str, Option<String>); N],
     ) -> Result<Arc<Genuine>, Error> {
         let answered = self.node.post("/token", self.form(kind, subject, scope, &more)).await?;
-        if !answered.status.is_success() {
-            let refused: Refused = serde_json::from_slice(&answered.body)
-                .map_err(|_| Error::Node(format!("the token service answers {}", answered.status)))?;
-            let again = answered.status.is_server_error() || answered.status == hyper::StatusCode::TOO_MANY_REQUESTS;
-            return Err(if again {
-                Error::Node(format!("{}: {}", refused.error, refused.error_description))
-            } else {
-                Error::TokenRefused { code: refused.error, reason: refused.error_description }
-            });
-        }
+        refused(&answered)?;
         let issued: Option<Issued> = serde_json::from_slice(&answered.body).ok();
         let token = issued.and_then(|issued| Genuine::kept(issued.access_token.as_bytes()));
         token.map(Arc::new).ok_or_else(|| Error::Node("what it issued is no transaction token".to_owned()))
@@ -178,6 +175,21 @@ impl Exchange {
         });
         Ok(token::sign(&self.signing, "JWT", &members.to_string()))
     }
+}
+
+/// What the token service says against it (RFC 6749 section 5.2).
+fn refused(answered: &Answered) -> Result<(), Error> {
+    if answered.status.is_success() {
+        return Ok(());
+    }
+    let Refused { error, error_description } = serde_json::from_slice(&answered.body)
+        .map_err(|_| Error::Node(format!("the token service answers {}", answered.status)))?;
+    let again = answered.status.is_server_error() || answered.status == hyper::StatusCode::TOO_MANY_REQUESTS;
+    Err(if again {
+        Error::Node(format!("{error}: {error_description}"))
+    } else {
+        Error::TokenRefused { code: error, reason: error_description }
+    })
 }
 
 impl From<Unreachable> for Error {

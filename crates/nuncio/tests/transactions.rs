@@ -1,0 +1,251 @@
+//! Agents and the token service of their domain, over QUIC: transactions begun, handed on, refused, renewed, revoked.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use nuncio::{Agent, AgentId, Config, Error, Inbox, Invitation, Message, Rule, Scope, Subject};
+use nuncio_node::Node;
+use nuncio_proto::secret::Key;
+use nuncio_store::Kek;
+use tempfile::TempDir;
+
+const DOMAIN: &str = "acme.example";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn scope(text: &str) -> Scope {
+    Scope::parse(text).unwrap()
+}
+
+/// A domain with agents that its policy names in a row: each may hand on to every other.
+struct Domain {
+    dir: TempDir,
+    node: Option<Node>,
+    invitation: Invitation,
+}
+
+struct Member {
+    agent: Agent,
+    inbox: Inbox,
+}
+
+impl Domain {
+    async fn new(names: &[&str]) -> (Self, Vec<Member>) {
+        let dir = tempfile::tempdir().unwrap();
+        let ids: Vec<AgentId> =
+            names.iter().map(|name| nuncio::init(&Config::new(dir.path().join(name))).unwrap().0).collect();
+        let clients: String = names.iter().zip(&ids).map(|(name, id)| client(name, id)).collect();
+        let policy = format!(
+            "schema = \"nuncio/policy/1\"\noperators = [\"{}\"]\n[service]\ntrust_domain = \"{DOMAIN}\"\n\
+             issuer = \"https://txts.acme.example\"\ntransaction_life_s = 3600\nhops_max = 6\n{clients}",
+            names[0]
+        );
+        std::fs::write(dir.path().join("policy.toml"), policy).unwrap();
+        nuncio_node::init(&dir.path().join("node"), &kek()).unwrap();
+        let mut domain = Self {
+            node: None,
+            invitation: "nuncio:did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd".parse().unwrap(),
+            dir,
+        };
+        domain.start("127.0.0.1:0").await;
+        let mut members = Vec::new();
+        for name in names {
+            members.push(domain.member(name).await);
+        }
+        for one in &members {
+            for other in &members {
+                if one.agent.id() != other.agent.id() {
+                    one.agent.add_peer(&other.agent.invitation().await.unwrap(), None).await.unwrap();
+                }
+            }
+        }
+        (domain, members)
+    }
+
+    async fn start(&mut self, quic: &str) {
+        let mut config =
+            nuncio_node::Config::new(self.dir.path().join("node"), kek(), self.dir.path().join("policy.toml"));
+        config.quic = quic.parse().ok();
+        let node = Node::start(config).await.unwrap();
+        self.invitation =
+            Invitation { agent: node.id(), endpoints: vec![node.quic_addr().unwrap().to_string()], bundle_hash: None };
+        self.node = Some(node);
+    }
+
+    async fn stop(&mut self) {
+        self.node.take().unwrap().stop().await.unwrap();
+    }
+
+    async fn member(&self, name: &str) -> Member {
+        let rule = Rule { content_type: None, from: None, scope: scope("travel.book") };
+        let config = Config::new(self.dir.path().join(name)).listen(([127, 0, 0, 1], 0).into()).rule(rule);
+        let agent = Agent::open(config.trust(DOMAIN, self.invitation.clone())).await.unwrap();
+        let inbox = agent.inbox().await.unwrap();
+        Member { agent, inbox }
+    }
+}
+
+fn client(name: &str, id: &AgentId) -> String {
+    format!(
+        "[[client]]\nname = \"{name}\"\ndid = \"{id}\"\n[[client.grant]]\nsubject_types = [\"self_signed\", \"txn_token\"]\n\
+         subjects = [\"user:*\"]\nscope = \"travel.book travel.pay\"\nreceivers = [\"*\"]\ndetails = {{ trip = \"copy\" }}\n"
+    )
+}
+
+fn kek() -> Kek {
+    Kek::from_key(Key::new([7; 32]))
+}
+
+impl Member {
+    async fn next(&mut self) -> nuncio::Incoming {
+        tokio::time::timeout(PATIENCE, self.inbox.next()).await.expect("a letter in time").unwrap()
+    }
+
+    async fn outcome(&self, to: AgentId, message: Message) -> Result<(), Error> {
+        let id = self.agent.send(to, message).await?;
+        tokio::time::timeout(PATIENCE, self.agent.delivered(to, id)).await.expect("an end in time")
+    }
+}
+
+fn said(result: Result<(), Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_goes_from_agent_to_agent_and_narrows() {
+    let (_domain, mut members) = Domain::new(&["gateway", "planner", "booking"]).await;
+    let [mut gateway, mut planner, mut booking] = <[Member; 3]>::try_from(std::mem::take(&mut members)).ok().unwrap();
+    let details = serde_json::json!({ "trip": "4711", "dropped": true });
+    let begun = gateway
+        .agent
+        .begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book travel.pay"), Some(&details))
+        .await
+        .unwrap();
+    let trip = Message::text("to Rome").under(&begun);
+    gateway.outcome(planner.agent.id(), trip).await.unwrap();
+
+    let letter = planner.next().await;
+    let grant = letter.grant.expect("a grant");
+    assert_eq!((grant.principal(), grant.transaction()), ("user:anna", begun.id()));
+    assert_eq!(grant.details(), Some(serde_json::json!({ "trip": "4711" })));
+    assert_eq!(grant.scope().to_string(), "travel.book travel.pay");
+
+    let book = Message::text("a seat").under(&grant.go_on()).narrowed(scope("travel.book")).bound_to_payload();
+    planner.outcome(booking.agent.id(), book).await.unwrap();
+    let letter = booking.next().await;
+    let grant = letter.grant.expect("a grant");
+    assert_eq!(grant.scope().to_string(), "travel.book");
+    assert!(grant.is_of_this_payload());
+    assert_eq!(grant.chain().last().map(String::as_str), Some("planner"));
+    assert!(grant.hops_left() < begun.hops_left());
+
+    // What was narrowed away is gone for good.
+    let wider = Message::text("pay").under(&grant.go_on()).narrowed(scope("travel.pay"));
+    let refused = booking.agent.send(gateway.agent.id(), wider).await;
+    assert!(matches!(&refused, Err(Error::TokenRefused { code, .. }) if code == "invalid_scope"), "{refused:?}");
+    drop(gateway.inbox.next());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_or_with_anothers_nothing_is_delivered() {
+    let (_domain, members) = Domain::new(&["gateway", "planner", "thief"]).await;
+    let [gateway, mut planner, thief] = <[Member; 3]>::try_from(members).ok().unwrap();
+    assert!(
+        said(gateway.outcome(planner.agent.id(), Message::text("bare")).await).contains("wants a transaction token")
+    );
+
+    let begun =
+        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    gateway.outcome(planner.agent.id(), Message::text("mine").under(&begun)).await.unwrap();
+    let stolen = planner.next().await.grant.unwrap();
+    // The token service hands nothing on to whom the token does not name.
+    let stolen = nuncio::Transaction::from_token(stolen.token()).unwrap();
+    let theft = thief.agent.send(planner.agent.id(), Message::text("stolen").under(&stolen)).await;
+    assert!(matches!(&theft, Err(Error::TokenRefused { code, .. }) if code == "invalid_grant"), "{theft:?}");
+    // An answer that is awaited needs none.
+    let to = planner.agent.id();
+    let answering = async {
+        let question = planner.next().await;
+        planner.agent.send(question.from, Message::text("noon").reply_to(question.id)).await.unwrap();
+    };
+    let asking = gateway.agent.request(to, Message::text("when?").under(&begun), PATIENCE);
+    let (answer, ()) = tokio::join!(asking, answering);
+    assert_eq!(answer.unwrap().payload.text().unwrap(), "noon");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_service_that_is_gone_stops_new_tokens_alone() {
+    let (mut domain, members) = Domain::new(&["gateway", "planner"]).await;
+    let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let begun =
+        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    gateway.outcome(planner.agent.id(), Message::text("one").under(&begun)).await.unwrap();
+    let quic = domain.invitation.endpoints[0].clone();
+    domain.stop().await;
+
+    // The token for this receiver is there already, and its key is known.
+    gateway.outcome(planner.agent.id(), Message::text("two").under(&begun)).await.unwrap();
+    let bound = || Message::text("three").under(&begun).bound_to_payload();
+    let refused = gateway.agent.send(planner.agent.id(), bound()).await;
+    assert!(matches!(refused, Err(Error::Node(_))), "{refused:?}");
+
+    let waiting = gateway.outcome(planner.agent.id(), bound().wait_for_token(PATIENCE));
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        domain.start(&quic).await;
+    };
+    let (waited, ()) = tokio::join!(waiting, back);
+    waited.unwrap();
+    for expected in ["one", "two", "three"] {
+        assert_eq!(planner.next().await.payload.text().unwrap(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_known_after_a_restart_without_the_node() {
+    let (mut domain, members) = Domain::new(&["gateway", "planner"]).await;
+    let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let begun =
+        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    gateway.outcome(planner.agent.id(), Message::text("one").under(&begun)).await.unwrap();
+    planner.next().await;
+    let address = planner.agent.invitation().await.unwrap();
+    planner.agent.shutdown().await.unwrap();
+    domain.stop().await;
+    planner = domain.member("planner").await;
+    gateway.agent.add_peer(&planner.agent.invitation().await.unwrap(), None).await.unwrap();
+    assert_ne!(address.endpoints, planner.agent.invitation().await.unwrap().endpoints);
+    gateway.outcome(planner.agent.id(), Message::text("two").under(&begun)).await.unwrap();
+    let letters: Vec<_> = planner.agent.letters(None, 10).await.unwrap();
+    assert!(letters.iter().all(|letter| letter.grant.is_some()), "a grant outlives the restart: {letters:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_transaction_is_over_everywhere() {
+    let (domain, members) = Domain::new(&["gateway", "planner", "booking"]).await;
+    let [gateway, mut planner, booking] = <[Member; 3]>::try_from(members).ok().unwrap();
+    let begun =
+        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    gateway.outcome(planner.agent.id(), Message::text("one").under(&begun)).await.unwrap();
+    let grant = planner.next().await.grant.unwrap();
+    planner.outcome(booking.agent.id(), Message::text("two").under(&grant.go_on())).await.unwrap();
+
+    gateway.agent.revoke(&begun).await.unwrap();
+    let bound = Message::text("three").under(&grant.go_on()).bound_to_payload();
+    let refused = planner.agent.send(booking.agent.id(), bound).await;
+    assert!(matches!(&refused, Err(Error::TokenRefused { code, .. }) if code == "invalid_grant"), "{refused:?}");
+    // The token that was handed on before is refused by its receiver once it has heard.
+    let mut heard = false;
+    for _ in 0..40 {
+        match planner.outcome(booking.agent.id(), Message::text("four").under(&grant.go_on())).await {
+            Ok(()) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Err(error) => {
+                assert!(error.to_string().contains("revoked"), "{error}");
+                heard = true;
+                break;
+            }
+        }
+    }
+    assert!(heard, "the receiver never heard of the revocation");
+    drop(domain);
+}
