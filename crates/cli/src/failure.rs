@@ -29,6 +29,9 @@ pub enum Failure {
     /// The agent.
     #[error(transparent)]
     Agent(#[from] nuncio::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] nuncio_node::NodeError),
     /// The store, opened without an agent.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,7 +81,12 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Usage { hint, .. } => Some(hint),
-            Self::Store(error) | Self::Agent(nuncio::Error::Store(error)) => store_hint(error),
+            Self::Store(error)
+            | Self::Agent(nuncio::Error::Store(error))
+            | Self::Node(nuncio_node::NodeError::Store(error)) => store_hint(error),
+            Self::Node(nuncio_node::NodeError::Policy { .. }) => {
+                Some("contracts/schema/policy.json says what stands in it; `nuncio node check` looks without starting")
+            }
             Self::Agent(nuncio::Error::Transport(_)) => {
                 Some("choose another --listen address, or port 0 for a free one")
             }
