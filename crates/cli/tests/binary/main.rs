@@ -16,5 +16,6 @@ mod demo;
 mod homes;
 mod kills;
 mod languages;
+mod node;
 mod readme;
 mod support;
