@@ -93,21 +93,53 @@ enum Command {
     Restore(commands::restore::Restore),
     /// Look for what is wrong: every record, permissions, the system's limits
     Doctor(commands::doctor::Doctor),
+    /// Run a trust domain's node: it issues transaction tokens
+    Node(commands::node::Node),
     /// Print a completion script for a shell
     Completions(commands::completions::Completions),
     /// Show two agents talking, one of them killed in the middle
     Demo(demo::Demo),
 }
 
-/// Runs a command line. `args` begins with the program's name.
+/// The node of a trust domain: it issues transaction tokens.
+#[derive(Parser)]
+#[command(name = "nuncio-node", version, max_term_width = 110)]
+struct NodeCli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: commands::node::Command,
+}
+
+/// Runs a command line of `nuncio`. `args` begins with the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return complain(&error, args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")),
+        Err(error) => return complain(&error, wants_json(&args)),
     };
+    carry_out(cli)
+}
+
+/// Runs a command line of `nuncio-node`: the same as behind `nuncio node`.
+pub fn node_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match NodeCli::try_parse_from(&args) {
+        Ok(NodeCli { options, command }) => {
+            carry_out(Cli { options, command: Command::Node(commands::node::Node { command }) })
+        }
+        Err(error) => complain(&error, wants_json(&args)),
+    }
+}
+
+/// Whether a command line that could not be read asks for JSON.
+fn wants_json(args: &[OsString]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
+}
+
+fn carry_out(cli: Cli) -> ExitCode {
     let json = cli.options.json;
-    logs::start(if matches!(cli.command, Command::Agent(_)) { "info" } else { "error" });
+    logs::start(if cli.command.serves() { "info" } else { "error" });
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -160,12 +192,29 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Backup(command) => command.run(options).await,
         Command::Restore(command) => command.run(options),
         Command::Doctor(command) => command.run(options).await,
+        Command::Node(command) => command.run(options).await,
         Command::Completions(command) => command.run(),
         Command::Demo(command) => command.run(options).await,
     }
 }
 
+impl Command {
+    /// Whether it runs until it is stopped, so that its log is worth reading.
+    const fn serves(&self) -> bool {
+        match self {
+            Self::Agent(_) => true,
+            Self::Node(node) => matches!(node.command, commands::node::Command::Run(_)),
+            _ => false,
+        }
+    }
+}
+
 impl Options {
+    /// The node's home that was named, or the platform's: beside the agent's, never the same.
+    pub(crate) fn node_home(&self) -> Result<PathBuf, Failure> {
+        if self.home.is_some() { self.home() } else { Ok(self.home()?.join("node")) }
+    }
+
     /// The home that was named, or the platform's.
     pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
         if let Some(home) = &self.home {

@@ -42,6 +42,11 @@ impl Api {
         Self { road: Road::Socket { path: home.join(SOCKET), spare: Mutex::new(None) } }
     }
 
+    /// Of what answers on another socket.
+    pub(crate) fn on(socket: PathBuf) -> Self {
+        Self { road: Road::Socket { path: socket, spare: Mutex::new(None) } }
+    }
+
     /// Whether an agent runs on a home.
     pub async fn is_served(home: &Path) -> bool {
         UnixStream::connect(home.join(SOCKET)).await.is_ok()

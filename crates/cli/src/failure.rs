@@ -30,6 +30,9 @@ pub enum Failure {
     /// The agent.
     #[error(transparent)]
     Agent(#[from] nuncio::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] nuncio_node::NodeError),
     /// The store, opened without an agent.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,6 +100,9 @@ impl Failure {
             Self::Agent(nuncio::Error::Transport(_)) => "address",
             Self::Agent(nuncio::Error::NoHome(_)) => "no_home",
             Self::Agent(error) => local_api::code(error),
+            Self::Node(nuncio_node::NodeError::Store(error)) => store_kind(error),
+            Self::Node(nuncio_node::NodeError::Policy { .. }) => "policy",
+            Self::Node(_) => "failed",
             Self::Settings { .. } => "settings",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
@@ -162,6 +168,7 @@ fn hint_for(kind: &str) -> &'static str {
         }
         "no_such_endpoint" | "no_such_method" => "the agent that runs is of another version: start it again",
         "settings" => "mend that file; `nuncio init` of another home writes one that shows what can be said",
+        "policy" => "contracts/schema/policy.json says what stands in it; `nuncio node check` looks without starting",
         "no_trust" => "name the trust domain and its node in the home's nuncio.toml, then start the agent again",
         "node" => "`nuncio node` has to run where nuncio.toml says; or let the letter wait: --wait-for-token 30s",
         "token_refused" => {

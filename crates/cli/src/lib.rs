@@ -5,6 +5,8 @@
 //!                    └────────────────────────────▶ local_api ──▶ nuncio::Agent     none runs: the store is opened here
 //! ```
 //!
+//! `nuncio node` runs the trust domain's node (`nuncio_node`) instead; `nuncio-node` is the same without the agent's commands.
+//!
 //! A command is written once, against the local API (contracts/openapi/local.yaml). Where no daemon runs, the command opens the store itself
 //! and asks the very same router without a socket between.
 
@@ -12,6 +14,7 @@ mod cli;
 pub mod client;
 mod commands;
 mod demo;
+mod ending;
 mod failure;
 pub mod kills;
 mod local_api;
@@ -24,5 +27,5 @@ mod span;
 mod unlock;
 pub mod wire;
 
-pub use cli::main;
+pub use cli::{main, node_main};
 pub use failure::Failure;

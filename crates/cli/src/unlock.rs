@@ -62,6 +62,16 @@ impl UnlockArgs {
         Ok(self.key_file.clone().map_or(Unlock::KeyFile, Unlock::KeyFileAt))
     }
 
+    /// The key for a store that is made, its key file too. The home is there.
+    pub(crate) fn new_kek(&self, home: &Path) -> Result<Kek, Failure> {
+        let at = |path: &Path| if path.exists() { Kek::read_key_file(path) } else { Kek::create_key_file(path) };
+        Ok(match self.make()? {
+            Unlock::KeyFileAt(path) => at(&path)?,
+            Unlock::Passphrase(passphrase) => kek_of(&passphrase),
+            _ => at(&home.join("key"))?,
+        })
+    }
+
     /// The key for the store itself, for commands that work without an agent.
     pub(crate) fn kek(&self, home: &Path) -> Result<Kek, Failure> {
         Ok(match self.open()? {

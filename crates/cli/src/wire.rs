@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 /// Why a request was refused: the body of every answer that is not 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// A fixed word for programs.
+    /// A fixed word for programs; `error` where a node answers, as OAuth has it.
+    #[serde(alias = "error")]
     pub code: String,
     /// A sentence for people: what is wrong and what to do.
+    #[serde(alias = "error_description")]
     pub message: String,
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn stand(State(at): State<Served>, path: MatchedPath, request: 
     let started = Instant::now();
     let row = match listed(at.table, request.method(), path.as_str()) {
         Ok(row) => row,
-        Err(response) => return response,
+        Err(unlisted) => return unlisted.into_response(),
     };
     let response = match admit(&at, row, request).await {
         Ok(request) => next.run(request).await,
@@ -43,14 +43,28 @@ pub(crate) async fn stand(State(at): State<Served>, path: MatchedPath, request: 
 }
 
 /// contracts/txts.md N33
-fn listed(table: &'static [Row], method: &Method, path: &str) -> Result<&'static Row, Response> {
+fn listed(table: &'static [Row], method: &Method, path: &str) -> Result<&'static Row, Unlisted> {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
     let mut rows = table.iter().filter(|row| row.path == path).peekable();
-    let Some(any) = rows.peek().copied() else {
-        return Err(Refusal::new(Code::AccessDenied, "this route is open to nobody").into_response());
-    };
-    let other_method = || (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, any.method)]).into_response();
-    rows.find(|row| row.method == method).ok_or_else(other_method)
+    let any = rows.peek().copied().ok_or(Unlisted::Path)?;
+    rows.find(|row| row.method == method).ok_or(Unlisted::Method { allowed: any.method })
+}
+
+/// What the table does not have.
+enum Unlisted {
+    /// Not even the path: it is open to nobody.
+    Path,
+    /// The path, by another method.
+    Method { allowed: &'static str },
+}
+
+impl IntoResponse for Unlisted {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Path => Refusal::new(Code::AccessDenied, "this route is open to nobody").into_response(),
+            Self::Method { allowed } => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allowed)]).into_response(),
+        }
+    }
 }
 
 async fn admit(at: &Served, row: &'static Row, request: Request) -> Result<Request, Refusal> {

@@ -11,7 +11,7 @@ use nuncio_store::{Engine as _, Kek, Op, Store};
 use crate::entropy::{Drawn, now};
 use crate::error::NodeError;
 use crate::keys::{Keys, Rotated};
-use crate::rows;
+use crate::{policy, rows};
 
 /// Makes a home with a new identity. Keys that sign tokens are made when the policy is known.
 ///
@@ -37,6 +37,14 @@ pub fn rotate(home: &Path, kek: &Kek, force: bool) -> Result<Rotated, NodeError>
     let (ops, rotated) = keys.rotate(now(), force)?;
     store.commit(&ops)?;
     Ok(rotated)
+}
+
+/// Looks whether a policy can be used.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(policy: &Path) -> Result<(), NodeError> {
+    policy::load(policy).map(drop)
 }
 
 /// Opens a home.

@@ -13,7 +13,7 @@ use nuncio_contracts::registry::time;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{Algorithm, KeySet};
 use nuncio_store::{Engine, Op};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::NodeError;
 use crate::rows::{self, Stage, TokenKeyRow};
@@ -21,7 +21,7 @@ use crate::rows::{self, Stage, TokenKeyRow};
 pub(crate) use token_key::TokenKey;
 
 /// What a rotation came to, by the keys' thumbprints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotated {
     /// The key that signs from now on.
     pub signs: String,

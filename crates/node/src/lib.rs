@@ -43,6 +43,6 @@ mod tests;
 
 pub use config::{Config, Tls};
 pub use error::NodeError;
-pub use home::{init, rotate};
+pub use home::{check, init, rotate};
 pub use keys::Rotated;
 pub use node::{Node, OWNER_SOCKET};

@@ -87,7 +87,7 @@ fn self_signed(policy: &Policy, client: &Client, token: &str, now_s: u64) -> Res
     if !is_own || !client.keys.verifies(&jws) {
         return Err(Refusal::request("the subject token is not signed by the client"));
     }
-    if !jws.is_for(&[&policy.service.issuer]) {
+    if !jws.is_for(&[&policy.service.issuer, &policy.service.domain]) {
         return Err(Refusal::request("the subject token is for another audience"));
     }
     jws.lives_until(now_s).map_err(Refusal::request)?;

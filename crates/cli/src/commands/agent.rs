@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 use nuncio::Agent;
 use serde::Serialize;
-use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Options;
+use crate::ending::{Signals, stdin_ended};
 use crate::failure::Failure;
 use crate::local_api::LocalApi;
 use crate::output;
@@ -109,34 +108,6 @@ async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<()
         ready.agent,
         ready.api_socket.display()
     ))
-}
-
-async fn stdin_ended(wanted: bool) {
-    if !wanted {
-        return std::future::pending().await;
-    }
-    let mut ignored = [0; 256];
-    let mut stdin = tokio::io::stdin();
-    while stdin.read(&mut ignored).await.is_ok_and(|len| len > 0) {}
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(Failure::io("listen for", "signals"));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 fn endpoint(text: &str) -> Result<String, String> {

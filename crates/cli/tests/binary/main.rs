@@ -17,5 +17,6 @@ mod errors;
 mod homes;
 mod kills;
 mod languages;
+mod node;
 mod readme;
 mod support;

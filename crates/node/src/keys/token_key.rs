@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::secret::Key;
 use nuncio_proto::token::{Algorithm, Json, TYPE, Thumbprint, VerifyingKey};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::entropy;
@@ -19,7 +19,7 @@ use crate::error::NodeError;
 /// A key pair, its name, and the header that all its tokens have.
 pub(crate) struct TokenKey {
     secret: Secret,
-    public: Value,
+    public: Map<String, Value>,
     kid: Thumbprint,
     header: String,
 }
@@ -67,7 +67,7 @@ impl TokenKey {
         let mut public = secret.public().ok_or_else(failed)?;
         let kid = verifying(&public).ok_or_else(failed)?.thumbprint();
         for (member, value) in [("alg", name(algorithm)), ("use", "sig"), ("kid", &kid.to_string())] {
-            public[member] = value.into();
+            public.insert(member.to_owned(), value.into());
         }
         let header = json!({ "alg": name(algorithm), "typ": TYPE, "kid": kid.to_string() }).to_string();
         Ok(Self { secret, public, kid, header: BASE64URL_NOPAD.encode(header.as_bytes()) })
@@ -108,7 +108,7 @@ impl TokenKey {
 
     /// The public half as a member of a JWK set.
     pub(crate) fn public_jwk(&self) -> Value {
-        self.public.clone()
+        Value::Object(self.public.clone())
     }
 
     /// The public half as what verifies.
@@ -143,9 +143,10 @@ impl TokenKey {
 }
 
 impl Secret {
-    fn public(&self) -> Option<Value> {
+    /// The required members of the public half's JWK.
+    fn public(&self) -> Option<Map<String, Value>> {
         let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-        Some(match self {
+        let jwk = match self {
             Self::EdDsa { key, .. } => json!({ "kty": "OKP", "crv": "Ed25519", "x": text(&key.public()) }),
             Self::Es256 { key, .. } => {
                 // SEC 1 section 2.3.3: 04, x, y.
@@ -157,12 +158,13 @@ impl Secret {
                 let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
                 json!({ "kty": "RSA", "n": text(n), "e": text(e) })
             }
-        })
+        };
+        jwk.as_object().cloned()
     }
 }
 
-fn verifying(public: &Value) -> Option<VerifyingKey> {
-    let members = Json::parse_object(public.to_string().as_bytes()).ok()?;
+fn verifying(public: &Map<String, Value>) -> Option<VerifyingKey> {
+    let members = Json::parse_object(&serde_json::to_vec(public).ok()?).ok()?;
     VerifyingKey::parse(&Json::Object(members))
 }
 

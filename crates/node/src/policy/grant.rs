@@ -108,7 +108,7 @@ impl Grant {
     }
 }
 
-fn narrow<'g>(grants: Vec<&'g Grant>, allows: impl Fn(&Grant) -> bool) -> Option<Vec<&'g Grant>> {
+fn narrow(grants: Vec<&Grant>, allows: impl Fn(&Grant) -> bool) -> Option<Vec<&Grant>> {
     let left: Vec<_> = grants.into_iter().filter(|grant| allows(grant)).collect();
     if left.is_empty() { None } else { Some(left) }
 }

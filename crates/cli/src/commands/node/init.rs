@@ -1,0 +1,73 @@
+//! `nuncio node init`
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::output;
+
+/// Name of the policy file in the home.
+pub(super) const POLICY: &str = "policy.toml";
+
+/// Makes a node's identity and seals its home: with a key file in it (mode 0600), or with what the unlocking options say.
+#[derive(Args)]
+pub(crate) struct Init {
+    /// Write a policy for this trust domain that allows nothing yet
+    #[arg(long, requires = "issuer", value_name = "NAME")]
+    domain: Option<String>,
+    /// Where its endpoints are: a URL without a path
+    #[arg(long, requires = "domain", value_name = "URL")]
+    issuer: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    node: String,
+    home: &'a Path,
+}
+
+impl Init {
+    pub(crate) fn run(self, options: &Options) -> Result<(), Failure> {
+        let home = options.node_home()?;
+        // Looked at first, so that nobody types a new passphrase for nothing; the store refuses by itself too.
+        if home.join("keys").exists() {
+            return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(Failure::io("make", &home))?;
+        let node = nuncio_node::init(&home, &options.unlock.new_kek(&home)?)?;
+        if let (Some(domain), Some(issuer)) = (&self.domain, &self.issuer) {
+            let path = home.join(POLICY);
+            write_policy(&path, domain, issuer).map_err(Failure::io("write", &path))?;
+        }
+        if options.json {
+            return output::json(&Made { node: node.to_string(), home: &home });
+        }
+        output::line(node)?;
+        output::note(format_args!("made the home {}", home.display()));
+        output::note(format_args!(
+            "next: say in {} who may do what, then nuncio node run",
+            home.join(POLICY).display()
+        ));
+        Ok(())
+    }
+}
+
+/// A policy is somebody's work: one that is there is left.
+fn write_policy(path: &Path, domain: &str, issuer: &str) -> std::io::Result<()> {
+    // Strings of TOML are written as those of JSON.
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let policy = format!(
+        "schema = \"nuncio/policy/1\"\n\n[service]\ntrust_domain = {}\nissuer = {}\ntransaction_life_s = 3600\n",
+        text(domain),
+        text(issuer)
+    );
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(policy.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,116 @@
+//! `nuncio node` and `nuncio-node`: made, run, told, stopped.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Homes, PATIENCE, fails, http, json, ok};
+
+/// A node that runs; killed with its test.
+struct Running {
+    child: Child,
+    ready: Value,
+}
+
+impl Running {
+    fn start(program: &str, words: &[&str], home: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(words).arg("--home").arg(home).args(["--json", "run", "--stop-with-stdin"]);
+        command.args(["--listen", "127.0.0.1:0", "--quic", "127.0.0.1:0"]).env_remove("NUNCIO_HOME");
+        let mut child = command.env("NUNCIO_LOG", "off").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("a node that said {line:?}: {error}"));
+        Self { child, ready }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        http(self.ready["tcp"].as_str().unwrap(), &format!("GET {path} HTTP/1.1\r\nhost: node"), "")
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "the node does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn made(homes: &Homes) -> std::path::PathBuf {
+    let home = homes.path("node");
+    ok(&home, &["node", "init", "--domain", "acme.example", "--issuer", "http://127.0.0.1:7430"]);
+    home
+}
+
+#[test]
+fn a_node_is_made_runs_turns_its_keys_and_stops() {
+    let homes = Homes::new();
+    let home = made(&homes);
+    assert!(fails(&home, &["node", "init"], 1).contains("--home"), "it is made once");
+    ok(&home, &["node", "check"]);
+    assert!(fails(&home, &["node", "keys", "rotate"], 1).contains("never run"));
+
+    for (program, words, signal) in
+        [(env!("CARGO_BIN_EXE_nuncio"), &["node"][..], "TERM"), (env!("CARGO_BIN_EXE_nuncio-node"), &[], "INT")]
+    {
+        let mut node = Running::start(program, words, &home);
+        assert_eq!(node.get("/health/ready").0, 200);
+        let before: Value = serde_json::from_str(&node.get("/jwks").1).unwrap();
+        assert!(fails(&home, &["node", "keys", "rotate"], 1).contains("force"));
+        let rotated = json(&home, &["node", "keys", "rotate", "--force"]);
+        assert!(before["keys"].as_array().unwrap().iter().any(|key| key["kid"] == rotated["signs"]));
+        node.signal(signal);
+        assert_eq!(node.ended(), Some(0));
+        assert!(!home.join("node.sock").exists());
+    }
+    ok(&home, &["node", "keys", "rotate", "--force"]);
+}
+
+#[test]
+fn a_policy_is_read_again_on_sighup_and_a_bad_one_is_not_taken() {
+    let homes = Homes::new();
+    let home = made(&homes);
+    let policy = home.join("policy.toml");
+    let good = std::fs::read_to_string(&policy).unwrap();
+    let node = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &home);
+    std::fs::write(&policy, "nonsense").unwrap();
+    assert!(fails(&home, &["node", "reload"], 1).contains("policy.toml"));
+    assert!(fails(&home, &["node", "check"], 1).contains("policy.toml"));
+    node.signal("HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(node.get("/health/ready").0, 200, "SIGHUP ends nothing");
+    std::fs::write(&policy, good).unwrap();
+    ok(&home, &["node", "reload"]);
+}
+
+#[test]
+fn what_cannot_be_served_is_said_before_anything_runs() {
+    let homes = Homes::new();
+    let home = made(&homes);
+    let said = fails(&home, &["node", "run", "--listen", "0.0.0.0:0"], 1);
+    assert!(said.contains("certificate"), "{said}");
+    assert!(fails(&home, &["node", "run", "--no-tcp"], 1).contains("serves nobody"));
+    assert!(fails(&homes.init("agent"), &["node", "run", "--listen", "127.0.0.1:0"], 1).contains("no home of a node"));
+    // And a node's home is none of an agent.
+    fails(&home, &["status"], 1);
+}
