@@ -262,3 +262,73 @@ async fn a_large_answer_stays_on_disk_for_as_long_as_somebody_holds_it() {
     alice.shutdown().await.unwrap();
     bob.shutdown().await.unwrap();
 }
+
+/// The sealed file of the only payload in a directory of a home.
+fn only_file(dir: &std::path::Path) -> std::path::PathBuf {
+    let mut files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let (first, second) = (files.next().unwrap(), files.next());
+    assert!(second.is_none(), "{second:?}");
+    first
+}
+
+/// The payload is whole on its receiver's disk, and what would have told its sender so is lost with the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_payload_was_taken_is_told_again_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let (to, addr) = (bob.id(), bob.status().await.unwrap().listening.unwrap());
+    bob.shutdown().await.unwrap();
+    let id = alice.send(to, Message::bytes(ContentType::BYTES, vec![7; 300_000])).await.unwrap();
+    let sealed = only_file(&dir.path().join("alice/large/out"));
+    let whole = std::fs::read(&sealed).unwrap();
+    std::fs::File::options().write(true).open(&sealed).unwrap().set_len(100_000).unwrap();
+    let again = Config::new(dir.path().join("bob")).listen(addr.parse().unwrap());
+    let bob = Agent::open(again.clone()).await.unwrap();
+    within(bob.inbox().await.unwrap().next()).await.unwrap();
+    let part = dir.path().join("bob/large/in");
+    while std::fs::read_dir(&part).map_or(0, Iterator::count) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bob.shutdown().await.unwrap();
+    let part = only_file(&part);
+    std::fs::write(&part, whole).unwrap();
+    std::fs::rename(&part, part.with_extension("")).unwrap();
+    let bob = Agent::open(again).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), alice.delivered(to, id)).await.expect("told again").unwrap();
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_contact_has_a_bounded_number_of_connections() {
+    use nuncio_transport::{Link, LinkConfig, StreamKind};
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let key = nuncio_proto::crypto::SigningKey::from_seed(&[3; 32]);
+    let greedy = nuncio::AgentId::from_bytes(key.public()).unwrap();
+    let invitation = nuncio::Invitation { agent: greedy, endpoints: Vec::new(), bundle_hash: None };
+    bob.add_peer(&invitation, Some("greedy")).await.unwrap();
+    let addr = bob.status().await.unwrap().listening.unwrap().parse().unwrap();
+    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &key).unwrap();
+    let id = alice.send(bob.id(), Message::text("first")).await.unwrap();
+    within(alice.delivered(bob.id(), id)).await.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.extend(link.dial(bob.id(), addr).await);
+    }
+    assert_eq!(open.len(), 20, "a connection is turned away once its key is proved");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    open.retain(|connection| connection.close_reason().is_none());
+    assert!((1..=8).contains(&open.len()), "{} connections stay", open.len());
+    let mut streams = Vec::new();
+    for connection in &open {
+        streams.extend(connection.open(StreamKind::Frames).await);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // One is alice's.
+    assert_eq!(bob.status().await.unwrap().connections, 3, "of the {} only two carry frames", streams.len());
+    let id = alice.send(bob.id(), Message::text("and others are served")).await.unwrap();
+    within(alice.delivered(bob.id(), id)).await.unwrap();
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}

@@ -420,7 +420,7 @@ impl Session {
         Ack { next: self.window.next(), check: [c0, c1, c2, c3, c4, c5, c6, c7], above: self.window.above() }
     }
 
-    fn header(&self, n: u32) -> Option<Header> {
+    pub(crate) fn header(&self, n: u32) -> Option<Header> {
         Some(Header {
             ratchet_key: self.ratchet.dhs_public,
             n,
@@ -528,7 +528,7 @@ impl Session {
     }
 
     /// `version ‖ kind ‖ direction ‖ initiator ‖ responder ‖ session id ‖ header`
-    fn body_ad(&self, kind: u8, from_initiator: bool, header: &Header) -> [u8; AD_LEN] {
+    pub(crate) fn body_ad(&self, kind: u8, from_initiator: bool, header: &Header) -> [u8; AD_LEN] {
         let mut ad = [0; AD_LEN];
         let head = [limit::WIRE_VERSION, kind, u8::from(!from_initiator)];
         let parts: [&[u8]; 5] = [

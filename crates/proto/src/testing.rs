@@ -5,6 +5,10 @@ use core::convert::Infallible;
 use rand_core::{TryCryptoRng, TryRng};
 
 use crate::crypto;
+use crate::frame;
+use crate::header::Header;
+use crate::padding;
+use crate::session::Session;
 
 /// A counter hashed with a seed: reproducible, and unrelated streams for unrelated seeds.
 #[derive(Clone, Debug)]
@@ -27,6 +31,23 @@ pub fn jws(signer: &crypto::SigningKey, header: &str, body: &str) -> String {
     let signed = format!("{}.{}", encode(header.as_bytes()), encode(body.as_bytes()));
     let signature = encode(&signer.sign_raw(signed.as_bytes()));
     format!("{signed}.{signature}")
+}
+
+/// A frame that is authentic and says anything: whoever owns the session seals any bytes as a letter, or none, under a header of its choice. The
+/// session does not move.
+#[must_use]
+pub fn seal_as(session: &Session, letter: Option<Vec<u8>>, alter: impl FnOnce(&mut Header)) -> Option<Vec<u8>> {
+    let (chain, _, mk) = session.ratchet.send_step()?;
+    let (mut header, nonce) = (session.header(chain.n)?, [0x5a; 12]);
+    alter(&mut header);
+    let body = letter.map(|mut letter| {
+        padding::pad(&mut letter);
+        let ad = session.body_ad(frame::LETTER, session.parties.initiated, &header);
+        let tag = crypto::seal_in_place(mk.expose(), &nonce, &ad, &mut letter);
+        letter.extend_from_slice(&tag);
+        letter
+    });
+    Some(frame::seal(&chain.hk, chain.tag, &nonce, None, body.as_deref(), &header))
 }
 
 impl TryRng for TestRng {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use nuncio_contracts::registry::{extension, limit};
+use nuncio_contracts::registry::{extension, limit, time};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::frame::{Frame, Notice};
 use nuncio_proto::identity::Retirement;
@@ -10,6 +10,7 @@ use nuncio_proto::ids::{LetterId, Seq};
 use nuncio_proto::letter::{Extension, Letter};
 use nuncio_proto::rows;
 use nuncio_proto::session::Session;
+use nuncio_proto::step::Op;
 use nuncio_proto::time::UnixMillis;
 
 use agent::{Agent, START, later, pair, settle};
@@ -93,6 +94,30 @@ fn refusals_have_a_bound_and_cost_other_peers_nothing() {
     let outbox = b.disk.0.keys().filter(|key| key[0] == rows::OUTBOX).count();
     assert!(outbox <= limit::REFUSALS_MAX, "{outbox} rows");
     assert!(b.peer.send(other.peer.id(), &plain(START, 1, "to somebody else"), START).is_ok());
+}
+
+#[test]
+fn one_that_claims_without_end_has_a_bounded_number_of_prekeys_made() {
+    let mut b = Agent::new(2);
+    let kept = |b: &Agent| b.disk.0.keys().filter(|key| key[0] == rows::ONE_TIME).count();
+    let claim = |b: &mut Agent, request| {
+        let staged = b.peer.stage(b.peer.claim(request, &[], b.now).unwrap()).unwrap();
+        let [Op::Put { key, value }] = &staged.ops[..] else { return false };
+        b.disk.0.insert(key.clone(), value.clone());
+        b.run();
+        true
+    };
+    let most = limit::ONE_TIME_MAX + usize::from(limit::ONE_TIME_BATCH);
+    let given = (0..10_000).take_while(|request| claim(&mut b, *request)).count();
+    let unused = usize::from(limit::ONE_TIME_BATCH) + limit::ONE_TIME_LOW;
+    assert!(given >= limit::ONE_TIME_MAX - unused, "honest claimers get theirs: {given}");
+    assert!(kept(&b) <= most, "{} prekeys kept", kept(&b));
+    // A bundle without one is given all the same, and once they are over there are fresh ones.
+    assert!(!claim(&mut b, 0));
+    later(time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE + 1, [&mut b, &mut Agent::new(1)]);
+    b.run();
+    assert!(claim(&mut b, 1));
+    assert_eq!(kept(&b), usize::from(limit::ONE_TIME_BATCH));
 }
 
 #[test]

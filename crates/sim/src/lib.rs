@@ -23,6 +23,7 @@ pub mod dice;
 pub mod disk;
 pub mod net;
 pub mod plan;
+mod scene;
 pub mod targets;
 pub mod trace;
 pub mod world;

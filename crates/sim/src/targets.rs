@@ -2,21 +2,33 @@
 #![expect(clippy::panic, reason = "a fuzzer learns of a broken promise by a panic")]
 
 use nuncio_proto::bundle::Bundle;
+use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::frame::Frame;
 use nuncio_proto::handshake::Start;
+use nuncio_proto::handshake::rekey::{self, Offer};
+use nuncio_proto::header::Header;
 use nuncio_proto::identity::Retirement;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::invitation::Invitation;
-use nuncio_proto::letter::Letter;
+use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::payload::PayloadKey;
+use nuncio_proto::peer::Peer;
+use nuncio_proto::secret::Key;
 use nuncio_proto::session::Session;
-use nuncio_proto::testing::jws;
+use nuncio_proto::step::Effect;
+use nuncio_proto::testing::{jws, seal_as};
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{EdDsaOnly, Genuine, KeySet, VerifyingKey};
 
+use crate::agent::{Agent, START};
+use crate::book::Violation;
+use crate::dice::Dice;
+use crate::disk::Disk;
 use crate::net::Weather;
 use crate::plan::{Faults, Plan};
+use crate::scene::{self, scene};
 use crate::trace::Trace;
 use crate::world;
 
@@ -35,6 +47,10 @@ pub const ALL: &[(&str, Target)] = &[
     ("statement", statement),
     ("token", token),
     ("jwks", jwks),
+    ("hostile", hostile),
+    ("records", records),
+    ("rekey", rekey),
+    ("slot", slot),
     ("conversation", conversation),
 ];
 
@@ -149,6 +165,142 @@ pub fn jwks(bytes: &[u8]) {
         && KeySet::parse(bytes).as_ref() != Ok(&keys)
     {
         panic!("jwks: two readings differ");
+    }
+}
+
+/// An authentic peer sends what the bytes say: odd letters, control letters, headers, acknowledgements, frames. What is genuine still opens.
+pub fn hostile(bytes: &[u8]) {
+    let (scene, mut straight) = (scene(), true);
+    let (mut victim, (by, mut session)) = (well(scene.victim()), scene.hostile.clone());
+    for (number, (what, body)) in actions(bytes).enumerate() {
+        let number = u8::try_from(number).unwrap_or(u8::MAX);
+        straight &= !matches!(what % 5, 2 | 3);
+        let frame = match what % 5 {
+            0 => seal_on(&mut session, number, body.to_vec()),
+            1 => seal_on(&mut session, number, control_letter(number, body).encode()),
+            2 => {
+                seal_as(&session, Some(scene::letter(number).encode()), |header| *header = altered_header(header, body))
+            }
+            3 => seal_as(&session, None, |header| *header = altered_header(header, body)),
+            _ => Some(body.to_vec()),
+        };
+        well(victim.receive(by, &frame.unwrap_or_default(), START));
+        drop(scene::commit(&mut victim));
+        well(victim.load(START));
+        well(victim.drain(START, true));
+        drop(scene::commit(&mut victim));
+    }
+    must_open(&mut victim, scene.honest.clone(), 201);
+    if straight {
+        must_open(&mut victim, (by, session), 202);
+    }
+    well(victim.load(START));
+}
+
+/// Records are refused, or make an agent that goes on and whose own records load again.
+pub fn records(bytes: &[u8]) {
+    let scene = scene();
+    let mut records = scene.records();
+    for (which, value) in actions(bytes) {
+        let at = usize::from(which) % (records.len() + 1);
+        match records.get_mut(at) {
+            Some(record) => record.1 = value.to_vec(),
+            None => records.extend(actions(value).next().map(|(_, key)| (key.to_vec(), after(value, key)))),
+        }
+    }
+    if Peer::load(&records, START).is_err() {
+        return;
+    }
+    let mut victim = well(scene.victim());
+    victim.disk = Disk::new(records.into_iter().map(|(key, value)| (key, value.into())).collect());
+    well(victim.load(START));
+    well(victim.send(scene.honest.0, &scene::letter(203), START));
+    well(victim.drain(START, true));
+    drop(scene::commit(&mut victim));
+    well(victim.load(START));
+}
+
+/// The two halves of a re-key, one of them altered: refused, or each side has secrets of its own; as they were, both have the same.
+pub fn rekey(bytes: &[u8]) {
+    let (exporter, parties) = (Key::new([7; 32]), [&scene().hostile.0, &scene().honest.0]);
+    let (offer, (which, body)) = (Offer::generate(&mut Dice::new(5)), bytes.split_first().unwrap_or((&0, &[])));
+    let public = offer.public();
+    let sent = if which % 2 == 0 { altered(&public, body) } else { public.clone() };
+    let Ok((answer, theirs)) = rekey::answer(&exporter, parties, &sent, &mut Dice::new(6)) else {
+        return if sent == public {
+            panic!("rekey: an offer was refused")
+        };
+    };
+    let heard = if which % 2 == 1 { altered(&answer, body) } else { answer.clone() };
+    let ours = offer.complete(&exporter, parties, &heard).map(|secrets| secrets.id);
+    if (ours == Ok(theirs.id)) != (sent == public && heard == answer) {
+        panic!("rekey: what was altered agrees, or what was not does not");
+    }
+}
+
+/// A slot of the key file whose checksum holds is refused, or has one spelling.
+pub fn slot(bytes: &[u8]) {
+    if let (slot, Some(again)) = nuncio_store::testing::key_slot(bytes) {
+        same("slot", &again, &slot);
+    }
+}
+
+/// What the simulator's agents promise on the way.
+fn well<T>(result: Result<T, Violation>) -> T {
+    result.unwrap_or_else(|violation| panic!("{violation}"))
+}
+
+/// The bytes as a list: a number, a length, so many bytes; at most a hundred.
+fn actions(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = bytes;
+    let next = move || {
+        let ([what, high, low], after) = rest.split_first_chunk()?;
+        let (body, after) = after.split_at(after.len().min(u16::from_be_bytes([*high, *low]).into()));
+        rest = after;
+        Some((*what, body))
+    };
+    core::iter::from_fn(next).take(100)
+}
+
+/// What stands behind the first action of a list.
+fn after(list: &[u8], first: &[u8]) -> Vec<u8> {
+    list.get(3 + first.len()..).unwrap_or_default().to_vec()
+}
+
+/// Bytes with others laid over them.
+fn altered(bytes: &[u8], over: &[u8]) -> Vec<u8> {
+    let longest = bytes.len().max(over.len());
+    let at = |bytes: &[u8], index| bytes.get(index).copied().unwrap_or(0);
+    (0..longest).map(|index| at(bytes, index) ^ at(over, index)).collect()
+}
+
+fn altered_header(header: &Header, over: &[u8]) -> Header {
+    let bytes = altered(&header.to_bytes(), over);
+    bytes.first_chunk().map_or(*header, Header::from_bytes)
+}
+
+fn control_letter(number: u8, payload: &[u8]) -> Letter {
+    let (kind, content_type) = (LetterKind::Control, ContentType::CBOR);
+    Letter { kind, content_type, payload: payload.to_vec(), ..scene::letter(number) }
+}
+
+/// Seals as the session's owner does, and gives the number up at once.
+fn seal_on(session: &mut Session, number: u8, letter: Vec<u8>) -> Option<Vec<u8>> {
+    let mut sealing = session.seal(letter, [number; 12])?;
+    let (seq, frame) = (sealing.seq, core::mem::take(&mut sealing.frame));
+    session.accept_sealed(sealing, number.into());
+    session.give_up(seq);
+    Some(frame)
+}
+
+/// A letter of one who keeps to the rules is delivered at once.
+fn must_open(victim: &mut Agent, (by, mut session): (AgentId, Session), number: u8) {
+    let letter = scene::letter(number);
+    let frame = seal_on(&mut session, number, letter.encode()).unwrap_or_default();
+    let refused = well(victim.receive(by, &frame, START));
+    let done = scene::commit(victim);
+    if !done.iter().any(|effect| matches!(effect, Effect::Deliver(arrival) if arrival.letter == letter)) {
+        panic!("letter {number} is not delivered: {refused:?}");
     }
 }
 

@@ -252,5 +252,7 @@ fn read_slot(file: &File, path: &Path, index: SlotIndex) -> Result<Option<Slot>,
     }
 }
 
+pub(crate) use slot::again as slot_again;
+
 #[cfg(test)]
 mod tests;

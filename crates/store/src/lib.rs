@@ -27,6 +27,7 @@ mod reserve;
 mod rest;
 mod sled;
 mod store;
+pub mod testing;
 mod turn;
 mod writer;
 

@@ -146,12 +146,16 @@ fn check_directly(options: &Options, home: &Path) -> Result<Checkup, Failure> {
 
 /// What the system lets a UDP socket hold; less than the transport asks for costs resends under load.
 fn udp_buffers() -> Vec<Finding> {
-    let small = ["rmem_max", "wmem_max"].into_iter().filter_map(|name| {
+    let known = ["rmem_max", "wmem_max"].into_iter().filter_map(|name| {
         let text = fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?;
-        let bytes: usize = text.trim().parse().ok()?;
-        (bytes < SOCKET_BUFFER).then(|| {
-            advice(format!("net.core.{name} is {bytes}: letters under load are lost and sent again; sysctl -w net.core.{name}={SOCKET_BUFFER}"))
-        })
+        Some((name, text.trim().parse::<usize>().ok()?))
+    });
+    let known: Vec<_> = known.collect();
+    if known.is_empty() {
+        return vec![advice("how large UDP buffers may be is not known on this system")];
+    }
+    let small = known.into_iter().filter(|(_, bytes)| *bytes < SOCKET_BUFFER).map(|(name, bytes)| {
+        advice(format!("net.core.{name} is {bytes}: letters under load are lost and sent again; sysctl -w net.core.{name}={SOCKET_BUFFER}"))
     });
     let small: Vec<Finding> = small.collect();
     if small.is_empty() { vec![good("UDP buffers are as large as the transport asks for")] } else { small }

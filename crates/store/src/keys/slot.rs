@@ -128,6 +128,19 @@ impl Slot {
     }
 }
 
+/// See [`crate::testing::key_slot`].
+pub(crate) fn again(begins: &[u8]) -> ([u8; SLOT_LEN], Option<[u8; SLOT_LEN]>) {
+    let mut slot = [0; SLOT_LEN];
+    let (body, checksum) = slot.split_at_mut(BODY_LEN);
+    body.iter_mut().zip(begins).for_each(|(byte, begins)| *byte = *begins);
+    checksum.copy_from_slice(&crypto::sha256(&[body]));
+    let again = match Slot::decode(&slot) {
+        SlotRead::Whole(read) => Some(read.encode()),
+        SlotRead::Damaged | SlotRead::Malformed | SlotRead::Newer(_) => None,
+    };
+    (slot, again)
+}
+
 fn decode_body(mut rest: &[u8]) -> Option<Slot> {
     let rest = &mut rest;
     let generation = u64::from_be_bytes(take(rest)?);
