@@ -255,9 +255,10 @@ def read_control(payload):
     names = {1: "refused", 2: "rekey-offer", 3: "rekey-answer", 4: "hello", 5: "retired", 6: "payload-taken"}
     names |= {7: "token-wanted", 8: "token", 9: "statement"}
     refuse_unless(what in names, "malformed")
-    about_a_letter, carries = what in (1, 6), what in (2, 3, 5, 7, 8, 9)
+    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9)
     refuse_unless((letter is not None) == about_a_letter and (letter is None or is_letter_id(letter)), "malformed")
     refuse_unless((what == 1 or code == 0) and (carries or data == b""), "malformed")
+    refuse_unless(what != 1 or len(data) == 12, "malformed")
     refuse_unless(what != 7 or len(data) == 32, "malformed")
     refuse_unless(what != 9 or data, "malformed")
     refuse_unless(what != 8 or 32 < len(data) <= limit("token_len_max"), "malformed")

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::codec;
+use crate::frame::Nonce;
 use crate::ids::LetterId;
 use crate::token::TokenHash;
 
@@ -17,6 +18,8 @@ pub enum Control {
         letter: LetterId,
         /// One of the registry's codes.
         code: u16,
+        /// The nonce of its frame: sealed again in another one the letter is judged anew.
+        frame: Nonce,
     },
     /// Fresh prekeys for a new session: the leader's half of a re-key.
     RekeyOffer(Vec<u8>),
@@ -44,7 +47,9 @@ impl Control {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let wire = match self {
-            Self::Refused { letter, code } => Wire(1, Some(ByteArray::new(*letter.as_bytes())), *code, ByteBuf::new()),
+            Self::Refused { letter, code, frame } => {
+                Wire(1, Some(ByteArray::new(*letter.as_bytes())), *code, ByteBuf::from(frame.as_slice()))
+            }
             Self::RekeyOffer(bytes) => Wire(2, None, 0, ByteBuf::from(bytes.clone())),
             Self::RekeyAnswer(bytes) => Wire(3, None, 0, ByteBuf::from(bytes.clone())),
             Self::Hello => Wire(4, None, 0, ByteBuf::new()),
@@ -62,8 +67,9 @@ impl Control {
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let Wire(what, letter, code, bytes) = codec::decode(payload, limit::PAYLOAD_INLINE_MAX).ok()?;
         match (what, letter, code) {
-            (1, Some(letter), code) if bytes.is_empty() => {
-                Some(Self::Refused { letter: LetterId::parse(letter.into_array())?, code })
+            (1, Some(letter), code) => {
+                let frame = bytes.into_vec().try_into().ok()?;
+                Some(Self::Refused { letter: LetterId::parse(letter.into_array())?, code, frame })
             }
             (2, None, 0) => Some(Self::RekeyOffer(bytes.into_vec())),
             (3, None, 0) => Some(Self::RekeyAnswer(bytes.into_vec())),

@@ -10,7 +10,7 @@ use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::session::Session;
 use crate::time::UnixMillis;
-use crate::token::{Genuine, TokenHash};
+use crate::token::{Genuine, TokenHash, hash_of};
 
 /// One letter on its way. It begins as a draft, gains its frame when it is sealed, and keeps the letter until acknowledged, so that it can be
 /// sealed again in another session.
@@ -26,6 +26,10 @@ pub(crate) struct Entry {
     pub(crate) token: Option<Carried>,
     /// How often a fresh token was wanted.
     pub(crate) renewals: u8,
+    /// The whole token with which it was sealed, where it was given another one since. After a start nobody knows.
+    pub(crate) former: Option<Vec<u8>>,
+    /// It was sealed in another session and may have arrived there. After a start nobody knows.
+    pub(crate) tried: bool,
 }
 
 /// A token that a letter of ours carries.
@@ -58,6 +62,8 @@ impl Entry {
             sealed: None,
             token: Carried::of(letter),
             renewals: 0,
+            former: None,
+            tried: false,
         }
     }
 
@@ -68,6 +74,12 @@ impl Entry {
 
     pub(crate) fn whole_token(&self) -> Option<Vec<u8>> {
         Letter::decode(&self.letter).ok()?.extension(extension::TOKEN).map(<[u8]>::to_vec)
+    }
+
+    /// The whole token of a hash, if the letter carries it or was sealed with it.
+    pub(crate) fn token_of(&self, hash: &TokenHash) -> Option<Vec<u8>> {
+        let carried = self.token.filter(|token| token.hash == *hash).and_then(|_| self.whole_token());
+        carried.or_else(|| self.former.clone().filter(|former| hash_of(former) == *hash))
     }
 
     /// The letter's bytes as they are sealed in a session: a token that the peer has acknowledged there is named by its hash (contracts/token.md K9).
@@ -108,7 +120,7 @@ impl Entry {
             frame: frame.into_vec(),
             token: None,
         });
-        Some(Self { sealed, ..Self::draft(AgentId::from_bytes(to.into_array()).ok()?, &read) })
+        Some(Self { sealed, tried: true, ..Self::draft(AgentId::from_bytes(to.into_array()).ok()?, &read) })
     }
 }
 

@@ -204,7 +204,7 @@ pub(crate) struct Content {
     pub(crate) expires: UnixMillis,
     pub(crate) token: Option<Arc<Genuine>>,
     floor: Seq,
-    nonce: Nonce,
+    pub(crate) nonce: Nonce,
     moves: Moves,
 }
 

@@ -171,6 +171,14 @@ pub enum Effect {
         /// The letter.
         letter: LetterId,
     },
+    /// A letter of ours was refused for its token and goes again, under a number above those of letters sent after it: it may be delivered after
+    /// them.
+    SealedAgain {
+        /// The peer.
+        to: AgentId,
+        /// The letter.
+        letter: LetterId,
+    },
     /// A peer will not talk to us; one of the registry's codes says why.
     TurnedAway {
         /// Who.

@@ -122,6 +122,9 @@ fn add(total: &mut Report, report: &Report) {
     total.duplicates += report.duplicates;
     total.rekeys += report.rekeys;
     total.sealed_again += report.sealed_again;
+    total.with_token += report.with_token;
+    total.renewed += report.renewed;
+    total.token_again += report.token_again;
 }
 
 fn say(done: u64, options: &Options, failed: u64, total: &Report, started: Instant) {

@@ -11,11 +11,11 @@ use nuncio_proto::peer::{ContactInfo, Counters, Peer};
 use nuncio_proto::rows;
 use nuncio_proto::step::Step;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::Policy;
 
 use crate::book::{Book, Violation};
 use crate::dice::Dice;
 use crate::disk::{Disk, Rows, records};
+use crate::guard::Guard;
 use crate::net::Who;
 
 /// When every run begins.
@@ -41,6 +41,8 @@ pub struct Agent {
     pub disk: Disk,
     /// What was promised and seen.
     pub book: Book,
+    /// What it judges letters by.
+    pub guard: Guard,
     /// Its randomness; like the operating system's, it is never rewound.
     pub dice: Dice,
     /// Added to the world's time, wrapping: its clock may be behind.
@@ -86,11 +88,11 @@ pub fn friend() -> ContactInfo {
 
 impl Agent {
     /// An agent at the beginning of a run.
-    pub fn new(who: Who, dice: Dice) -> Result<Self, Violation> {
+    pub fn new(who: Who, dice: Dice, guard: Guard) -> Result<Self, Violation> {
         let (id, rows) = homes().get(who).cloned().ok_or(Violation::Reload(who))?;
-        let peer = Some(load(who, &rows, START)?);
+        let peer = Some(load(who, &rows, &guard, START)?);
         let (disk, book, past) = (Disk::new(rows), Book::default(), Counters::default());
-        Ok(Self { who, id, peer, disk, book, dice, ahead_ms: 0, life: 0, past })
+        Ok(Self { who, id, peer, disk, book, guard, dice, ahead_ms: 0, life: 0, past })
     }
 
     /// What its clock shows.
@@ -107,6 +109,7 @@ impl Agent {
     fn take_for(&mut self, step: Option<Step>, accepts: Option<LetterId>) -> Result<bool, Violation> {
         let (Some(step), Some(peer)) = (step, &mut self.peer) else { return Ok(false) };
         let staged = peer.stage(step).map_err(|error| Violation::Step(self.who, error))?;
+        self.guard.check(&self.id, &staged.ops)?;
         self.disk.stage(staged, accepts);
         Ok(true)
     }
@@ -158,9 +161,17 @@ impl Agent {
         Err(Violation::Restless(self.who))
     }
 
+    /// What it judges letters by has changed.
+    pub fn instruct(&mut self, change: impl FnOnce(&mut Guard)) {
+        change(&mut self.guard);
+        if let Some(peer) = &mut self.peer {
+            self.guard.instruct(peer);
+        }
+    }
+
     /// Comes back from its disk.
     pub fn load(&mut self, now: UnixMillis) -> Result<(), Violation> {
-        self.peer = Some(load(self.who, self.disk.rows(), now)?);
+        self.peer = Some(load(self.who, self.disk.rows(), &self.guard, now)?);
         Ok(())
     }
 
@@ -184,7 +195,7 @@ impl Agent {
     /// Whether its disk holds what its memory holds.
     pub fn compare_with_disk(&self, now: UnixMillis) -> Result<(), Violation> {
         let Some(peer) = self.peer.as_ref().filter(|_| self.disk.is_still()) else { return Ok(()) };
-        let loaded = load(self.who, self.disk.rows(), now)?;
+        let loaded = load(self.who, self.disk.rows(), &self.guard, now)?;
         if summary(peer) == summary(&loaded) { Ok(()) } else { Err(Violation::Reload(self.who)) }
     }
 
@@ -194,13 +205,13 @@ impl Agent {
         let lost = [rows::SESSION, rows::SKIPPED, rows::HELD, rows::GIVEN_UP, rows::RENEWAL];
         let mut rows = self.disk.rows().clone();
         rows.retain(|key, _| key.first().is_none_or(|tree| !lost.contains(tree)));
-        load(self.who, &rows, now).is_ok().then_some(rows)
+        load(self.who, &rows, &self.guard, now).is_ok().then_some(rows)
     }
 }
 
-fn load(who: Who, rows: &Rows, now: UnixMillis) -> Result<Peer, Violation> {
+fn load(who: Who, rows: &Rows, guard: &Guard, now: UnixMillis) -> Result<Peer, Violation> {
     let mut peer = Peer::load(&records(rows), now).map_err(|error| Violation::Load(who, error))?;
-    peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
+    guard.instruct(&mut peer);
     Ok(peer)
 }
 

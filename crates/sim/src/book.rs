@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::code;
+use nuncio_contracts::registry::{code, limit};
 use nuncio_proto::error::{LoadError, PeerError};
 use nuncio_proto::frame::{Frame, Nonce};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Arrival, Effect, Op};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::TokenHash;
 
 use crate::disk::Durable;
+use crate::guard::{Guard, Wrong};
 use crate::net::Who;
 
 /// One letter, as its writer meant it.
@@ -28,6 +30,35 @@ pub struct Written {
     pub deadline: Option<UnixMillis>,
     /// Somebody asked for it to be taken back.
     pub cancelled: bool,
+    /// When it was written, by the world's time.
+    pub written_ms: u64,
+    /// Its token, if it carries one.
+    pub token: Option<Token>,
+}
+
+/// The token of a letter, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// The transaction.
+    pub txn: String,
+    /// Every token that the letter was ever given.
+    pub given: BTreeSet<TokenHash>,
+    /// How often it was sealed again for its token, or waited for a fresh one: it may come after later letters.
+    pub again: u32,
+    /// Its writer gave it up.
+    pub given_up: bool,
+}
+
+impl Written {
+    fn gave(&self, token: Option<TokenHash>) -> bool {
+        token.is_none_or(|hash| self.token.as_ref().is_some_and(|token| token.given.contains(&hash)))
+    }
+
+    /// Letters that may overtake each other: what was taken back may come from an old session, late, and what was sealed again for its token has
+    /// a higher number than letters that were written after it.
+    fn keeps_order(&self) -> bool {
+        !self.cancelled && self.token.as_ref().is_none_or(|token| token.again == 0)
+    }
 }
 
 /// Every letter ever handed to an agent.
@@ -77,6 +108,22 @@ pub enum Violation {
     /// Delivered to the wrong agent, altered, or never accepted from anybody.
     #[error("{0} was delivered and is no letter that was accepted for this agent from this sender")]
     Stray(LetterId),
+    /// A letter was delivered with a token that does not allow it.
+    #[error("{letter} was delivered, and its token is {wrong}")]
+    Token {
+        /// The letter.
+        letter: LetterId,
+        /// What is wrong.
+        wrong: Wrong,
+    },
+    /// A letter that its receiver refused, as its sender was told, was delivered.
+    #[error("{letter} was delivered, and its sender was told that it was refused: {code}")]
+    Both {
+        /// The letter.
+        letter: LetterId,
+        /// The code.
+        code: u16,
+    },
     /// Told as delivered.
     #[error("{0} was called delivered and is not in the peer's inbox")]
     Phantom(LetterId),
@@ -197,8 +244,11 @@ impl Book {
             return Err(Violation::ArrivalNumber(me, arrival.no));
         }
         self.next_arrival = arrival.no + 1;
-        // What was taken back may come from an old session, late.
-        if written.cancelled {
+        let came_with = arrival.token.as_ref().map(|token| *token.hash());
+        if written.token.is_some() != came_with.is_some() || !written.gave(came_with) {
+            return Err(Violation::Token { letter: id, wrong: Wrong::Foreign });
+        }
+        if !written.keeps_order() {
             return Ok(());
         }
         match self.last.insert(written.from, written.index) {
@@ -236,18 +286,42 @@ impl Book {
 pub struct Causes {
     /// Clocks were wrong, or days went by.
     pub time: bool,
+    /// Clocks were wrong.
+    pub clocks: bool,
 }
 
 impl Causes {
     /// Whether a letter may have failed with this code.
     #[must_use]
-    pub const fn allow(self, written: &Written, code: u16) -> bool {
+    pub fn allow(self, written: &Written, receiver: &Guard, code: u16) -> bool {
         match code {
             code::EXPIRED => self.time || written.deadline.is_some(),
             code::FUTURE => self.time,
             code::CANCELLED => written.cancelled,
+            _ => written.token.as_ref().map_or_else(
+                || receiver.wants && code == code::TOKEN_MISSING,
+                |token| self.allow_token(token, written.written_ms, receiver, code),
+            ),
+        }
+    }
+
+    /// Whether a letter with a token may have failed with this code.
+    fn allow_token(self, token: &Token, written_ms: u64, receiver: &Guard, code: u16) -> bool {
+        let tried = token.again >= u32::from(limit::TOKEN_RENEWALS_MAX);
+        match code {
+            code::TOKEN_EXPIRED => token.given_up || tried,
+            code::TOKEN_MISSING => tried,
+            code::TOKEN_KEY => receiver.lacked_keys_after(written_ms),
+            code::TOKEN_REVOKED => receiver.revoked.contains(&token.txn),
+            code::TOKEN_EARLY => self.clocks,
             _ => false,
         }
+    }
+
+    /// Whether a receiver that says this has not delivered the letter, and never will.
+    #[must_use]
+    pub const fn is_refusal(code: u16) -> bool {
+        !matches!(code, code::EXPIRED | code::CANCELLED)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Plan ─► World ──► Violation, or a Report
-//!            ├─ Agent   proto's Peer, a Disk, a clock that may be wrong, the Book of what was promised
+//!            ├─ Agent   proto's Peer, a Disk, a clock that may be wrong, the Guard of its tokens, the Book of what was promised
 //!            ├─ Net     loss, duplicates, reordering, delay, partitions
 //!            └─ Trace   what happened, in words
 //! ```
@@ -21,9 +21,11 @@ pub mod agent;
 pub mod book;
 pub mod dice;
 pub mod disk;
+pub mod guard;
 pub mod net;
 pub mod plan;
 mod scene;
+pub mod service;
 pub mod targets;
 pub mod trace;
 pub mod world;

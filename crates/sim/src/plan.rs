@@ -20,6 +20,27 @@ pub struct Plan {
     pub weather: Weather,
     /// What goes wrong besides.
     pub faults: Faults,
+    /// What letters may do, and who says so.
+    pub tokens: Tokens,
+}
+
+/// Transaction tokens: chances, in per mille. Without any, no agent of the run knows a trust domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Letters carry one, of letters.
+    pub carry: u32,
+    /// It is the one that the last letter of this pair carried, of letters with a token.
+    pub shared: u32,
+    /// Receivers deliver nothing without one.
+    pub wants: bool,
+    /// An agent loses the service's keys, and has them again after a while; so does one that starts. As faults are, once for every letter.
+    pub keyless: u32,
+    /// A transaction is revoked, and one agent after the other hears of it. As faults are.
+    pub revoke: u32,
+    /// Letters whose token expired are given a fresh one, of those letters; the others are given up.
+    pub renew: u32,
+    /// Letters under way are given a fresh token before the old one expires. As faults are.
+    pub ahead: u32,
 }
 
 /// Chances, in per mille; the dice are rolled once for every letter, while it is under way.
@@ -80,14 +101,48 @@ impl Plan {
         };
         let gap_ms = [2, 30, 500, 5_000].get(dice.index(4)).copied().unwrap_or(30);
         let burst = [1, 3, 20, 300].get(dice.index(4)).copied().unwrap_or(3);
-        Self { seed, agents, letters, gap_ms, burst, weather, faults }
+        Self { seed, agents, letters, gap_ms, burst, weather, faults, tokens: Tokens::of_seed(seed) }
     }
 
     /// Nothing goes wrong.
     #[must_use]
     pub fn calm(seed: u64, agents: usize, letters: u64) -> Self {
         let weather = Weather { delay_ms: 20, ..Weather::default() };
-        Self { seed, agents, letters, gap_ms: 30, burst: 3, weather, faults: Faults::default() }
+        Self {
+            seed,
+            agents,
+            letters,
+            gap_ms: 30,
+            burst: 3,
+            weather,
+            faults: Faults::default(),
+            tokens: Tokens::default(),
+        }
+    }
+}
+
+impl Tokens {
+    /// The tokens of a seed: none in every third run.
+    fn of_seed(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x746f_6b65_6e73);
+        if dice.per_mille(333) {
+            return Self::default();
+        }
+        Self {
+            carry: if dice.per_mille(300) { 1_000 } else { 500 },
+            shared: if dice.per_mille(300) { 0 } else { 900 },
+            wants: dice.per_mille(500),
+            keyless: some(&mut dice, 30),
+            revoke: some(&mut dice, 20),
+            renew: [0, 500, 900, 1_000].get(dice.index(4)).copied().unwrap_or(900),
+            ahead: some(&mut dice, 100),
+        }
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub const fn any(&self) -> bool {
+        self.carry > 0
     }
 }
 

@@ -14,6 +14,7 @@ use crate::agent::{Agent, START};
 use crate::book::Violation;
 use crate::dice::Dice;
 use crate::disk::{Disk, Rows, records};
+use crate::guard::Guard;
 use crate::net::Who;
 
 /// Where they stand.
@@ -36,7 +37,7 @@ pub(crate) fn scene() -> &'static Scene {
 impl Scene {
     /// The victim, with these rows or as it was.
     pub(crate) fn victim(&self) -> Result<Agent, Violation> {
-        let mut victim = Agent::new(self.victim.0, Dice::new(1))?;
+        let mut victim = Agent::new(self.victim.0, Dice::new(1), Guard::default())?;
         victim.disk = Disk::new(self.victim.1.clone());
         victim.load(START)?;
         Ok(victim)
@@ -60,7 +61,11 @@ pub(crate) fn commit(agent: &mut Agent) -> Vec<Effect> {
 }
 
 fn talk() -> Result<Scene, Violation> {
-    let mut agents = [Agent::new(0, Dice::new(2))?, Agent::new(1, Dice::new(3))?, Agent::new(2, Dice::new(4))?];
+    let mut agents = [
+        Agent::new(0, Dice::new(2), Guard::default())?,
+        Agent::new(1, Dice::new(3), Guard::default())?,
+        Agent::new(2, Dice::new(4), Guard::default())?,
+    ];
     // The lower of two leads a re-key: the hostile one is to have every right that a peer can have.
     agents.sort_by_key(|agent| agent.id);
     let [hostile, honest, victim] = agents.each_ref().map(|agent| agent.id);

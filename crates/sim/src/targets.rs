@@ -27,7 +27,7 @@ use crate::book::Violation;
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::net::Weather;
-use crate::plan::{Faults, Plan};
+use crate::plan::{Faults, Plan, Tokens};
 use crate::scene::{self, scene};
 use crate::trace::Trace;
 use crate::world;
@@ -339,6 +339,15 @@ fn plan_of(bytes: &[u8]) -> Plan {
     };
     let agents = 2 + usize::try_from(next(1)).unwrap_or(0);
     let (letters, gap_ms, burst) = (u64::from(next(16)) + 1, u64::from(next(5_000)) + 1, u64::from(next(30)) + 1);
+    let tokens = Tokens {
+        carry: next(1_000),
+        shared: next(1_000),
+        wants: next(1) == 1,
+        keyless: next(60),
+        revoke: next(60),
+        renew: next(1_000),
+        ahead: next(200),
+    };
     let seed = bytes.fold(0, |seed: u64, byte| seed.wrapping_mul(257).wrapping_add(byte.into()));
-    Plan { seed, agents, letters, gap_ms, burst, weather, faults }
+    Plan { seed, agents, letters, gap_ms, burst, weather, faults, tokens }
 }

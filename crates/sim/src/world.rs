@@ -2,6 +2,7 @@
 
 mod ending;
 mod storm;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use crate::agent::Agent;
 use crate::book::{Book, Causes, Letters, Told, Violation};
 use crate::dice::Dice;
 use crate::disk::{Durable, Rows};
+use crate::guard::Guard;
 use crate::net::{Net, Packet, Who};
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -42,6 +44,12 @@ pub struct Report {
     pub rekeys: u64,
     /// Letters sealed again in another session.
     pub sealed_again: u64,
+    /// Letters written with a token.
+    pub with_token: u64,
+    /// Letters given a fresh token.
+    pub renewed: u64,
+    /// Letters that were refused for their token and went again.
+    pub token_again: u64,
 }
 
 /// Runs a plan to its end.
@@ -70,6 +78,12 @@ enum Event {
     Linked(Who, Who),
     /// An agent adds another again.
     Befriend(Who, Who),
+    /// The token service answers an agent that wanted a fresh token for a letter.
+    Renew { who: Who, life: u32, to: AgentId, letter: LetterId },
+    /// An agent has the token service's keys again.
+    Keys(Who),
+    /// An agent hears that a transaction was revoked.
+    Revoked(Who, String),
     /// Somebody writes.
     Moment,
     /// Something may go wrong.
@@ -94,6 +108,7 @@ struct World {
     /// By sender and receiver: how many letters were written.
     indices: BTreeMap<(Who, Who), u64>,
     unwritten: u64,
+    issued: tokens::Issued,
     /// Letters whose acceptance a restored backup has undone.
     forgotten: BTreeSet<LetterId>,
     /// Letters whose arrival a restored backup has undone, or of whose failure their sender knew before it was restored: that it was told is
@@ -110,11 +125,16 @@ impl World {
     fn new(plan: Plan, trace: Trace) -> Result<Self, Violation> {
         let mut dice = Dice::new(plan.seed);
         let net = Net::new(plan.weather, dice.fork());
-        let agents: Vec<_> = (0..plan.agents).map(|who| Agent::new(who, dice.fork())).collect::<Result<_, _>>()?;
+        let (judges, wants) = (plan.tokens.any(), plan.tokens.wants);
+        let guard = Guard { judges, wants, has_keys: true, ..Guard::default() };
+        let agents: Vec<_> =
+            (0..plan.agents).map(|who| Agent::new(who, dice.fork(), guard.clone())).collect::<Result<_, _>>()?;
         let ids = agents.iter().map(|agent| agent.id).collect();
-        let causes = Causes { time: plan.faults.clock_step > 0 || plan.faults.silence > 0 };
+        let causes =
+            Causes { time: plan.faults.clock_step > 0 || plan.faults.silence > 0, clocks: plan.faults.clock_step > 0 };
         Ok(Self {
             unwritten: plan.letters,
+            issued: tokens::Issued::default(),
             events_max: 1_000_000 + 2_000 * plan.letters,
             plan,
             trace,
@@ -194,7 +214,10 @@ impl World {
                 self.wakes.remove(&who);
                 self.drain(who)
             }
-            Event::Synced { .. } | Event::Wake { .. } => Ok(()),
+            Event::Renew { who, life, to, letter } if self.at(who).life == life => self.renew(who, to, letter),
+            Event::Synced { .. } | Event::Wake { .. } | Event::Renew { .. } => Ok(()),
+            Event::Keys(who) => self.give_keys(who),
+            Event::Revoked(who, txn) => self.hear_revoked(who, txn),
             Event::Up(who) => self.up(who),
             Event::Linked(one, other) => self.linked(one, other),
             Event::Befriend(one, other) => self.befriend(one, other),
@@ -263,6 +286,7 @@ impl World {
 
     /// Takes note of a durable step, whether or not its effects will be done.
     fn note(&mut self, who: Who, done: &Durable) -> Result<(), Violation> {
+        self.note_again(&done.effects);
         let ordered = self.restored.is_empty();
         let (letters, ids) = (core::mem::take(&mut self.letters), core::mem::take(&mut self.ids));
         let told = self.at(who).book.note(who, done, &letters, &ids, ordered);
@@ -282,8 +306,10 @@ impl World {
                 let arrived = self.at(written.to).book.inbox.contains(&letter) || self.lost.contains(&letter);
                 if arrived { Ok(()) } else { Err(Violation::Phantom(letter)) }
             }
-            Told::Failed(code) if self.causes.allow(&written, code) => Ok(()),
-            Told::Failed(code) => Err(Violation::NoCause { letter, code }),
+            Told::Failed(code) => {
+                let (causes, guard) = (self.causes, &self.at(written.to).guard);
+                if causes.allow(&written, guard, code) { Ok(()) } else { Err(Violation::NoCause { letter, code }) }
+            }
         }
     }
 
@@ -316,6 +342,7 @@ impl World {
                     return Err(Violation::Stray(arrival.letter.id));
                 }
             }
+            Effect::TokenExpired { to, letter } => self.token_expired(who, to, letter),
             other => self.trace.say(now_ms, || format!("{who}: {other:?}")),
         }
         Ok(())
@@ -355,6 +382,7 @@ impl World {
         }
         let now = agent.now(now_ms);
         agent.load(now)?;
+        self.start_keyless(who)?;
         self.drain(who)?;
         for other in self.others(who) {
             self.linked(who, other)?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use nuncio_sim::net::Weather;
-use nuncio_sim::plan::{Faults, Plan};
+use nuncio_sim::plan::{Faults, Plan, Tokens};
 use nuncio_sim::trace::Trace;
 use nuncio_sim::world::{self, Report};
 use proptest::prelude::*;
@@ -104,6 +104,55 @@ fn a_window_full_of_expired_letters_is_crossed() {
     }
 }
 
+/// Every letter carries a token, most of them the same, and nothing goes wrong with the tokens themselves.
+const SHARED: Tokens = Tokens { carry: 1_000, shared: 950, wants: true, keyless: 0, revoke: 0, renew: 1_000, ahead: 0 };
+
+#[test]
+fn in_calm_weather_every_letter_arrives_with_its_token() {
+    for seed in 0..10 {
+        let report = run(&Plan { tokens: SHARED, ..Plan::calm(seed, 3, 200) });
+        assert_eq!((report.failed, report.token_again, report.renewed), (0, 0, 0));
+        assert_eq!((report.arrived, report.with_token), (report.written, report.written));
+    }
+}
+
+#[test]
+fn agents_that_forget_all_tokens_wait_for_each_others() {
+    let weather = Weather { loss: 100, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 300 };
+    let faults = Faults { crash: 300, ..Faults::default() };
+    for seed in 0..10 {
+        let plan = Plan { weather, faults, gap_ms: 2_000, burst: 10, tokens: SHARED, ..Plan::calm(seed, 2, 400) };
+        let report = run(&plan);
+        assert!(report.crashes > 20, "{report:?}");
+        // What was written in the moment of a stop was never accepted.
+        assert_eq!(report.failed, 0, "{report:?}");
+    }
+}
+
+#[test]
+fn a_token_that_expires_under_way_is_renewed_and_no_letter_is_lost() {
+    let weather = Weather { loss: 200, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 3_000 };
+    let faults = Faults { partition: 60, ..Faults::default() };
+    let mut again = 0;
+    for seed in 0..10 {
+        let plan = Plan { weather, faults, gap_ms: 5_000, burst: 20, tokens: SHARED, ..Plan::calm(seed, 2, 400) };
+        let report = run(&plan);
+        again += report.token_again;
+        assert!(report.failed * 20 < report.written, "{report:?}");
+    }
+    assert!(again > 50, "{again}");
+}
+
+#[test]
+fn a_window_full_of_letters_waits_for_keys() {
+    let weather = Weather { loss: 200, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 200 };
+    let faults = Faults { crash: 1, cancel: 5, ..Faults::default() };
+    let tokens = Tokens { shared: 500, keyless: 20, revoke: 1, ahead: 5, renew: 900, ..SHARED };
+    for seed in 0..2 {
+        run(&Plan { weather, faults, gap_ms: 200, burst: 1_500, tokens, ..Plan::calm(seed, 2, 1_500) });
+    }
+}
+
 fn plans() -> impl Strategy<Value = Plan> {
     let weather = (0_u32..400, 0_u32..300, 0_u32..300, 0_u32..30, 1_u64..3_000);
     let weather = weather.prop_map(|(loss, duplicate, reorder, ghost, delay_ms)| Weather {
@@ -132,8 +181,18 @@ fn plans() -> impl Strategy<Value = Plan> {
             done,
         }
     });
-    (any::<u64>(), 2_usize..5, 1_u64..80, 1_u64..3_000, 1_u64..40, weather, faults).prop_map(
-        |(seed, agents, letters, gap_ms, burst, weather, faults)| Plan {
+    let tokens = (0_u32..1_001, 0_u32..1_001, any::<bool>(), 0_u32..60, 0_u32..40, 0_u32..1_001, 0_u32..200);
+    let tokens = tokens.prop_map(|(carry, shared, wants, keyless, revoke, renew, ahead)| Tokens {
+        carry,
+        shared,
+        wants,
+        keyless,
+        revoke,
+        renew,
+        ahead,
+    });
+    (any::<u64>(), 2_usize..5, 1_u64..80, 1_u64..3_000, 1_u64..40, weather, faults, tokens).prop_map(
+        |(seed, agents, letters, gap_ms, burst, weather, faults, tokens)| Plan {
             seed,
             agents,
             letters,
@@ -141,6 +200,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             burst,
             weather,
             faults,
+            tokens,
         },
     )
 }

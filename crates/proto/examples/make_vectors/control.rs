@@ -19,8 +19,10 @@ fn valid() -> Vec<Case> {
     let case = |name: &str, comment: &str, control: &Control, expect| {
         Case::valid(AREA, name, comment, json!({ "payload": hex(control.encode()) }), expect)
     };
-    let refused = |code| Control::Refused { letter: id(), code };
-    let told = |code: u16| json!({ "what": "refused", "letter": hex(id().as_bytes()), "code": code });
+    let frame: [u8; 12] = fixed("refused frame");
+    let refused = |code| Control::Refused { letter: id(), code, frame };
+    let told =
+        |code: u16| json!({ "what": "refused", "letter": hex(id().as_bytes()), "code": code, "bytes": hex(frame) });
     let carried = |what: &str, bytes: &[u8]| json!({ "what": what, "bytes": hex(bytes) });
     let offer: [u8; 48] = fixed("control offer");
     let statement = Retirement::sign(&actor("alice").identity, None, NOW);
@@ -80,7 +82,7 @@ fn valid() -> Vec<Case> {
 }
 
 fn refused() -> Vec<Case> {
-    let good = Array(vec![Uint(1), bytes(id().as_bytes()), Uint(32), bytes([])]);
+    let good = Array(vec![Uint(1), bytes(id().as_bytes()), Uint(32), bytes([1; 12])]);
     let no = |name: &str, comment: &str, item: Item| {
         Case::refused(AREA, name, comment, json!({ "payload": hex(item.encode()) }), "malformed")
     };
@@ -101,7 +103,8 @@ fn refused() -> Vec<Case> {
         no("what-long", "01 is 1 in one byte", good.with(0, Raw(vec![0x18, 1]))),
         no("refused-no-letter", "a refusal names its letter", good.with(1, Null)),
         no("refused-letter-version-4", "a letter id is a UUIDv7", good.with(1, bytes([0x44; 16]))),
-        no("refused-with-bytes", "a refusal carries nothing else", good.with(3, bytes([1]))),
+        no("refused-no-frame", "a refusal names the frame", good.with(3, bytes([]))),
+        no("refused-frame-13", "a nonce has 12 bytes", good.with(3, bytes([1; 13]))),
         no("refused-code-text", "a code is a number", good.with(2, text("expired"))),
         no("refused-code-wide", "a code has 16 bits", good.with(2, Uint(65_536))),
         no("offer-with-letter", "an offer names no letter", what(2, bytes(id().as_bytes()), 0, bytes([1]))),

@@ -11,6 +11,7 @@ use crate::content_type::ContentType;
 use crate::control::Control;
 use crate::crypto;
 use crate::error::Refusal;
+use crate::frame::Nonce;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
@@ -44,7 +45,7 @@ impl Peer {
         let Some(content) = &mut opened.content else {
             return Ok((opened, Verdict::Nothing));
         };
-        let verdict = self.judge_letter(session, &content.letter, now, seen)?;
+        let verdict = self.judge_letter(session, &content.letter, &content.nonce, now, seen)?;
         let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
         let tells = matches!(verdict, Verdict::Refuse(Some(_)) | Verdict::Wait(Need::Token(_), _));
         if tells && on_their_way >= limit::REFUSALS_MAX {
@@ -66,13 +67,14 @@ impl Peer {
         &self,
         session: &Session,
         bytes: &[u8],
+        frame: &Nonce,
         now: UnixMillis,
         seen: &dyn Seen,
     ) -> Result<Verdict, Refusal> {
         let letter = match Letter::decode(bytes) {
             Ok(letter) => Box::new(letter),
             // A refusal that names no letter cannot be told.
-            Err((id, error)) => return Ok(Verdict::Refuse(id.map(|id| self.refusal(id, error.code(), now)))),
+            Err((id, error)) => return Ok(Verdict::Refuse(id.map(|id| self.refusal(id, frame, error.code(), now)))),
         };
         let from = session.peer();
         let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
@@ -88,22 +90,22 @@ impl Peer {
         // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.
         if letter.kind == LetterKind::Control {
             let known = Control::decode(&letter.payload).is_some();
-            let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, code::MALFORMED, now)));
+            let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, frame, code::MALFORMED, now)));
             return Ok(if known { Verdict::Take(letter, None) } else { refuse() });
         }
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
-            Ok(()) => Ok(self.judge_token(session, letter, now)),
-            Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, error.code(), now)))),
+            Ok(()) => Ok(self.judge_token(session, letter, frame, now)),
+            Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, frame, error.code(), now)))),
         }
     }
 
-    /// The control letter that tells a sender why its letter is not delivered.
-    pub(super) fn refusal(&self, letter: LetterId, code: u16, now: UnixMillis) -> Box<Letter> {
+    /// The control letter that tells a sender why its letter, in this frame, is not delivered.
+    pub(super) fn refusal(&self, letter: LetterId, frame: &Nonce, code: u16, now: UnixMillis) -> Box<Letter> {
         // The same letter may be refused again under another number, and the refusal is then another letter.
         let step = self.generation.to_be_bytes();
         let random = crypto::sha256(&[letter.as_bytes(), self.id().as_bytes(), &step]);
         let id = LetterId::new(now, random.first_chunk().copied().unwrap_or_default());
-        let mut told = Letter::plain(id, ContentType::CBOR, Control::Refused { letter, code }.encode());
+        let mut told = Letter::plain(id, ContentType::CBOR, Control::Refused { letter, code, frame: *frame }.encode());
         told.kind = LetterKind::Control;
         Box::new(told)
     }
@@ -112,9 +114,10 @@ impl Peer {
     /// (contracts/letter.md L8, token.md K20).
     pub(super) fn refuse_expired(&mut self, id: SessionId, with: AgentId, now: UnixMillis, out: &mut Out) {
         let Some(session) = self.sessions.get(&id).filter(|session| !session.held.is_empty()) else { return };
-        let over: Vec<_> = session.held.iter().filter_map(|(seq, held)| Some((*seq, self.over(held, now)?))).collect();
-        for (seq, (letter, code)) in over {
-            let told = self.refusal(letter, code, now);
+        let over = |held: &Held| self.over(held, now).map(|(letter, code)| (letter, held.nonce, code));
+        let over: Vec<_> = session.held.iter().filter_map(|(seq, held)| Some((*seq, over(held)?))).collect();
+        for (seq, (letter, frame, code)) in over {
+            let told = self.refusal(letter, &frame, code, now);
             self.refuse_held(id, with, seq, &told, out);
         }
     }

@@ -57,7 +57,8 @@ impl Peer {
             let session = self.current(agent)?;
             let (_, entry) = self.contacts.get(agent)?.drafts.first()?;
             let draft = self.outbox.get(entry)?;
-            if draft.token.is_some_and(|token| token.expires <= now) {
+            // One that may have arrived goes as it is: its receiver knows it, or refuses it.
+            if !draft.tried && draft.token.is_some_and(|token| token.expires <= now) {
                 return Some(self.step(Change::TokenOver(*entry)));
             }
             let sealing = session.seal(draft.letter_in(session), nonce(rng))?;

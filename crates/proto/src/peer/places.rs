@@ -157,6 +157,7 @@ impl Peer {
     fn draft_again(&mut self, no: u64, with: AgentId, out: &mut Out) {
         let Some(entry) = self.outbox.get_mut(&no) else { return };
         entry.sealed = None;
+        entry.tried = true;
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
         self.counters.sealed_again += 1;
         if let Some(contact) = self.contacts.get_mut(&with) {

@@ -17,6 +17,7 @@ use super::judge::{Verdict, expiry};
 use super::{Change, Out, Peer};
 use crate::control::Control;
 use crate::error::PeerError;
+use crate::frame::Nonce;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterError, LetterKind};
 use crate::outbox::{Entry, SealedAs};
@@ -121,11 +122,16 @@ impl Peer {
         Ok(self.step(Change::Retokened { entry, token: token.to_vec() }))
     }
 
-    /// Gives up a letter whose token has expired and cannot be renewed: it fails.
+    /// Gives up a letter whose token has expired and cannot be renewed: it fails. `None` if it waits for no fresh token: it may have been
+    /// delivered, or may yet be.
     #[must_use]
     pub fn give_up_token(&self, to: AgentId, letter: LetterId) -> Option<Step> {
-        let entry = *self.letters.get(&(to, letter))?;
-        Some(self.step(Change::Expired { entry, code: code::TOKEN_EXPIRED }))
+        let no = *self.letters.get(&(to, letter))?;
+        let (entry, contact) = (self.outbox.get(&no)?, self.contacts.get(&to)?);
+        if entry.sealed.is_some() || contact.drafts.contains(&(!entry.control, no)) {
+            return None;
+        }
+        Some(self.step(Change::Expired { entry: no, code: code::TOKEN_EXPIRED }))
     }
 
     /// The token of a letter on its way.
@@ -184,10 +190,18 @@ impl Peer {
     }
 
     /// The verdict over a letter that is sound in all but its token.
-    pub(super) fn judge_token(&self, session: &Session, letter: Box<Letter>, now: UnixMillis) -> Verdict {
+    pub(super) fn judge_token(
+        &self,
+        session: &Session,
+        letter: Box<Letter>,
+        frame: &Nonce,
+        now: UnixMillis,
+    ) -> Verdict {
         match self.authorize(session, &letter, now) {
             Ok(token) => Verdict::Take(letter, token),
-            Err(Unauthorized::Denied(denial)) => Verdict::Refuse(Some(self.refusal(letter.id, denial.code(), now))),
+            Err(Unauthorized::Denied(denial)) => {
+                Verdict::Refuse(Some(self.refusal(letter.id, frame, denial.code(), now)))
+            }
             Err(Unauthorized::Need(need)) => Verdict::Wait(need, expiry(&letter, None)),
         }
     }
@@ -221,8 +235,9 @@ impl Peer {
             return Decision::Gone;
         };
         let held = session.held.get(&seq).filter(|held| held.state == Hold::Token);
-        let Some(letter) = held.and_then(|held| Letter::decode(&held.letter).ok()) else { return Decision::Gone };
-        let refuse = |code: u16| Decision::Refuse(self.refusal(letter.id, code, now));
+        let read = held.and_then(|held| Some((held.nonce, Letter::decode(&held.letter).ok()?)));
+        let Some((frame, letter)) = read else { return Decision::Gone };
+        let refuse = |code: u16| Decision::Refuse(self.refusal(letter.id, &frame, code, now));
         if let Err(error) = letter.check_time(now) {
             return refuse(error.code());
         }
@@ -294,9 +309,11 @@ impl Peer {
             return;
         }
         match Control::decode(&letter.payload) {
-            Some(Control::Refused { letter, code }) => {
-                let Some(entry) = self.letters.get(&(from, letter)).copied() else { return };
-                if code != code::TOKEN_EXPIRED || !self.seal_again(entry, out) {
+            Some(Control::Refused { letter, code, frame }) => {
+                // A letter that was sealed again since is judged anew.
+                let in_frame = |no: &u64| self.outbox.get(no).and_then(Entry::nonce) == Some(frame);
+                let Some(entry) = self.letters.get(&(from, letter)).copied().filter(in_frame) else { return };
+                if !self.seal_again(entry, code, out) {
                     self.apply_expired(entry, code, out);
                 }
             }
@@ -312,9 +329,8 @@ impl Peer {
             session.tokens_out.forget(&hash);
         }
         let room = self.contacts.get(&to).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX);
-        let carries = |entry: &&Entry| entry.to == to && entry.token.is_some_and(|token| token.hash == hash);
-        let carrier = self.outbox.values().filter(|_| room).find(carries);
-        if let Some((about, token)) = carrier.and_then(|entry| Some((entry.id, entry.whole_token()?))) {
+        let mut letters = self.outbox.values().filter(|entry| room && entry.to == to);
+        if let Some((about, token)) = letters.find_map(|entry| Some((entry.id, entry.token_of(&hash)?))) {
             self.queue_control(to, &Control::Token(token), about, now, out);
         }
     }
@@ -335,23 +351,31 @@ impl Peer {
         }
     }
 
-    /// A letter was refused because its token has expired: it goes again under a new number, with a fresh token. `false` if it does not.
-    fn seal_again(&mut self, no: u64, out: &mut Out) -> bool {
+    /// A letter was refused for a token that has expired, or was named and could not be shown: it goes again under a new number, with a fresh token
+    /// or with the whole one (contracts/token.md K12). `false` if it does not.
+    fn seal_again(&mut self, no: u64, code: u16, out: &mut Out) -> bool {
         let Some(entry) = self.outbox.get_mut(&no) else { return false };
         let (Some(token), Some(_)) = (entry.token, &entry.sealed) else { return false };
-        if entry.renewals >= limit::TOKEN_RENEWALS_MAX {
+        let retried = matches!(code, code::TOKEN_EXPIRED | code::TOKEN_MISSING);
+        if !retried || entry.renewals >= limit::TOKEN_RENEWALS_MAX {
             return false;
         }
         entry.renewals += 1;
+        entry.tried = false;
         let sealed = entry.sealed.take();
         let fresh = sealed.as_ref().is_some_and(|sealed| sealed.token.is_some_and(|of| of != token.hash));
+        let goes = fresh || code == code::TOKEN_MISSING;
         let (to, letter, control) = (entry.to, entry.id, entry.control);
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
         out.contacts.insert(to);
-        if let Some(SealedAs { session, seq, .. }) = sealed {
-            self.give_up(session, seq, out);
+        if let Some(SealedAs { session: id, seq, .. }) = sealed {
+            self.give_up(id, seq, out);
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.tokens_out.forget(&token.hash);
+            }
         }
-        match self.contacts.get_mut(&to).filter(|_| fresh) {
+        out.effects.push(Effect::SealedAgain { to, letter });
+        match self.contacts.get_mut(&to).filter(|_| goes) {
             Some(contact) => drop(contact.drafts.insert((!control, no))),
             None => out.effects.push(Effect::TokenExpired { to, letter }),
         }
@@ -379,6 +403,7 @@ impl Peer {
         let Ok(mut letter) = Letter::decode(&entry.letter) else { return };
         letter.set_token(token);
         let before = entry.letter.len();
+        entry.former = entry.whole_token().filter(|_| entry.sealed.is_some());
         entry.set_letter(&letter);
         self.outbox_bytes = self.outbox_bytes + entry.letter.len() - before;
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });

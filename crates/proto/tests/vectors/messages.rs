@@ -139,8 +139,8 @@ pub(crate) fn control(value: &Value) -> Outcome {
     let control = Control::decode(&payload.0).ok_or("malformed")?;
     assert_eq!(control.encode(), payload.0);
     Ok(match control {
-        Control::Refused { letter, code } => {
-            json!({ "what": "refused", "letter": hex(letter.as_bytes()), "code": code })
+        Control::Refused { letter, code, frame } => {
+            json!({ "what": "refused", "letter": hex(letter.as_bytes()), "code": code, "bytes": hex(frame) })
         }
         Control::RekeyOffer(bytes) => json!({ "what": "rekey-offer", "bytes": hex(bytes) }),
         Control::RekeyAnswer(bytes) => json!({ "what": "rekey-answer", "bytes": hex(bytes) }),

@@ -5,7 +5,7 @@ use nuncio_proto::ids::SessionId;
 use nuncio_proto::rows;
 
 use super::World;
-use crate::book::{Told, Violation};
+use crate::book::{Causes, Told, Violation};
 use crate::net::Who;
 
 const MINUTE_MS: u64 = 60_000;
@@ -36,9 +36,11 @@ impl World {
         self.trace.say(self.now_ms, || "all is well from here on".to_owned());
         self.net.heal();
         self.plan.faults = crate::plan::Faults::default();
+        self.plan.tokens.keyless = 0;
         for who in 0..self.agents.len() {
             self.at(who).ahead_ms = 0;
             self.up(who)?;
+            self.give_keys(who)?;
         }
         for who in 0..self.agents.len() {
             for other in self.others(who) {
@@ -89,6 +91,9 @@ impl World {
             match told {
                 Some(Some(Told::Delivered)) if !arrived && !excused => return Err(Violation::Phantom(*letter)),
                 None if arrived && !excused => return Err(Violation::Stray(*letter)),
+                Some(Some(Told::Failed(code))) if arrived && Causes::is_refusal(*code) && !excused => {
+                    return Err(Violation::Both { letter: *letter, code: *code });
+                }
                 _ => {}
             }
         }

@@ -65,11 +65,17 @@ impl World {
         if self.dice.per_mille(self.plan.faults.deadline) {
             letter.deadline = Some(now.plus(1 + self.dice.below(20_000)));
         }
+        let token = self.token_for(from, to).map(|(text, token)| {
+            letter.set_token(text);
+            token
+        });
         if self.at(from).send(to_id, &letter, now)? {
             self.report.written += 1;
+            self.report.with_token += u64::from(token.is_some());
             let index = self.indices.entry((from, to)).or_default();
             *index += 1;
-            let written = Written { from, to, index: *index, payload, deadline: letter.deadline, cancelled: false };
+            let (index, deadline) = (*index, letter.deadline);
+            let written = Written { from, to, index, payload, deadline, cancelled: false, written_ms: now_ms, token };
             self.letters.insert(letter.id, written);
             self.trace.say(now_ms, || format!("{from} writes {} to {to}", letter.id));
         }
@@ -96,6 +102,7 @@ impl World {
         if self.dice.per_mille(faults.forget_contact) {
             self.forget(who, other)?;
         }
+        self.token_trouble(who)?;
         if self.dice.per_mille(20) {
             let now_ms = self.now_ms;
             let agent = self.at(who);
