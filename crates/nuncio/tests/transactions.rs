@@ -113,8 +113,8 @@ fn said(result: Result<(), Error>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_goes_from_agent_to_agent_and_narrows() {
-    let (_domain, mut members) = Domain::new(&["gateway", "planner", "booking"]).await;
-    let [mut gateway, mut planner, mut booking] = <[Member; 3]>::try_from(std::mem::take(&mut members)).ok().unwrap();
+    let (_domain, members) = Domain::new(&["gateway", "planner", "booking", "payment"]).await;
+    let [gateway, mut planner, mut booking, payment] = <[Member; 4]>::try_from(members).ok().unwrap();
     let details = serde_json::json!({ "trip": "4711", "dropped": true });
     let begun = gateway
         .agent
@@ -141,9 +141,11 @@ async fn a_transaction_goes_from_agent_to_agent_and_narrows() {
 
     // What was narrowed away is gone for good.
     let wider = Message::text("pay").under(&grant.go_on()).narrowed(scope("travel.pay"));
-    let refused = booking.agent.send(gateway.agent.id(), wider).await;
+    let refused = booking.agent.send(payment.agent.id(), wider).await;
     assert!(matches!(&refused, Err(Error::TokenRefused { code, .. }) if code == "invalid_scope"), "{refused:?}");
-    drop(gateway.inbox.next());
+    // Nor does a transaction go back to where it came from.
+    let back = booking.agent.send(gateway.agent.id(), Message::text("again").under(&grant.go_on())).await;
+    assert!(matches!(&back, Err(Error::TokenRefused { code, .. }) if code == "invalid_grant"), "{back:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
