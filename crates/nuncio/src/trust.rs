@@ -65,6 +65,7 @@ impl Actor {
         let domain = self.trust.as_ref().map(|trust| trust.exchange.domain.clone());
         self.peer.set_verifier(|verifier| {
             verifier.set_policy(policy);
+            verifier.set_signatures(nuncio_transport::AwsLc);
             domain.into_iter().for_each(|domain| verifier.set_domain(domain));
         });
         for row in [KEYS_ROW, REVOKED_ROW] {
