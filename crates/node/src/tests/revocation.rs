@@ -7,6 +7,7 @@ use nuncio_proto::token::Thumbprint;
 use serde_json::{Value, json};
 
 use super::support::{BOOKING, DOMAIN, Fixture, GATEWAY, OPERATOR, PLANNER, Params, body, now_s};
+use crate::audit::Deed;
 
 /// Header and payload of a statement that the node's identity key has signed.
 pub(super) fn opened(at: &Fixture, statement: &str) -> (Value, Value) {
@@ -39,6 +40,11 @@ async fn a_revoked_transaction_gets_no_further_token_whoever_asks() {
         at.stop().await;
         at.start().await;
     }
+    // Not even one that was then kept back.
+    let issued = at.records().await.into_iter().filter(|record| record.deed == Deed::Replace);
+    let (revoked, went_on) = (body(&token)["txn"].clone(), body(&other)["txn"].clone());
+    let count = |txn: &Value| issued.clone().filter(|record| record.txn.as_deref() == txn.as_str()).count();
+    assert_eq!((count(&revoked), count(&went_on)), (1, 3));
 }
 
 #[tokio::test]
