@@ -170,6 +170,11 @@ pub mod limit {
     /// Unit: bytes.
     pub const STATEMENT_LEN_MAX: usize = 524_288;
 
+    /// a compact JWS of six short claims, with room
+    ///
+    /// Unit: bytes.
+    pub const HOP_PROOF_LEN_MAX: usize = 2048;
+
     /// nesting of objects and arrays in a token; a parser recurses
     ///
     /// Unit: levels.
@@ -556,6 +561,9 @@ pub mod label {
     /// hash that an invitation gives of a bundle
     pub const INVITATION: &[u8] = b"nuncio/1 invitation";
 
+    /// hash of a letter's id and payload in a hop proof
+    pub const HOP_PROOF: &[u8] = b"nuncio/1 proven letter";
+
     /// salted hash of a payload in a token's hop
     pub const PAYLOAD_HASH: &[u8] = b"nuncio/1 hop payload";
 
@@ -576,6 +584,9 @@ pub mod label {
 pub mod text {
     /// typ of a token service's signed keys; no other JWT has it, so none is taken for one
     pub const KEYS_TYPE: &str = "nuncio-keys+jwt";
+
+    /// typ of a hop proof, in the shape of a WIMSE workload proof; no other JWT has it, so none is taken for one
+    pub const HOP_PROOF_TYPE: &str = "nuncio-hop+jwt";
 
     /// typ of a token service's signed list of revoked transactions
     pub const REVOKED_TYPE: &str = "nuncio-revoked+jwt";
@@ -702,6 +713,9 @@ pub mod code {
 
     /// refusal: it is bound to another payload
     pub const TOKEN_PAYLOAD: u16 = 79;
+
+    /// refusal: its hop proof is not this letter's, or none is there where the receiver's policy wants one
+    pub const TOKEN_PROOF: u16 = 80;
 }
 
 /// Letter extensions.
@@ -711,6 +725,9 @@ pub mod extension {
 
     /// critical: the transaction token, whole or by its hash
     pub const TOKEN: u16 = 2;
+
+    /// not critical: the sender's own signature over the hop; who does not know it loses only the proof
+    pub const HOP_PROOF: u16 = 3;
 }
 
 /// The first byte of each kind of stream.
