@@ -69,6 +69,12 @@ pub mod limit {
     /// Unit: bytes.
     pub const HELD_BYTES_MAX: usize = 4_194_304;
 
+    /// of held_bytes_max, kept for control letters: those of a token that letters wait for, and refusals, come behind
+    /// the letters
+    ///
+    /// Unit: bytes.
+    pub const HELD_CONTROLS_MAX: usize = 262_144;
+
     /// letters accepted by send and not yet acknowledged, over all peers; the caller is told to wait
     ///
     /// Unit: letters.
@@ -89,10 +95,11 @@ pub mod limit {
     /// Unit: bytes.
     pub const INBOX_BYTES_MAX: usize = 268_435_456;
 
-    /// places of the window kept for control letters, so that a refusal never waits behind letters
+    /// places of the window kept for control letters, so that none waits behind letters: all tokens of a session wanted
+    /// and shown, and refusals
     ///
     /// Unit: frames.
-    pub const CONTROL_RESERVE: u64 = 16;
+    pub const CONTROL_RESERVE: u64 = 64;
 
     /// frames sent again at once, lowest first, when no acknowledgement came in time
     ///

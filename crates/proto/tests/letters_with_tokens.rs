@@ -19,6 +19,8 @@ use agent::{Agent, START, later, pair, settle};
 #[path = "conversation/agent.rs"]
 #[allow(dead_code, reason = "another test uses the rest")]
 mod agent;
+#[path = "letters_with_tokens/under_way.rs"]
+mod under_way;
 
 const DOMAIN: &str = "acme.example";
 

@@ -225,12 +225,19 @@ impl Peer {
         self.tokens.until.insert((until, at.0, at.1));
         match need {
             Need::Key(kid) => out.effects.push(Effect::WantKey { kid }),
-            Need::Token(hash) if !asked => {
+            Need::Token(hash) if !asked && !self.is_asked(with, hash) => {
                 let about = LetterId::new(now, *hash.first_chunk().unwrap_or(&[0; 10]));
                 self.queue_control(with, &Control::TokenWanted(hash), about, now, out);
             }
             Need::Token(_) => {}
         }
+    }
+
+    /// Whether the question for a token is on its way to its peer.
+    fn is_asked(&self, with: AgentId, hash: TokenHash) -> bool {
+        let wanted = Control::TokenWanted(hash).encode();
+        let asks = |entry: &Entry| entry.letter.windows(wanted.len()).any(|part| part == wanted);
+        self.outbox.values().any(|entry| entry.control && entry.to == with && asks(entry))
     }
 
     /// Looks again at one letter that waits.
