@@ -192,8 +192,11 @@ async fn keys_that_cannot_be_had_are_no_verdict_and_no_token() {
         let at =
             Fixture::with(&policy().replace("jwks_file = \"login.json\"", &format!("jwks_url = \"{}\"", server.url)))
                 .await;
-        let answer = at.ask(GATEWAY, Params::begin()).await;
-        assert_eq!(answer.error(), (503, "temporarily_unavailable"), "{why}");
+        for _ in 0..3 {
+            let answer = at.ask(GATEWAY, Params::begin()).await;
+            assert_eq!(answer.error(), (503, "temporarily_unavailable"), "{why}");
+        }
+        assert_eq!(server.asked.load(Ordering::Relaxed), 1, "it is not asked for every request");
     }
     let nobody = policy().replace("jwks_file = \"login.json\"", "jwks_url = \"http://127.0.0.1:1/jwks\"");
     let at = Fixture::with(&nobody).await;

@@ -1,6 +1,6 @@
 //! How many first tokens a second: `private_key_jwt`, a durable record each, loopback HTTP with keep-alive.
 //!
-//!     cargo run --release -p nuncio-node --example rate -- [requests] [connections]
+//!     cargo run --release -p nuncio-node --example issue_rate -- [requests] [connections]
 //!
 //! Client and node share the machine, so the node's own time is counted too, by its threads (Linux).
 
@@ -144,7 +144,7 @@ fn node_time() -> Result<f64, Failed> {
         else {
             continue;
         };
-        if name.trim() == "rate-client" || name.trim() == "rate" {
+        if name.trim() == "rate-client" || name.trim() == "issue_rate" {
             continue;
         }
         // proc(5): behind the name in parentheses, user and system time are the 12th and 13th.
