@@ -177,6 +177,16 @@ pub mod limit {
     /// Unit: bytes.
     pub const STATEMENT_LEN_MAX: usize = 524_288;
 
+    /// a JWK set of a token service: its keys at their longest, with room
+    ///
+    /// Unit: bytes.
+    pub const KEY_SET_LEN_MAX: usize = 65_536;
+
+    /// the keys of one service: the one in use, the next, and some that are over
+    ///
+    /// Unit: keys.
+    pub const KEY_SET_KEYS_MAX: usize = 32;
+
     /// a compact JWS of six short claims, with room
     ///
     /// Unit: bytes.

@@ -347,7 +347,7 @@ impl Actor {
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
             Wake::LookAfterTokens => self.look_after_tokens(),
-            Wake::Renewed { to, letter, token } => self.renewed(to, letter, token),
+            Wake::Renewed { former, token } => self.renewed(&former, token.as_ref()),
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
             Wake::PayloadEnded { payload, fetched } => self.payload_ended(payload, fetched),
             Wake::PayloadDropped(payload) => self.payload_dropped(payload),

@@ -5,6 +5,7 @@
 //!   peers ──► the same, handed on ────────┴─► believed? newer? ─► on disk, to the verifier, on to the other peers
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nuncio_contracts::registry::time;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::rows;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{Genuine, KeyBundle, KeySet, Policy, RevokedList, Trusted};
+use nuncio_proto::token::{Genuine, KeyBundle, KeySet, Policy, RevokedList, TokenHash, Trusted, hash_of};
 use nuncio_store::{Engine, Op};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -44,12 +45,13 @@ pub(crate) struct Trust {
     revoked: Option<RevokedList>,
     /// Asks for the keys now.
     wanted: Arc<Notify>,
-    renewing: std::collections::BTreeSet<(AgentId, LetterId)>,
+    /// Tokens that are being renewed.
+    renewing: BTreeSet<TokenHash>,
 }
 
 impl Trust {
     pub(crate) fn new(exchange: Arc<Exchange>, node: AgentId) -> Self {
-        Self { exchange, node, keys: None, revoked: None, wanted: Arc::default(), renewing: Default::default() }
+        Self { exchange, node, keys: None, revoked: None, wanted: Arc::default(), renewing: BTreeSet::new() }
     }
 
     fn trusted(&self) -> Trusted<'_> {
@@ -133,13 +135,13 @@ impl Actor {
             tracing::warn!("the token service's keys have expired and it gives no others: letters with tokens wait");
             self.peer.set_verifier(|verifier| verifier.set_keys(KeySet::default()));
         }
-        let expiring: Vec<_> = self.peer.tokens_expiring(now().plus(RENEW_BEFORE_MS)).collect();
-        for (to, letter, token) in expiring {
-            if let Some(token) =
-                Genuine::kept(&token).filter(|token| token.claims().exp.saturating_mul(1_000) > now().0)
-            {
-                self.renew(to, letter, token);
-            }
+        let expiring: BTreeMap<TokenHash, Vec<u8>> = self
+            .peer
+            .tokens_expiring(now().plus(RENEW_BEFORE_MS))
+            .map(|(.., token)| (hash_of(&token), token))
+            .collect();
+        for token in expiring.into_values().filter_map(|token| Genuine::kept(&token)).filter(|token| !is_over(token)) {
+            self.renew(token);
         }
     }
 
@@ -147,39 +149,43 @@ impl Actor {
     pub(crate) fn token_expired(&mut self, to: AgentId, letter: LetterId) {
         let token = self.peer.token_of(to, letter).and_then(|token| Genuine::kept(&token));
         match token {
-            Some(token) if self.trust.is_some() => self.renew(to, letter, token),
+            Some(token) if self.trust.is_some() => self.renew(token),
             _ => self.retoken(to, letter, None),
         }
     }
 
-    fn renew(&mut self, to: AgentId, letter: LetterId, token: Genuine) {
+    /// Has a token renewed, for all letters on their way that carry it.
+    fn renew(&mut self, token: Genuine) {
         let Some(trust) = &mut self.trust else { return };
-        if !trust.renewing.insert((to, letter)) {
+        if !trust.renewing.insert(*token.hash()) {
             return;
         }
         let (exchange, urgent) = (Arc::clone(&trust.exchange), self.tasks.urgent.clone());
         self.tasks.tracker.spawn(async move {
             let renewed = exchange.renew(&token).await;
-            let renewed =
-                renewed.inspect_err(|error| tracing::info!(%error, peer = %to, "a letter's token was not renewed"));
+            let renewed = renewed.inspect_err(
+                |error| tracing::info!(%error, "the token of letters that have not arrived was not renewed"),
+            );
             // The actor may have stopped.
-            let _ = urgent.send(Wake::Renewed { to, letter, token: renewed.ok() });
+            let _ = urgent.send(Wake::Renewed { former: Arc::new(token), token: renewed.ok() });
         });
     }
 
-    pub(crate) fn renewed(&mut self, to: AgentId, letter: LetterId, token: Option<Arc<Genuine>>) {
+    pub(crate) fn renewed(&mut self, former: &Genuine, token: Option<&Arc<Genuine>>) {
         if let Some(trust) = &mut self.trust {
-            trust.renewing.remove(&(to, letter));
+            trust.renewing.remove(former.hash());
         }
-        let waits = self.peer.token_of(to, letter).and_then(|token| Genuine::kept(&token));
-        let over = waits.is_some_and(|token| token.claims().exp.saturating_mul(1_000) <= now().0);
         // One that still lives may be renewed at the next look.
-        if token.is_some() || over {
+        if token.is_none() && !is_over(former) {
+            return;
+        }
+        let carriers: Vec<_> = self.peer.letters_with(former.hash()).collect();
+        for (to, letter) in carriers {
             self.retoken(to, letter, token);
         }
     }
 
-    fn retoken(&mut self, to: AgentId, letter: LetterId, token: Option<Arc<Genuine>>) {
+    fn retoken(&mut self, to: AgentId, letter: LetterId, token: Option<&Arc<Genuine>>) {
         let step = match token {
             Some(token) => self.peer.retoken(to, letter, token.text().as_bytes()).ok(),
             None => self.peer.give_up_token(to, letter),
@@ -190,6 +196,10 @@ impl Actor {
     fn gather(&mut self, staged: nuncio_proto::step::Staged, rows: Vec<Op>) {
         self.backlog.gather(staged, rows, Ticket::default().answers);
     }
+}
+
+fn is_over(token: &Genuine) -> bool {
+    token.claims().exp.saturating_mul(1_000) <= now().0
 }
 
 /// Asks the node for its statements, now and then and whenever a key is wanted, until the agent stops.

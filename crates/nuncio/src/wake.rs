@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::step::Effects;
 use nuncio_proto::token::Genuine;
 use nuncio_store::{Durable, StoreError};
@@ -44,8 +44,8 @@ pub(crate) enum Wake {
     Statement { statement: Vec<u8> },
     /// Some seconds have passed.
     LookAfterTokens,
-    /// A letter's token was renewed, or not.
-    Renewed { to: AgentId, letter: LetterId, token: Option<Arc<Genuine>> },
+    /// A token of letters on their way was renewed, or not.
+    Renewed { former: Arc<Genuine>, token: Option<Arc<Genuine>> },
     /// A try to fetch a large payload has ended.
     PayloadEnded { payload: PayloadFrom, fetched: Fetched },
     /// The last handle of a large payload that a request was answered with is gone.

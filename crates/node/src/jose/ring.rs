@@ -16,7 +16,7 @@ struct Entry {
 }
 
 /// One who signs has the key in use, the next, and some that are over.
-const KEYS_MAX: usize = 32;
+const KEYS_MAX: usize = nuncio_contracts::registry::limit::KEY_SET_KEYS_MAX;
 /// Without a `kid` at most so many keys are tried: each costs a signature check.
 const TRIES_MAX: usize = 4;
 

@@ -141,6 +141,14 @@ impl Peer {
         self.outbox.get(self.letters.get(&(to, letter))?)?.whole_token()
     }
 
+    /// Letters on their way that carry a token.
+    pub fn letters_with(&self, token: &TokenHash) -> impl Iterator<Item = (AgentId, LetterId)> + '_ {
+        let token = *token;
+        let carriers =
+            self.outbox.values().filter(move |entry| entry.token.is_some_and(|carried| carried.hash == token));
+        carriers.map(|entry| (entry.to, entry.id))
+    }
+
     /// Letters on their way whose tokens expire before a time: peer, letter, and the token. Whoever may renews them.
     pub fn tokens_expiring(&self, before: UnixMillis) -> impl Iterator<Item = (AgentId, LetterId, Vec<u8>)> + '_ {
         let expiring =

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
+use nuncio_contracts::registry::limit;
 
 use super::{Denial, Json};
 use crate::crypto;
@@ -171,9 +172,6 @@ fn is_modulus(n: &[u8]) -> bool {
 
 /// Bytes of 2,048 bits.
 const RSA_MODULUS_LEN_MIN: usize = 256;
-/// A set holds the keys of one service: the one in use, the next, and some that are over.
-const KEYS_MAX: usize = 32;
-const JWKS_LEN_MAX: usize = 64 * 1024;
 
 impl KeySet {
     /// Reads a JWK set (RFC 7517 section 5). Keys of kinds that are not allowed, and those for encryption, are passed over; a `kid` that is not
@@ -182,8 +180,8 @@ impl KeySet {
     /// # Errors
     /// What is no such set.
     pub fn parse(jwks: &[u8]) -> Result<Self, Denial> {
-        if jwks.len() > JWKS_LEN_MAX {
-            return Err(Denial::Malformed("a key set longer than 64 KiB"));
+        if jwks.len() > limit::KEY_SET_LEN_MAX {
+            return Err(Denial::Malformed("a key set longer than key_set_len_max"));
         }
         Self::of_members(&Json::parse_object(jwks)?)
     }
@@ -193,7 +191,7 @@ impl KeySet {
             return Err(Denial::Malformed("a key set without keys"));
         };
         let mut keys = BTreeMap::new();
-        for jwk in listed.iter().take(KEYS_MAX) {
+        for jwk in listed.iter().take(limit::KEY_SET_KEYS_MAX) {
             let member = |name: &str| jwk.as_object().and_then(|jwk| jwk.get(name)).and_then(Json::as_text);
             if member("use").is_some_and(|purpose| purpose != "sig") {
                 continue;
