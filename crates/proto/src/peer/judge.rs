@@ -165,5 +165,5 @@ pub(super) fn expiry(letter: &Letter, token: Option<&Genuine>) -> UnixMillis {
         LetterKind::Control => UnixMillis::NEVER,
     };
     let over = |token: &Genuine| UnixMillis(token.claims().exp.saturating_mul(1_000)).plus(time::TOKEN_SKEW - 1);
-    last
+    token.map_or(last, |token| over(token).min(last))
 }
