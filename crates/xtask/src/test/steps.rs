@@ -34,6 +34,7 @@ pub(super) const STEPS: &[Step] = &[
         run: strangers::verify,
     },
     Step { name: "obtain", about: "npm's jose and openid-client obtain tokens of it", run: strangers::obtain },
+    Step { name: "walk", about: "every rule of the token service, kept and broken from outside", run: strangers::walk },
 ];
 
 /// A cold build of everything is part of the first cargo step.
