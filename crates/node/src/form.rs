@@ -36,6 +36,11 @@ impl Form {
         self.0.get(name).map(String::as_str)
     }
 
+    /// All that are there, by name.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A parameter that must be there.
     pub(crate) fn need(&self, name: &'static str) -> Result<&str, Refusal> {
         self.get(name).ok_or_else(|| Refusal::request(format!("{name} is missing")))

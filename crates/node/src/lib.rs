@@ -38,6 +38,8 @@ mod serve;
 mod service;
 mod statement;
 mod subject;
+#[doc(hidden)]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

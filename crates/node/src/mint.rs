@@ -80,6 +80,11 @@ struct Hop<'a> {
 }
 
 impl Draft {
+    /// Whether what the client said of the transaction has this text somewhere in it, a name or a part of a text.
+    pub(crate) fn tells(&self, text: &str) -> bool {
+        [&self.tctx, &self.rctx].into_iter().flatten().any(|said| holds(said, text))
+    }
+
     /// Signs it.
     pub(crate) fn mint(&self, service: &Service, key: &TokenKey, iat: u64) -> Result<Minted, Refusal> {
         // contracts/txts.md N18
@@ -124,5 +129,14 @@ impl Draft {
             },
             txn_exp: self.txn_exp,
         })
+    }
+}
+
+fn holds(said: &Json, text: &str) -> bool {
+    match said {
+        Json::Text(said) => said.contains(text),
+        Json::Array(listed) => listed.iter().any(|said| holds(said, text)),
+        Json::Object(members) => members.iter().any(|(name, said)| name.contains(text) || holds(said, text)),
+        _ => false,
     }
 }

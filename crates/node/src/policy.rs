@@ -17,7 +17,7 @@ use crate::limits::Rate;
 
 pub(crate) use grant::{Asked, Grant, SubjectType};
 pub(crate) use issuer::Issuer;
-pub(crate) use load::load;
+pub(crate) use load::{load, parse};
 
 /// A policy in force.
 #[derive(Debug)]
@@ -70,6 +70,16 @@ impl Policy {
     /// The client whose agent this is.
     pub(crate) fn client_of(&self, agent: &AgentId) -> Option<&Arc<Client>> {
         self.agents.get(agent)
+    }
+
+    /// Who there is.
+    pub(crate) fn client_names(&self) -> impl Iterator<Item = &str> {
+        self.clients.keys().map(String::as_str)
+    }
+
+    /// Who may revoke.
+    pub(crate) fn operator_names(&self) -> impl Iterator<Item = &str> {
+        self.operators.iter().map(String::as_str)
     }
 
     pub(crate) fn is_operator(&self, client: &Client) -> bool {

@@ -166,6 +166,10 @@ impl Service {
             _ => asked.issue(now).await?,
         };
         note(record, &decided.draft);
+        // contracts/txts.md N15
+        if request.subject_type != SubjectType::UnsignedJson && decided.draft.tells(request.subject_token) {
+            return Err(Refusal::request("the token would hold its subject token"));
+        }
         if let Some(point) = &policy.decisions {
             let action = match decided.deed {
                 Deed::Replace => "replace",

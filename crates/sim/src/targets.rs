@@ -1,6 +1,8 @@
 //! What the fuzzers run, and what the tests replay on stable: bytes in, a panic when a promise is broken.
 #![expect(clippy::panic, reason = "a fuzzer learns of a broken promise by a panic")]
 
+use std::collections::BTreeSet;
+
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
@@ -47,6 +49,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("statement", statement),
     ("token", token),
     ("jwks", jwks),
+    ("request", request),
+    ("policy", policy),
     ("hostile", hostile),
     ("records", records),
     ("rekey", rekey),
@@ -165,6 +169,46 @@ pub fn jwks(bytes: &[u8]) {
         && KeySet::parse(bytes).as_ref() != Ok(&keys)
     {
         panic!("jwks: two readings differ");
+    }
+}
+
+/// A token request is refused, or read as every other parser of forms and of JSON reads it.
+pub fn request(bytes: &[u8]) {
+    let Some(taken) = nuncio_node::testing::request(bytes) else { return };
+    let mut other: Vec<(String, String)> = form_urlencoded::parse(bytes).into_owned().collect();
+    other.retain(|(_, value)| !value.is_empty());
+    other.sort();
+    if taken.parameters != other {
+        panic!("request: a form is read in two ways");
+    }
+    let Some(asked) = taken.asked else { return };
+    let given = |name: &str| other.iter().find(|(there, _)| there == name).map(|(_, value)| value.as_str());
+    let words = |scope: &str| scope.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
+    if given("scope").map(words) != Some(words(&asked.scope)) {
+        panic!("request: a scope is read in two ways");
+    }
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    for (name, ours) in [("request_details", &asked.request_details), ("request_context", &asked.request_context)] {
+        if json(given(name).unwrap_or("{}")) != json(ours) {
+            panic!("request: {name} is read in two ways");
+        }
+    }
+}
+
+/// A policy file is refused, or names everybody once and says the same when it is written in another way.
+pub fn policy(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let Some(taken) = nuncio_node::testing::policy(text) else { return };
+    if let Some(nobody) = taken.operators.iter().find(|name| !taken.clients.contains(name)) {
+        panic!("policy: the operator {nobody} is no client");
+    }
+    let prefixes: BTreeSet<&String> = taken.subject_prefixes.iter().collect();
+    if prefixes.len() != taken.subject_prefixes.len() {
+        panic!("policy: subjects of two issuers can be one");
+    }
+    let again = toml::from_str::<toml::Table>(text).ok().and_then(|table| toml::to_string(&table).ok());
+    if again.and_then(|again| nuncio_node::testing::policy(&again)) != Some(taken) {
+        panic!("policy: two readings differ");
     }
 }
 

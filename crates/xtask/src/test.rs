@@ -4,7 +4,9 @@ mod not_run;
 mod reader;
 mod report;
 mod steps;
+mod strangers;
 mod tools;
+mod venv;
 
 use std::fs;
 use std::path::PathBuf;

@@ -42,7 +42,7 @@ pub(crate) fn load(path: &Path) -> Result<Policy, NodeError> {
     parse(&text, beside).map_err(|why| failed(&why))
 }
 
-pub(super) fn parse(text: &str, beside: &Path) -> Result<Policy, Why> {
+pub(crate) fn parse(text: &str, beside: &Path) -> Result<Policy, Why> {
     let value: Value = toml::from_str(text).map_err(|error| error.to_string())?;
     let schema = SCHEMA.as_ref().ok_or("the schema cannot be read")?;
     if let Some(error) = schema.iter_errors(&value).next() {

@@ -202,3 +202,28 @@ async fn keys_that_cannot_be_had_are_no_verdict_and_no_token() {
     let at = Fixture::with(&nobody).await;
     assert_eq!(at.ask(GATEWAY, Params::begin()).await.error(), (503, "temporarily_unavailable"));
 }
+
+/// contracts/txts.md N15.
+#[tokio::test]
+async fn no_token_holds_the_token_that_it_came_of() {
+    let at = Fixture::new().await;
+    let subject = access_token(&json!({}));
+    let next = agent(PLANNER).to_string();
+    let begun = at.token(GATEWAY, Params::exchange("access_token", &subject).with("resource", &next)).await;
+    for (client, kind, token) in [(GATEWAY, "access_token", &subject), (PLANNER, "txn_token", &begun)] {
+        let next = agent(client + 1).to_string();
+        let form = |held: Value| {
+            let details = json!({ "trip": held }).to_string();
+            Params::exchange(kind, token).with("resource", &next).with("request_details", &details)
+        };
+        for held in
+            [json!(token), json!(format!("Bearer {token}")), json!([{ "x": token }]), json!({ token.as_str(): 1 })]
+        {
+            assert_eq!(at.ask(client, form(held)).await.error(), (400, "invalid_request"), "{kind}");
+        }
+        assert_eq!(at.ask(client, form(json!(token.split('.').next()))).await.status, 200, "a part is no token");
+    }
+    let context = json!({ "req_ip": subject }).to_string().replace('.', "\\u002e");
+    let form = Params::exchange("access_token", &subject).with("request_context", &context);
+    assert_eq!(at.ask(GATEWAY, form).await.error(), (400, "invalid_request"), "escaped");
+}

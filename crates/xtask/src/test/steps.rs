@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::not_run::FILE_VARIABLE;
-use super::{Bench, Outcome, reader, tools};
+use super::{Bench, Outcome, reader, strangers, tools};
 use crate::child;
 use crate::contracts;
 use crate::tally::Tally;
@@ -28,10 +28,17 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "the code in the documentation", run: doc },
     Step { name: "examples", about: "every example runs to its end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
+    Step {
+        name: "verify",
+        about: "PyJWT, joserfc and jwcrypto verify what a running node signs",
+        run: strangers::verify,
+    },
+    Step { name: "obtain", about: "npm's jose and openid-client obtain tokens of it", run: strangers::obtain },
+    Step { name: "walk", about: "every rule of the token service, kept and broken from outside", run: strangers::walk },
 ];
 
 /// A cold build of everything is part of the first cargo step.
-const CARGO_LIMIT: Duration = Duration::from_secs(20 * 60);
+pub(super) const CARGO_LIMIT: Duration = Duration::from_secs(20 * 60);
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(2 * 60);
 
 fn constants(_: &Bench) -> Result<Outcome> {

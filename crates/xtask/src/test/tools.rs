@@ -27,7 +27,16 @@ pub(super) const PYTHON: Tool = Tool {
 
 pub(super) const NODE: Tool = Tool { program: "node", probe: &["--version"], packages: &["nodejs"] };
 
-const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// openid-client wants so much.
+pub(super) const NODE_20: Tool = Tool {
+    program: "node",
+    probe: &["-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"],
+    packages: &["nodejs"],
+};
+
+pub(super) const NPM: Tool = Tool { program: "npm", probe: &["--version"], packages: &["npm"] };
+
+pub(super) const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Passes when the tool is here, or came when asked for.
 pub(super) fn ensure(tool: &Tool) -> Result<Outcome> {

@@ -1,0 +1,81 @@
+//! A running node and programs that share no code with it: `contracts/strangers`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::steps::{CARGO_LIMIT, counted};
+use super::tools::{self, INSTALL_LIMIT};
+use super::venv::{self, Python};
+use super::{Bench, Outcome};
+use crate::child;
+use crate::workspace::{cargo, root};
+
+/// PyJWT, joserfc and jwcrypto verify what the node signed.
+pub(super) fn verify(bench: &Bench) -> Result<Outcome> {
+    script(bench, "verify.py")
+}
+
+/// Every MUST of the draft and of contracts/txts.md, kept and broken.
+pub(super) fn walk(bench: &Bench) -> Result<Outcome> {
+    script(bench, "walk.py")
+}
+
+/// npm's jose and openid-client obtain tokens.
+pub(super) fn obtain(bench: &Bench) -> Result<Outcome> {
+    for tool in [&tools::NODE_20, &tools::NPM] {
+        if let missing @ Outcome::NotRun(_) = tools::ensure(tool)? {
+            return Ok(missing);
+        }
+    }
+    if !npm_packages(&folder())? {
+        return Ok(Outcome::NotRun(
+            "the npm packages of contracts/strangers/package.json cannot be fetched".to_owned(),
+        ));
+    }
+    let program = program(bench)?;
+    counted(Command::new("node").arg(folder().join("obtain.mjs")).env(PROGRAM, program), bench)
+}
+
+fn script(bench: &Bench, name: &str) -> Result<Outcome> {
+    match venv::python(bench)? {
+        Python::Here(python) => {
+            let program = program(bench)?;
+            counted(Command::new(python).arg(folder().join(name)).env(PROGRAM, program), bench)
+        }
+        Python::Missing(outcome) => Ok(outcome),
+    }
+}
+
+/// Where the scripts are told which program to run.
+const PROGRAM: &str = "NUNCIO";
+
+fn folder() -> PathBuf {
+    root().join("contracts/strangers")
+}
+
+/// The program as a development build.
+fn program(bench: &Bench) -> Result<PathBuf> {
+    let mut build = cargo(["build", "--quiet", "--package", "nuncio-cli", "--bin", "nuncio"]);
+    ensure!(child::run(&mut build, CARGO_LIMIT)?.success, "nuncio does not compile");
+    Ok(bench.metadata.target_directory.join("debug/nuncio"))
+}
+
+/// Exactly the locked packages, beside the script that imports them; false when they cannot be fetched.
+fn npm_packages(folder: &Path) -> Result<bool> {
+    let wanted = fs::read_to_string(folder.join("package-lock.json")).context("cannot read package-lock.json")?;
+    // Written last: an installation that was cut short is made again.
+    let installed = folder.join("node_modules/installed-package-lock.json");
+    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
+        return Ok(true);
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
+    if !child::run(&mut npm, INSTALL_LIMIT)?.success {
+        return Ok(false);
+    }
+    fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))?;
+    Ok(true)
+}
