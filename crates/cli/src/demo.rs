@@ -77,6 +77,7 @@ async fn tell(dir: &std::path::Path, teller: Teller) -> Result<Summary, Failure>
     story.one_at_a_time().await?;
     story.a_mebibyte_each_way().await?;
     story.a_file().await?;
+    story.a_transaction().await?;
     story.a_kill_in_the_middle().await?;
     story.end().await
 }
