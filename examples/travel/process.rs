@@ -19,7 +19,7 @@ use super::journey::Hop;
 use super::roles::{self, Wish};
 
 /// Longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a process is told. It ends with its standard input.
 #[derive(Debug, Serialize, Deserialize)]

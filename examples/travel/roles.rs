@@ -9,7 +9,7 @@ use serde_json::json;
 /// Who takes part, in the order in which one asks the next.
 pub(crate) const ROLES: [&str; 5] = ["gateway", "planner", "booking", "payment", "notification"];
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What this booking agent asks for any journey.
 const PRICE_EUR: u64 = 340;
 
