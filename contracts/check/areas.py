@@ -35,6 +35,10 @@ def token(given, _):
     return tokens.outcome(given)
 
 
+def statement(given, _):
+    return tokens.read_statement(given)
+
+
 def bundle(given, _):
     body, one_time, invitation = messages.read_bundle(unhex(given["bytes"]), given["now"])
     keys, not_before, not_after, endpoints, mailbox = body
@@ -374,5 +378,6 @@ AREAS = {
     "snapshot": snapshot,
     "invitation": invitation,
     "token": token,
+    "statement": statement,
     "hostile": hostile,
 }

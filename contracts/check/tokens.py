@@ -277,6 +277,52 @@ def _is_of(pay, payload):
     return pay is None or pay[1] == primitives.sha256(label("payload_hash"), b"\0", pay[0], payload)
 
 
+# --- section 5 ---
+
+
+def read_statement(given):
+    text, node = given["statement"], messages.agent_of(given["node"])
+    refuse_unless(len(text.encode()) <= limit("statement_len_max") and text.count(".") == 2, "malformed")
+    header, body, signature = text.split(".")
+    try:
+        _check_signer(read_object(decode(header)), given)
+        signed = text.rpartition(".")[0].encode()
+        refuse_unless(verifies(("OKP", node), signed, sized(signature, 64)), "signature")
+        return _read_members(read_object(decode(body)), given)
+    except Refused as refused:
+        raise Refused("malformed" if refused.name in (MALFORMED, "not-key-set") else refused.name) from None
+
+
+def _check_signer(header, given):
+    wanted = {"keys": "nuncio-keys+jwt", "revoked": "nuncio-revoked+jwt"}[given["what"]]
+    refuse_unless(header.get("typ") == wanted, "type")
+    kid = encode(thumbprint_of_agent(given["node"]))
+    refuse_unless(header.get("alg") in ("EdDSA", "Ed25519") and header.get("kid") == kid, "signature")
+    refuse_unless(not {"crit", "b64"} & header.keys(), MALFORMED)
+
+
+def _read_members(members, given):
+    refuse_unless(members.get("iss") == given["node"], "signature")
+    refuse_unless(members.get("aud") == given["domain"], "domain")
+    issued = _seconds(members, "iat")
+    refuse_unless(issued * 1000 < given["now"] + time("token_skew"), "time")
+    if given["what"] == "keys":
+        expires = _seconds(members, "exp")
+        refuse_unless(expires * 1000 > given["now"] - time("token_skew"), "time")
+        keys = read_key_set(json.dumps({"keys": members.get("keys")}))
+        return {"issued": issued, "expires": expires, "keys": sorted(encode(kid) for kid in keys)}
+    listed = members.get("txns")
+    refuse_unless(isinstance(listed, list), MALFORMED)
+    names = [entry.get("txn") if isinstance(entry, dict) else None for entry in listed]
+    refuse_unless(all(_is_text(name) for name in names), MALFORMED)
+    return {"expires": _seconds(members, "exp"), "serial": _seconds(members, "serial"), "transactions": sorted(set(names))}
+
+
+def _seconds(members, name):
+    refuse_unless(_is_integer(members.get(name), 2**64 - 1), MALFORMED)
+    return members[name]
+
+
 def outcome(given):
     keys = read_key_set(given["keys"])
     try:

@@ -69,6 +69,12 @@ pub mod limit {
     /// Unit: bytes.
     pub const HELD_BYTES_MAX: usize = 4_194_304;
 
+    /// of held_bytes_max, kept for control letters: those of a token that letters wait for, and refusals, come behind
+    /// the letters
+    ///
+    /// Unit: bytes.
+    pub const HELD_CONTROLS_MAX: usize = 262_144;
+
     /// letters accepted by send and not yet acknowledged, over all peers; the caller is told to wait
     ///
     /// Unit: letters.
@@ -89,10 +95,11 @@ pub mod limit {
     /// Unit: bytes.
     pub const INBOX_BYTES_MAX: usize = 268_435_456;
 
-    /// places of the window kept for control letters, so that a refusal never waits behind letters
+    /// places of the window kept for control letters, so that none waits behind letters: all tokens of a session wanted
+    /// and shown, and refusals
     ///
     /// Unit: frames.
-    pub const CONTROL_RESERVE: u64 = 16;
+    pub const CONTROL_RESERVE: u64 = 64;
 
     /// frames sent again at once, lowest first, when no acknowledgement came in time
     ///
@@ -169,6 +176,11 @@ pub mod limit {
     ///
     /// Unit: bytes.
     pub const STATEMENT_LEN_MAX: usize = 524_288;
+
+    /// a compact JWS of six short claims, with room
+    ///
+    /// Unit: bytes.
+    pub const HOP_PROOF_LEN_MAX: usize = 2048;
 
     /// nesting of objects and arrays in a token; a parser recurses
     ///
@@ -556,6 +568,9 @@ pub mod label {
     /// hash that an invitation gives of a bundle
     pub const INVITATION: &[u8] = b"nuncio/1 invitation";
 
+    /// hash of a letter's id and payload in a hop proof
+    pub const HOP_PROOF: &[u8] = b"nuncio/1 proven letter";
+
     /// salted hash of a payload in a token's hop
     pub const PAYLOAD_HASH: &[u8] = b"nuncio/1 hop payload";
 
@@ -576,6 +591,9 @@ pub mod label {
 pub mod text {
     /// typ of a token service's signed keys; no other JWT has it, so none is taken for one
     pub const KEYS_TYPE: &str = "nuncio-keys+jwt";
+
+    /// typ of a hop proof, in the shape of a WIMSE workload proof; no other JWT has it, so none is taken for one
+    pub const HOP_PROOF_TYPE: &str = "nuncio-hop+jwt";
 
     /// typ of a token service's signed list of revoked transactions
     pub const REVOKED_TYPE: &str = "nuncio-revoked+jwt";
@@ -702,6 +720,9 @@ pub mod code {
 
     /// refusal: it is bound to another payload
     pub const TOKEN_PAYLOAD: u16 = 79;
+
+    /// refusal: its hop proof is not this letter's, or none is there where the receiver's policy wants one
+    pub const TOKEN_PROOF: u16 = 80;
 }
 
 /// Letter extensions.
@@ -711,6 +732,9 @@ pub mod extension {
 
     /// critical: the transaction token, whole or by its hash
     pub const TOKEN: u16 = 2;
+
+    /// not critical: the sender's own signature over the hop; who does not know it loses only the proof
+    pub const HOP_PROOF: u16 = 3;
 }
 
 /// The first byte of each kind of stream.

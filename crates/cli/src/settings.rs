@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     letters_without_token: WithoutToken,
     trust: Option<Trust>,
     #[serde(default)]
+    needs_proof: bool,
+    #[serde(default)]
     needs: Vec<Need>,
 }
 
@@ -98,6 +100,7 @@ impl Settings {
     /// Puts them into an agent's configuration.
     pub(crate) fn apply(self, home: &Path, mut config: Config) -> Result<Config, Failure> {
         let path = || home.join(FILE);
+        config.wants_proof = self.needs_proof;
         config.letters_without_token = self.letters_without_token == WithoutToken::Deliver;
         if let Some(Trust { domain, node }) = self.trust {
             let node = node.parse().map_err(|error| bad(path(), &format!("trust.node: {error}")))?;

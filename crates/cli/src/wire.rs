@@ -64,6 +64,9 @@ pub struct Under {
     /// The token that is handed on allows this one payload.
     #[serde(default)]
     pub bind_payload: bool,
+    /// The letter carries a hop proof: this agent's signature over what it does with the token.
+    #[serde(default)]
+    pub prove: bool,
     /// How long to wait for a token service that cannot be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
@@ -228,6 +231,9 @@ pub struct InboxLetter {
     /// What it may do, if it came with a transaction token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+    /// The sender's hop proof, verified, if it made one: to be shown to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// Some of the inbox.

@@ -1,7 +1,6 @@
 //! Compact JWS of others: assertions, proofs, subject tokens. Read strictly, verified by a key that is known.
 
 mod ring;
-mod signatures;
 
 use std::collections::BTreeMap;
 
@@ -9,8 +8,8 @@ use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::token::{Algorithm, Json, VerifyingKey};
 
+pub(crate) use nuncio_transport::AwsLc;
 pub(crate) use ring::KeyRing;
-pub(crate) use signatures::AwsLc;
 
 /// The members of a JSON object.
 pub(crate) type Members = BTreeMap<String, Json>;

@@ -160,6 +160,7 @@ impl Service {
             )
         })?;
         let asked = Asked { policy, caller, holder, request: &request, now_s: now.0 / 1_000 };
+        record.input = Some(hash_of(request.subject_token.as_bytes()));
         let decided = match request.subject_type {
             SubjectType::TxnToken => self.replace(&asked, record)?,
             _ => asked.issue(now).await?,

@@ -150,7 +150,12 @@ impl Agent {
             letter.set_token(token);
         } else if let Some(under) = &message.under {
             match self.token(to, under, &letter.payload).await {
-                Ok(token) => letter.set_token(token),
+                Ok(token) => {
+                    letter.set_token(token);
+                    if under.proved {
+                        letter.want_proof();
+                    }
+                }
                 Err(error) => {
                     // The letter is not sent: what was sealed for it goes.
                     payload

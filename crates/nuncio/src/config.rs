@@ -40,6 +40,8 @@ pub struct Config {
     pub accept_strangers: bool,
     /// Whether letters without a transaction token are delivered. Off unless said in words.
     pub letters_without_token: bool,
+    /// Whether letters with a token need a hop proof.
+    pub wants_proof: bool,
     /// What letters need of their tokens.
     pub rules: Vec<Rule>,
     /// The trust domain whose tokens are taken and asked for.
@@ -96,6 +98,7 @@ impl Config {
             advertise: Vec::new(),
             accept_strangers: false,
             letters_without_token: false,
+            wants_proof: false,
             rules: Vec::new(),
             trust: None,
             create: true,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nuncio_contracts::registry::extension;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Arrival;
@@ -33,6 +34,7 @@ pub(crate) struct Under {
     pub(crate) transaction: Transaction,
     pub(crate) scope: Option<Scope>,
     pub(crate) bound: bool,
+    pub(crate) proved: bool,
     pub(crate) patience: Option<Duration>,
 }
 
@@ -74,7 +76,8 @@ impl Message {
     /// Acts in a transaction: the letter carries a token for its receiver alone, got from the token service when it is sent.
     #[must_use]
     pub fn under(self, transaction: &Transaction) -> Self {
-        let under = Under { transaction: transaction.clone(), scope: None, bound: false, patience: None };
+        let under =
+            Under { transaction: transaction.clone(), scope: None, bound: false, proved: false, patience: None };
         Self { under: Some(under), ..self }
     }
 
@@ -89,6 +92,13 @@ impl Message {
     #[must_use]
     pub fn bound_to_payload(mut self) -> Self {
         self.under.iter_mut().for_each(|under| under.bound = true);
+        self
+    }
+
+    /// Signs what this letter does with its token (a hop proof), so that its receiver can show it to others. It ends the deniability of this one letter.
+    #[must_use]
+    pub fn with_proof(mut self) -> Self {
+        self.under.iter_mut().for_each(|under| under.proved = true);
         self
     }
 
@@ -132,6 +142,8 @@ pub struct Incoming {
     pub content_type: ContentType,
     /// The content.
     pub payload: Payload,
+    /// The sender's signature over this hop, verified before it was delivered, if it made one (contracts/token.md section 6).
+    pub proof: Option<String>,
     /// What it may do: its token, verified before it was delivered. `None` for a letter without one.
     pub grant: Option<Grant>,
 }
@@ -268,8 +280,10 @@ impl Incoming {
 
     pub(crate) fn new(arrival: Arrival, large: Option<LargePayload>) -> Self {
         let Arrival { no, from, received, letter, token } = arrival;
+        let proof = token.as_ref().and_then(|_| letter.extension(extension::HOP_PROOF));
         Self {
             no,
+            proof: proof.and_then(|proof| String::from_utf8(proof.to_vec()).ok()),
             id: letter.id,
             from,
             received,

@@ -60,11 +60,15 @@ impl Trust {
 impl Actor {
     /// Puts the verifier in force, with what was believed before the start.
     pub(crate) fn resume_trust(&mut self) -> Result<(), Error> {
-        let policy =
-            Policy { deliver_without_token: self.config.letters_without_token, rules: self.config.rules.clone() };
+        let policy = Policy {
+            deliver_without_token: self.config.letters_without_token,
+            wants_proof: self.config.wants_proof,
+            rules: self.config.rules.clone(),
+        };
         let domain = self.trust.as_ref().map(|trust| trust.exchange.domain.clone());
         self.peer.set_verifier(|verifier| {
             verifier.set_policy(policy);
+            verifier.set_signatures(nuncio_transport::AwsLc);
             domain.into_iter().for_each(|domain| verifier.set_domain(domain));
         });
         for row in [KEYS_ROW, REVOKED_ROW] {

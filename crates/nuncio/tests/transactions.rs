@@ -31,13 +31,17 @@ struct Member {
 
 impl Domain {
     async fn new(names: &[&str]) -> (Self, Vec<Member>) {
+        Self::signing("EdDSA", names).await
+    }
+
+    async fn signing(algorithm: &str, names: &[&str]) -> (Self, Vec<Member>) {
         let dir = tempfile::tempdir().unwrap();
         let ids: Vec<AgentId> =
             names.iter().map(|name| nuncio::init(&Config::new(dir.path().join(name))).unwrap().0).collect();
         let clients: String = names.iter().zip(&ids).map(|(name, id)| client(name, id)).collect();
         let policy = format!(
             "schema = \"nuncio/policy/1\"\noperators = [\"{}\"]\n[service]\ntrust_domain = \"{DOMAIN}\"\n\
-             issuer = \"https://txts.acme.example\"\ntransaction_life_s = 3600\nhops_max = 6\n{clients}",
+             issuer = \"https://txts.acme.example\"\ntransaction_life_s = 3600\nhops_max = 6\nalgorithm = \"{algorithm}\"\n{clients}",
             names[0]
         );
         std::fs::write(dir.path().join("policy.toml"), policy).unwrap();
@@ -107,6 +111,10 @@ impl Member {
     }
 }
 
+async fn begin(member: &Member, scopes: &str) -> nuncio::Transaction {
+    member.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope(scopes), None).await.unwrap()
+}
+
 fn said(result: Result<(), Error>) -> String {
     result.unwrap_err().to_string()
 }
@@ -156,8 +164,7 @@ async fn without_a_token_or_with_anothers_nothing_is_delivered() {
         said(gateway.outcome(planner.agent.id(), Message::text("bare")).await).contains("wants a transaction token")
     );
 
-    let begun =
-        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    let begun = begin(&gateway, "travel.book").await;
     gateway.outcome(planner.agent.id(), Message::text("mine").under(&begun)).await.unwrap();
     let stolen = planner.next().await.grant.unwrap();
     // The token service hands nothing on to whom the token does not name.
@@ -179,8 +186,7 @@ async fn without_a_token_or_with_anothers_nothing_is_delivered() {
 async fn a_token_service_that_is_gone_stops_new_tokens_alone() {
     let (mut domain, members) = Domain::new(&["gateway", "planner"]).await;
     let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
-    let begun =
-        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    let begun = begin(&gateway, "travel.book").await;
     gateway.outcome(planner.agent.id(), Message::text("one").under(&begun)).await.unwrap();
     let quic = domain.invitation.endpoints[0].clone();
     domain.stop().await;
@@ -207,8 +213,7 @@ async fn a_token_service_that_is_gone_stops_new_tokens_alone() {
 async fn keys_are_known_after_a_restart_without_the_node() {
     let (mut domain, members) = Domain::new(&["gateway", "planner"]).await;
     let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
-    let begun =
-        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    let begun = begin(&gateway, "travel.book").await;
     gateway.outcome(planner.agent.id(), Message::text("one").under(&begun)).await.unwrap();
     planner.next().await;
     let address = planner.agent.invitation().await.unwrap();
@@ -226,8 +231,7 @@ async fn keys_are_known_after_a_restart_without_the_node() {
 async fn a_revoked_transaction_is_over_everywhere() {
     let (domain, members) = Domain::new(&["gateway", "planner", "booking"]).await;
     let [gateway, mut planner, booking] = <[Member; 3]>::try_from(members).ok().unwrap();
-    let begun =
-        gateway.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await.unwrap();
+    let begun = begin(&gateway, "travel.book").await;
     gateway.outcome(planner.agent.id(), Message::text("one").under(&begun)).await.unwrap();
     let grant = planner.next().await.grant.unwrap();
     planner.outcome(booking.agent.id(), Message::text("two").under(&grant.go_on())).await.unwrap();
@@ -250,4 +254,15 @@ async fn a_revoked_transaction_is_over_everywhere() {
     }
     assert!(heard, "the receiver never heard of the revocation");
     drop(domain);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_every_algorithm_are_verified() {
+    for algorithm in ["ES256", "RS256"] {
+        let (_domain, members) = Domain::signing(algorithm, &["gateway", "planner"]).await;
+        let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+        let begun = begin(&gateway, "travel.book").await;
+        gateway.outcome(planner.agent.id(), Message::text(algorithm).under(&begun)).await.unwrap();
+        assert_eq!(planner.next().await.payload.text().unwrap(), algorithm);
+    }
 }

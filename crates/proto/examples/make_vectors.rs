@@ -49,6 +49,8 @@ mod retirement;
 mod sealing;
 #[path = "make_vectors/snapshot.rs"]
 mod snapshot;
+#[path = "make_vectors/statement.rs"]
+mod statement;
 #[path = "make_vectors/token.rs"]
 mod token;
 #[path = "make_vectors/window.rs"]
@@ -81,6 +83,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         payload::cases(),
         snapshot::cases(),
         invitation::cases(),
+        statement::cases(),
         token::cases(),
     ];
     let mut files = BTreeMap::new();

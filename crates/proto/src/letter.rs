@@ -200,6 +200,19 @@ impl Letter {
         self.set_extension(Extension { number: extension::TOKEN, critical: true, value });
     }
 
+    /// Asks for a hop proof: it is made when the letter is sealed (contracts/token.md section 6). Only a letter with a token gets one.
+    pub fn want_proof(&mut self) {
+        self.set_proof(Vec::new());
+    }
+
+    pub(crate) fn set_proof(&mut self, value: Vec<u8>) {
+        self.set_extension(Extension { number: extension::HOP_PROOF, critical: false, value });
+    }
+
+    pub(crate) fn wants_proof(&self) -> bool {
+        self.extension(extension::HOP_PROOF).is_some_and(<[u8]>::is_empty)
+    }
+
     /// Whether the letter may be delivered at this time.
     pub fn check_time(&self, now: UnixMillis) -> Result<(), LetterError> {
         let created = self.id.created();

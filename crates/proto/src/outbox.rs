@@ -6,10 +6,12 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::codec;
 use crate::frame::{Frame, Nonce};
+use crate::identity::Identity;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::session::Session;
 use crate::time::UnixMillis;
+use crate::token::proof::Hop;
 use crate::token::{Genuine, TokenHash, hash_of};
 
 /// One letter on its way. It begins as a draft, gains its frame when it is sealed, and keeps the letter until acknowledged, so that it can be
@@ -82,15 +84,27 @@ impl Entry {
         carried.or_else(|| self.former.clone().filter(|former| hash_of(former) == *hash))
     }
 
-    /// The letter's bytes as they are sealed in a session: a token that the peer has acknowledged there is named by its hash (contracts/token.md K9).
-    pub(crate) fn letter_in(&self, session: &Session) -> Vec<u8> {
-        let known = self.token.filter(|token| session.tokens_out.has(&token.hash));
-        let named = known.and_then(|token| {
+    /// The letter's bytes as they are sealed in a session: a token that the peer has acknowledged there is named by its hash (contracts/token.md K9),
+    /// and a hop proof that is wanted is made (K25).
+    pub(crate) fn letter_in(&self, session: &Session, identity: &Identity) -> Vec<u8> {
+        let changed = self.token.and_then(|token| {
             let mut letter = Letter::decode(&self.letter).ok()?;
-            letter.set_token(token.hash.to_vec());
-            Some(letter.encode())
+            let (proof, named) = (letter.wants_proof(), session.tokens_out.has(&token.hash));
+            if proof {
+                letter.set_proof(self.proof(&letter, &token, session, identity).into_bytes());
+            }
+            if named {
+                letter.set_token(token.hash.to_vec());
+            }
+            (proof || named).then(|| letter.encode())
         });
-        named.unwrap_or_else(|| self.letter.clone())
+        changed.unwrap_or_else(|| self.letter.clone())
+    }
+
+    fn proof(&self, letter: &Letter, token: &Carried, session: &Session, identity: &Identity) -> String {
+        let (from, session) = (identity.id(), session.id);
+        let (to, token, payload) = (&self.to, &token.hash, &letter.payload);
+        Hop { from: &from, to, session: &session, letter: &self.id, token, payload }.sign(identity.signing())
     }
 
     pub(crate) fn to_row(&self) -> Vec<u8> {

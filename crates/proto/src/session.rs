@@ -203,7 +203,7 @@ pub(crate) struct Content {
     pub(crate) state: Hold,
     pub(crate) expires: UnixMillis,
     pub(crate) token: Option<Arc<Genuine>>,
-    floor: Seq,
+    pub(crate) floor: Seq,
     pub(crate) nonce: Nonce,
     moves: Moves,
 }
@@ -478,7 +478,7 @@ impl Session {
             return Ok(Opened { header, content: None, acked, answered });
         };
         let fresh = self.window.check(header.seq, floor)?;
-        self.check_held(header.seq, floor, body.len())?;
+        self.check_held(header.seq, floor, body.len(), limit::HELD_BYTES_MAX)?;
         let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
         let letter = self.open_body(frame, &header, body, &mk)?;
         // Last, as it costs most: whatever comes here moves the state on or ends the session, and cannot be had again.
@@ -548,12 +548,13 @@ impl Session {
         ad
     }
 
-    fn check_held(&self, seq: Seq, floor: Seq, len: usize) -> Result<(), OpenError> {
+    /// Whether there is room for one more letter that waits, up to a bound of them all.
+    pub(crate) fn check_held(&self, seq: Seq, floor: Seq, len: usize, bound: usize) -> Result<(), OpenError> {
         if seq == self.window.next().max(floor) || self.held.is_empty() {
             return Ok(());
         }
         let held: usize = self.held.values().map(|held| held.letter.len()).sum();
-        if held + len > limit::HELD_BYTES_MAX { Err(OpenError::HeldFull) } else { Ok(()) }
+        if held + len > bound { Err(OpenError::HeldFull) } else { Ok(()) }
     }
 
     /// Checks an acknowledgement against what was really sent (contracts/ratchet.md section 5).

@@ -14,6 +14,7 @@ mod claims;
 mod json;
 mod keys;
 mod policy;
+pub mod proof;
 mod scope;
 mod statement;
 mod verifier;
@@ -88,6 +89,9 @@ pub enum Denial {
     /// Its scope does not allow this letter.
     #[error("token's scope does not allow this letter")]
     Scope,
+    /// Its hop proof is another hop's, or missing where one is wanted.
+    #[error("its hop proof is not this letter's")]
+    Proof,
     /// It is bound to another payload.
     #[error("token is bound to another payload")]
     Payload,
@@ -114,6 +118,7 @@ impl Denial {
             Self::Revoked => code::TOKEN_REVOKED,
             Self::Scope => code::TOKEN_SCOPE,
             Self::Payload => code::TOKEN_PAYLOAD,
+            Self::Proof => code::TOKEN_PROOF,
         }
     }
 }

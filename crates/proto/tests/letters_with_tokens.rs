@@ -19,6 +19,8 @@ use agent::{Agent, START, later, pair, settle};
 #[path = "conversation/agent.rs"]
 #[allow(dead_code, reason = "another test uses the rest")]
 mod agent;
+#[path = "letters_with_tokens/under_way.rs"]
+mod under_way;
 
 const DOMAIN: &str = "acme.example";
 
@@ -453,4 +455,33 @@ fn a_peer_that_asks_for_tokens_without_end_is_answered_within_bounds() {
     }
     let controls = a.records().iter().filter(|(key, _)| key[0] == nuncio_proto::rows::OUTBOX).count();
     assert!(controls <= limit::REFUSALS_MAX + 2, "{controls}");
+}
+
+#[test]
+fn a_hop_proof_is_checked_where_there_is_one_and_wanted_where_the_policy_says_so() {
+    let (mut a, mut b) = guarded();
+    let (to, token) = (b.peer.id(), token(&a, &b));
+    let mut proved = with_token(&mut a, "proved", &token);
+    proved.want_proof();
+    a.post(to, &proved);
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["proved"], "the peer's own proof holds");
+
+    b.peer.set_verifier(|verifier| verifier.set_policy(Policy { wants_proof: true, ..Policy::default() }));
+    let mut again = with_token(&mut a, "by its hash", &token);
+    again.want_proof();
+    a.post(to, &again);
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["proved", "by its hash"], "also of a token that is named by its hash");
+    let bare = with_token(&mut a, "no proof", &token);
+    a.post(to, &bare);
+    settle(&mut a, &mut b);
+    assert_eq!(failure(&a, &bare), Some(code::TOKEN_PROOF));
+
+    let mut other = with_token(&mut a, "another's proof", &token);
+    let value = b"e30.e30.AAAA".to_vec();
+    other.set_extension(nuncio_proto::letter::Extension { number: extension::HOP_PROOF, critical: false, value });
+    a.post(to, &other);
+    settle(&mut a, &mut b);
+    assert_eq!(failure(&a, &other), Some(code::TOKEN_PROOF));
 }

@@ -25,6 +25,8 @@ mod names;
 mod ratchet;
 #[path = "vectors/sealing.rs"]
 mod sealing;
+#[path = "vectors/statement.rs"]
+mod statement;
 #[path = "vectors/token.rs"]
 mod token;
 
@@ -60,6 +62,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("payload", |input, _| messages::payload(input)),
     ("snapshot", |input, _| messages::snapshot(input)),
     ("invitation", |input, _| messages::invitation(input)),
+    ("statement", |input, _| statement::outcome(input)),
     ("token", |input, _| token::outcome(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];

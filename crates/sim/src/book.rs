@@ -43,6 +43,8 @@ pub struct Token {
     pub txn: String,
     /// Every token that the letter was ever given.
     pub given: BTreeSet<TokenHash>,
+    /// The first of them was another pair's.
+    pub stolen: bool,
     /// How often it was sealed again for its token, or waited for a fresh one: it may come after later letters.
     pub again: u32,
     /// Its writer gave it up.
@@ -314,6 +316,7 @@ impl Causes {
             code::TOKEN_KEY => receiver.lacked_keys_after(written_ms),
             code::TOKEN_REVOKED => receiver.revoked.contains(&token.txn),
             code::TOKEN_EARLY => self.clocks,
+            code::TOKEN_SENDER | code::TOKEN_RECEIVER => token.stolen,
             _ => false,
         }
     }

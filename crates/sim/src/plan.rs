@@ -29,8 +29,10 @@ pub struct Plan {
 pub struct Tokens {
     /// Letters carry one, of letters.
     pub carry: u32,
-    /// It is the one that the last letter of this pair carried, of letters with a token.
+    /// It is one that earlier letters of this pair carried, of letters with a token.
     pub shared: u32,
+    /// It is another pair's, of letters with a token.
+    pub stolen: u32,
     /// Receivers deliver nothing without one.
     pub wants: bool,
     /// An agent loses the service's keys, and has them again after a while; so does one that starts. As faults are, once for every letter.
@@ -131,6 +133,7 @@ impl Tokens {
         Self {
             carry: if dice.per_mille(300) { 1_000 } else { 500 },
             shared: if dice.per_mille(300) { 0 } else { 900 },
+            stolen: some(&mut dice, 50),
             wants: dice.per_mille(500),
             keyless: some(&mut dice, 30),
             revoke: some(&mut dice, 20),

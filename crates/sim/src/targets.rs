@@ -342,6 +342,7 @@ fn plan_of(bytes: &[u8]) -> Plan {
     let tokens = Tokens {
         carry: next(1_000),
         shared: next(1_000),
+        stolen: next(100),
         wants: next(1) == 1,
         keyless: next(60),
         revoke: next(60),

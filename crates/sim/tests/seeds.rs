@@ -105,7 +105,8 @@ fn a_window_full_of_expired_letters_is_crossed() {
 }
 
 /// Every letter carries a token, most of them the same, and nothing goes wrong with the tokens themselves.
-const SHARED: Tokens = Tokens { carry: 1_000, shared: 950, wants: true, keyless: 0, revoke: 0, renew: 1_000, ahead: 0 };
+const SHARED: Tokens =
+    Tokens { carry: 1_000, shared: 950, stolen: 0, wants: true, keyless: 0, revoke: 0, renew: 1_000, ahead: 0 };
 
 #[test]
 fn in_calm_weather_every_letter_arrives_with_its_token() {
@@ -120,13 +121,15 @@ fn in_calm_weather_every_letter_arrives_with_its_token() {
 fn agents_that_forget_all_tokens_wait_for_each_others() {
     let weather = Weather { loss: 100, duplicate: 100, reorder: 100, ghost: 0, delay_ms: 300 };
     let faults = Faults { crash: 300, ..Faults::default() };
+    let mut crashes = 0;
     for seed in 0..10 {
         let plan = Plan { weather, faults, gap_ms: 2_000, burst: 10, tokens: SHARED, ..Plan::calm(seed, 2, 400) };
         let report = run(&plan);
-        assert!(report.crashes > 20, "{report:?}");
+        crashes += report.crashes;
         // What was written in the moment of a stop was never accepted.
         assert_eq!(report.failed, 0, "{report:?}");
     }
+    assert!(crashes > 100, "{crashes}");
 }
 
 #[test]
@@ -181,10 +184,11 @@ fn plans() -> impl Strategy<Value = Plan> {
             done,
         }
     });
-    let tokens = (0_u32..1_001, 0_u32..1_001, any::<bool>(), 0_u32..60, 0_u32..40, 0_u32..1_001, 0_u32..200);
-    let tokens = tokens.prop_map(|(carry, shared, wants, keyless, revoke, renew, ahead)| Tokens {
+    let tokens = (0_u32..1_001, 0_u32..1_001, 0_u32..50, any::<bool>(), 0_u32..60, 0_u32..40, 0_u32..1_001, 0_u32..200);
+    let tokens = tokens.prop_map(|(carry, shared, stolen, wants, keyless, revoke, renew, ahead)| Tokens {
         carry,
         shared,
+        stolen,
         wants,
         keyless,
         revoke,

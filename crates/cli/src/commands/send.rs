@@ -64,6 +64,9 @@ pub(crate) struct LetterArgs {
     /// The receiver's token allows this one payload
     #[arg(long, requires = "under")]
     bind: bool,
+    /// Sign what the letter does with its token, so that its receiver can show it to others
+    #[arg(long, requires = "under")]
+    prove: bool,
     /// Wait so long for a token service that cannot be reached, at most 60s
     #[arg(long, value_name = "DURATION", requires = "under", value_parser = span::parse)]
     wait_for_token: Option<Duration>,
@@ -152,6 +155,7 @@ impl LetterArgs {
             token: read_token(file)?,
             scope: self.scope.clone(),
             bind_payload: self.bind,
+            prove: self.prove,
             wait_ms: self.wait_for_token.map(span::ms),
         })
     }

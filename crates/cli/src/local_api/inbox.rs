@@ -215,6 +215,7 @@ pub(super) fn letter(incoming: &Incoming, names: &HashMap<AgentId, String>) -> I
         arrived,
         text,
         base64,
+        proof: incoming.proof.clone(),
         grant: incoming.grant.as_ref().map(transactions::grant),
     }
 }

@@ -69,6 +69,9 @@ pub(super) fn under(message: Message, under: &Under) -> Result<Message, Refused>
     if under.bind_payload {
         message = message.bound_to_payload();
     }
+    if under.prove {
+        message = message.with_proof();
+    }
     let patience = Duration::from_millis(under.wait_ms.unwrap_or_default()).min(TOKEN_PATIENCE_MAX);
     Ok(message.wait_for_token(patience))
 }

@@ -102,7 +102,9 @@ pub(super) async fn rotate(
     State(at): State<Served>,
     Query(Force { force }): Query<Force>,
 ) -> Result<Json<Rotated>, Refusal> {
-    at.service.rotate(force).await.map(Json).map_err(refused)
+    // A task of its own: an owner who goes away in the middle leaves no keys on disk that are not in force.
+    let turned = tokio::spawn(async move { at.service.rotate(force).await }).await;
+    turned.map_err(|_| Refusal::unavailable("the keys did not turn"))?.map(Json).map_err(refused)
 }
 
 pub(super) async fn reload(State(at): State<Served>) -> Result<StatusCode, Refusal> {

@@ -45,7 +45,6 @@ impl Service {
     pub(super) fn replace(&self, asked: &Asked<'_>, record: &mut Record) -> Result<Decided, Refusal> {
         let input = self.own(asked.request.subject_token)?;
         let claims = input.claims();
-        record.input = Some(*input.token.hash());
         record.txn = Some(claims.txn.clone());
         record.subject = Some(claims.sub.clone());
         record.hop = Some(claims.hop.n);

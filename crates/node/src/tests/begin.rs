@@ -43,7 +43,7 @@ async fn a_first_token_is_what_its_receiver_wants() {
     assert_eq!(claims["hop"], json!({ "n": 0, "max": 3, "to": agent(PLANNER).to_string() }));
     assert_eq!(uuid::Uuid::try_parse(claims["txn"].as_str().unwrap()).unwrap().get_version_num(), 7);
     let (iat, exp) = (claims["iat"].as_u64().unwrap(), claims["exp"].as_u64().unwrap());
-    assert!(iat.abs_diff(now_s()) <= 1 && exp == iat + 120);
+    assert!(iat.abs_diff(now_s()) <= 5 && exp == iat + 120);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::{Value, json};
 
-use super::support::{Fixture, GATEWAY, PLANNER, Params, agent, policy};
+use super::support::{Fixture, GATEWAY, OPERATOR, PLANNER, Params, agent, policy};
 
 type Asked = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
 
@@ -79,4 +79,20 @@ async fn what_the_policy_denies_is_not_even_asked() {
     let at = fixture(&url).await;
     assert_eq!(at.ask(GATEWAY, Params::begin().set("scope", "travel.fly")).await.error(), (400, "invalid_scope"));
     assert!(asked.lock().unwrap().is_empty());
+}
+
+/// contracts/txts.md N24: from the revocation's answer on, also for a request that was looked at before.
+#[tokio::test]
+async fn a_transaction_that_is_revoked_while_it_is_decided_gets_no_token() {
+    let (url, asked) = point(200, r#"{"decision":true}"#, 600).await;
+    let at = fixture(&url).await;
+    let token = at.begun().await;
+    let revoked = async {
+        while asked.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        at.post("/revoke", &Params::none().with("token", &token).asserted(OPERATOR)).await
+    };
+    let (replaced, revoked) = tokio::join!(at.ask(GATEWAY, Params::replace(&token, PLANNER)), revoked);
+    assert_eq!((revoked.status, replaced.error()), (200, (400, "invalid_grant")));
 }

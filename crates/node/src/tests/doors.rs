@@ -119,6 +119,27 @@ async fn plain_tcp_beyond_loopback_is_refused_at_the_start() {
     at.start().await;
 }
 
+/// With a certificate TCP is TLS, and nothing else.
+#[tokio::test]
+async fn with_a_certificate_tcp_is_tls() {
+    let mut at = Fixture::new().await;
+    at.stop().await;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = Tls { cert: at.folder.path().join("cert.pem"), key: at.folder.path().join("key.pem") };
+    std::fs::write(&tls.cert, made.cert.pem()).unwrap();
+    std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+    let mut config = at.config();
+    config.tls = Some(tls);
+    let node = Node::start(config).await.unwrap();
+    let address = node.tcp_addr().unwrap();
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let trusting = reqwest::Client::builder().no_proxy().tls_certs_only([root]).resolve("localhost", address);
+    let url = format!("https://localhost:{}/health/ready", address.port());
+    assert_eq!(trusting.build().unwrap().get(&url).send().await.unwrap().status(), 200);
+    assert!(at.http.get(format!("http://{address}/health/ready")).send().await.is_err(), "plain");
+    node.stop().await.unwrap();
+}
+
 /// contracts/txts.md N13.
 #[tokio::test]
 async fn a_bad_policy_leaves_the_former_in_force() {
@@ -160,8 +181,12 @@ async fn a_node_that_stops_answers_what_is_under_way() {
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let node = at.node.take().unwrap();
     let stopping = tokio::spawn(node.stop());
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert!(tokio::net::TcpStream::connect(at.tcp).await.is_err(), "no new ones");
+    let mut tries = 0;
+    while tokio::net::TcpStream::connect(at.tcp).await.is_ok() {
+        tries += 1;
+        assert!(tries < 100, "new ones are taken");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     stream.write_all(&form.as_bytes()[100..]).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -58,6 +58,10 @@ async fn only_the_receiver_hands_a_token_on() {
         let answer = at.ask(other, Params::replace(&token, next)).await;
         assert_eq!(answer.error(), (400, "invalid_grant"), "{}", name(other));
     }
+    // Whom nothing else would stop: not in the chain, deep enough, free to write to anybody.
+    let found = at.handed(&[GATEWAY, PLANNER]).await;
+    let elsewhere = Params::exchange("txn_token", &found).with("resource", &agent(8).to_string());
+    assert_eq!(at.ask(PAYMENT, elsewhere).await.error(), (400, "invalid_grant"));
     assert_eq!(at.ask(BOOKING, Params::renew(&token)).await.error(), (400, "invalid_request"), "for whom?");
     assert_eq!(at.ask(BOOKING, Params::replace(&token, PAYMENT)).await.status, 200);
 }
@@ -118,6 +122,18 @@ async fn a_holder_renews_its_token_for_the_same_hop_and_nobody_else_does() {
     }
     assert_eq!(at.ask(GATEWAY, Params::renew(&token)).await.error(), (400, "invalid_grant"));
     assert_eq!(at.ask(PLANNER, Params::replace(&token, PAYMENT)).await.error(), (400, "invalid_grant"), "another hop");
+}
+
+/// contracts/txts.md N19: the transaction may go on, the token is over.
+#[tokio::test]
+async fn an_expired_token_is_replaced_by_nothing_although_its_transaction_lasts() {
+    let at = Fixture::with(&policy().replace("[service]", "[service]\ntoken_life_s = 1")).await;
+    let first = at.begun().await;
+    while now_s() < body(&first)["exp"].as_u64().unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(at.ask(GATEWAY, Params::replace(&first, PLANNER)).await.error(), (400, "invalid_grant"));
+    assert_eq!(at.ask(GATEWAY, Params::renew(&first)).await.error(), (400, "invalid_grant"));
 }
 
 /// contracts/txts.md N18: whatever is renewed or replaced, the end of the transaction stays.

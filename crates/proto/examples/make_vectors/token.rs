@@ -59,12 +59,12 @@ fn jkt(name: &str) -> String {
     Thumbprint::of_agent(&actor(name).identity.id()).to_string()
 }
 
-fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64URL_NOPAD.encode(bytes.as_ref())
 }
 
 /// The JWK of a point, as bytes may name it.
-fn okp(public: &[u8]) -> Value {
+pub(super) fn okp(public: &[u8]) -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(public) })
 }
 
@@ -87,7 +87,7 @@ fn body() -> Value {
 }
 
 /// The text of a value with its members in the order of their names, whatever serde_json's features make of a map.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut members: Vec<_> =
@@ -101,13 +101,13 @@ fn text(value: &Value) -> String {
 }
 
 /// A value with the member at a pointer put in or exchanged.
-fn with(mut value: Value, pointer: &str, item: impl Into<Value>) -> Value {
+pub(super) fn with(mut value: Value, pointer: &str, item: impl Into<Value>) -> Value {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     value.pointer_mut(parent).unwrap()[name] = item.into();
     value
 }
 
-fn without(mut value: Value, pointer: &str) -> Value {
+pub(super) fn without(mut value: Value, pointer: &str) -> Value {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     value.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name).unwrap();
     value

@@ -15,7 +15,7 @@ use crate::frame::Nonce;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
-use crate::session::{Held, Hold, Opened, Session};
+use crate::session::{Content, Held, Hold, Opened, Session};
 use crate::time::UnixMillis;
 use crate::token::Genuine;
 
@@ -45,7 +45,7 @@ impl Peer {
         let Some(content) = &mut opened.content else {
             return Ok((opened, Verdict::Nothing));
         };
-        let verdict = self.judge_letter(session, &content.letter, &content.nonce, now, seen)?;
+        let verdict = self.judge_letter(session, content, now, seen)?;
         let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
         let tells = matches!(verdict, Verdict::Refuse(Some(_)) | Verdict::Wait(Need::Token(_), _));
         if tells && on_their_way >= limit::REFUSALS_MAX {
@@ -66,12 +66,12 @@ impl Peer {
     fn judge_letter(
         &self,
         session: &Session,
-        bytes: &[u8],
-        frame: &Nonce,
+        content: &Content,
         now: UnixMillis,
         seen: &dyn Seen,
     ) -> Result<Verdict, Refusal> {
-        let letter = match Letter::decode(bytes) {
+        let frame = &content.nonce;
+        let letter = match Letter::decode(&content.letter) {
             Ok(letter) => Box::new(letter),
             // A refusal that names no letter cannot be told.
             Err((id, error)) => return Ok(Verdict::Refuse(id.map(|id| self.refusal(id, frame, error.code(), now)))),
@@ -93,6 +93,9 @@ impl Peer {
             let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, frame, code::MALFORMED, now)));
             return Ok(if known { Verdict::Take(letter, None) } else { refuse() });
         }
+        // contracts/ratchet.md R10: behind letters that wait there is room for the control letters that they wait for.
+        let bound = limit::HELD_BYTES_MAX - limit::HELD_CONTROLS_MAX;
+        session.check_held(content.fresh.seq(), content.floor, content.letter.len(), bound)?;
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
             Ok(()) => Ok(self.judge_token(session, letter, frame, now)),
             Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, frame, error.code(), now)))),

@@ -61,7 +61,7 @@ impl Peer {
             if !draft.tried && draft.token.is_some_and(|token| token.expires <= now) {
                 return Some(self.step(Change::TokenOver(*entry)));
             }
-            let sealing = session.seal(draft.letter_in(session), nonce(rng))?;
+            let sealing = session.seal(draft.letter_in(session, &self.identity), nonce(rng))?;
             Some(self.step(Change::Sealed(SealedEntry { entry: *entry, session: session.id, sealing, now })))
         })
     }

@@ -53,8 +53,8 @@ impl Peer {
             self.contacts.get(&with).and_then(|contact| contact.current).and_then(|id| self.sessions.get(&id));
         session.place = match current {
             None => Place::Current,
-            // contracts/handshake.md H10: of simultaneous starts the lower session id wins.
-            Some(mine) if !mine.confirmed && mine.parties.initiated && mine.id < id => old,
+            // contracts/handshake.md H10: of simultaneous starts the lower session id wins. One in which nothing was sealed is none.
+            Some(mine) if !mine.confirmed && mine.parties.initiated && mine.next_seq > 0 && mine.id < id => old,
             Some(mine) if !mine.confirmed => Place::Current,
             // contracts/handshake.md H11: a newer handshake replaces only after confirmation.
             Some(_) => Place::Candidate,

@@ -25,6 +25,7 @@ use crate::rows;
 use crate::session::{Hold, Session};
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
+use crate::token::proof::Hop;
 use crate::token::{Bearer, Denial, Genuine, Thumbprint, TokenHash, Unopened, Verifier, hash_of};
 
 /// What the peer knows of tokens. None of it is on disk: what is missing after a start is asked for again.
@@ -186,7 +187,17 @@ impl Peer {
         };
         let token = token.map_err(Unauthorized::Need)?;
         verifier.check(&token, &bearer, now)?;
+        self.check_proof(session, letter, &token)?;
         Ok(Some(token))
+    }
+
+    /// contracts/token.md K26
+    fn check_proof(&self, session: &Session, letter: &Letter, token: &Genuine) -> Result<(), Denial> {
+        let Some(proof) = letter.extension(extension::HOP_PROOF) else {
+            return if self.tokens.verifier.policy().wants_proof { Err(Denial::Proof) } else { Ok(()) };
+        };
+        let (from, to, token, payload) = (&session.peer(), &self.id(), token.hash(), &letter.payload);
+        Hop { from, to, session: &session.id, letter: &letter.id, token, payload }.check(proof)
     }
 
     /// The verdict over a letter that is sound in all but its token.
@@ -214,12 +225,19 @@ impl Peer {
         self.tokens.until.insert((until, at.0, at.1));
         match need {
             Need::Key(kid) => out.effects.push(Effect::WantKey { kid }),
-            Need::Token(hash) if !asked => {
+            Need::Token(hash) if !asked && !self.is_asked(with, hash) => {
                 let about = LetterId::new(now, *hash.first_chunk().unwrap_or(&[0; 10]));
                 self.queue_control(with, &Control::TokenWanted(hash), about, now, out);
             }
             Need::Token(_) => {}
         }
+    }
+
+    /// Whether the question for a token is on its way to its peer.
+    fn is_asked(&self, with: AgentId, hash: TokenHash) -> bool {
+        let wanted = Control::TokenWanted(hash).encode();
+        let asks = |entry: &Entry| entry.letter.windows(wanted.len()).any(|part| part == wanted);
+        self.outbox.values().any(|entry| entry.control && entry.to == with && asks(entry))
     }
 
     /// Looks again at one letter that waits.

@@ -219,6 +219,11 @@ impl KeySet {
         self.0.get(kid)
     }
 
+    /// The thumbprints of all.
+    pub fn thumbprints(&self) -> impl Iterator<Item = &Thumbprint> {
+        self.0.keys()
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

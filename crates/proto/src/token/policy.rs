@@ -10,6 +10,8 @@ use crate::letter::Letter;
 pub struct Policy {
     /// Letters without a token are delivered where no rule wants a scope.
     pub deliver_without_token: bool,
+    /// Letters with a token need a hop proof.
+    pub wants_proof: bool,
     /// What letters need; every rule that names a letter counts.
     pub rules: Vec<Rule>,
 }
@@ -29,7 +31,7 @@ impl Policy {
     /// Letters need no token.
     #[must_use]
     pub const fn tokenless() -> Self {
-        Self { deliver_without_token: true, rules: Vec::new() }
+        Self { deliver_without_token: true, wants_proof: false, rules: Vec::new() }
     }
 
     /// What a letter of this sender needs.

@@ -41,6 +41,8 @@ pub(crate) struct Agent {
     pub(crate) keys_wanted: usize,
     /// Letters that wait for a fresh token.
     pub(crate) over: Vec<LetterId>,
+    /// Letters that were refused for their token and went again.
+    pub(crate) again: Vec<LetterId>,
 }
 
 impl Agent {
@@ -61,6 +63,7 @@ impl Agent {
             tokens: vec![],
             keys_wanted: 0,
             over: vec![],
+            again: vec![],
         };
         agent.commit(staged);
         agent
@@ -82,6 +85,7 @@ impl Agent {
                 }
                 Effect::WantKey { .. } => self.keys_wanted += 1,
                 Effect::TokenExpired { letter, .. } => self.over.push(letter),
+                Effect::SealedAgain { letter, .. } => self.again.push(letter),
                 Effect::Delivered { letter, .. } => self.delivered.push(letter),
                 Effect::Failed { letter, code, .. } => self.failed.push((letter, code)),
                 Effect::WantBundle { of } => self.wants.push(of),

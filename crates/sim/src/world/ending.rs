@@ -7,6 +7,7 @@ use nuncio_proto::rows;
 use super::World;
 use crate::book::{Causes, Told, Violation};
 use crate::net::Who;
+use crate::plan::{Faults, Tokens};
 
 const MINUTE_MS: u64 = 60_000;
 /// Clocks were off by at most an hour, and timers with them; then the longest backoff twice.
@@ -35,8 +36,10 @@ impl World {
     fn heal(&mut self) -> Result<(), Violation> {
         self.trace.say(self.now_ms, || "all is well from here on".to_owned());
         self.net.heal();
-        self.plan.faults = crate::plan::Faults::default();
-        self.plan.tokens.keyless = 0;
+        let plan = self.plan.tokens;
+        self.plan.faults = Faults::default();
+        let (carry, shared, wants, renew) = (plan.carry, plan.shared, plan.wants, plan.renew);
+        self.plan.tokens = Tokens { carry, shared, wants, renew, ..Tokens::default() };
         for who in 0..self.agents.len() {
             self.at(who).ahead_ms = 0;
             self.up(who)?;

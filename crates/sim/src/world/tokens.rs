@@ -24,8 +24,17 @@ pub(super) struct Issued {
     tokens: u64,
     transactions: u64,
     revoked: BTreeSet<String>,
-    /// By sender and receiver: the token that is shared, its transaction, and when it expires by the world's time.
-    shared: BTreeMap<(Who, Who), (Vec<u8>, String, u64)>,
+    /// By sender and receiver: tokens that are shared.
+    shared: BTreeMap<(Who, Who), Vec<Shared>>,
+}
+
+/// A token that several letters carry.
+#[derive(Clone, Debug)]
+struct Shared {
+    text: Vec<u8>,
+    txn: String,
+    /// By the world's time.
+    until_ms: u64,
 }
 
 impl World {
@@ -35,19 +44,39 @@ impl World {
         if !plan.any() || !self.dice.per_mille(plan.carry) {
             return None;
         }
-        let shared = self.issued.shared.get(&(from, to)).filter(|(_, _, until)| *until > self.now_ms).cloned();
-        let (text, txn, _) = match shared.filter(|_| self.dice.per_mille(plan.shared)) {
+        let stolen = if self.dice.per_mille(plan.stolen) { self.steal(from, to) } else { None };
+        let is_stolen = stolen.is_some();
+        let Shared { text, txn, .. } = match stolen.or_else(|| self.shared(from, to)) {
             Some(shared) => shared,
-            None => {
-                self.issued.transactions += 1;
-                let txn = format!("t-{}", self.issued.transactions);
-                let new = (self.mint(from, to, &txn)?, txn, self.now_ms + service::LIFE_MS);
-                self.issued.shared.insert((from, to), new.clone());
-                new
-            }
+            None => self.begin_transaction(from, to)?,
         };
-        let token = Token { txn, given: BTreeSet::from([hash_of(&text)]), again: 0, given_up: false };
+        let token =
+            Token { txn, given: BTreeSet::from([hash_of(&text)]), stolen: is_stolen, again: 0, given_up: false };
         Some((text, token))
+    }
+
+    /// A token of an earlier letter of this pair, at times.
+    fn shared(&mut self, from: Who, to: Who) -> Option<Shared> {
+        let now_ms = self.now_ms;
+        let of_pair = self.issued.shared.entry((from, to)).or_default();
+        of_pair.retain(|shared| shared.until_ms > now_ms);
+        if self.dice.per_mille(self.plan.tokens.shared) { self.dice.pick(of_pair).cloned() } else { None }
+    }
+
+    /// A token of which the sender has heard, and which is not its own, or not for this receiver.
+    fn steal(&mut self, from: Who, to: Who) -> Option<Shared> {
+        let others = self.issued.shared.iter().filter(|(pair, _)| **pair != (from, to));
+        let others: Vec<_> = others.flat_map(|(_, shared)| shared).cloned().collect();
+        self.dice.pick(&others).cloned()
+    }
+
+    fn begin_transaction(&mut self, from: Who, to: Who) -> Option<Shared> {
+        self.issued.transactions += 1;
+        let txn = format!("t-{}", self.issued.transactions);
+        let text = self.mint(from, to, &txn)?;
+        let shared = Shared { text, txn, until_ms: self.now_ms + service::LIFE_MS };
+        self.issued.shared.entry((from, to)).or_default().push(shared.clone());
+        Some(shared)
     }
 
     fn mint(&mut self, from: Who, to: Who, txn: &str) -> Option<Vec<u8>> {
@@ -157,7 +186,7 @@ impl World {
     }
 
     fn revoke(&mut self) {
-        let known: Vec<_> = self.issued.shared.values().map(|(_, txn, _)| txn.clone()).collect();
+        let known: Vec<_> = self.issued.shared.values().flatten().map(|shared| shared.txn.clone()).collect();
         let Some(txn) = self.dice.pick(&known).cloned() else { return };
         self.trace.say(self.now_ms, || format!("{txn} is revoked"));
         for who in 0..self.agents.len() {

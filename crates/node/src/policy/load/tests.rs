@@ -83,6 +83,16 @@ fn whatever_does_not_fit_the_schema_or_contradicts_itself_is_refused_whole() {
     assert!(read(&format!("operators = [\"planner\"]\n{}", client(""))).is_ok());
 }
 
+/// What people copy can be used.
+#[test]
+fn the_policy_in_the_manual_is_one() {
+    let manual = include_str!("../../../../../docs/OPERATING.md");
+    let example = manual.split("```toml\n").find(|block| block.starts_with("schema = ")).unwrap();
+    let policy = read(example.split_once("```").unwrap().0).unwrap();
+    assert!(policy.is_operator(policy.client("ops").unwrap()));
+    assert!(!policy.is_operator(policy.client("gateway").unwrap()));
+}
+
 #[test]
 fn http_is_for_loopback_alone() {
     for good in ["https://a.example/x", "http://127.0.0.1:80/x", "http://localhost", "http://[::1]:9/"] {

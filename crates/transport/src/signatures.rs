@@ -1,4 +1,4 @@
-//! ES256 and RS256, by aws-lc: what the core leaves to whoever runs it.
+//! ES256 and RS256 of tokens, which the core leaves to whoever runs it: by the library that TLS uses, so it is chosen in one place.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -6,9 +6,9 @@ use aws_lc_rs::signature::{
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_proto::token::{Algorithm, Json, Signatures};
 
-/// The library that TLS uses already.
+/// Verifies ES256 and RS256 (RFC 7518 sections 3.3 and 3.4) with aws-lc.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AwsLc;
+pub struct AwsLc;
 
 impl Signatures for AwsLc {
     fn verify(&self, algorithm: Algorithm, jwk: &str, message: &[u8], signature: &[u8]) -> bool {
