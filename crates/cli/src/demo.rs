@@ -1,13 +1,15 @@
-//! `nuncio demo`: two agents in processes of their own, and one of them killed in the middle.
+//! `nuncio demo`: two agents in processes of their own, and one of them killed in the middle; `nuncio demo travel`: a transaction through five.
 //!
-//! Every sentence that it prints as true was looked at in what the two agents hold and count; the first that is not ends it with exit code 1.
+//! Every sentence that it prints as true was looked at in what the agents hold and count; the first that is not ends it with exit code 1.
 
 mod figures;
 mod story;
+mod travel;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use figures::Summary;
 use story::Story;
 
@@ -19,28 +21,54 @@ use crate::process::Program;
 /// Longer than it takes anywhere: something hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Shows two agents talking over real QUIC on this machine: handshake, letters both ways, a file, and a SIGKILL in the middle of a burst.
+/// Shows two agents talking over real QUIC on this machine: handshake, letters both ways, a file, a transaction, and a SIGKILL in the middle of a burst.
 ///
 /// The agents live in processes of their own with homes in a temporary directory. Nothing is left behind.
 #[derive(Args)]
-pub(crate) struct Demo {}
+pub(crate) struct Demo {
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Subcommand)]
+enum Other {
+    /// Show a transaction going through five agents, and four attacks on it that fail
+    Travel(travel::Travel),
+    #[command(hide = true)]
+    Role(travel::Role),
+}
 
 impl Demo {
-    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
-        let dir = tempfile::Builder::new()
-            .prefix("nuncio-demo-")
-            .tempdir()
-            .map_err(Failure::io("make", std::env::temp_dir()))?;
-        let told = tokio::select! {
-            told = tokio::time::timeout(PATIENCE, tell(dir.path(), Teller { is_silent: options.json })) => told,
-            _ = tokio::signal::ctrl_c() => return Err(Failure::Unsound("interrupted".to_owned())),
-        };
-        let summary =
-            told.map_err(|_| Failure::Unsound(format!("the demo hangs: it was given {} s", PATIENCE.as_secs())))??;
-        let path = dir.path().to_owned();
-        dir.close().map_err(Failure::io("remove", &path))?;
-        if options.json { output::json(&summary) } else { summary.print() }
+    pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
+        let teller = Teller { is_silent: options.json };
+        match self.other {
+            None => {
+                let summary = in_a_directory(async |dir| tell(&dir, teller).await).await?;
+                if options.json { output::json(&summary) } else { summary.print() }
+            }
+            Some(Other::Travel(travel::Travel {})) => {
+                let shown =
+                    in_a_directory(async |dir| travel::tell(&dir, teller).await.map_err(travel::untrue)).await?;
+                if options.json { output::json(&shown) } else { shown.print() }
+            }
+            Some(Other::Role(role)) => role.run().await,
+        }
     }
+}
+
+/// Tells a story with homes in a directory of its own, which is gone afterwards, however it ends.
+async fn in_a_directory<T>(story: impl AsyncFnOnce(PathBuf) -> Result<T, Failure>) -> Result<T, Failure> {
+    let dir = tempfile::Builder::new().prefix("nuncio-demo-").tempdir();
+    let dir = dir.map_err(Failure::io("make", std::env::temp_dir()))?;
+    let told = tokio::select! {
+        told = tokio::time::timeout(PATIENCE, story(dir.path().to_owned())) => told,
+        _ = tokio::signal::ctrl_c() => return Err(Failure::Unsound("interrupted".to_owned())),
+    };
+    let told =
+        told.map_err(|_| Failure::Unsound(format!("the demo hangs: it was given {} s", PATIENCE.as_secs())))??;
+    let path = dir.path().to_owned();
+    dir.close().map_err(Failure::io("remove", &path))?;
+    Ok(told)
 }
 
 async fn tell(dir: &std::path::Path, teller: Teller) -> Result<Summary, Failure> {
@@ -49,6 +77,7 @@ async fn tell(dir: &std::path::Path, teller: Teller) -> Result<Summary, Failure>
     story.one_at_a_time().await?;
     story.a_mebibyte_each_way().await?;
     story.a_file().await?;
+    story.a_transaction().await?;
     story.a_kill_in_the_middle().await?;
     story.end().await
 }

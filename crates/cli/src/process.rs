@@ -56,21 +56,22 @@ impl Program {
         command
     }
 
-    /// `nuncio init`.
+    /// `nuncio init`: the new identity's DID.
     ///
     /// # Errors
     /// What kept it from being made.
-    pub async fn init(&self, home: &Path) -> Result<(), Failure> {
+    pub async fn init(&self, home: &Path) -> Result<String, Failure> {
         let output = self
             .command(home)
             .args(["init", "--json", "--letters-without-token", "deliver"])
             .output()
             .await
             .map_err(Failure::io("start", &self.path))?;
-        if output.status.success() {
-            return Ok(());
+        if !output.status.success() {
+            return Err(Failure::Unsound(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
-        Err(Failure::Unsound(String::from_utf8_lossy(&output.stderr).into_owned()))
+        let made: Named = serde_json::from_slice(&output.stdout).map_err(|error| Failure::Broken(error.to_string()))?;
+        Ok(made.agent)
     }
 
     /// `nuncio agent`; returns when it answers.

@@ -146,7 +146,9 @@ impl Agent {
             let value = handle.encode();
             letter.set_extension(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
         }
-        if let Some(under) = &message.under {
+        if let Some(token) = message.raw_token {
+            letter.set_token(token);
+        } else if let Some(under) = &message.under {
             match self.token(to, under, &letter.payload).await {
                 Ok(token) => {
                     letter.set_token(token);

@@ -25,6 +25,7 @@ pub struct Message {
     pub(crate) reply_to: Option<LetterId>,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) under: Option<Under>,
+    pub(crate) raw_token: Option<Vec<u8>>,
 }
 
 /// The transaction in which a letter acts.
@@ -53,13 +54,17 @@ impl Message {
     /// Bytes of a type. What is longer than a letter holds is sent as a large payload.
     #[must_use]
     pub fn bytes(content_type: ContentType, bytes: Vec<u8>) -> Self {
-        Self { content_type, body: Body::Bytes(bytes), reply_to: None, expires_in: None, under: None }
+        Self::new(content_type, Body::Bytes(bytes))
     }
 
     /// The content of a file, up to 1 GiB. It is read before `send` returns; the file may be changed or deleted after that.
     #[must_use]
     pub fn file(content_type: ContentType, path: impl Into<PathBuf>) -> Self {
-        Self { content_type, body: Body::File(path.into()), reply_to: None, expires_in: None, under: None }
+        Self::new(content_type, Body::File(path.into()))
+    }
+
+    const fn new(content_type: ContentType, body: Body) -> Self {
+        Self { content_type, body, reply_to: None, expires_in: None, under: None, raw_token: None }
     }
 
     /// Answers another letter.
@@ -102,6 +107,14 @@ impl Message {
     pub fn wait_for_token(mut self, patience: Duration) -> Self {
         self.under.iter_mut().for_each(|under| under.patience = Some(patience));
         self
+    }
+
+    /// Carries a token as it stands, wherever it comes from: what a thief's own program would do. Nothing is made possible by it; receivers refuse, and
+    /// tests and the demo show that they do.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_raw_token(self, token: &str) -> Self {
+        Self { raw_token: Some(token.as_bytes().to_vec()), ..self }
     }
 
     /// Not delivered after so long; the sender is told. At most 7 days, which is also the default.

@@ -23,6 +23,10 @@ pub(crate) struct Summary {
     pub(crate) overhead_bytes_per_letter: u64,
     /// Bytes that came back to acknowledge a letter that had no answer to ride on.
     pub(crate) ack_bytes_per_letter: u64,
+    /// Bytes by which the first letter of a transaction was longer than one without a token.
+    pub(crate) token_bytes_first_letter: u64,
+    /// The same of a later letter, which names the token by its hash.
+    pub(crate) token_bytes_later_letter: u64,
     /// DH turns of both ratchets.
     pub(crate) ratchet_turns: u64,
     /// Handshakes begun or answered.
@@ -49,6 +53,10 @@ impl Summary {
             ("send to delivered, p99", ms(self.delivered_p99_us)),
             ("overhead of a 35-byte letter", format!("{} bytes on the wire", self.overhead_bytes_per_letter)),
             ("its acknowledgement", format!("{} bytes", self.ack_bytes_per_letter)),
+            (
+                "a transaction's token",
+                format!("{} bytes, then {}", self.token_bytes_first_letter, self.token_bytes_later_letter),
+            ),
             ("ratchet turns", self.ratchet_turns.to_string()),
             ("handshakes, both sides", self.handshakes.to_string()),
             ("frames resent", self.resent.to_string()),

@@ -1,5 +1,7 @@
 //! What happens, chapter by chapter.
 
+mod transaction;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Teller;
 use super::figures::{Summary, percentile_us, total};
+use super::travel::domain::Domain;
+use super::travel::untrue;
 use crate::client::Api;
 use crate::failure::Failure;
 use crate::output;
@@ -29,6 +33,7 @@ const MARK: &str = "a secret between anna and ben";
 pub(super) struct Story {
     teller: Teller,
     program: Program,
+    domain: Domain,
     anna: AgentProcess,
     ben: AgentProcess,
     letters: u64,
@@ -37,18 +42,29 @@ pub(super) struct Story {
     times: Vec<Duration>,
     overhead: u64,
     ack: u64,
+    token: transaction::Cost,
     arrived_before_kill: u64,
     recovery: Duration,
     /// What the killed agent had counted.
     before_kill: Counters,
 }
 
+/// Letters sent one at a time: how long each took, and what each side sent for it.
+#[derive(Default)]
+struct Singles {
+    times: Vec<Duration>,
+    frame_bytes: Vec<u64>,
+    ack_bytes: Vec<u64>,
+    /// All of them, as they were written.
+    arrived: bool,
+}
+
 impl Story {
     pub(super) async fn begin(program: &Program, dir: &Path, teller: Teller) -> Result<Self, Failure> {
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         let (a, b) = (dir.join("anna"), dir.join("ben"));
-        program.init(&a).await?;
-        program.init(&b).await?;
+        let domain =
+            transaction::found(dir, &[("anna", program.init(&a).await?), ("ben", program.init(&b).await?)]).await?;
         let (anna, ben) = (program.start(&a, any).await?, program.start(&b, any).await?);
         teller.say("Two agents, each a process with a home of its own, talk over QUIC on this machine.\n")?;
         let (to_ben, to_anna) = (anna.add(&ben, "ben").await?, ben.add(&anna, "anna").await?);
@@ -56,9 +72,11 @@ impl Story {
             let pid = agent.pid().map(|pid| pid.to_string()).unwrap_or_default();
             teller.say(format_args!("  {name:<5} {did}  process {pid}, {}", agent.listening()))?;
         }
+        teller.say(format_args!("  node  {}  issues tokens to both", domain.invitation().map_err(untrue)?.agent))?;
         Ok(Self {
             teller,
             program: program.clone(),
+            domain,
             anna,
             ben,
             letters: 0,
@@ -67,6 +85,7 @@ impl Story {
             times: Vec::new(),
             overhead: 0,
             ack: 0,
+            token: transaction::Cost::default(),
             arrived_before_kill: 0,
             recovery: Duration::ZERO,
             before_kill: Counters::default(),
@@ -114,38 +133,31 @@ impl Story {
     }
 
     pub(super) async fn one_at_a_time(&mut self) -> Result<(), Failure> {
-        let before = (status(&self.anna).await?, status(&self.ben).await?);
         let there = self.singles(&self.anna, "ben", &self.ben).await?;
-        let after = (status(&self.anna).await?, status(&self.ben).await?);
-        let letters = wide(SINGLES);
-        let sent = after.0.wire.frame_bytes_sent - before.0.wire.frame_bytes_sent;
-        let acks = after.1.wire.frame_bytes_sent - before.1.wire.frame_bytes_sent;
-        self.overhead = (sent / letters).saturating_sub(wide(SINGLE_LEN));
-        self.ack = acks / letters;
         let back = self.singles(&self.ben, "anna", &self.anna).await?;
+        self.overhead = median(there.frame_bytes).saturating_sub(wide(SINGLE_LEN));
+        self.ack = median(there.ack_bytes);
         self.teller.say(format_args!("2  {SINGLES} short letters each way, one at a time: each on disk on both sides before the next was written."))?;
-        let in_order = there.1 && back.1;
-        self.times.extend(there.0.into_iter().chain(back.0));
-        self.letters += 2 * letters;
+        self.times.extend(there.times.into_iter().chain(back.times));
+        self.letters += 2 * wide(SINGLES);
         self.payload_bytes += 2 * wide(SINGLES * SINGLE_LEN);
-        self.show(in_order, "letters sent one at a time arrived once and in order")
+        self.show(there.arrived && back.arrived, "letters sent one at a time arrived once and in order")
     }
 
-    /// Times each letter; says whether all arrived as they were written.
-    async fn singles(
-        &self,
-        from: &AgentProcess,
-        to: &str,
-        at: &AgentProcess,
-    ) -> Result<(Vec<Duration>, bool), Failure> {
-        let mut times = Vec::with_capacity(SINGLES);
+    async fn singles(&self, from: &AgentProcess, to: &str, at: &AgentProcess) -> Result<Singles, Failure> {
+        let mut singles = Singles::default();
+        let mut before = (frame_bytes(from).await?, frame_bytes(at).await?);
         for number in 0..SINGLES {
             let began = Instant::now();
             deliver(from.api(), &text(to, single(number))).await?;
-            times.push(began.elapsed());
+            singles.times.push(began.elapsed());
+            let after = (frame_bytes(from).await?, frame_bytes(at).await?);
+            singles.frame_bytes.push(after.0 - before.0);
+            singles.ack_bytes.push(after.1 - before.1);
+            before = after;
         }
-        let arrived = take(at.api(), SINGLES).await?;
-        Ok((times, are(&arrived, SINGLES, single)))
+        singles.arrived = are(&take(at.api(), SINGLES).await?, SINGLES, single);
+        Ok(singles)
     }
 
     pub(super) async fn a_mebibyte_each_way(&mut self) -> Result<(), Failure> {
@@ -196,7 +208,7 @@ impl Story {
         self.recovery = began.elapsed();
         let arrived = take(self.ben.api(), BURST).await?;
         self.teller.say(format_args!(
-            "5  Anna writes {BURST} letters in a burst. Ben gets SIGKILL with {} of them in his inbox, and starts again: he answers after {} ms.",
+            "6  Anna writes {BURST} letters in a burst. Ben gets SIGKILL with {} of them in his inbox, and starts again: he answers after {} ms.",
             self.arrived_before_kill,
             self.recovery.as_millis()
         ))?;
@@ -225,6 +237,7 @@ impl Story {
         for agent in [self.anna, self.ben] {
             stopped &= agent.stop().await?.success();
         }
+        self.domain.stop().await.map_err(untrue)?;
         let sealed =
             !homes.iter().map(|home| holds(home, MARK.as_bytes())).collect::<Result<Vec<_>, _>>()?.contains(&true);
         for (is_true, claim) in [
@@ -244,6 +257,8 @@ impl Story {
             delivered_p99_us: percentile_us(&mut self.times, 99),
             overhead_bytes_per_letter: self.overhead,
             ack_bytes_per_letter: self.ack,
+            token_bytes_first_letter: self.token.first,
+            token_bytes_later_letter: self.token.later,
             ratchet_turns: total(&lives, |counters| counters.turns),
             handshakes: total(&lives, |counters| counters.handshakes),
             resent: total(&lives, |counters| counters.resent),
@@ -310,6 +325,16 @@ async fn kill_when_busy(victim: &mut AgentProcess) -> Result<u64, Failure> {
 
 async fn status(agent: &AgentProcess) -> Result<Status, Failure> {
     agent.api().get("/v1/status").await
+}
+
+async fn frame_bytes(agent: &AgentProcess) -> Result<u64, Failure> {
+    Ok(status(agent).await?.wire.frame_bytes_sent)
+}
+
+/// What one letter cost: agents that hear from their node in between, or send a frame again, cost more for once.
+fn median(mut of: Vec<u64>) -> u64 {
+    of.sort_unstable();
+    of.get(of.len() / 2).copied().unwrap_or(0)
 }
 
 async fn page(api: &Api, max: usize) -> Result<Vec<InboxLetter>, Failure> {
