@@ -63,9 +63,11 @@ impl World {
         if self.dice.per_mille(self.plan.tokens.shared) { self.dice.pick(of_pair).cloned() } else { None }
     }
 
-    /// A token of which the sender has heard, and which is not its own, or not for this receiver.
+    /// A token that is another sender's, or the sender's own towards another receiver.
     fn steal(&mut self, from: Who, to: Who) -> Option<Shared> {
-        let others = self.issued.shared.iter().filter(|(pair, _)| **pair != (from, to));
+        let own = self.dice.per_mille(500);
+        let others =
+            self.issued.shared.iter().filter(|((of, at), _)| if own { *of == from && *at != to } else { *of != from });
         let others: Vec<_> = others.flat_map(|(_, shared)| shared).cloned().collect();
         self.dice.pick(&others).cloned()
     }
