@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backlog::Backlog;
-use crate::chunks::{Handle, PayloadFrom, PayloadId, Progress};
+use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy::{Entropy, now};
@@ -36,6 +35,7 @@ use crate::exchange::Exchange;
 use crate::links::{self, LinkId, Outgoing, Tasks};
 use crate::message::Incoming;
 use crate::node::Node;
+use crate::payloads::{PayloadIn, PayloadOut};
 use crate::status::Wire;
 use crate::trust::Trust;
 use crate::wake::{Answer, Ticket, Wake};
@@ -106,26 +106,6 @@ impl LinkUp {
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.connection.close(code, reason);
     }
-}
-
-/// A large payload that we send.
-#[derive(Debug)]
-pub(crate) struct PayloadOut {
-    pub(crate) to: AgentId,
-    pub(crate) letter: LetterId,
-    pub(crate) expires: UnixMillis,
-    /// Sealed bytes handed to the network.
-    pub(crate) sent: Arc<AtomicU64>,
-}
-
-/// A large payload that comes.
-#[derive(Debug)]
-pub(crate) struct PayloadIn {
-    pub(crate) letter: LetterId,
-    pub(crate) no: u64,
-    pub(crate) handle: Handle,
-    pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) fetching: bool,
 }
 
 /// The record of letters delivered.

@@ -17,12 +17,13 @@ use nuncio_store::{Durable, Engine, Op};
 use nuncio_transport::{CloseCode, SendStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::actor::{Actor, PayloadIn, PayloadOut};
+use crate::actor::Actor;
 use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress};
 use crate::command::{Command, Reply};
 use crate::entropy::{self, now};
 use crate::error::Error;
 use crate::message::{Incoming, LargePayload};
+use crate::payloads::{PayloadIn, PayloadOut};
 use crate::status::{PeerInfo, SessionInfo, Status};
 use crate::wake::{Answer, Ticket, Wake};
 use nuncio_proto::invitation::Invitation;

@@ -45,6 +45,7 @@ mod inbox;
 mod links;
 mod message;
 mod node;
+mod payloads;
 mod status;
 mod transaction;
 mod trust;

@@ -32,6 +32,7 @@ use crate::session::{Parties, Place, Session};
 use crate::step::{Effect, Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
+mod counters;
 mod inbound;
 mod judge;
 mod load;
@@ -40,6 +41,7 @@ mod places;
 mod renew;
 mod tokens;
 
+pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
 pub use load::Record;
@@ -90,29 +92,6 @@ pub struct Peer {
     retired: bool,
     generation: u64,
     counters: Counters,
-}
-
-/// What happened since the start; for status and tests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Letters sealed, control letters included.
-    pub sealed: u64,
-    /// Letters opened, control letters included.
-    pub opened: u64,
-    /// Letters that came again and were not delivered again.
-    pub duplicates: u64,
-    /// Frames sent again.
-    pub resent: u64,
-    /// Acknowledgements sent alone.
-    pub acks_alone: u64,
-    /// DH turns of a receiving ratchet.
-    pub turns: u64,
-    /// Handshakes begun or answered.
-    pub handshakes: u64,
-    /// Re-keys completed.
-    pub rekeys: u64,
-    /// Letters of ours sealed again in another session.
-    pub sealed_again: u64,
 }
 
 /// Everything that can move, and by what.

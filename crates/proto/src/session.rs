@@ -8,7 +8,7 @@
 //! [`Session::open`] and [`Session::seal`] borrow the state and give back what would move; [`Session::apply_opened`] and
 //! [`Session::apply_sealed`] move it, after the caller has decided.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_contracts::registry::{label, limit};
@@ -25,7 +25,7 @@ use crate::replay::{Fresh, ReplayError, Window};
 use crate::seal_log;
 use crate::secret::Key;
 use crate::time::UnixMillis;
-use crate::token::{Genuine, TokenHash};
+use crate::token::Genuine;
 
 /// Two agents' shared ratchet, as one of them holds it.
 #[derive(Clone, Debug)]
@@ -62,28 +62,6 @@ pub struct Session {
     pub(crate) tokens_in: Latest,
     /// Whole tokens that the peer has acknowledged in it.
     pub(crate) tokens_out: Latest,
-}
-
-/// The latest tokens of a session, by their hashes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Latest(VecDeque<TokenHash>);
-
-impl Latest {
-    pub(crate) fn has(&self, hash: &TokenHash) -> bool {
-        self.0.contains(hash)
-    }
-
-    pub(crate) fn note(&mut self, hash: TokenHash) {
-        self.forget(&hash);
-        self.0.push_back(hash);
-        if self.0.len() > limit::SESSION_TOKENS_MAX {
-            self.0.pop_front();
-        }
-    }
-
-    pub(crate) fn forget(&mut self, hash: &TokenHash) {
-        self.0.retain(|known| known != hash);
-    }
 }
 
 /// Who began the session, who answered, and which of them holds this state.
@@ -298,6 +276,11 @@ impl Parties {
 }
 
 mod apply;
+mod chain_ref;
+mod latest;
+
+use chain_ref::ChainRef;
+pub(crate) use latest::Latest;
 
 const AD_LEN: usize = 3 + 3 * 32 + HEADER_LEN;
 
@@ -587,29 +570,6 @@ impl Session {
             return Some(ChainRef::Next(tag));
         }
         self.old_chains.iter().find(|old| old.tag == tag).map(ChainRef::Old)
-    }
-}
-
-enum ChainRef<'a> {
-    Current(Tag, &'a Key),
-    Next(Tag),
-    Old(&'a OldChain),
-}
-
-impl ChainRef<'_> {
-    const fn tag(&self) -> Tag {
-        match self {
-            Self::Current(tag, _) | Self::Next(tag) => *tag,
-            Self::Old(old) => old.tag,
-        }
-    }
-
-    const fn header_key<'s>(&'s self, session: &'s Session) -> &'s Key {
-        match self {
-            Self::Current(_, hk) => hk,
-            Self::Next(_) => &session.ratchet.nhkr,
-            Self::Old(old) => &old.hk,
-        }
     }
 }
 
