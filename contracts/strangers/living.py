@@ -156,6 +156,8 @@ def others(walk):
     Other.said = (500, "")
     walk.refused("N9", "an issuer whose keys cannot be had", far(), "temporarily_unavailable")
     Other.said = (200, json.dumps({"keys": [KEYS["login"].jwk]}))
+    walk.refused("N9", "an issuer that was down is not asked again at once", far(), "temporarily_unavailable")
+    node.reload(more=walk.more + issuer)  # a policy that is read again knows nothing of the last try
     walk.issued("N11", "two issuers' subjects are never one", far(), sub="user:far:anna")
     walk.refused("N9", "an issuer's key that is not in its set", far(key=KEYS["stranger"]), "invalid_request")
     node.reload(more=walk.more)

@@ -282,7 +282,7 @@ async fn that_a_payload_was_taken_is_told_again_after_a_kill() {
     let sealed = only_file(&dir.path().join("alice/large/out"));
     let whole = std::fs::read(&sealed).unwrap();
     std::fs::File::options().write(true).open(&sealed).unwrap().set_len(100_000).unwrap();
-    let again = Config::new(dir.path().join("bob")).listen(addr.parse().unwrap());
+    let again = Config::new(dir.path().join("bob")).listen(addr.parse().unwrap()).letters_without_token();
     let bob = Agent::open(again.clone()).await.unwrap();
     within(bob.inbox().await.unwrap().next()).await.unwrap();
     let part = dir.path().join("bob/large/in");
