@@ -4,12 +4,16 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 mod core_rows;
+mod cpu;
 mod durable_rows;
 mod floors;
+mod http;
+mod issue_rows;
 mod measure;
 mod memory_rows;
 mod pair;
 mod token_rows;
+mod token_service;
 mod twin;
 
 use std::process::ExitCode;
@@ -47,6 +51,9 @@ const ROWS: &[(&str, Measure)] = &[
     ("durable-round-trip", durable_rows::round_trip),
     ("large-payload", durable_rows::large_payload),
     ("sessions-10000", memory_rows::sessions),
+    ("token-issue", issue_rows::issue),
+    ("token-issue-p99", issue_rows::issue_p99),
+    ("token-replace", issue_rows::replace),
     ("token-verify-first", token_rows::verify_first),
     ("token-verify-cached", token_rows::verify_cached),
 ];

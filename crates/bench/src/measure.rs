@@ -36,8 +36,8 @@ impl Row {
     }
 }
 
-/// Rounds of each side; the lower decile of them is what a quiet machine would show.
-const ROUNDS: usize = 60;
+/// Rounds of each side.
+pub(crate) const ROUNDS: usize = 60;
 
 /// Times two things in turn, each of which does `count` operations a round and says how long they took: microseconds for one.
 pub(crate) fn interleaved(count: u32, mut ours: impl FnMut() -> f64, mut its: impl FnMut() -> f64) -> (f64, f64) {
@@ -49,7 +49,8 @@ pub(crate) fn interleaved(count: u32, mut ours: impl FnMut() -> f64, mut its: im
     (decile(&mut a), decile(&mut b))
 }
 
-fn decile(samples: &mut [f64]) -> f64 {
+/// The lower decile: what a quiet machine would show.
+pub(crate) fn decile(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 10).copied().unwrap_or(f64::NAN)
 }

@@ -97,7 +97,7 @@ pub(crate) fn verify_cached() -> Result<Row> {
         me: &domain.receiver,
         revoked: &revoked,
         wanted: &wanted,
-        payload: b"",
+        content: b"",
         first_seen_from: None,
     };
     let granted = hashes.iter().filter(|hash| cache.get(hash).is_some_and(|token| token.check(&at).is_ok())).count();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nuncio_contracts::registry::limit;
-use nuncio_store::{Backlog, Durable, Engine, Op, Staged, Store, StoreError, Writer};
+use nuncio_store::{Backlog, Durable, Engine, Op, Staged, Store, StoreError, Writer, WriterStats};
 use tokio::sync::oneshot;
 
 use crate::audit::Record;
@@ -19,6 +19,7 @@ type Ticket = oneshot::Sender<()>;
 pub(crate) struct Ledger {
     /// `None` once it is closed.
     writer: RwLock<Option<Writer<Ticket>>>,
+    stats: Arc<WriterStats>,
     /// Records that wait for the audit log.
     waiting: AtomicU64,
     failed: Arc<AtomicBool>,
@@ -46,7 +47,8 @@ impl Ledger {
             flag.store(true, Ordering::Release);
             tracing::error!(%error, "the store cannot be written: no token is issued until the node is started again");
         })?;
-        let ledger = Self { writer: RwLock::new(Some(writer)), waiting: AtomicU64::new(0), failed };
+        let stats = writer.stats();
+        let ledger = Self { writer: RwLock::new(Some(writer)), stats, waiting: AtomicU64::new(0), failed };
         ledger.count(waiting);
         Ok(ledger)
     }
@@ -86,6 +88,11 @@ impl Ledger {
     /// Records that wait for the audit log.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What the writer has done since the start.
+    pub(crate) fn stats(&self) -> Arc<WriterStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Writes what is under way, and lets the home go.

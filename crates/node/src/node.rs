@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::ids::AgentId;
+use nuncio_store::WriterStats;
 use nuncio_transport::{CloseCode, Link, LinkConfig, SERVED_BY_NODES};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -95,6 +96,12 @@ impl Node {
     #[must_use]
     pub fn owner_socket(&self) -> &Path {
         &self.owner
+    }
+
+    /// What its store has written since the start.
+    #[must_use]
+    pub fn writer_stats(&self) -> Arc<WriterStats> {
+        self.service.ledger.stats()
     }
 
     /// Reads the policy file again.

@@ -25,7 +25,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // For development only: nothing above may be built from these.
-    ("nuncio-bench", &["nuncio-contracts", "nuncio-proto", "nuncio-store", "nuncio-transport", "nuncio", "nuncio-cli"]),
+    (
+        "nuncio-bench",
+        &[
+            "nuncio-contracts",
+            "nuncio-proto",
+            "nuncio-store",
+            "nuncio-transport",
+            "nuncio",
+            "nuncio-node",
+            "nuncio-cli",
+        ],
+    ),
     ("nuncio-sim", &["nuncio-contracts", "nuncio-proto", "nuncio-store", "nuncio-node"]),
     ("nuncio-examples", &["nuncio-proto", "nuncio-store", "nuncio-transport", "nuncio", "nuncio-node"]),
     ("xtask", &[]),
