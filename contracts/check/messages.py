@@ -241,6 +241,7 @@ def read_letter(data, now):
         "deadline": deadline,
         "content_type": CONTENT_FORMATS.get(content_type, content_type),
         "payload": payload,
+        "content": cbor.encode(letter[:6] + [[extension for extension in extensions if extension[0] not in (2, 3)]]),
         "extensions": [{"number": n, "critical": c, "value": v} for n, c, v in extensions],
         "expires": expires,
     }

@@ -262,7 +262,7 @@ def check(claims, given):
     refuse_unless(claims["txn"] not in given["revoked"], "token_revoked")
     wanted = read_scope(given["wanted"]) if given["wanted"] else set()
     refuse_unless(wanted <= claims["scope"], "token_scope")
-    refuse_unless(_is_of(hop["pay"], bytes.fromhex(given["payload"])), "token_payload")
+    refuse_unless(_is_of(hop["pay"], bytes.fromhex(given["content"])), "token_payload")
     first = given["first_seen_from"]
     refuse_unless(first is None or thumbprint_of_agent(first) == peer, "token_sender")
 
@@ -273,8 +273,8 @@ def _check_time(iat, exp, now):
     refuse_unless(iat < exp <= iat + time("token_life_max"), "token_life")
 
 
-def _is_of(pay, payload):
-    return pay is None or pay[1] == primitives.sha256(label("payload_hash"), b"\0", pay[0], payload)
+def _is_of(pay, content):
+    return pay is None or pay[1] == primitives.sha256(label("payload_hash"), b"\0", pay[0], content)
 
 
 # --- section 5 ---

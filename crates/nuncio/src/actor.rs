@@ -326,6 +326,7 @@ impl Actor {
                 }
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
+            Wake::AnswerUnwanted { to, letter } => self.await_no_answer(to, letter),
             Wake::LookAfterTokens => self.look_after_tokens(),
             Wake::Renewed { former, token } => self.renewed(&former, token.as_ref()),
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),

@@ -115,9 +115,10 @@ impl Agent {
     }
 
     /// The token for a letter under a transaction.
-    async fn token(&self, to: AgentId, under: &Under, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    async fn token(&self, to: AgentId, under: &Under, letter: &Letter) -> Result<Vec<u8>, Error> {
         let exchange = self.exchange()?;
-        let wanted = Wanted { to, scope: under.scope.as_ref(), payload: under.bound.then_some(payload) };
+        let content = under.bound.then(|| letter.content());
+        let wanted = Wanted { to, scope: under.scope.as_ref(), content: content.as_deref() };
         let patience = tokio::time::Instant::now() + under.patience.unwrap_or_default();
         loop {
             match exchange.hand_on(&under.transaction, &wanted).await {
@@ -149,7 +150,7 @@ impl Agent {
         if let Some(token) = message.raw_token {
             letter.set_token(token);
         } else if let Some(under) = &message.under {
-            match self.token(to, under, &letter.payload).await {
+            match self.token(to, under, &letter).await {
                 Ok(token) => {
                     letter.set_token(token);
                     if under.proved {
@@ -180,7 +181,9 @@ impl Agent {
             Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
         let deadline = tokio::time::Instant::now() + timeout;
         let (letter, payload) = self.write(to, message).await?;
-        let answer = self.ask(|reply| Command::Request { to, letter: Box::new(letter), payload, reply });
+        // Lives as long as somebody waits here.
+        let (_asking, gone) = oneshot::channel();
+        let answer = self.ask(|reply| Command::Request { to, letter: Box::new(letter), payload, reply, gone });
         tokio::time::timeout_at(deadline, answer).await.map_err(|_| Error::TimedOut)?
     }
 

@@ -1,5 +1,7 @@
 //! What a handle asks of the actor.
 
+use std::convert::Infallible;
+
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::ContactInfo;
@@ -16,21 +18,76 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    Send { to: AgentId, letter: Box<Letter>, payload: Option<Handle>, reply: Reply<LetterId> },
-    Cancel { to: AgentId, id: LetterId, reply: Reply<bool> },
-    PayloadSent { to: AgentId, id: LetterId, reply: Reply<Option<(u64, u64)>> },
-    AwaitDelivery { to: AgentId, id: LetterId, reply: Reply<()> },
-    Request { to: AgentId, letter: Box<Letter>, payload: Option<Handle>, reply: Reply<Incoming> },
-    Subscribe { reply: Reply<mpsc::UnboundedReceiver<Incoming>> },
-    Letters { after: Option<u64>, max: usize, reply: Reply<Vec<Incoming>> },
-    Arrivals { reply: Reply<watch::Receiver<u64>> },
-    Done { no: u64, reply: Reply<bool> },
-    Invite { reply: Reply<Invitation> },
-    AddPeer { agent: AgentId, info: ContactInfo, reply: Reply<()> },
-    RemovePeer { agent: AgentId, reply: Reply<bool> },
-    Retire { statement: Vec<u8>, reply: Reply<AgentId> },
-    Peers { reply: Reply<Vec<PeerInfo>> },
-    Sessions { reply: Reply<Vec<SessionInfo>> },
-    Status { reply: Reply<Status> },
-    Shutdown { reply: Reply<()> },
+    Send {
+        to: AgentId,
+        letter: Box<Letter>,
+        payload: Option<Handle>,
+        reply: Reply<LetterId>,
+    },
+    Cancel {
+        to: AgentId,
+        id: LetterId,
+        reply: Reply<bool>,
+    },
+    PayloadSent {
+        to: AgentId,
+        id: LetterId,
+        reply: Reply<Option<(u64, u64)>>,
+    },
+    AwaitDelivery {
+        to: AgentId,
+        id: LetterId,
+        reply: Reply<()>,
+    },
+    /// `gone` ends when nobody waits for the answer any more.
+    Request {
+        to: AgentId,
+        letter: Box<Letter>,
+        payload: Option<Handle>,
+        reply: Reply<Incoming>,
+        gone: oneshot::Receiver<Infallible>,
+    },
+    Subscribe {
+        reply: Reply<mpsc::UnboundedReceiver<Incoming>>,
+    },
+    Letters {
+        after: Option<u64>,
+        max: usize,
+        reply: Reply<Vec<Incoming>>,
+    },
+    Arrivals {
+        reply: Reply<watch::Receiver<u64>>,
+    },
+    Done {
+        no: u64,
+        reply: Reply<bool>,
+    },
+    Invite {
+        reply: Reply<Invitation>,
+    },
+    AddPeer {
+        agent: AgentId,
+        info: ContactInfo,
+        reply: Reply<()>,
+    },
+    RemovePeer {
+        agent: AgentId,
+        reply: Reply<bool>,
+    },
+    Retire {
+        statement: Vec<u8>,
+        reply: Reply<AgentId>,
+    },
+    Peers {
+        reply: Reply<Vec<PeerInfo>>,
+    },
+    Sessions {
+        reply: Reply<Vec<SessionInfo>>,
+    },
+    Status {
+        reply: Reply<Status>,
+    },
+    Shutdown {
+        reply: Reply<()>,
+    },
 }

@@ -1,5 +1,6 @@
 //! What is done once a commit is durable, and what the application asks for.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use nuncio_proto::step::{Arrival, Effect, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Durable, Engine, Op};
 use nuncio_transport::{CloseCode, SendStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::Actor;
 use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress};
@@ -121,6 +122,30 @@ impl Actor {
         }
     }
 
+    /// An answer is awaited until it has come, or nobody waits for it any more.
+    fn await_answer(
+        &mut self,
+        to: AgentId,
+        letter: LetterId,
+        reply: Reply<Incoming>,
+        gone: oneshot::Receiver<Infallible>,
+    ) {
+        self.requests.insert((to, letter), reply);
+        self.peer.await_answer(to, letter);
+        let urgent = self.tasks.urgent.clone();
+        tokio::spawn(async move {
+            // It never says anything: it ends.
+            let _ = gone.await;
+            // An actor that has stopped awaits nothing.
+            let _ = urgent.send(Wake::AnswerUnwanted { to, letter });
+        });
+    }
+
+    pub(crate) fn await_no_answer(&mut self, to: AgentId, letter: LetterId) {
+        self.requests.remove(&(to, letter));
+        self.peer.await_no_answer(to, letter);
+    }
+
     fn deliver(&mut self, arrival: Arrival) {
         let no = arrival.no;
         self.handed_out = Some(no);
@@ -128,7 +153,6 @@ impl Actor {
         let (from, answers) = (arrival.from, arrival.letter.reply_to);
         let incoming = self.incoming(arrival);
         self.fetch_payloads(from);
-        answers.into_iter().for_each(|asked| self.peer.await_no_answer(from, asked));
         if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
             && reply.send(Ok(incoming.clone().lent(&self.tasks.urgent))).is_ok()
         {
@@ -342,13 +366,9 @@ impl Actor {
                     Err(error) => tell(reply, Err(error)),
                 }
             }
-            Command::Request { to, letter, payload, reply } => match self.accept(to, &letter, payload) {
+            Command::Request { to, letter, payload, reply, gone } => match self.accept(to, &letter, payload) {
                 Ok((step, rows)) => {
-                    let gone: Vec<_> =
-                        self.requests.extract_if(|_, waiting| waiting.is_closed()).map(|(asked, _)| asked).collect();
-                    gone.into_iter().for_each(|(of, asked)| self.peer.await_no_answer(of, asked));
-                    self.requests.insert((to, letter.id), reply);
-                    self.peer.await_answer(to, letter.id);
+                    self.await_answer(to, letter.id, reply, gone);
                     self.commit_rows(step, rows, Vec::new());
                 }
                 Err(error) => tell(reply, Err(error)),

@@ -129,7 +129,7 @@ fn reason(code: u16) -> &'static str {
         code::TOKEN_REVOKED => "its transaction was revoked",
         code::TOKEN_SCOPE => "its token's scope does not allow it",
         code::TOKEN_PROOF => "its hop proof is missing or another letter's: send it with a proof",
-        code::TOKEN_PAYLOAD => "its token is bound to another payload",
+        code::TOKEN_PAYLOAD => "its token is bound to another letter",
         code::RETIRED => "the receiver's identity, or this agent's own, is retired",
         _ => "refused",
     }

@@ -42,8 +42,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) to: AgentId,
     /// Less than the transaction's.
     pub(crate) scope: Option<&'a Scope>,
-    /// The payload that it is bound to.
-    pub(crate) payload: Option<&'a [u8]>,
+    /// The content of the letter that it is bound to.
+    pub(crate) content: Option<&'a [u8]>,
 }
 
 #[derive(Deserialize)]
@@ -88,14 +88,14 @@ impl Exchange {
         let scope = wanted.scope.unwrap_or(transaction.scope()).to_string();
         let name = (*transaction.token.hash(), wanted.to, scope.clone());
         let kept = lock(&self.handed_on).get(&name).filter(|token| lives(token, LEFT_MIN_MS)).cloned();
-        if let Some(kept) = kept.filter(|_| wanted.payload.is_none()) {
+        if let Some(kept) = kept.filter(|_| wanted.content.is_none()) {
             return Ok(kept);
         }
         let input = self.live(transaction).await?;
-        let pay = wanted.payload.map(bind).transpose()?;
+        let pay = wanted.content.map(bind).transpose()?;
         let more = [("resource", Some(wanted.to.to_string())), ("payload_hash", pay)];
         let token = self.ask("txn_token", input.text(), &scope, more).await?;
-        if wanted.payload.is_none() {
+        if wanted.content.is_none() {
             let mut kept = lock(&self.handed_on);
             if kept.len() >= KEPT_MAX {
                 kept.retain(|_, token| lives(token, LEFT_MIN_MS));
@@ -198,8 +198,8 @@ impl From<Unreachable> for Error {
     }
 }
 
-fn bind(payload: &[u8]) -> Result<String, Error> {
-    Ok(PayloadHash::new(entropy::random()?, payload).to_string())
+fn bind(content: &[u8]) -> Result<String, Error> {
+    Ok(PayloadHash::new(entropy::random()?, content).to_string())
 }
 
 fn lives(token: &Genuine, least_ms: u64) -> bool {

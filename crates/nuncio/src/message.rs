@@ -88,14 +88,15 @@ impl Message {
         self
     }
 
-    /// Binds the token to this one letter's payload: it allows no other. Of a large payload its handle's letter is bound, not its content.
+    /// Binds the token to this one letter, with all that it says: it allows no other. Of a large payload the handle is bound, which names its key and length.
     #[must_use]
-    pub fn bound_to_payload(mut self) -> Self {
+    pub fn bound_to_letter(mut self) -> Self {
         self.under.iter_mut().for_each(|under| under.bound = true);
         self
     }
 
-    /// Signs what this letter does with its token (a hop proof), so that its receiver can show it to others. It ends the deniability of this one letter.
+    /// Signs what this letter says and does with its token (a hop proof), so that its receiver can show it to others. It ends the deniability of this one
+    /// letter. Of a large payload it proves the handle alone: to stand by the bytes, put their hash into a letter.
     #[must_use]
     pub fn with_proof(mut self) -> Self {
         self.under.iter_mut().for_each(|under| under.proved = true);

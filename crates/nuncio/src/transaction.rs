@@ -151,9 +151,9 @@ impl Grant {
         self.token.claims().hop.to
     }
 
-    /// Whether it is bound to this one letter's payload.
+    /// Whether it is bound to this one letter.
     #[must_use]
-    pub fn is_of_this_payload(&self) -> bool {
+    pub fn is_of_this_letter(&self) -> bool {
         self.token.claims().hop.pay.is_some()
     }
 

@@ -140,8 +140,13 @@ impl Actor {
             .tokens_expiring(now().plus(RENEW_BEFORE_MS))
             .map(|(.., token)| (hash_of(&token), token))
             .collect();
-        for token in expiring.into_values().filter_map(|token| Genuine::kept(&token)).filter(|token| !is_over(token)) {
-            self.renew(token);
+        for token in expiring.into_values().filter_map(|token| Genuine::kept(&token)) {
+            if !is_over(&token) {
+                self.renew(token);
+            } else if self.trust.as_ref().is_some_and(|trust| !trust.renewing.contains(token.hash())) {
+                // Refused as expired while it lived, and not renewed since.
+                self.renewed(&token, None);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nuncio_proto::ids::AgentId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Effects;
 use nuncio_proto::token::Genuine;
 use nuncio_store::{Durable, StoreError};
@@ -44,6 +44,8 @@ pub(crate) enum Wake {
     Statement { statement: Vec<u8> },
     /// Some seconds have passed.
     LookAfterTokens,
+    /// Nobody waits for the answer to a letter any more.
+    AnswerUnwanted { to: AgentId, letter: LetterId },
     /// A token of letters on their way was renewed, or not.
     Renewed { former: Arc<Genuine>, token: Option<Arc<Genuine>> },
     /// A try to fetch a large payload has ended.

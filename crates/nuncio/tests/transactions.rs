@@ -138,12 +138,12 @@ async fn a_transaction_goes_from_agent_to_agent_and_narrows() {
     assert_eq!(grant.details(), Some(serde_json::json!({ "trip": "4711" })));
     assert_eq!(grant.scope().to_string(), "travel.book travel.pay");
 
-    let book = Message::text("a seat").under(&grant.go_on()).narrowed(scope("travel.book")).bound_to_payload();
+    let book = Message::text("a seat").under(&grant.go_on()).narrowed(scope("travel.book")).bound_to_letter();
     planner.outcome(booking.agent.id(), book).await.unwrap();
     let letter = booking.next().await;
     let grant = letter.grant.expect("a grant");
     assert_eq!(grant.scope().to_string(), "travel.book");
-    assert!(grant.is_of_this_payload());
+    assert!(grant.is_of_this_letter());
     assert_eq!(grant.chain().last().map(String::as_str), Some("planner"));
     assert!(grant.hops_left() < begun.hops_left());
 
@@ -180,6 +180,14 @@ async fn without_a_token_or_with_anothers_nothing_is_delivered() {
     let asking = gateway.agent.request(to, Message::text("when?").under(&begun), PATIENCE);
     let (answer, ()) = tokio::join!(asking, answering);
     assert_eq!(answer.unwrap().payload.text().unwrap(), "noon");
+
+    // One that comes after the patience of whoever asked does.
+    let asked = Message::text("and now?").under(&begun);
+    let given_up = gateway.agent.request(to, asked, Duration::from_millis(100)).await;
+    assert!(matches!(given_up, Err(Error::TimedOut)), "{given_up:?}");
+    let question = planner.next().await;
+    let late = planner.outcome(question.from, Message::text("midnight").reply_to(question.id)).await;
+    assert!(said(late).contains("wants a transaction token"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +201,7 @@ async fn a_token_service_that_is_gone_stops_new_tokens_alone() {
 
     // The token for this receiver is there already, and its key is known.
     gateway.outcome(planner.agent.id(), Message::text("two").under(&begun)).await.unwrap();
-    let bound = || Message::text("three").under(&begun).bound_to_payload();
+    let bound = || Message::text("three").under(&begun).bound_to_letter();
     let refused = gateway.agent.send(planner.agent.id(), bound()).await;
     assert!(matches!(refused, Err(Error::Node(_))), "{refused:?}");
 
@@ -237,7 +245,7 @@ async fn a_revoked_transaction_is_over_everywhere() {
     planner.outcome(booking.agent.id(), Message::text("two").under(&grant.go_on())).await.unwrap();
 
     gateway.agent.revoke(&begun).await.unwrap();
-    let bound = Message::text("three").under(&grant.go_on()).bound_to_payload();
+    let bound = Message::text("three").under(&grant.go_on()).bound_to_letter();
     let refused = planner.agent.send(booking.agent.id(), bound).await;
     assert!(matches!(&refused, Err(Error::TokenRefused { code, .. }) if code == "invalid_grant"), "{refused:?}");
     // The token that was handed on before is refused by its receiver once it has heard.

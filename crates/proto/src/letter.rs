@@ -145,6 +145,14 @@ impl Letter {
         codec::encode_sized(&wire, self.payload.len() + 128)
     }
 
+    /// What a bound token and a hop proof speak of: the encoding without token and hop proof (contracts/token.md K28).
+    #[must_use]
+    pub fn content(&self) -> Vec<u8> {
+        let mut bare = self.clone();
+        bare.extensions.retain(|e| !matches!(e.number, extension::TOKEN | extension::HOP_PROOF));
+        bare.encode()
+    }
+
     /// Reads a letter. Its id is returned even with an error where it could be read, so that a refusal can name it.
     pub fn decode(bytes: &[u8]) -> Result<Self, (Option<LetterId>, LetterError)> {
         let wire: Wire<'_> = codec::decode(bytes, limit::LETTER_LEN_MAX).map_err(|e| (None, e.into()))?;

@@ -103,8 +103,8 @@ impl Entry {
 
     fn proof(&self, letter: &Letter, token: &Carried, session: &Session, identity: &Identity) -> String {
         let (from, session) = (identity.id(), session.id);
-        let (to, token, payload) = (&self.to, &token.hash, &letter.payload);
-        Hop { from: &from, to, session: &session, letter: &self.id, token, payload }.sign(identity.signing())
+        let (to, token, content) = (&self.to, &token.hash, &letter.content());
+        Hop { from: &from, to, session: &session, letter: &self.id, token, content }.sign(identity.signing())
     }
 
     pub(crate) fn to_row(&self) -> Vec<u8> {

@@ -11,8 +11,8 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::letter::Letter;
 use nuncio_proto::testing::jws;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{KeySet, Policy, Rule, Scope, Thumbprint, VerifyingKey};
-use serde_json::json;
+use nuncio_proto::token::{KeySet, PayloadHash, Policy, Rule, Scope, Thumbprint, VerifyingKey};
+use serde_json::{Value, json};
 
 use agent::{Agent, START, later, pair, settle};
 
@@ -36,14 +36,25 @@ fn keys() -> KeySet {
 
 /// A token of one agent towards another, good for two minutes from a time.
 fn mint(from: AgentId, to: AgentId, txn: &str, jti: &str, at: UnixMillis) -> Vec<u8> {
+    minted(from, to, txn, jti, at, None)
+}
+
+/// One that is bound to a letter's content.
+fn mint_bound(from: AgentId, to: AgentId, pay: &PayloadHash) -> Vec<u8> {
+    let (salt, hash) = pay.to_string().split_once('.').map(|(salt, hash)| (salt.to_owned(), hash.to_owned())).unwrap();
+    minted(from, to, "t-1", "j-1", START, Some(json!({ "salt": salt, "hash": hash })))
+}
+
+fn minted(from: AgentId, to: AgentId, txn: &str, jti: &str, at: UnixMillis, pay: Option<Value>) -> Vec<u8> {
     let (kid, iat) = (Thumbprint::of_ed25519(&service().public()), at.0 / 1_000);
     let header = json!({ "typ": "txntoken+jwt", "alg": "EdDSA", "kid": kid.to_string() });
-    let body = json!({
+    let mut body = json!({
         "iat": iat, "exp": iat + 120, "aud": DOMAIN, "txn": txn, "sub": "user:anna", "scope": "travel.book",
         "req_wl": "gateway", "req_wl_chain": ["gateway"], "jti": jti,
         "cnf": { "jkt": Thumbprint::of_agent(&from).to_string() },
         "hop": { "n": 0, "max": 4, "to": to.to_string() },
     });
+    pay.into_iter().for_each(|pay| body["hop"]["pay"] = pay);
     jws(&service(), &header.to_string(), &body.to_string()).into_bytes()
 }
 
@@ -144,6 +155,32 @@ fn an_answer_that_is_awaited_needs_no_token_and_any_other_does() {
     b.post(a.peer.id(), &late);
     settle(&mut a, &mut b);
     assert_eq!([failure(&b, &unasked), failure(&b, &late)], [Some(code::TOKEN_MISSING); 2]);
+}
+
+#[test]
+fn of_many_answers_the_first_that_comes_needs_no_token_and_no_other() {
+    let (mut a, mut b) = guarded();
+    let asked = with_token(&mut Agent::new(7), "?", &token(&a, &b));
+    a.post(b.peer.id(), &asked);
+    a.peer.await_answer(b.peer.id(), asked.id);
+    settle(&mut a, &mut b);
+    let answers = ["one", "two", "three"].map(|text| {
+        let mut answer = b.letter(text);
+        answer.reply_to = Some(asked.id);
+        b.post(a.peer.id(), &answer);
+        answer
+    });
+    b.run();
+    // The first is held back until the others have come: nothing is in its turn before it.
+    let mut frames = core::mem::take(&mut b.out);
+    frames.rotate_left(1);
+    for frame in frames {
+        a.receive(b.peer.id(), &frame).unwrap();
+    }
+    settle(&mut a, &mut b);
+    assert_eq!(a.inbox, ["two"], "it came first");
+    let [one, two, three] = answers.map(|answer| failure(&b, &answer));
+    assert_eq!([one, two, three], [Some(code::TOKEN_MISSING), None, Some(code::TOKEN_MISSING)]);
 }
 
 #[test]
@@ -489,4 +526,46 @@ fn a_hop_proof_is_checked_where_there_is_one_and_wanted_where_the_policy_says_so
     a.post(to, &other);
     settle(&mut a, &mut b);
     assert_eq!(failure(&a, &other), Some(code::TOKEN_PROOF));
+}
+
+/// All that a letter says but its token, altered one thing at a time.
+fn altered(letter: &Letter) -> Vec<Letter> {
+    let handle = |value: &[u8]| {
+        let mut other = letter.clone();
+        let value = value.to_vec();
+        other.set_extension(nuncio_proto::letter::Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
+        other
+    };
+    vec![
+        Letter { payload: b"other".to_vec(), ..letter.clone() },
+        Letter { content_type: ContentType::CBOR, ..letter.clone() },
+        Letter { reply_to: Some(letter.id), ..letter.clone() },
+        Letter { deadline: Some(letter.id.created().plus(60_000)), ..letter.clone() },
+        Letter { id: nuncio_proto::ids::LetterId::new(letter.id.created(), [77; 10]), ..letter.clone() },
+        handle(&nuncio_proto::payload::PayloadKey { id: [1; 16], key: nuncio_proto::secret::Key::new([2; 32]), len: 9 }.encode()),
+    ]
+}
+
+#[test]
+fn a_bound_token_and_a_hop_proof_are_of_all_that_a_letter_says() {
+    let (mut a, mut b) = guarded();
+    let (from, to) = (a.peer.id(), b.peer.id());
+    let letter = a.letter("the one");
+    let salt = [5; 16];
+    let pay = PayloadHash::new(salt, &letter.content());
+    let bound = mint_bound(from, to, &pay);
+    for mut other in altered(&letter) {
+        other.set_token(bound.clone());
+        a.post(to, &other);
+        settle(&mut a, &mut b);
+        assert_eq!(failure(&a, &other), Some(code::TOKEN_PAYLOAD), "{other:?}");
+        a.failed.clear();
+    }
+    let mut meant = letter.clone();
+    meant.set_token(bound);
+    meant.want_proof();
+    assert_eq!(meant.content(), letter.content(), "neither token nor proof is content");
+    a.post(to, &meant);
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["the one"]);
 }

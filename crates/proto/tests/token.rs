@@ -94,7 +94,7 @@ impl Receiver {
             me: &self.me,
             revoked: &self.revoked,
             wanted: &self.wanted,
-            payload: self.payload,
+            content: self.payload,
             first_seen_from: self.first_seen_from.as_ref(),
         };
         token.check(&at).map(|grant| (grant.principal().to_owned(), grant.hops_left()))

@@ -51,7 +51,7 @@ pub(super) fn grant(grant: &Grant) -> wire::Grant {
         details: grant.details(),
         context: grant.context(),
         hops_left: grant.hops_left(),
-        bound: grant.is_of_this_payload(),
+        bound: grant.is_of_this_letter(),
         expires_ms: grant.expires().0,
         token: grant.token().to_owned(),
     }
@@ -67,7 +67,7 @@ pub(super) fn under(message: Message, under: &Under) -> Result<Message, Refused>
         message = message.narrowed(scope(narrower)?);
     }
     if under.bind_payload {
-        message = message.bound_to_payload();
+        message = message.bound_to_letter();
     }
     if under.prove {
         message = message.with_proof();

@@ -48,6 +48,7 @@ pub(crate) fn valid_case(name: &str, comment: &str, letter: &Letter) -> Case {
         "deadline": letter.deadline.map(|at| at.0),
         "content_type": letter.content_type.as_str(),
         "payload": hex(&letter.payload),
+        "content": hex(letter.content()),
         "extensions": letter.extensions.iter().map(extension).collect::<Vec<_>>(),
         "expires": letter.expires().0,
     });

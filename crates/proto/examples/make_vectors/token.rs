@@ -149,7 +149,7 @@ fn given(token: impl Into<String>) -> Value {
     json!({
         "keys": set_of(&[okp(&service().public())]), "token": token.into(), "now": NOW.0, "domain": "acme.example",
         "peer": actor("alice").did(), "receiver": actor("bob").did(), "revoked": [], "wanted": "travel.book",
-        "payload": hex(PAYLOAD), "first_seen_from": null,
+        "content": hex(PAYLOAD), "first_seen_from": null,
     })
 }
 

@@ -369,6 +369,7 @@ impl Peer {
             Verdict::Duplicate => self.counters.duplicates += 1,
             Verdict::Take(letter, _) => {
                 self.hear(id, with, &letter, now, out);
+                self.note_answer(with, &letter);
                 now_read = Some(*letter);
             }
             Verdict::Wait(need, _) => {
@@ -415,6 +416,7 @@ impl Peer {
             return;
         }
         self.keep_token(next.token.as_ref(), &from, now);
+        letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
         let (no, bytes) = (self.next_arrival, next.letter);
         self.next_arrival += 1;
         let token = next.token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));

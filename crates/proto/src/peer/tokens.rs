@@ -37,8 +37,8 @@ pub(super) struct Tokens {
     until: BTreeSet<(UnixMillis, SessionId, Seq)>,
     /// Those of which something has changed.
     decidable: BTreeSet<(SessionId, Seq)>,
-    /// Letters of ours whose answers are taken without a token.
-    awaited: BTreeSet<(AgentId, LetterId)>,
+    /// Letters of ours whose answers are taken without a token, each with its answer once that has come.
+    awaited: BTreeMap<(AgentId, LetterId), Option<LetterId>>,
 }
 
 /// What a letter waits for.
@@ -103,9 +103,9 @@ impl Peer {
         self.tokens.decidable.extend(self.tokens.waiting.keys());
     }
 
-    /// Takes answers of this peer to a letter of ours without a token (contracts/token.md K19), until [`Peer::await_no_answer`] or a restart.
+    /// Takes one answer of this peer to a letter of ours without a token (contracts/token.md K19), until [`Peer::await_no_answer`] or a restart.
     pub fn await_answer(&mut self, from: AgentId, letter: LetterId) {
-        self.tokens.awaited.insert((from, letter));
+        self.tokens.awaited.insert((from, letter), None);
     }
 
     /// Ends [`Peer::await_answer`].
@@ -176,8 +176,7 @@ impl Peer {
         let (from, me, verifier) = (session.peer(), self.id(), &self.tokens.verifier);
         let bearer = Bearer { from: &from, me: &me, letter };
         let Some(carried) = letter.extensions.iter().find(|e| e.number == extension::TOKEN) else {
-            let awaited = letter.reply_to.is_some_and(|asked| self.tokens.awaited.contains(&(from, asked)));
-            return Ok(verifier.check_without(&bearer, awaited).map(|()| None)?);
+            return Ok(verifier.check_without(&bearer, self.is_awaited(from, letter)).map(|()| None)?);
         };
         // contracts/token.md K9
         if !carried.critical {
@@ -199,13 +198,26 @@ impl Peer {
         Ok(Some(token))
     }
 
+    /// Whether it is the one answer that is awaited: the first that comes, under whichever number.
+    fn is_awaited(&self, from: AgentId, letter: &Letter) -> bool {
+        let answer = letter.reply_to.and_then(|asked| self.tokens.awaited.get(&(from, asked)));
+        answer.is_some_and(|came| came.is_none_or(|first| first == letter.id))
+    }
+
+    /// An answer is taken: no other is awaited.
+    pub(super) fn note_answer(&mut self, from: AgentId, letter: &Letter) {
+        if let Some(answer) = letter.reply_to.and_then(|asked| self.tokens.awaited.get_mut(&(from, asked))) {
+            answer.get_or_insert(letter.id);
+        }
+    }
+
     /// contracts/token.md K26
     fn check_proof(&self, session: &Session, letter: &Letter, token: &Genuine) -> Result<(), Denial> {
         let Some(proof) = letter.extension(extension::HOP_PROOF) else {
             return if self.tokens.verifier.policy().wants_proof { Err(Denial::Proof) } else { Ok(()) };
         };
-        let (from, to, token, payload) = (&session.peer(), &self.id(), token.hash(), &letter.payload);
-        Hop { from, to, session: &session.id, letter: &letter.id, token, payload }.check(proof)
+        let (from, to, token, content) = (&session.peer(), &self.id(), token.hash(), &letter.content());
+        Hop { from, to, session: &session.id, letter: &letter.id, token, content }.check(proof)
     }
 
     /// The verdict over a letter that is sound in all but its token.
@@ -371,7 +383,12 @@ impl Peer {
             let Some(held) = session.held.get_mut(&at.1).filter(|held| held.state == Hold::Token) else { continue };
             let Ok(mut letter) = Letter::decode(&held.letter) else { continue };
             letter.set_token(token.to_vec());
-            held.letter = letter.encode();
+            let whole = letter.encode();
+            // Its sender cannot have meant it: with the token it is no letter any more.
+            if whole.len() > limit::LETTER_LEN_MAX {
+                continue;
+            }
+            held.letter = whole;
             out.ops.push(put_held(&id, at.1, held));
             self.tokens.decidable.insert(at);
         }

@@ -23,8 +23,8 @@ pub struct Circumstances<'a> {
     pub revoked: &'a BTreeSet<String>,
     /// What the receiver's policy wants for a letter of this kind.
     pub wanted: &'a Scope,
-    /// The letter's payload.
-    pub payload: &'a [u8],
+    /// The letter's content ([`Letter::content`](crate::letter::Letter::content)); looked at only for a token that is bound to one.
+    pub content: &'a [u8],
     /// Who was the first to come with a token of this `jti`, if one came.
     pub first_seen_from: Option<&'a Thumbprint>,
 }
@@ -94,7 +94,7 @@ impl Genuine {
         if !claims.scope.covers(at.wanted) {
             return Err(Denial::Scope);
         }
-        if claims.hop.pay.as_ref().is_some_and(|pay| !pay.is_of(at.payload)) {
+        if claims.hop.pay.as_ref().is_some_and(|pay| !pay.is_of(at.content)) {
             return Err(Denial::Payload);
         }
         if at.first_seen_from.is_some_and(|first| first != at.peer) {

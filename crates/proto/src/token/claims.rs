@@ -55,11 +55,11 @@ pub struct Hop {
     pub to: AgentId,
     /// The token that this one replaces.
     pub prev: Option<TokenHash>,
-    /// The payload that it is bound to.
+    /// The letter that it is bound to.
     pub pay: Option<PayloadHash>,
 }
 
-/// Salted hash of a payload.
+/// Salted hash of a letter's content (contracts/token.md K8, K28).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadHash {
     salt: [u8; 16],
@@ -67,10 +67,10 @@ pub struct PayloadHash {
 }
 
 impl PayloadHash {
-    /// Of a payload, under a salt that is drawn for it.
+    /// Of a content, under a salt that is drawn for it.
     #[must_use]
-    pub fn new(salt: [u8; 16], payload: &[u8]) -> Self {
-        Self { salt, hash: crypto::sha256(&[label::PAYLOAD_HASH, &[0], &salt, payload]) }
+    pub fn new(salt: [u8; 16], content: &[u8]) -> Self {
+        Self { salt, hash: crypto::sha256(&[label::PAYLOAD_HASH, &[0], &salt, content]) }
     }
 
     /// Reads `salt.hash`.
@@ -81,10 +81,10 @@ impl PayloadHash {
         Some(Self { salt: decode(salt)?.try_into().ok()?, hash: decode(hash)?.try_into().ok()? })
     }
 
-    /// Whether it is this payload's.
+    /// Whether it is this content's.
     #[must_use]
-    pub fn is_of(&self, payload: &[u8]) -> bool {
-        *self == Self::new(self.salt, payload)
+    pub fn is_of(&self, content: &[u8]) -> bool {
+        *self == Self::new(self.salt, content)
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Hop<'a> {
     pub letter: &'a LetterId,
     /// The token.
     pub token: &'a TokenHash,
-    /// The letter's payload.
-    pub payload: &'a [u8],
+    /// The letter's content ([`Letter::content`](crate::letter::Letter::content)).
+    pub content: &'a [u8],
 }
 
 impl Hop<'_> {
@@ -60,7 +60,7 @@ impl Hop<'_> {
     }
 
     fn members(&self) -> String {
-        let payload = crypto::sha256(&[label::HOP_PROOF, &[0], self.letter.as_bytes(), self.payload]);
+        let content = crypto::sha256(&[label::HOP_PROOF, &[0], self.content]);
         format!(
             r#"{{"iss":"{}","aud":"{}","jti":"{}","sid":"{}","tth":"{}","mh":"{}"}}"#,
             self.from,
@@ -68,7 +68,7 @@ impl Hop<'_> {
             self.letter,
             HEXLOWER.encode(self.session.as_bytes()),
             BASE64URL_NOPAD.encode(self.token),
-            BASE64URL_NOPAD.encode(&payload)
+            BASE64URL_NOPAD.encode(&content)
         )
     }
 }
@@ -84,7 +84,7 @@ mod tests {
         let (from, to) = (AgentId::from_bytes(signer.public()).unwrap(), AgentId::from_bytes(other.public()).unwrap());
         let (session, elsewhere) = (SessionId::from_bytes([3; 32]), SessionId::from_bytes([4; 32]));
         let (letter, later) = (LetterId::new(UnixMillis(1), [5; 10]), LetterId::new(UnixMillis(2), [5; 10]));
-        let hop = Hop { from: &from, to: &to, session: &session, letter: &letter, token: &[6; 32], payload: b"pay" };
+        let hop = Hop { from: &from, to: &to, session: &session, letter: &letter, token: &[6; 32], content: b"pay" };
         let proof = hop.sign(&signer);
         assert_eq!(hop.check(proof.as_bytes()), Ok(()));
         for wrong in [
@@ -93,7 +93,7 @@ mod tests {
             Hop { session: &elsewhere, ..hop },
             Hop { letter: &later, ..hop },
             Hop { token: &[7; 32], ..hop },
-            Hop { payload: b"pay more", ..hop },
+            Hop { content: b"pay more", ..hop },
         ] {
             assert_eq!(wrong.check(proof.as_bytes()), Err(Denial::Proof), "{wrong:?}");
         }

@@ -121,6 +121,7 @@ impl Verifier {
     /// The first step that fails.
     pub fn check(&self, token: &Genuine, bearer: &Bearer<'_>, now: UnixMillis) -> Result<(), Denial> {
         let (peer, wanted) = (Thumbprint::of_agent(bearer.from), self.policy.wanted(bearer.from, bearer.letter));
+        let content = token.claims().hop.pay.is_some().then(|| bearer.letter.content()).unwrap_or_default();
         let circumstances = Circumstances {
             now,
             domain: self.domain.as_deref().ok_or(Denial::Audience)?,
@@ -128,7 +129,7 @@ impl Verifier {
             me: bearer.me,
             revoked: &self.revoked,
             wanted: &wanted,
-            payload: &bearer.letter.payload,
+            content: &content,
             first_seen_from: self.pins.0.get(&token.claims().jti).map(|(first, _)| first),
         };
         token.check(&circumstances).map(drop)

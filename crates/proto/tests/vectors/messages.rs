@@ -123,6 +123,7 @@ pub(crate) fn letter(value: &Value) -> Outcome {
         "reply_to": letter.reply_to.map(|id| hex(id.as_bytes())),
         "deadline": letter.deadline.map(|at| at.0),
         "content_type": letter.content_type.as_str(),
+        "content": hex(letter.content()),
         "payload": hex(&letter.payload),
         "extensions": letter.extensions.iter().map(extension).collect::<Vec<_>>(),
         "expires": letter.expires().0,

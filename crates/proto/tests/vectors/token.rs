@@ -23,7 +23,7 @@ struct Input {
     receiver: String,
     revoked: BTreeSet<String>,
     wanted: String,
-    payload: Hex,
+    content: Hex,
     first_seen_from: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Input {
             me: &agent(&self.receiver),
             revoked: &self.revoked,
             wanted: &Scope::parse(&self.wanted).unwrap(),
-            payload: &self.payload.0,
+            content: &self.content.0,
             first_seen_from: first_seen_from.as_ref(),
         };
         let grant = genuine.check(&at).map_err(|denial| denial.name())?;

@@ -140,7 +140,7 @@ impl<'a> Siege<'a> {
         self.crew.get("gateway")?.order(&Order::Revoke).await?;
         ensure!(self.crew.get("gateway")?.answer().await? == "revoked", "the gateway revokes");
         let revoked = Instant::now();
-        let bill = Message::text(BILL).under(&midway).narrowed(scope(TO_PAYMENT)?).bound_to_payload();
+        let bill = Message::text(BILL).under(&midway).narrowed(scope(TO_PAYMENT)?).bound_to_letter();
         let exchanged = refused_by_service(&self.booking, "payment", bill, "invalid_grant").await?;
         let sent = loop {
             match self.probe(&midway).await? {

@@ -148,10 +148,10 @@ fn payloads() -> Vec<Case> {
     vec![
         grants("valid-payload", "bound to this payload", &to),
         grants("valid-payload-unknown", "and a member that is not known", &with(to.clone(), "/hop/pay/later", 1)),
-        granted("valid-payload-empty", "bound to an empty one", with(given(&empty), "/payload", ""), &empty),
-        no("payload-other", "another payload", with(given(&to), "/payload", hex(b"book the plane"))),
-        no("payload-longer", "a byte more", with(given(&to), "/payload", hex([PAYLOAD, b"\n"].concat()))),
-        no("payload-empty", "none", with(given(&to), "/payload", "")),
+        granted("valid-payload-empty", "bound to an empty one", with(given(&empty), "/content", ""), &empty),
+        no("payload-other", "another payload", with(given(&to), "/content", hex(b"book the plane"))),
+        no("payload-longer", "a byte more", with(given(&to), "/content", hex([PAYLOAD, b"\n"].concat()))),
+        no("payload-empty", "none", with(given(&to), "/content", "")),
         no("payload-other-salt", "hashed with another salt", given(&other_salt)),
         no("payload-no-label", "hashed without the label", given(&unlabelled)),
     ]

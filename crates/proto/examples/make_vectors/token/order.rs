@@ -173,7 +173,7 @@ fn faults() -> Vec<Fault> {
         fault("hops", true, "/hop/max", json!(0), "token_hops"),
         fault("revoked", false, "/revoked", json!(["t-1"]), "token_revoked"),
         fault("scope", false, "/wanted", json!("travel.cancel"), "token_scope"),
-        fault("payload", false, "/payload", json!(""), "token_payload"),
+        fault("payload", false, "/content", json!(""), "token_payload"),
         fault("seen", false, "/first_seen_from", carol, "token_sender"),
     ]
 }
