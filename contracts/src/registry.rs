@@ -127,6 +127,17 @@ pub mod limit {
     /// Unit: hashes.
     pub const STARTS_REMEMBERED_MAX: usize = 65_536;
 
+    /// as many of them of one agent, so that one cannot fill the memory for all
+    ///
+    /// Unit: hashes.
+    pub const STARTS_PER_AGENT_MAX: usize = 256;
+
+    /// one-time prekeys given to one agent and not used; the oldest is deleted for the next, so that one cannot take
+    /// them all
+    ///
+    /// Unit: prekeys.
+    pub const ONE_TIME_PER_AGENT: usize = 16;
+
     /// one-time prekeys under one signed root; a power of two, so a proof is always six hashes
     ///
     /// Unit: prekeys.
@@ -222,7 +233,8 @@ pub mod limit {
     /// Unit: hops.
     pub const HOPS_MAX: u8 = 16;
 
-    /// refusals on their way to one peer; a peer that hears none of them is refused its frames
+    /// refusals on their way to one peer; a peer that hears none of them is refused its frames, but for the one that
+    /// its window waits for
     ///
     /// Unit: letters.
     pub const REFUSALS_MAX: usize = 256;

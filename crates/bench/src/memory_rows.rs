@@ -106,7 +106,7 @@ impl Owner {
         let info = ContactInfo { allowed: true, name: Some(format!("agent-{number}")), ..ContactInfo::default() };
         let added = self.peer.set_contact(with, info).context("somebody else")?;
         self.take(added)?;
-        let claimed = self.peer.claim(number, &[], NOW)?;
+        let claimed = self.peer.claim(with, number, &[], NOW)?;
         self.take(claimed)?;
         let bundle = self.effects.drain(..).find_map(|effect| match effect {
             Effect::Bundle { bundle, .. } => Some(bundle),

@@ -509,7 +509,7 @@ impl Actor {
         }
         self.next_request += 1;
         let endpoints = self.endpoints();
-        match self.peer.claim(self.next_request, &endpoints, now()) {
+        match self.peer.claim(by, self.next_request, &endpoints, now()) {
             Ok(step) => {
                 self.bundle_requests.insert(self.next_request, answer);
                 self.commit(step);

@@ -95,6 +95,12 @@ struct AckWire<'a>(u8, u8, ByteArray<16>, ByteArray<12>, #[serde(borrow)] &'a By
 #[derive(Serialize, Deserialize)]
 struct NoticeWire(u8, u8, ByteArray<16>, u16);
 
+/// The tag in the bytes of a frame, without reading the rest.
+pub(crate) fn tag_of(frame: &[u8]) -> Option<Tag> {
+    let tag = frame.get(3..)?.strip_prefix(&[0x50])?;
+    tag.first_chunk().map(|tag| Tag::from_bytes(*tag))
+}
+
 impl<'a> Frame<'a> {
     /// Reads one frame from at most `frame_len_max` canonical bytes.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {

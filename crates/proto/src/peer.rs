@@ -117,7 +117,7 @@ pub(crate) enum Change {
     Done(u64),
     PrekeysMade(Made),
     PrekeysExpired(UnixMillis),
-    Claimed { request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
+    Claimed { by: AgentId, request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
     SeenForgotten(Vec<Vec<u8>>),
     SkippedForgotten(Vec<(SessionId, Seq)>),
     NoticeBy { by: AgentId, code: u16 },
@@ -264,6 +264,10 @@ impl Peer {
             return Err(PeerError::Letter(LetterError::Malformed));
         }
         Letter::decode(&entry.letter).map_err(|(_, error)| PeerError::Letter(error))?;
+        let proof = if letter.wants_proof() { limit::HOP_PROOF_LEN_MAX } else { 0 };
+        if entry.letter.len() + proof > limit::LETTER_LEN_MAX {
+            return Err(PeerError::TooLarge);
+        }
         let full = self.outbox.len() - self.outbox_controls >= limit::OUTBOX_LETTERS_MAX
             || self.outbox_bytes + entry.letter.len() > limit::OUTBOX_BYTES_MAX;
         if full && letter.kind == LetterKind::Plain {
@@ -312,14 +316,14 @@ impl Peer {
     }
 
     /// Answers a request for our bundle with one one-time prekey, which is given to nobody else; the answer comes as [`Effect::Bundle`].
-    pub fn claim(&self, request: u64, endpoints: &[String], now: UnixMillis) -> Result<Step, PeerError> {
+    pub fn claim(&self, by: AgentId, request: u64, endpoints: &[String], now: UnixMillis) -> Result<Step, PeerError> {
         let bundle = self.prekeys.bundle(&self.identity, now, endpoints).ok_or(PeerError::NoPrekeys)?;
         let one_time = self.prekeys.next_one_time();
         let bundle = match one_time.and_then(|at| self.prekeys.offer(&bundle, at)) {
             Some(with_one_time) => with_one_time.map_err(PeerError::Bundle)?,
             None => bundle,
         };
-        Ok(self.step(Change::Claimed { request, bundle, one_time }))
+        Ok(self.step(Change::Claimed { by, request, bundle, one_time }))
     }
 
     /// Our signed bundle without one-time prekey, for an invitation.
@@ -459,8 +463,8 @@ impl Peer {
             Change::Done(no) => self.apply_done(no, &mut out),
             Change::PrekeysMade(made) => self.prekeys.keep(made, &mut out.ops),
             Change::PrekeysExpired(now) => self.prekeys.expire(now, &mut out.ops),
-            Change::Claimed { request, bundle, one_time } => {
-                one_time.into_iter().for_each(|at| self.prekeys.give(at, &mut out.ops));
+            Change::Claimed { by, request, bundle, one_time } => {
+                one_time.into_iter().for_each(|at| self.prekeys.give(at, &by, &mut out.ops));
                 out.effects.push(Effect::Bundle { request, bundle });
             }
             Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),

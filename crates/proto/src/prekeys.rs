@@ -12,6 +12,7 @@ use crate::codec;
 use crate::crypto::{self, KemSeed};
 use crate::handshake::{ResponderKeys, Used};
 use crate::identity::Identity;
+use crate::ids::AgentId;
 use crate::rows;
 use crate::secret::Key;
 use crate::step::Op;
@@ -23,8 +24,8 @@ pub(crate) struct Prekeys {
     signed: BTreeMap<u32, SignedPair>,
     batches: BTreeMap<u32, OneTimeBatch>,
     one_time: BTreeMap<OneTimeRef, OneTimePair>,
-    /// Starts without one-time prekey that were taken, with the signed prekeys they used.
-    starts: BTreeMap<[u8; 32], u32>,
+    /// Starts without one-time prekey that were taken, with the signed prekeys they used and by whom.
+    starts: BTreeMap<[u8; 32], (u32, AgentId)>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,15 +40,18 @@ pub(crate) struct SignedPair {
 struct OneTimePair {
     agreement: Key,
     kem: KemSeed,
-    given: bool,
+    given: Option<AgentId>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct SignedRow(u8, ByteArray<32>, ByteArray<64>, u64);
 #[derive(Serialize, Deserialize)]
-struct OneTimeRow(u8, ByteArray<32>, ByteArray<64>, bool);
+struct OneTimeRow(u8, ByteArray<32>, ByteArray<64>, Option<ByteArray<32>>);
 #[derive(Serialize, Deserialize)]
-struct StartRow(u8, u32);
+struct StartRow(u8, u32, ByteArray<32>);
+
+/// The version of rows that name an agent.
+const ROW_VERSION: u8 = 2;
 
 /// New prekeys, made but not yet kept.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl Prekeys {
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.one_time.values().filter(|pair| !pair.given).count()
+        self.one_time.values().filter(|pair| pair.given.is_none()).count()
     }
 
     /// When the next rotation or deletion is due.
@@ -110,7 +114,7 @@ impl Prekeys {
             Made::Batch(batch, pairs) => {
                 ops.push(Op::Put { key: rows::batch(batch.number()), value: batch.to_bytes() });
                 for (at, agreement, kem) in pairs {
-                    let pair = OneTimePair { agreement, kem, given: false };
+                    let pair = OneTimePair { agreement, kem, given: None };
                     ops.push(Op::Put { key: rows::one_time(at), value: pair.to_row() });
                     self.one_time.insert(at, pair);
                 }
@@ -128,7 +132,7 @@ impl Prekeys {
 
     /// The next one-time prekey that was not given away.
     pub(crate) fn next_one_time(&self) -> Option<OneTimeRef> {
-        self.one_time.iter().find(|(_, pair)| !pair.given).map(|(at, _)| *at).filter(|_| !self.is_full())
+        self.one_time.iter().find(|(_, pair)| pair.given.is_none()).map(|(at, _)| *at).filter(|_| !self.is_full())
     }
 
     /// Puts a one-time prekey beside a bundle.
@@ -138,10 +142,16 @@ impl Prekeys {
         Some(Bundle::with_one_time(bundle, &offer))
     }
 
-    /// Marks a one-time prekey as given: it is never given again, also after a crash.
-    pub(crate) fn give(&mut self, at: OneTimeRef, ops: &mut Vec<Op>) {
+    /// Marks a one-time prekey as given: it is never given again, also after a crash. The oldest of those that this agent has not used goes for it.
+    pub(crate) fn give(&mut self, at: OneTimeRef, to: &AgentId, ops: &mut Vec<Op>) {
+        let unused = self.one_time.iter().filter(|(_, pair)| pair.given == Some(*to)).map(|(at, _)| *at);
+        let unused: Vec<_> = unused.collect();
+        if let Some(oldest) = unused.first().filter(|_| unused.len() >= limit::ONE_TIME_PER_AGENT) {
+            self.one_time.remove(oldest);
+            ops.push(Op::Delete { key: rows::one_time(*oldest) });
+        }
         if let Some(pair) = self.one_time.get_mut(&at) {
-            pair.given = true;
+            pair.given = Some(*to);
             ops.push(Op::Put { key: rows::one_time(at), value: pair.to_row() });
         }
     }
@@ -165,14 +175,21 @@ impl Prekeys {
         Some((keys, &pair.agreement))
     }
 
+    /// Whether a start of this agent can be remembered, if it has to be (contracts/handshake.md H7).
+    pub(crate) fn takes_start(&self, used: &Used, by: &AgentId) -> bool {
+        let of = || self.starts.values().filter(|(_, agent)| agent == by).count();
+        used.one_time.is_some() || of() < limit::STARTS_PER_AGENT_MAX
+    }
+
     /// Deletes the one-time prekey that a start used, or remembers the start.
-    pub(crate) fn spend(&mut self, used: &Used, ops: &mut Vec<Op>) {
+    pub(crate) fn spend(&mut self, used: &Used, by: &AgentId, ops: &mut Vec<Op>) {
         if let Some(at) = used.one_time {
             self.one_time.remove(&at);
             ops.push(Op::Delete { key: rows::one_time(at) });
         } else {
-            self.starts.insert(used.ephemeral, used.signed);
-            ops.push(Op::Put { key: rows::start(&used.ephemeral), value: codec::encode(&StartRow(1, used.signed)) });
+            self.starts.insert(used.ephemeral, (used.signed, *by));
+            let row = StartRow(ROW_VERSION, used.signed, ByteArray::new(*by.as_bytes()));
+            ops.push(Op::Put { key: rows::start(&used.ephemeral), value: codec::encode(&row) });
         }
     }
 
@@ -186,7 +203,7 @@ impl Prekeys {
             self.signed.remove(&id);
             ops.push(Op::Delete { key: rows::signed_prekey(id) });
             let starts: Vec<_> =
-                self.starts.iter().filter(|(_, signed)| **signed == id).map(|(hash, _)| *hash).collect();
+                self.starts.iter().filter(|(_, (signed, _))| *signed == id).map(|(hash, _)| *hash).collect();
             for hash in starts {
                 self.starts.remove(&hash);
                 ops.push(Op::Delete { key: rows::start(&hash) });
@@ -218,17 +235,19 @@ impl Prekeys {
                 let (batch, index) = at.split_first_chunk::<4>()?;
                 let at =
                     OneTimeRef { batch: u32::from_be_bytes(*batch), index: u16::from_be_bytes(index.try_into().ok()?) };
-                let OneTimeRow(_, agreement, kem, given) = codec::decode(value, 256).ok()?;
+                let OneTimeRow(version, agreement, kem, given) = codec::decode(value, 256).ok()?;
+                let given = given.map(|agent| AgentId::from_bytes(agent.into_array())).transpose().ok()?;
                 let (agreement, kem) = (Key::new(agreement.into_array()), KemSeed::new(kem.into_array()));
-                self.one_time.insert(at, OneTimePair { agreement, kem, given });
+                (version == ROW_VERSION).then(|| self.one_time.insert(at, OneTimePair { agreement, kem, given }))?;
             }
             (&rows::BATCH, _) => {
                 let batch = OneTimeBatch::from_bytes(value).ok()?;
                 self.batches.insert(batch.number(), batch);
             }
             (&rows::START, _) => {
-                let StartRow(_, signed) = codec::decode(value, 64).ok()?;
-                self.starts.insert(rows::split_32(key)?, signed);
+                let StartRow(version, signed, by) = codec::decode(value, 64).ok()?;
+                let by = AgentId::from_bytes(by.into_array()).ok().filter(|_| version == ROW_VERSION)?;
+                self.starts.insert(rows::split_32(key)?, (signed, by));
             }
             _ => return None,
         }
@@ -264,10 +283,10 @@ impl SignedPair {
 impl OneTimePair {
     fn to_row(&self) -> Vec<u8> {
         codec::encode(&OneTimeRow(
-            1,
+            ROW_VERSION,
             ByteArray::new(*self.agreement.expose()),
             ByteArray::new(*self.kem.expose()),
-            self.given,
+            self.given.map(|agent| ByteArray::new(*agent.as_bytes())),
         ))
     }
 }

@@ -222,6 +222,8 @@ pub(crate) struct Moved {
     pub(crate) turned: bool,
     /// The window passed numbers.
     pub(crate) passed: bool,
+    /// Control letters that told of a refusal and are not needed any more: the number was given up.
+    pub(crate) heard: Vec<LetterId>,
 }
 
 /// A letter that is next in order, or known to be lost to its sender's giving up.
@@ -392,9 +394,8 @@ impl Session {
         live.map_or(self.next_seq, |(seq, _)| *seq)
     }
 
-    /// Whether the window has a place for one more letter; control letters have a reserve of their own.
-    pub(crate) fn has_room(&self, control: bool) -> bool {
-        let reserve = if control { 0 } else { limit::CONTROL_RESERVE };
+    /// Whether the window has a place for one more letter, and so many beside it.
+    pub(crate) fn has_room(&self, reserve: u64) -> bool {
         self.ratchet.send.is_some() && self.next_seq.saturating_sub(self.acked) < limit::WINDOW - reserve
     }
 
@@ -451,21 +452,31 @@ impl Session {
         room: usize,
         rng: &mut R,
     ) -> Result<Opened, OpenError> {
+        let opened = self.open_frame(frame, room, rng)?;
+        self.check_ack(opened)
+    }
+
+    /// All of [`Session::open`] but the check of the acknowledgement. That comes last, as it costs most: whatever gets there moves the state on or ends
+    /// the session, and cannot be had again.
+    pub(crate) fn open_frame<R: CryptoRng + ?Sized>(
+        &self,
+        frame: &Sealed<'_>,
+        room: usize,
+        rng: &mut R,
+    ) -> Result<Opened, OpenError> {
         let chain = self.chain_of(frame.tag).ok_or(OpenError::UnknownTag)?;
         // contracts/ratchet.md R4: the header authenticates the whole frame before any DH or chain step.
         let header = frame.open_header(chain.header_key(self))?;
         let floor = header.floor().ok_or(OpenError::Malformed)?;
         let answered = frame.handshake.is_none();
+        let acked = AckedTo { next: self.acked, run: self.acked_run, above: 0 };
         let Some(body) = frame.body else {
-            let acked = self.check_ack(&header.ack)?;
             return Ok(Opened { header, content: None, acked, answered });
         };
         let fresh = self.window.check(header.seq, floor)?;
         self.check_held(header.seq, floor, body.len(), limit::HELD_BYTES_MAX)?;
         let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
         let letter = self.open_body(frame, &header, body, &mk)?;
-        // Last, as it costs most: whatever comes here moves the state on or ends the session, and cannot be had again.
-        let acked = self.check_ack(&header.ack)?;
         let (state, expires, nonce) = (Hold::Turn, UnixMillis::NEVER, frame.nonce);
         let content = Content { letter, fresh, state, expires, token: None, floor, nonce, moves };
         Ok(Opened { header, content: Some(content), acked, answered })
@@ -541,25 +552,32 @@ impl Session {
     }
 
     /// Checks an acknowledgement against what was really sent (contracts/ratchet.md section 5).
-    fn check_ack(&self, ack: &Ack) -> Result<AckedTo, OpenError> {
+    pub(crate) fn check_ack(&self, opened: Opened) -> Result<Opened, OpenError> {
+        let ack = &opened.header.ack;
         // What was sent in a session that is over is sent again elsewhere.
         if ack.next < self.acked || matches!(self.place, Place::Old(_)) {
-            return Ok(AckedTo { next: self.acked, run: self.acked_run, above: 0 });
+            return Ok(opened);
         }
         let highest = ack.next.saturating_add(64 - u64::from(ack.above.leading_zeros()) + u64::from(ack.above != 0));
         if highest > self.next_seq {
             return Err(OpenError::Restored);
         }
-        // A frame that was given up may be a hole for the peer, where its running hash begins anew.
-        let mut candidates = vec![self.acked_run];
-        for (seq, frame) in self.outstanding.range(..ack.next) {
-            candidates.iter_mut().for_each(|run| *run = run_received(run, *seq, &frame.nonce));
-            if frame.entry.is_none() {
-                candidates.push(run_hole(&self.id, *seq));
-            }
-        }
-        let run = candidates.into_iter().find(|run| run.starts_with(&ack.check)).ok_or(OpenError::Restored)?;
-        Ok(AckedTo { next: ack.next, run, above: ack.above })
+        let run = self.run_at(ack).ok_or(OpenError::Restored)?;
+        let acked = AckedTo { next: ack.next, run, above: ack.above };
+        Ok(Opened { acked, ..opened })
+    }
+
+    /// The running hash that an acknowledgement tells of. A frame that was given up may be a hole for the peer, where its hash begins anew: mostly the
+    /// last of them is.
+    fn run_at(&self, ack: &Ack) -> Option<Run> {
+        let frames: Vec<_> = self.outstanding.range(..ack.next).collect();
+        let begins = frames.iter().enumerate().rev().filter(|(_, (_, frame))| frame.entry.is_none());
+        let holes = begins.map(|(at, (seq, _))| (at + 1, run_hole(&self.id, **seq)));
+        holes.chain(core::iter::once((0, self.acked_run))).find_map(|(behind, run)| {
+            let rest = frames.iter().skip(behind);
+            let run = rest.fold(run, |run, (seq, frame)| run_received(&run, **seq, &frame.nonce));
+            run.starts_with(&ack.check).then_some(run)
+        })
     }
 
     fn chain_of(&self, tag: Tag) -> Option<ChainRef<'_>> {

@@ -2,16 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use nuncio_contracts::registry::{extension, limit, time};
+use nuncio_contracts::registry::{code, extension, limit, time};
+use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
+use nuncio_proto::control::Control;
 use nuncio_proto::frame::{Frame, Notice};
+use nuncio_proto::handshake;
 use nuncio_proto::identity::Retirement;
-use nuncio_proto::ids::{LetterId, Seq};
-use nuncio_proto::letter::{Extension, Letter};
+use nuncio_proto::ids::{AgentId, LetterId, Seq};
+use nuncio_proto::letter::{Extension, Letter, LetterKind};
 use nuncio_proto::rows;
-use nuncio_proto::session::Session;
+use nuncio_proto::session::{Parties, Session};
 use nuncio_proto::step::Op;
+use nuncio_proto::testing::{TestRng, rng};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Policy;
 
 use agent::{Agent, START, later, pair, settle};
 
@@ -85,39 +90,174 @@ fn refusals_have_a_bound_and_cost_other_peers_nothing() {
     let other = Agent::new(3);
     b.know(&other.peer);
     let long_ago = UnixMillis(START.0 - 30 * 86_400_000);
-    let refused = (0..600).filter(|number| {
-        let (seq, frame) = hostile.seal(&plain(long_ago, *number, "too old"));
-        hostile.session.give_up(seq);
-        b.receive(ida, &frame).is_err_and(|refusal| refusal.name() == "too_many_refusals")
-    });
-    assert!(refused.count() > 300);
-    let outbox = b.disk.0.keys().filter(|key| key[0] == rows::OUTBOX).count();
-    assert!(outbox <= limit::REFUSALS_MAX, "{outbox} rows");
+    let mut refused = 0;
+    for number in 0..600 {
+        let (_, frame) = hostile.seal(&plain(long_ago, number, "too old"));
+        refused += usize::from(b.receive(ida, &frame).is_err_and(|refusal| refusal.name() == "too_many_refusals"));
+    }
+    assert!(refused > 300, "{refused}");
+    assert!(told(&b) <= limit::REFUSALS_MAX + 1, "{} rows", told(&b));
     assert!(b.peer.send(other.peer.id(), &plain(START, 1, "to somebody else"), START).is_ok());
 }
 
 #[test]
-fn one_that_claims_without_end_has_a_bounded_number_of_prekeys_made() {
+fn a_refusal_is_told_until_its_number_is_given_up() {
+    let (a, mut b) = talked();
+    let (ida, mut hostile) = (a.peer.id(), Hostile::of(&a));
+    let long_ago = UnixMillis(START.0 - 30 * 86_400_000);
+    for number in 0..600 {
+        let (seq, frame) = hostile.seal(&plain(long_ago, number, "too old"));
+        b.receive(ida, &frame).unwrap();
+        assert!(told(&b) <= 2, "{} rows", told(&b));
+        hostile.session.give_up(seq);
+    }
+}
+
+/// Rows of letters on their way.
+fn told(agent: &Agent) -> usize {
+    agent.disk.0.keys().filter(|key| key[0] == rows::OUTBOX).count()
+}
+
+/// Two that refuse all of each other's letters, of which so many are under way.
+fn at_odds(letters: usize, first_is_lost: bool) -> (Agent, Agent) {
+    let (mut a, mut b) = talked();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    for agent in [&mut a, &mut b] {
+        agent.peer.set_verifier(|verifier| verifier.set_policy(Policy::default()));
+    }
+    for _ in 0..letters {
+        a.send(idb, "to b");
+        b.send(ida, "to a");
+    }
+    for agent in [&mut a, &mut b] {
+        while let Some(step) = agent.peer.next(agent.now, false, &mut agent.rng) {
+            agent.take(step);
+        }
+        if first_is_lost {
+            agent.out.remove(0);
+        }
+    }
+    (a, b)
+}
+
+#[test]
+fn two_that_refuse_each_others_letters_tell_each_other_of_all() {
+    for (letters, first_is_lost) in [(257, false), (960, false), (960, true), (1_500, false)] {
+        let (mut a, mut b) = at_odds(letters, first_is_lost);
+        let (ida, idb) = (a.peer.id(), b.peer.id());
+        for _ in 0..100 {
+            let (to_b, to_a) = (core::mem::take(&mut a.out), core::mem::take(&mut b.out));
+            // Some are refused for want of room; they come again.
+            let _ = to_b.iter().filter(|frame| b.receive(ida, frame).is_err()).count();
+            let _ = to_a.iter().filter(|frame| a.receive(idb, frame).is_err()).count();
+            later(61_000, [&mut a, &mut b]);
+            a.run();
+            b.run();
+        }
+        let left = [&a, &b].map(|agent| agent.peer.outbox().count());
+        assert_eq!(left, [0, 0], "of {letters} each way");
+        assert_eq!([a.failed.len(), b.failed.len()], [letters; 2]);
+        assert!(a.failed.iter().chain(&b.failed).all(|(_, why)| *why == code::TOKEN_MISSING));
+        for agent in [&mut a, &mut b] {
+            agent.peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
+        }
+        a.send(idb, "good");
+        settle(&mut a, &mut b);
+        assert_eq!(b.inbox.last().map(String::as_str), Some("good"));
+    }
+}
+
+/// A start of these identities' own making, without one-time prekey.
+fn start(a: &Agent, bundle: &Bundle, number: u64, rng: &mut TestRng) -> Vec<u8> {
+    let begun = handshake::initiate(a.peer.identity(), bundle, 0, rng).unwrap();
+    let parties = Parties { initiator: a.peer.id(), responder: bundle.agent, initiated: true };
+    let prekey = &bundle.prekeys.agreement_prekey;
+    let session = Session::initiate(begun.secrets, parties, 0, prekey, Some(begun.handshake), START, rng).unwrap();
+    let mut hello = plain(START, number, "");
+    (hello.kind, hello.content_type, hello.payload) = (LetterKind::Control, ContentType::CBOR, Control::Hello.encode());
+    session.seal(hello.encode(), [1; 12]).unwrap().frame
+}
+
+#[test]
+fn one_that_begins_without_end_costs_the_others_no_session() {
+    let (a, mut b) = pair();
+    let mut honest = Agent::new(3);
+    honest.know(&b.peer);
+    b.know(&honest.peer);
+    let bundle = Bundle::parse(&b.peer.bundle(&[], START).unwrap(), START).unwrap();
+    let remembered = |b: &Agent| b.disk.0.keys().filter(|key| key[0] == rows::START).count();
+    let (mut taken, mut dice) = (0, rng(99));
+    for number in 0..u64::try_from(limit::STARTS_PER_AGENT_MAX + 20).unwrap() {
+        let frame = start(&a, &bundle, number, &mut dice);
+        taken += usize::from(b.receive(a.peer.id(), &frame).is_ok());
+        b.out.clear();
+    }
+    assert_eq!((taken, remembered(&b)), (limit::STARTS_PER_AGENT_MAX, limit::STARTS_PER_AGENT_MAX));
+    let frame = start(&honest, &bundle, 1, &mut dice);
+    b.receive(honest.peer.id(), &frame).unwrap();
+    // One that may not write has nothing kept of it.
+    let stranger = Agent::new(4);
+    let frame = start(&stranger, &bundle, 1, &mut dice);
+    b.receive(stranger.peer.id(), &frame).unwrap();
+    assert_eq!(remembered(&b), limit::STARTS_PER_AGENT_MAX + 1);
+}
+
+#[test]
+fn control_letters_leave_no_record_whatever_their_time() {
+    let (a, mut b) = talked();
+    let (ida, mut hostile) = (a.peer.id(), Hostile::of(&a));
+    let records = |b: &Agent| b.disk.0.keys().filter(|key| key[0] == rows::SEEN).count();
+    let before = records(&b);
+    for number in 0..300 {
+        let mut hello = plain(UnixMillis((1 << 48) - 1), number, "");
+        (hello.kind, hello.content_type, hello.payload) =
+            (LetterKind::Control, ContentType::CBOR, Control::Hello.encode());
+        let (_, frame) = hostile.seal(&hello);
+        b.receive(ida, &frame).unwrap();
+    }
+    assert_eq!(records(&b), before);
+}
+
+/// Claims a bundle for an agent; whether a one-time prekey was given.
+fn claim(b: &mut Agent, by: AgentId) -> bool {
+    let staged = b.peer.stage(b.peer.claim(by, 0, &[], b.now).unwrap()).unwrap();
+    let given = staged.ops.iter().any(|op| matches!(op, Op::Put { .. }));
+    b.commit(staged);
+    b.run();
+    given
+}
+
+fn one_time_kept(b: &Agent) -> usize {
+    b.disk.0.keys().filter(|key| key[0] == rows::ONE_TIME).count()
+}
+
+#[test]
+fn one_that_claims_without_end_takes_none_from_others() {
     let mut b = Agent::new(2);
-    let kept = |b: &Agent| b.disk.0.keys().filter(|key| key[0] == rows::ONE_TIME).count();
-    let claim = |b: &mut Agent, request| {
-        let staged = b.peer.stage(b.peer.claim(request, &[], b.now).unwrap()).unwrap();
-        let [Op::Put { key, value }] = &staged.ops[..] else { return false };
-        b.disk.0.insert(key.clone(), value.clone());
-        b.run();
-        true
-    };
+    let hostile = Agent::new(3).peer.id();
+    let most = limit::ONE_TIME_PER_AGENT + limit::ONE_TIME_LOW + usize::from(limit::ONE_TIME_BATCH);
+    for _ in 0..2 * limit::ONE_TIME_MAX {
+        assert!(claim(&mut b, hostile));
+        assert!(one_time_kept(&b) <= most, "{} prekeys kept", one_time_kept(&b));
+    }
+    assert!(claim(&mut b, Agent::new(4).peer.id()), "another gets its own");
+}
+
+#[test]
+fn many_that_claim_without_end_have_a_bounded_number_of_prekeys_made() {
+    let mut b = Agent::new(2);
     let most = limit::ONE_TIME_MAX + usize::from(limit::ONE_TIME_BATCH);
-    let given = (0..10_000).take_while(|request| claim(&mut b, *request)).count();
+    let given = (1_000..11_000).take_while(|seed| claim(&mut b, Agent::new(seed / 10).peer.id())).count();
     let unused = usize::from(limit::ONE_TIME_BATCH) + limit::ONE_TIME_LOW;
     assert!(given >= limit::ONE_TIME_MAX - unused, "honest claimers get theirs: {given}");
-    assert!(kept(&b) <= most, "{} prekeys kept", kept(&b));
+    assert!(one_time_kept(&b) <= most, "{} prekeys kept", one_time_kept(&b));
     // A bundle without one is given all the same, and once they are over there are fresh ones.
-    assert!(!claim(&mut b, 0));
+    let another = Agent::new(1).peer.id();
+    assert!(!claim(&mut b, another));
     later(time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE + 1, [&mut b, &mut Agent::new(1)]);
     b.run();
-    assert!(claim(&mut b, 1));
-    assert_eq!(kept(&b), usize::from(limit::ONE_TIME_BATCH));
+    assert!(claim(&mut b, another));
+    assert_eq!(one_time_kept(&b), usize::from(limit::ONE_TIME_BATCH));
 }
 
 #[test]

@@ -533,7 +533,11 @@ fn altered(letter: &Letter) -> Vec<Letter> {
     let handle = |value: &[u8]| {
         let mut other = letter.clone();
         let value = value.to_vec();
-        other.set_extension(nuncio_proto::letter::Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
+        other.set_extension(nuncio_proto::letter::Extension {
+            number: extension::LARGE_PAYLOAD,
+            critical: true,
+            value,
+        });
         other
     };
     vec![
@@ -542,7 +546,10 @@ fn altered(letter: &Letter) -> Vec<Letter> {
         Letter { reply_to: Some(letter.id), ..letter.clone() },
         Letter { deadline: Some(letter.id.created().plus(60_000)), ..letter.clone() },
         Letter { id: nuncio_proto::ids::LetterId::new(letter.id.created(), [77; 10]), ..letter.clone() },
-        handle(&nuncio_proto::payload::PayloadKey { id: [1; 16], key: nuncio_proto::secret::Key::new([2; 32]), len: 9 }.encode()),
+        handle(
+            &nuncio_proto::payload::PayloadKey { id: [1; 16], key: nuncio_proto::secret::Key::new([2; 32]), len: 9 }
+                .encode(),
+        ),
     ]
 }
 

@@ -137,8 +137,8 @@ impl Agent {
     }
 
     /// Somebody asks for its bundle.
-    pub fn claim(&mut self, request: u64, now: UnixMillis) -> Result<bool, Violation> {
-        let step = self.peer.as_ref().and_then(|peer| peer.claim(request, &[], now).ok());
+    pub fn claim(&mut self, by: AgentId, request: u64, now: UnixMillis) -> Result<bool, Violation> {
+        let step = self.peer.as_ref().and_then(|peer| peer.claim(by, request, &[], now).ok());
         self.take(step)
     }
 

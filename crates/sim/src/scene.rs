@@ -105,7 +105,7 @@ fn settle(agents: &mut [Agent; 3]) -> Result<(), Violation> {
         let number = agents.iter().position(|agent| agent.id == by).and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
         match effect {
             Effect::Send { to, frame } => with(agents, to).map(|agent| agent.receive(by, &frame, START).map(drop)),
-            Effect::WantBundle { of } => with(agents, of).map(|agent| agent.claim(number, START).map(drop)),
+            Effect::WantBundle { of } => with(agents, of).map(|agent| agent.claim(by, number, START).map(drop)),
             Effect::Bundle { request, bundle } => {
                 let asked = usize::try_from(request).ok().and_then(|at| agents.get_mut(at));
                 asked.map(|agent| agent.begin(&bundle, START).map(drop))

@@ -242,7 +242,7 @@ impl World {
                     self.trace.say(now_ms, || format!("{to} takes a frame of {from}"));
                 }
             }
-            Packet::Claim => drop(agent.claim(u64::try_from(from).unwrap_or(0), now)?),
+            Packet::Claim => drop(agent.claim(from_id, u64::try_from(from).unwrap_or(0), now)?),
             Packet::Bundle(bytes) => {
                 let begun = agent.begin(&bytes, now)?;
                 self.trace.say(now_ms, || format!("{to} begins a session with {from}: {begun}"));

@@ -12,7 +12,7 @@ use super::{Change, Out, Peer};
 use crate::codec;
 use crate::control::Control;
 use crate::error::Refusal;
-use crate::frame::{Frame, Notice, Sealed};
+use crate::frame::{self, Frame, Notice, Sealed};
 use crate::handshake::{HandshakeError, Start, Used};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
@@ -138,9 +138,7 @@ impl Peer {
             return Err(Refusal::OutOfStep(frame.tag));
         }
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
-        let opened = match session.open(frame, room, rng) {
-            // Authentic, and proof that one of the two was restored from a copy: the session ends.
-            Err(OpenError::Restored) => return Ok(self.step(Change::Restart { with, session: session.id, now })),
+        let opened = match session.open_frame(frame, room, rng) {
             Err(
                 OpenError::Parted
                 | OpenError::Replay(ReplayError::TooFar(_))
@@ -149,6 +147,10 @@ impl Peer {
             other => other?,
         };
         let (opened, verdict) = self.judge(session, opened, now, seen)?;
+        // Authentic, and proof that one of the two was restored from a copy: the session ends.
+        let Ok(opened) = session.check_ack(opened) else {
+            return Ok(self.step(Change::Restart { with, session: session.id, now }));
+        };
         Ok(self.step(Change::Received(Box::new(Received { session: session.id, opened, verdict, now }))))
     }
 
@@ -177,6 +179,9 @@ impl Peer {
         let by = response.initiator;
         if by == self.id() || from.is_some_and(|from| from != by) {
             return Err(Refusal::WrongPeer(by));
+        }
+        if !self.prekeys.takes_start(&used, &by) {
+            return Err(refuse(HandshakeError::UnknownPrekey));
         }
         if self.sessions.len() >= limit::SESSIONS_MAX {
             return Err(Refusal::TooManySessions);
@@ -234,7 +239,7 @@ impl Peer {
                 .outstanding
                 .values()
                 .filter_map(|frame| self.outbox.get(&frame.entry?)?.sealed.as_ref())
-                .any(|sealed| matches!(Frame::decode(&sealed.frame), Ok(Frame::Sealed(frame)) if frame.tag == *tag))
+                .any(|sealed| frame::tag_of(&sealed.frame) == Some(*tag))
     }
 
     /// Acknowledges again what came again: the peer's acknowledgement was lost.
@@ -272,7 +277,9 @@ impl Peer {
     }
 
     pub(super) fn apply_turned_away(&mut self, turned: TurnedAway, out: &mut Out) {
-        self.prekeys.spend(&turned.used, &mut out.ops);
+        if turned.used.one_time.is_some() {
+            self.prekeys.spend(&turned.used, &turned.by, &mut out.ops);
+        }
         let notice = Notice { tag: turned.tag, code: turned.code };
         out.effects.push(Effect::Send { to: turned.by, frame: notice.encode() });
     }
@@ -280,7 +287,7 @@ impl Peer {
     pub(super) fn apply_answered(&mut self, answered: Answered, out: &mut Out) {
         let Answered { session, used, opened, verdict, now } = answered;
         let id = session.id;
-        self.prekeys.spend(&used, &mut out.ops);
+        self.prekeys.spend(&used, &session.peer(), &mut out.ops);
         self.counters.handshakes += 1;
         self.place_answered(session, now, out);
         self.apply_received(Received { session: id, opened, verdict, now }, out);
@@ -294,7 +301,7 @@ impl Peer {
         self.refuse_expired(id, with, now, out);
         let Some(session) = self.sessions.get_mut(&id) else { return };
 
-        let floor = header.floor().unwrap_or(0);
+        let (floor, mut heard) = (header.floor().unwrap_or(0), Vec::new());
         let fresh = content.as_ref().map(|content| content.fresh.seq());
         let tags: Vec<_> = session.tags().collect();
         let skipped_before = session.skipped.len();
@@ -320,10 +327,22 @@ impl Peer {
             }
             self.take_in_order(id, with, fresh, moved.in_order, verdict, now, out);
             self.want_ack(id, with, now);
+            heard = moved.heard;
         }
         self.confirm(id, with, answered, now, out);
         self.end_replaced(id, with, now, out);
         self.apply_acked(id, with, acked, now, out);
+        self.forget_told(with, &heard, out);
+    }
+
+    /// Whoever gave the number of a refused letter up needs not be told any more, and what told it would hold a place in the window for ever if this
+    /// side's letters are refused too.
+    fn forget_told(&mut self, with: AgentId, heard: &[LetterId], out: &mut Out) {
+        for told in heard {
+            if let Some(no) = self.letters.get(&(with, *told)).copied() {
+                self.apply_expired(no, code::CANCELLED, out);
+            }
+        }
     }
 
     /// Writes the rows of keys that are kept now, or no more.
@@ -382,6 +401,10 @@ impl Peer {
             }
         }
         for next in in_order {
+            // contracts/identity.md I9: a statement among them has ended it.
+            if !self.sessions.contains_key(&id) {
+                break;
+            }
             let read = if Some(next.seq) == fresh {
                 now_read.take()
             } else {
@@ -401,7 +424,6 @@ impl Peer {
             return;
         }
         self.clear_copies(id, &from, letter.id, out);
-        out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         if let Some(session) = self.sessions.get_mut(&id) {
             session.delivered.insert(next.seq, letter.id);
             next.token.iter().for_each(|token| session.tokens_in.note(*token.hash()));
@@ -415,6 +437,7 @@ impl Peer {
             }
             return;
         }
+        out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
         let (no, bytes) = (self.next_arrival, next.letter);

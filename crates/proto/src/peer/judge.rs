@@ -48,7 +48,9 @@ impl Peer {
         let verdict = self.judge_letter(session, content, now, seen)?;
         let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
         let tells = matches!(verdict, Verdict::Refuse(Some(_)) | Verdict::Wait(Need::Token(_), _));
-        if tells && on_their_way >= limit::REFUSALS_MAX {
+        // One is always told, or two agents that refuse each other's letters would wait for each other for ever.
+        let lowest = content.fresh.seq() <= session.window.next().max(content.floor);
+        if tells && !lowest && on_their_way >= limit::REFUSALS_MAX {
             return Err(Refusal::TooManyRefusals);
         }
         match &verdict {
@@ -152,7 +154,8 @@ impl Peer {
             out.ops.push(put_held(&id, seq, held));
         }
         // Where there is no room for it now, its sender is told when it sends the letter again.
-        if self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
+        let lowest = self.sessions.get(&id).is_some_and(|session| session.window.next() == seq);
+        if lowest || self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
             self.apply_queued(Entry::draft(with, told), out);
         }
     }

@@ -12,7 +12,7 @@ use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::{Entry, SealedAs};
 use crate::rows;
-use crate::session::{AckedTo, Place, Sealing, Session};
+use crate::session::{AckedTo, Hold, Place, Sealing, Session};
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 
@@ -55,30 +55,44 @@ impl Peer {
     pub(super) fn next_draft<R: CryptoRng + ?Sized>(&self, now: UnixMillis, rng: &mut R) -> Option<Step> {
         self.ready.iter().find_map(|agent| {
             let session = self.current(agent)?;
-            let (_, entry) = self.contacts.get(agent)?.drafts.first()?;
-            let draft = self.outbox.get(entry)?;
+            let entry = self.next_of(agent)?;
+            let draft = self.outbox.get(&entry)?;
             // One that may have arrived goes as it is: its receiver knows it, or refuses it.
             if !draft.tried && draft.token.is_some_and(|token| token.expires <= now) {
-                return Some(self.step(Change::TokenOver(*entry)));
+                return Some(self.step(Change::TokenOver(entry)));
             }
             let sealing = session.seal(draft.letter_in(session, &self.identity), nonce(rng))?;
-            Some(self.step(Change::Sealed(SealedEntry { entry: *entry, session: session.id, sealing, now })))
+            Some(self.step(Change::Sealed(SealedEntry { entry, session: session.id, sealing, now })))
         })
+    }
+
+    /// The draft that is sealed next, if there is a place for it. Control letters have a reserve of their own, so that none waits behind letters; and
+    /// its last place is for the refusal that this side's window waits for: behind it there is room again.
+    fn next_of(&self, agent: &AgentId) -> Option<u64> {
+        let (session, drafts) = (self.current(agent)?, &self.contacts.get(agent)?.drafts);
+        let waits = session.held.get(&session.window.next()).filter(|held| held.state == Hold::Refused);
+        let told = waits.and_then(|held| self.letters.get(&(*agent, Letter::id_in(&held.letter)?)).copied());
+        if let Some(told) = told.filter(|no| session.has_room(0) && drafts.contains(&(false, *no))) {
+            return Some(told);
+        }
+        let (plain, first) = *drafts.first()?;
+        session.has_room(if plain { limit::CONTROL_RESERVE } else { 1 }).then_some(first)
     }
 
     /// Lists the contact among those whose next draft can be sealed, or takes it off; asks for a session where there is none.
     pub(super) fn update_ready(&mut self, agent: &AgentId) {
         self.stuck.remove(agent);
+        let next = self.next_of(agent);
         let Some(contact) = self.contacts.get_mut(agent) else { return };
-        let Some((plain, _)) = contact.drafts.first() else {
+        let Some((plain, _)) = contact.drafts.first().copied() else {
             self.ready.remove(agent);
             return;
         };
         match contact.current.and_then(|id| self.sessions.get(&id)) {
-            Some(session) if session.has_room(!plain) => drop(self.ready.insert(*agent)),
+            Some(_) if next.is_some() => drop(self.ready.insert(*agent)),
             Some(session) => {
                 self.ready.remove(agent);
-                if *plain && session.has_room(true) && !session.has_live() {
+                if plain && session.has_room(1) && !session.has_live() {
                     self.stuck.insert(*agent);
                 }
             }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::frame::Nonce;
 use crate::ids::{LetterId, Seq, Tag};
+use crate::letter::Letter;
 use crate::ratchet::Advance;
 use crate::replay::Window;
 use crate::secret::Key;
@@ -147,6 +148,9 @@ impl Session {
     /// restored to a time before that must not take it for delivered.
     fn pass(&mut self, seq: Seq, given_up: bool, moved: &mut Moved) {
         let held = self.held.remove(&seq);
+        if let Some(told) = held.as_ref().filter(|held| held.state == Hold::Refused) {
+            moved.heard.extend(Letter::id_in(&told.letter));
+        }
         let hole = given_up || held.as_ref().is_none_or(|held| held.state != Hold::Turn);
         self.received_run = match &held {
             Some(held) if !hole => run_received(&self.received_run, seq, &held.nonce),

@@ -163,7 +163,7 @@ impl Agent {
 /// Gives one the bundle of two, as often as it was asked for.
 pub(crate) fn answer_claims(one: &mut Agent, two: &mut Agent) {
     for _ in core::mem::take(&mut one.wants) {
-        let step = two.peer.claim(7, &[], two.now).unwrap();
+        let step = two.peer.claim(one.peer.id(), 7, &[], two.now).unwrap();
         let staged = two.peer.stage(step).unwrap();
         for op in staged.ops {
             if let Op::Put { key, value } = op {

@@ -62,7 +62,7 @@ impl Agent {
     }
 
     pub(crate) fn begin(&mut self, other: &mut Self) {
-        let step = other.peer.claim(0, &[], NOW).unwrap();
+        let step = other.peer.claim(self.peer.id(), 0, &[], NOW).unwrap();
         let bundle = other.stage(step).into_iter().find_map(|effect| match effect {
             Effect::Bundle { bundle, .. } => Some(bundle),
             _ => None,
