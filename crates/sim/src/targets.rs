@@ -212,7 +212,8 @@ pub fn policy(bytes: &[u8]) {
     }
 }
 
-/// An authentic peer sends what the bytes say: odd letters, control letters, headers, acknowledgements, frames. What is genuine still opens.
+/// An authentic peer sends what the bytes say: odd letters, control letters, headers, acknowledgements, frames; behind those with the highest bit set
+/// the victim crashes. What is genuine still opens.
 pub fn hostile(bytes: &[u8]) {
     let (scene, mut straight) = (scene(), true);
     let (mut victim, (by, mut session)) = (well(scene.victim()), scene.hostile.clone());
@@ -230,7 +231,9 @@ pub fn hostile(bytes: &[u8]) {
         };
         well(victim.receive(by, &frame.unwrap_or_default(), START));
         drop(scene::commit(&mut victim));
-        well(victim.load(START));
+        if what & 0x80 != 0 {
+            well(victim.load(START));
+        }
         well(victim.drain(START, true));
         drop(scene::commit(&mut victim));
     }
