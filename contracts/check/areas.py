@@ -35,6 +35,10 @@ def token(given, _):
     return tokens.outcome(given)
 
 
+def hop_proof(given, _):
+    return tokens.read_hop_proof(given)
+
+
 def statement(given, _):
     return tokens.read_statement(given)
 
@@ -378,6 +382,7 @@ AREAS = {
     "snapshot": snapshot,
     "invitation": invitation,
     "token": token,
+    "hop-proof": hop_proof,
     "statement": statement,
     "hostile": hostile,
 }

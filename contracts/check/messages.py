@@ -219,6 +219,16 @@ def is_letter_id(data):
     return data[6] >> 4 == 7 and data[8] >> 6 == 0b10
 
 
+def letter_id_in(data):
+    return cbor.decode(data, LETTER_SHAPE, limit("letter_len_max"))[0]
+
+
+def content_of(data):
+    """token.md K28"""
+    *rest, extensions = cbor.decode(data, LETTER_SHAPE, limit("letter_len_max"))
+    return cbor.encode([*rest, [extension for extension in extensions if extension[0] not in (2, 3)]])
+
+
 def read_letter(data, now):
     letter = cbor.decode(data, LETTER_SHAPE, limit("letter_len_max"))
     id, kind, reply_to, deadline, content_type, payload, extensions = letter
@@ -241,7 +251,7 @@ def read_letter(data, now):
         "deadline": deadline,
         "content_type": CONTENT_FORMATS.get(content_type, content_type),
         "payload": payload,
-        "content": cbor.encode(letter[:6] + [[extension for extension in extensions if extension[0] not in (2, 3)]]),
+        "content": content_of(data),
         "extensions": [{"number": n, "critical": c, "value": v} for n, c, v in extensions],
         "expires": expires,
     }

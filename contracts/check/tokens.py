@@ -323,6 +323,38 @@ def _seconds(members, name):
     return members[name]
 
 
+# --- section 6 ---
+
+
+def read_hop_proof(given):
+    try:
+        return _read_hop_proof(given["proof"], given)
+    except Refused:
+        raise Refused("token_proof") from None
+
+
+def _read_hop_proof(proof, given):
+    sender, letter = messages.agent_of(given["from"]), bytes.fromhex(given["letter"])
+    refuse_unless(len(proof.encode()) <= limit("hop_proof_len_max") and proof.count(".") == 2, MALFORMED)
+    header, body, signature = proof.split(".")
+    header, said = read_object(decode(header)), read_object(decode(body))
+    refuse_unless(header.get("typ") == "nuncio-hop+jwt" and header.get("alg") in ("EdDSA", "Ed25519"), MALFORMED)
+    refuse_unless(header.get("kid") == encode(thumbprint_of_agent(given["from"])), MALFORMED)
+    refuse_unless(not {"crit", "b64"} & header.keys(), MALFORMED)
+    refuse_unless(verifies(("OKP", sender), proof.rpartition(".")[0].encode(), sized(signature, 64)), MALFORMED)
+    content = messages.content_of(letter)
+    meant = {
+        "iss": given["from"],
+        "aud": given["to"],
+        "jti": messages.letter_id_in(letter).hex(),
+        "sid": given["session"],
+        "tth": encode(bytes.fromhex(given["token"])),
+        "mh": encode(primitives.sha256(label("hop_proof"), b"\0", content)),
+    }
+    refuse_unless(all(said.get(name) == value for name, value in meant.items()), MALFORMED)
+    return {"content": content}
+
+
 def outcome(given):
     keys = read_key_set(given["keys"])
     try:

@@ -25,6 +25,8 @@ mod did_key;
 mod frame;
 #[path = "make_vectors/handshake.rs"]
 pub(crate) mod handshake;
+#[path = "make_vectors/hop_proof.rs"]
+mod hop_proof;
 #[path = "make_vectors/hostile.rs"]
 mod hostile;
 #[path = "make_vectors/invitation.rs"]
@@ -85,6 +87,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         invitation::cases(),
         statement::cases(),
         token::cases(),
+        hop_proof::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

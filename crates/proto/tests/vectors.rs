@@ -13,6 +13,8 @@
 mod docs;
 #[path = "vectors/handshake.rs"]
 mod handshake;
+#[path = "vectors/hop_proof.rs"]
+mod hop_proof;
 #[path = "vectors/hostile.rs"]
 mod hostile;
 #[path = "../examples/make_vectors.rs"]
@@ -64,6 +66,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("invitation", |input, _| messages::invitation(input)),
     ("statement", |input, _| statement::outcome(input)),
     ("token", |input, _| token::outcome(input)),
+    ("hop-proof", |input, _| hop_proof::outcome(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 
