@@ -150,7 +150,7 @@ def others(walk):
     node.reload(more=walk.more + f'[decisions]\nurl = "http://127.0.0.1:{free_port()}"\n')
     walk.refused("N16", "nobody there", ask(), "temporarily_unavailable")
 
-    issuer = f'[[issuer]]\nissuer = "https://far.example"\njwks_url = "{url}/jwks"\naudience = ["x"]\ntypes = ["jwt"]\nsubject_prefix = "user:far:"\n'
+    issuer = f'[[issuer]]\nissuer = "https://far.example"\njwks_url = "{url}/jwks"\naudience = ["x"]\ntypes = ["jwt"]\nsubject_prefix = "far:"\n'
     node.reload(more=walk.more + issuer)
     far = lambda **more: node.ask("gateway", exchange("jwt", access_token({"iss": "https://far.example", "aud": "x"}, **more)))  # noqa: E731
     Other.said = (500, "")
@@ -158,7 +158,7 @@ def others(walk):
     Other.said = (200, json.dumps({"keys": [KEYS["login"].jwk]}))
     walk.refused("N9", "an issuer that was down is not asked again at once", far(), "temporarily_unavailable")
     node.reload(more=walk.more + issuer)  # a policy that is read again knows nothing of the last try
-    walk.issued("N11", "two issuers' subjects are never one", far(), sub="user:far:anna")
+    walk.issued("N11", "two issuers' subjects are never one", far(), sub="far:anna")
     walk.refused("N9", "an issuer's key that is not in its set", far(key=KEYS["stranger"]), "invalid_request")
     node.reload(more=walk.more)
     server.shutdown()

@@ -157,7 +157,7 @@ def policy(issuer, algorithm="EdDSA", *, service="", gateway="", more=""):
 
     def grant(types, receivers, rest=""):
         return (
-            f'[[client.grant]]\nsubject_types = {text(types)}\nsubjects = ["user:*"]\nscope = "{SCOPE} travel.see"\n'
+            f'[[client.grant]]\nsubject_types = {text(types)}\nsubjects = ["user:*", "far:*"]\nscope = "{SCOPE} travel.see"\n'
             f"receivers = {text(receivers)}\n{rest}\n"
         )
 
