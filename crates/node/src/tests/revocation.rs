@@ -92,7 +92,7 @@ async fn the_list_is_signed_by_the_node_and_only_grows_in_number() {
     let token = at.begun().await;
     let claims = body(&token);
     revoke(&at, OPERATOR, Params::none().with("token", &token)).await;
-    let entry = json!({ "txn": claims["txn"], "exp": claims["txn_exp"].as_u64().unwrap() + 30 });
+    let entry = json!({ "txn": claims["txn"], "exp": claims["txn_exp"].as_u64().unwrap() + 60 });
     assert_eq!(opened(&at, &at.get("/revoked").await.1).1["txns"], json!([entry]));
     at.stop().await;
     at.start().await;

@@ -91,11 +91,11 @@ fn no_issuer_can_name_a_subject_of_another() {
         };
         read(&format!("{SERVICE}\n{}", prefixes.iter().enumerate().map(issuer).collect::<String>()))
     };
-    for good in [&[""] as &[_], &["user:"], &["user:", "app:"], &["user:a:", "user:b:"]] {
-        assert!(issuers(good).is_ok(), "{good:?}");
+    for good in [vec![""], vec!["user:"], vec!["user:", "app:"], vec!["user:a:", "user:b:"]] {
+        assert!(issuers(&good).is_ok(), "{good:?}");
     }
-    for bad in [&["", ""] as &[_], &["user:", "user:"], &["", "user:"], &["user:x", "app:", "user:"]] {
-        assert!(issuers(bad).unwrap_err().contains("could be the other's"), "{bad:?}");
+    for bad in [vec!["", ""], vec!["user:", "user:"], vec!["", "user:"], vec!["user:x", "app:", "user:"]] {
+        assert!(issuers(&bad).unwrap_err().contains("could be the other's"), "{bad:?}");
     }
 }
 
