@@ -12,7 +12,7 @@ use crate::error::NodeError;
 pub(crate) const IDENTITY: &[u8] = b"M";
 pub(crate) const TOKEN_KEYS: u8 = b'K';
 pub(crate) const REVOKED: u8 = b'R';
-/// How many revocations there ever were.
+/// `serial` of the list of revoked transactions.
 pub(crate) const SERIAL: &[u8] = b"S";
 pub(crate) const RECORDS: u8 = b'A';
 

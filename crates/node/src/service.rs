@@ -42,6 +42,8 @@ pub(crate) struct Service {
     /// Held while keys turn, so that two rotations do not start from one state.
     turning: tokio::sync::Mutex<()>,
     revoked: Revoked,
+    /// Held while one revokes.
+    revoking: tokio::sync::Mutex<()>,
     once: Once,
     pub(crate) ledger: Ledger,
     pub(crate) sources: Sources,
@@ -76,6 +78,7 @@ impl Service {
             keys: RwLock::new(Arc::new(keys)),
             turning: tokio::sync::Mutex::new(()),
             revoked,
+            revoking: tokio::sync::Mutex::new(()),
             once,
             ledger,
             sources: Sources::new(),
@@ -227,8 +230,9 @@ impl Service {
     /// The revoked transactions, signed.
     pub(crate) fn signed_revocations(&self) -> String {
         let now = entropy::now();
-        let (serial, txns) = self.revoked.list(now.0 / 1_000);
-        statement::revoked(&self.identity, &self.policy().service.domain, serial, txns, now)
+        let list = self.revoked.list();
+        let txns = list.entries(now.0 / 1_000);
+        statement::revoked(&self.identity, &self.policy().service.domain, list.serial(), txns, now)
     }
 
     /// The node's identity.
@@ -237,7 +241,7 @@ impl Service {
     }
 
     pub(crate) fn revoked_len(&self) -> usize {
-        self.revoked.len()
+        self.revoked.list().len()
     }
 }
 

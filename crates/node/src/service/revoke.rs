@@ -9,6 +9,7 @@ use crate::entropy;
 use crate::form::Form;
 use crate::jose::SKEW_S;
 use crate::refusal::Refusal;
+use crate::revoked::List;
 
 /// A receiver whose clock is late takes a token `token_skew` after its end by that clock (contracts/txts.md N25).
 const CLOCKS_S: u64 = 2 * SKEW_S;
@@ -29,19 +30,17 @@ impl Service {
             Err(refusal) => return Err(self.deny(record, refusal).await),
         };
         record.deed = Deed::Revoke;
-        let mut ops = Vec::new();
-        if let Some(target) = target {
-            record.txn = Some(target.txn.clone());
-            match self.revoked.add(&target.txn, target.until_s, now.0 / 1_000) {
-                Ok(added) => ops = added,
-                Err(_) => {
-                    return Err(self
-                        .deny(record, Refusal::unavailable("the list of revoked transactions is full"))
-                        .await);
-                }
-            }
-        }
-        Ok(self.ledger.keep(record, ops).await?)
+        let Some(Target { txn, until_s }) = target else { return Ok(self.ledger.keep(record, Vec::new()).await?) };
+        record.txn = Some(txn.clone());
+        // One after the other, so that lists come to the disk in the order of their serials; and written before anybody is told.
+        let _alone = self.revoking.lock().await;
+        let mut list = List::clone(&self.revoked.list());
+        let Ok(ops) = list.add(&txn, until_s, now.0 / 1_000) else {
+            return Err(self.deny(record, Refusal::unavailable("the list of revoked transactions is full")).await);
+        };
+        self.ledger.keep(record, ops).await?;
+        self.revoked.put(list);
+        Ok(())
     }
 
     /// `None` for a token that is none of ours: there is nothing to revoke (RFC 7009 section 2.2).
