@@ -77,6 +77,7 @@ def policies(walk):
     node.process.send_signal(signal.SIGHUP)
     taken = until(lambda: node.ask("gateway", exchange("access_token", access_token({"scope": "travel.fly"}), scope="travel.fly")).status == 200)
     walk.holds("N13", "on SIGHUP a good one is taken", taken)
+    node.recorded += 1
     node.reload(more=walk.more + '[[client]]\nname = "cron"\ndid = "' + did("proof") + '"\n[[client.grant]]\nsubject_types = ["unsigned_json"]\nsubjects = ["user:anna"]\nscope = "travel.see"\n')  # fmt: skip
     cron = lambda text, **bent: node.post(node.asserted(exchange("unsigned_json", text, **{"scope": "travel.see"} | bent), "cron", key=KEYS["proof"]))  # noqa: E731
     section = "Draft: Unsigned JSON Object"
@@ -174,6 +175,7 @@ def keys(walk):
     early = node.command("node", "keys", "rotate")
     walk.holds("N29", "not before the next was known long enough", early.returncode == 1 and node.get("/jwks").json["keys"][0]["kid"] == before[0], early)
     done = node.command("node", "keys", "rotate", "--force")
+    node.recorded += 1
     walk.holds("N29", "unless it is forced", done.returncode == 0, done)
     listed = node.get("/jwks").json["keys"]
     walk.holds(section, "the next signs, a new one is next, the former is known", [key["kid"] for key in listed][::2] == [before[1], before[0]] and len(listed) == 3, listed)

@@ -22,6 +22,8 @@ pub(crate) use load::{load, parse};
 /// A policy in force.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// SHA-256 of its file, in base64url.
+    pub(crate) hash: String,
     pub(crate) service: Service,
     pub(crate) issuers: BTreeMap<String, Issuer>,
     clients: BTreeMap<String, Arc<Client>>,

@@ -39,7 +39,7 @@ pub(crate) struct Service {
     policy_file: PathBuf,
     policy: RwLock<Arc<Policy>>,
     keys: RwLock<Arc<Keys>>,
-    /// Held while keys turn, so that two rotations do not start from one state.
+    /// Held while the owner changes something, so that two changes do not start from one state.
     turning: tokio::sync::Mutex<()>,
     revoked: Revoked,
     /// Held while one revokes.
@@ -61,7 +61,8 @@ impl Service {
     pub(crate) fn open(store: Store, identity: Identity, policy_file: &Path) -> Result<Self, NodeError> {
         let policy = policy::load(policy_file)?;
         let now = entropy::now();
-        let (keys, ops) = ready_keys(&store, &policy, now)?;
+        let (keys, mut ops) = ready_keys(&store, &policy, now)?;
+        ops.push(Record::of_owner(Deed::Policy, now, &policy.hash).put(entropy::random()?));
         store.commit(&ops)?;
         let revoked = Revoked::load(&store)?;
         let (once, now_s) = (Once::default(), now.0 / 1_000);
@@ -96,14 +97,15 @@ impl Service {
     }
 
     /// Reads the policy file again. One that is refused leaves the former in force (contracts/txts.md N13).
-    pub(crate) fn reload(&self) -> Result<(), NodeError> {
+    pub(crate) async fn reload(&self) -> Result<(), NodeError> {
+        let _alone = self.turning.lock().await;
         let policy = policy::load(&self.policy_file)?;
-        let mut in_force = self.policy.write().unwrap_or_else(PoisonError::into_inner);
-        if !policy.service.is(&in_force.service) {
+        if !policy.service.is(&self.policy().service) {
             let why = "trust domain, issuer and algorithm change with a restart alone";
             return Err(NodeError::policy(&self.policy_file, why));
         }
-        *in_force = Arc::new(policy);
+        self.ledger.keep(Record::of_owner(Deed::Policy, entropy::now(), &policy.hash), Vec::new()).await?;
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         Ok(())
     }
 
@@ -134,14 +136,14 @@ impl Service {
             Ok(decided) => self.mint(&policy, &decided, now, &mut record),
             Err(refusal) => Err(refusal),
         };
-        let txn = record.txn.clone();
         match minted {
             Err(refusal) => Err(self.deny(record, refusal).await),
             Ok(minted) => {
-                self.ledger.keep(record, Vec::new()).await?;
+                self.ledger.keep(record.clone(), Vec::new()).await?;
                 // It may have been revoked while the record was written.
-                if txn.is_some_and(|txn| self.revoked.has(&txn)) {
-                    return Err(Refusal::grant("the transaction was revoked"));
+                if record.txn.as_ref().is_some_and(|txn| self.revoked.has(txn)) {
+                    let withheld = Record { at: entropy::now(), used: Vec::new(), ..record };
+                    return Err(self.deny(withheld, Refusal::grant("the transaction was revoked")).await);
                 }
                 Ok(minted)
             }
@@ -199,7 +201,7 @@ impl Service {
 
     /// Writes a refusal down; if that cannot be done, it is the reason.
     pub(crate) async fn deny(&self, record: Record, refusal: Refusal) -> Refusal {
-        let record = Record { deed: Deed::Deny, token: None, error: Some(refusal.code.name().to_owned()), ..record };
+        let record = Record { deed: Deed::Deny, error: Some(refusal.code.name().to_owned()), ..record };
         match self.ledger.keep(record, Vec::new()).await {
             Ok(()) => refusal,
             Err(unwritten) => unwritten.into(),
@@ -210,9 +212,10 @@ impl Service {
     pub(crate) async fn rotate(&self, force: bool) -> Result<Rotated, NodeError> {
         let _alone = self.turning.lock().await;
         let mut keys = Keys::clone(&self.keys());
-        let (ops, rotated) = keys.rotate(entropy::now(), force)?;
+        let now = entropy::now();
+        let (ops, rotated) = keys.rotate(now, force)?;
         // On the device before the first token that the new key signs.
-        self.ledger.write(ops).await.map_err(|_| NodeError::Record("the token keys: they cannot be written"))?;
+        self.ledger.keep(Record::of_owner(Deed::Rotate, now, &rotated.signs), ops).await?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(rotated)
     }

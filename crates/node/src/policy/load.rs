@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::POLICY_SCHEMA;
 use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::crypto;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json, Scope};
 use serde_json::Value;
@@ -49,13 +51,14 @@ pub(crate) fn parse(text: &str, beside: &Path) -> Result<Policy, Why> {
         return Err(format!("{}: {error}", error.instance_path()));
     }
     let file: file::File = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    build(file, beside)
+    build(file, BASE64URL_NOPAD.encode(&crypto::sha256(&[text.as_bytes()])), beside)
 }
 
-fn build(file: file::File, beside: &Path) -> Result<Policy, Why> {
+fn build(file: file::File, hash: String, beside: &Path) -> Result<Policy, Why> {
     let service = service(file.service)?;
     let dids = dids(&file.client)?;
     let mut policy = Policy {
+        hash,
         issuers: issuers(file.issuer, beside)?,
         clients: BTreeMap::new(),
         agents: BTreeMap::new(),
