@@ -145,6 +145,11 @@ impl Keys {
         &self.signs.key
     }
 
+    /// How many signed before it.
+    pub(crate) fn number(&self) -> u64 {
+        self.signs.number.into()
+    }
+
     /// What verifies a token of ours, of any age.
     pub(crate) const fn set(&self) -> &KeySet {
         &self.set

@@ -7,6 +7,7 @@ mod revoke;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::LetterId;
 use nuncio_proto::time::UnixMillis;
@@ -30,7 +31,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::TokenRequest;
 use crate::revoked::Revoked;
 use crate::routes::Needs;
-use crate::statement;
+use crate::statement::{self, Edition, Made};
 
 /// One trust domain's service.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Service {
     revoked: Revoked,
     /// Held while one revokes.
     revoking: tokio::sync::Mutex<()>,
+    signed_keys: Made,
+    signed_revocations: Made,
     once: Once,
     pub(crate) ledger: Ledger,
     pub(crate) sources: Sources,
@@ -80,6 +83,8 @@ impl Service {
             turning: tokio::sync::Mutex::new(()),
             revoked,
             revoking: tokio::sync::Mutex::new(()),
+            signed_keys: Made::default(),
+            signed_revocations: Made::default(),
             once,
             ledger,
             sources: Sources::new(),
@@ -226,16 +231,21 @@ impl Service {
     }
 
     /// The same, signed.
-    pub(crate) fn signed_keys(&self) -> String {
-        statement::keys(&self.identity, &self.policy().service.domain, self.jwks(), entropy::now())
+    pub(crate) fn signed_keys(&self) -> Bytes {
+        let (keys, now) = (self.keys(), entropy::now());
+        let edition = Edition { number: keys.number(), iat: now.0 / 1_000 };
+        let make = || statement::keys(&self.identity, &self.policy().service.domain, keys.jwks(now), now);
+        self.signed_keys.edition(edition, make)
     }
 
     /// The revoked transactions, signed.
-    pub(crate) fn signed_revocations(&self) -> String {
-        let now = entropy::now();
-        let list = self.revoked.list();
-        let txns = list.entries(now.0 / 1_000);
-        statement::revoked(&self.identity, &self.policy().service.domain, list.serial(), txns, now)
+    pub(crate) fn signed_revocations(&self) -> Bytes {
+        let (list, now) = (self.revoked.list(), entropy::now());
+        let edition = Edition { number: list.serial(), iat: now.0 / 1_000 };
+        self.signed_revocations.edition(edition, || {
+            let txns = list.entries(edition.iat);
+            statement::revoked(&self.identity, &self.policy().service.domain, list.serial(), txns, now)
+        })
     }
 
     /// The node's identity.
