@@ -92,7 +92,7 @@ impl Service {
         })
     }
 
-    /// The policy in force. A request is decided by one policy from its beginning to its end.
+    /// The policy in force. A request is decided by one from its beginning to its end: its caller has it.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -136,9 +136,8 @@ impl Service {
     pub(crate) async fn token(&self, caller: &Caller, attempt: Attempt, form: &Form) -> Result<Minted, Refusal> {
         let now = entropy::now();
         let mut record = Record { at: now, client: attempt.client, used: attempt.used, ..Record::default() };
-        let policy = self.policy();
-        let minted = match self.decide(&policy, caller, form, now, &mut record).await {
-            Ok(decided) => self.mint(&policy, &decided, now, &mut record),
+        let minted = match self.decide(caller, form, now, &mut record).await {
+            Ok(decided) => self.mint(&caller.policy, &decided, now, &mut record),
             Err(refusal) => Err(refusal),
         };
         match minted {
@@ -157,12 +156,12 @@ impl Service {
 
     async fn decide(
         &self,
-        policy: &Policy,
         caller: &Caller,
         form: &Form,
         now: UnixMillis,
         record: &mut Record,
     ) -> Result<Decided, Refusal> {
+        let policy = &caller.policy;
         let request = TokenRequest::read(form, &policy.service)?;
         let holder = caller.holder.ok_or_else(|| {
             Refusal::request(

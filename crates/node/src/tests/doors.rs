@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::{HeaderMap, HeaderValue, Request, header};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
@@ -11,9 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::support::{Fixture, GATEWAY, ISSUER, PLANNER, Params, policy, write_policy};
-use crate::authn::Door;
-use crate::routes::{Row, Served, TABLE, router};
+use super::support::{Fixture, GATEWAY, ISSUER, PLANNER, Params, body, now_s, policy, write_policy};
+use crate::authn::{self, Attempt, Door};
+use crate::form::Form;
+use crate::routes::{Needs, Row, Served, TABLE, router};
 use crate::{Node, NodeError, Tls};
 
 /// What the routes of a node are about, with another table and tasks of their own.
@@ -103,6 +104,27 @@ async fn the_metadata_say_where_everything_is() {
     let (_, figures) = at.get("/metrics").await;
     assert!(figures.contains(r#"nuncio_node_answers_total{route="/token",status="2xx"} 1"#), "{figures}");
     assert!(figures.contains("nuncio_node_audit_records_waiting 2"));
+}
+
+/// contracts/txts.md N13: what a policy allows together is never allowed by halves of two.
+#[tokio::test]
+async fn a_request_is_decided_by_the_policy_by_which_its_caller_is_known() {
+    let at = Fixture::new().await;
+    let service = at.node().service();
+    let params = Params::begin().asserted(GATEWAY);
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+    let form = Form::parse(&headers, params.encode().as_bytes()).unwrap();
+    let asks = authn::Request { door: Door::Owner, headers: &headers, form: &form, path: "/token", now_s: now_s() };
+    let mut attempt = Attempt::default();
+    let caller = service.authenticate(&asks, Needs::Client, &mut attempt).unwrap();
+    write_policy(at.folder.path(), &policy().replace("hops_max = 6", "hops_max = 2").replace("_s = 3600", "_s = 60"));
+    at.node().reload().await.unwrap();
+    let lasts = |claims: Value| claims["txn_exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+    let former = body(&service.token(&caller, attempt, &form).await.unwrap().token);
+    assert_eq!((former["hop"]["max"].clone(), lasts(former) > 60), (6.into(), true));
+    let latter = body(&at.begun().await);
+    assert_eq!((latter["hop"]["max"].clone(), lasts(latter) > 60), (2.into(), false));
 }
 
 /// contracts/txts.md N32.
