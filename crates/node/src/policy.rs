@@ -29,6 +29,7 @@ pub(crate) struct Policy {
     clients: BTreeMap<String, Arc<Client>>,
     agents: BTreeMap<AgentId, Arc<Client>>,
     operators: BTreeSet<String>,
+    retired: BTreeSet<AgentId>,
     pub(crate) decisions: Option<DecisionPoint>,
 }
 
@@ -66,12 +67,17 @@ pub(crate) struct Client {
 
 impl Policy {
     pub(crate) fn client(&self, name: &str) -> Option<&Arc<Client>> {
-        self.clients.get(name)
+        self.clients.get(name).filter(|client| !client.did.is_some_and(|did| self.is_retired(&did)))
     }
 
     /// The client whose agent this is.
     pub(crate) fn client_of(&self, agent: &AgentId) -> Option<&Arc<Client>> {
-        self.agents.get(agent)
+        self.agents.get(agent).filter(|_| !self.is_retired(agent))
+    }
+
+    /// Whether the agent has said that its identity is over (contracts/txts.md N36).
+    pub(crate) fn is_retired(&self, agent: &AgentId) -> bool {
+        self.retired.contains(agent)
     }
 
     /// Who there is.

@@ -123,6 +123,9 @@ impl Service {
     ) -> Result<Caller, Refusal> {
         let policy = self.policy();
         let caller = request.authenticate(&policy, &self.once, attempt)?;
+        if caller.holder.and_then(|holder| holder.agent).is_some_and(|agent| policy.is_retired(&agent)) {
+            return Err(Refusal::client("the agent's identity is over"));
+        }
         if !caller.client.rate.allows() {
             return Err(Refusal::new(Code::TooMany, "the client is over its rate"));
         }
@@ -175,6 +178,9 @@ impl Service {
             _ => asked.issue(now).await?,
         };
         note(record, &decided.draft);
+        if policy.is_retired(&decided.draft.to) {
+            return Err(Refusal::new(Code::InvalidTarget, "the receiver's identity is over"));
+        }
         // contracts/txts.md N15
         if request.subject_type != SubjectType::UnsignedJson && decided.draft.tells(request.subject_token) {
             return Err(Refusal::request("the token would hold its subject token"));

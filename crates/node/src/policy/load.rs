@@ -9,6 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::POLICY_SCHEMA;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::crypto;
+use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json, Scope};
 use serde_json::Value;
@@ -63,6 +64,7 @@ fn build(file: file::File, hash: String, beside: &Path) -> Result<Policy, Why> {
         clients: BTreeMap::new(),
         agents: BTreeMap::new(),
         operators: file.operators.into_iter().collect(),
+        retired: file.retired_files.iter().map(|file| retired(&beside.join(file))).collect::<Result<_, _>>()?,
         decisions: file.decisions.map(|decisions| decision_point(decisions, beside)).transpose()?,
         service,
     };
@@ -239,6 +241,13 @@ fn build_issuer(issuer: file::Issuer, beside: &Path) -> Result<Issuer, Why> {
 fn key_file(path: &Path) -> Result<KeyRing, Why> {
     let jwks = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     KeyRing::parse(&jwks).map_err(|why| format!("{}: {why}", path.display()))
+}
+
+/// Whose identity is over.
+fn retired(path: &Path) -> Result<AgentId, Why> {
+    let statement = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let retirement = Retirement::parse(&statement);
+    retirement.map(|it| it.agent).map_err(|error| format!("{}: no retirement of an agent: {error}", path.display()))
 }
 
 fn decision_point(decisions: file::Decisions, beside: &Path) -> Result<DecisionPoint, Why> {
