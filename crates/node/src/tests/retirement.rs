@@ -42,6 +42,7 @@ async fn a_retired_agent_gets_nothing_and_is_sent_nothing() {
     let first = at.begun().await;
     assert_eq!(at.ask(PLANNER, Params::replace(&token, BOOKING)).await.status, 200);
     retire(&at, &policy(), statement(PLANNER, PLANNER)).await.unwrap();
+    assert!(at.node().service().policy().client_of(&agent(PLANNER)).is_none(), "over QUIC it is a stranger");
     assert_eq!(at.ask(PLANNER, Params::replace(&token, BOOKING)).await.error(), (401, "invalid_client"));
     assert_eq!(at.ask(GATEWAY, Params::replace(&first, PLANNER)).await.error(), (400, "invalid_target"));
     assert_eq!(at.ask(GATEWAY, Params::renew(&token)).await.error(), (400, "invalid_target"));
