@@ -77,6 +77,7 @@ def policies(walk):
     node.process.send_signal(signal.SIGHUP)
     taken = until(lambda: node.ask("gateway", exchange("access_token", access_token({"scope": "travel.fly"}), scope="travel.fly")).status == 200)
     walk.holds("N13", "on SIGHUP a good one is taken", taken)
+    node.recorded += 1
     node.reload(more=walk.more + '[[client]]\nname = "cron"\ndid = "' + did("proof") + '"\n[[client.grant]]\nsubject_types = ["unsigned_json"]\nsubjects = ["user:anna"]\nscope = "travel.see"\n')  # fmt: skip
     cron = lambda text, **bent: node.post(node.asserted(exchange("unsigned_json", text, **{"scope": "travel.see"} | bent), "cron", key=KEYS["proof"]))  # noqa: E731
     section = "Draft: Unsigned JSON Object"
@@ -150,7 +151,7 @@ def others(walk):
     node.reload(more=walk.more + f'[decisions]\nurl = "http://127.0.0.1:{free_port()}"\n')
     walk.refused("N16", "nobody there", ask(), "temporarily_unavailable")
 
-    issuer = f'[[issuer]]\nissuer = "https://far.example"\njwks_url = "{url}/jwks"\naudience = ["x"]\ntypes = ["jwt"]\nsubject_prefix = "user:far:"\n'
+    issuer = f'[[issuer]]\nissuer = "https://far.example"\njwks_url = "{url}/jwks"\naudience = ["x"]\ntypes = ["jwt"]\nsubject_prefix = "far:"\n'
     node.reload(more=walk.more + issuer)
     far = lambda **more: node.ask("gateway", exchange("jwt", access_token({"iss": "https://far.example", "aud": "x"}, **more)))  # noqa: E731
     Other.said = (500, "")
@@ -158,7 +159,7 @@ def others(walk):
     Other.said = (200, json.dumps({"keys": [KEYS["login"].jwk]}))
     walk.refused("N9", "an issuer that was down is not asked again at once", far(), "temporarily_unavailable")
     node.reload(more=walk.more + issuer)  # a policy that is read again knows nothing of the last try
-    walk.issued("N11", "two issuers' subjects are never one", far(), sub="user:far:anna")
+    walk.issued("N11", "two issuers' subjects are never one", far(), sub="far:anna")
     walk.refused("N9", "an issuer's key that is not in its set", far(key=KEYS["stranger"]), "invalid_request")
     node.reload(more=walk.more)
     server.shutdown()
@@ -174,6 +175,7 @@ def keys(walk):
     early = node.command("node", "keys", "rotate")
     walk.holds("N29", "not before the next was known long enough", early.returncode == 1 and node.get("/jwks").json["keys"][0]["kid"] == before[0], early)
     done = node.command("node", "keys", "rotate", "--force")
+    node.recorded += 1
     walk.holds("N29", "unless it is forced", done.returncode == 0, done)
     listed = node.get("/jwks").json["keys"]
     walk.holds(section, "the next signs, a new one is next, the former is known", [key["kid"] for key in listed][::2] == [before[1], before[0]] and len(listed) == 3, listed)

@@ -157,7 +157,7 @@ def policy(issuer, algorithm="EdDSA", *, service="", gateway="", more=""):
 
     def grant(types, receivers, rest=""):
         return (
-            f'[[client.grant]]\nsubject_types = {text(types)}\nsubjects = ["user:*"]\nscope = "{SCOPE} travel.see"\n'
+            f'[[client.grant]]\nsubject_types = {text(types)}\nsubjects = ["user:*", "far:*"]\nscope = "{SCOPE} travel.see"\n'
             f"receivers = {text(receivers)}\n{rest}\n"
         )
 
@@ -234,6 +234,7 @@ class Node:
         self.process = subprocess.Popen([PROGRAM, *words], env=os.environ | {"NUNCIO_LOG": "debug"}, **pipes)
         if not self.process.stdout.readline():
             raise RuntimeError(f"the node does not start: {self.log.read_text()[-500:]}")
+        self.recorded += 1  # contracts/txts.md N30: a policy came into force
 
     def stop(self, how=signal.SIGTERM):
         """Its exit code."""
@@ -249,6 +250,7 @@ class Node:
         done = self.command("node", "reload")
         if done.returncode:
             raise RuntimeError(done.stderr)
+        self.recorded += 1
 
     def send(self, method, path, body=None, headers=None, source=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20, source_address=source and (source, 0))

@@ -20,6 +20,10 @@ pub(crate) enum Deed {
     #[default]
     Deny,
     Revoke,
+    /// The keys turned.
+    Rotate,
+    /// A policy came into force.
+    Policy,
 }
 
 /// One record (contracts/txts.md N30). What is not known is absent.
@@ -29,10 +33,11 @@ pub(crate) struct Record {
     pub(crate) deed: Deed,
     pub(crate) client: Option<String>,
     pub(crate) txn: Option<String>,
+    /// For whom; of a rotation the thumbprint of the key that signs now, of a policy the hash of its file.
     pub(crate) subject: Option<String>,
     pub(crate) receiver: Option<String>,
     pub(crate) hop: Option<u8>,
-    /// The token that was issued.
+    /// The token that was made: issued, unless it is denied.
     pub(crate) token: Option<TokenHash>,
     /// The token that came as subject.
     pub(crate) input: Option<TokenHash>,
@@ -59,6 +64,11 @@ const VERSION: u8 = 1;
 const RECORD_LEN_MAX: usize = 64 * 1024;
 
 impl Record {
+    /// Of what the owner did.
+    pub(crate) fn of_owner(deed: Deed, at: UnixMillis, subject: &str) -> Self {
+        Self { at, deed, subject: Some(subject.to_owned()), ..Self::default() }
+    }
+
     /// The row: its key holds the time, so records are in order and those of a moment are found.
     pub(crate) fn put(self, random: [u8; 10]) -> Op {
         let id = LetterId::new(self.at, random);
@@ -68,6 +78,8 @@ impl Record {
             Deed::Renew => 2,
             Deed::Deny => 3,
             Deed::Revoke => 4,
+            Deed::Rotate => 5,
+            Deed::Policy => 6,
         };
         let wire = Wire(
             VERSION,
@@ -92,6 +104,8 @@ impl Record {
             (VERSION, 2) => Deed::Renew,
             (VERSION, 3) => Deed::Deny,
             (VERSION, 4) => Deed::Revoke,
+            (VERSION, 5) => Deed::Rotate,
+            (VERSION, 6) => Deed::Policy,
             _ => return Err(CodecError::Malformed),
         };
         let used = used.into_iter().map(|(id, until_s)| UsedId { id: id.into_array(), until_s }).collect();

@@ -39,6 +39,8 @@ impl Door {
 /// One who is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
+    /// By which it is known. What it asks for is decided by the same.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) client: Arc<Client>,
     /// `None` for a client that has neither an agent nor proved a key: it gets no token.
     pub(crate) holder: Option<Holder>,
@@ -64,7 +66,12 @@ pub(crate) struct Request<'a> {
 
 impl Request<'_> {
     /// Who it is, by one way and no second one (contracts/txts.md N1).
-    pub(crate) fn authenticate(&self, policy: &Policy, once: &Once, attempt: &mut Attempt) -> Result<Caller, Refusal> {
+    pub(crate) fn authenticate(
+        &self,
+        policy: &Arc<Policy>,
+        once: &Once,
+        attempt: &mut Attempt,
+    ) -> Result<Caller, Refusal> {
         if self.headers.contains_key(header::AUTHORIZATION) || self.form.get("client_secret").is_some() {
             return Err(Refusal::client("clients are known by their QUIC identity or by private_key_jwt alone"));
         }
@@ -79,7 +86,7 @@ impl Request<'_> {
             return Err(Refusal::client("client_id names another client"));
         }
         let holder = self.holder(policy, client, once, attempt)?;
-        Ok(Caller { client: Arc::clone(client), holder })
+        Ok(Caller { policy: Arc::clone(policy), client: Arc::clone(client), holder })
     }
 
     // contracts/txts.md N3, N4

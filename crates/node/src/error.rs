@@ -9,6 +9,8 @@ use nuncio_proto::ids::IdError;
 use nuncio_store::StoreError;
 use nuncio_transport::TransportError;
 
+use crate::ledger::Unwritten;
+
 /// What went wrong. Requests that are refused are no errors of the node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,6 +78,12 @@ pub enum NodeError {
         /// How long it has to be.
         lead_s: u64,
     },
+}
+
+impl From<Unwritten> for NodeError {
+    fn from(_: Unwritten) -> Self {
+        StoreError::Stopped.into()
+    }
 }
 
 impl NodeError {

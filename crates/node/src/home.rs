@@ -8,7 +8,8 @@ use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::AgentId;
 use nuncio_store::{Engine as _, Kek, Op, Store};
 
-use crate::entropy::{Drawn, now};
+use crate::audit::{Deed, Record};
+use crate::entropy::{Drawn, now, random};
 use crate::error::NodeError;
 use crate::keys::{Keys, Rotated};
 use crate::{policy, rows};
@@ -34,7 +35,9 @@ pub fn init(home: &Path, kek: &Kek) -> Result<AgentId, NodeError> {
 pub fn rotate(home: &Path, kek: &Kek, force: bool) -> Result<Rotated, NodeError> {
     let (store, _) = open(home, kek)?;
     let mut keys = Keys::load(&store)?.ok_or(NodeError::Record("token keys: the node has never run"))?;
-    let (ops, rotated) = keys.rotate(now(), force)?;
+    let now = now();
+    let (mut ops, rotated) = keys.rotate(now, force)?;
+    ops.push(Record::of_owner(Deed::Rotate, now, &rotated.signs).put(random()?));
     store.commit(&ops)?;
     Ok(rotated)
 }

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use data_encoding::HEXLOWER;
 use nuncio_contracts::registry::limit;
-use nuncio_store::{Backlog, Durable, Engine, Op, Staged, Store, StoreError, Writer, WriterStats};
+use nuncio_store::{Backlog, Durable, Engine, Op, RowFault, Staged, Store, StoreError, Writer, WriterStats};
 use tokio::sync::oneshot;
 
 use crate::audit::Record;
@@ -30,16 +31,14 @@ pub(crate) struct Ledger {
 pub(crate) struct Unwritten;
 
 impl Ledger {
-    /// Takes the store over. `each` sees all records that are there.
+    /// Takes the store over. `each` sees all records that are there: with one that it could not see, ids would serve a second time
+    /// (contracts/txts.md N30).
     pub(crate) fn open(store: Store, mut each: impl FnMut(Record)) -> Result<Self, NodeError> {
         let mut waiting = 0;
-        store.scan(&[rows::RECORDS], &mut |_, value| {
+        store.scan(&[rows::RECORDS], &mut |key, value| {
             waiting += 1;
-            match Record::read(value) {
-                Ok(record) => each(record),
-                Err(error) => tracing::warn!(%error, "an audit record cannot be read; it is left as it is"),
-            }
-            Ok(())
+            let unreadable = |_| StoreError::Row { key: HEXLOWER.encode(key), fault: RowFault::Malformed };
+            Record::read(value).map(&mut each).map_err(unreadable)
         })?;
         let failed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&failed);

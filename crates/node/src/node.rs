@@ -58,7 +58,8 @@ impl Node {
         let owners = serve::bind_owner(&owner)?;
 
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let served = Served { service: Arc::clone(&service), table: TABLE, closing: closing.clone() };
+        let served =
+            Served { service: Arc::clone(&service), table: TABLE, closing: closing.clone(), tasks: tasks.clone() };
         let hall = Hall { router: router(served), closing: closing.clone(), tasks: tasks.clone() };
         let mut node = Self { service, tcp: None, quic: None, owner, link, closing, tasks };
         if let Some(listener) = tcp {
@@ -108,8 +109,8 @@ impl Node {
     ///
     /// # Errors
     /// What is wrong with it; the former policy stays in force.
-    pub fn reload(&self) -> Result<(), NodeError> {
-        self.service.reload()
+    pub async fn reload(&self) -> Result<(), NodeError> {
+        self.service.reload().await
     }
 
     /// Makes the next key the one that signs.

@@ -22,11 +22,14 @@ pub(crate) use load::{load, parse};
 /// A policy in force.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// SHA-256 of its file, in base64url.
+    pub(crate) hash: String,
     pub(crate) service: Service,
     pub(crate) issuers: BTreeMap<String, Issuer>,
     clients: BTreeMap<String, Arc<Client>>,
     agents: BTreeMap<AgentId, Arc<Client>>,
     operators: BTreeSet<String>,
+    retired: BTreeSet<AgentId>,
     pub(crate) decisions: Option<DecisionPoint>,
 }
 
@@ -64,12 +67,17 @@ pub(crate) struct Client {
 
 impl Policy {
     pub(crate) fn client(&self, name: &str) -> Option<&Arc<Client>> {
-        self.clients.get(name)
+        self.clients.get(name).filter(|client| !client.did.is_some_and(|did| self.is_retired(&did)))
     }
 
     /// The client whose agent this is.
     pub(crate) fn client_of(&self, agent: &AgentId) -> Option<&Arc<Client>> {
-        self.agents.get(agent)
+        self.agents.get(agent).filter(|_| !self.is_retired(agent))
+    }
+
+    /// Whether the agent has said that its identity is over (contracts/txts.md N36).
+    pub(crate) fn is_retired(&self, agent: &AgentId) -> bool {
+        self.retired.contains(agent)
     }
 
     /// Who there is.

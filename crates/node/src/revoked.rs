@@ -1,7 +1,7 @@
 //! Transactions that were revoked.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use nuncio_contracts::registry::limit;
 use nuncio_store::{Engine, Op};
@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use crate::error::NodeError;
 use crate::rows;
 
-/// Those of which a token may still live, and how many there ever were.
+/// The list in force. It is on the device: a longer one is put in its place once it was written.
 #[derive(Debug)]
-pub(crate) struct Revoked(RwLock<List>);
+pub(crate) struct Revoked(RwLock<Arc<List>>);
 
-#[derive(Debug)]
-struct List {
+/// Transactions of which a token may still live.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
     serial: u64,
     /// Until when each is kept, in seconds.
     ends: BTreeMap<String, u64>,
@@ -38,48 +39,62 @@ impl Revoked {
         for (txn, until) in read {
             ends.insert(txn.ok_or(NodeError::Record("a revocation"))?, until?);
         }
-        Ok(Self(RwLock::new(List { serial, ends })))
+        Ok(Self(RwLock::new(Arc::new(List { serial, ends }))))
     }
 
     /// Whether no token of this transaction is to be issued.
     pub(crate) fn has(&self, txn: &str) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).ends.contains_key(txn)
+        self.list().ends.contains_key(txn)
     }
 
-    /// Revokes, at once; what is returned makes it last. One that is revoked already stays so for the longer time.
-    pub(crate) fn add(&self, txn: &str, until_s: u64, now_s: u64) -> Result<Vec<Op>, Full> {
-        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut ops = list.forget(now_s);
-        let until_s = list.ends.get(txn).map_or(until_s, |kept| until_s.max(*kept));
-        // contracts/txts.md N25: none is forgotten early, so one more is refused.
-        if !list.ends.contains_key(txn) && list.ends.len() >= limit::REVOKED_MAX {
-            return Err(Full);
-        }
-        list.ends.insert(txn.to_owned(), until_s);
-        list.serial = list.serial.saturating_add(1);
-        ops.extend([rows::revoked(txn, until_s), rows::serial(list.serial)]);
-        Ok(ops)
+    /// The list in force.
+    pub(crate) fn list(&self) -> Arc<List> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Serial and entries of the signed list.
-    pub(crate) fn list(&self, now_s: u64) -> (u64, Vec<Value>) {
-        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let live = list.ends.iter().filter(|(_, until)| **until > now_s);
-        (list.serial, live.map(|(txn, until)| json!({ "txn": txn, "exp": until })).collect())
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).ends.len()
+    /// Puts a list in force that was written.
+    pub(crate) fn put(&self, list: List) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(list);
     }
 }
 
 impl List {
+    /// Revokes; what is returned is to be written. One that is revoked already stays so for the longer time.
+    pub(crate) fn add(&mut self, txn: &str, until_s: u64, now_s: u64) -> Result<Vec<Op>, Full> {
+        let mut ops = self.forget(now_s);
+        let until_s = self.ends.get(txn).map_or(until_s, |kept| until_s.max(*kept));
+        // contracts/txts.md N25: none is forgotten early, so one more is refused.
+        if !self.ends.contains_key(txn) && self.ends.len() >= limit::REVOKED_MAX {
+            return Err(Full);
+        }
+        self.ends.insert(txn.to_owned(), until_s);
+        // contracts/txts.md N27
+        self.serial = self.serial.saturating_add(1).max(now_s);
+        ops.extend([rows::revoked(txn, until_s), rows::serial(self.serial)]);
+        Ok(ops)
+    }
+
     /// Lets go of those that cannot matter any more.
     fn forget(&mut self, now_s: u64) -> Vec<Op> {
         let (over, live) = std::mem::take(&mut self.ends).into_iter().partition(|(_, until)| *until <= now_s);
         self.ends = live;
         let over: BTreeMap<String, u64> = over;
         over.keys().map(|txn| Op::Delete { key: rows::revoked_key(txn) }).collect()
+    }
+
+    /// Which list it is.
+    pub(crate) const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// What stands in the signed list.
+    pub(crate) fn entries(&self, now_s: u64) -> Vec<Value> {
+        let live = self.ends.iter().filter(|(_, until)| **until > now_s);
+        live.map(|(txn, until)| json!({ "txn": txn, "exp": until })).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
     }
 }
 
@@ -89,29 +104,52 @@ mod tests {
 
     use super::*;
 
-    /// contracts/txts.md N25, N27.
+    fn list() -> List {
+        List { serial: 0, ends: BTreeMap::new() }
+    }
+
+    /// contracts/txts.md N25.
     #[test]
     fn a_revocation_lasts_through_restarts_and_leaves_when_no_token_can_live() {
-        let store = MemoryEngine::default();
-        let revoked = Revoked::load(&store).unwrap();
-        store.commit(&revoked.add("a", 100, 50).unwrap()).unwrap();
-        store.commit(&revoked.add("b", 200, 50).unwrap()).unwrap();
+        let (store, mut list) = (MemoryEngine::default(), list());
+        store.commit(&list.add("a", 100, 50).unwrap()).unwrap();
+        store.commit(&list.add("b", 200, 50).unwrap()).unwrap();
         let again = Revoked::load(&store).unwrap();
         assert!(again.has("a") && again.has("b") && !again.has("c"));
-        assert_eq!(again.list(99).0, 2);
-        assert_eq!(again.list(100).1, [json!({ "txn": "b", "exp": 200 })]);
-        store.commit(&again.add("c", 300, 100).unwrap()).unwrap();
-        assert_eq!(Revoked::load(&store).unwrap().list(100).1.len(), 2, "what is over has left the store");
+        assert_eq!(again.list().serial(), 51);
+        assert_eq!(again.list().entries(100), [json!({ "txn": "b", "exp": 200 })]);
+        let mut list = List::clone(&again.list());
+        store.commit(&list.add("c", 300, 100).unwrap()).unwrap();
+        assert!(again.has("a") && !again.has("c"), "nothing is in force that was not put");
+        again.put(list);
+        assert!(!again.has("a") && again.has("c"));
+        assert_eq!(Revoked::load(&store).unwrap().list().len(), 2, "what is over has left the store");
+    }
+
+    /// contracts/txts.md N27: a home that a backup brought back is not taken for older by who knows what came after the backup.
+    #[test]
+    fn the_serial_grows_with_each_and_is_never_behind_the_time() {
+        let mut list = list();
+        list.add("a", 2_000, 1_000).unwrap();
+        let mut backup = list.clone();
+        let mut serials = vec![list.serial()];
+        for (txn, now_s) in [("b", 1_000), ("c", 1_000), ("d", 990), ("e", 1_500)] {
+            list.add(txn, 2_000, now_s).unwrap();
+            serials.push(list.serial());
+        }
+        assert_eq!(serials, [1_000, 1_001, 1_002, 1_003, 1_500]);
+        backup.add("f", 2_000, 1_501).unwrap();
+        assert!(backup.serial() > list.serial());
     }
 
     #[test]
     fn when_the_list_is_full_one_more_is_refused_and_none_forgotten() {
-        let revoked = Revoked::load(&MemoryEngine::default()).unwrap();
+        let mut list = list();
         for number in 0..limit::REVOKED_MAX {
-            revoked.add(&number.to_string(), 100, 0).unwrap();
+            list.add(&number.to_string(), 100, 0).unwrap();
         }
-        assert_eq!(revoked.add("more", 100, 0), Err(Full));
-        assert!(revoked.add("0", 200, 0).is_ok(), "one that is there already");
-        assert!(revoked.has("0") && revoked.add("more", 300, 100).is_ok());
+        assert_eq!(list.add("more", 100, 0), Err(Full));
+        assert!(list.add("0", 200, 0).is_ok(), "one that is there already");
+        assert!(list.ends.contains_key("0") && list.add("more", 300, 100).is_ok());
     }
 }

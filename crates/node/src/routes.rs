@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::gate;
 use crate::refusal::{Code, Refusal};
@@ -63,6 +64,7 @@ pub(crate) struct Served {
     pub(crate) table: &'static [Row],
     /// The node stops.
     pub(crate) closing: CancellationToken,
+    pub(crate) tasks: TaskTracker,
 }
 
 fn handlers() -> [(&'static str, MethodRouter<Served>); 11] {

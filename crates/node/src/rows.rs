@@ -12,11 +12,13 @@ use crate::error::NodeError;
 pub(crate) const IDENTITY: &[u8] = b"M";
 pub(crate) const TOKEN_KEYS: u8 = b'K';
 pub(crate) const REVOKED: u8 = b'R';
-/// How many revocations there ever were.
+/// `serial` of the list of revoked transactions.
 pub(crate) const SERIAL: &[u8] = b"S";
 pub(crate) const RECORDS: u8 = b'A';
 
 const VERSION: u8 = 1;
+/// In version 1 a key that was over had its secret still.
+const TOKEN_KEY_VERSION: u8 = 2;
 const TOKEN_KEY_LEN_MAX: usize = 4096;
 
 /// Whether a key that signs tokens is the next, the one in use, or over.
@@ -30,7 +32,8 @@ pub(crate) enum Stage {
 /// A key that signs tokens, at rest.
 pub(crate) struct TokenKeyRow {
     pub(crate) algorithm: u8,
-    pub(crate) secret: Vec<u8>,
+    /// The secret; of a key that is over the public half.
+    pub(crate) half: Vec<u8>,
     pub(crate) stage: Stage,
     /// Since when it is what it is.
     pub(crate) since: UnixMillis,
@@ -46,7 +49,7 @@ impl TokenKeyRow {
             Stage::Signs => 1,
             Stage::Over => 2,
         };
-        let wire = TokenKeyWire(VERSION, self.algorithm, ByteBuf::from(self.secret), stage, self.since.0);
+        let wire = TokenKeyWire(TOKEN_KEY_VERSION, self.algorithm, ByteBuf::from(self.half), stage, self.since.0);
         Op::Put { key: token_key(number), value: codec::encode(&wire) }
     }
 
@@ -54,15 +57,15 @@ impl TokenKeyRow {
     pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<(u32, Self), NodeError> {
         let damaged = || NodeError::Record("a token key");
         let number = key.get(1..).and_then(|number| number.try_into().ok()).map(u32::from_be_bytes);
-        let TokenKeyWire(version, algorithm, secret, stage, since) =
+        let TokenKeyWire(version, algorithm, half, stage, since) =
             codec::decode(value, TOKEN_KEY_LEN_MAX).map_err(|_| damaged())?;
         let stage = match (version, stage) {
-            (VERSION, 0) => Stage::Next,
-            (VERSION, 1) => Stage::Signs,
-            (VERSION, 2) => Stage::Over,
+            (VERSION | TOKEN_KEY_VERSION, 0) => Stage::Next,
+            (VERSION | TOKEN_KEY_VERSION, 1) => Stage::Signs,
+            (VERSION | TOKEN_KEY_VERSION, 2) => Stage::Over,
             _ => return Err(damaged()),
         };
-        let row = Self { algorithm, secret: secret.into_vec(), stage, since: UnixMillis(since) };
+        let row = Self { algorithm, half: half.into_vec(), stage, since: UnixMillis(since) };
         Ok((number.ok_or_else(damaged)?, row))
     }
 }

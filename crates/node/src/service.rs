@@ -7,6 +7,7 @@ mod revoke;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::LetterId;
 use nuncio_proto::time::UnixMillis;
@@ -30,7 +31,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::TokenRequest;
 use crate::revoked::Revoked;
 use crate::routes::Needs;
-use crate::statement;
+use crate::statement::{self, Edition, Made};
 
 /// One trust domain's service.
 #[derive(Debug)]
@@ -39,9 +40,13 @@ pub(crate) struct Service {
     policy_file: PathBuf,
     policy: RwLock<Arc<Policy>>,
     keys: RwLock<Arc<Keys>>,
-    /// Held while keys turn, so that two rotations do not start from one state.
+    /// Held while the owner changes something, so that two changes do not start from one state.
     turning: tokio::sync::Mutex<()>,
     revoked: Revoked,
+    /// Held while one revokes.
+    revoking: tokio::sync::Mutex<()>,
+    signed_keys: Made,
+    signed_revocations: Made,
     once: Once,
     pub(crate) ledger: Ledger,
     pub(crate) sources: Sources,
@@ -59,7 +64,8 @@ impl Service {
     pub(crate) fn open(store: Store, identity: Identity, policy_file: &Path) -> Result<Self, NodeError> {
         let policy = policy::load(policy_file)?;
         let now = entropy::now();
-        let (keys, ops) = ready_keys(&store, &policy, now)?;
+        let (keys, mut ops) = ready_keys(&store, &policy, now)?;
+        ops.push(Record::of_owner(Deed::Policy, now, &policy.hash).put(entropy::random()?));
         store.commit(&ops)?;
         let revoked = Revoked::load(&store)?;
         let (once, now_s) = (Once::default(), now.0 / 1_000);
@@ -76,6 +82,9 @@ impl Service {
             keys: RwLock::new(Arc::new(keys)),
             turning: tokio::sync::Mutex::new(()),
             revoked,
+            revoking: tokio::sync::Mutex::new(()),
+            signed_keys: Made::default(),
+            signed_revocations: Made::default(),
             once,
             ledger,
             sources: Sources::new(),
@@ -83,24 +92,25 @@ impl Service {
         })
     }
 
-    /// The policy in force. A request is decided by one policy from its beginning to its end.
+    /// The policy in force. A request is decided by one from its beginning to its end: its caller has it.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn keys(&self) -> Arc<Keys> {
+    pub(crate) fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads the policy file again. One that is refused leaves the former in force (contracts/txts.md N13).
-    pub(crate) fn reload(&self) -> Result<(), NodeError> {
+    pub(crate) async fn reload(&self) -> Result<(), NodeError> {
+        let _alone = self.turning.lock().await;
         let policy = policy::load(&self.policy_file)?;
-        let mut in_force = self.policy.write().unwrap_or_else(PoisonError::into_inner);
-        if !policy.service.is(&in_force.service) {
+        if !policy.service.is(&self.policy().service) {
             let why = "trust domain, issuer and algorithm change with a restart alone";
             return Err(NodeError::policy(&self.policy_file, why));
         }
-        *in_force = Arc::new(policy);
+        self.ledger.keep(Record::of_owner(Deed::Policy, entropy::now(), &policy.hash), Vec::new()).await?;
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         Ok(())
     }
 
@@ -113,6 +123,9 @@ impl Service {
     ) -> Result<Caller, Refusal> {
         let policy = self.policy();
         let caller = request.authenticate(&policy, &self.once, attempt)?;
+        if caller.holder.and_then(|holder| holder.agent).is_some_and(|agent| policy.is_retired(&agent)) {
+            return Err(Refusal::client("the agent's identity is over"));
+        }
         if !caller.client.rate.allows() {
             return Err(Refusal::new(Code::TooMany, "the client is over its rate"));
         }
@@ -126,19 +139,18 @@ impl Service {
     pub(crate) async fn token(&self, caller: &Caller, attempt: Attempt, form: &Form) -> Result<Minted, Refusal> {
         let now = entropy::now();
         let mut record = Record { at: now, client: attempt.client, used: attempt.used, ..Record::default() };
-        let policy = self.policy();
-        let minted = match self.decide(&policy, caller, form, now, &mut record).await {
-            Ok(decided) => self.mint(&policy, &decided, now, &mut record),
+        let minted = match self.decide(caller, form, now, &mut record).await {
+            Ok(decided) => self.mint(&caller.policy, &decided, now, &mut record),
             Err(refusal) => Err(refusal),
         };
-        let txn = record.txn.clone();
         match minted {
             Err(refusal) => Err(self.deny(record, refusal).await),
             Ok(minted) => {
-                self.ledger.keep(record, Vec::new()).await?;
+                self.ledger.keep(record.clone(), Vec::new()).await?;
                 // It may have been revoked while the record was written.
-                if txn.is_some_and(|txn| self.revoked.has(&txn)) {
-                    return Err(Refusal::grant("the transaction was revoked"));
+                if record.txn.as_ref().is_some_and(|txn| self.revoked.has(txn)) {
+                    let withheld = Record { at: entropy::now(), used: Vec::new(), ..record };
+                    return Err(self.deny(withheld, Refusal::grant("the transaction was revoked")).await);
                 }
                 Ok(minted)
             }
@@ -147,12 +159,12 @@ impl Service {
 
     async fn decide(
         &self,
-        policy: &Policy,
         caller: &Caller,
         form: &Form,
         now: UnixMillis,
         record: &mut Record,
     ) -> Result<Decided, Refusal> {
+        let policy = &caller.policy;
         let request = TokenRequest::read(form, &policy.service)?;
         let holder = caller.holder.ok_or_else(|| {
             Refusal::request(
@@ -166,6 +178,9 @@ impl Service {
             _ => asked.issue(now).await?,
         };
         note(record, &decided.draft);
+        if policy.is_retired(&decided.draft.to) {
+            return Err(Refusal::new(Code::InvalidTarget, "the receiver's identity is over"));
+        }
         // contracts/txts.md N15
         if request.subject_type != SubjectType::UnsignedJson && decided.draft.tells(request.subject_token) {
             return Err(Refusal::request("the token would hold its subject token"));
@@ -196,7 +211,7 @@ impl Service {
 
     /// Writes a refusal down; if that cannot be done, it is the reason.
     pub(crate) async fn deny(&self, record: Record, refusal: Refusal) -> Refusal {
-        let record = Record { deed: Deed::Deny, token: None, error: Some(refusal.code.name().to_owned()), ..record };
+        let record = Record { deed: Deed::Deny, error: Some(refusal.code.name().to_owned()), ..record };
         match self.ledger.keep(record, Vec::new()).await {
             Ok(()) => refusal,
             Err(unwritten) => unwritten.into(),
@@ -207,9 +222,10 @@ impl Service {
     pub(crate) async fn rotate(&self, force: bool) -> Result<Rotated, NodeError> {
         let _alone = self.turning.lock().await;
         let mut keys = Keys::clone(&self.keys());
-        let (ops, rotated) = keys.rotate(entropy::now(), force)?;
+        let now = entropy::now();
+        let (ops, rotated) = keys.rotate(now, force)?;
         // On the device before the first token that the new key signs.
-        self.ledger.write(ops).await.map_err(|_| NodeError::Record("the token keys: they cannot be written"))?;
+        self.ledger.keep(Record::of_owner(Deed::Rotate, now, &rotated.signs), ops).await?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(rotated)
     }
@@ -220,15 +236,21 @@ impl Service {
     }
 
     /// The same, signed.
-    pub(crate) fn signed_keys(&self) -> String {
-        statement::keys(&self.identity, &self.policy().service.domain, self.jwks(), entropy::now())
+    pub(crate) fn signed_keys(&self) -> Bytes {
+        let (keys, now) = (self.keys(), entropy::now());
+        let edition = Edition { number: keys.number(), iat: now.0 / 1_000 };
+        let make = || statement::keys(&self.identity, &self.policy().service.domain, keys.jwks(now), now);
+        self.signed_keys.edition(edition, make)
     }
 
     /// The revoked transactions, signed.
-    pub(crate) fn signed_revocations(&self) -> String {
-        let now = entropy::now();
-        let (serial, txns) = self.revoked.list(now.0 / 1_000);
-        statement::revoked(&self.identity, &self.policy().service.domain, serial, txns, now)
+    pub(crate) fn signed_revocations(&self) -> Bytes {
+        let (list, now) = (self.revoked.list(), entropy::now());
+        let edition = Edition { number: list.serial(), iat: now.0 / 1_000 };
+        self.signed_revocations.edition(edition, || {
+            let txns = list.entries(edition.iat);
+            statement::revoked(&self.identity, &self.policy().service.domain, list.serial(), txns, now)
+        })
     }
 
     /// The node's identity.
@@ -237,7 +259,7 @@ impl Service {
     }
 
     pub(crate) fn revoked_len(&self) -> usize {
-        self.revoked.len()
+        self.revoked.list().len()
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Policy {
 #[must_use]
 pub fn policy(text: &str) -> Option<Policy> {
     let value: serde_json::Value = toml::from_str(text).ok()?;
-    if value.to_string().contains("_file\"") {
+    if value.to_string().contains("_file") {
         return None;
     }
     let policy = policy::parse(text, Path::new("")).ok()?;

@@ -9,6 +9,7 @@ mod hops;
 mod keys;
 mod quic;
 mod records;
+mod retirement;
 mod revocation;
 mod subjects;
 mod support;

@@ -9,18 +9,18 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::secret::Key;
-use nuncio_proto::token::{Algorithm, Json, TYPE, Thumbprint, VerifyingKey};
+use nuncio_proto::token::{Algorithm, TYPE, Thumbprint};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::PublicKey;
 use crate::entropy;
 use crate::error::NodeError;
 
 /// A key pair, its name, and the header that all its tokens have.
 pub(crate) struct TokenKey {
     secret: Secret,
-    public: Map<String, Value>,
-    kid: Thumbprint,
+    public: PublicKey,
     header: String,
 }
 
@@ -64,22 +64,18 @@ impl TokenKey {
                 Secret::Rs256 { pkcs8: secret, key }
             }
         };
-        let mut public = secret.public().ok_or_else(failed)?;
-        let kid = verifying(&public).ok_or_else(failed)?.thumbprint();
-        for (member, value) in [("alg", name(algorithm)), ("use", "sig"), ("kid", &kid.to_string())] {
-            public.insert(member.to_owned(), value.into());
-        }
-        let header = json!({ "alg": name(algorithm), "typ": TYPE, "kid": kid.to_string() }).to_string();
-        Ok(Self { secret, public, kid, header: BASE64URL_NOPAD.encode(header.as_bytes()) })
+        let public = secret.public().and_then(PublicKey::new).ok_or_else(failed)?;
+        let header = json!({ "alg": name(algorithm), "typ": TYPE, "kid": public.kid().to_string() }).to_string();
+        Ok(Self { secret, public, header: BASE64URL_NOPAD.encode(header.as_bytes()) })
     }
 
     /// What its row holds: algorithm and secret.
-    pub(crate) fn to_row(&self) -> Result<(u8, Vec<u8>), NodeError> {
-        Ok(match &self.secret {
-            Secret::EdDsa { seed, .. } => (0, seed.expose().to_vec()),
-            Secret::Es256 { pkcs8, .. } => (1, pkcs8.to_vec()),
-            Secret::Rs256 { pkcs8, .. } => (2, pkcs8.to_vec()),
-        })
+    pub(crate) fn to_row(&self) -> (u8, Vec<u8>) {
+        let secret = match &self.secret {
+            Secret::EdDsa { seed, .. } => seed.expose().to_vec(),
+            Secret::Es256 { pkcs8, .. } | Secret::Rs256 { pkcs8, .. } => pkcs8.to_vec(),
+        };
+        (number(self.algorithm()), secret)
     }
 
     pub(crate) fn from_row(algorithm: u8, secret: Vec<u8>) -> Result<Self, NodeError> {
@@ -103,17 +99,12 @@ impl TokenKey {
 
     /// Its RFC 7638 thumbprint.
     pub(crate) const fn kid(&self) -> &Thumbprint {
-        &self.kid
+        self.public.kid()
     }
 
-    /// The public half as a member of a JWK set.
-    pub(crate) fn public_jwk(&self) -> Value {
-        Value::Object(self.public.clone())
-    }
-
-    /// The public half as what verifies.
-    pub(crate) fn verifying(&self) -> Result<VerifyingKey, NodeError> {
-        verifying(&self.public).ok_or(NodeError::Key(name(self.algorithm())))
+    /// What everybody may know of it.
+    pub(crate) const fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     /// A whole token of this body.
@@ -163,9 +154,13 @@ impl Secret {
     }
 }
 
-fn verifying(public: &Map<String, Value>) -> Option<VerifyingKey> {
-    let members = Json::parse_object(&serde_json::to_vec(public).ok()?).ok()?;
-    VerifyingKey::parse(&Json::Object(members))
+/// As rows have it.
+pub(super) const fn number(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::EdDsa => 0,
+        Algorithm::Es256 => 1,
+        Algorithm::Rs256 => 2,
+    }
 }
 
 /// The `alg` of tokens.
@@ -179,6 +174,6 @@ pub(crate) const fn name(algorithm: Algorithm) -> &'static str {
 
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenKey({})", self.kid)
+        write!(f, "TokenKey({})", self.kid())
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct File {
     pub(super) client: Vec<Client>,
     #[serde(default)]
     pub(super) operators: Vec<String>,
+    #[serde(default)]
+    pub(super) retired_files: Vec<PathBuf>,
     pub(super) decisions: Option<Decisions>,
 }
 

@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::POLICY_SCHEMA;
 use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::crypto;
+use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json, Scope};
 use serde_json::Value;
@@ -49,17 +52,19 @@ pub(crate) fn parse(text: &str, beside: &Path) -> Result<Policy, Why> {
         return Err(format!("{}: {error}", error.instance_path()));
     }
     let file: file::File = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    build(file, beside)
+    build(file, BASE64URL_NOPAD.encode(&crypto::sha256(&[text.as_bytes()])), beside)
 }
 
-fn build(file: file::File, beside: &Path) -> Result<Policy, Why> {
+fn build(file: file::File, hash: String, beside: &Path) -> Result<Policy, Why> {
     let service = service(file.service)?;
     let dids = dids(&file.client)?;
     let mut policy = Policy {
+        hash,
         issuers: issuers(file.issuer, beside)?,
         clients: BTreeMap::new(),
         agents: BTreeMap::new(),
         operators: file.operators.into_iter().collect(),
+        retired: file.retired_files.iter().map(|file| retired(&beside.join(file))).collect::<Result<_, _>>()?,
         decisions: file.decisions.map(|decisions| decision_point(decisions, beside)).transpose()?,
         service,
     };
@@ -191,19 +196,28 @@ fn json_value(value: Value) -> Result<Json, Why> {
 }
 
 fn issuers(listed: Vec<file::Issuer>, beside: &Path) -> Result<BTreeMap<String, Issuer>, Why> {
-    let (mut issuers, mut prefixes) = (BTreeMap::new(), BTreeSet::new());
+    let mut issuers = BTreeMap::new();
+    refuse_shared_subjects(&listed)?;
     for issuer in listed {
         let name = issuer.issuer.clone();
-        // contracts/txts.md N11
-        if !prefixes.insert(issuer.subject_prefix.clone()) {
-            return Err(format!("issuer {name}: another has its subject_prefix, so their subjects could be one"));
-        }
         let issuer = build_issuer(issuer, beside).map_err(|why| format!("issuer {name}: {why}"))?;
         if issuers.insert(name.clone(), issuer).is_some() {
             return Err(format!("issuer {name} is there twice"));
         }
     }
     Ok(issuers)
+}
+
+/// contracts/txts.md N11. In their order a prefix stands right before those that begin with it.
+fn refuse_shared_subjects(listed: &[file::Issuer]) -> Result<(), Why> {
+    let mut prefixes: Vec<&str> = listed.iter().map(|issuer| issuer.subject_prefix.as_str()).collect();
+    prefixes.sort_unstable();
+    match prefixes.array_windows().find(|[former, latter]| latter.starts_with(former)) {
+        None => Ok(()),
+        Some([former, latter]) => Err(format!(
+            "two issuers have subject_prefix {former:?} and {latter:?}, so a subject of the one could be the other's"
+        )),
+    }
 }
 
 fn build_issuer(issuer: file::Issuer, beside: &Path) -> Result<Issuer, Why> {
@@ -227,6 +241,13 @@ fn build_issuer(issuer: file::Issuer, beside: &Path) -> Result<Issuer, Why> {
 fn key_file(path: &Path) -> Result<KeyRing, Why> {
     let jwks = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     KeyRing::parse(&jwks).map_err(|why| format!("{}: {why}", path.display()))
+}
+
+/// Whose identity is over.
+fn retired(path: &Path) -> Result<AgentId, Why> {
+    let statement = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let retirement = Retirement::parse(&statement);
+    retirement.map(|it| it.agent).map_err(|error| format!("{}: no retirement of an agent: {error}", path.display()))
 }
 
 fn decision_point(decisions: file::Decisions, beside: &Path) -> Result<DecisionPoint, Why> {

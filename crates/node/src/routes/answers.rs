@@ -1,5 +1,7 @@
 //! From the service's words to HTTP's.
 
+use std::sync::Arc;
+
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,7 +30,8 @@ struct Issued {
 }
 
 pub(super) async fn token(State(at): State<Served>, Extension(known): Extension<Known>) -> Result<Response, Refusal> {
-    let minted = at.service.token(&known.caller, known.attempt, &known.form).await?;
+    let service = Arc::clone(&at.service);
+    let minted = to_its_end(&at, async move { service.token(&known.caller, known.attempt, &known.form).await }).await?;
     let issued = Issued {
         access_token: minted.token,
         issued_token_type: TXN_TOKEN,
@@ -40,7 +43,8 @@ pub(super) async fn token(State(at): State<Served>, Extension(known): Extension<
 }
 
 pub(super) async fn revoke(State(at): State<Served>, Extension(known): Extension<Known>) -> Result<Response, Refusal> {
-    at.service.revoke(known.attempt, &known.form).await?;
+    let service = Arc::clone(&at.service);
+    to_its_end(&at, async move { service.revoke(known.attempt, &known.form).await }).await?;
     Ok((StatusCode::OK, NO_STORE).into_response())
 }
 
@@ -102,13 +106,22 @@ pub(super) async fn rotate(
     State(at): State<Served>,
     Query(Force { force }): Query<Force>,
 ) -> Result<Json<Rotated>, Refusal> {
-    // A task of its own: an owner who goes away in the middle leaves no keys on disk that are not in force.
-    let turned = tokio::spawn(async move { at.service.rotate(force).await }).await;
-    turned.map_err(|_| Refusal::unavailable("the keys did not turn"))?.map(Json).map_err(refused)
+    let service = Arc::clone(&at.service);
+    to_its_end(&at, async move { service.rotate(force).await.map_err(refused) }).await.map(Json)
 }
 
 pub(super) async fn reload(State(at): State<Served>) -> Result<StatusCode, Refusal> {
-    at.service.reload().map(|()| StatusCode::OK).map_err(refused)
+    let service = Arc::clone(&at.service);
+    to_its_end(&at, async move { service.reload().await.map_err(refused) }).await.map(|()| StatusCode::OK)
+}
+
+/// A task of its own, for which a node that stops waits: whoever goes away in the middle leaves nothing on disk that is not in force, and
+/// nothing done that is not on disk.
+async fn to_its_end<T: Send + 'static>(
+    at: &Served,
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    at.tasks.spawn(work).await.unwrap_or_else(|_| Err(Refusal::unavailable("it broke off")))
 }
 
 /// The owner is told what the log is told.

@@ -1,12 +1,15 @@
 //! A token for the next hop, or the same once more: only narrower, never longer than its transaction (contracts/txts.md N19 to N21).
 
 use data_encoding::BASE64URL_NOPAD;
+use nuncio_contracts::registry::time;
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{Claims, Genuine, Json, Unopened};
 
 use super::{Asked, Decided, Service};
 use crate::audit::{Deed, Record};
-use crate::jose::{AwsLc, Members};
+use crate::jose::{AwsLc, Members, SKEW_S};
+use crate::keys::Keys;
 use crate::mint::Draft;
 use crate::policy::{Asked as Wanted, Grant, SubjectType};
 use crate::refusal::{Code, Refusal};
@@ -20,6 +23,17 @@ pub(super) struct Input {
 impl Input {
     pub(super) fn claims(&self) -> &Claims {
         self.token.claims()
+    }
+
+    /// Whether the service can have made it, if it lives: a key that is over may be a thief's, and then its claims are, too
+    /// (contracts/txts.md N19).
+    fn is_ours(&self, keys: &Keys, now: UnixMillis) -> bool {
+        let (claims, now_s) = (self.claims(), now.0 / 1_000);
+        let begun = claims.iat < now_s.saturating_add(SKEW_S) && claims.iat < claims.exp;
+        begun
+            && claims.exp - claims.iat <= time::TOKEN_LIFE_MAX / 1_000
+            && self.txn_exp.saturating_sub(claims.iat) <= time::TRANSACTION_LIFE_MAX / 1_000
+            && keys.can_have_signed(self.token.kid(), claims.iat, now)
     }
 }
 
@@ -53,6 +67,9 @@ impl Service {
         }
         if claims.exp <= asked.now_s || input.txn_exp <= asked.now_s {
             return Err(Refusal::grant("the token has expired"));
+        }
+        if !input.is_ours(&self.keys(), record.at) {
+            return Err(Refusal::request("the subject token is none that this service made"));
         }
         if self.revoked.has(&claims.txn) {
             return Err(Refusal::grant("the transaction was revoked"));

@@ -9,6 +9,10 @@ use crate::entropy;
 use crate::form::Form;
 use crate::jose::SKEW_S;
 use crate::refusal::Refusal;
+use crate::revoked::List;
+
+/// A receiver whose clock is late takes a token `token_skew` after its end by that clock (contracts/txts.md N25).
+const CLOCKS_S: u64 = 2 * SKEW_S;
 
 /// What is to be revoked, and until when it matters, in seconds.
 struct Target {
@@ -26,33 +30,30 @@ impl Service {
             Err(refusal) => return Err(self.deny(record, refusal).await),
         };
         record.deed = Deed::Revoke;
-        let mut ops = Vec::new();
-        if let Some(target) = target {
-            record.txn = Some(target.txn.clone());
-            match self.revoked.add(&target.txn, target.until_s, now.0 / 1_000) {
-                Ok(added) => ops = added,
-                Err(_) => {
-                    return Err(self
-                        .deny(record, Refusal::unavailable("the list of revoked transactions is full"))
-                        .await);
-                }
-            }
-        }
-        Ok(self.ledger.keep(record, ops).await?)
+        let Some(Target { txn, until_s }) = target else { return Ok(self.ledger.keep(record, Vec::new()).await?) };
+        record.txn = Some(txn.clone());
+        // One after the other, so that lists come to the disk in the order of their serials; and written before anybody is told.
+        let _alone = self.revoking.lock().await;
+        let mut list = List::clone(&self.revoked.list());
+        let Ok(ops) = list.add(&txn, until_s, now.0 / 1_000) else {
+            return Err(self.deny(record, Refusal::unavailable("the list of revoked transactions is full")).await);
+        };
+        self.ledger.keep(record, ops).await?;
+        self.revoked.put(list);
+        Ok(())
     }
 
     /// `None` for a token that is none of ours: there is nothing to revoke (RFC 7009 section 2.2).
     fn target(&self, form: &Form, now_s: u64) -> Result<Option<Target>, Refusal> {
+        // No transaction that lives lasts longer, whatever a token says.
+        let longest = now_s.saturating_add(time::TRANSACTION_LIFE_MAX / 1_000);
         match (form.get("token"), form.get("txn")) {
             (Some(token), None) => Ok(self.own(token).ok().map(|input| Target {
                 txn: input.claims().txn.clone(),
-                until_s: input.txn_exp.saturating_add(SKEW_S),
+                until_s: input.txn_exp.min(longest).saturating_add(CLOCKS_S),
             })),
-            // Without a token its end is not known: the longest that any transaction lasts.
-            (None, Some(txn)) => {
-                let longest = (time::TRANSACTION_LIFE_MAX + time::TOKEN_SKEW) / 1_000;
-                Ok(Some(Target { txn: parse_txn(txn)?, until_s: now_s.saturating_add(longest) }))
-            }
+            // Without a token its end is not known.
+            (None, Some(txn)) => Ok(Some(Target { txn: parse_txn(txn)?, until_s: longest.saturating_add(CLOCKS_S) })),
             _ => Err(Refusal::request("either token or txn names what is revoked")),
         }
     }

@@ -145,13 +145,13 @@ async fn an_assertion_serves_once_in_one_life_and_the_next() {
     }
 }
 
-fn proof(number: u8, bent: &Value) -> String {
+pub(super) fn proof(number: u8, bent: &Value) -> String {
     let header = json!({ "alg": "EdDSA", "typ": "dpop+jwt", "jwk": jwk(number) });
     let claims = json!({ "htm": "POST", "htu": format!("{ISSUER}/token"), "iat": now_s(), "jti": unique() });
     jws(&key(number), &header.to_string(), &super::support::bend(claims, bent).to_string())
 }
 
-fn keyed_policy(jwks: &Value) -> String {
+pub(super) fn keyed_policy(jwks: &Value) -> String {
     let keys: toml::Value = toml::Value::try_from(jwks).unwrap();
     format!(
         "{}\n[[client]]\nname = \"web\"\njwks = {keys}\n[[client.grant]]\nsubject_types = [\"access_token\"]\nsubjects = [\"*\"]\nscope = \"travel.pay\"\nreceivers = [\"planner\"]\n",

@@ -4,11 +4,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode};
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::post;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
+use super::doors::served;
 use super::support::{Fixture, GATEWAY, OPERATOR, PLANNER, Params, agent, policy};
+use crate::audit::Deed;
+use crate::authn::Door;
+use crate::routes::{TABLE, router};
 
 type Asked = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
 
@@ -85,14 +92,49 @@ async fn what_the_policy_denies_is_not_even_asked() {
 #[tokio::test]
 async fn a_transaction_that_is_revoked_while_it_is_decided_gets_no_token() {
     let (url, asked) = point(200, r#"{"decision":true}"#, 600).await;
-    let at = fixture(&url).await;
+    let mut at = fixture(&url).await;
     let token = at.begun().await;
     let revoked = async {
-        while asked.lock().unwrap().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        times(&asked, 2).await;
         at.post("/revoke", &Params::none().with("token", &token).asserted(OPERATOR)).await
     };
     let (replaced, revoked) = tokio::join!(at.ask(GATEWAY, Params::replace(&token, PLANNER)), revoked);
     assert_eq!((revoked.status, replaced.error()), (200, (400, "invalid_grant")));
+    // contracts/txts.md N30: the token that was made is a record, and that nobody got it.
+    let records = at.records().await;
+    let deeds: Vec<Deed> = records.iter().map(|record| record.deed).collect();
+    assert_eq!(deeds, [Deed::Issue, Deed::Replace, Deed::Revoke, Deed::Deny]);
+    assert!(records[1].token.is_some() && records[1].error.is_none() && !records[1].used.is_empty());
+    assert_eq!((&records[3].token, records[3].error.as_deref()), (&records[1].token, Some("invalid_grant")));
+    assert!(records[3].used.is_empty(), "an id is used up in one record");
+}
+
+/// Returns when the decision point was asked so often.
+async fn times(asked: &Asked, wanted: usize) {
+    while asked.lock().unwrap().len() < wanted {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// contracts/txts.md N30.
+#[tokio::test]
+async fn what_was_begun_is_written_down_though_whoever_asked_has_gone() {
+    let (url, asked) = point(200, r#"{"decision":true}"#, 1_000).await;
+    let mut at = fixture(&url).await;
+    let (form, routes) = (Params::begin().asserted(GATEWAY), served(&at, TABLE));
+    let tasks = routes.tasks.clone();
+    let request = Request::post("/token").extension(Door::Owner);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = TowerToHyperService::new(router(routes)).call(request.body(Body::from(form.encode())).unwrap());
+    tokio::select! {
+        _ = answer => panic!("an answer without a decision"),
+        () = times(&asked, 1) => {}
+    }
+    tasks.close();
+    tasks.wait().await;
+    at.stop().await;
+    at.start().await;
+    assert_eq!(at.post("/token", &form).await.error(), (401, "invalid_client"), "the assertion was used up");
+    let deeds: Vec<Deed> = at.records().await.iter().map(|record| record.deed).collect();
+    assert_eq!(deeds, [Deed::Issue, Deed::Deny]);
 }

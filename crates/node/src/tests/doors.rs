@@ -3,20 +3,27 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http::{HeaderMap, HeaderValue, Request, header};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::support::{Fixture, GATEWAY, ISSUER, PLANNER, Params, policy, write_policy};
-use crate::authn::Door;
-use crate::routes::{Row, Served, TABLE, router};
+use super::support::{Fixture, GATEWAY, ISSUER, PLANNER, Params, body, now_s, policy, write_policy};
+use crate::authn::{self, Attempt, Door};
+use crate::form::Form;
+use crate::routes::{Needs, Row, Served, TABLE, router};
 use crate::{Node, NodeError, Tls};
 
+/// What the routes of a node are about, with another table and tasks of their own.
+pub(super) fn served(at: &Fixture, table: &'static [Row]) -> Served {
+    let service = Arc::clone(at.node().service());
+    Served { service, table, closing: CancellationToken::new(), tasks: TaskTracker::new() }
+}
+
 async fn status(at: &Fixture, table: &'static [Row], door: Option<Door>, row: &Row) -> u16 {
-    let served = Served { service: Arc::clone(at.node().service()), table, closing: CancellationToken::new() };
     let mut request = Request::builder().method(row.method).uri(row.path).body(Body::empty()).unwrap();
     request.extensions_mut().extend(
         door.map(|door| {
@@ -26,7 +33,7 @@ async fn status(at: &Fixture, table: &'static [Row], door: Option<Door>, row: &R
         })
         .unwrap_or_default(),
     );
-    let response = TowerToHyperService::new(router(served)).call(request).await.unwrap();
+    let response = TowerToHyperService::new(router(served(at, table))).call(request).await.unwrap();
     let status = response.status().as_u16();
     let _ = to_bytes(Body::new(response.into_body()), 1 << 20).await.unwrap();
     status
@@ -96,7 +103,28 @@ async fn the_metadata_say_where_everything_is() {
     at.ask(GATEWAY, Params::begin()).await;
     let (_, figures) = at.get("/metrics").await;
     assert!(figures.contains(r#"nuncio_node_answers_total{route="/token",status="2xx"} 1"#), "{figures}");
-    assert!(figures.contains("nuncio_node_audit_records_waiting 1"));
+    assert!(figures.contains("nuncio_node_audit_records_waiting 2"));
+}
+
+/// contracts/txts.md N13: what a policy allows together is never allowed by halves of two.
+#[tokio::test]
+async fn a_request_is_decided_by_the_policy_by_which_its_caller_is_known() {
+    let at = Fixture::new().await;
+    let service = at.node().service();
+    let params = Params::begin().asserted(GATEWAY);
+    let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+    let form = Form::parse(&headers, params.encode().as_bytes()).unwrap();
+    let asks = authn::Request { door: Door::Owner, headers: &headers, form: &form, path: "/token", now_s: now_s() };
+    let mut attempt = Attempt::default();
+    let caller = service.authenticate(&asks, Needs::Client, &mut attempt).unwrap();
+    write_policy(at.folder.path(), &policy().replace("hops_max = 6", "hops_max = 2").replace("_s = 3600", "_s = 60"));
+    at.node().reload().await.unwrap();
+    let lasts = |claims: Value| claims["txn_exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap();
+    let former = body(&service.token(&caller, attempt, &form).await.unwrap().token);
+    assert_eq!((former["hop"]["max"].clone(), lasts(former) > 60), (6.into(), true));
+    let latter = body(&at.begun().await);
+    assert_eq!((latter["hop"]["max"].clone(), lasts(latter) > 60), (2.into(), false));
 }
 
 /// contracts/txts.md N32.
@@ -153,11 +181,11 @@ async fn a_bad_policy_leaves_the_former_in_force() {
         policy().replace("[service]", "[service]\nalgorithm = \"ES256\""),
     ] {
         write_policy(at.folder.path(), &bad);
-        assert!(at.node().reload().is_err());
+        assert!(at.node().reload().await.is_err());
         assert_eq!(at.ask(GATEWAY, form("travel.pay")).await.status, 200);
     }
     write_policy(at.folder.path(), &policy().replacen("travel.book travel.pay", "travel.book", 1));
-    at.node().reload().unwrap();
+    at.node().reload().await.unwrap();
     assert_eq!(at.ask(GATEWAY, form("travel.pay")).await.error(), (400, "invalid_scope"));
     write_policy(at.folder.path(), "nonsense");
     at.stop().await;

@@ -80,7 +80,7 @@ async fn nobody_comes_twice_in_a_transaction() {
     let (one, other) = ("name = \"gateway\"", "name = \"booking\"");
     let swapped = policy().replace(one, "name = \"?\"").replace(other, one).replace("name = \"?\"", other);
     write_policy(at.folder.path(), &swapped);
-    at.node().reload().unwrap();
+    at.node().reload().await.unwrap();
     let as_gateway = assertion(BOOKING, &json!({ "iss": "gateway", "sub": "gateway" }));
     let answer = at.post("/token", &Params::replace(&token, PAYMENT).with_assertion(&as_gateway)).await;
     assert_eq!(answer.error(), (400, "invalid_grant"), "{}", answer.json);

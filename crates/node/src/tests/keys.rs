@@ -1,11 +1,15 @@
 //! Keys: known before they sign, signed for those who hand them on, sealed at rest.
 
 use nuncio_contracts::registry::time;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{Algorithm, KeySet};
+use nuncio_store::Engine as _;
 use serde_json::{Value, json};
 
 use super::revocation::opened;
-use super::support::{BOOKING, DOMAIN, Fixture, GATEWAY, PLANNER, Params, kek, now_s, policy};
+use super::support::{BOOKING, DOMAIN, Fixture, GATEWAY, OPERATOR, PLANNER, Params, bend, body, kek, now_s, policy};
+use crate::keys::TokenKey;
+use crate::rows::{Stage, TokenKeyRow};
 use crate::{NodeError, rotate};
 
 /// contracts/txts.md N28, N29.
@@ -37,6 +41,87 @@ fn kid(token: &str) -> String {
     let header: Value = serde_json::from_slice(&header).unwrap();
     assert_eq!(header["typ"], "txntoken+jwt");
     header["kid"].as_str().unwrap().to_owned()
+}
+
+/// A token's body with some claims replaced, signed by one who has the key.
+fn forged(thief: &TokenKey, token: &str, bent: Value) -> String {
+    thief.token(bend(body(token), &bent).to_string().as_bytes()).unwrap()
+}
+
+/// As if the keys that stopped had stopped so much earlier.
+async fn age(at: &mut Fixture, seconds: u64) {
+    at.stop().await;
+    let (store, _) = crate::home::open(&at.home(), &kek()).unwrap();
+    let mut aged = Vec::new();
+    store
+        .scan(b"K", &mut |key, value| {
+            let (number, mut row) = TokenKeyRow::read(key, value).unwrap();
+            if row.stage == Stage::Over {
+                row.since = UnixMillis(row.since.0 - seconds * 1_000);
+                aged.push(row.put(number));
+            }
+            Ok(())
+        })
+        .unwrap();
+    store.commit(&aged).unwrap();
+    drop(store);
+    at.start().await;
+}
+
+/// contracts/txts.md N19.
+#[tokio::test]
+async fn a_stolen_key_that_stopped_is_of_no_use() {
+    let mut at = Fixture::new().await;
+    let token = at.handed(&[GATEWAY, PLANNER]).await;
+    let thief = std::sync::Arc::clone(at.node().service().keys().signing());
+    at.node().rotate(true).await.unwrap();
+    let now = now_s();
+    let lives = json!({ "iat": now, "exp": now + 120, "txn_exp": now + 3_600 });
+    let earlier = json!({ "iat": now - 100, "exp": now + 100, "txn_exp": now + 3_600 });
+    // It stopped now, a minute ago, and longer ago than any token of it lives.
+    for (more_s, forged_now, forged_before) in [(0, 200, 200), (60, 400, 200), (271, 400, 400)] {
+        age(&mut at, more_s).await;
+        for (claims, status) in [(&lives, forged_now), (&earlier, forged_before)] {
+            let answer = at.ask(PLANNER, Params::replace(&forged(&thief, &token, claims.clone()), BOOKING)).await;
+            assert_eq!(answer.status, status, "{more_s} {claims} {}", answer.json);
+            assert!(status == 200 || answer.error() == (400, "invalid_request"));
+        }
+    }
+}
+
+/// contracts/txts.md N19: whoever has a key that signs makes tokens, but none that outlives what the service would make.
+#[tokio::test]
+async fn a_token_that_the_service_would_not_make_is_none_of_its() {
+    let at = Fixture::new().await;
+    let token = at.handed(&[GATEWAY, PLANNER]).await;
+    let (keys, now) = (at.node().service().keys(), now_s());
+    let claims =
+        |iat: u64, life: u64, txn_life: u64| json!({ "iat": iat, "exp": iat + life, "txn_exp": iat + txn_life });
+    for (bent, status) in [
+        (claims(now, 300, 86_400), 200),
+        (claims(now, 301, 3_600), 400),
+        (claims(now, 300, 86_401), 400),
+        (claims(now + 40, 120, 3_600), 400),
+    ] {
+        let answer = at.ask(PLANNER, Params::replace(&forged(keys.signing(), &token, bent.clone()), BOOKING)).await;
+        assert_eq!(answer.status, status, "{bent} {}", answer.json);
+        assert!(status == 200 || answer.error() == (400, "invalid_request"));
+    }
+}
+
+/// contracts/txts.md N24, N28: a transaction may live longer than the key that signed its first token.
+#[tokio::test]
+async fn a_token_whose_key_is_long_gone_still_revokes_its_transaction() {
+    let mut at = Fixture::new().await;
+    let token = at.handed(&[GATEWAY, PLANNER]).await;
+    at.node().rotate(true).await.unwrap();
+    age(&mut at, 3_600).await;
+    at.node().rotate(true).await.unwrap();
+    assert_eq!(at.keys().await.len(), 3, "it is not in the key set any more");
+    let answer = at.post("/revoke", &Params::none().with("token", &token).asserted(OPERATOR)).await;
+    assert_eq!(answer.status, 200);
+    let listed = opened(&at, &at.get("/revoked").await.1).1["txns"].clone();
+    assert_eq!(listed[0]["txn"], body(&token)["txn"]);
 }
 
 #[tokio::test]
@@ -72,11 +157,12 @@ async fn no_key_is_plain_on_disk() {
     at.stop().await;
     let (store, identity) = crate::home::open(&at.home(), &kek()).unwrap();
     let mut secrets = Vec::new();
-    nuncio_store::Engine::scan(&store, b"K", &mut |key, value| {
-        secrets.push(crate::rows::TokenKeyRow::read(key, value).unwrap().1.secret);
-        Ok(())
-    })
-    .unwrap();
+    store
+        .scan(b"K", &mut |key, value| {
+            secrets.push(TokenKeyRow::read(key, value).unwrap().1.half);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(secrets.len(), 2);
     secrets.push(identity.to_bytes()[3..35].to_vec());
     drop(store);

@@ -73,7 +73,7 @@ async fn a_stranger_is_turned_away_and_one_who_left_the_policy_gets_nothing_more
     let mut client = client(&connection).await;
     assert_eq!(ask(&mut client, &Params::begin()).await.0, 200);
     write_policy(at.folder.path(), &policy().replace(&agent(GATEWAY).to_string(), &agent(78).to_string()));
-    at.node().reload().unwrap();
+    at.node().reload().await.unwrap();
     let (status, answer) = ask(&mut client, &Params::begin()).await;
     assert_eq!((status, answer["error"].as_str()), (401, Some("invalid_client")));
 }

@@ -1,9 +1,15 @@
 //! What is written down, and that it is written before the answer.
 
-use nuncio_proto::token::hash_of;
+use std::time::Duration;
 
-use super::support::{BOOKING, Fixture, GATEWAY, OPERATOR, PLANNER, Params, body};
+use data_encoding::BASE64URL_NOPAD;
+use nuncio_proto::crypto;
+use nuncio_proto::token::hash_of;
+use nuncio_store::{Engine as _, Op, RowFault, StoreError};
+
+use super::support::{BOOKING, Fixture, GATEWAY, OPERATOR, PLANNER, Params, body, kek, policy, write_policy};
 use crate::audit::Deed;
+use crate::{NodeError, rotate};
 
 /// contracts/txts.md N30.
 #[tokio::test]
@@ -15,6 +21,8 @@ async fn everything_that_was_done_is_a_record_and_no_token_is_in_it() {
     at.ask(PLANNER, Params::replace(&second, BOOKING).set("scope", "travel.fly")).await;
     at.post("/revoke", &Params::none().with("token", &second).asserted(OPERATOR)).await;
     at.ask(PLANNER, Params::replace(&second, BOOKING)).await;
+    // Records of one millisecond are in no order.
+    tokio::time::sleep(Duration::from_millis(2)).await;
     at.post("/token", &Params::begin()).await;
 
     let txn = body(&first)["txn"].as_str().unwrap().to_owned();
@@ -48,4 +56,49 @@ async fn without_a_store_nothing_is_issued() {
     let answer = at.ask(GATEWAY, Params::begin()).await;
     assert_eq!(answer.error(), (503, "temporarily_unavailable"));
     assert_eq!((at.get("/health/ready").await.0, at.get("/health/live").await.0), (503, 200));
+}
+
+/// contracts/txts.md N30.
+#[tokio::test]
+async fn what_the_owner_does_is_a_record_too() {
+    let mut at = Fixture::new().await;
+    let narrower = policy().replace("hops_max = 6", "hops_max = 2");
+    write_policy(at.folder.path(), &narrower);
+    at.node().reload().await.unwrap();
+    write_policy(at.folder.path(), "schema = 1");
+    assert!(at.node().reload().await.is_err(), "what is not taken is no record");
+    let first = at.node().rotate(true).await.unwrap();
+    assert!(at.node().rotate(false).await.is_err());
+    at.stop().await;
+    let second = rotate(&at.home(), &kek(), true).unwrap();
+    write_policy(at.folder.path(), &policy());
+    at.start().await;
+    let done: Vec<_> =
+        at.all_records().await.into_iter().map(|record| (record.deed, record.subject.unwrap())).collect();
+    let hash = |text: &str| BASE64URL_NOPAD.encode(&crypto::sha256(&[text.as_bytes()]));
+    let expected = [
+        (Deed::Policy, hash(&policy())),
+        (Deed::Policy, hash(&narrower)),
+        (Deed::Rotate, first.signs),
+        (Deed::Rotate, second.signs),
+        (Deed::Policy, hash(&policy())),
+    ];
+    assert_eq!(done, expected);
+}
+
+/// contracts/txts.md N30: what a record used up must be known, or it would serve again.
+#[tokio::test]
+async fn a_node_does_not_start_on_a_record_that_it_cannot_read() {
+    let mut at = Fixture::new().await;
+    at.stop().await;
+    let (store, _) = crate::home::open(&at.home(), &kek()).unwrap();
+    let key = [b"A".as_slice(), &[7; 16]].concat();
+    store.commit(&[Op::Put { key: key.clone(), value: b"no record".to_vec() }]).unwrap();
+    drop(store);
+    let Err(NodeError::Store(StoreError::Row { key: named, fault })) = at.try_start().await else {
+        panic!("it starts, or says something else")
+    };
+    assert_eq!((named, fault), (data_encoding::HEXLOWER.encode(&key), RowFault::Malformed));
+    let (store, _) = crate::home::open(&at.home(), &kek()).unwrap();
+    assert_eq!(store.get(&key).unwrap().unwrap(), b"no record", "it is left as it is");
 }

@@ -90,12 +90,51 @@ async fn the_list_is_signed_by_the_node_and_only_grows_in_number() {
     assert!(iat.abs_diff(now_s()) <= 5 && exp == iat + time::REVOKED_LIST_LIFE / 1_000);
 
     let token = at.begun().await;
-    let claims = body(&token);
+    let (claims, before) = (body(&token), now_s());
     revoke(&at, OPERATOR, Params::none().with("token", &token)).await;
-    let entry = json!({ "txn": claims["txn"], "exp": claims["txn_exp"].as_u64().unwrap() + 30 });
+    let entry = json!({ "txn": claims["txn"], "exp": claims["txn_exp"].as_u64().unwrap() + 60 });
     assert_eq!(opened(&at, &at.get("/revoked").await.1).1["txns"], json!([entry]));
     at.stop().await;
     at.start().await;
     let (_, payload) = opened(&at, &at.get("/revoked").await.1);
-    assert_eq!((&payload["serial"], &payload["txns"]), (&json!(1), &json!([entry])));
+    assert_eq!(payload["txns"], json!([entry]));
+    let serial = payload["serial"].as_u64().unwrap();
+    assert!((before..=now_s()).contains(&serial), "{serial}");
+    revoke(&at, OPERATOR, Params::none().with("token", &token)).await;
+    assert!(opened(&at, &at.get("/revoked").await.1).1["serial"].as_u64().unwrap() > serial);
+}
+
+/// contracts/txts.md N27: what a restart would take back is told to nobody.
+#[tokio::test]
+async fn what_was_not_written_is_not_in_the_list() {
+    let at = Fixture::new().await;
+    let before = opened(&at, &at.get("/revoked").await.1).1;
+    let tokens = [at.begun().await, at.begun().await, at.begun().await];
+    at.node().close_store_for_test();
+    for token in &tokens {
+        let answer = revoke(&at, OPERATOR, Params::none().with("token", token)).await;
+        assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    }
+    let after = opened(&at, &at.get("/revoked").await.1).1;
+    assert_eq!((&after["serial"], &after["txns"]), (&before["serial"], &before["txns"]));
+}
+
+/// contracts/txts.md N27.
+#[tokio::test]
+async fn many_at_once_are_all_in_the_list_that_a_restart_finds() {
+    let mut at = Fixture::new().await;
+    let mut asked = tokio::task::JoinSet::new();
+    for number in 0..16 {
+        let txn = uuid::Uuid::from_bytes([number; 16]).to_string();
+        let form = Params::none().with("txn", &txn).asserted(OPERATOR).encode();
+        let request = at.http.post(at.url("/revoke")).header("content-type", "application/x-www-form-urlencoded");
+        asked.spawn(async move { request.body(form).send().await.unwrap().status().as_u16() });
+    }
+    assert_eq!(asked.join_all().await, [200; 16]);
+    let before = opened(&at, &at.get("/revoked").await.1).1;
+    at.stop().await;
+    at.start().await;
+    let after = opened(&at, &at.get("/revoked").await.1).1;
+    assert_eq!((&after["serial"], &after["txns"]), (&before["serial"], &before["txns"]));
+    assert_eq!(after["txns"].as_array().unwrap().len(), 16);
 }

@@ -13,7 +13,7 @@ use nuncio_store::Kek;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::audit::Record;
+use crate::audit::{Deed, Record};
 use crate::entropy;
 use crate::jose::AwsLc;
 use crate::{Config, Node, NodeError, init};
@@ -146,11 +146,17 @@ impl Fixture {
     }
 
     /// Stops the node and reads its records, the first first.
-    pub(crate) async fn records(&mut self) -> Vec<Record> {
+    pub(crate) async fn all_records(&mut self) -> Vec<Record> {
         self.stop().await;
         let mut records = crate::ledger::records(&self.home(), &kek()).unwrap();
         records.sort_by_key(|record| record.at);
         records
+    }
+
+    /// The same, without what the owner did.
+    pub(crate) async fn records(&mut self) -> Vec<Record> {
+        let is_asked = |record: &Record| !matches!(record.deed, Deed::Rotate | Deed::Policy);
+        self.all_records().await.into_iter().filter(is_asked).collect()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

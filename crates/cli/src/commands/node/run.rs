@@ -111,7 +111,7 @@ impl Run {
 
 async fn reload_on(hangups: &mut Signal, node: &Node) {
     while hangups.recv().await.is_some() {
-        match node.reload() {
+        match node.reload().await {
             Ok(()) => tracing::info!("the policy was read again and is in force"),
             Err(error) => tracing::error!(%error, "the policy was not taken: the former stays in force"),
         }

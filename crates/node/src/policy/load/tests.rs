@@ -71,16 +71,32 @@ fn whatever_does_not_fit_the_schema_or_contradicts_itself_is_refused_whole() {
         (issuer("jwks_url = \"http://login/jwks\""), "keys over http"),
         (issuer("jwks_url = \"file:///etc/jwks\""), "keys by another scheme"),
         (issuer(&format!("{url}scope = \" a\"")), "no scope of an issuer"),
-        (
-            issuer(&format!("{url}[[issuer]]\nissuer = \"b\"\naudience = [\"a\"]\ntypes = [\"jwt\"]\n{url}")),
-            "subjects of two as one",
-        ),
         (format!("{SERVICE}\n[decisions]\nurl = \"http://pdp.example\""), "decisions over http"),
     ] {
         assert!(read(&bad).is_err(), "{why}");
     }
     assert!(read(&issuer(url)).is_ok());
     assert!(read(&format!("operators = [\"planner\"]\n{}", client(""))).is_ok());
+}
+
+/// contracts/txts.md N11: else the one with the shorter prefix could sign a subject of the other's.
+#[test]
+fn no_issuer_can_name_a_subject_of_another() {
+    let issuers = |prefixes: &[&str]| {
+        let issuer = |(number, prefix)| {
+            format!(
+                "[[issuer]]\nissuer = \"https://{number}\"\naudience = [\"a\"]\ntypes = [\"jwt\"]\n\
+                 jwks_url = \"https://{number}/jwks\"\nsubject_prefix = \"{prefix}\"\n"
+            )
+        };
+        read(&format!("{SERVICE}\n{}", prefixes.iter().enumerate().map(issuer).collect::<String>()))
+    };
+    for good in [vec![""], vec!["user:"], vec!["user:", "app:"], vec!["user:a:", "user:b:"]] {
+        assert!(issuers(&good).is_ok(), "{good:?}");
+    }
+    for bad in [vec!["", ""], vec!["user:", "user:"], vec!["", "user:"], vec!["user:x", "app:", "user:"]] {
+        assert!(issuers(&bad).unwrap_err().contains("could be the other's"), "{bad:?}");
+    }
 }
 
 /// What people copy can be used.
