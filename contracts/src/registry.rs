@@ -324,6 +324,17 @@ pub mod limit {
     /// Unit: connections.
     pub const NODE_CONNECTIONS_MAX: usize = 1024;
 
+    /// of these from one address (IPv6: one /64), where the policy says no other number: one host must not take all
+    /// places
+    ///
+    /// Unit: connections.
+    pub const NODE_CONNECTIONS_PER_SOURCE: usize = 64;
+
+    /// of QUIC that one agent may have with a node: one it uses, others that it lost and the node has not missed yet
+    ///
+    /// Unit: connections.
+    pub const NODE_CONNECTIONS_PER_PEER: usize = 4;
+
     /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 100 MiB; when full none
     /// is accepted
     ///
@@ -512,7 +523,7 @@ pub mod time {
     /// Unit: ms.
     pub const DECISION_PATIENCE: u64 = 2000;
 
-    /// how long a request to a node may take to come
+    /// how long a request to a node may take to come, and how long its answer may lie without a byte of it being taken
     ///
     /// Unit: ms.
     pub const REQUEST_PATIENCE: u64 = 10_000;

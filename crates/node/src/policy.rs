@@ -40,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) token_life_s: u64,
     pub(crate) transaction_life_s: u64,
     pub(crate) hops_max: u8,
+    /// Places over TCP that one address may have.
+    pub(crate) connections_per_source: usize,
 }
 
 impl Service {

@@ -93,6 +93,7 @@ fn service(service: file::Service) -> Result<Service, Why> {
         token_life_s: service.token_life_s.unwrap_or(time::TOKEN_LIFE / 1_000),
         transaction_life_s: service.transaction_life_s,
         hops_max: service.hops_max.unwrap_or(limit::HOPS_MAX),
+        connections_per_source: service.connections_per_source.unwrap_or(limit::NODE_CONNECTIONS_PER_SOURCE),
     })
 }
 
