@@ -335,11 +335,17 @@ pub mod limit {
     /// Unit: connections.
     pub const NODE_CONNECTIONS_PER_PEER: usize = 4;
 
-    /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 100 MiB; when full none
+    /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 150 MiB; when full none
     /// is accepted
     ///
     /// Unit: ids.
     pub const USED_IDS_MAX: usize = 2_097_152;
+
+    /// of these of one client: at its usual rate all that it can bring in the longest life of an assertion, and a proof
+    /// with each; a faster client wants shorter lives
+    ///
+    /// Unit: ids.
+    pub const USED_IDS_PER_CLIENT: usize = 524_288;
 }
 
 /// Durations.

@@ -64,9 +64,10 @@ impl Service {
         let revoked = Revoked::load(&store)?;
         let (once, now_s) = (Once::default(), now.0 / 1_000);
         let ledger = Ledger::open(store, |record| {
+            let client = record.client.unwrap_or_default();
             for used in record.used.into_iter().filter(|used| used.until_s >= now_s) {
                 // One id in two records would be a fault of ours; it is used up either way.
-                let _ = once.take(used, now_s);
+                let _ = once.take(&client, used, now_s);
             }
         })?;
         Ok(Self {
@@ -113,9 +114,6 @@ impl Service {
     ) -> Result<Caller, Refusal> {
         let policy = self.policy();
         let caller = request.authenticate(&policy, &self.once, attempt)?;
-        if !caller.client.rate.allows() {
-            return Err(Refusal::new(Code::TooMany, "the client is over its rate"));
-        }
         if needs == Needs::Operator && !policy.is_operator(&caller.client) {
             return Err(Refusal::new(Code::UnauthorizedClient, "the client is no operator"));
         }

@@ -266,6 +266,33 @@ async fn rates_have_an_end_and_what_is_over_them_leaves_no_record() {
     assert_eq!(at.records().await.len(), answered + failed);
 }
 
+/// contracts/txts.md N2: over a rate, an assertion is not used up, neither in this life nor in the next.
+#[tokio::test]
+async fn what_is_over_a_rate_may_come_again_as_it_is_and_serves_once() {
+    let slow = policy().replace("agentic_ctx =", "requests_per_s = 1\nagentic_ctx =");
+    let mut at = Fixture::with(&slow).await;
+    let mut form = Params::begin().asserted(GATEWAY);
+    while at.post("/token", &form).await.status != 429 {
+        form = Params::begin().asserted(GATEWAY);
+    }
+    assert_eq!(patiently(&at, &form).await.status, 200);
+    assert_eq!(patiently(&at, &form).await.error(), (401, "invalid_client"));
+    at.stop().await;
+    at.start().await;
+    assert_eq!(patiently(&at, &form).await.error(), (401, "invalid_client"));
+}
+
+/// Asks with the same assertion until it is not too much.
+async fn patiently(at: &Fixture, form: &Params) -> Answer {
+    loop {
+        let answer = at.post("/token", form).await;
+        if answer.status != 429 {
+            return answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 /// How often the answer is this, before it is that there were too many.
 async fn until_too_many(ask: impl AsyncFn() -> Answer, usual: (u16, &str)) -> usize {
     for asked in 0..400 {
