@@ -293,6 +293,12 @@ pub mod limit {
     /// Unit: bytes.
     pub const REQUEST_LEN_MAX: usize = 32_768;
 
+    /// sub of a transaction token, its issuer's prefix included: it stands in every record; a SPIFFE ID may have 2,048,
+    /// OpenID Connect allows 255
+    ///
+    /// Unit: bytes.
+    pub const PRINCIPAL_LEN_MAX: usize = 2048;
+
     /// requests of one client to the token service, where its policy says no other number; twice as many at once
     ///
     /// Unit: a second.

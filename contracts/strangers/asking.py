@@ -100,7 +100,7 @@ def subjects(walk):
     walk.refused("Draft: Refresh Tokens", "a JWT as one", ask("refresh_token", access_token()), "invalid_request")
     for kind in (URN + "saml1", URN + "saml2", "access_token", URN, URN + "ACCESS_TOKEN", "urn:x:access_token", "x"):
         walk.refused(section, f"type {kind}", ask("jwt", access_token(), subject_token_type=kind), "invalid_request")
-    walk.refused(section, "a type that the issuer is not for", ask("id_token", access_token()), "invalid_request")
+    walk.refused("N14", "a type of no grant", ask("id_token", access_token()), "unauthorized_client")
     walk.refused("N14", "a type that the client is not for", ask("unsigned_json", '{"sub":"user:anna"}'), "unauthorized_client")
 
     good = access_token()

@@ -1,6 +1,6 @@
 //! For whom a transaction is: subject tokens of others (contracts/txts.md section 3). Tokens of our own are replaced: `service/replace.rs`.
 
-use nuncio_contracts::registry::time;
+use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::token::{Json, Scope};
 
 use crate::jose::{Jws, Members};
@@ -26,14 +26,19 @@ pub(crate) async fn open(
     token: &str,
     now_s: u64,
 ) -> Result<Subject, Refusal> {
-    match kind {
+    let subject = match kind {
         SubjectType::AccessToken | SubjectType::Jwt | SubjectType::IdToken => {
             of_issuer(policy, kind, token, now_s).await
         }
         SubjectType::SelfSigned => self_signed(policy, client, token, now_s),
         SubjectType::UnsignedJson => unsigned(token),
         SubjectType::TxnToken => Err(Refusal::request("a transaction token is replaced, it begins none")),
+    }?;
+    // contracts/txts.md N11
+    if subject.sub.len() > limit::PRINCIPAL_LEN_MAX {
+        return Err(Refusal::request("the principal is longer than 2,048 bytes"));
     }
+    Ok(subject)
 }
 
 async fn of_issuer(policy: &Policy, kind: SubjectType, token: &str, now_s: u64) -> Result<Subject, Refusal> {

@@ -10,14 +10,12 @@ use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json, Scope};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::grant::{Grant, Origin, Receivers, SubjectType};
-use super::issuer::{Issuer, Source};
+use super::issuer::{Fetched, Issuer, Source};
 use super::{Client, Policy, Service, file};
 use crate::decisions::DecisionPoint;
 use crate::error::NodeError;
-use crate::fetch::Fetch;
 use crate::jose::KeyRing;
 use crate::limits::Rate;
 
@@ -212,7 +210,7 @@ fn build_issuer(issuer: file::Issuer, beside: &Path) -> Result<Issuer, Why> {
         (Some(file), _) => Source::File(key_file(&beside.join(file))?),
         (None, Some(url)) => {
             check_url(&url)?;
-            Source::Url { url, fetch: Fetch::new(time::FETCH_PATIENCE)?, kept: Mutex::default() }
+            Source::Url(Arc::new(Fetched::new(url)?))
         }
         (None, None) => return Err("no keys".to_owned()),
     };

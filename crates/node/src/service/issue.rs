@@ -15,6 +15,7 @@ impl Asked<'_> {
     /// Begins a transaction.
     pub(super) async fn issue(&self, now: UnixMillis) -> Result<Decided, Refusal> {
         let (client, request) = (&self.caller.client, self.request);
+        Grant::of_type(&client.grants, request.subject_type)?;
         let subject =
             subject::open(self.policy, client, request.subject_type, request.subject_token, self.now_s).await?;
         // contracts/txts.md N12

@@ -144,6 +144,31 @@ async fn unsigned_subjects_are_for_those_alone_whom_the_policy_names() {
     }
 }
 
+/// contracts/txts.md N11.
+#[tokio::test]
+async fn a_principal_has_an_end_and_one_without_is_in_no_record() {
+    let named = policy().replacen("\"self_signed\"", "\"self_signed\", \"unsigned_json\"", 1);
+    let mut at = Fixture::with(&named).await;
+    for (len, status, error) in [(2_048, 200, Value::Null), (2_049, 400, json!("invalid_request"))] {
+        let bare = "x".repeat(len - "user:".len());
+        let whole = format!("user:{bare}");
+        for form in [
+            Params::exchange("unsigned_json", &json!({ "sub": whole }).to_string()),
+            Params::exchange("self_signed", &self_signed(GATEWAY, r#"{"alg":"EdDSA"}"#, &json!({ "sub": whole }))),
+            Params::exchange("access_token", &access_token(&json!({ "sub": bare }))),
+        ] {
+            let answer = at.ask(GATEWAY, form).await;
+            assert_eq!((answer.status, &answer.json["error"]), (status, &error), "{}", answer.json);
+        }
+    }
+    let endless = json!({ "sub": "x".repeat(30_000) }).to_string();
+    let answer = at.ask(GATEWAY, Params::exchange("unsigned_json", &endless)).await;
+    assert_eq!(answer.error(), (400, "invalid_request"));
+    let lens: Vec<_> =
+        at.records().await.into_iter().map(|record| record.subject.map(|subject| subject.len())).collect();
+    assert_eq!(lens, [Some(2_048), Some(2_048), Some(2_048), None, None, None, None]);
+}
+
 /// A key set on loopback that can be changed, and how often it was asked for.
 struct KeyServer {
     url: String,
@@ -183,6 +208,17 @@ async fn keys_by_url_are_fetched_once_for_all_who_wait_and_kept() {
         assert_eq!(ask(unknown).await.error(), (400, "invalid_request"));
     }
     assert_eq!(server.asked.load(Ordering::Relaxed), 1, "an unknown kid does not ask each time");
+}
+
+/// contracts/txts.md N14.
+#[tokio::test]
+async fn a_token_of_a_type_that_no_grant_names_is_not_opened() {
+    let server = key_server(json!({ "keys": [jwk(LOGIN_KEY)] })).await;
+    let at =
+        Fixture::with(&policy().replace("jwks_file = \"login.json\"", &format!("jwks_url = \"{}\"", server.url))).await;
+    assert_eq!(at.ask(PLANNER, Params::begin()).await.error(), (400, "unauthorized_client"));
+    assert_eq!(server.asked.load(Ordering::Relaxed), 0, "an issuer is asked for nobody's sake");
+    assert_eq!(at.ask(GATEWAY, Params::begin()).await.status, 200);
 }
 
 #[tokio::test]
