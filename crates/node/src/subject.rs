@@ -43,12 +43,12 @@ pub(crate) async fn open(
 
 async fn of_issuer(policy: &Policy, kind: SubjectType, token: &str, now_s: u64) -> Result<Subject, Refusal> {
     let jws = Jws::parse(token).map_err(Refusal::request)?;
-    // contracts/txts.md N5: a transaction token says what it is, and so do proofs and assertions.
-    if !jws.is_of_type(&["jwt", "at+jwt"]) {
-        return Err(Refusal::request("the subject token says that it is something else"));
-    }
     let issuer = jws.text("iss").and_then(|iss| policy.issuers.get(iss)).filter(|issuer| issuer.types.contains(&kind));
     let issuer = issuer.ok_or_else(|| Refusal::request("the subject token's issuer is none for this type"))?;
+    // contracts/txts.md N5: a transaction token says what it is, and so do proofs and assertions.
+    if !has_right_type(&jws, kind, issuer) {
+        return Err(Refusal::request("the subject token says that it is something else, or does not say what it is"));
+    }
     if !issuer.has_signed(&jws).await? {
         return Err(Refusal::request("the subject token is not signed by its issuer"));
     }
@@ -60,6 +60,15 @@ async fn of_issuer(policy: &Policy, kind: SubjectType, token: &str, now_s: u64) 
     let sub = jws.text("sub").ok_or_else(|| Refusal::request("the subject token has no sub"))?;
     let (sub, scope) = (format!("{}{sub}", issuer.subject_prefix), granted(&jws, issuer)?);
     Ok(Subject { sub, scope: Some(scope), claims: jws.body, ends: Some(exp) })
+}
+
+/// Of an issuer whose ID tokens are taken too, one that does not say which it is could be either (contracts/txts.md N9).
+fn has_right_type(jws: &Jws<'_>, kind: SubjectType, issuer: &Issuer) -> bool {
+    match kind {
+        SubjectType::AccessToken if issuer.types.contains(&SubjectType::IdToken) => jws.must_be_of_type(&["at+jwt"]),
+        SubjectType::IdToken => jws.is_of_type(&["jwt"]),
+        _ => jws.is_of_type(&["jwt", "at+jwt"]),
+    }
 }
 
 /// contracts/txts.md N10: what cannot be determined is refused.

@@ -43,6 +43,8 @@ async fn each_parameter_has_its_error() {
         (begin().with("request_details", "[]"), "invalid_request", "no object"),
         (begin().with("request_details", r#"{"a":1,"a":1}"#), "invalid_request", "a member twice"),
         (begin().with("request_details", &deep), "invalid_request", "too deep"),
+        (begin().with("request_details", r#"{"amount":18446744073709551616}"#), "invalid_request", "no 64 bits"),
+        (begin().with("request_context", r#"{"x":[0.12345678901234567891]}"#), "invalid_request", "nor binary64"),
         (begin().with("request_context", "{"), "invalid_request", "no JSON"),
         (begin().with("payload_hash", "x"), "invalid_request", "no hash"),
         (begin().with("payload_hash", "AAAA.AAAA"), "invalid_request", "short bytes"),

@@ -51,6 +51,30 @@ async fn an_access_token_that_is_not_right_in_every_claim_is_refused() {
     assert_eq!(at.ask(GATEWAY, Params::exchange("jwt", &jwt)).await.status, 200);
 }
 
+/// contracts/txts.md N9: where both are taken of one issuer, a token says which it is.
+#[tokio::test]
+async fn an_id_token_is_no_access_token_nor_the_other_way_round() {
+    let granted = policy().replacen("\"self_signed\"", "\"id_token\", \"self_signed\"", 1);
+    let both = granted.replace("[\"access_token\", \"jwt\"]", "[\"access_token\", \"id_token\"]");
+    let claims = body(&access_token(&json!({}))).to_string();
+    for (policy, kind, typ, status) in [
+        (&granted, "access_token", r#","typ":"JWT""#, 200),
+        (&granted, "id_token", r#","typ":"JWT""#, 400),
+        (&both, "access_token", r#","typ":"at+jwt""#, 200),
+        (&both, "access_token", r#","typ":"JWT""#, 400),
+        (&both, "access_token", "", 400),
+        (&both, "id_token", r#","typ":"at+jwt""#, 400),
+        (&both, "id_token", r#","typ":"JWT""#, 200),
+        (&both, "id_token", "", 200),
+    ] {
+        let at = Fixture::with(policy).await;
+        let token = jws(&key(LOGIN_KEY), &format!(r#"{{"alg":"EdDSA"{typ}}}"#), &claims);
+        let answer = at.ask(GATEWAY, Params::exchange(kind, &token)).await;
+        let error = if status == 200 { Value::Null } else { json!("invalid_request") };
+        assert_eq!((answer.status, &answer.json["error"]), (status, &error), "{kind} {typ}");
+    }
+}
+
 /// contracts/txts.md N10: a scope that is not known is not all.
 #[tokio::test]
 async fn what_a_subject_may_do_is_known_or_the_request_is_refused() {
