@@ -36,10 +36,13 @@ pub(crate) enum Unusable {
 #[derive(Debug, Default)]
 pub(crate) struct Once(Mutex<Memory>);
 
+/// An id, and the client that brought it.
+type Owned = ([u8; 16], Arc<str>);
+
 #[derive(Debug, Default)]
 struct Memory {
     ids: HashSet<[u8; 16]>,
-    ends: BTreeMap<u64, Vec<([u8; 16], Arc<str>)>>,
+    ends: BTreeMap<u64, Vec<Owned>>,
     /// How many are each client's.
     held: HashMap<Arc<str>, usize>,
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nuncio_proto::identity::Identity;
-use nuncio_proto::ids::LetterId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::hash_of;
 use nuncio_store::{Engine as _, Op, Store};
@@ -157,7 +157,8 @@ impl Service {
                 "a token is bound to a key: the policy names no agent for this client, and there is no DPoP proof",
             )
         })?;
-        let asked = Asked { policy, caller, holder, request: &request, now_s: now.0 / 1_000 };
+        let node = self.identity.id();
+        let asked = Asked { policy, caller, node, holder, request: &request, now_s: now.0 / 1_000 };
         record.input = Some(hash_of(request.subject_token.as_bytes()));
         let decided = match request.subject_type {
             SubjectType::TxnToken => self.replace(&asked, record)?,
@@ -243,6 +244,8 @@ impl Service {
 struct Asked<'a> {
     policy: &'a Policy,
     caller: &'a Caller,
+    /// The node, for which a client's own word may be.
+    node: AgentId,
     holder: crate::holder::Holder,
     request: &'a TokenRequest<'a>,
     now_s: u64,

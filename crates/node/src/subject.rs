@@ -1,6 +1,7 @@
 //! For whom a transaction is: subject tokens of others (contracts/txts.md section 3). Tokens of our own are replaced: `service/replace.rs`.
 
 use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Json, Scope};
 
 use crate::jose::{Jws, Members};
@@ -18,9 +19,10 @@ pub(crate) struct Subject {
     pub(crate) ends: Option<u64>,
 }
 
-/// Opens a subject token of one of the types that begin a transaction.
+/// Opens a subject token of one of the types that begin a transaction, at this node.
 pub(crate) async fn open(
     policy: &Policy,
+    node: &AgentId,
     client: &Client,
     kind: SubjectType,
     token: &str,
@@ -30,7 +32,7 @@ pub(crate) async fn open(
         SubjectType::AccessToken | SubjectType::Jwt | SubjectType::IdToken => {
             of_issuer(policy, kind, token, now_s).await
         }
-        SubjectType::SelfSigned => self_signed(policy, client, token, now_s),
+        SubjectType::SelfSigned => self_signed(policy, node, client, token, now_s),
         SubjectType::UnsignedJson => unsigned(token),
         SubjectType::TxnToken => Err(Refusal::request("a transaction token is replaced, it begins none")),
     }?;
@@ -91,7 +93,7 @@ fn claimed(body: &Members) -> Result<Option<Scope>, ()> {
     Scope::parse(&text).map(Some).ok_or(())
 }
 
-fn self_signed(policy: &Policy, client: &Client, token: &str, now_s: u64) -> Result<Subject, Refusal> {
+fn self_signed(policy: &Policy, node: &AgentId, client: &Client, token: &str, now_s: u64) -> Result<Subject, Refusal> {
     let jws = Jws::parse(token).map_err(Refusal::request)?;
     if !jws.is_of_type(&["jwt"]) {
         return Err(Refusal::request("the subject token says that it is something else"));
@@ -101,7 +103,7 @@ fn self_signed(policy: &Policy, client: &Client, token: &str, now_s: u64) -> Res
     if !is_own || !client.keys.verifies(&jws) {
         return Err(Refusal::request("the subject token is not signed by the client"));
     }
-    if !jws.is_for(&[&policy.service.issuer, &policy.service.domain]) {
+    if !jws.is_for(&[&policy.service.issuer, &node.to_string()]) {
         return Err(Refusal::request("the subject token is for another audience"));
     }
     jws.lives_until(now_s).map_err(Refusal::request)?;

@@ -9,8 +9,8 @@ use nuncio_proto::testing::jws;
 use serde_json::{Value, json};
 
 use super::support::{
-    Fixture, GATEWAY, ISSUER, LOGIN, LOGIN_KEY, PLANNER, Params, access_token, agent, bend, body, jwk, key, now_s,
-    policy,
+    DOMAIN, Fixture, GATEWAY, ISSUER, LOGIN, LOGIN_KEY, PLANNER, Params, access_token, agent, bend, body, jwk, key,
+    now_s, policy,
 };
 
 /// contracts/txts.md N9.
@@ -125,7 +125,8 @@ async fn a_client_may_vouch_for_a_subject_with_its_own_key() {
     let at = Fixture::new().await;
     let (plain, now) = (r#"{"alg":"EdDSA"}"#, now_s());
     let did = json!({ "iss": agent(GATEWAY).to_string() });
-    for bent in [json!({}), did, json!({ "scope": "travel.book travel.pay" })] {
+    let node = json!({ "aud": at.node().id().to_string() });
+    for bent in [json!({}), did, node, json!({ "scope": "travel.book travel.pay" })] {
         let token = at.token(GATEWAY, Params::exchange("self_signed", &self_signed(GATEWAY, plain, &bent))).await;
         assert_eq!(body(&token)["sub"], "user:cron");
     }
@@ -133,6 +134,7 @@ async fn a_client_may_vouch_for_a_subject_with_its_own_key() {
         json!({ "iss": "planner" }),
         json!({ "iss": null }),
         json!({ "aud": LOGIN }),
+        json!({ "aud": DOMAIN }),
         json!({ "exp": now - 31 }),
         json!({ "exp": null }),
         json!({ "iat": null }),
