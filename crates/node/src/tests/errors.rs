@@ -95,9 +95,14 @@ async fn what_is_too_large_is_refused() {
     let at = Fixture::new().await;
     let large = Params::begin().with("x", &"x".repeat(33_000)).asserted(GATEWAY);
     assert_eq!(at.post("/token", &large).await.error(), (413, "invalid_request"));
-    let details = json!({ "trip": "x".repeat(7_000) }).to_string();
-    let answer = at.ask(GATEWAY, Params::begin().with("request_details", &details)).await;
+    let trip = |len: usize| Params::begin().with("request_details", &json!({ "trip": "x".repeat(len) }).to_string());
+    let token = at.token(GATEWAY, trip(1)).await;
+    // Three characters of the body are four of the token.
+    let left = (8_192 - token.len()) / 4 * 3;
+    assert!(at.token(GATEWAY, trip(left)).await.len() > 8_180);
+    let answer = at.ask(GATEWAY, trip(left + 8)).await;
     assert_eq!(answer.error(), (400, "invalid_request"), "{}", answer.json);
+    assert_eq!(answer.json["error_description"], "the token would be longer than 8 KiB");
 }
 
 #[tokio::test]
