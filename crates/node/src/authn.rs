@@ -92,12 +92,9 @@ impl Request<'_> {
         once: &Once,
         attempt: &mut Attempt,
     ) -> Result<Option<Holder>, Refusal> {
-        let own = match self.door {
-            Door::Quic { peer, .. } => Some(Holder::agent(peer)),
-            _ => client.did.map(Holder::agent),
-        };
+        // Over QUIC its agent is the peer: by that it is known.
         let proved = dpop::holder(self, policy, client, once, attempt)?;
-        match (own, proved) {
+        match (client.holder, proved) {
             (Some(own), Some(proved)) if own != proved => {
                 Err(Refusal::request("the DPoP proof is by another key than the client's agent"))
             }

@@ -12,6 +12,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json};
 
 use crate::decisions::DecisionPoint;
+use crate::holder::Holder;
 use crate::jose::KeyRing;
 use crate::limits::Rate;
 
@@ -57,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Its agent.
     pub(crate) did: Option<AgentId>,
+    /// Who holds its tokens, where it has an agent.
+    pub(crate) holder: Option<Holder>,
     /// What its assertions and self-signed tokens are signed with.
     pub(crate) keys: KeyRing,
     pub(crate) rate: Rate,

@@ -17,6 +17,7 @@ use super::issuer::{Fetched, Issuer, Source};
 use super::{Client, Policy, Service, file};
 use crate::decisions::DecisionPoint;
 use crate::error::NodeError;
+use crate::holder::Holder;
 use crate::jose::KeyRing;
 use crate::limits::Rate;
 
@@ -123,6 +124,7 @@ fn build_client(
     let grants = client.grant.into_iter().map(|grant| build_grant(grant, service, dids));
     Ok(Client {
         did,
+        holder: did.map(Holder::agent),
         keys,
         rate: Rate::per_second(client.requests_per_s.unwrap_or(limit::REQUESTS_PER_CLIENT)),
         agentic_ctx: client.agentic_ctx.map(json).transpose()?,
