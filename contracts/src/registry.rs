@@ -305,6 +305,12 @@ pub mod limit {
     /// Unit: bytes.
     pub const REQUEST_LEN_MAX: usize = 32_768;
 
+    /// sub of a transaction token, its issuer's prefix included: it stands in every record; a SPIFFE ID may have 2,048,
+    /// OpenID Connect allows 255
+    ///
+    /// Unit: bytes.
+    pub const PRINCIPAL_LEN_MAX: usize = 2048;
+
     /// requests of one client to the token service, where its policy says no other number; twice as many at once
     ///
     /// Unit: a second.
@@ -336,11 +342,28 @@ pub mod limit {
     /// Unit: connections.
     pub const NODE_CONNECTIONS_MAX: usize = 1024;
 
-    /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 100 MiB; when full none
+    /// of these from one address (IPv6: one /64), where the policy says no other number: one host must not take all
+    /// places
+    ///
+    /// Unit: connections.
+    pub const NODE_CONNECTIONS_PER_SOURCE: usize = 64;
+
+    /// of QUIC that one agent may have with a node: one it uses, others that it lost and the node has not missed yet
+    ///
+    /// Unit: connections.
+    pub const NODE_CONNECTIONS_PER_PEER: usize = 4;
+
+    /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 150 MiB; when full none
     /// is accepted
     ///
     /// Unit: ids.
     pub const USED_IDS_MAX: usize = 2_097_152;
+
+    /// of these of one client: at its usual rate all that it can bring in the longest life of an assertion, and a proof
+    /// with each; a faster client wants shorter lives
+    ///
+    /// Unit: ids.
+    pub const USED_IDS_PER_CLIENT: usize = 524_288;
 }
 
 /// Durations.
@@ -524,7 +547,7 @@ pub mod time {
     /// Unit: ms.
     pub const DECISION_PATIENCE: u64 = 2000;
 
-    /// how long a request to a node may take to come
+    /// how long a request to a node may take to come, and how long its answer may lie without a byte of it being taken
     ///
     /// Unit: ms.
     pub const REQUEST_PATIENCE: u64 = 10_000;

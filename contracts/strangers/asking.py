@@ -100,7 +100,7 @@ def subjects(walk):
     walk.refused("Draft: Refresh Tokens", "a JWT as one", ask("refresh_token", access_token()), "invalid_request")
     for kind in (URN + "saml1", URN + "saml2", "access_token", URN, URN + "ACCESS_TOKEN", "urn:x:access_token", "x"):
         walk.refused(section, f"type {kind}", ask("jwt", access_token(), subject_token_type=kind), "invalid_request")
-    walk.refused(section, "a type that the issuer is not for", ask("id_token", access_token()), "invalid_request")
+    walk.refused("N14", "a type of no grant", ask("id_token", access_token()), "unauthorized_client")
     walk.refused("N14", "a type that the client is not for", ask("unsigned_json", '{"sub":"user:anna"}'), "unauthorized_client")
 
     good = access_token()
@@ -138,10 +138,10 @@ def subjects(walk):
     section = "Draft: Self-Signed Subject Token Type"
     claims = {"iss": "gateway", "sub": "user:ben", "aud": node.issuer, "iat": now, "exp": now + 60}
     own = lambda bent, **more: ask("self_signed", jws(more.pop("key", KEYS["gateway"]), bend(claims, bent), more.get("header")))  # noqa: E731
-    for bent in ({}, {"iss": did("gateway")}, {"aud": DOMAIN}, {"aud": ["x", node.issuer]}, {"more": 1}):
+    for bent in ({}, {"iss": did("gateway")}, {"aud": node.id}, {"aud": ["x", node.issuer]}, {"more": 1}):
         walk.issued(section, f"claims {bent}", own(bent), sub="user:ben")
     for bent in [
-        {"iss": None}, {"iss": "planner"}, {"iss": LOGIN}, {"sub": None}, {"sub": ""}, {"aud": None}, {"aud": "https://other.example"}, {"iat": None},
+        {"iss": None}, {"iss": "planner"}, {"iss": LOGIN}, {"sub": None}, {"sub": ""}, {"aud": None}, {"aud": "https://other.example"}, {"aud": DOMAIN}, {"iat": None},
         {"iat": now - 400}, {"iat": now + 60}, {"exp": None}, {"exp": now - 40},
     ]:  # fmt: skip
         walk.refused(section, f"claims {bent}", own(bent), "invalid_request")

@@ -118,8 +118,10 @@ def run(walk):
     walk.refused(section, "as an assertion", ask(token), "invalid_client")
     walk.refused(section, "as a bearer token", node.post(begin(), headers={"Authorization": f"Bearer {token}"}, source=next(sources)), "invalid_client")
     walk.refused(section, "in its own header alone", node.post(begin(), headers={"Txn-Token": token}, source=next(sources)), "invalid_client")
-    for kind in ("access_token", "jwt", "id_token", "self_signed", "unsigned_json", "refresh_token", "saml2"):
+    for kind in ("access_token", "jwt", "self_signed", "refresh_token", "saml2"):
         walk.refused("N5", f"as {kind}", node.ask("gateway", exchange(kind, token)), "invalid_request")
+    for kind in ("id_token", "unsigned_json"):
+        walk.refused("N14", f"as {kind}", node.ask("gateway", exchange(kind, token)), "unauthorized_client")
     proofs(walk, ask)
 
 

@@ -13,7 +13,7 @@ use crate::form::Form;
 use crate::holder::Holder;
 use crate::once::{Once, Unusable, UsedId};
 use crate::policy::{Client, Policy};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 
 /// By which door a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,11 @@ impl Request<'_> {
         let asserts = self.form.get("client_assertion").is_some() || self.form.get("client_assertion_type").is_some();
         let client = match self.door {
             Door::Quic { .. } if asserts => return Err(Refusal::request("more than one way to authenticate")),
-            Door::Quic { peer, .. } => policy.client_of(&peer).ok_or_else(|| Refusal::client("no client has this key")),
-            _ => assertion::client(self, policy, once, attempt),
-        }?;
+            Door::Quic { peer, .. } => {
+                within_rate(policy.client_of(&peer).ok_or_else(|| Refusal::client("no client has this key"))?)?
+            }
+            _ => assertion::client(self, policy, once, attempt)?,
+        };
         attempt.client = Some(client.name.clone());
         if self.form.get("client_id").is_some_and(|id| id != client.name) {
             return Err(Refusal::client("client_id names another client"));
@@ -97,12 +99,9 @@ impl Request<'_> {
         once: &Once,
         attempt: &mut Attempt,
     ) -> Result<Option<Holder>, Refusal> {
-        let own = match self.door {
-            Door::Quic { peer, .. } => Some(Holder::agent(peer)),
-            _ => client.did.map(Holder::agent),
-        };
-        let proved = dpop::holder(self, policy, once, attempt)?;
-        match (own, proved) {
+        // Over QUIC its agent is the peer: by that it is known.
+        let proved = dpop::holder(self, policy, client, once, attempt)?;
+        match (client.holder, proved) {
             (Some(own), Some(proved)) if own != proved => {
                 Err(Refusal::request("the DPoP proof is by another key than the client's agent"))
             }
@@ -111,9 +110,15 @@ impl Request<'_> {
     }
 }
 
+/// A client that is known, if it is within its rate. Looked at before anything is used up: what is refused here may come again
+/// (contracts/txts.md N2).
+fn within_rate(client: &Arc<Client>) -> Result<&Arc<Client>, Refusal> {
+    if client.rate.allows() { Ok(client) } else { Err(Refusal::new(Code::TooMany, "the client is over its rate")) }
+}
+
 /// Uses an id up, and writes down that it was.
-fn take(once: &Once, used: UsedId, now_s: u64, attempt: &mut Attempt) -> Result<(), Unusable> {
-    once.take(used, now_s)?;
+fn take(once: &Once, client: &Client, used: UsedId, now_s: u64, attempt: &mut Attempt) -> Result<(), Unusable> {
+    once.take(&client.name, used, now_s)?;
     attempt.used.push(used);
     Ok(())
 }

@@ -58,16 +58,19 @@ fn is_form(headers: &HeaderMap) -> bool {
     is_form && parts.all(is_utf8)
 }
 
-fn decode(text: &[u8]) -> Option<String> {
+fn decode(mut text: &[u8]) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => digit(*rest.next()?)? << 4 | digit(*rest.next()?)?,
-            byte => *byte,
-        });
+    while let Some(plain) = text.iter().position(|byte| matches!(byte, b'+' | b'%')) {
+        bytes.extend_from_slice(text.get(..plain)?);
+        let (byte, rest) = match text.get(plain..)? {
+            [b'%', high, low, rest @ ..] => (digit(*high)? << 4 | digit(*low)?, rest),
+            [b'+', rest @ ..] => (b' ', rest),
+            _ => return None,
+        };
+        bytes.push(byte);
+        text = rest;
     }
+    bytes.extend_from_slice(text);
     String::from_utf8(bytes).ok()
 }
 

@@ -1,5 +1,6 @@
 //! In front of every route: is it listed, may this one ask, and who is it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
@@ -23,7 +24,7 @@ use crate::routes::{Needs, Row, Served};
 pub(crate) struct Known {
     pub(crate) caller: Caller,
     pub(crate) attempt: Attempt,
-    pub(crate) form: Form,
+    pub(crate) form: Arc<Form>,
 }
 
 /// Lets a request through to its handler, or answers it.
@@ -96,7 +97,7 @@ async fn identify(at: &Served, row: &'static Row, door: Door, request: Request) 
     };
     match known {
         Ok((caller, form)) => {
-            parts.extensions.insert(Known { caller, attempt, form });
+            parts.extensions.insert(Known { caller, attempt, form: Arc::new(form) });
             Ok(Request::from_parts(parts, Body::empty()))
         }
         // contracts/txts.md N30, N34: what is over a rate leaves no record, whatever it is.

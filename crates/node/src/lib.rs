@@ -15,6 +15,7 @@ mod config;
 mod decisions;
 mod entropy;
 mod error;
+mod exact;
 mod fetch;
 mod form;
 mod gate;

@@ -1,7 +1,9 @@
 //! How often: per client, and per address of those who are not known yet (contracts/txts.md N34).
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nuncio_contracts::registry::limit;
@@ -53,6 +55,47 @@ impl Sources {
     }
 }
 
+/// Places over TCP: so many in all, so many for one address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// A place that was taken, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Places,
+    source: IpAddr,
+}
+
+impl Places {
+    /// A place for an address, if there is one.
+    pub(crate) fn take(&self, address: IpAddr, per_source: usize) -> Option<Place> {
+        let (mut taken, source) = (self.taken(), network(address));
+        if taken.values().sum::<usize>() >= limit::NODE_CONNECTIONS_MAX {
+            return None;
+        }
+        let own = taken.get(&source).copied().unwrap_or_default();
+        if own >= per_source {
+            return None;
+        }
+        taken.insert(source, own + 1);
+        Some(Place { places: self.clone(), source })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        match taken.get_mut(&self.source) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(taken.remove(&self.source)),
+        }
+    }
+}
+
 fn quota(rate: u32, burst: u32) -> Quota {
     let some = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     Quota::per_second(some(rate)).allow_burst(some(burst))
@@ -79,5 +122,21 @@ mod tests {
         let failures = (0..200).filter(|last| sources.allow_failure(address(*last))).count();
         assert_eq!(failures, usize::try_from(limit::FAILURES_PER_SOURCE * 10).unwrap());
         assert!(sources.allow_failure("2001:db8:1::1".parse().unwrap()));
+    }
+
+    /// contracts/txts.md N34.
+    #[test]
+    fn one_address_takes_so_many_places_and_what_is_left_is_for_others() {
+        let (places, address) = (Places::default(), |last: u8| IpAddr::from([192, 0, 2, last]));
+        let mut held: Vec<Place> = (0..10).filter_map(|_| places.take(address(1), 3)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(places.take("2001:db8::1".parse().unwrap(), 1).is_some(), "given back at once");
+        held.extend((0..limit::NODE_CONNECTIONS_MAX).filter_map(|_| places.take(address(2), usize::MAX)));
+        assert_eq!(held.len(), limit::NODE_CONNECTIONS_MAX);
+        assert!(places.take(address(3), 3).is_none());
+        held.swap_remove(0);
+        assert!(places.take(address(1), 3).is_some());
+        drop(held);
+        assert!(places.taken().is_empty());
     }
 }

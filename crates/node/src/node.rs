@@ -60,11 +60,12 @@ impl Node {
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
         let served =
             Served { service: Arc::clone(&service), table: TABLE, closing: closing.clone(), tasks: tasks.clone() };
-        let hall = Hall { router: router(served), closing: closing.clone(), tasks: tasks.clone() };
+        let patience = Duration::from_millis(time::REQUEST_PATIENCE);
+        let hall = Hall { router: router(served), closing: closing.clone(), tasks: tasks.clone(), patience };
         let mut node = Self { service, tcp: None, quic: None, owner, link, closing, tasks };
         if let Some(listener) = tcp {
             node.tcp = Some(listener.local_addr().map_err(NodeError::io("listen on", "TCP"))?);
-            node.tasks.spawn(serve::serve_tcp(listener, tls, hall.clone()));
+            node.tasks.spawn(serve::serve_tcp(listener, tls, Arc::clone(&node.service), hall.clone()));
         }
         if let Some(link) = &node.link {
             node.quic = Some(link.local_addr()?);

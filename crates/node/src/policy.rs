@@ -12,6 +12,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json};
 
 use crate::decisions::DecisionPoint;
+use crate::holder::Holder;
 use crate::jose::KeyRing;
 use crate::limits::Rate;
 
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) token_life_s: u64,
     pub(crate) transaction_life_s: u64,
     pub(crate) hops_max: u8,
+    /// Places over TCP that one address may have.
+    pub(crate) connections_per_source: usize,
 }
 
 impl Service {
@@ -58,6 +61,8 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Its agent.
     pub(crate) did: Option<AgentId>,
+    /// Who holds its tokens, where it has an agent.
+    pub(crate) holder: Option<Holder>,
     /// What its assertions and self-signed tokens are signed with.
     pub(crate) keys: KeyRing,
     pub(crate) rate: Rate,

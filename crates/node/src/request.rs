@@ -6,6 +6,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Json, Scope};
 use serde::Serialize;
 
+use crate::exact::is_exact;
 use crate::form::Form;
 use crate::jose::Members;
 use crate::policy::{Service, SubjectType};
@@ -72,8 +73,12 @@ fn scope(text: &str) -> Result<Scope, Refusal> {
 
 fn members(form: &Form, name: &'static str) -> Result<Members, Refusal> {
     let Some(text) = form.get(name) else { return Ok(Members::new()) };
-    Json::parse_object(text.as_bytes())
-        .map_err(|_| Refusal::request(format!("{name} is no JSON object that means one thing")))
+    let members = Json::parse_object(text.as_bytes())
+        .map_err(|_| Refusal::request(format!("{name} is no JSON object that means one thing")))?;
+    if !is_exact(text) {
+        return Err(Refusal::request(format!("{name} has a number that would become another")));
+    }
+    Ok(members)
 }
 
 fn receiver(text: &str) -> Result<AgentId, Refusal> {

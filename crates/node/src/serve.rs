@@ -14,24 +14,24 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use nuncio_contracts::registry::{limit, time};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Door;
 use crate::error::NodeError;
+use crate::limits::Places;
+use crate::service::Service;
 
 pub(crate) use quic::serve_quic;
 pub(crate) use tls::acceptor;
 
 /// Pause after `accept` failed, which a lack of file descriptors does many times in a row.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_millis(time::REQUEST_PATIENCE);
 
 /// What all doors lead to.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub(crate) struct Hall {
     pub(crate) router: Router,
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// How long the head of a request may take to come, and an answer may lie without a byte of it being taken.
+    pub(crate) patience: Duration,
 }
 
 impl Hall {
@@ -47,8 +49,10 @@ impl Hall {
         let app = self.router.clone().layer(Extension(door));
         let mut http = http1::Builder::new();
         // Whoever ends its half behind a request still hears the answer (contracts/transport.md T20).
-        http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).half_close(true);
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        http.timer(TokioTimer::new()).header_read_timeout(self.patience).half_close(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.patience));
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -64,8 +68,8 @@ impl Hall {
 }
 
 /// Serves TCP, with TLS where there is a certificate.
-pub(crate) async fn serve_tcp(listener: TcpListener, tls: Option<TlsAcceptor>, hall: Hall) {
-    let places = Arc::new(Semaphore::new(limit::NODE_CONNECTIONS_MAX));
+pub(crate) async fn serve_tcp(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, hall: Hall) {
+    let places = Places::default();
     loop {
         let accepted = tokio::select! {
             () = hall.closing.cancelled() => return,
@@ -78,7 +82,8 @@ pub(crate) async fn serve_tcp(listener: TcpListener, tls: Option<TlsAcceptor>, h
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let source = from.ip().to_canonical();
+        let Some(place) = places.take(source, service.policy().service.connections_per_source) else {
             tracing::warn!(%from, "a connection was refused: there are too many");
             continue;
         };
@@ -86,10 +91,10 @@ pub(crate) async fn serve_tcp(listener: TcpListener, tls: Option<TlsAcceptor>, h
         let _ = stream.set_nodelay(true);
         let (tls, own) = (tls.clone(), hall.clone());
         hall.tasks.spawn(async move {
-            let door = Door::Tcp { from: from.ip().to_canonical() };
+            let door = Door::Tcp { from: source };
             match tls {
                 None => own.serve(stream, door).await,
-                Some(tls) => match timeout(PATIENCE, tls.accept(stream)).await {
+                Some(tls) => match timeout(own.patience, tls.accept(stream)).await {
                     Ok(Ok(stream)) => own.serve(stream, door).await,
                     Ok(Err(error)) => tracing::debug!(%from, %error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!(%from, "a TLS handshake took too long"),
@@ -140,4 +145,29 @@ pub(crate) async fn serve_owner(listener: UnixListener, hall: Hall) {
 async fn pause(error: &io::Error) {
     tracing::warn!(%error, "a connection cannot be accepted");
     tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// contracts/txts.md N34.
+    #[tokio::test]
+    async fn whoever_takes_nothing_of_its_answers_loses_its_place() {
+        let hall = Hall {
+            router: Router::new().route("/", get(async || "x".repeat(4_096))),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            patience: Duration::from_millis(100),
+        };
+        let (mut stream, served) = tokio::io::duplex(1_024);
+        stream.write_all(&b"GET / HTTP/1.1\r\nhost: node\r\n\r\n".repeat(8)).await.unwrap();
+        // The stream is held, and nothing is read of it.
+        let ended = timeout(Duration::from_secs(20), hall.serve(served, Door::Owner)).await;
+        assert!(ended.is_ok(), "it holds its place still");
+        drop(stream);
+    }
 }

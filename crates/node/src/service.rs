@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use nuncio_proto::identity::Identity;
-use nuncio_proto::ids::LetterId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::hash_of;
 use nuncio_store::{Engine as _, Op, Store};
@@ -70,9 +70,10 @@ impl Service {
         let revoked = Revoked::load(&store)?;
         let (once, now_s) = (Once::default(), now.0 / 1_000);
         let ledger = Ledger::open(store, |record| {
+            let client = record.client.unwrap_or_default();
             for used in record.used.into_iter().filter(|used| used.until_s >= now_s) {
                 // One id in two records would be a fault of ours; it is used up either way.
-                let _ = once.take(used, now_s);
+                let _ = once.take(&client, used, now_s);
             }
         })?;
         Ok(Self {
@@ -126,9 +127,6 @@ impl Service {
         if caller.holder.and_then(|holder| holder.agent).is_some_and(|agent| policy.is_retired(&agent)) {
             return Err(Refusal::client("the agent's identity is over"));
         }
-        if !caller.client.rate.allows() {
-            return Err(Refusal::new(Code::TooMany, "the client is over its rate"));
-        }
         if needs == Needs::Operator && !policy.is_operator(&caller.client) {
             return Err(Refusal::new(Code::UnauthorizedClient, "the client is no operator"));
         }
@@ -171,7 +169,8 @@ impl Service {
                 "a token is bound to a key: the policy names no agent for this client, and there is no DPoP proof",
             )
         })?;
-        let asked = Asked { policy, caller, holder, request: &request, now_s: now.0 / 1_000 };
+        let node = self.identity.id();
+        let asked = Asked { policy, caller, node, holder, request: &request, now_s: now.0 / 1_000 };
         record.input = Some(hash_of(request.subject_token.as_bytes()));
         let decided = match request.subject_type {
             SubjectType::TxnToken => self.replace(&asked, record)?,
@@ -267,6 +266,8 @@ impl Service {
 struct Asked<'a> {
     policy: &'a Policy,
     caller: &'a Caller,
+    /// The node, for which a client's own word may be.
+    node: AgentId,
     holder: crate::holder::Holder,
     request: &'a TokenRequest<'a>,
     now_s: u64,

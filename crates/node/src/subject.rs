@@ -1,6 +1,7 @@
 //! For whom a transaction is: subject tokens of others (contracts/txts.md section 3). Tokens of our own are replaced: `service/replace.rs`.
 
-use nuncio_contracts::registry::time;
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Json, Scope};
 
 use crate::jose::{Jws, Members};
@@ -18,32 +19,38 @@ pub(crate) struct Subject {
     pub(crate) ends: Option<u64>,
 }
 
-/// Opens a subject token of one of the types that begin a transaction.
+/// Opens a subject token of one of the types that begin a transaction, at this node.
 pub(crate) async fn open(
     policy: &Policy,
+    node: &AgentId,
     client: &Client,
     kind: SubjectType,
     token: &str,
     now_s: u64,
 ) -> Result<Subject, Refusal> {
-    match kind {
+    let subject = match kind {
         SubjectType::AccessToken | SubjectType::Jwt | SubjectType::IdToken => {
             of_issuer(policy, kind, token, now_s).await
         }
-        SubjectType::SelfSigned => self_signed(policy, client, token, now_s),
+        SubjectType::SelfSigned => self_signed(policy, node, client, token, now_s),
         SubjectType::UnsignedJson => unsigned(token),
         SubjectType::TxnToken => Err(Refusal::request("a transaction token is replaced, it begins none")),
+    }?;
+    // contracts/txts.md N11
+    if subject.sub.len() > limit::PRINCIPAL_LEN_MAX {
+        return Err(Refusal::request("the principal is longer than 2,048 bytes"));
     }
+    Ok(subject)
 }
 
 async fn of_issuer(policy: &Policy, kind: SubjectType, token: &str, now_s: u64) -> Result<Subject, Refusal> {
     let jws = Jws::parse(token).map_err(Refusal::request)?;
-    // contracts/txts.md N5: a transaction token says what it is, and so do proofs and assertions.
-    if !jws.is_of_type(&["jwt", "at+jwt"]) {
-        return Err(Refusal::request("the subject token says that it is something else"));
-    }
     let issuer = jws.text("iss").and_then(|iss| policy.issuers.get(iss)).filter(|issuer| issuer.types.contains(&kind));
     let issuer = issuer.ok_or_else(|| Refusal::request("the subject token's issuer is none for this type"))?;
+    // contracts/txts.md N5: a transaction token says what it is, and so do proofs and assertions.
+    if !has_right_type(&jws, kind, issuer) {
+        return Err(Refusal::request("the subject token says that it is something else, or does not say what it is"));
+    }
     if !issuer.has_signed(&jws).await? {
         return Err(Refusal::request("the subject token is not signed by its issuer"));
     }
@@ -55,6 +62,15 @@ async fn of_issuer(policy: &Policy, kind: SubjectType, token: &str, now_s: u64) 
     let sub = jws.text("sub").ok_or_else(|| Refusal::request("the subject token has no sub"))?;
     let (sub, scope) = (format!("{}{sub}", issuer.subject_prefix), granted(&jws, issuer)?);
     Ok(Subject { sub, scope: Some(scope), claims: jws.body, ends: Some(exp) })
+}
+
+/// Of an issuer whose ID tokens are taken too, one that does not say which it is could be either (contracts/txts.md N9).
+fn has_right_type(jws: &Jws<'_>, kind: SubjectType, issuer: &Issuer) -> bool {
+    match kind {
+        SubjectType::AccessToken if issuer.types.contains(&SubjectType::IdToken) => jws.must_be_of_type(&["at+jwt"]),
+        SubjectType::IdToken => jws.is_of_type(&["jwt"]),
+        _ => jws.is_of_type(&["jwt", "at+jwt"]),
+    }
 }
 
 /// contracts/txts.md N10: what cannot be determined is refused.
@@ -77,7 +93,7 @@ fn claimed(body: &Members) -> Result<Option<Scope>, ()> {
     Scope::parse(&text).map(Some).ok_or(())
 }
 
-fn self_signed(policy: &Policy, client: &Client, token: &str, now_s: u64) -> Result<Subject, Refusal> {
+fn self_signed(policy: &Policy, node: &AgentId, client: &Client, token: &str, now_s: u64) -> Result<Subject, Refusal> {
     let jws = Jws::parse(token).map_err(Refusal::request)?;
     if !jws.is_of_type(&["jwt"]) {
         return Err(Refusal::request("the subject token says that it is something else"));
@@ -87,7 +103,7 @@ fn self_signed(policy: &Policy, client: &Client, token: &str, now_s: u64) -> Res
     if !is_own || !client.keys.verifies(&jws) {
         return Err(Refusal::request("the subject token is not signed by the client"));
     }
-    if !jws.is_for(&[&policy.service.issuer, &policy.service.domain]) {
+    if !jws.is_for(&[&policy.service.issuer, &node.to_string()]) {
         return Err(Refusal::request("the subject token is for another audience"));
     }
     jws.lives_until(now_s).map_err(Refusal::request)?;

@@ -51,6 +51,7 @@ fn service() -> Service {
         token_life_s: 120,
         transaction_life_s: 3_600,
         hops_max: 4,
+        connections_per_source: 64,
     }
 }
 

@@ -171,7 +171,7 @@ impl Exchange {
     fn word(&self, principal: &str) -> Result<String, Error> {
         let (now, jti) = (entropy::now().0 / 1_000, data_encoding::HEXLOWER.encode(&entropy::random::<16>()?));
         let members = serde_json::json!({
-            "iss": self.me.to_string(), "sub": principal, "aud": self.domain, "iat": now, "exp": now + WORD_LIFE_S, "jti": jti,
+            "iss": self.me.to_string(), "sub": principal, "aud": self.node.id().to_string(), "iat": now, "exp": now + WORD_LIFE_S, "jti": jti,
         });
         Ok(token::sign(&self.signing, "JWT", &members.to_string()))
     }

@@ -44,6 +44,11 @@ impl Node {
         Self { link, id, endpoints, connection: Mutex::new(None) }
     }
 
+    /// Whose key answers.
+    pub(crate) const fn id(&self) -> AgentId {
+        self.id
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Result<Answered, Unreachable> {
         self.ask(Method::GET, path, None).await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nuncio_contracts::registry::time;
 
-use super::{Attempt, Request, take};
+use super::{Attempt, Request, take, within_rate};
 use crate::jose::{Jws, SKEW_S};
 use crate::once::{Once, Unusable, UsedId};
 use crate::policy::{Client, Policy};
@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The client that an assertion is of. Nothing is used up before the signature is genuine.
+/// The client that an assertion is of. Neither its rate nor an id is used up before the assertion is genuine.
 pub(super) fn client<'p>(
     request: &Request<'_>,
     policy: &'p Policy,
@@ -41,7 +41,8 @@ pub(super) fn client<'p>(
         return Err(Refusal::client("the assertion lives too long"));
     }
     let jti = jws.text("jti").ok_or_else(|| Refusal::client("the assertion has no jti"))?;
-    match take(once, UsedId::new(&client.name, jti, exp), request.now_s, attempt) {
+    within_rate(client)?;
+    match take(once, client, UsedId::new(&client.name, jti, exp), request.now_s, attempt) {
         Ok(()) => Ok(client),
         Err(Unusable::Used) => Err(Refusal::client("the assertion was used before")),
         Err(Unusable::Full) => Err(Refusal::unavailable("too many assertions are remembered")),

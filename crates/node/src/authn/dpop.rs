@@ -7,7 +7,7 @@ use super::{Attempt, Request, take};
 use crate::holder::Holder;
 use crate::jose::{Flaw, Jws};
 use crate::once::{Once, Unusable, UsedId};
-use crate::policy::Policy;
+use crate::policy::{Client, Policy};
 use crate::refusal::{Code, Refusal};
 
 /// Members of a JWK that only its owner may know (RFC 7518 section 6, RFC 8037 section 2).
@@ -17,6 +17,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 pub(super) fn holder(
     request: &Request<'_>,
     policy: &Policy,
+    client: &Client,
     once: &Once,
     attempt: &mut Attempt,
 ) -> Result<Option<Holder>, Refusal> {
@@ -31,7 +32,7 @@ pub(super) fn holder(
     let jti = jws.text("jti").ok_or_else(|| failed("the proof has no jti"))?;
     // Its own name for whose ids these are: no client is called so, for a space is in it.
     let used = UsedId::new(&format!("dpop {}", key.thumbprint()), jti, iat + time::DPOP_AGE_MAX / 1_000);
-    match take(once, used, request.now_s, attempt) {
+    match take(once, client, used, request.now_s, attempt) {
         Ok(()) => Ok(Some(Holder::key(&key))),
         Err(Unusable::Used) => Err(failed("the proof was used before")),
         Err(Unusable::Full) => Err(Refusal::unavailable("too many proofs are remembered")),

@@ -28,6 +28,7 @@ pub(super) struct Service {
     pub(super) token_life_s: Option<u64>,
     pub(super) transaction_life_s: u64,
     pub(super) hops_max: Option<u8>,
+    pub(super) connections_per_source: Option<usize>,
 }
 
 #[derive(Deserialize)]

@@ -79,15 +79,21 @@ impl Grant {
     /// The first of these that allows it all; else what none allows, in the order of contracts/txts.md N14.
     pub(crate) fn find<'g>(grants: &'g [Self], asked: &Asked<'_>) -> Result<&'g Self, Refusal> {
         let denied = |code, why| move || Refusal::new(code, why);
-        let typed = narrow(grants.iter().collect(), |grant| grant.types.contains(&asked.subject_type))
-            .ok_or_else(denied(Code::UnauthorizedClient, "the client may not use subject tokens of this type"))?;
-        let named = narrow(typed, |grant| grant.subjects.iter().any(|pattern| fits(pattern, asked.subject)))
-            .ok_or_else(denied(Code::UnauthorizedClient, "the client may not act for this subject"))?;
+        let named = narrow(Self::of_type(grants, asked.subject_type)?, |grant| {
+            grant.subjects.iter().any(|pattern| fits(pattern, asked.subject))
+        })
+        .ok_or_else(denied(Code::UnauthorizedClient, "the client may not act for this subject"))?;
         let aimed = narrow(named, |grant| grant.reaches(asked.receiver))
             .ok_or_else(denied(Code::InvalidTarget, "the client may not write to this receiver"))?;
         let scoped = narrow(aimed, |grant| grant.scope.covers(asked.scope))
             .ok_or_else(denied(Code::InvalidScope, "the client may not ask for all of this scope"))?;
         scoped.first().copied().ok_or_else(denied(Code::UnauthorizedClient, "no grant"))
+    }
+
+    /// Those for subject tokens of this type. Where there are none, no such token is worth opening.
+    pub(crate) fn of_type(grants: &[Self], subject_type: SubjectType) -> Result<Vec<&Self>, Refusal> {
+        narrow(grants.iter().collect(), |grant| grant.types.contains(&subject_type))
+            .ok_or_else(|| Refusal::new(Code::UnauthorizedClient, "the client may not use subject tokens of this type"))
     }
 
     fn reaches(&self, receiver: Option<&AgentId>) -> bool {

@@ -1,12 +1,12 @@
 //! An issuer of subject tokens, and its keys: from a file, or fetched and kept for a while.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
-use tokio::sync::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use super::SubjectType;
 use crate::entropy::now;
@@ -28,15 +28,34 @@ pub(crate) struct Issuer {
 #[derive(Debug)]
 pub(super) enum Source {
     File(KeyRing),
-    Url { url: String, fetch: Fetch, kept: Mutex<Kept> },
+    Url(Arc<Fetched>),
+}
+
+/// Keys by URL.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    url: String,
+    fetch: Fetch,
+    kept: Mutex<Kept>,
+    /// Held by the one task that fetches.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Keys that were fetched, and the last try to.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+struct Kept {
     keys: Option<Arc<KeyRing>>,
     at: UnixMillis,
     tried: UnixMillis,
+}
+
+/// Whether the issuer is asked for its keys before a token is verified (contracts/txts.md N37).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    /// It is asked, and nobody waits for the answer.
+    Meanwhile,
+    First,
 }
 
 impl Issuer {
@@ -44,37 +63,69 @@ impl Issuer {
     pub(crate) async fn has_signed(&self, jws: &Jws<'_>) -> Result<bool, Refusal> {
         match &self.keys {
             Source::File(keys) => Ok(keys.verifies(jws)),
-            Source::Url { url, fetch, kept } => {
-                // While one request fetches the others wait, and find what it found.
-                let mut kept = kept.lock().await;
-                if kept.wants(jws, now()) {
-                    kept.refresh(url, fetch).await;
-                }
-                let keys = kept.keys(now());
+            Source::Url(fetched) => {
+                let keys = fetched.keys_for(jws).await;
                 let keys =
                     keys.ok_or_else(|| Refusal::unavailable("the keys of the subject token's issuer cannot be had"))?;
-                drop(kept);
                 Ok(keys.verifies(jws))
             }
         }
     }
 }
 
-impl Kept {
-    /// Whether it is time to ask: the keys are old or do not have this one, and the last try is a while ago. An issuer that is down, or
-    /// a stranger's `kid`, makes nobody wait twice.
-    fn wants(&self, jws: &Jws<'_>, now: UnixMillis) -> bool {
-        let known = self.keys.as_ref().is_some_and(|keys| keys.knows(jws));
-        let is_current = known && now.since(self.at) < time::KEY_SET_AGE_MAX;
-        !is_current && now.since(self.tried) >= time::KEY_SET_RETRY
+impl Fetched {
+    pub(super) fn new(url: String) -> Result<Self, String> {
+        let fetch = Fetch::new(time::FETCH_PATIENCE)?;
+        Ok(Self { url, fetch, kept: Mutex::default(), fetching: Arc::default() })
     }
 
-    async fn refresh(&mut self, url: &str, fetch: &Fetch) {
-        let fetched = fetch.get(url).await.and_then(|jwks| KeyRing::parse(&jwks).map_err(str::to_owned));
-        self.tried = now();
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn keys_for(self: &Arc<Self>, jws: &Jws<'_>) -> Option<Arc<KeyRing>> {
+        let need = self.kept().need(jws, now());
+        let alone = match need {
+            Need::Nothing => None,
+            Need::Meanwhile => Arc::clone(&self.fetching).try_lock_owned().ok(),
+            Need::First => Some(Arc::clone(&self.fetching).lock_owned().await),
+        };
+        // Whoever waited finds what was found.
+        if let Some(alone) = alone
+            && self.kept().need(jws, now()) != Need::Nothing
+        {
+            // A task of its own: a client that goes away does not end what others wait for.
+            let fetched = tokio::spawn(Arc::clone(self).refresh(alone));
+            if need == Need::First {
+                let _ = fetched.await;
+            }
+        }
+        self.kept().keys(now())
+    }
+
+    async fn refresh(self: Arc<Self>, _alone: OwnedMutexGuard<()>) {
+        let fetched = self.fetch.get(&self.url).await;
+        let fetched = fetched.and_then(|jwks| KeyRing::parse(&jwks).map_err(str::to_owned));
+        let mut kept = self.kept();
+        kept.tried = now();
         match fetched {
-            Ok(keys) => (self.keys, self.at) = (Some(Arc::new(keys)), self.tried),
-            Err(why) => tracing::warn!(url, why, "the issuer's keys cannot be had"),
+            Ok(keys) => (kept.keys, kept.at) = (Some(Arc::new(keys)), kept.tried),
+            Err(why) => tracing::warn!(url = self.url, why, "the issuer's keys cannot be had"),
+        }
+    }
+}
+
+impl Kept {
+    /// Keys that are old, or do not have this one, are asked for, if the last try is a while ago. Who has a key that is known waits only
+    /// where nobody has asked for long: neither a slow issuer nor a stranger's `kid` holds others up.
+    fn need(&self, jws: &Jws<'_>, now: UnixMillis) -> Need {
+        let (known, age) = (self.keys(now).is_some_and(|keys| keys.knows(jws)), now.since(self.at));
+        if now.since(self.tried) < time::KEY_SET_RETRY || known && age < time::KEY_SET_AGE_MAX {
+            Need::Nothing
+        } else if known && (age < 2 * time::KEY_SET_AGE_MAX || self.tried > self.at) {
+            Need::Meanwhile
+        } else {
+            Need::First
         }
     }
 
@@ -92,32 +143,62 @@ mod tests {
 
     use super::*;
 
+    const AT: UnixMillis = UnixMillis(1_800_000_000_000);
+
+    fn jwks(seed: u8) -> KeyRing {
+        let x = BASE64URL_NOPAD.encode(&SigningKey::from_seed(&[seed; 32]).public());
+        let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"a","x":"{x}"}}]}}"#);
+        KeyRing::parse(jwks.as_bytes()).unwrap()
+    }
+
+    fn signed(kid: &str) -> String {
+        jws(&SigningKey::from_seed(&[1; 32]), &format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#), "{}")
+    }
+
     #[test]
     fn keys_are_asked_for_when_they_are_old_and_outlive_their_issuer_for_a_while() {
-        let key = SigningKey::from_seed(&[1; 32]);
-        let x = BASE64URL_NOPAD.encode(&key.public());
-        let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"a","x":"{x}"}}]}}"#);
-        let keys = Some(Arc::new(KeyRing::parse(jwks.as_bytes()).unwrap()));
-        let (known, unknown) =
-            (jws(&key, r#"{"alg":"EdDSA","kid":"a"}"#, "{}"), jws(&key, r#"{"alg":"EdDSA","kid":"b"}"#, "{}"));
+        let (known, unknown) = (signed("a"), signed("b"));
         let (known, unknown) = (Jws::parse(&known).unwrap(), Jws::parse(&unknown).unwrap());
-        let at = UnixMillis(1_800_000_000_000);
-        let kept = Kept { keys, at, tried: at };
-        assert!(Kept::default().wants(&known, at));
-        assert!(
-            !kept.wants(&known, at.plus(time::KEY_SET_AGE_MAX - 1))
-                && kept.wants(&known, at.plus(time::KEY_SET_AGE_MAX))
-        );
-        assert!(
-            !kept.wants(&unknown, at.plus(time::KEY_SET_RETRY - 1))
-                && kept.wants(&unknown, at.plus(time::KEY_SET_RETRY))
-        );
-        let failed = Kept { tried: at.plus(time::KEY_SET_AGE_MAX), ..kept };
-        assert!(
-            !failed.wants(&known, at.plus(time::KEY_SET_AGE_MAX + 1)),
-            "an issuer that is down makes nobody wait twice"
-        );
-        assert!(failed.keys(at.plus(time::KEY_BUNDLE_LIFE - 1)).is_some());
-        assert!(failed.keys(at.plus(time::KEY_BUNDLE_LIFE)).is_none());
+        let kept = Kept { keys: Some(Arc::new(jwks(1))), at: AT, tried: AT };
+        let (old, retry) = (time::KEY_SET_AGE_MAX, time::KEY_SET_RETRY);
+        assert_eq!(Kept::default().need(&known, AT), Need::First);
+        for (jws, age, need) in [
+            (&known, old - 1, Need::Nothing),
+            (&known, old, Need::Meanwhile),
+            (&known, 2 * old - 1, Need::Meanwhile),
+            (&known, 2 * old, Need::First),
+            (&unknown, retry - 1, Need::Nothing),
+            (&unknown, retry, Need::First),
+        ] {
+            assert_eq!(kept.need(jws, AT.plus(age)), need, "{age}");
+        }
+        let failed = Kept { tried: AT.plus(old), ..kept };
+        assert_eq!(failed.need(&known, AT.plus(old + retry - 1)), Need::Nothing);
+        assert_eq!(failed.need(&known, AT.plus(2 * old)), Need::Meanwhile, "an issuer that is down makes nobody wait");
+        assert!(failed.keys(AT.plus(time::KEY_BUNDLE_LIFE - 1)).is_some());
+        assert!(failed.keys(AT.plus(time::KEY_BUNDLE_LIFE)).is_none());
+        assert_eq!(failed.need(&known, AT.plus(time::KEY_BUNDLE_LIFE)), Need::First);
+    }
+
+    /// contracts/txts.md N37.
+    #[tokio::test]
+    async fn who_asks_for_an_unknown_key_holds_up_nobody_whose_key_is_known() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fetched = Fetched::new(format!("http://{}/jwks", silent.local_addr().unwrap())).unwrap();
+        let long_ago = UnixMillis(now().0 - time::KEY_SET_RETRY);
+        *fetched.kept() = Kept { keys: Some(Arc::new(jwks(1))), at: long_ago, tried: long_ago };
+        let fetched = Arc::new(fetched);
+        let of_stranger = Arc::clone(&fetched);
+        let waits = tokio::spawn(async move {
+            let unknown = signed("b");
+            of_stranger.keys_for(&Jws::parse(&unknown).unwrap()).await.is_some()
+        });
+        let (asked, _) = silent.accept().await.unwrap();
+        let known = signed("a");
+        let known = Jws::parse(&known).unwrap();
+        assert!(fetched.keys_for(&known).await.unwrap().verifies(&known));
+        assert!(!waits.is_finished(), "it was waited for");
+        drop((asked, silent));
+        assert!(waits.await.unwrap(), "the keys before are there still");
     }
 }

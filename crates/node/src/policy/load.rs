@@ -12,15 +12,15 @@ use nuncio_proto::crypto;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json, Scope};
+use reqwest::Url;
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use super::grant::{Grant, Origin, Receivers, SubjectType};
-use super::issuer::{Issuer, Source};
+use super::issuer::{Fetched, Issuer, Source};
 use super::{Client, Policy, Service, file};
 use crate::decisions::DecisionPoint;
 use crate::error::NodeError;
-use crate::fetch::Fetch;
+use crate::holder::Holder;
 use crate::jose::KeyRing;
 use crate::limits::Rate;
 
@@ -98,6 +98,7 @@ fn service(service: file::Service) -> Result<Service, Why> {
         token_life_s: service.token_life_s.unwrap_or(time::TOKEN_LIFE / 1_000),
         transaction_life_s: service.transaction_life_s,
         hops_max: service.hops_max.unwrap_or(limit::HOPS_MAX),
+        connections_per_source: service.connections_per_source.unwrap_or(limit::NODE_CONNECTIONS_PER_SOURCE),
     })
 }
 
@@ -128,6 +129,7 @@ fn build_client(
     let grants = client.grant.into_iter().map(|grant| build_grant(grant, service, dids));
     Ok(Client {
         did,
+        holder: did.map(Holder::agent),
         keys,
         rate: Rate::per_second(client.requests_per_s.unwrap_or(limit::REQUESTS_PER_CLIENT)),
         agentic_ctx: client.agentic_ctx.map(json).transpose()?,
@@ -225,7 +227,7 @@ fn build_issuer(issuer: file::Issuer, beside: &Path) -> Result<Issuer, Why> {
         (Some(file), _) => Source::File(key_file(&beside.join(file))?),
         (None, Some(url)) => {
             check_url(&url)?;
-            Source::Url { url, fetch: Fetch::new(time::FETCH_PATIENCE)?, kept: Mutex::default() }
+            Source::Url(Arc::new(Fetched::new(url)?))
         }
         (None, None) => return Err("no keys".to_owned()),
     };
@@ -267,17 +269,20 @@ fn secret_file(path: &Path) -> Result<zeroize::Zeroizing<String>, Why> {
     Ok(zeroize::Zeroizing::new(text.trim_end().to_owned()))
 }
 
-/// Keys and decisions come over TLS, or from this machine.
-fn check_url(url: &str) -> Result<(), Why> {
-    let Some(rest) = url.strip_prefix("http://") else { return Ok(()) };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host =
-        authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(authority, |(host, _)| host);
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-        return Ok(());
+/// Keys and decisions come over TLS, or from this machine. A URL stands in logs, so no secret stands in it.
+fn check_url(text: &str) -> Result<(), Why> {
+    let url = Url::parse(text).map_err(|error| format!("a URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL with a user or a password in it, which logs would show".to_owned());
     }
-    Err(format!("{url}: http is for loopback alone, use https"))
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_near = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_near => Ok(()),
+        _ => Err(format!("{text}: https, or http on loopback")),
+    }
 }
 
 #[cfg(test)]

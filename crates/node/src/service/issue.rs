@@ -15,8 +15,9 @@ impl Asked<'_> {
     /// Begins a transaction.
     pub(super) async fn issue(&self, now: UnixMillis) -> Result<Decided, Refusal> {
         let (client, request) = (&self.caller.client, self.request);
-        let subject =
-            subject::open(self.policy, client, request.subject_type, request.subject_token, self.now_s).await?;
+        Grant::of_type(&client.grants, request.subject_type)?;
+        let (kind, token) = (request.subject_type, request.subject_token);
+        let subject = subject::open(self.policy, &self.node, client, kind, token, self.now_s).await?;
         // contracts/txts.md N12
         if subject.scope.as_ref().is_some_and(|allowed| !allowed.covers(&request.scope)) {
             return Err(Refusal::new(Code::InvalidScope, "the subject token does not allow all of this scope"));

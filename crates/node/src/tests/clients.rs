@@ -97,7 +97,7 @@ async fn a_transaction_token_is_no_credential() {
     let form = Params::begin().asserted(GATEWAY);
     let answer = at.send("/token", &form, &[("authorization", &bearer)]).await;
     assert_eq!(answer.error(), (401, "invalid_client"));
-    for other in ["access_token", "jwt", "id_token", "self_signed"] {
+    for other in ["access_token", "jwt", "self_signed"] {
         let answer = at.ask(GATEWAY, Params::exchange(other, &token)).await;
         assert_eq!(answer.error(), (400, "invalid_request"), "{other}");
     }
@@ -264,6 +264,33 @@ async fn rates_have_an_end_and_what_is_over_them_leaves_no_record() {
     let failed = until_too_many(async || at.post("/token", &Params::begin()).await, (401, "invalid_client")).await;
     assert!((2..50).contains(&answered) && (50..400).contains(&failed), "{answered} {failed}");
     assert_eq!(at.records().await.len(), answered + failed);
+}
+
+/// contracts/txts.md N2: over a rate, an assertion is not used up, neither in this life nor in the next.
+#[tokio::test]
+async fn what_is_over_a_rate_may_come_again_as_it_is_and_serves_once() {
+    let slow = policy().replace("agentic_ctx =", "requests_per_s = 1\nagentic_ctx =");
+    let mut at = Fixture::with(&slow).await;
+    let mut form = Params::begin().asserted(GATEWAY);
+    while at.post("/token", &form).await.status != 429 {
+        form = Params::begin().asserted(GATEWAY);
+    }
+    assert_eq!(patiently(&at, &form).await.status, 200);
+    assert_eq!(patiently(&at, &form).await.error(), (401, "invalid_client"));
+    at.stop().await;
+    at.start().await;
+    assert_eq!(patiently(&at, &form).await.error(), (401, "invalid_client"));
+}
+
+/// Asks with the same assertion until it is not too much.
+async fn patiently(at: &Fixture, form: &Params) -> Answer {
+    loop {
+        let answer = at.post("/token", form).await;
+        if answer.status != 429 {
+            return answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 /// How often the answer is this, before it is that there were too many.

@@ -168,6 +168,36 @@ async fn with_a_certificate_tcp_is_tls() {
     node.stop().await.unwrap();
 }
 
+/// contracts/txts.md N34: whoever holds all the places of one address shuts the door to that address alone.
+#[tokio::test]
+async fn one_address_does_not_take_every_place() {
+    let at = Fixture::with(&policy().replace("[service]", "[service]\nconnections_per_source = 3")).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut stream = dialled("127.0.0.3", at.tcp).await;
+        assert_eq!(answer(&mut stream).await, "HTTP/1.1 200");
+        held.push(stream);
+    }
+    let mut one_more = dialled("127.0.0.3", at.tcp).await;
+    assert_eq!(answer(&mut one_more).await, "", "closed without a word");
+    assert_eq!(answer(&mut dialled("127.0.0.4", at.tcp).await).await, "HTTP/1.1 200");
+    assert_eq!(answer(&mut held[0]).await, "HTTP/1.1 200", "who has a place keeps it");
+}
+
+async fn dialled(from: &str, to: std::net::SocketAddr) -> tokio::net::TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(std::net::SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// The first words of an answer; nothing if the connection is closed.
+async fn answer(stream: &mut tokio::net::TcpStream) -> String {
+    let mut bytes = [0; 1_024];
+    let _ = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: node\r\n\r\n").await;
+    let len = stream.read(&mut bytes).await.unwrap_or_default();
+    String::from_utf8_lossy(&bytes[..len.min(12)]).into_owned()
+}
+
 /// contracts/txts.md N13.
 #[tokio::test]
 async fn a_bad_policy_leaves_the_former_in_force() {

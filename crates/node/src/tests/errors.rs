@@ -33,8 +33,8 @@ async fn each_parameter_has_its_error() {
         (begin().set("subject_token_type", "access_token"), "invalid_request", "no URN"),
         (begin().set("subject_token_type", &urn("refresh_token")), "invalid_request", "refresh tokens never"),
         (begin().set("subject_token_type", &urn("saml2")), "invalid_request", "an unknown type"),
-        (begin().set("subject_token_type", &urn("id_token")), "invalid_request", "not of this issuer"),
-        (begin().set("subject_token_type", &urn("unsigned_json")), "invalid_request", "not JSON"),
+        (begin().set("subject_token_type", &urn("id_token")), "unauthorized_client", "a type of no grant"),
+        (begin().set("subject_token_type", &urn("unsigned_json")), "unauthorized_client", "nor unsigned"),
         (begin().with("actor_token", "x"), "invalid_request", "actor tokens"),
         (begin().with("actor_token_type", &urn("jwt")), "invalid_request", "an actor's type"),
         (begin().with("resource", "https://planner.example"), "invalid_target", "no DID"),
@@ -43,6 +43,8 @@ async fn each_parameter_has_its_error() {
         (begin().with("request_details", "[]"), "invalid_request", "no object"),
         (begin().with("request_details", r#"{"a":1,"a":1}"#), "invalid_request", "a member twice"),
         (begin().with("request_details", &deep), "invalid_request", "too deep"),
+        (begin().with("request_details", r#"{"amount":18446744073709551616}"#), "invalid_request", "no 64 bits"),
+        (begin().with("request_context", r#"{"x":[0.12345678901234567891]}"#), "invalid_request", "nor binary64"),
         (begin().with("request_context", "{"), "invalid_request", "no JSON"),
         (begin().with("payload_hash", "x"), "invalid_request", "no hash"),
         (begin().with("payload_hash", "AAAA.AAAA"), "invalid_request", "short bytes"),
@@ -93,9 +95,14 @@ async fn what_is_too_large_is_refused() {
     let at = Fixture::new().await;
     let large = Params::begin().with("x", &"x".repeat(33_000)).asserted(GATEWAY);
     assert_eq!(at.post("/token", &large).await.error(), (413, "invalid_request"));
-    let details = json!({ "trip": "x".repeat(7_000) }).to_string();
-    let answer = at.ask(GATEWAY, Params::begin().with("request_details", &details)).await;
+    let trip = |len: usize| Params::begin().with("request_details", &json!({ "trip": "x".repeat(len) }).to_string());
+    let token = at.token(GATEWAY, trip(1)).await;
+    // Three characters of the body are four of the token.
+    let left = (8_192 - token.len()) / 4 * 3;
+    assert!(at.token(GATEWAY, trip(left)).await.len() > 8_180);
+    let answer = at.ask(GATEWAY, trip(left + 8)).await;
     assert_eq!(answer.error(), (400, "invalid_request"), "{}", answer.json);
+    assert_eq!(answer.json["error_description"], "the token would be longer than 8 KiB");
 }
 
 #[tokio::test]

@@ -129,9 +129,7 @@ async fn a_holder_renews_its_token_for_the_same_hop_and_nobody_else_does() {
 async fn an_expired_token_is_replaced_by_nothing_although_its_transaction_lasts() {
     let at = Fixture::with(&policy().replace("[service]", "[service]\ntoken_life_s = 1")).await;
     let first = at.begun().await;
-    while now_s() < body(&first)["exp"].as_u64().unwrap() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until(body(&first)["exp"].as_u64().unwrap()).await;
     assert_eq!(at.ask(GATEWAY, Params::replace(&first, PLANNER)).await.error(), (400, "invalid_grant"));
     assert_eq!(at.ask(GATEWAY, Params::renew(&first)).await.error(), (400, "invalid_grant"));
 }
@@ -139,20 +137,32 @@ async fn an_expired_token_is_replaced_by_nothing_although_its_transaction_lasts(
 /// contracts/txts.md N18: whatever is renewed or replaced, the end of the transaction stays.
 #[tokio::test]
 async fn no_token_outlives_its_transaction_and_none_is_had_of_an_expired_one() {
-    let at = Fixture::with(&policy().replace("transaction_life_s = 3600", "transaction_life_s = 2")).await;
+    let living = async |life_s: u64| {
+        let life = format!("transaction_life_s = {life_s}");
+        Fixture::with(&policy().replace("transaction_life_s = 3600", &life)).await
+    };
+    let at = living(60).await;
     let first = at.begun().await;
-    let end = body(&first)["txn_exp"].as_u64().unwrap();
-    assert_eq!(body(&first)["exp"], end);
-    tokio::time::sleep(std::time::Duration::from_millis(1_000)).await;
-    if let answer @ super::support::Answer { status: 200, .. } = at.ask(GATEWAY, Params::replace(&first, PLANNER)).await
-    {
-        assert_eq!(body(answer.json["access_token"].as_str().unwrap())["exp"], end);
+    let (iat, end) = (body(&first)["iat"].as_u64().unwrap(), body(&first)["txn_exp"].as_u64().unwrap());
+    assert_eq!((&body(&first)["exp"], end), (&json!(end), iat + 60));
+    until(iat + 1).await;
+    for later in [Params::replace(&first, PLANNER), Params::renew(&first)] {
+        let later = body(&at.token(GATEWAY, later).await);
+        assert!(later["iat"].as_u64().unwrap() > iat);
+        assert_eq!((&later["exp"], &later["txn_exp"]), (&json!(end), &json!(end)));
     }
-    while now_s() < end {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+
+    let at = living(1).await;
+    let first = at.begun().await;
+    until(body(&first)["txn_exp"].as_u64().unwrap()).await;
     assert_eq!(at.ask(GATEWAY, Params::replace(&first, PLANNER)).await.error(), (400, "invalid_grant"));
     assert_eq!(at.ask(GATEWAY, Params::renew(&first)).await.error(), (400, "invalid_grant"));
     let fresh = Params::exchange("access_token", &access_token(&json!({})));
     assert_eq!(at.ask(GATEWAY, fresh).await.status, 200, "a new transaction begins");
+}
+
+async fn until(second: u64) {
+    while now_s() < second {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use nuncio_contracts::registry::limit;
 use nuncio_transport::{CloseCode, CloseReason, Connection, Link, LinkConfig, StreamKind};
 use serde_json::Value;
 
@@ -76,6 +77,28 @@ async fn a_stranger_is_turned_away_and_one_who_left_the_policy_gets_nothing_more
     at.node().reload().await.unwrap();
     let (status, answer) = ask(&mut client, &Params::begin()).await;
     assert_eq!((status, answer["error"].as_str()), (401, Some("invalid_client")));
+}
+
+/// contracts/txts.md N34.
+#[tokio::test]
+async fn one_agent_has_a_few_connections_and_one_more_ends_its_oldest() {
+    let at = Fixture::new().await;
+    let (_link, other) = dial(&at, PLANNER).await;
+    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &key(GATEWAY)).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..=limit::NODE_CONNECTIONS_PER_PEER {
+        let connection = link.dial(at.node().id(), at.node().quic_addr().unwrap()).await.unwrap();
+        assert_eq!(ask(&mut client(&connection).await, &Params::begin()).await.0, 200);
+        held.push(connection);
+    }
+    match tokio::time::timeout(std::time::Duration::from_secs(5), held[0].closed()).await.expect("it is closed") {
+        CloseReason::ByPeer { code, .. } => assert_eq!(code, CloseCode::REPLACED),
+        reason => panic!("{reason:?}"),
+    }
+    for connection in &held[1..] {
+        assert_eq!(ask(&mut client(connection).await, &Params::begin()).await.0, 200);
+    }
+    assert!(other.close_reason().is_none(), "another's are its own");
 }
 
 /// contracts/transport.md T20.

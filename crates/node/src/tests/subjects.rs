@@ -9,8 +9,8 @@ use nuncio_proto::testing::jws;
 use serde_json::{Value, json};
 
 use super::support::{
-    Fixture, GATEWAY, ISSUER, LOGIN, LOGIN_KEY, PLANNER, Params, access_token, agent, bend, body, jwk, key, now_s,
-    policy,
+    DOMAIN, Fixture, GATEWAY, ISSUER, LOGIN, LOGIN_KEY, PLANNER, Params, access_token, agent, bend, body, jwk, key,
+    now_s, policy,
 };
 
 /// contracts/txts.md N9.
@@ -49,6 +49,30 @@ async fn an_access_token_that_is_not_right_in_every_claim_is_refused() {
     }
     let jwt = jws(&key(LOGIN_KEY), r#"{"alg":"EdDSA","typ":"JWT"}"#, &claims);
     assert_eq!(at.ask(GATEWAY, Params::exchange("jwt", &jwt)).await.status, 200);
+}
+
+/// contracts/txts.md N9: where both are taken of one issuer, a token says which it is.
+#[tokio::test]
+async fn an_id_token_is_no_access_token_nor_the_other_way_round() {
+    let granted = policy().replacen("\"self_signed\"", "\"id_token\", \"self_signed\"", 1);
+    let both = granted.replace("[\"access_token\", \"jwt\"]", "[\"access_token\", \"id_token\"]");
+    let claims = body(&access_token(&json!({}))).to_string();
+    for (policy, kind, typ, status) in [
+        (&granted, "access_token", r#","typ":"JWT""#, 200),
+        (&granted, "id_token", r#","typ":"JWT""#, 400),
+        (&both, "access_token", r#","typ":"at+jwt""#, 200),
+        (&both, "access_token", r#","typ":"JWT""#, 400),
+        (&both, "access_token", "", 400),
+        (&both, "id_token", r#","typ":"at+jwt""#, 400),
+        (&both, "id_token", r#","typ":"JWT""#, 200),
+        (&both, "id_token", "", 200),
+    ] {
+        let at = Fixture::with(policy).await;
+        let token = jws(&key(LOGIN_KEY), &format!(r#"{{"alg":"EdDSA"{typ}}}"#), &claims);
+        let answer = at.ask(GATEWAY, Params::exchange(kind, &token)).await;
+        let error = if status == 200 { Value::Null } else { json!("invalid_request") };
+        assert_eq!((answer.status, &answer.json["error"]), (status, &error), "{kind} {typ}");
+    }
 }
 
 /// contracts/txts.md N10: a scope that is not known is not all.
@@ -101,7 +125,8 @@ async fn a_client_may_vouch_for_a_subject_with_its_own_key() {
     let at = Fixture::new().await;
     let (plain, now) = (r#"{"alg":"EdDSA"}"#, now_s());
     let did = json!({ "iss": agent(GATEWAY).to_string() });
-    for bent in [json!({}), did, json!({ "scope": "travel.book travel.pay" })] {
+    let node = json!({ "aud": at.node().id().to_string() });
+    for bent in [json!({}), did, node, json!({ "scope": "travel.book travel.pay" })] {
         let token = at.token(GATEWAY, Params::exchange("self_signed", &self_signed(GATEWAY, plain, &bent))).await;
         assert_eq!(body(&token)["sub"], "user:cron");
     }
@@ -109,6 +134,7 @@ async fn a_client_may_vouch_for_a_subject_with_its_own_key() {
         json!({ "iss": "planner" }),
         json!({ "iss": null }),
         json!({ "aud": LOGIN }),
+        json!({ "aud": DOMAIN }),
         json!({ "exp": now - 31 }),
         json!({ "exp": null }),
         json!({ "iat": null }),
@@ -142,6 +168,31 @@ async fn unsigned_subjects_are_for_those_alone_whom_the_policy_names() {
         let answer = at.ask(GATEWAY, Params::exchange("unsigned_json", bad)).await;
         assert_eq!(answer.error(), (400, "invalid_request"), "{bad}");
     }
+}
+
+/// contracts/txts.md N11.
+#[tokio::test]
+async fn a_principal_has_an_end_and_one_without_is_in_no_record() {
+    let named = policy().replacen("\"self_signed\"", "\"self_signed\", \"unsigned_json\"", 1);
+    let mut at = Fixture::with(&named).await;
+    for (len, status, error) in [(2_048, 200, Value::Null), (2_049, 400, json!("invalid_request"))] {
+        let bare = "x".repeat(len - "user:".len());
+        let whole = format!("user:{bare}");
+        for form in [
+            Params::exchange("unsigned_json", &json!({ "sub": whole }).to_string()),
+            Params::exchange("self_signed", &self_signed(GATEWAY, r#"{"alg":"EdDSA"}"#, &json!({ "sub": whole }))),
+            Params::exchange("access_token", &access_token(&json!({ "sub": bare }))),
+        ] {
+            let answer = at.ask(GATEWAY, form).await;
+            assert_eq!((answer.status, &answer.json["error"]), (status, &error), "{}", answer.json);
+        }
+    }
+    let endless = json!({ "sub": "x".repeat(30_000) }).to_string();
+    let answer = at.ask(GATEWAY, Params::exchange("unsigned_json", &endless)).await;
+    assert_eq!(answer.error(), (400, "invalid_request"));
+    let lens: Vec<_> =
+        at.records().await.into_iter().map(|record| record.subject.map(|subject| subject.len())).collect();
+    assert_eq!(lens, [Some(2_048), Some(2_048), Some(2_048), None, None, None, None]);
 }
 
 /// A key set on loopback that can be changed, and how often it was asked for.
@@ -183,6 +234,17 @@ async fn keys_by_url_are_fetched_once_for_all_who_wait_and_kept() {
         assert_eq!(ask(unknown).await.error(), (400, "invalid_request"));
     }
     assert_eq!(server.asked.load(Ordering::Relaxed), 1, "an unknown kid does not ask each time");
+}
+
+/// contracts/txts.md N14.
+#[tokio::test]
+async fn a_token_of_a_type_that_no_grant_names_is_not_opened() {
+    let server = key_server(json!({ "keys": [jwk(LOGIN_KEY)] })).await;
+    let at =
+        Fixture::with(&policy().replace("jwks_file = \"login.json\"", &format!("jwks_url = \"{}\"", server.url))).await;
+    assert_eq!(at.ask(PLANNER, Params::begin()).await.error(), (400, "unauthorized_client"));
+    assert_eq!(server.asked.load(Ordering::Relaxed), 0, "an issuer is asked for nobody's sake");
+    assert_eq!(at.ask(GATEWAY, Params::begin()).await.status, 200);
 }
 
 #[tokio::test]

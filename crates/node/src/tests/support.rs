@@ -224,7 +224,7 @@ pub(crate) fn check<'t>(token: &'t Genuine, peer: u8, me: u8, payload: &[u8]) ->
         me: &agent(me),
         revoked: &std::collections::BTreeSet::new(),
         wanted: &Scope::parse("travel.pay").unwrap(),
-        payload,
+        content: payload,
         first_seen_from: None,
     })
 }

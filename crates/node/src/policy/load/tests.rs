@@ -120,7 +120,20 @@ fn http_is_for_loopback_alone() {
         "http://localhost.evil",
         "http://127.0.0.1@evil/",
         "http://10.0.0.1",
+        "file:///etc/jwks",
+        "https://",
     ] {
         assert!(check_url(bad).is_err(), "{bad}");
+    }
+}
+
+/// A URL is logged when what it names cannot be had.
+#[test]
+fn no_url_holds_a_secret_and_none_is_shown_for_it() {
+    for bad in ["https://anna:secret@a.example/x", "https://secret@a.example", "http://:secret@localhost/"] {
+        let why = check_url(bad).unwrap_err();
+        assert!(!why.contains("secret"), "{why}");
+        let decisions = format!("{SERVICE}\n[decisions]\nurl = \"{bad}\"");
+        assert!(!read(&decisions).unwrap_err().contains("secret"));
     }
 }
