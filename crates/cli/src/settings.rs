@@ -78,6 +78,8 @@ impl New<'_> {
         format!(
             "# Letters that carry no transaction token: \"refuse\" or \"deliver\". Answers to `nuncio request` need none.\n\
              letters_without_token = \"{without}\"\n\n\
+             # Letters with a token need the sender's signature over what they do with it.\n\
+             # needs_proof = true\n\n\
              # The trust domain whose tokens are taken and asked for, and the node of its token service, as `nuncio node` prints it.\n\
              {trust}\n\
              # The scope that a letter's token must have; a rule without type or sender names every letter.\n\
@@ -174,6 +176,10 @@ mod tests {
         assert_eq!((trust.domain.as_str(), trust.node), ("acme.example", node));
         let closed = New { letters_without_token: WithoutToken::Refuse, trust: None };
         assert!(!read(&closed.text()).unwrap().letters_without_token);
+        // What it could say holds where it stands.
+        let (hint, said) = ("# needs_proof = true", "needs_proof = true");
+        assert!(new.text().contains(hint) && !config.wants_proof);
+        assert!(read(&new.text().replace(hint, said)).unwrap().wants_proof);
     }
 
     #[test]

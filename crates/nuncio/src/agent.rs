@@ -102,7 +102,7 @@ impl Agent {
         self.exchange()?.begin(subject, scope, details, None).await
     }
 
-    /// Revokes a transaction: no token of it is issued any more, and agents of the domain refuse those there are once they have heard of it.
+    /// Revokes a transaction: no token of it is issued any more, and agents of the domain refuse those there are once they have heard of it: this one asks for the list at once and hands it on to its peers.
     ///
     /// # Errors
     /// As [`Agent::begin`]; [`Error::TokenRefused`] for an agent that the service's policy does not name as an operator.

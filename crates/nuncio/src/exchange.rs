@@ -8,6 +8,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{self, Genuine, PayloadHash, Scope, TokenHash};
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use crate::entropy;
 use crate::error::Error;
@@ -34,6 +35,8 @@ pub(crate) struct Exchange {
     handed_on: Mutex<BTreeMap<(TokenHash, AgentId, String), Arc<Genuine>>>,
     /// Our own transactions' tokens, by the one that they renew.
     renewed: Mutex<BTreeMap<TokenHash, Arc<Genuine>>>,
+    /// The list of revoked transactions has grown.
+    pub(crate) revoked: Notify,
 }
 
 /// How a token is wanted for one letter.
@@ -60,7 +63,15 @@ struct Refused {
 
 impl Exchange {
     pub(crate) fn new(node: Node, domain: String, me: AgentId, signing: SigningKey) -> Self {
-        Self { node, domain, me, signing, handed_on: Mutex::default(), renewed: Mutex::default() }
+        Self {
+            node,
+            domain,
+            me,
+            signing,
+            handed_on: Mutex::default(),
+            renewed: Mutex::default(),
+            revoked: Notify::new(),
+        }
     }
 
     /// Begins a transaction.
@@ -133,7 +144,9 @@ impl Exchange {
     /// Ends a transaction (RFC 7009).
     pub(crate) async fn revoke(&self, transaction: &Transaction) -> Result<(), Error> {
         let form = form_urlencoded::Serializer::new(String::new()).append_pair("token", transaction.token()).finish();
-        refused(&self.node.post("/revoke", form).await?)
+        refused(&self.node.post("/revoke", form).await?)?;
+        self.revoked.notify_one();
+        Ok(())
     }
 
     async fn ask<const N: usize>(

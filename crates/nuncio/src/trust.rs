@@ -217,6 +217,7 @@ async fn keep(exchange: Arc<Exchange>, wanted: Arc<Notify>, wakes: mpsc::Sender<
             _ = keys.tick() => "/keys",
             () = wanted.notified() => "/keys",
             _ = revoked.tick() => "/revoked",
+            () = exchange.revoked.notified() => "/revoked",
             _ = tick.tick() => {
                 if wakes.send(Wake::LookAfterTokens).await.is_err() {
                     return;
