@@ -173,7 +173,7 @@ mod tests {
         let config = read(&new.text()).unwrap();
         assert!(config.letters_without_token);
         let trust = config.trust.unwrap();
-        assert_eq!((trust.domain.as_str(), trust.node), ("acme.example", node));
+        assert_eq!((trust.domain.as_str(), &trust.node), ("acme.example", &node));
         let closed = New { letters_without_token: WithoutToken::Refuse, trust: None };
         assert!(!read(&closed.text()).unwrap().letters_without_token);
         // What it could say holds where it stands.
