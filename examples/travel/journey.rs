@@ -43,7 +43,7 @@ impl Hop {
             scope: grant.scope().to_string(),
             details: grant.details().unwrap_or_default(),
             hops_left: grant.hops_left(),
-            bound: grant.is_of_this_payload(),
+            bound: grant.is_of_this_letter(),
             token: with_token.then(|| grant.token().to_owned()),
         })
     }

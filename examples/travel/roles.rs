@@ -44,7 +44,7 @@ async fn planner(agent: &Agent, letter: &Incoming, grant: &Grant) -> Result<Stri
 async fn booking(agent: &Agent, letter: &Incoming, grant: &Grant) -> Result<String, Error> {
     // A payment's token allows this one letter, and no other sum.
     let bill = Message::text(PRICE_EUR.to_string()).under(&grant.go_on());
-    let bill = bill.narrowed(scope("travel.pay travel.notify")).bound_to_payload();
+    let bill = bill.narrowed(scope("travel.pay travel.notify")).bound_to_letter();
     let paid = agent.request(agent.resolve("payment").await?, bill, PATIENCE).await?;
     Ok(format!("{}; {}", text(letter)?, text(&paid)?))
 }
