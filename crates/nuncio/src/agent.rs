@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor};
+use crate::answer::HeldAnswer;
 use crate::chunks::{self, Handle, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
@@ -171,12 +172,21 @@ impl Agent {
 
     /// Sends a letter and waits for the letter that answers it. Dropping the future stops the waiting, not the letter.
     ///
-    /// The answer is in no inbox. A large payload of it is on disk for as long as a clone of the [`Incoming`] or of its [`Payload`](crate::Payload) is
+    /// The answer is in no inbox: when this returns it is in the caller's memory alone. A program that must not lose it to a crash of its own uses
+    /// [`Agent::request_held`]. A large payload of it is on disk for as long as a clone of the [`Incoming`] or of its [`Payload`](crate::Payload) is
     /// there, and no longer than the agent runs: save or read it before.
     ///
     /// # Errors
     /// As [`Agent::send`]; [`Error::NotDelivered`] if the letter fails; [`Error::TimedOut`].
     pub async fn request(&self, to: AgentId, message: Message, timeout: Duration) -> Result<Incoming, Error> {
+        self.request_held(to, message, timeout).await?.take().await
+    }
+
+    /// [`Agent::request`], whose answer is kept until it is taken: after a crash, or when it is dropped, it is in the inbox.
+    ///
+    /// # Errors
+    /// As [`Agent::request`].
+    pub async fn request_held(&self, to: AgentId, message: Message, timeout: Duration) -> Result<HeldAnswer, Error> {
         let message =
             Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
         let deadline = tokio::time::Instant::now() + timeout;

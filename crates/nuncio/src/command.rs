@@ -7,6 +7,7 @@ use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::ContactInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::answer::HeldAnswer;
 use crate::chunks::Handle;
 use crate::error::Error;
 use crate::message::Incoming;
@@ -44,7 +45,7 @@ pub(crate) enum Command {
         to: AgentId,
         letter: Box<Letter>,
         payload: Option<Handle>,
-        reply: Reply<Incoming>,
+        reply: Reply<HeldAnswer>,
         gone: oneshot::Receiver<Infallible>,
     },
     Subscribe {
