@@ -61,7 +61,7 @@ pub use answer::HeldAnswer;
 pub use config::Trace;
 pub use config::{Config, TrustDomain, Unlock};
 pub use error::Error;
-pub use home::{init, retirement_of};
+pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
 pub use status::{PeerInfo, SessionInfo, Status};
