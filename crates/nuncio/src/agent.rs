@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor};
 use crate::answer::HeldAnswer;
-use crate::chunks::{self, Handle, PayloadId};
+use crate::chunks::{self, Unsent};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy;
@@ -131,7 +131,7 @@ impl Agent {
         }
     }
 
-    async fn write(&self, to: AgentId, message: Message) -> Result<(Letter, Option<Handle>), Error> {
+    async fn write(&self, to: AgentId, message: Message) -> Result<(Letter, Option<Unsent>), Error> {
         let now = entropy::now();
         let id = LetterId::new(now, entropy::random()?);
         let mut letter = Letter::plain(id, message.content_type, Vec::new());
@@ -144,27 +144,17 @@ impl Agent {
             }
             body => Some(chunks::seal_body(&self.shared.home, body).await?),
         };
-        if let Some(handle) = &payload {
-            let value = handle.encode();
+        if let Some(payload) = &payload {
+            let value = payload.handle().encode();
             letter.set_extension(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
         }
         if let Some(token) = message.raw_token {
             letter.set_token(token);
         } else if let Some(under) = &message.under {
-            match self.token(to, under, &letter).await {
-                Ok(token) => {
-                    letter.set_token(token);
-                    if under.proved {
-                        letter.want_proof();
-                    }
-                }
-                Err(error) => {
-                    // The letter is not sent: what was sealed for it goes.
-                    payload
-                        .iter()
-                        .for_each(|handle| chunks::delete(&chunks::out_path(&self.shared.home, PayloadId(handle.id))));
-                    return Err(error);
-                }
+            let token = self.token(to, under, &letter).await?;
+            letter.set_token(token);
+            if under.proved {
+                letter.want_proof();
             }
         }
         Ok((letter, payload))
@@ -333,6 +323,7 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunks::Handle;
     use nuncio_proto::content_type::ContentType;
     use nuncio_proto::secret::Key;
 
@@ -344,8 +335,24 @@ mod tests {
         let (mut letter, _) = agent.write(to, Message::bytes(ContentType::BYTES, Vec::new())).await.unwrap();
         let value = handle.encode();
         letter.extensions.push(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
-        let (letter, payload) = (Box::new(letter), Some(handle));
+        let (letter, payload) = (Box::new(letter), Some(Unsent::new(&agent.shared.home, handle)));
         agent.ask(|reply| Command::Send { to, letter, payload, reply }).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_sealed_for_a_letter_that_is_not_accepted_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = Agent::open(Config::new(dir.path())).await.unwrap();
+        let sealed = || std::fs::read_dir(dir.path().join("large/out")).unwrap().count();
+        let large = || Message::bytes(ContentType::BYTES, vec![7; 100_000]);
+        // As a send that is dropped while it waits for a token, or for its turn.
+        let written = agent.write(agent.id(), large()).await.unwrap();
+        assert_eq!(sealed(), 1);
+        drop(written);
+        assert_eq!(sealed(), 0);
+        agent.send(agent.id(), large()).await.unwrap_err();
+        assert_eq!(sealed(), 0, "refused");
+        agent.shutdown().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

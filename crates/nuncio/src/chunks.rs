@@ -129,8 +129,36 @@ pub(crate) fn write_whole(
     whole
 }
 
-/// Seals a payload into the home, durably, and returns its key.
-pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> {
+/// A payload that was sealed for a letter which is not accepted yet: if it never is, its file goes with this value.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    handle: Handle,
+    path: Option<PathBuf>,
+}
+
+impl Unsent {
+    pub(crate) fn new(home: &Path, handle: Handle) -> Self {
+        Self { path: Some(out_path(home, PayloadId(handle.id))), handle }
+    }
+
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The letter is accepted.
+    pub(crate) fn keep(mut self) {
+        self.path = None;
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.path.iter().for_each(|path| delete(path));
+    }
+}
+
+/// Seals a payload into the home, durably.
+pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Unsent, Error> {
     let home = home.to_owned();
     blocking(move || match body {
         Body::Bytes(bytes) => {
@@ -149,14 +177,14 @@ pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> 
     .await
 }
 
-fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Handle, Error> {
+fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Unsent, Error> {
     if len > limit::PAYLOAD_LARGE_MAX {
         return Err(Error::TooLarge);
     }
     let handle = PayloadKey { id: entropy::random()?, key: Key::new(entropy::random()?), len };
-    let path = out_path(home, PayloadId(handle.id));
-    write_sealed(&handle, from, name, &path)?;
-    Ok(handle)
+    let unsent = Unsent::new(home, handle);
+    write_sealed(&unsent.handle, from, name, &out_path(home, PayloadId(unsent.handle.id)))?;
+    Ok(unsent)
 }
 
 pub(crate) fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use nuncio_proto::peer::ContactInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::answer::HeldAnswer;
-use crate::chunks::Handle;
+use crate::chunks::Unsent;
 use crate::error::Error;
 use crate::message::Incoming;
 use crate::status::{PeerInfo, SessionInfo, Status};
@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Send {
         to: AgentId,
         letter: Box<Letter>,
-        payload: Option<Handle>,
+        payload: Option<Unsent>,
         reply: Reply<LetterId>,
     },
     Cancel {
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Request {
         to: AgentId,
         letter: Box<Letter>,
-        payload: Option<Handle>,
+        payload: Option<Unsent>,
         reply: Reply<HeldAnswer>,
         gone: oneshot::Receiver<Infallible>,
     },

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::Actor;
 use crate::answer::HeldAnswer;
-use crate::chunks::{self, Handle, PayloadId, Progress};
+use crate::chunks::{self, PayloadId, Progress, Unsent};
 use crate::command::{Command, Reply};
 use crate::entropy::{self, now};
 use crate::error::Error;
@@ -244,23 +244,16 @@ impl Actor {
     }
 
     /// The step that accepts a letter, with the row that remembers its large payload.
-    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Handle>) -> Result<(Step, Vec<Op>), Error> {
-        let accepted = self.peer.send(to, letter, now());
-        let Some(handle) = payload else { return Ok((accepted?, Vec::new())) };
-        let id = PayloadId(handle.id);
-        match accepted {
-            Ok(step) => {
-                let expires = letter.expires();
-                let value = [to.as_bytes().as_slice(), letter.id.as_bytes(), &expires.0.to_be_bytes()].concat();
-                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, expires, sent: Arc::default() });
-                self.payloads_due = self.payloads_due.min(expires.plus(1));
-                Ok((step, vec![Op::Put { key: payload_row(id), value }]))
-            }
-            Err(error) => {
-                chunks::delete(&chunks::out_path(self.store.home(), id));
-                Err(error.into())
-            }
-        }
+    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>) -> Result<(Step, Vec<Op>), Error> {
+        let step = self.peer.send(to, letter, now())?;
+        let Some(payload) = payload else { return Ok((step, Vec::new())) };
+        let id = PayloadId(payload.handle().id);
+        payload.keep();
+        let expires = letter.expires();
+        let value = [to.as_bytes().as_slice(), letter.id.as_bytes(), &expires.0.to_be_bytes()].concat();
+        self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, expires, sent: Arc::default() });
+        self.payloads_due = self.payloads_due.min(expires.plus(1));
+        Ok((step, vec![Op::Put { key: payload_row(id), value }]))
     }
 
     fn await_delivery(&mut self, to: AgentId, id: LetterId, reply: Reply<()>) {
