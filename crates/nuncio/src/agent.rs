@@ -251,7 +251,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Removes a peer: its sessions end, letters to it fail, its letters are no longer taken. `false` if it is not known.
+    /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known.
     pub async fn remove_peer(&self, agent: AgentId) -> Result<bool, Error> {
         self.ask(|reply| Command::RemovePeer { agent, reply }).await
     }

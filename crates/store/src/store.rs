@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// [`Store::create`], with its first rows: a store that is there has them. What a creation that was cut short left is replaced.
-    pub fn create_with(home: &Path, kek: &Kek, first: Vec<Op>) -> Result<Self, StoreError> {
+    pub fn create_with(home: &Path, kek: &Kek, mut rows: Vec<Op>) -> Result<Self, StoreError> {
         let home = Home::take(home)?;
         let key_path = home.key_file();
         if key_path.exists() {
@@ -74,9 +74,8 @@ impl Store {
         remove_if_there(&unfinished)?;
         let keys = KeyFile::create(&unfinished, kek)?;
         let vault = Vault::new(engine, keys.epochs().clone());
-        let format = Op::Put { key: FORMAT_KEY.to_vec(), value: FORMAT.to_be_bytes().to_vec() };
-        vault.commit(&[&first[..], &[format]].concat())?;
-        drop(first);
+        rows.push(Op::Put { key: FORMAT_KEY.to_vec(), value: FORMAT.to_be_bytes().to_vec() });
+        vault.commit(&rows)?;
         drop(keys);
         rename(&unfinished, &key_path)?;
         drop(vault);

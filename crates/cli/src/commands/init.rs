@@ -95,7 +95,11 @@ fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path, without
 /// What lies there, of an `init` that was cut short or of whatever else, is set aside.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if path.exists() {
-        fs::rename(path, path.with_extension("former"))?;
+        let mut aside = path.with_extension("former");
+        while aside.exists() {
+            aside.as_mut_os_string().push("-1");
+        }
+        fs::rename(path, aside)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;

@@ -50,7 +50,10 @@ fn an_init_that_was_cut_short_can_be_run_again() {
     let statement = fs::read(home.join("retirement")).unwrap();
     assert_eq!(nuncio::retirement_of(&statement).unwrap().to_string(), made["agent"].as_str().unwrap());
     assert_eq!(json(&home, &["id"])["agent"], made["agent"]);
+    fs::rename(home.join("keys"), home.join("keys.new")).unwrap();
+    ok(&home, &["init"]);
     assert_eq!(fs::read(home.join("retirement.former")).unwrap(), former, "it may be somebody's");
+    assert_eq!(fs::read(home.join("retirement.former-1")).unwrap(), statement);
 }
 
 /// Runs a command with passphrases on the descriptors 3 and 4.
