@@ -260,6 +260,18 @@ pub mod limit {
     /// Unit: bytes.
     pub const LARGE_BYTES_PER_PEER: u64 = 4_294_967_296;
 
+    /// 4 GiB; of large payloads of all peers together that the owner did not add, where strangers are taken: identities
+    /// cost nothing
+    ///
+    /// Unit: bytes.
+    pub const LARGE_BYTES_STRANGERS: u64 = 4_294_967_296;
+
+    /// a transfer of a large payload that is slower gives its place to others and goes on later: 1 GiB holds one for
+    /// 4.6 hours at most
+    ///
+    /// Unit: bytes/s.
+    pub const LARGE_RATE_MIN: u64 = 65_536;
+
     /// streams that a welcome peer may have open: one of frames, a few requests, the large payloads under way
     ///
     /// Unit: streams.
@@ -491,6 +503,11 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DIAL_PAUSE_MAX: u64 = 15_000;
+
+    /// how long a transfer of a large payload may stand still, and the most that it may fall behind large_rate_min
+    ///
+    /// Unit: ms.
+    pub const LARGE_PATIENCE: u64 = 30_000;
 
     /// how long a peer may take to answer a request for its bundle
     ///

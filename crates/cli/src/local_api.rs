@@ -6,6 +6,7 @@
 //! ```
 
 mod guard;
+mod handover;
 mod inbox;
 mod letters;
 mod peers;

@@ -70,13 +70,23 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> Result<(), Failur
     Ok(())
 }
 
-/// Text of a stranger, made harmless for a terminal: control and direction characters are spelled out.
+/// Text of a stranger, made harmless for a terminal: control and direction characters are spelled out, but for line feeds and tabs.
 pub(crate) fn harmless(text: &str) -> String {
+    spelled_out(text, &['\n', '\t'])
+}
+
+/// What a stranger wrote into one line of ours: it ends no line and begins no column.
+pub(crate) fn harmless_line(text: &str) -> String {
+    spelled_out(text, &[])
+}
+
+fn spelled_out(text: &str, kept: &[char]) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let steers =
-            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if steers && c != '\n' && c != '\t' {
+        let turns =
+            matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+        if (c.is_control() || turns || breaks) && !kept.contains(&c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
@@ -111,6 +121,8 @@ mod tests {
     fn what_a_stranger_writes_cannot_steer_a_terminal() {
         assert_eq!(harmless("a\u{1b}[2Jb\r\u{202e}c\n"), "a\\u{1b}[2Jb\\u{d}\\u{202e}c\n");
         assert_eq!(harmless("grüß dich\t✓"), "grüß dich\t✓");
+        assert_eq!(harmless("\u{61c}a"), "\\u{61c}a");
+        assert_eq!(harmless_line("a\n#7  ben\tb\u{2028}"), "a\\u{a}#7  ben\\u{9}b\\u{2028}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!     └──────────────── effects: frames to links, letters to the inbox ◄────────┘
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,18 +21,20 @@ use nuncio_proto::step::Step;
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::answer::HeldAnswer;
 use crate::backlog::Backlog;
 use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
+use crate::connections::{LinkUp, Rests};
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::links::{self, LinkId, Outgoing, Tasks};
+use crate::links::{self, LinkId, Tasks};
 use crate::message::Incoming;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
@@ -46,11 +48,6 @@ pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 const TURN_MAX: usize = 512;
 /// Commands, frames and requests that wait for the actor.
 const WAKES_WAITING: usize = 256;
-/// Connections kept for one peer.
-const LINKS_PER_PEER: usize = 2;
-/// Connections that one peer may have begun, those that died and have not been missed yet among them.
-const KNOCKS_PER_PEER: usize = 8;
-
 /// The actor's state.
 pub(crate) struct Actor {
     pub(crate) config: Config,
@@ -58,21 +55,24 @@ pub(crate) struct Actor {
     pub(crate) store: Arc<Store>,
     writer: Option<Writer<Ticket>>,
     pub(crate) backlog: Backlog,
-    entropy: Entropy,
+    pub(crate) entropy: Entropy,
     pub(crate) link: Arc<Link>,
     pub(crate) tasks: Tasks,
-    cancel: CancellationToken,
+    pub(crate) cancel: CancellationToken,
     wakes: mpsc::Receiver<Wake>,
     urgent: mpsc::UnboundedReceiver<Wake>,
     commands: mpsc::Receiver<Command>,
-    next_link: LinkId,
-    next_request: u64,
+    pub(crate) next_link: LinkId,
+    pub(crate) next_request: u64,
     pub(crate) links: BTreeMap<AgentId, Vec<LinkUp>>,
-    dialling: BTreeMap<AgentId, CancellationToken>,
+    pub(crate) dialling: BTreeMap<AgentId, CancellationToken>,
     /// Connections that others began and that were let in.
-    knocked: BTreeMap<LinkId, AgentId>,
+    pub(crate) knocked: BTreeMap<LinkId, Connection>,
+    /// Peers of which a bundle was due to be asked for while they were not connected.
+    pub(crate) starts_due: BTreeSet<AgentId>,
+    pub(crate) rests: Rests,
     pub(crate) problems: HashMap<AgentId, String>,
-    bundle_rate: DefaultKeyedRateLimiter<AgentId>,
+    pub(crate) bundle_rate: DefaultKeyedRateLimiter<AgentId>,
     pub(crate) bundle_requests: HashMap<u64, oneshot::Sender<Vec<u8>>>,
     pub(crate) refused: BTreeMap<&'static str, u64>,
     pub(crate) wire: Wire,
@@ -83,29 +83,18 @@ pub(crate) struct Actor {
     pub(crate) deliveries: HashMap<(AgentId, LetterId), Vec<Reply<()>>>,
     /// Letters that failed in memory and not yet on disk.
     pub(crate) failing: HashSet<(AgentId, LetterId)>,
-    pub(crate) requests: HashMap<(AgentId, LetterId), Reply<Incoming>>,
+    pub(crate) requests: HashMap<(AgentId, LetterId), Reply<HeldAnswer>>,
+    /// Letters of the inbox that are answers in somebody's hands.
+    pub(crate) held: BTreeSet<u64>,
     pub(crate) payloads_out: HashMap<PayloadId, PayloadOut>,
     /// When the first of them may be over.
     pub(crate) payloads_due: UnixMillis,
-    /// Places for payloads on their way from us.
-    pub(crate) gives: Arc<Semaphore>,
+    /// How many payloads are on their way from us to each peer.
+    pub(crate) giving: BTreeMap<AgentId, usize>,
     pub(crate) payloads_in: HashMap<PayloadFrom, PayloadIn>,
     pub(crate) trust: Option<Trust>,
     stopping: Option<Reply<()>>,
     failed: bool,
-}
-
-/// A connection that carries frames.
-pub(crate) struct LinkUp {
-    id: LinkId,
-    connection: Connection,
-    frames: Outgoing,
-}
-
-impl LinkUp {
-    pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        self.connection.close(code, reason);
-    }
 }
 
 /// The record of letters delivered.
@@ -168,6 +157,8 @@ impl Actor {
             next_request: 0,
             links: BTreeMap::new(),
             dialling: BTreeMap::new(),
+            starts_due: BTreeSet::new(),
+            rests: Rests::default(),
             knocked: BTreeMap::new(),
             problems: HashMap::new(),
             bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
@@ -180,9 +171,10 @@ impl Actor {
             deliveries: HashMap::new(),
             failing: HashSet::new(),
             requests: HashMap::new(),
+            held: BTreeSet::new(),
             payloads_out: HashMap::new(),
             payloads_due: UnixMillis::NEVER,
-            gives: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
+            giving: BTreeMap::new(),
             payloads_in: HashMap::new(),
             trust,
             stopping: None,
@@ -257,7 +249,7 @@ impl Actor {
     }
 
     /// Randomness for one step; without it the agent stops before anything has moved.
-    fn has_randomness(&mut self) -> bool {
+    pub(crate) fn has_randomness(&mut self) -> bool {
         let ready = self.entropy.ready().map(drop);
         if let Err(error) = &ready {
             tracing::error!(%error, "the agent stops");
@@ -306,6 +298,7 @@ impl Actor {
             }
             Wake::LinkUp { link, connection, frames } => self.link_up(link, connection, frames),
             Wake::LinkDown { link, peer, reason } => self.link_down(link, peer, reason),
+            Wake::Rested { peer } => self.rested(peer),
             Wake::Knock { connection } => self.knock(connection),
             Wake::DialFailed { peer, reason } => drop(self.problems.insert(peer, reason)),
             Wake::DialEnded { peer } => {
@@ -317,6 +310,7 @@ impl Actor {
             Wake::BundleCame { of, bundle } => self.bundle_came(of, bundle),
             Wake::BundleAsked { by, answer } => self.bundle_asked(by, answer),
             Wake::Forget(rows) => {
+                self.bundle_rate.retain_recent();
                 if !rows.is_empty() {
                     let step = self.peer.forget_seen(rows);
                     self.commit(step);
@@ -330,12 +324,20 @@ impl Actor {
             Wake::LookAfterTokens => self.look_after_tokens(),
             Wake::Renewed { former, token } => self.renewed(&former, token.as_ref()),
             Wake::PayloadAsked { by, id, from_chunk, stream } => self.payload_asked(by, id, from_chunk, stream),
-            Wake::PayloadEnded { payload, fetched } => self.payload_ended(payload, fetched),
+            Wake::PayloadEnded { payload, fetched, verified } => self.payload_ended(payload, fetched, verified),
+            Wake::PayloadRested(payload) => self.payload_rested(payload),
+            Wake::PayloadGiven { to } => self.payload_given(to),
+            Wake::AnswerTaken { no, reply } => self.answer_taken(no, reply),
+            Wake::AnswerLeft { no } => self.answer_left(no),
             Wake::PayloadDropped(payload) => self.payload_dropped(payload),
         }
     }
 
     fn receive(&mut self, from: AgentId, link: LinkId, frames: &[Bytes]) {
+        if !self.is_welcome(&from) {
+            *self.refused.entry("stranger").or_default() += 1;
+            return self.cut_off(from, "not added here");
+        }
         let mut again = None;
         for frame in frames {
             if !self.has_randomness() {
@@ -363,171 +365,6 @@ impl Actor {
         }
     }
 
-    /// Hands a frame to a connection of the peer; `false` when there is none or it is full, in which case the frame goes again later.
-    pub(crate) fn send_on(&mut self, to: AgentId, link: Option<LinkId>, frame: Bytes) -> bool {
-        let Some(links) = self.links.get(&to) else { return false };
-        let chosen = links.iter().rev().find(|up| link.is_none_or(|link| link == up.id)).or_else(|| links.last());
-        let len = frame.len();
-        nuncio_proto::seal_log::sent(&frame);
-        let sent = chosen.is_some_and(|up| up.frames.push(frame));
-        if sent {
-            self.wire.sent(len);
-        }
-        sent
-    }
-
-    fn is_welcome(&self, agent: &AgentId) -> bool {
-        self.config.accept_strangers || self.peer.contact(agent).is_some_and(|info| info.allowed && !info.retired)
-    }
-
-    fn knock(&mut self, connection: Connection) {
-        let peer = connection.peer();
-        if !self.is_welcome(&peer) {
-            *self.refused.entry("stranger").or_default() += 1;
-            tracing::info!(%peer, "turned away: it was not added here");
-            connection.close(CloseCode::STRANGER, "not added here");
-            return;
-        }
-        if self.knocked.values().filter(|other| **other == peer).count() >= KNOCKS_PER_PEER {
-            connection.close(CloseCode::REPLACED, "too many connections of one agent");
-            return;
-        }
-        connection.welcome();
-        let link = self.new_link();
-        self.knocked.insert(link, peer);
-        self.tasks.tracker.spawn(links::serve(link, connection, self.tasks.clone()));
-    }
-
-    const fn new_link(&mut self) -> LinkId {
-        self.next_link += 1;
-        self.next_link
-    }
-
-    fn link_up(&mut self, link: LinkId, connection: Connection, frames: Outgoing) {
-        let peer = connection.peer();
-        self.problems.remove(&peer);
-        let links = self.links.entry(peer).or_default();
-        links.push(LinkUp { id: link, connection: connection.clone(), frames });
-        if links.len() > LINKS_PER_PEER {
-            links.remove(0).connection.close(CloseCode::REPLACED, "newer connections are kept");
-        }
-        if self.has_randomness()
-            && let Some(step) = self.peer.connected(peer, now(), &mut self.entropy)
-        {
-            self.commit(step);
-        }
-        if self.peer.wants_session(&peer) {
-            self.tasks.tracker.spawn(links::ask_bundle(connection, self.tasks.clone()));
-        }
-        self.fetch_payloads(peer);
-    }
-
-    fn link_down(&mut self, link: LinkId, peer: AgentId, reason: String) {
-        self.knocked.remove(&link);
-        if let Some(links) = self.links.get_mut(&peer) {
-            links.retain(|up| up.id != link);
-            if links.is_empty() {
-                self.links.remove(&peer);
-            }
-        }
-        tracing::info!(%peer, reason, "connection ended");
-        if self.peer.contact(&peer).is_some() {
-            self.problems.insert(peer, reason);
-        }
-    }
-
-    /// Makes sure that the peer is being reached, if it is known where.
-    pub(crate) fn dial(&mut self, peer: AgentId) {
-        let Some(info) = self.peer.contact(&peer) else { return };
-        if info.endpoints.is_empty()
-            || info.retired
-            || self.links.contains_key(&peer)
-            || self.dialling.contains_key(&peer)
-        {
-            return;
-        }
-        let endpoints = info.endpoints.clone();
-        let id = self.new_link();
-        let (link, tasks, cancel) = (Arc::clone(&self.link), self.tasks.clone(), self.cancel.child_token());
-        self.dialling.insert(peer, cancel.clone());
-        self.tasks.tracker.spawn(async move {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = crate::dial::dial(link, id, peer, endpoints, tasks) => {}
-            }
-        });
-    }
-
-    /// What is known of a peer's addresses has changed: a task that tries the former ones ends, and another begins.
-    pub(crate) fn dial_anew(&mut self, peer: AgentId) {
-        if self.links.contains_key(&peer) {
-            return;
-        }
-        if let Some(former) = self.dialling.remove(&peer) {
-            former.cancel();
-        }
-        self.problems.remove(&peer);
-        if self.peer.outbox().any(|(to, ..)| to == peer) {
-            self.dial(peer);
-        }
-    }
-
-    pub(crate) fn want_bundle(&mut self, of: AgentId) {
-        match self.links.get(&of).and_then(|links| links.last()) {
-            Some(up) => drop(self.tasks.tracker.spawn(links::ask_bundle(up.connection.clone(), self.tasks.clone()))),
-            None => self.dial(of),
-        }
-    }
-
-    fn bundle_came(&mut self, of: AgentId, bundle: Result<Vec<u8>, String>) {
-        let parsed = bundle.and_then(|bytes| {
-            let bundle = nuncio_proto::bundle::Bundle::parse(&bytes, now()).map_err(|error| error.to_string())?;
-            if bundle.agent == of { Ok(bundle) } else { Err("its bundle is another agent's".to_owned()) }
-        });
-        let bundle = match parsed {
-            Ok(bundle) => bundle,
-            Err(reason) => {
-                tracing::info!(peer = %of, reason, "no bundle");
-                // Why the connection ended says more.
-                self.problems.entry(of).or_insert(reason);
-                return;
-            }
-        };
-        if !self.has_randomness() {
-            return;
-        }
-        match self.peer.begin(&bundle, now(), &mut self.entropy) {
-            Ok(step) => self.commit(step),
-            Err(error) => tracing::debug!(peer = %of, %error, "no session begun"),
-        }
-    }
-
-    fn bundle_asked(&mut self, by: AgentId, answer: oneshot::Sender<Vec<u8>>) {
-        if self.bundle_rate.check_key(&by).is_err() {
-            *self.refused.entry("prekey_rate").or_default() += 1;
-            return;
-        }
-        self.next_request += 1;
-        let endpoints = self.endpoints();
-        match self.peer.claim(by, self.next_request, &endpoints, now()) {
-            Ok(step) => {
-                self.bundle_requests.insert(self.next_request, answer);
-                self.commit(step);
-            }
-            Err(error) => tracing::warn!(%error, "no bundle to give"),
-        }
-    }
-
-    /// Where others reach this agent.
-    pub(crate) fn endpoints(&self) -> Vec<String> {
-        if !self.config.advertise.is_empty() {
-            return self.config.advertise.clone();
-        }
-        let listening = self.config.listen.and_then(|_| self.link.local_addr().ok());
-        // An unspecified address is none that somebody else could dial.
-        listening.filter(|addr| !addr.ip().is_unspecified()).map(|addr| vec![addr.to_string()]).unwrap_or_default()
-    }
-
     pub(crate) fn writer_stats(&self) -> (u64, u64, u64) {
         let Some(stats) = self.writer.as_ref().map(Writer::stats) else { return (0, 0, 0) };
         (stats.groups(), stats.steps(), u64::try_from(stats.commit_time().as_micros()).unwrap_or(u64::MAX))
@@ -543,10 +380,6 @@ impl Actor {
 
     pub(crate) fn stop_with(&mut self, reply: Reply<()>) {
         self.stopping = Some(reply);
-    }
-
-    pub(crate) fn connection_of(&self, peer: &AgentId) -> Option<Connection> {
-        self.links.get(peer).and_then(|links| links.last()).map(|up| up.connection.clone())
     }
 
     /// Commits what is staged, publishes it, closes the link.

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor};
-use crate::chunks::{self, Handle, PayloadId};
+use crate::answer::HeldAnswer;
+use crate::chunks::{self, Unsent};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::entropy;
@@ -130,7 +131,7 @@ impl Agent {
         }
     }
 
-    async fn write(&self, to: AgentId, message: Message) -> Result<(Letter, Option<Handle>), Error> {
+    async fn write(&self, to: AgentId, message: Message) -> Result<(Letter, Option<Unsent>), Error> {
         let now = entropy::now();
         let id = LetterId::new(now, entropy::random()?);
         let mut letter = Letter::plain(id, message.content_type, Vec::new());
@@ -143,27 +144,17 @@ impl Agent {
             }
             body => Some(chunks::seal_body(&self.shared.home, body).await?),
         };
-        if let Some(handle) = &payload {
-            let value = handle.encode();
+        if let Some(payload) = &payload {
+            let value = payload.handle().encode();
             letter.set_extension(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
         }
         if let Some(token) = message.raw_token {
             letter.set_token(token);
         } else if let Some(under) = &message.under {
-            match self.token(to, under, &letter).await {
-                Ok(token) => {
-                    letter.set_token(token);
-                    if under.proved {
-                        letter.want_proof();
-                    }
-                }
-                Err(error) => {
-                    // The letter is not sent: what was sealed for it goes.
-                    payload
-                        .iter()
-                        .for_each(|handle| chunks::delete(&chunks::out_path(&self.shared.home, PayloadId(handle.id))));
-                    return Err(error);
-                }
+            let token = self.token(to, under, &letter).await?;
+            letter.set_token(token);
+            if under.proved {
+                letter.want_proof();
             }
         }
         Ok((letter, payload))
@@ -171,12 +162,21 @@ impl Agent {
 
     /// Sends a letter and waits for the letter that answers it. Dropping the future stops the waiting, not the letter.
     ///
-    /// The answer is in no inbox. A large payload of it is on disk for as long as a clone of the [`Incoming`] or of its [`Payload`](crate::Payload) is
+    /// The answer is in no inbox: when this returns it is in the caller's memory alone. A program that must not lose it to a crash of its own uses
+    /// [`Agent::request_held`]. A large payload of it is on disk for as long as a clone of the [`Incoming`] or of its [`Payload`](crate::Payload) is
     /// there, and no longer than the agent runs: save or read it before.
     ///
     /// # Errors
     /// As [`Agent::send`]; [`Error::NotDelivered`] if the letter fails; [`Error::TimedOut`].
     pub async fn request(&self, to: AgentId, message: Message, timeout: Duration) -> Result<Incoming, Error> {
+        self.request_held(to, message, timeout).await?.take().await
+    }
+
+    /// [`Agent::request`], whose answer is kept until it is taken: after a crash, or when it is dropped, it is in the inbox.
+    ///
+    /// # Errors
+    /// As [`Agent::request`].
+    pub async fn request_held(&self, to: AgentId, message: Message, timeout: Duration) -> Result<HeldAnswer, Error> {
         let message =
             Message { expires_in: Some(message.expires_in.map_or(timeout, |life| life.min(timeout))), ..message };
         let deadline = tokio::time::Instant::now() + timeout;
@@ -251,7 +251,7 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Removes a peer: its sessions end, letters to it fail, its letters are no longer taken. `false` if it is not known.
+    /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known.
     pub async fn remove_peer(&self, agent: AgentId) -> Result<bool, Error> {
         self.ask(|reply| Command::RemovePeer { agent, reply }).await
     }
@@ -323,6 +323,7 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunks::Handle;
     use nuncio_proto::content_type::ContentType;
     use nuncio_proto::secret::Key;
 
@@ -334,8 +335,24 @@ mod tests {
         let (mut letter, _) = agent.write(to, Message::bytes(ContentType::BYTES, Vec::new())).await.unwrap();
         let value = handle.encode();
         letter.extensions.push(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
-        let (letter, payload) = (Box::new(letter), Some(handle));
+        let (letter, payload) = (Box::new(letter), Some(Unsent::new(&agent.shared.home, handle)));
         agent.ask(|reply| Command::Send { to, letter, payload, reply }).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_sealed_for_a_letter_that_is_not_accepted_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = Agent::open(Config::new(dir.path())).await.unwrap();
+        let sealed = || std::fs::read_dir(dir.path().join("large/out")).unwrap().count();
+        let large = || Message::bytes(ContentType::BYTES, vec![7; 100_000]);
+        // As a send that is dropped while it waits for a token, or for its turn.
+        let written = agent.write(agent.id(), large()).await.unwrap();
+        assert_eq!(sealed(), 1);
+        drop(written);
+        assert_eq!(sealed(), 0);
+        agent.send(agent.id(), large()).await.unwrap_err();
+        assert_eq!(sealed(), 0, "refused");
+        agent.shutdown().await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

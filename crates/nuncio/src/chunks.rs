@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::payload::{PayloadKey, SEALED_CHUNK_LEN};
 use nuncio_proto::secret::Key;
-use nuncio_transport::{CloseCode, Connection, ReadExactError, SendStream, StreamKind, TransportError};
+use nuncio_transport::{CloseCode, Connection, ReadExactError, RecvStream, SendStream, StreamKind, TransportError};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::behind::WriteBehind;
 use crate::entropy;
@@ -31,8 +32,8 @@ pub(crate) type Handle = PayloadKey;
 /// Sealed chunks between the disk's thread and the stream's task.
 const CHUNKS_WAITING: usize = 16;
 
-/// How long the other end may keep a stream still; then it is asked again, on another one.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long the other end may keep a stream still.
+const PATIENCE: Duration = Duration::from_millis(time::LARGE_PATIENCE);
 
 /// Names a large payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,8 +129,36 @@ pub(crate) fn write_whole(
     whole
 }
 
-/// Seals a payload into the home, durably, and returns its key.
-pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> {
+/// A payload that was sealed for a letter which is not accepted yet: if it never is, its file goes with this value.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    handle: Handle,
+    path: Option<PathBuf>,
+}
+
+impl Unsent {
+    pub(crate) fn new(home: &Path, handle: Handle) -> Self {
+        Self { path: Some(out_path(home, PayloadId(handle.id))), handle }
+    }
+
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The letter is accepted.
+    pub(crate) fn keep(mut self) {
+        self.path = None;
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.path.iter().for_each(|path| delete(path));
+    }
+}
+
+/// Seals a payload into the home, durably.
+pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Unsent, Error> {
     let home = home.to_owned();
     blocking(move || match body {
         Body::Bytes(bytes) => {
@@ -148,14 +177,14 @@ pub(crate) async fn seal_body(home: &Path, body: Body) -> Result<Handle, Error> 
     .await
 }
 
-fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Handle, Error> {
+fn seal(home: &Path, len: u64, from: &mut dyn Read, name: &Path) -> Result<Unsent, Error> {
     if len > limit::PAYLOAD_LARGE_MAX {
         return Err(Error::TooLarge);
     }
     let handle = PayloadKey { id: entropy::random()?, key: Key::new(entropy::random()?), len };
-    let path = out_path(home, PayloadId(handle.id));
-    write_sealed(&handle, from, name, &path)?;
-    Ok(handle)
+    let unsent = Unsent::new(home, handle);
+    write_sealed(&unsent.handle, from, name, &out_path(home, PayloadId(unsent.handle.id)))?;
+    Ok(unsent)
 }
 
 pub(crate) fn write_sealed(handle: &Handle, from: &mut dyn Read, name: &Path, path: &Path) -> Result<(), Error> {
@@ -243,13 +272,15 @@ pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream,
             let _ = chunks.blocking_send(Err(error));
         }
     });
+    let mut until = Instant::now() + PATIENCE;
     while let Some(chunk) = waiting.recv().await {
         match chunk {
             Ok(chunk) => {
                 let len = u64::try_from(chunk.len()).unwrap_or(0);
-                if !matches!(tokio::time::timeout(IDLE, stream.write_chunk(chunk)).await, Ok(Ok(()))) {
+                if !matches!(tokio::time::timeout_at(until, stream.write_chunk(chunk)).await, Ok(Ok(()))) {
                     break;
                 }
+                until = earned(until, Instant::now(), len);
                 sent.fetch_add(len, Ordering::Relaxed);
             }
             Err(error) => {
@@ -262,6 +293,13 @@ pub(crate) async fn give(path: PathBuf, from_chunk: u64, mut stream: SendStream,
     drop(waiting);
     let _ = stream.finish();
     let _ = reading.await;
+}
+
+/// Until when the other end may take or bring the next bytes, after so many (contracts/letter.md L19): they earn it the time that they may take at
+/// the least rate, and what it was faster is good for as long as it may keep still.
+fn earned(until: Instant, now: Instant, bytes: u64) -> Instant {
+    let worth = Duration::from_millis(bytes.saturating_mul(1_000) / limit::LARGE_RATE_MIN);
+    (until + worth).min(now + PATIENCE)
 }
 
 fn read_from(path: &Path, from_chunk: u64, chunks: &mpsc::Sender<std::io::Result<Bytes>>) -> std::io::Result<()> {
@@ -277,22 +315,27 @@ fn read_from(path: &Path, from_chunk: u64, chunks: &mpsc::Sender<std::io::Result
     }
 }
 
-/// Fetches a payload, from where an earlier try stopped. What is on disk was verified when it is counted.
+/// Fetches a payload, from where an earlier try stopped: where that is, is looked up only if it is not known. Returns how many chunks are verified and
+/// on disk at the end, if that is certain.
 pub(crate) async fn fetch(
     connection: Connection,
     handle: Handle,
     path: PathBuf,
+    verified: Option<u64>,
     progress: watch::Sender<Progress>,
-) -> Fetched {
-    let verified = {
-        let (handle, path) = (handle.clone(), path.clone());
-        blocking(move || verified_chunks(&handle, &part_path(&path))).await
+) -> (Fetched, Option<u64>) {
+    let from_chunk = match verified {
+        Some(verified) => Ok(verified),
+        None => {
+            let (handle, path) = (handle.clone(), path.clone());
+            blocking(move || verified_chunks(&handle, &part_path(&path))).await
+        }
     };
-    match verified {
+    match from_chunk {
         Ok(from_chunk) => fetch_from(connection, handle, path, from_chunk, progress).await,
         Err(error) => {
             tracing::warn!(%error, "a large payload cannot be written");
-            Fetched::Again
+            (Fetched::Again, None)
         }
     }
 }
@@ -303,42 +346,53 @@ async fn fetch_from(
     path: PathBuf,
     from_chunk: u64,
     progress: watch::Sender<Progress>,
-) -> Fetched {
-    let Ok((mut send, mut recv)) = connection.open(StreamKind::Large).await else { return Fetched::Again };
+) -> (Fetched, Option<u64>) {
+    let nothing = (Fetched::Again, Some(from_chunk));
+    let Ok(Ok((mut send, recv))) = tokio::time::timeout(PATIENCE, connection.open(StreamKind::Large)).await else {
+        return nothing;
+    };
     let request = [handle.id.as_slice(), &from_chunk.to_be_bytes()].concat();
     if send.write_all(&request).await.is_err() || send.finish().is_err() {
-        return Fetched::Again;
+        return nothing;
     }
     let (chunks, waiting) = mpsc::channel(CHUNKS_WAITING);
     let writing = {
         let handle = handle.clone();
         tokio::task::spawn_blocking(move || write_verified(&handle, &path, from_chunk, waiting, &progress))
     };
-    let mut lost = false;
-    for index in from_chunk..handle.chunks() {
-        let mut chunk = vec![0; sealed_chunk_len(&handle, index)];
-        match tokio::time::timeout(IDLE, recv.read_exact(&mut chunk)).await {
-            Ok(Ok(())) if chunks.send(chunk).await.is_ok() => {}
-            Ok(Ok(()) | Err(ReadExactError::FinishedEarly(_))) | Err(_) => break,
-            Ok(Err(ReadExactError::ReadError(error))) => {
-                // contracts/letter.md L17: only this says that the sender has it no more.
-                lost = matches!(TransportError::from(error), TransportError::StreamReset(code) if code == CloseCode::CANCELLED);
-                break;
-            }
-        }
-    }
-    drop(chunks);
+    let lost = receive(recv, &handle, from_chunk, chunks).await;
     match writing.await {
-        Ok(Ok(true)) => Fetched::Whole,
-        Ok(Ok(false)) if lost => Fetched::Lost,
-        Ok(Ok(false)) => Fetched::Again,
-        Ok(Err(Error::PayloadLost)) => Fetched::Lost,
+        Ok(Ok(verified)) if verified == handle.chunks() => (Fetched::Whole, Some(verified)),
+        Ok(Ok(verified)) => (if lost { Fetched::Lost } else { Fetched::Again }, Some(verified)),
+        Ok(Err(Error::PayloadLost)) => (Fetched::Lost, None),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a large payload cannot be written");
-            Fetched::Again
+            (Fetched::Again, None)
         }
-        Err(_) => Fetched::Again,
+        Err(_) => (Fetched::Again, None),
     }
+}
+
+/// Takes chunks from a stream as they come, to its end or its last patience. `true`: the sender has the payload no more.
+async fn receive(mut stream: RecvStream, handle: &Handle, from_chunk: u64, chunks: mpsc::Sender<Vec<u8>>) -> bool {
+    let mut until = Instant::now() + PATIENCE;
+    for index in from_chunk..handle.chunks() {
+        let mut chunk = vec![0; sealed_chunk_len(handle, index)];
+        match tokio::time::timeout_at(until, stream.read_exact(&mut chunk)).await {
+            Ok(Ok(())) => {
+                until = earned(until, Instant::now(), u64::try_from(chunk.len()).unwrap_or(0));
+                if chunks.send(chunk).await.is_err() {
+                    return false;
+                }
+            }
+            // contracts/letter.md L17: only this says that the sender has it no more.
+            Ok(Err(ReadExactError::ReadError(error))) => {
+                return matches!(TransportError::from(error), TransportError::StreamReset(code) if code == CloseCode::CANCELLED);
+            }
+            Ok(Err(ReadExactError::FinishedEarly(_))) | Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// How many chunks at the start of a part file are whole and authentic. What follows is cut off.
@@ -361,14 +415,14 @@ fn verified_chunks(handle: &Handle, part: &Path) -> Result<u64, Error> {
     Ok(verified)
 }
 
-/// Verifies each chunk and writes it; `true` when the payload is whole, on disk and under its name.
+/// Verifies each chunk and writes it. Returns how many are on disk; when they are all, the payload is there under its name.
 fn write_verified(
     handle: &Handle,
     path: &Path,
     from_chunk: u64,
     mut waiting: mpsc::Receiver<Vec<u8>>,
     progress: &watch::Sender<Progress>,
-) -> Result<bool, Error> {
+) -> Result<u64, Error> {
     let part = part_path(path);
     if let Some(parent) = part.parent() {
         fs::create_dir_all(parent).map_err(Error::file(parent))?;
@@ -394,11 +448,10 @@ fn write_verified(
     if !authentic {
         return Err(Error::PayloadLost);
     }
-    let whole = index == handle.chunks();
-    if whole {
+    if index == handle.chunks() {
         publish(&part, path)?;
     }
-    Ok(whole)
+    Ok(index)
 }
 
 /// Deletes a payload that nobody needs any more.
@@ -438,6 +491,31 @@ mod tests {
         write_whole(&to, |file| file.write_all(b"content")).unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
         assert_eq!((fs::read(&to).unwrap(), to.is_symlink()), (b"content".to_vec(), false));
+    }
+
+    /// Brings so much in every second until its patience is over.
+    fn seconds_at(bytes_per_second: u64) -> u64 {
+        let start = Instant::now();
+        let mut until = start + PATIENCE;
+        (1..100_000)
+            .find(|second| {
+                let now = start + Duration::from_secs(*second);
+                let over = now > until;
+                until = earned(until, now, bytes_per_second);
+                over
+            })
+            .unwrap_or(u64::MAX)
+    }
+
+    #[test]
+    fn a_transfer_that_drips_ends_and_one_that_keeps_up_does_not() {
+        assert_eq!(seconds_at(0), 31);
+        assert_eq!(seconds_at(limit::LARGE_RATE_MIN / 2), 60);
+        assert_eq!(seconds_at(limit::LARGE_RATE_MIN), u64::MAX);
+        // What came fast at first is not saved up.
+        let (start, mut until) = (Instant::now(), Instant::now() + PATIENCE);
+        until = earned(until, start, 1 << 30);
+        assert!(until <= start + PATIENCE);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::ContactInfo;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::chunks::Handle;
+use crate::answer::HeldAnswer;
+use crate::chunks::Unsent;
 use crate::error::Error;
 use crate::message::Incoming;
 use crate::status::{PeerInfo, SessionInfo, Status};
@@ -21,7 +22,7 @@ pub(crate) enum Command {
     Send {
         to: AgentId,
         letter: Box<Letter>,
-        payload: Option<Handle>,
+        payload: Option<Unsent>,
         reply: Reply<LetterId>,
     },
     Cancel {
@@ -43,8 +44,8 @@ pub(crate) enum Command {
     Request {
         to: AgentId,
         letter: Box<Letter>,
-        payload: Option<Handle>,
-        reply: Reply<Incoming>,
+        payload: Option<Unsent>,
+        reply: Reply<HeldAnswer>,
         gone: oneshot::Receiver<Infallible>,
     },
     Subscribe {

@@ -2,11 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
-use nuncio_contracts::registry::{code, extension, limit};
+use nuncio_contracts::registry::{code, extension};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::ids::{AgentId, LetterId};
@@ -15,35 +13,22 @@ use nuncio_proto::rows;
 use nuncio_proto::step::{Arrival, Effect, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Durable, Engine, Op};
-use nuncio_transport::{CloseCode, SendStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::Actor;
-use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress};
+use crate::answer::HeldAnswer;
+use crate::chunks::{self, PayloadId, Progress, Unsent};
 use crate::command::{Command, Reply};
 use crate::entropy::{self, now};
 use crate::error::Error;
-use crate::message::{Incoming, LargePayload};
-use crate::payloads::{PayloadIn, PayloadOut};
-use crate::status::{PeerInfo, SessionInfo, Status};
+use crate::message::Incoming;
+use crate::payloads::{PAYLOAD_OUT, PayloadOut, payload_out, payload_row};
+use crate::status::{SessionInfo, Status};
 use crate::wake::{Answer, Ticket, Wake};
 use nuncio_proto::invitation::Invitation;
 
-/// Between two tries to fetch a large payload.
-const FETCH_PAUSE: Duration = Duration::from_secs(1);
-
-/// Between two looks at a payload that is over and whose letter is still settled elsewhere.
-const EXPIRY_PAUSE_MS: u64 = 1_000;
-
-/// Rows of the runtime's own: large payloads that we send.
-const PAYLOAD_OUT: u8 = b'o';
-
-fn payload_row(id: PayloadId) -> Vec<u8> {
-    [[rows::RUNTIME, PAYLOAD_OUT].as_slice(), &id.0].concat()
-}
-
 /// Answers a caller that may have gone.
-fn tell<T>(reply: Reply<T>, answer: Result<T, Error>) {
+pub(crate) fn tell<T>(reply: Reply<T>, answer: Result<T, Error>) {
     drop(reply.send(answer));
 }
 
@@ -92,7 +77,7 @@ impl Actor {
                 tracing::warn!(peer = %by, reason, "turned away");
                 self.problems.insert(by, reason.to_owned());
                 if code == code::RETIRED {
-                    self.cut_off(by);
+                    self.cut_off(by, "retired");
                 }
             }
             Effect::WantKey { .. } => self.want_key(),
@@ -102,15 +87,8 @@ impl Actor {
         }
     }
 
-    /// Ends the connections with an agent that is not talked to any more.
-    fn cut_off(&mut self, agent: AgentId) {
-        for up in self.links.remove(&agent).unwrap_or_default() {
-            up.close(CloseCode::STRANGER, "retired");
-        }
-    }
-
     /// Tells those who wait for a letter how it ended.
-    fn settle(&mut self, to: AgentId, letter: LetterId, failed: Option<u16>) {
+    pub(crate) fn settle(&mut self, to: AgentId, letter: LetterId, failed: Option<u16>) {
         for reply in self.deliveries.remove(&(to, letter)).unwrap_or_default() {
             tell(reply, failed.map_or(Ok(()), |code| Err(Error::NotDelivered(code))));
         }
@@ -127,7 +105,7 @@ impl Actor {
         &mut self,
         to: AgentId,
         letter: LetterId,
-        reply: Reply<Incoming>,
+        reply: Reply<HeldAnswer>,
         gone: oneshot::Receiver<Infallible>,
     ) {
         self.requests.insert((to, letter), reply);
@@ -153,33 +131,10 @@ impl Actor {
         let (from, answers) = (arrival.from, arrival.letter.reply_to);
         let incoming = self.incoming(arrival);
         self.fetch_payloads(from);
-        if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id)))
-            && reply.send(Ok(incoming.clone().lent(&self.tasks.urgent))).is_ok()
-        {
-            if let Some(step) = self.peer.done(no) {
-                self.commit(step);
-            }
-            return;
+        if let Some(reply) = answers.and_then(|id| self.requests.remove(&(from, id))) {
+            return self.hold_answer(incoming, reply);
         }
         self.inboxes.retain(|inbox| inbox.send(incoming.clone()).is_ok());
-    }
-
-    /// A letter as the application sees it. A large payload is looked up, or begun.
-    fn incoming(&mut self, arrival: Arrival) -> Incoming {
-        let handle = arrival.letter.extension(extension::LARGE_PAYLOAD).and_then(Handle::decode);
-        let large = handle.map(|handle| {
-            let named = PayloadFrom { from: arrival.from, id: PayloadId(handle.id) };
-            let path = chunks::in_path(self.store.home(), named);
-            let payload = self.payloads_in.entry(named).or_insert_with(|| PayloadIn {
-                letter: arrival.letter.id,
-                no: arrival.no,
-                handle: handle.clone(),
-                progress: watch::Sender::new(if path.exists() { Progress::Whole } else { Progress::Arrived(0) }),
-                fetching: false,
-            });
-            LargePayload { handle, path, progress: payload.progress.subscribe(), lent: None }
-        });
-        Incoming::new(arrival, large)
     }
 
     /// Letters that are there at the start: payloads that were under way go on.
@@ -226,71 +181,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Fetches what is missing of this peer's payloads, a few at a time, and no more than it may fill the disk with.
-    pub(crate) fn fetch_payloads(&mut self, from: AgentId) {
-        let of_peer = || self.payloads_in.iter().filter(|(named, _)| named.from == from).map(|(_, payload)| payload);
-        let Some(connection) = self.connection_of(&from) else {
-            if of_peer().any(is_missing) {
-                self.dial(from);
-            }
-            return;
-        };
-        let places = limit::FETCHES_PER_PEER.saturating_sub(of_peer().filter(|payload| payload.fetching).count());
-        let in_all = self.payloads_in.values().filter(|payload| payload.fetching).count();
-        let places = places.min(limit::FETCHES_MAX.saturating_sub(in_all));
-        let mut kept = 0_u64;
-        let mut held: Vec<_> = of_peer().map(|payload| (payload.no, payload.handle.len, is_missing(payload))).collect();
-        held.sort_unstable();
-        let fits = held.into_iter().filter(|(_, len, _)| {
-            kept = kept.saturating_add(*len);
-            kept <= limit::LARGE_BYTES_PER_PEER
-        });
-        let next: Vec<u64> = fits.filter(|(.., missing)| *missing).map(|(no, ..)| no).take(places).collect();
-        for (named, payload) in self.payloads_in.iter_mut().filter(|(_, payload)| next.contains(&payload.no)) {
-            payload.fetching = true;
-            let (payload, handle, progress) = (*named, payload.handle.clone(), payload.progress.clone());
-            let (connection, path) = (connection.clone(), chunks::in_path(self.store.home(), payload));
-            let urgent = self.tasks.urgent.clone();
-            self.tasks.tracker.spawn(async move {
-                let fetched = chunks::fetch(connection, handle, path, progress).await;
-                if fetched == Fetched::Again {
-                    tokio::time::sleep(FETCH_PAUSE).await;
-                }
-                // The actor may have stopped.
-                let _ = urgent.send(Wake::PayloadEnded { payload, fetched });
-            });
-        }
-    }
-
-    pub(crate) fn payload_ended(&mut self, named: PayloadFrom, fetched: Fetched) {
-        let Some(payload) = self.payloads_in.get_mut(&named) else {
-            // Nobody wanted it any more while it came.
-            chunks::delete(&chunks::in_path(self.store.home(), named));
-            return;
-        };
-        payload.fetching = false;
-        let (from, letter) = (named.from, payload.letter);
-        match fetched {
-            Fetched::Whole => {
-                payload.progress.send_replace(Progress::Whole);
-                self.send_control(from, &Control::PayloadTaken(letter));
-            }
-            Fetched::Lost => drop(payload.progress.send_replace(Progress::Lost)),
-            Fetched::Again => {}
-        }
-        self.fetch_payloads(from);
-    }
-
-    /// Whoever was answered with a large payload has dropped it. That its letter left the inbox was committed before.
-    pub(crate) fn payload_dropped(&mut self, named: PayloadFrom) {
-        let no = self.payloads_in.get(&named).map(|payload| payload.no);
-        if let Some(no) = no.filter(|no| self.peer.done(*no).is_none()) {
-            let step = self.peer.forget_seen(Vec::new());
-            self.remove_payload(no, step, Vec::new());
-        }
-    }
-
-    fn send_control(&mut self, to: AgentId, control: &Control) {
+    pub(crate) fn send_control(&mut self, to: AgentId, control: &Control) {
         let Ok(random) = entropy::random() else { return };
         let mut letter = Letter::plain(LetterId::new(now(), random), ContentType::CBOR, control.encode());
         letter.kind = LetterKind::Control;
@@ -298,63 +189,6 @@ impl Actor {
             Ok(step) => self.commit(step),
             Err(error) => tracing::warn!(peer = %to, %error, "not told"),
         }
-    }
-
-    pub(crate) fn payload_asked(&mut self, by: AgentId, id: PayloadId, from_chunk: u64, mut stream: SendStream) {
-        let place = Arc::clone(&self.gives).try_acquire_owned();
-        match (self.payloads_out.get(&id).filter(|out| out.to == by), place) {
-            (Some(out), Ok(place)) => {
-                let (path, sent) = (chunks::out_path(self.store.home(), id), Arc::clone(&out.sent));
-                self.tasks.tracker.spawn(async move {
-                    chunks::give(path, from_chunk, stream, sent).await;
-                    drop(place);
-                });
-            }
-            (Some(_), Err(_)) => drop(stream.reset(CloseCode::BUSY.into())),
-            (None, _) => drop(stream.reset(CloseCode::CANCELLED.into())),
-        }
-    }
-
-    fn payload_sent(&self, to: AgentId, letter: LetterId) -> Option<(u64, u64)> {
-        let (id, out) = self.payloads_out.iter().find(|(_, out)| out.to == to && out.letter == letter)?;
-        let len = std::fs::metadata(chunks::out_path(self.store.home(), *id)).ok()?.len();
-        Some((out.sent.load(Ordering::Relaxed).min(len), len))
-    }
-
-    fn payload_taken(&mut self, by: AgentId, letter: LetterId) {
-        self.drop_payload_out(by, letter);
-        if !self.peer.is_under_way(by, letter) && !self.failing.contains(&(by, letter)) {
-            self.settle(by, letter, None);
-        }
-    }
-
-    fn drop_payload_out(&mut self, to: AgentId, letter: LetterId) {
-        let found = self.payloads_out.iter().find(|(_, out)| out.to == to && out.letter == letter).map(|(id, _)| *id);
-        if let Some(id) = found {
-            self.payloads_out.remove(&id);
-            chunks::delete(&chunks::out_path(self.store.home(), id));
-            let step = self.peer.forget_seen(vec![payload_row(id)]);
-            self.commit(step);
-        }
-    }
-
-    /// Fails letters whose payload nobody took in their time; their files and rows go with them (contracts/letter.md L18). What is still under way
-    /// expires by itself.
-    pub(crate) fn expire_payloads(&mut self, now: UnixMillis) {
-        if now < self.payloads_due {
-            return;
-        }
-        let waits = |out: &PayloadOut| {
-            self.peer.is_under_way(out.to, out.letter) || self.failing.contains(&(out.to, out.letter))
-        };
-        let over = self.payloads_out.values().filter(|out| out.expires < now && !waits(out));
-        let over: Vec<_> = over.map(|out| (out.to, out.letter)).collect();
-        for (to, letter) in over {
-            let step = self.peer.fail(to, letter, code::EXPIRED);
-            self.commit(step);
-        }
-        let next = self.payloads_out.values().map(|out| out.expires.plus(1)).min();
-        self.payloads_due = next.map_or(UnixMillis::NEVER, |at| at.max(now.plus(EXPIRY_PAUSE_MS)));
     }
 
     pub(crate) fn command(&mut self, command: Command) {
@@ -396,20 +230,8 @@ impl Actor {
                 let invitation = self.invitation();
                 tell(reply, invitation);
             }
-            Command::AddPeer { agent, info, reply } => match self.check_peer(agent, &info) {
-                Ok(()) => match self.peer.set_contact(agent, info) {
-                    Some(step) => {
-                        self.commit_with(step, vec![answer(reply, ())]);
-                        self.dial_anew(agent);
-                    }
-                    None => tell(reply, Err(Error::Myself(agent))),
-                },
-                Err(error) => tell(reply, Err(error)),
-            },
-            Command::RemovePeer { agent, reply } => match self.peer.remove_contact(agent) {
-                Some(step) => self.commit_with(step, vec![answer(reply, true)]),
-                None => tell(reply, Ok(false)),
-            },
+            Command::AddPeer { agent, info, reply } => self.add_peer(agent, info, reply),
+            Command::RemovePeer { agent, reply } => self.remove_peer(agent, reply),
             Command::Retire { statement, reply } => match self.peer.retire(statement, now()) {
                 Ok((agent, step)) => self.commit_with(step, vec![answer(reply, agent)]),
                 Err(error) => tell(reply, Err(error.into())),
@@ -422,23 +244,16 @@ impl Actor {
     }
 
     /// The step that accepts a letter, with the row that remembers its large payload.
-    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Handle>) -> Result<(Step, Vec<Op>), Error> {
-        let accepted = self.peer.send(to, letter, now());
-        let Some(handle) = payload else { return Ok((accepted?, Vec::new())) };
-        let id = PayloadId(handle.id);
-        match accepted {
-            Ok(step) => {
-                let expires = letter.expires();
-                let value = [to.as_bytes().as_slice(), letter.id.as_bytes(), &expires.0.to_be_bytes()].concat();
-                self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, expires, sent: Arc::default() });
-                self.payloads_due = self.payloads_due.min(expires.plus(1));
-                Ok((step, vec![Op::Put { key: payload_row(id), value }]))
-            }
-            Err(error) => {
-                chunks::delete(&chunks::out_path(self.store.home(), id));
-                Err(error.into())
-            }
-        }
+    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>) -> Result<(Step, Vec<Op>), Error> {
+        let step = self.peer.send(to, letter, now())?;
+        let Some(payload) = payload else { return Ok((step, Vec::new())) };
+        let id = PayloadId(payload.handle().id);
+        payload.keep();
+        let expires = letter.expires();
+        let value = [to.as_bytes().as_slice(), letter.id.as_bytes(), &expires.0.to_be_bytes()].concat();
+        self.payloads_out.insert(id, PayloadOut { to, letter: letter.id, expires, sent: Arc::default() });
+        self.payloads_due = self.payloads_due.min(expires.plus(1));
+        Ok((step, vec![Op::Put { key: payload_row(id), value }]))
     }
 
     fn await_delivery(&mut self, to: AgentId, id: LetterId, reply: Reply<()>) {
@@ -467,9 +282,10 @@ impl Actor {
     }
 
     /// Letters that are in the inbox and were handed out, after a number.
-    fn letters(&mut self, after: Option<u64>, max: usize) -> Result<Vec<Incoming>, Error> {
+    pub(crate) fn letters(&mut self, after: Option<u64>, max: usize) -> Result<Vec<Incoming>, Error> {
         let Some(last) = self.handed_out else { return Ok(Vec::new()) };
-        let numbers: Vec<u64> = self.peer.inbox_numbers(after).take_while(|no| *no <= last).take(max).collect();
+        let handed_out = self.peer.inbox_numbers(after).take_while(|no| *no <= last);
+        let numbers: Vec<u64> = handed_out.filter(|no| !self.held.contains(no)).take(max).collect();
         let mut letters = Vec::with_capacity(numbers.len());
         for no in numbers {
             let key = rows::inbox(no);
@@ -494,54 +310,11 @@ impl Actor {
         }
     }
 
-    /// Commits a step, and deletes the large payload of a letter once that is durable.
-    fn remove_payload(&mut self, no: u64, step: Step, mut answers: Vec<Answer>) {
-        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(named, _)| *named);
-        if let Some(named) = payload {
-            self.payloads_in.remove(&named);
-            let path = chunks::in_path(self.store.home(), named);
-            answers.insert(0, Answer(Box::new(move || chunks::delete(&path))));
-        }
-        self.commit_with(step, answers);
-        if let Some(named) = payload {
-            self.fetch_payloads(named.from);
-        }
-    }
-
     fn invitation(&self) -> Result<Invitation, Error> {
         let endpoints = self.endpoints();
         let bundle = self.peer.bundle(&endpoints, now())?;
         let hash = nuncio_proto::bundle::Bundle::invitation_hash(&bundle).ok();
         Ok(Invitation { agent: self.peer.id(), endpoints, bundle_hash: hash })
-    }
-
-    fn check_peer(&self, agent: AgentId, info: &nuncio_proto::peer::ContactInfo) -> Result<(), Error> {
-        if agent == self.peer.id() {
-            return Err(Error::Myself(agent));
-        }
-        if self.peer.contact(&agent).is_some_and(|known| known.retired) {
-            return Err(nuncio_proto::error::PeerError::Retired(agent).into());
-        }
-        let Some(name) = &info.name else { return Ok(()) };
-        let plain = (1..=64).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        let taken = self.peer.contacts().any(|(other, info)| other != agent && info.name.as_ref() == Some(name));
-        if plain && !taken { Ok(()) } else { Err(Error::Name(name.clone())) }
-    }
-
-    fn peer_infos(&self) -> Vec<PeerInfo> {
-        let waiting = |agent: AgentId| self.peer.outbox().filter(|(to, ..)| *to == agent).count();
-        let info = |(agent, info): (AgentId, &nuncio_proto::peer::ContactInfo)| PeerInfo {
-            agent,
-            name: info.name.clone(),
-            endpoints: info.endpoints.clone(),
-            allowed: info.allowed,
-            retired: info.retired,
-            connected: self.links.contains_key(&agent),
-            waiting: waiting(agent),
-            problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),
-        };
-        self.peer.contacts().map(info).collect()
     }
 
     fn session_infos(&self) -> Vec<SessionInfo> {
@@ -579,23 +352,6 @@ impl Actor {
 }
 
 /// An answer that is true once the commit is durable.
-fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
+pub(crate) fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
     Answer(Box::new(move || tell(reply, Ok(value))))
-}
-
-fn is_missing(payload: &PayloadIn) -> bool {
-    !payload.fetching && matches!(*payload.progress.borrow(), Progress::Arrived(_))
-}
-
-fn payload_out(key: &[u8], value: &[u8]) -> Option<(PayloadId, PayloadOut)> {
-    let id = PayloadId(key.get(2..)?.try_into().ok()?);
-    let (to, value) = value.split_first_chunk::<32>()?;
-    let (letter, expires) = value.split_first_chunk::<16>()?;
-    let out = PayloadOut {
-        to: AgentId::from_bytes(*to).ok()?,
-        letter: LetterId::parse(*letter)?,
-        expires: UnixMillis(u64::from_be_bytes(expires.try_into().ok()?)),
-        sent: Arc::default(),
-    };
-    Some((id, out))
 }

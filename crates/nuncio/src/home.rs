@@ -7,7 +7,7 @@ use std::path::Path;
 use nuncio_proto::identity::{Identity, Retirement};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::peer::{Peer, Record};
-use nuncio_store::{Engine, Kek, Store};
+use nuncio_store::{Engine, Kek, Store, StoreError};
 
 use crate::config::{Config, Unlock};
 use crate::entropy::{Entropy, now};
@@ -18,10 +18,21 @@ use crate::error::Error;
 /// # Errors
 /// A home that exists, randomness that does not come, a disk that cannot be written.
 pub fn init(config: &Config) -> Result<(AgentId, Vec<u8>), Error> {
-    let (store, peer) = create(config)?;
-    let statement = Retirement::sign(peer.identity(), None, now());
-    drop(store);
-    Ok((peer.id(), statement))
+    let mut kept = Vec::new();
+    let agent = init_with(config, |statement| {
+        kept = statement.to_vec();
+        Ok(())
+    })?;
+    Ok((agent, kept))
+}
+
+/// [`init`], which hands the statement over while there is no home yet: a home without its statement is never left behind, whenever this is cut short.
+///
+/// # Errors
+/// As [`init`], and what `keep` says: there is no home then.
+pub fn init_with(config: &Config, keep: impl FnOnce(&[u8]) -> Result<(), Error>) -> Result<AgentId, Error> {
+    let (_, peer) = create(config, |peer| keep(&Retirement::sign(peer.identity(), None, now())))?;
+    Ok(peer.id())
 }
 
 /// Reads a statement that retires an identity, and says whose.
@@ -32,22 +43,25 @@ pub fn retirement_of(statement: &[u8]) -> Option<AgentId> {
     Retirement::parse(statement).ok().map(|retirement| retirement.agent)
 }
 
-fn create(config: &Config) -> Result<(Store, Peer), Error> {
+fn create(config: &Config, before: impl FnOnce(&Peer) -> Result<(), Error>) -> Result<(Store, Peer), Error> {
     let mut entropy = Entropy::new();
     let identity = Identity::generate(entropy.ready()?)?;
     let (peer, staged) = Peer::create(identity, now(), entropy.ready()?);
     DirBuilder::new().recursive(true).mode(0o700).create(&config.home).map_err(Error::file(&config.home))?;
     // A directory that was there already may be open to others.
     std::fs::set_permissions(&config.home, Permissions::from_mode(0o700)).map_err(Error::file(&config.home))?;
-    let store = Store::create(&config.home, &kek(config, true)?)?;
-    store.commit(&staged.ops)?;
+    if is_home(&config.home) {
+        return Err(StoreError::Exists(config.home.clone()).into());
+    }
+    before(&peer)?;
+    let store = Store::create_with(&config.home, &kek(config, true)?, staged.ops)?;
     Ok((store, peer))
 }
 
 /// Opens a home, or makes it where that is wanted and it is not there.
 pub(crate) fn open(config: &Config) -> Result<(Store, Peer), Error> {
     if !is_home(&config.home) {
-        return if config.create { create(config) } else { Err(Error::NoHome(config.home.clone())) };
+        return if config.create { create(config, |_| Ok(())) } else { Err(Error::NoHome(config.home.clone())) };
     }
     let store = Store::open(&config.home, &kek(config, false)?)?;
     let peer = load(&store)?;

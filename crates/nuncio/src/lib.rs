@@ -30,11 +30,13 @@
 
 mod actor;
 mod agent;
+mod answer;
 mod backlog;
 mod behind;
 mod chunks;
 mod command;
 mod config;
+mod connections;
 mod dial;
 mod effects;
 mod entropy;
@@ -46,6 +48,7 @@ mod links;
 mod message;
 mod node;
 mod payloads;
+mod peers;
 mod status;
 mod transaction;
 mod trust;
@@ -53,11 +56,12 @@ mod upkeep;
 mod wake;
 
 pub use agent::Agent;
+pub use answer::HeldAnswer;
 #[doc(hidden)]
 pub use config::Trace;
 pub use config::{Config, TrustDomain, Unlock};
 pub use error::Error;
-pub use home::{init, retirement_of};
+pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
 pub use status::{PeerInfo, SessionInfo, Status};

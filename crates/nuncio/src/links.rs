@@ -68,17 +68,26 @@ pub(crate) async fn serve_dialled(link: LinkId, connection: Connection, tasks: T
     match connection.open(StreamKind::Frames).await {
         Ok((send, recv)) => {
             carry(link, &connection, send, recv, &tasks);
-            serve(link, connection, tasks).await;
+            serve(link, connection, true, tasks).await;
         }
         Err(error) => down(link, &connection, error.to_string(), &tasks),
     }
 }
 
-/// Serves a connection until it is gone.
-pub(crate) async fn serve(link: LinkId, connection: Connection, tasks: Tasks) {
+/// Serves a connection until it is gone. It may carry frames already.
+pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: bool, tasks: Tasks) {
     let reason = loop {
         match connection.accept_stream().await {
-            Ok((StreamKind::Frames, send, recv)) => carry(link, &connection, send, recv, &tasks),
+            // contracts/transport.md T21: one stream of frames, which the dialler opens.
+            Ok((StreamKind::Frames, mut send, mut recv)) if carries => {
+                // Both may fail only because the peer has ended that half already.
+                let _ = send.reset(CloseCode::PROTOCOL.into());
+                let _ = recv.stop(CloseCode::PROTOCOL.into());
+            }
+            Ok((StreamKind::Frames, send, recv)) => {
+                carries = true;
+                carry(link, &connection, send, recv, &tasks);
+            }
             Ok((StreamKind::Prekeys, send, _)) => {
                 tasks.tracker.spawn(give_bundle(connection.peer(), send, tasks.clone()));
             }

@@ -216,7 +216,8 @@ impl Payload {
         }
     }
 
-    /// Writes the whole payload to a file, waiting until it has arrived. The file appears whole or not at all.
+    /// Writes the whole payload to a file, waiting until it has arrived. The file appears whole or not at all. A kill
+    /// in between leaves a part of it, hidden, as `.….nuncio-part`: in a directory that is this program's alone those can be deleted.
     pub async fn save(&self, to: &Path) -> Result<(), Error> {
         match self {
             Self::Inline(bytes) => {

@@ -11,6 +11,7 @@ use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
 
 use crate::chunks::{Fetched, PayloadFrom, PayloadId};
+use crate::command::Reply;
 use crate::links::{LinkId, Outgoing};
 
 /// Everything that can wake the actor.
@@ -26,6 +27,8 @@ pub(crate) enum Wake {
     LinkUp { link: LinkId, connection: Connection, frames: Outgoing },
     /// A connection is gone.
     LinkDown { link: LinkId, peer: AgentId, reason: String },
+    /// It is a while since a peer has connected.
+    Rested { peer: AgentId },
     /// Somebody connected; is it welcome?
     Knock { connection: Connection },
     /// A peer could not be reached; another try follows.
@@ -49,7 +52,15 @@ pub(crate) enum Wake {
     /// A token of letters on their way was renewed, or not.
     Renewed { former: Arc<Genuine>, token: Option<Arc<Genuine>> },
     /// A try to fetch a large payload has ended.
-    PayloadEnded { payload: PayloadFrom, fetched: Fetched },
+    PayloadEnded { payload: PayloadFrom, fetched: Fetched, verified: Option<u64> },
+    /// The pause after such a try is over.
+    PayloadRested(PayloadFrom),
+    /// A large payload was given, or not to its end.
+    PayloadGiven { to: AgentId },
+    /// Whoever holds an answer takes it.
+    AnswerTaken { no: u64, reply: Reply<()> },
+    /// Nobody holds an answer any more.
+    AnswerLeft { no: u64 },
     /// The last handle of a large payload that a request was answered with is gone.
     PayloadDropped(PayloadFrom),
 }

@@ -57,6 +57,46 @@ async fn a_request_is_answered() {
     bob.shutdown().await.unwrap();
 }
 
+/// Answers each question with its own text.
+fn echo(agent: &Agent) -> tokio::task::JoinHandle<()> {
+    let agent = agent.clone();
+    tokio::spawn(async move {
+        let mut inbox = agent.inbox().await.unwrap();
+        while let Ok(question) = inbox.next().await {
+            let answer = Message::text(question.payload.text().unwrap()).reply_to(question.id);
+            agent.send(question.from, answer).await.unwrap();
+            agent.done(question.no).await.unwrap();
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_taken_is_in_the_inbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let (mut inbox, echoing) = (alice.inbox().await.unwrap(), echo(&bob));
+    let (to, patience) = (bob.id(), Duration::from_secs(30));
+    let held = alice.request_held(to, Message::text("one"), patience).await.unwrap();
+    assert!(alice.letters(None, 10).await.unwrap().is_empty(), "somebody holds it");
+    drop(held);
+    let letter = within(inbox.next()).await.unwrap();
+    assert_eq!(letter.payload.text().unwrap(), "one");
+    assert!(alice.done(letter.no).await.unwrap());
+
+    let held = alice.request_held(to, Message::text("two"), patience).await.unwrap();
+    assert_eq!(held.take().await.unwrap().payload.text().unwrap(), "two");
+    let held = alice.request_held(to, Message::text("three"), patience).await.unwrap();
+    alice.shutdown().await.unwrap();
+    assert!(matches!(held.take().await, Err(Error::Stopped)));
+    let alice = Agent::open(config(&dir, "alice")).await.unwrap();
+    let letters = alice.letters(None, 10).await.unwrap();
+    let texts: Vec<_> = letters.iter().map(|letter| letter.payload.text().unwrap()).collect();
+    assert_eq!(texts, ["three"], "what was taken is shown no more, and what was not is");
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+    echoing.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_survive_a_restart_of_the_receiver() {
     let dir = tempfile::tempdir().unwrap();

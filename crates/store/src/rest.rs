@@ -82,6 +82,16 @@ impl<E: Engine> Vault<E> {
         open_row(&self.keys(), key, row)
     }
 
+    /// [`Vault::open`], beside an epoch's turn: a row that was read just before the old key went is read once more. `None`: it is gone now.
+    pub(crate) fn read(&self, key: &[u8], row: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.open(key, row) {
+            Err(StoreError::Row { fault: RowFault::EpochGone(_), .. }) => {
+                self.engine.get(key)?.map(|row| self.open(key, row)).transpose()
+            }
+            opened => opened.map(Some),
+        }
+    }
+
     fn keys(&self) -> RwLockReadGuard<'_, EpochKeys> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,12 +106,12 @@ impl<E: Engine> Engine for Vault<E> {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.engine.get(key)?.map(|row| self.open(key, row)).transpose()
+        self.engine.get(key)?.map_or(Ok(None), |row| self.read(key, row))
     }
 
     fn scan(&self, prefix: &[u8], each: &mut Visit<'_>) -> Result<(), StoreError> {
         self.engine.scan(prefix, &mut |key, row| {
-            let value = Zeroizing::new(self.open(key, row.to_vec())?);
+            let Some(value) = self.read(key, row.to_vec())?.map(Zeroizing::new) else { return Ok(()) };
             each(key, &value)
         })
     }
@@ -255,5 +265,49 @@ mod tests {
         let mut pool = NoncePool::default();
         let drawn: std::collections::HashSet<_> = (0..NONCES_PER_DRAW * 4).map(|_| pool.next().unwrap()).collect();
         assert_eq!(drawn.len(), NONCES_PER_DRAW * 4);
+    }
+
+    /// An engine that was read just before a turn of the epoch ended.
+    struct Late(MemoryEngine, Mutex<Option<Vec<u8>>>);
+
+    impl Engine for Late {
+        fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {
+            self.0.commit(ops)
+        }
+
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.1.lock().unwrap().take().map_or_else(|| self.0.get(key), |row| Ok(Some(row)))
+        }
+
+        fn scan(&self, prefix: &[u8], each: &mut Visit<'_>) -> Result<(), StoreError> {
+            self.0.scan(prefix, &mut |key, row| {
+                let late = self.1.lock().unwrap().take();
+                each(key, &late.unwrap_or_else(|| row.to_vec()))
+            })
+        }
+    }
+
+    #[test]
+    fn a_row_that_was_read_before_its_epochs_key_went_is_read_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let kek = crate::Kek::from_key(nuncio_proto::secret::Key::new([1; 32]));
+        let mut keys = crate::keys::KeyFile::create(&dir.path().join("keys"), &kek).unwrap();
+        let vault = Vault::new(Late(MemoryEngine::new(), Mutex::default()), keys.epochs().clone());
+        vault.commit(&[put(b"s1", b"value")]).unwrap();
+        let before = vault.engine().0.get(b"s1").unwrap();
+        crate::turn::turn(&vault, &mut keys, &mut |_| {}).unwrap();
+        let late = || vault.engine().1.lock().unwrap().clone_from(&before);
+        late();
+        assert_eq!(vault.get(b"s1").unwrap().unwrap(), b"value");
+        late();
+        let mut seen = Vec::new();
+        let scanned = vault.scan(b"s", &mut |_, value| {
+            seen.push(value.to_vec());
+            Ok(())
+        });
+        assert_eq!((scanned.is_ok(), seen), (true, vec![b"value".to_vec()]));
+        // What nobody seals anew stays closed, and is named.
+        vault.engine().commit(&[put(b"s1", &before.unwrap())]).unwrap();
+        assert!(matches!(vault.get(b"s1"), Err(StoreError::Row { fault: RowFault::EpochGone(_), .. })));
     }
 }

@@ -52,18 +52,30 @@ pub struct Checkup {
 impl Store {
     /// Makes a store in a directory, which may be there but may hold no store. It is whole when its key file is there, which is made last.
     pub fn create(home: &Path, kek: &Kek) -> Result<Self, StoreError> {
+        Self::create_with(home, kek, Vec::new())
+    }
+
+    /// [`Store::create`], with its first rows: a store that is there has them. What a creation that was cut short left is replaced.
+    pub fn create_with(home: &Path, kek: &Kek, mut rows: Vec<Op>) -> Result<Self, StoreError> {
         let home = Home::take(home)?;
         let key_path = home.key_file();
         if key_path.exists() {
             return Err(StoreError::Exists(home.path().to_owned()));
         }
+        let unfinished = home.path().join("keys.new");
+        if unfinished.exists() {
+            // It opens nothing, as its keys were never in place.
+            fs::remove_dir_all(home.engine_dir())
+                .or_else(fine_if_gone)
+                .map_err(|e| StoreError::io("remove", home.path(), e))?;
+        }
         let engine = SledEngine::open(&home.engine_dir())?;
         refuse_if_used(&engine, home.path())?;
-        let unfinished = home.path().join("keys.new");
         remove_if_there(&unfinished)?;
         let keys = KeyFile::create(&unfinished, kek)?;
         let vault = Vault::new(engine, keys.epochs().clone());
-        vault.commit(&[Op::Put { key: FORMAT_KEY.to_vec(), value: FORMAT.to_be_bytes().to_vec() }])?;
+        rows.push(Op::Put { key: FORMAT_KEY.to_vec(), value: FORMAT.to_be_bytes().to_vec() });
+        vault.commit(&rows)?;
         drop(keys);
         rename(&unfinished, &key_path)?;
         drop(vault);
@@ -131,11 +143,12 @@ impl Store {
         let mut checkup = Checkup::default();
         self.vault.engine().scan(&[], &mut |key, row| {
             checkup.sealed_bytes += u64::try_from(row.len()).unwrap_or(u64::MAX);
-            match (self.vault.open(key, row.to_vec()), key.first()) {
-                (Ok(value), Some(tree)) => {
+            match (self.vault.read(key, row.to_vec()), key.first()) {
+                (Ok(Some(value)), Some(tree)) => {
                     drop(zeroize::Zeroizing::new(value));
                     *checkup.rows.entry(*tree).or_default() += 1;
                 }
+                (Ok(None), _) => {}
                 (Ok(_), None) => checkup.bad += 1,
                 (Err(error), _) => {
                     checkup.bad += 1;
@@ -239,10 +252,11 @@ fn make_files_private(dir: &Path) -> Result<(), StoreError> {
 }
 
 fn remove_if_there(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("remove", path, e)),
-        _ => Ok(()),
-    }
+    fs::remove_file(path).or_else(fine_if_gone).map_err(|e| StoreError::io("remove", path, e))
+}
+
+fn fine_if_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {

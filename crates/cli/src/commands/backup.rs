@@ -12,6 +12,7 @@ use nuncio_store::{Store, StoreError};
 use crate::cli::Options;
 use crate::failure::Failure;
 use crate::output;
+use crate::settings;
 use crate::wire::NewBackup;
 
 /// Large payloads lie here in a home: sealed already, under keys that the store's rows hold.
@@ -40,18 +41,30 @@ impl Backup {
     }
 }
 
-/// Copies a store that is open, with its large payloads.
+/// Copies a store that is open, with its large payloads and what its agent was told in words.
 pub(crate) fn copy(store: &Store, to: &Path) -> Result<(), Error> {
     let failed = |source| Error::File { path: to.to_owned(), source };
-    if to.exists() {
-        return Err(StoreError::Exists(to.to_owned()).into());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(failed)?;
+    make_new(to)?;
     let (from, into) = (store.home().join(PAYLOADS), to.join(PAYLOADS));
     // Before the rows, and again after them: a payload whose row is copied is there, whether it is being deleted or has just come.
     copy_payloads(&from, &into).map_err(failed)?;
     store.backup(to)?;
-    copy_payloads(&from, &into).map_err(failed)
+    copy_payloads(&from, &into).map_err(failed)?;
+    // Without it a restored agent would refuse for good what its peers may send.
+    gone_is_none(copy_private(&store.home().join(settings::FILE), &to.join(settings::FILE))).map_err(failed)?;
+    fs::File::open(to).and_then(|to| to.sync_all()).map_err(failed)
+}
+
+/// Makes a directory for its owner alone. One that is there is refused, however late somebody else made it.
+fn make_new(dir: &Path) -> Result<(), Error> {
+    let failed = |source| Error::File { path: dir.to_owned(), source };
+    if let Some(parent) = dir.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    }
+    DirBuilder::new().mode(0o700).create(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::Exists(dir.to_owned()).into(),
+        _ => failed(error),
+    })
 }
 
 /// Copies whole payloads that are not there yet. Those under way are fetched again.
@@ -83,5 +96,21 @@ fn gone_is_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_somebody_else_made_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("deep/backup");
+        make_new(&to).unwrap();
+        assert!(matches!(make_new(&to), Err(Error::Store(StoreError::Exists(path))) if path == to));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
+        assert!(matches!(make_new(&link), Err(Error::Store(StoreError::Exists(path))) if path == link));
     }
 }

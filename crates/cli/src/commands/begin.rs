@@ -52,8 +52,8 @@ impl Begin {
         output::note(format_args!(
             "transaction {} for {}: {}; letters can be sent under it until {}",
             begun.transaction,
-            output::harmless(&begun.principal),
-            output::harmless(&begun.scope),
+            output::harmless_line(&begun.principal),
+            output::harmless_line(&begun.scope),
             output::time(begun.expires_ms)
         ));
         Ok(())

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::cli::Options;
+use crate::client::Api;
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Id as Who, Named, Retirement};
+use crate::wire::{Id as Who, Named, Retirement, Status};
 
 /// Longest statement that is read.
 const STATEMENT_LEN_MAX: u64 = 4_096;
@@ -48,7 +49,13 @@ impl Id {
 }
 
 async fn show(options: &Options) -> Result<(), Failure> {
-    let (who, is_daemon) = options.with(async |api| Ok((api.get::<Who>("/v1/id").await?, api.is_daemon()))).await?;
+    let asked = async |api: &Api| {
+        Ok((api.get::<Who>("/v1/id").await?, api.get::<Status>("/v1/status").await?, api.is_daemon()))
+    };
+    let (who, status, is_daemon) = options.with(asked).await?;
+    if status.retired {
+        output::note("this identity is retired: peers that know it take nothing from it any more");
+    }
     if options.json {
         return output::json(&who);
     }

@@ -1,10 +1,11 @@
 //! `nuncio inbox`
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tempfile::NamedTempFile;
 
 use crate::cli::Options;
 use crate::client::Api;
@@ -83,14 +84,14 @@ impl Inbox {
 fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
     let from = letter.from_name.as_ref().unwrap_or(&letter.from);
     let reply = letter.reply_to.as_ref().map(|id| format!(", answers {id}")).unwrap_or_default();
-    let content_type = output::harmless(&letter.content_type);
+    let content_type = output::harmless_line(&letter.content_type);
     let (no, time, size) = (letter.no, output::time(letter.received_ms), output::size(letter.len));
     output::line(format_args!("#{no}  {from}  {time}  {content_type}, {size}  {}{reply}", letter.id))?;
     if let Some(grant) = &letter.grant {
-        let (scope, principal) = (output::harmless(&grant.scope), output::harmless(&grant.principal));
+        let (scope, principal) = (output::harmless_line(&grant.scope), output::harmless_line(&grant.principal));
         output::line(format_args!(
             "    may: {scope}  for {principal}  in transaction {}",
-            output::harmless(&grant.transaction)
+            output::harmless_line(&grant.transaction)
         ))?;
     }
     if let Some(path) = saved {
@@ -120,7 +121,7 @@ pub(crate) fn content(letter: &InboxLetter) -> Result<(), Failure> {
         _ => output::line(format_args!(
             "{} of {} (pipe the output, or --json)",
             output::size(letter.len),
-            output::harmless(&letter.content_type)
+            output::harmless_line(&letter.content_type)
         )),
     }
 }
@@ -128,18 +129,49 @@ pub(crate) fn content(letter: &InboxLetter) -> Result<(), Failure> {
 /// Writes a payload to a file that appears whole or not at all, under a name of our own choosing. One that is there is not overwritten.
 async fn save(api: &Api, letter: &InboxLetter, dir: &Path) -> Result<PathBuf, Failure> {
     fs::create_dir_all(dir).map_err(Failure::io("make", dir))?;
-    let path = dir.join(format!("{}-{}.{}", letter.no, letter.id, extension(&letter.content_type)));
-    if path.exists() {
-        return Ok(path);
-    }
     // Others may write to the directory: a fresh name, which no link that lies there can have.
-    let failed = || Failure::io("write", &path);
+    let failed = || Failure::io("write", dir);
     let mut part = tempfile::Builder::new().prefix(".nuncio-").tempfile_in(dir).map_err(failed())?;
     let from = format!("/v1/inbox/{}/payload?wait_ms=60000", letter.no);
     api.pour(&from, |piece| part.write_all(piece).map_err(failed())).await?;
     part.as_file().sync_all().map_err(failed())?;
-    part.persist(&path).map_err(|error| failed()(error.error))?;
-    Ok(path)
+    let name = format!("{}-{}", letter.no, letter.id);
+    keep(part, dir, &name, extension(&letter.content_type)).map_err(failed())
+}
+
+/// Gives a file its name, or the next one that is free. What lies there under it and is the same is left: the letter was saved before.
+fn keep(mut part: NamedTempFile, dir: &Path, name: &str, extension: &str) -> io::Result<PathBuf> {
+    let mut more = String::new();
+    for copy in 1.. {
+        let path = dir.join(format!("{name}{more}.{extension}"));
+        match part.persist_noclobber(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => part = error.file,
+            Err(error) => return Err(error.error),
+        }
+        if is_same(part.path(), &path)? {
+            return Ok(path);
+        }
+        more = format!("-{copy}");
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether a plain file lies there with the same content.
+fn is_same(saved: &Path, there: &Path) -> io::Result<bool> {
+    if !fs::symlink_metadata(there)?.is_file() || fs::metadata(saved)?.len() != fs::metadata(there)?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(File::open(saved)?), BufReader::new(File::open(there)?));
+    loop {
+        let (a, b) = (one.fill_buf()?, other.fill_buf()?);
+        let len = a.len().min(b.len());
+        if len == 0 || a.get(..len) != b.get(..len) {
+            return Ok(a.is_empty() && b.is_empty());
+        }
+        one.consume(len);
+        other.consume(len);
+    }
 }
 
 /// A harmless extension: the type is the sender's word.
@@ -152,5 +184,29 @@ fn extension(content_type: &str) -> &'static str {
         "image/png" => "png",
         "image/jpeg" => "jpg",
         _ => "bin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn save(dir: &Path, content: &[u8]) -> String {
+        let mut part = tempfile::Builder::new().tempfile_in(dir).unwrap();
+        part.write_all(content).unwrap();
+        keep(part, dir, "7-id", "txt").unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_file_that_lies_there_is_not_taken_for_the_letter() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(dir.path().join("7-id-1.txt"), dir.path().join("7-id.txt")).unwrap();
+        assert_eq!(save(dir.path(), b"the letter"), "7-id-1.txt", "nor a link");
+        assert_eq!(save(dir.path(), b"the letter"), "7-id-1.txt", "it was saved before");
+        assert_eq!(save(dir.path(), b"the lettex"), "7-id-2.txt");
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["7-id-1.txt", "7-id-2.txt", "7-id.txt"]);
+        assert_eq!(fs::read(dir.path().join("7-id-1.txt")).unwrap(), b"the letter");
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::Args;
-use nuncio::{AgentId, Config, Invitation, Unlock};
+use nuncio::{AgentId, Config, Error, Invitation, Unlock};
 use serde::Serialize;
 
 use crate::cli::Options;
@@ -53,11 +53,14 @@ impl Init {
             letters_without_token: self.letters_without_token,
             trust: self.trust_domain.as_deref().zip(self.node.as_ref()),
         };
-        let (agent, statement) = nuncio::init(&Config::new(&home).unlock(unlock.clone()))?;
-        let retirement = home.join(RETIREMENT);
-        write_private(&retirement, &statement).map_err(Failure::io("write", &retirement))?;
-        let file = home.join(settings::FILE);
-        write_private(&file, settings.text().as_bytes()).map_err(Failure::io("write", &file))?;
+        let (retirement, file) = (home.join(RETIREMENT), home.join(settings::FILE));
+        let agent = nuncio::init_with(&Config::new(&home).unlock(unlock.clone()), |statement| {
+            let write = |path: &Path, bytes| {
+                write_private(path, bytes).map_err(|source| Error::File { path: path.to_owned(), source })
+            };
+            write(&retirement, statement)?;
+            write(&file, settings.text().as_bytes())
+        })?;
         if options.json {
             return output::json(&Made { agent: agent.to_string(), home: &home, retirement: &retirement });
         }
@@ -89,7 +92,15 @@ fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path, without
     Ok(())
 }
 
+/// What lies there, of an `init` that was cut short or of whatever else, is set aside.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if path.exists() {
+        let mut aside = path.with_extension("former");
+        while aside.exists() {
+            aside.as_mut_os_string().push("-1");
+        }
+        fs::rename(path, aside)?;
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -89,7 +89,11 @@ async fn list(options: &Options) -> Result<(), Failure> {
     output::table(&["NAME", "AGENT", "STATE", "WAITING", "ADDRESSES"], &rows)?;
     for peer in &known.peers {
         if let Some(problem) = &peer.problem {
-            output::note(format_args!("{}: {}", peer.name.as_ref().unwrap_or(&peer.agent), output::harmless(problem)));
+            output::note(format_args!(
+                "{}: {}",
+                peer.name.as_ref().unwrap_or(&peer.agent),
+                output::harmless_line(problem)
+            ));
         }
     }
     Ok(())

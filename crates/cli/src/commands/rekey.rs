@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::unlock::{kek_of, prompt_new, read_fd};
 use crate::{output, unlock};
 
-/// Changes what opens the home: a new passphrase or key file takes the place of the old one, or stands beside it. No letter is touched.
+/// Changes what opens the home: a new passphrase or key file takes the place of the old one, or stands beside it. Without --keep-old every record is sealed anew.
 ///
 /// The agent has to be stopped for it. Backups made before open with what opened the home then.
 #[derive(Args)]
@@ -46,6 +46,10 @@ impl Rekey {
         // Opened before the new key is asked for or made: a home that cannot be opened gets none.
         let store = Store::open(&home, &old)?;
         store.rekey(&self.new.kek()?, !self.keep_old)?;
+        if !self.keep_old {
+            // Whoever has the old key and a copy of `keys` has the epoch's key; what is written from here on is under another.
+            store.turn_epoch()?;
+        }
         output::note(if self.keep_old { "both open the home now" } else { "the new one alone opens the home now" });
         if !self.keep_old && is_key_file(&options.unlock, &home) {
             output::note("the old key file opens nothing any more but backups: delete it with the last of them");

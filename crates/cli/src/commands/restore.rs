@@ -13,6 +13,9 @@ use crate::cli::Options;
 use crate::failure::Failure;
 use crate::output;
 
+/// The file that makes a directory a home.
+const KEYS: &str = "keys";
+
 /// Makes a home from a backup, into a place where none is.
 #[derive(Args)]
 #[command(
@@ -26,7 +29,7 @@ pub(crate) struct Restore {
 impl Restore {
     pub(crate) fn run(&self, options: &Options) -> Result<(), Failure> {
         let home = options.home()?;
-        if !self.from.join("keys").exists() {
+        if !self.from.join(KEYS).exists() {
             return Err(Failure::usage(
                 format!("{} is no backup", self.from.display()),
                 "give the directory that `nuncio backup` made",
@@ -41,7 +44,7 @@ impl Restore {
             return Err(StoreError::Exists(home).into());
         }
         let kek = unlock.kek(&home)?;
-        copy_dir(&self.from, &home).map_err(Failure::io("copy into", &home))?;
+        copy_home(&self.from, &home).map_err(Failure::io("copy into", &home))?;
         let checked = Store::open(&home, &kek).and_then(|store| store.check());
         let bad = match checked {
             Ok(checkup) => checkup.first_bad,
@@ -71,19 +74,52 @@ impl Restore {
     }
 }
 
+/// Copies a backup into a home. Its keys come last and at once: until then there is no home that opens, and no part of one.
+fn copy_home(from: &Path, home: &Path) -> io::Result<()> {
+    copy_dir(from, home, Some(KEYS))?;
+    let unfinished = home.join("keys.new");
+    copy_private(&from.join(KEYS), &unfinished)?;
+    fs::rename(&unfinished, home.join(KEYS))?;
+    File::open(home)?.sync_all()
+}
+
 /// Copies a directory, for its owner alone, to the device.
-fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_dir(from: &Path, to: &Path, leave_out: Option<&str>) -> io::Result<()> {
     if !to.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(to)?;
     }
     for entry in fs::read_dir(from)? {
         let entry = entry?;
+        if leave_out.is_some_and(|name| entry.file_name() == name) {
+            continue;
+        }
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
-            copy_dir(&source, &target)?;
+            copy_dir(&source, &target, None)?;
         } else {
             copy_private(&source, &target)?;
         }
     }
     File::open(to)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_cut_short_is_no_home() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, home) = (dir.path().join("backup"), dir.path().join("home"));
+        fs::create_dir_all(from.join("large/in")).unwrap();
+        fs::write(from.join(KEYS), "keys").unwrap();
+        // It cannot be copied.
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), from.join("large/in/payload")).unwrap();
+        copy_home(&from, &home).unwrap_err();
+        assert!(home.join("large/in").is_dir() && !home.join(KEYS).exists());
+        fs::remove_file(from.join("large/in/payload")).unwrap();
+        fs::remove_dir_all(&home).unwrap();
+        copy_home(&from, &home).unwrap();
+        assert_eq!(fs::read(home.join(KEYS)).unwrap(), b"keys");
+    }
 }

@@ -143,7 +143,7 @@ fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<
             Err(Failure::NotDelivered(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned())))
         }
         Delivery::Waiting => {
-            let why = problem.map_or_else(String::new, |problem| format!(": {}", output::harmless(&problem)));
+            let why = problem.map_or_else(String::new, |problem| format!(": {}", output::harmless_line(&problem)));
             Err(Failure::NotYet(format!("the peer does not have the letter yet{why}")))
         }
     }

@@ -165,12 +165,12 @@ fn stream(mut from: Box<dyn Read + Send>) -> Body {
     Body::from_stream(ReceiverStream::new(waiting))
 }
 
-/// The payload of an answer, which is in no inbox any more: what fits one answer of ours is read into it.
+/// An answer with its payload: what fits one response of ours is read into it.
 pub(super) async fn answer(incoming: &Incoming, names: &HashMap<AgentId, String>) -> Result<InboxLetter, Refused> {
     let mut told = letter(incoming, names);
     let Payload::Large(large) = &incoming.payload else { return Ok(told) };
     if large.len() > ANSWER_LEN_MAX {
-        let message = "the answer is longer than 8 MiB: have it sent as a letter of its own";
+        let message = "the answer is longer than 8 MiB: it is in the inbox";
         return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
     }
     large.whole().await?;

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use axum::{Extension, Json};
 use nuncio::{ContentType, Error, Message};
 use serde::Deserialize;
 
+use super::handover::{self, Handover};
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
 use super::{Door, Served, inbox, transactions};
-use crate::wire::{Accepted, Cancelled, Delivery, InboxLetter, LetterState, NewLetter};
+use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter};
 
 /// How long an answer is waited for by default, and at most.
 const ANSWER_PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
@@ -34,21 +36,24 @@ pub(super) struct Patience {
 pub(super) async fn request(
     State(served): State<Served>,
     Extension(door): Extension<Door>,
+    handover: Option<Extension<Handover>>,
     Asked(patience): Asked<Patience>,
     Body(new): Body<NewLetter>,
-) -> Result<Json<InboxLetter>, Refused> {
+) -> Result<Response, Refused> {
     let to = served.agent.resolve(&new.to).await?;
     let (usual, most) = ANSWER_PATIENCE;
     let timeout = patience.timeout_ms.map_or(usual, Duration::from_millis).min(most);
     let message = message(new, door)?;
     let answered = async {
-        let answer = served.agent.request(to, message, timeout).await?;
-        inbox::answer(&answer, &inbox::names(&served).await?).await
+        let answer = served.agent.request_held(to, message, timeout).await?;
+        let told = inbox::answer(answer.letter(), &inbox::names(&served).await?).await?;
+        Ok::<_, Refused>((answer, told))
     };
-    tokio::select! {
-        answer = tokio::time::timeout(timeout, answered) => answer.unwrap_or_else(|_| Err(Error::TimedOut.into())).map(Json),
-        () = served.closing.cancelled() => Err(Error::Stopped.into()),
-    }
+    let (answer, told) = tokio::select! {
+        answered = tokio::time::timeout(timeout, answered) => answered.unwrap_or_else(|_| Err(Refused::from(Error::TimedOut)))?,
+        () = served.closing.cancelled() => return Err(Error::Stopped.into()),
+    };
+    handover::response(answer, &told, handover.map(|Extension(handover)| handover)).await
 }
 
 #[derive(Deserialize)]

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::guard::{self, Guard};
+use super::handover::{Flushing, Handover};
 use super::{Door, Served, router};
 use crate::failure::Failure;
 
@@ -184,7 +185,9 @@ async fn serve_tcp(listener: TcpListener, doorway: Doorway) {
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, closing: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let handover = Handover::default();
+    let service = TowerToHyperService::new(app.layer(Extension(handover.clone())));
+    let connection = http.serve_connection(TokioIo::new(Flushing::new(stream, handover)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

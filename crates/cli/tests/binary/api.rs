@@ -181,6 +181,56 @@ async fn requests_are_answered_or_run_out_of_time() {
     );
 }
 
+/// The first letter of an inbox, once there is one.
+async fn first(agent: &Daemon) -> InboxLetter {
+    let page: InboxPage = agent.api().get("/v1/inbox?wait_ms=60000").await.unwrap();
+    page.letters.into_iter().next().unwrap()
+}
+
+/// Answers a question with a file of so many bytes, and removes the question.
+async fn answer_with_file(homes: &Homes, agent: &Daemon, len: usize) {
+    let question = first(agent).await;
+    let file = homes.path("answer");
+    std::fs::write(&file, vec![9; len]).unwrap();
+    let (to, reply_to) = ("anna".to_owned(), Some(question.id));
+    let answer = NewLetter { to, reply_to, file: Some(file), ..NewLetter::default() };
+    agent.api().post::<Accepted>("/v1/letters", &answer).await.unwrap();
+    agent.api().tell(&format!("/v1/inbox/{}/done", question.no)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_handed_out_stays_in_the_inbox() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let asking = tokio::spawn({
+        let api = anna.api();
+        async move { code(api.post::<InboxLetter>("/v1/requests?timeout_ms=60000", &text("ben", "all of it")).await) }
+    });
+    answer_with_file(&homes, &ben, 9 << 20).await;
+    assert_eq!(asking.await.unwrap(), "too_large");
+    assert_eq!(first(&anna).await.len, 9 << 20);
+}
+
+/// The caller goes away in the middle of a response that the system does not hold whole.
+#[tokio::test]
+async fn an_answer_whose_caller_goes_away_stays_in_the_inbox() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let mut caller = tokio::net::UnixStream::connect(anna.home.join("api.sock")).await.unwrap();
+    let body = serde_json::to_string(&text("ben", "most of it")).unwrap();
+    let head =
+        format!("POST /v1/requests?timeout_ms=60000 HTTP/1.1\r\nhost: nuncio\r\ncontent-length: {}\r\n", body.len());
+    caller.write_all(format!("{head}content-type: application/json\r\n\r\n{body}").as_bytes()).await.unwrap();
+    answer_with_file(&homes, &ben, 6 << 20).await;
+    let mut begun = [0; 12];
+    tokio::time::timeout(crate::support::PATIENCE, caller.read_exact(&mut begun)).await.unwrap().unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    assert!(anna.api().get::<InboxPage>("/v1/inbox").await.unwrap().letters.is_empty(), "it is being handed out");
+    drop(caller);
+    assert_eq!(first(&anna).await.len, 6 << 20);
+}
+
 #[tokio::test]
 async fn a_letter_can_be_followed_and_taken_back() {
     let homes = Homes::new();

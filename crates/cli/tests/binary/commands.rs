@@ -284,6 +284,7 @@ fn an_agent_whose_own_identity_is_retired_says_so_and_sends_no_more() {
         assert!(said.contains("this identity is retired") && said.contains("nuncio init"), "{said}");
         assert_eq!(json(home, &["status"])["retired"], true);
         assert!(ok(home, &["status"]).contains("RETIRED"));
+        assert!(stderr(&nuncio(home, &["id"])).contains("this identity is retired"));
         let doctor = nuncio(home, &["doctor"]);
         let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
         assert!(doctor.status.code() == Some(1) && said.contains("this identity is retired"), "{said}");

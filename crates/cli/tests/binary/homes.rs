@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use nuncio_store::{Engine as _, Op, SledEngine};
+use nuncio_store::{Engine as _, Kek, Op, SledEngine, Store};
 
 use crate::support::{Daemon, Homes, binary, fails, json, nuncio, ok, stderr};
 
@@ -36,6 +36,24 @@ fn init_makes_a_private_home_and_never_a_second_time() {
     assert!(said.contains("already") && said.contains("--home"), "{said}");
     assert_eq!(fs::read(home.join("key")).unwrap(), before);
     assert_eq!(json(&home, &["id"])["agent"], made["agent"]);
+}
+
+/// As though it was killed before the keys were in their place, which is the last thing that makes a home.
+#[test]
+fn an_init_that_was_cut_short_can_be_run_again() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let former = fs::read(home.join("retirement")).unwrap();
+    fs::rename(home.join("keys"), home.join("keys.new")).unwrap();
+    fails(&home, &["id"], 1);
+    let made = json(&home, &["init"]);
+    let statement = fs::read(home.join("retirement")).unwrap();
+    assert_eq!(nuncio::retirement_of(&statement).unwrap().to_string(), made["agent"].as_str().unwrap());
+    assert_eq!(json(&home, &["id"])["agent"], made["agent"]);
+    fs::rename(home.join("keys"), home.join("keys.new")).unwrap();
+    ok(&home, &["init"]);
+    assert_eq!(fs::read(home.join("retirement.former")).unwrap(), former, "it may be somebody's");
+    assert_eq!(fs::read(home.join("retirement.former-1")).unwrap(), statement);
 }
 
 /// Runs a command with passphrases on the descriptors 3 and 4.
@@ -84,9 +102,12 @@ fn a_key_file_can_lie_elsewhere_and_be_replaced() {
     let (one, other) = (first.to_str().unwrap(), second.to_str().unwrap());
     ok(&home, &["init", "--key-file", one]);
     assert_eq!(mode(&first), 0o600);
+    let epoch = |key: &Path| Store::open(&home, &Kek::read_key_file(key).unwrap()).unwrap().epoch();
     ok(&home, &["rekey", "--key-file", one, "--new-key-file", other, "--keep-old"]);
     ok(&home, &["id", "--key-file", one]);
+    let before = epoch(&first);
     ok(&home, &["rekey", "--key-file", one, "--new-key-file", other]);
+    assert_eq!(epoch(&second), before + 1, "what the old key can open is the past alone");
     assert!(fails(&home, &["id", "--key-file", one], 1).contains("--key-file"));
     ok(&home, &["id", "--key-file", other]);
 
@@ -103,6 +124,7 @@ fn a_backup_of_a_running_agent_restores_its_identity_letters_and_payloads() {
     ok(&anna.home, &["send", "ben", "--text", "before the backup", "--wait"]);
     ok(&anna.home, &["send", "ben", large.to_str().unwrap(), "--wait"]);
     let backup = homes.path("backup");
+    let policy = fs::read(ben.home.join("nuncio.toml")).unwrap();
     let (copy, new) = (backup.to_str().unwrap(), homes.path("new"));
     ok(&ben.home, &["backup", copy]);
     assert_eq!(mode(&backup), 0o700);
@@ -118,6 +140,8 @@ fn a_backup_of_a_running_agent_restores_its_identity_letters_and_payloads() {
     let restored = nuncio(&new, &["restore", copy, "--key-file", &key]);
     assert!(restored.status.success() && stderr(&restored).contains("Never run"), "{}", stderr(&restored));
     fails(&new, &["restore", copy, "--key-file", &key], 1);
+    assert_eq!(fs::read(new.join("nuncio.toml")).unwrap(), policy, "it takes what it took before");
+    assert_eq!(mode(&new.join("nuncio.toml")), 0o600);
 
     ben.stop();
     assert_eq!(json(&new, &["id", "--key-file", &key])["agent"], did.as_str());

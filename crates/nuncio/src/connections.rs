@@ -1,0 +1,274 @@
+//! Connections of the actor: who is let in, who is dialled, and what begins when one is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nuncio_contracts::registry::time;
+use nuncio_proto::bundle::Bundle;
+use nuncio_proto::ids::AgentId;
+use nuncio_transport::{CloseCode, Connection};
+use tokio::sync::oneshot;
+
+use crate::actor::Actor;
+use crate::entropy::now;
+use crate::links::{self, LinkId, Outgoing};
+use crate::wake::Wake;
+
+/// Connections kept for one peer.
+const LINKS_PER_PEER: usize = 2;
+/// Connections that one peer may have begun, those that died and have not been missed yet among them.
+const KNOCKS_PER_PEER: usize = 8;
+/// All that is under way to a peer goes again when it connects, and no sooner again than this.
+const CONNECTED_PAUSE: Duration = Duration::from_millis(time::RESEND_FIRST);
+
+/// A connection that carries frames.
+pub(crate) struct LinkUp {
+    id: LinkId,
+    pub(crate) connection: Connection,
+    frames: Outgoing,
+}
+
+/// Peers to which everything under way went again just now; and whether each has connected once more since.
+#[derive(Debug, Default)]
+pub(crate) struct Rests(BTreeMap<AgentId, bool>);
+
+impl Rests {
+    /// Whether this peer's rest begins now. If it rests already, it is remembered that it has come again.
+    fn begin(&mut self, peer: AgentId) -> bool {
+        let mut begins = false;
+        let again = self.0.entry(peer).or_insert_with(|| {
+            begins = true;
+            false
+        });
+        *again = !begins;
+        begins
+    }
+
+    /// A rest is over. `true`: the peer has come again meanwhile.
+    fn end(&mut self, peer: &AgentId) -> bool {
+        self.0.remove(peer) == Some(true)
+    }
+}
+
+impl Actor {
+    /// Hands a frame to a connection of the peer; `false` when there is none or it is full, in which case the frame goes again later.
+    pub(crate) fn send_on(&mut self, to: AgentId, link: Option<LinkId>, frame: Bytes) -> bool {
+        let Some(links) = self.links.get(&to) else { return false };
+        let chosen = links.iter().rev().find(|up| link.is_none_or(|link| link == up.id)).or_else(|| links.last());
+        let len = frame.len();
+        nuncio_proto::seal_log::sent(&frame);
+        let sent = chosen.is_some_and(|up| up.frames.push(frame));
+        if sent {
+            self.wire.sent(len);
+        }
+        sent
+    }
+
+    pub(crate) fn knock(&mut self, connection: Connection) {
+        let peer = connection.peer();
+        if !self.is_welcome(&peer) {
+            *self.refused.entry("stranger").or_default() += 1;
+            tracing::info!(%peer, "turned away: it was not added here");
+            connection.close(CloseCode::STRANGER, "not added here");
+            return;
+        }
+        if self.knocked.values().filter(|other| other.peer() == peer).count() >= KNOCKS_PER_PEER {
+            connection.close(CloseCode::REPLACED, "too many connections of one agent");
+            return;
+        }
+        connection.welcome();
+        let link = self.new_link();
+        self.knocked.insert(link, connection.clone());
+        self.tasks.tracker.spawn(links::serve(link, connection, false, self.tasks.clone()));
+    }
+
+    const fn new_link(&mut self) -> LinkId {
+        self.next_link += 1;
+        self.next_link
+    }
+
+    pub(crate) fn link_up(&mut self, link: LinkId, connection: Connection, frames: Outgoing) {
+        let peer = connection.peer();
+        if !self.is_welcome(&peer) {
+            // It was removed while this was under way.
+            connection.close(CloseCode::STRANGER, "not added here");
+            return;
+        }
+        self.problems.remove(&peer);
+        let links = self.links.entry(peer).or_default();
+        links.push(LinkUp { id: link, connection: connection.clone(), frames });
+        if links.len() > LINKS_PER_PEER {
+            links.remove(0).connection.close(CloseCode::REPLACED, "newer connections are kept");
+        }
+        self.send_again(peer);
+        // contracts/handshake.md H17: only a start that is due, and could not be asked for without a connection.
+        if self.starts_due.remove(&peer) && self.peer.wants_session(&peer) {
+            self.tasks.tracker.spawn(links::ask_bundle(connection, self.tasks.clone()));
+        }
+        self.fetch_payloads(peer);
+    }
+
+    /// What is under way to a peer that has connected goes again at once; to one that connects all the time, now and then.
+    fn send_again(&mut self, peer: AgentId) {
+        if self.peer.contact(&peer).is_none() || !self.has_randomness() || !self.rests.begin(peer) {
+            return;
+        }
+        let urgent = self.tasks.urgent.clone();
+        self.tasks.tracker.spawn(async move {
+            tokio::time::sleep(CONNECTED_PAUSE).await;
+            // The actor may have stopped.
+            let _ = urgent.send(Wake::Rested { peer });
+        });
+        if let Some(step) = self.peer.connected(peer, now(), &mut self.entropy) {
+            self.commit(step);
+        }
+    }
+
+    pub(crate) fn rested(&mut self, peer: AgentId) {
+        if self.rests.end(&peer) && self.links.contains_key(&peer) {
+            self.send_again(peer);
+        }
+    }
+
+    pub(crate) fn link_down(&mut self, link: LinkId, peer: AgentId, reason: String) {
+        self.knocked.remove(&link);
+        if let Some(links) = self.links.get_mut(&peer) {
+            links.retain(|up| up.id != link);
+            if links.is_empty() {
+                self.links.remove(&peer);
+            }
+        }
+        tracing::info!(%peer, reason, "connection ended");
+        if self.peer.contact(&peer).is_some() {
+            self.problems.insert(peer, reason);
+        }
+    }
+
+    /// Ends the connections with an agent that is not talked to any more, those that carry no frames among them, and no longer dials it.
+    pub(crate) fn cut_off(&mut self, agent: AgentId, reason: &str) {
+        if let Some(dialling) = self.dialling.remove(&agent) {
+            dialling.cancel();
+        }
+        let carrying = self.links.remove(&agent).unwrap_or_default().into_iter().map(|up| up.connection);
+        let knocked = self.knocked.values().filter(|connection| connection.peer() == agent).cloned();
+        carrying.chain(knocked).for_each(|connection| connection.close(CloseCode::STRANGER, reason));
+        self.starts_due.remove(&agent);
+    }
+
+    /// Makes sure that the peer is being reached, if it is known where.
+    pub(crate) fn dial(&mut self, peer: AgentId) {
+        let Some(info) = self.peer.contact(&peer) else { return };
+        if info.endpoints.is_empty()
+            || info.retired
+            || self.links.contains_key(&peer)
+            || self.dialling.contains_key(&peer)
+        {
+            return;
+        }
+        let endpoints = info.endpoints.clone();
+        let id = self.new_link();
+        let (link, tasks, cancel) = (Arc::clone(&self.link), self.tasks.clone(), self.cancel.child_token());
+        self.dialling.insert(peer, cancel.clone());
+        self.tasks.tracker.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = crate::dial::dial(link, id, peer, endpoints, tasks) => {}
+            }
+        });
+    }
+
+    /// What is known of a peer's addresses has changed: a task that tries the former ones ends, and another begins.
+    pub(crate) fn dial_anew(&mut self, peer: AgentId) {
+        if self.links.contains_key(&peer) {
+            return;
+        }
+        if let Some(former) = self.dialling.remove(&peer) {
+            former.cancel();
+        }
+        self.problems.remove(&peer);
+        if self.peer.outbox().any(|(to, ..)| to == peer) {
+            self.dial(peer);
+        }
+    }
+
+    pub(crate) fn want_bundle(&mut self, of: AgentId) {
+        match self.connection_of(&of) {
+            Some(connection) => drop(self.tasks.tracker.spawn(links::ask_bundle(connection, self.tasks.clone()))),
+            None => {
+                self.starts_due.insert(of);
+                self.dial(of);
+            }
+        }
+    }
+
+    pub(crate) fn bundle_came(&mut self, of: AgentId, bundle: Result<Vec<u8>, String>) {
+        let parsed = bundle.and_then(|bytes| {
+            let bundle = Bundle::parse(&bytes, now()).map_err(|error| error.to_string())?;
+            if bundle.agent == of { Ok(bundle) } else { Err("its bundle is another agent's".to_owned()) }
+        });
+        let bundle = match parsed {
+            Ok(bundle) => bundle,
+            Err(reason) => {
+                tracing::info!(peer = %of, reason, "no bundle");
+                // Why the connection ended says more.
+                self.problems.entry(of).or_insert(reason);
+                return;
+            }
+        };
+        if !self.has_randomness() {
+            return;
+        }
+        match self.peer.begin(&bundle, now(), &mut self.entropy) {
+            Ok(step) => self.commit(step),
+            Err(error) => tracing::debug!(peer = %of, %error, "no session begun"),
+        }
+    }
+
+    pub(crate) fn bundle_asked(&mut self, by: AgentId, answer: oneshot::Sender<Vec<u8>>) {
+        if !self.is_welcome(&by) || self.bundle_rate.check_key(&by).is_err() {
+            *self.refused.entry("prekey_rate").or_default() += 1;
+            return;
+        }
+        self.next_request += 1;
+        let endpoints = self.endpoints();
+        match self.peer.claim(by, self.next_request, &endpoints, now()) {
+            Ok(step) => {
+                self.bundle_requests.insert(self.next_request, answer);
+                self.commit(step);
+            }
+            Err(error) => tracing::warn!(%error, "no bundle to give"),
+        }
+    }
+
+    /// Where others reach this agent.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        if !self.config.advertise.is_empty() {
+            return self.config.advertise.clone();
+        }
+        let listening = self.config.listen.and_then(|_| self.link.local_addr().ok());
+        // An unspecified address is none that somebody else could dial.
+        listening.filter(|addr| !addr.ip().is_unspecified()).map(|addr| vec![addr.to_string()]).unwrap_or_default()
+    }
+
+    pub(crate) fn connection_of(&self, peer: &AgentId) -> Option<Connection> {
+        self.links.get(peer).and_then(|links| links.last()).map(|up| up.connection.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_connects_all_the_time_is_sent_everything_now_and_then() {
+        let key = nuncio_proto::crypto::SigningKey::from_seed(&[7; 32]);
+        let (peer, mut rests) = (AgentId::from_bytes(key.public()).unwrap(), Rests::default());
+        assert!(rests.begin(peer));
+        assert!(!rests.begin(peer) && !rests.begin(peer));
+        assert!(rests.end(&peer), "it came again");
+        assert!(rests.begin(peer));
+        assert!(!rests.end(&peer), "it did not");
+    }
+}

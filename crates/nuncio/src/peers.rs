@@ -1,0 +1,75 @@
+//! Who is a peer, and what becomes of one that is none any more.
+
+use nuncio_proto::error::PeerError;
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::peer::ContactInfo;
+
+use crate::actor::Actor;
+use crate::command::Reply;
+use crate::effects::{answer, tell};
+use crate::error::Error;
+use crate::status::PeerInfo;
+
+impl Actor {
+    /// Whether an agent may connect, and ask for anything.
+    pub(crate) fn is_welcome(&self, agent: &AgentId) -> bool {
+        let strangers = self.config.accept_strangers;
+        self.peer.contact(agent).map_or(strangers, |info| info.allowed && !info.retired)
+    }
+
+    /// Whether the owner has added this agent: of one that added itself, as a stranger that is taken, nothing is known but its key.
+    pub(crate) fn is_added(&self, agent: &AgentId) -> bool {
+        let said = |info: &ContactInfo| info.name.is_some() || info.bundle_hash.is_some() || !info.endpoints.is_empty();
+        self.peer.contact(agent).is_some_and(said)
+    }
+
+    pub(crate) fn add_peer(&mut self, agent: AgentId, info: ContactInfo, reply: Reply<()>) {
+        if let Err(error) = self.check_peer(agent, &info) {
+            return tell(reply, Err(error));
+        }
+        match self.peer.set_contact(agent, info) {
+            Some(step) => {
+                self.commit_with(step, vec![answer(reply, ())]);
+                self.dial_anew(agent);
+            }
+            None => tell(reply, Err(Error::Myself(agent))),
+        }
+    }
+
+    /// From here on nothing of it is taken and nothing given to it, on connections that are open no more than on new ones.
+    pub(crate) fn remove_peer(&mut self, agent: AgentId, reply: Reply<bool>) {
+        let Some(step) = self.peer.remove_contact(agent) else { return tell(reply, Ok(false)) };
+        self.commit_with(step, vec![answer(reply, true)]);
+        self.cut_off(agent, "not added here");
+        self.problems.remove(&agent);
+    }
+
+    fn check_peer(&self, agent: AgentId, info: &ContactInfo) -> Result<(), Error> {
+        if agent == self.peer.id() {
+            return Err(Error::Myself(agent));
+        }
+        if self.peer.contact(&agent).is_some_and(|known| known.retired) {
+            return Err(PeerError::Retired(agent).into());
+        }
+        let Some(name) = &info.name else { return Ok(()) };
+        let plain = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        let taken = self.peer.contacts().any(|(other, info)| other != agent && info.name.as_ref() == Some(name));
+        if plain && !taken { Ok(()) } else { Err(Error::Name(name.clone())) }
+    }
+
+    pub(crate) fn peer_infos(&self) -> Vec<PeerInfo> {
+        let waiting = |agent: AgentId| self.peer.outbox().filter(|(to, ..)| *to == agent).count();
+        let info = |(agent, info): (AgentId, &ContactInfo)| PeerInfo {
+            agent,
+            name: info.name.clone(),
+            endpoints: info.endpoints.clone(),
+            allowed: info.allowed,
+            retired: info.retired,
+            connected: self.links.contains_key(&agent),
+            waiting: waiting(agent),
+            problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),
+        };
+        self.peer.contacts().map(info).collect()
+    }
+}
