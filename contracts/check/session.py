@@ -156,6 +156,8 @@ class Side:
             # Letters step chains, acknowledgements do not: a floor beyond is for the next letter to say.
             floor = min(floor, self.recv.base + self.recv.n) if self.recv else 0
         else:
+            waits = self.held.get(seq)
+            refuse_unless(waits is None or waits[0] == frame["nonce"], "restored")
             self.window.check(seq, floor)
             self._check_held(seq, floor, len(frame["body"]))
             mk = self._message_key(hk, key, n, pn, seq, floor, room, draw)

@@ -277,6 +277,7 @@ impl Parties {
     }
 }
 
+mod acks;
 mod apply;
 mod chain_ref;
 mod latest;
@@ -473,7 +474,8 @@ impl Session {
         let Some(body) = frame.body else {
             return Ok(Opened { header, content: None, acked, answered });
         };
-        let fresh = self.window.check(header.seq, floor)?;
+        let fresh =
+            self.window.check(header.seq, floor).map_err(|error| self.replayed(error, header.seq, &frame.nonce))?;
         self.check_held(header.seq, floor, body.len(), limit::HELD_BYTES_MAX)?;
         let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
         let letter = self.open_body(frame, &header, body, &mk)?;
@@ -542,6 +544,13 @@ impl Session {
         ad
     }
 
+    /// A number that was received and waits, under which another frame comes now: its sender was restored to a time before it, and will not give up
+    /// what it does not know (contracts/ratchet.md R9).
+    fn replayed(&self, error: ReplayError, seq: Seq, nonce: &Nonce) -> OpenError {
+        let other = self.held.get(&seq).is_some_and(|held| held.nonce != *nonce);
+        if other { OpenError::Restored } else { error.into() }
+    }
+
     /// Whether there is room for one more letter that waits, up to a bound of them all.
     pub(crate) fn check_held(&self, seq: Seq, floor: Seq, len: usize, bound: usize) -> Result<(), OpenError> {
         if seq == self.window.next().max(floor) || self.held.is_empty() {
@@ -549,35 +558,6 @@ impl Session {
         }
         let held: usize = self.held.values().map(|held| held.letter.len()).sum();
         if held + len > bound { Err(OpenError::HeldFull) } else { Ok(()) }
-    }
-
-    /// Checks an acknowledgement against what was really sent (contracts/ratchet.md section 5).
-    pub(crate) fn check_ack(&self, opened: Opened) -> Result<Opened, OpenError> {
-        let ack = &opened.header.ack;
-        // What was sent in a session that is over is sent again elsewhere.
-        if ack.next < self.acked || matches!(self.place, Place::Old(_)) {
-            return Ok(opened);
-        }
-        let highest = ack.next.saturating_add(64 - u64::from(ack.above.leading_zeros()) + u64::from(ack.above != 0));
-        if highest > self.next_seq {
-            return Err(OpenError::Restored);
-        }
-        let run = self.run_at(ack).ok_or(OpenError::Restored)?;
-        let acked = AckedTo { next: ack.next, run, above: ack.above };
-        Ok(Opened { acked, ..opened })
-    }
-
-    /// The running hash that an acknowledgement tells of. A frame that was given up may be a hole for the peer, where its hash begins anew: mostly the
-    /// last of them is.
-    fn run_at(&self, ack: &Ack) -> Option<Run> {
-        let frames: Vec<_> = self.outstanding.range(..ack.next).collect();
-        let begins = frames.iter().enumerate().rev().filter(|(_, (_, frame))| frame.entry.is_none());
-        let holes = begins.map(|(at, (seq, _))| (at + 1, run_hole(&self.id, **seq)));
-        holes.chain(core::iter::once((0, self.acked_run))).find_map(|(behind, run)| {
-            let rest = frames.iter().skip(behind);
-            let run = rest.fold(run, |run, (seq, frame)| run_received(&run, **seq, &frame.nonce));
-            run.starts_with(&ack.check).then_some(run)
-        })
     }
 
     fn chain_of(&self, tag: Tag) -> Option<ChainRef<'_>> {
@@ -604,12 +584,4 @@ impl Opened {
             content.state = Hold::Refused;
         }
     }
-}
-
-fn run_received(run: &Run, seq: Seq, nonce: &Nonce) -> Run {
-    crypto::sha256(&[run, &seq.to_be_bytes(), nonce])
-}
-
-fn run_hole(session: &SessionId, seq: Seq) -> Run {
-    crypto::sha256(&[label::ACK_CHAIN, &[1], session.as_bytes(), &seq.to_be_bytes()])
 }

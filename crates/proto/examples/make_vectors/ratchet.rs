@@ -44,6 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
         refused(),
         refused_early(),
         refused_not_given_up(),
+        two_under_one_number(),
     ];
     cases.extend(first_refused());
     cases.extend(later_refused());
@@ -708,6 +709,29 @@ fn refused_early() -> Case {
     talk.open(B, last);
     let b = talk.ack(B);
     talk.open(A, b);
+    talk.case()
+}
+
+fn two_under_one_number() -> Case {
+    let mut talk = Talk::new(
+        "two-under-one-number",
+        "two letters under one number that was not passed: the sender was restored to a time before, and will never give up what it does not know",
+    );
+    let first = talk.seal(A);
+    talk.open(B, first);
+    let copy = talk.sides[A].clone();
+    let refused = talk.seal(A);
+    talk.open_refusing(B, refused, 1);
+    let other = copy.seal_as(Some(&pad(b"other")), &talk.nonce(), &copy.header()).frame;
+    talk.refuse_bytes(B, &other, false, "restored");
+    let again = talk.frames[refused].clone();
+    talk.refuse_bytes(B, &again, false, "replayed");
+    let b = talk.seal(B);
+    talk.open(A, b);
+    talk.give_up(A, 1);
+    let floor = talk.ack(A);
+    talk.open(B, floor);
+    talk.refuse_bytes(B, &other, false, "replayed");
     talk.case()
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use nuncio_contracts::registry::{limit, time};
 
+use super::acks::{run_hole, run_received};
 use super::{
     Accepted, AckedTo, Content, Held, Hold, InOrder, Moved, Moves, Opened, Outstanding, Sealing, Session, SkippedKey,
-    run_hole, run_received,
 };
 use crate::frame::Nonce;
 use crate::ids::{LetterId, Seq, Tag};
