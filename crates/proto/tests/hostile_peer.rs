@@ -113,6 +113,21 @@ fn a_refusal_is_told_until_its_number_is_given_up() {
     }
 }
 
+#[test]
+fn a_second_letter_under_a_number_that_waits_ends_the_session() {
+    let (a, mut b) = talked();
+    let (ida, mut before) = (a.peer.id(), Hostile::of(&a));
+    let mut copy = Hostile { session: before.session.clone(), sealed: 100 };
+    let (_, refused) = before.seal(&plain(UnixMillis(START.0 - 30 * 86_400_000), 1, "too old"));
+    b.receive(ida, &refused).unwrap();
+    assert!(b.receive(ida, &refused).is_err(), "the same again moves nothing");
+    assert_eq!(b.peer.sessions().filter(|(_, current)| *current).count(), 1);
+    let (_, other) = copy.seal(&plain(START, 2, "another"));
+    b.receive(ida, &other).unwrap();
+    assert_eq!(b.peer.sessions().filter(|(_, current)| *current).count(), 0);
+    assert_eq!(b.inbox, ["first"]);
+}
+
 /// Rows of letters on their way.
 fn told(agent: &Agent) -> usize {
     agent.disk.0.keys().filter(|key| key[0] == rows::OUTBOX).count()

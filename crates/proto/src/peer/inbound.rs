@@ -138,7 +138,10 @@ impl Peer {
             return Err(Refusal::OutOfStep(frame.tag));
         }
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
+        // Authentic, and proof that one of the two was restored from a copy: the session ends.
+        let restored = || Ok(self.step(Change::Restart { with, session: session.id, now }));
         let opened = match session.open_frame(frame, room, rng) {
+            Err(OpenError::Restored) => return restored(),
             Err(
                 OpenError::Parted
                 | OpenError::Replay(ReplayError::TooFar(_))
@@ -147,10 +150,7 @@ impl Peer {
             other => other?,
         };
         let (opened, verdict) = self.judge(session, opened, now, seen)?;
-        // Authentic, and proof that one of the two was restored from a copy: the session ends.
-        let Ok(opened) = session.check_ack(opened) else {
-            return Ok(self.step(Change::Restart { with, session: session.id, now }));
-        };
+        let Ok(opened) = session.check_ack(opened) else { return restored() };
         Ok(self.step(Change::Received(Box::new(Received { session: session.id, opened, verdict, now }))))
     }
 
