@@ -121,7 +121,7 @@ impl Verifier {
     /// The first step that fails.
     pub fn check(&self, token: &Genuine, bearer: &Bearer<'_>, now: UnixMillis) -> Result<(), Denial> {
         let (peer, wanted) = (Thumbprint::of_agent(bearer.from), self.policy.wanted(bearer.from, bearer.letter));
-        let content = token.claims().hop.pay.is_some().then(|| bearer.letter.content()).unwrap_or_default();
+        let content = token.claims().hop.pay.as_ref().map(|_| bearer.letter.content()).unwrap_or_default();
         let circumstances = Circumstances {
             now,
             domain: self.domain.as_deref().ok_or(Denial::Audience)?,
