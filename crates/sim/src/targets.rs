@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use nuncio_contracts::registry::text;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
@@ -22,7 +23,7 @@ use nuncio_proto::session::Session;
 use nuncio_proto::step::Effect;
 use nuncio_proto::testing::{jws, seal_as};
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{EdDsaOnly, Genuine, KeySet, VerifyingKey};
+use nuncio_proto::token::{EdDsaOnly, Genuine, KeyBundle, KeySet, RevokedList, Trusted, VerifyingKey, sign};
 
 use crate::agent::{Agent, START};
 use crate::book::Violation;
@@ -132,12 +133,34 @@ pub fn control(bytes: &[u8]) {
     }
 }
 
-/// A retirement is refused, or speaks of who signed it.
+/// A retirement is refused, or speaks of who signed it; so is what a token service says of its keys and of revoked transactions.
 pub fn statement(bytes: &[u8]) {
     if let Ok(retirement) = Retirement::parse(bytes)
         && Retirement::parse(bytes).as_ref() != Ok(&retirement)
     {
         panic!("statement: two readings differ");
+    }
+    said_by_a_node(&String::from_utf8_lossy(bytes));
+}
+
+/// What a node may say, under its genuine signature: refused, or read as every other JSON parser reads it.
+fn said_by_a_node(members: &str) {
+    let signer = SigningKey::from_seed(&[9; 32]);
+    let Ok(node) = AgentId::from_bytes(signer.public()) else { return };
+    let trusted = Trusted { node: &node, domain: "acme.example", now: START };
+    let keys = KeyBundle::open(sign(&signer, text::KEYS_TYPE, members).as_bytes(), &trusted);
+    let list = RevokedList::open(sign(&signer, text::REVOKED_TYPE, members).as_bytes(), &trusted);
+    if keys.is_err() && list.is_err() {
+        return;
+    }
+    let Ok(other) = serde_json::from_str::<serde_json::Value>(members) else {
+        panic!("statement: what was believed is no JSON")
+    };
+    let number = |name: &str| other.get(name).and_then(serde_json::Value::as_u64);
+    if keys.is_ok_and(|keys| (Some(keys.issued), Some(keys.expires)) != (number("iat"), number("exp")))
+        || list.is_ok_and(|list| (Some(list.serial), Some(list.expires)) != (number("serial"), number("exp")))
+    {
+        panic!("statement: numbers are read in two ways");
     }
 }
 
