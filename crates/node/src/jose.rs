@@ -30,20 +30,27 @@ impl<'a> Jws<'a> {
     /// Three segments in base64url, header and body JSON that means one thing, an algorithm that is allowed, nothing critical
     /// (contracts/txts.md N2).
     pub(crate) fn parse(text: &'a str) -> Result<Self, Flaw> {
+        let (form, body) = Self::form(text)?;
+        let body = Json::parse_object(&body).map_err(|_| NO_OBJECT)?;
+        Ok(Self { body, ..form })
+    }
+
+    /// All but what the body says, and its bytes.
+    fn form(text: &'a str) -> Result<(Self, Vec<u8>), Flaw> {
         if text.len() > limit::TOKEN_LEN_MAX {
             return Err("a JWT longer than 8 KiB");
         }
         let (signed, signature) = text.rsplit_once('.').ok_or("not a compact JWS")?;
         let (header, body) =
             signed.split_once('.').filter(|(_, body)| !body.contains('.')).ok_or("not a compact JWS")?;
-        let header = object(header)?;
+        let header = Json::parse_object(&decode(header)?).map_err(|_| NO_OBJECT)?;
         let algorithm = header.get("alg").and_then(Json::as_text).and_then(Algorithm::parse);
         let algorithm = algorithm.ok_or("an alg that is not allowed")?;
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err("a critical header parameter");
         }
-        let body = object(body)?;
-        Ok(Self { header, body, algorithm, signed: signed.as_bytes(), signature: decode(signature)? })
+        let (body, signature) = (decode(body)?, decode(signature)?);
+        Ok((Self { header, body: Members::new(), algorithm, signed: signed.as_bytes(), signature }, body))
     }
 
     /// Whether the header's `typ` is absent or one of these; names are compared without regard to case, and without `application/`
@@ -108,9 +115,7 @@ impl<'a> Jws<'a> {
 /// Clocks differ by so much.
 pub(crate) const SKEW_S: u64 = time::TOKEN_SKEW / 1_000;
 
-fn object(segment: &str) -> Result<Members, Flaw> {
-    Json::parse_object(&decode(segment)?).map_err(|_| "a segment is no JSON object that means one thing")
-}
+const NO_OBJECT: Flaw = "a segment is no JSON object that means one thing";
 
 fn decode(segment: &str) -> Result<Vec<u8>, Flaw> {
     BASE64URL_NOPAD.decode(segment.as_bytes()).map_err(|_| "a segment is not base64url")
@@ -137,6 +142,63 @@ mod tests {
         }
         let text = text(r#"{"alg":"ES256"}"#, "{}");
         assert!(!Jws::parse(&text).unwrap().is_signed_by(&key(1)));
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Group {
+        comment: String,
+        public: serde_json::Value,
+        valid: String,
+        invalid: Vec<(String, String)>,
+    }
+
+    /// What the cases of Wycheproof's `json_web_signature_test` do to a genuine JWS, by their names there.
+    fn edits(jws: &str) -> Vec<(&'static str, String)> {
+        let [header, payload, signature] = <[&str; 3]>::try_from(jws.split('.').collect::<Vec<_>>()).unwrap();
+        let x = |part: &str| format!("X{}", &part[1..]);
+        let named = |header: &str| {
+            let read = String::from_utf8(decode(header).unwrap()).unwrap();
+            BASE64URL_NOPAD.encode(read.replace("\"kid\":\"k", "\"kid\":\"X").as_bytes())
+        };
+        let unsigned = BASE64URL_NOPAD.encode(br#"{"alg":"none"}"#);
+        let parts = serde_json::json!({ "protected": header, "header": {}, "signature": signature });
+        vec![
+            ("rejectsModifiedSignature", format!("{header}.{payload}.{}", x(signature))),
+            ("rejectsMissingSignature", format!("{header}.{payload}.")),
+            ("rejectsMissingSignatureAndSeparator", format!("{header}.{payload}")),
+            ("rejectsModifiedPayload", format!("{header}.{}.{signature}", x(payload))),
+            ("rejectsMissingPayload", format!("{header}..{signature}")),
+            ("rejectsMissingPayloadAndSeparator", format!("{header}.{signature}")),
+            ("rejectsModifiedHeader", format!("{}.{payload}.{signature}", named(header))),
+            ("rejectsMissingHeader", format!(".{payload}.{signature}")),
+            ("rejectsMissingHeaderAndSeparator", format!("{payload}.{signature}")),
+            ("rejectsMissingHeaderAndSignature", format!(".{payload}.")),
+            ("rejectsMissingHeaderSignatureAndSeparators", payload.to_owned()),
+            ("rejectsEmptyString", String::new()),
+            ("rejectsExtraEmptyComponent", format!("{jws}.")),
+            ("rejectsExtraComponent", format!("{jws}.foo")),
+            ("rejectsNoneAlgorithmAndMissingSignature", format!("{unsigned}.{payload}.")),
+            (
+                "rejectsValidJsonSerialization",
+                serde_json::json!({ "payload": payload, "signatures": [parts] }).to_string(),
+            ),
+        ]
+    }
+
+    #[test]
+    fn what_wycheproof_calls_invalid_is_refused_and_what_it_calls_valid_is_taken() {
+        let text = include_str!("../../../contracts/vectors-third-party/jws_wycheproof.json");
+        let groups: Vec<Group> = serde_json::from_str(text).unwrap();
+        assert_eq!(groups.len(), 2);
+        for group in groups {
+            let ring = KeyRing::parse(serde_json::json!({ "keys": [group.public] }).to_string().as_bytes()).unwrap();
+            let verifies = |text: &str| Jws::form(text).is_ok_and(|(jws, _)| ring.verifies(&jws));
+            assert!(verifies(&group.valid), "{}", group.comment);
+            let listed = group.invalid.iter().map(|(name, jws)| (name.as_str(), jws.clone()));
+            for (name, jws) in edits(&group.valid).into_iter().chain(listed) {
+                assert!(!verifies(&jws), "{}: {name}", group.comment);
+            }
+        }
     }
 
     #[test]
