@@ -20,7 +20,7 @@ Two agents, in one minute:
   nuncio --home b init --letters-without-token deliver
   nuncio --home a agent --listen 127.0.0.1:4001   each in a terminal of its own
   nuncio --home b agent --listen 127.0.0.1:4002
-  nuncio --home a id                              prints an invitation: one line
+  nuncio --home a id                              prints the DID, and below it an invitation: one line
   nuncio --home b peers add --name anna 'nuncio:did:key:z6Mk…'
   nuncio --home a peers add --name ben  'nuncio:did:key:z6Mk…'
   nuncio --home b send anna --text 'good morning' --wait

@@ -30,7 +30,7 @@ pub(crate) struct Inbox {
     /// Write each content to a file in this directory, named after the letter's number
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
-    /// Remove each letter from the inbox once it is printed and saved
+    /// Remove each letter from the inbox once its content is printed or saved; any other stays
     #[arg(long)]
     done: bool,
 }
@@ -74,11 +74,24 @@ impl Inbox {
         } else {
             show(letter, saved.as_deref())?;
         }
-        if self.done {
-            api.tell(&format!("/v1/inbox/{}/done", letter.no)).await?;
+        if !self.done {
+            return Ok(());
         }
-        Ok(())
+        if self.save.is_none() && !is_told(letter, options.json) {
+            output::note(format_args!(
+                "#{} stays in the inbox: its content was not shown (--save DIR writes it to a file)",
+                letter.no
+            ));
+            return Ok(());
+        }
+        api.tell(&format!("/v1/inbox/{}/done", letter.no)).await
     }
+}
+
+/// Whether all that a letter says was printed.
+fn is_told(letter: &InboxLetter, json: bool) -> bool {
+    let shown = letter.text.as_ref().is_some_and(|text| json || text.len() <= SHOWN_LEN_MAX);
+    shown || json && letter.base64.is_some()
 }
 
 fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
@@ -195,6 +208,17 @@ mod tests {
         let mut part = tempfile::Builder::new().tempfile_in(dir).unwrap();
         part.write_all(content).unwrap();
         keep(part, dir, "7-id", "txt").unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_was_not_shown_is_not_done() {
+        let text = |len: usize| InboxLetter { text: Some("x".repeat(len)), ..InboxLetter::default() };
+        let bytes = InboxLetter { base64: Some("AA==".to_owned()), ..InboxLetter::default() };
+        assert!(
+            is_told(&text(SHOWN_LEN_MAX), false) && is_told(&text(SHOWN_LEN_MAX + 1), true) && is_told(&bytes, true)
+        );
+        assert!(!is_told(&text(SHOWN_LEN_MAX + 1), false) && !is_told(&bytes, false));
+        assert!(!is_told(&InboxLetter::default(), true), "a large one is nowhere but on the disk");
     }
 
     #[test]

@@ -88,7 +88,10 @@ fn tell(agent: AgentId, home: &Path, unlock: &Unlock, retirement: &Path, without
             home.join(settings::FILE).display()
         ));
     }
-    output::note("next: nuncio agent --listen 0.0.0.0:4433");
+    output::note(format_args!(
+        "next: nuncio --home {} agent --listen 0.0.0.0:4433 --advertise HOST:4433",
+        home.display()
+    ));
     Ok(())
 }
 

@@ -58,12 +58,16 @@ impl Peers {
 
 impl Add {
     async fn run(&self, options: &Options) -> Result<(), Failure> {
+        // Whoever pastes all that `nuncio id` printed means the line that invites.
+        let invitation =
+            self.invitation.split_whitespace().find(|word| word.starts_with("nuncio:")).unwrap_or_default();
         // Read here first: a line that is none is a mistake of the command line, exit code 2.
-        if self.invitation.parse::<nuncio::Invitation>().is_err() {
-            let hint = "quote the whole line that `nuncio id` printed: nuncio peers add --name NAME 'nuncio:did:key:…'";
+        if invitation.parse::<nuncio::Invitation>().is_err() {
+            let hint =
+                "quote the whole last line that `nuncio id` printed: nuncio peers add --name NAME 'nuncio:did:key:…'";
             return Err(Failure::usage("this is no invitation", hint));
         }
-        let new = NewPeer { invitation: self.invitation.clone(), name: self.name.clone() };
+        let new = NewPeer { invitation: invitation.to_owned(), name: self.name.clone() };
         let added = options.with(async |api| api.post::<Named>("/v1/peers", &new).await).await?;
         if options.json {
             return output::json(&added);

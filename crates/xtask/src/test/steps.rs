@@ -26,7 +26,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "node", about: "node, for the local API's example", run: node },
     Step { name: "rust", about: "unit, property, vector and crash tests", run: rust },
     Step { name: "doc", about: "the code in the documentation", run: doc },
-    Step { name: "examples", about: "every example runs to its end", run: examples },
+    Step { name: "examples", about: "every example, and the README's first commands, run to their end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
     Step {
         name: "verify",
@@ -84,8 +84,16 @@ fn examples(bench: &Bench) -> Result<Outcome> {
         }
         tally += Tally::one(finished.success);
     }
+    for words in README_COMMANDS {
+        println!("--- cargo {}", words.join(" "));
+        let finished = child::run(&mut cargo(*words), EXAMPLE_LIMIT)?;
+        tally += Tally::one(finished.success);
+    }
     Ok(Outcome::Ran(tally))
 }
+
+/// What a newcomer does first, word by word but for `--release`.
+const README_COMMANDS: &[&[&str]] = &[&["run", "--", "demo"], &["run", "--", "demo", "travel"]];
 
 /// Runs a command that counts its own checks. A failure that it did not count (a compile error) is one.
 pub(super) fn counted(command: &mut Command, bench: &Bench) -> Result<Outcome> {
