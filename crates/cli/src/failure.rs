@@ -149,7 +149,9 @@ fn hint_for(kind: &str) -> &'static str {
             "`nuncio doctor` opens every row and says which are damaged; `nuncio restore` makes a home from a backup"
         }
         "disk_full" => "free some space and start the agent again; nothing acknowledged is lost",
-        "exists" => "name another place: --home DIR, or another directory for a backup",
+        "exists" => {
+            "what is there stays as it is (`nuncio id` shows an agent's home); name another place: --home DIR, or another directory for a backup"
+        }
         "file" => "look at the path, and at who may use it",
         "host" | "origin" | "token" => {
             "over TCP: the address as --api-tcp names it, and the token in api.token as `authorization: Bearer`"

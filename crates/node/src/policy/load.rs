@@ -49,7 +49,8 @@ pub(crate) fn parse(text: &str, beside: &Path) -> Result<Policy, Why> {
     let value: Value = toml::from_str(text).map_err(|error| error.to_string())?;
     let schema = SCHEMA.as_ref().ok_or("the schema cannot be read")?;
     if let Some(error) = schema.iter_errors(&value).next() {
-        return Err(format!("{}: {error}", error.instance_path()));
+        let at = error.instance_path().to_string();
+        return Err(if at.is_empty() { error.to_string() } else { format!("{at}: {error}") });
     }
     let file: file::File = serde_json::from_value(value).map_err(|error| error.to_string())?;
     build(file, BASE64URL_NOPAD.encode(&crypto::sha256(&[text.as_bytes()])), beside)
