@@ -52,6 +52,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("GET", "/metrics", Needs::Machine),
     row("POST", "/owner/keys/rotate", Needs::Owner),
     row("POST", "/owner/reload", Needs::Owner),
+    row("POST", "/owner/revoke", Needs::Owner),
 ];
 
 /// RFC 8414 section 3.
@@ -67,7 +68,7 @@ pub(crate) struct Served {
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 11] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 12] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -80,6 +81,7 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 11] {
         ("/metrics", get(answers::metrics)),
         ("/owner/keys/rotate", post(answers::rotate)),
         ("/owner/reload", post(answers::reload)),
+        ("/owner/revoke", post(answers::revoke_as_owner)),
     ]
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Keys(keys::Keys),
     /// Have the running node read its policy again
     Reload(Reload),
+    /// End a transaction: the running node issues no token of it any more, and tells every agent
+    Revoke(Revoke),
     /// Look whether a policy can be used
     Check(run::Check),
 }
@@ -48,6 +50,15 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Reload {}
 
+/// Ends a transaction before its time. Agents refuse its tokens once they have heard, within seconds.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nuncio node revoke 01a21892-77f0-77d1-a1be-1ff4b8bf8ce3")]
+pub(crate) struct Revoke {
+    /// Its name: `nuncio begin`, a letter's grant and every token show it
+    #[arg(value_name = "TRANSACTION")]
+    txn: uuid::Uuid,
+}
+
 impl Node {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
         match self.command {
@@ -55,9 +66,16 @@ impl Node {
             Command::Run(command) => command.run(options).await,
             Command::Keys(command) => command.run(options).await,
             Command::Reload(Reload {}) => reload(options).await,
+            Command::Revoke(Revoke { txn }) => revoke(options, txn).await,
             Command::Check(command) => command.run(options),
         }
     }
+}
+
+async fn revoke(options: &Options, txn: uuid::Uuid) -> Result<(), Failure> {
+    Api::on(options.node_home()?.join(OWNER_SOCKET)).tell(&format!("/owner/revoke?txn={}", txn.hyphenated())).await?;
+    output::note(format_args!("revoked {txn}"));
+    Ok(())
 }
 
 async fn reload(options: &Options) -> Result<(), Failure> {

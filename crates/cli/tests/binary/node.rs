@@ -79,6 +79,8 @@ fn a_node_is_made_runs_turns_its_keys_and_stops() {
         assert!(fails(&home, &["node", "keys", "rotate"], 1).contains("force"));
         let rotated = json(&home, &["node", "keys", "rotate", "--force"]);
         assert!(before["keys"].as_array().unwrap().iter().any(|key| key["kid"] == rotated["signs"]));
+        ok(&home, &["node", "revoke", "01a21892-77f0-77d1-a1be-1ff4b8bf8ce3"]);
+        fails(&home, &["node", "revoke", "whatever"], 2);
         node.signal(signal);
         assert_eq!(node.ended(), Some(0));
         assert!(!home.join("node.sock").exists());

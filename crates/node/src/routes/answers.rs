@@ -115,6 +115,19 @@ pub(super) async fn reload(State(at): State<Served>) -> Result<StatusCode, Refus
     to_its_end(&at, async move { service.reload().await.map_err(refused) }).await.map(|()| StatusCode::OK)
 }
 
+#[derive(Deserialize)]
+pub(super) struct Named {
+    txn: String,
+}
+
+pub(super) async fn revoke_as_owner(
+    State(at): State<Served>,
+    Query(Named { txn }): Query<Named>,
+) -> Result<StatusCode, Refusal> {
+    let service = Arc::clone(&at.service);
+    to_its_end(&at, async move { service.revoke_as_owner(&txn).await }).await.map(|()| StatusCode::OK)
+}
+
 /// A task of its own, for which a node that stops waits: whoever goes away in the middle leaves nothing on disk that is not in force, and
 /// nothing done that is not on disk.
 async fn to_its_end<T: Send + 'static>(

@@ -30,7 +30,21 @@ impl Service {
             Err(refusal) => return Err(self.deny(record, refusal).await),
         };
         record.deed = Deed::Revoke;
-        let Some(Target { txn, until_s }) = target else { return Ok(self.ledger.keep(record, Vec::new()).await?) };
+        match target {
+            Some(target) => self.end(target, record).await,
+            None => Ok(self.ledger.keep(record, Vec::new()).await?),
+        }
+    }
+
+    /// The same, by the owner of the home.
+    pub(crate) async fn revoke_as_owner(&self, txn: &str) -> Result<(), Refusal> {
+        let now = entropy::now();
+        let target = Target { txn: parse_txn(txn)?, until_s: until_without_token(now.0 / 1_000) };
+        self.end(target, Record { at: now, deed: Deed::Revoke, ..Record::default() }).await
+    }
+
+    async fn end(&self, Target { txn, until_s }: Target, mut record: Record) -> Result<(), Refusal> {
+        let now = record.at;
         record.txn = Some(txn.clone());
         // One after the other, so that lists come to the disk in the order of their serials; and written before anybody is told.
         let _alone = self.revoking.lock().await;
@@ -46,17 +60,25 @@ impl Service {
     /// `None` for a token that is none of ours: there is nothing to revoke (RFC 7009 section 2.2).
     fn target(&self, form: &Form, now_s: u64) -> Result<Option<Target>, Refusal> {
         // No transaction that lives lasts longer, whatever a token says.
-        let longest = now_s.saturating_add(time::TRANSACTION_LIFE_MAX / 1_000);
+        let longest = longest(now_s);
         match (form.get("token"), form.get("txn")) {
             (Some(token), None) => Ok(self.own(token).ok().map(|input| Target {
                 txn: input.claims().txn.clone(),
                 until_s: input.txn_exp.min(longest).saturating_add(CLOCKS_S),
             })),
-            // Without a token its end is not known.
-            (None, Some(txn)) => Ok(Some(Target { txn: parse_txn(txn)?, until_s: longest.saturating_add(CLOCKS_S) })),
+            (None, Some(txn)) => Ok(Some(Target { txn: parse_txn(txn)?, until_s: until_without_token(now_s) })),
             _ => Err(Refusal::request("either token or txn names what is revoked")),
         }
     }
+}
+
+const fn longest(now_s: u64) -> u64 {
+    now_s.saturating_add(time::TRANSACTION_LIFE_MAX / 1_000)
+}
+
+/// Its end is not known then.
+const fn until_without_token(now_s: u64) -> u64 {
+    longest(now_s).saturating_add(CLOCKS_S)
 }
 
 /// A transaction's name in its one spelling.

@@ -67,6 +67,8 @@ async fn who_may_ask_is_what_the_table_says() {
         ("/owner/reload", far, 403),
         ("/owner/reload", Door::Owner, 200),
         ("/owner/keys/rotate", near, 403),
+        ("/owner/revoke", near, 403),
+        ("/owner/revoke", far, 403),
         ("/token", near, 400),
     ] {
         assert_eq!(status(&at, TABLE, Some(door), row(path)).await, wanted, "{path} {door:?}");

@@ -26,6 +26,20 @@ async fn revoke(at: &Fixture, as_whom: u8, form: Params) -> super::support::Answ
 
 /// contracts/txts.md N24.
 #[tokio::test]
+async fn the_owner_of_the_home_revokes_by_name() {
+    let at = Fixture::new().await;
+    let token = at.handed(&[GATEWAY, PLANNER]).await;
+    let txn = body(&token)["txn"].as_str().unwrap().to_owned();
+    assert!(at.node().service().revoke_as_owner("whatever").await.is_err());
+    at.node().service().revoke_as_owner(&txn).await.unwrap();
+    let replaced = at.ask(PLANNER, Params::replace(&token, BOOKING)).await;
+    assert_eq!(replaced.error(), (400, "invalid_grant"));
+    let list = at.get("/revoked").await.1;
+    assert!(opened(&at, &list).1["txns"].as_array().unwrap().iter().any(|entry| entry["txn"] == txn));
+}
+
+/// contracts/txts.md N24.
+#[tokio::test]
 async fn a_revoked_transaction_gets_no_further_token_whoever_asks() {
     let mut at = Fixture::new().await;
     let (token, other) = (at.handed(&[GATEWAY, PLANNER]).await, at.handed(&[GATEWAY, PLANNER]).await);
