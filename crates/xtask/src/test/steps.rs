@@ -85,15 +85,16 @@ fn examples(bench: &Bench) -> Result<Outcome> {
         tally += Tally::one(finished.success);
     }
     for words in README_COMMANDS {
-        println!("--- cargo {}", words.join(" "));
-        let finished = child::run(&mut cargo(*words), EXAMPLE_LIMIT)?;
+        println!("--- cargo run -- {}", words.join(" "));
+        let mut command = cargo(["run", "--quiet", "--"]);
+        let finished = child::run(command.args(*words), EXAMPLE_LIMIT)?;
         tally += Tally::one(finished.success);
     }
     Ok(Outcome::Ran(tally))
 }
 
 /// What a newcomer does first, word by word but for `--release`.
-const README_COMMANDS: &[&[&str]] = &[&["run", "--", "demo"], &["run", "--", "demo", "travel"]];
+const README_COMMANDS: &[&[&str]] = &[&["demo"], &["demo", "travel"]];
 
 /// Runs a command that counts its own checks. A failure that it did not count (a compile error) is one.
 pub(super) fn counted(command: &mut Command, bench: &Bench) -> Result<Outcome> {
