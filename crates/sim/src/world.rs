@@ -114,6 +114,8 @@ struct World {
     /// Letters whose arrival a restored backup has undone, or of whose failure their sender knew before it was restored: that it was told is
     /// gone with the disk, and it may be told otherwise.
     lost: BTreeSet<LetterId>,
+    /// Letters to an agent that was restored since: that it refused one is gone with the disk, and it may deliver it from there.
+    reconsidered: BTreeSet<LetterId>,
     backups: Vec<(Who, Rows, Book)>,
     /// Agents that were restored: order is promised to and from nobody of them.
     restored: BTreeSet<Who>,
@@ -152,6 +154,7 @@ impl World {
             forgotten: BTreeSet::new(),
             lost: BTreeSet::new(),
             backups: Vec::new(),
+            reconsidered: BTreeSet::new(),
             restored: BTreeSet::new(),
             causes,
             report: Report::default(),

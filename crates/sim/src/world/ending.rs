@@ -94,7 +94,9 @@ impl World {
             match told {
                 Some(Some(Told::Delivered)) if !arrived && !excused => return Err(Violation::Phantom(*letter)),
                 None if arrived && !excused => return Err(Violation::Stray(*letter)),
-                Some(Some(Told::Failed(code))) if arrived && Causes::is_refusal(*code) && !excused => {
+                Some(Some(Told::Failed(code)))
+                    if arrived && Causes::is_refusal(*code) && !excused && !self.reconsidered.contains(letter) =>
+                {
                     return Err(Violation::Both { letter: *letter, code: *code });
                 }
                 _ => {}

@@ -222,6 +222,8 @@ impl World {
         let (forgotten, lost) = agent.book.restore(&book);
         self.forgotten.extend(forgotten);
         self.lost.extend(lost);
+        self.reconsidered
+            .extend(self.letters.iter().filter(|(_, written)| written.to == who).map(|(letter, _)| *letter));
         self.restored.insert(who);
         self.report.restored += 1;
         Ok(())
