@@ -6,6 +6,7 @@ use nuncio_contracts::registry::{code, extension, limit, time};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
+use nuncio_proto::error::PeerError;
 use nuncio_proto::frame::{Frame, Notice};
 use nuncio_proto::handshake;
 use nuncio_proto::identity::Retirement;
@@ -341,4 +342,57 @@ fn tell_lost(agent: &mut Agent, by: nuncio_proto::ids::AgentId, frame: &[u8]) {
     let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { panic!("a sealed frame") };
     let notice = Notice { tag: frame.tag, code: nuncio_contracts::registry::code::UNKNOWN_TAG };
     agent.receive(by, &notice.encode()).unwrap();
+}
+
+#[test]
+fn what_waits_behind_a_retirement_is_not_delivered_and_leaves_no_row() {
+    let (a, mut b) = talked();
+    let (ida, mut hostile) = (a.peer.id(), Hostile::of(&a));
+    let mut over = plain(START, 2, "");
+    let statement = Retirement::sign(a.peer.identity(), None, START);
+    (over.kind, over.content_type, over.payload) =
+        (LetterKind::Control, ContentType::CBOR, Control::Retired(statement).encode());
+    let frames = [plain(START, 1, "before"), over, plain(START, 3, "behind")].map(|letter| hostile.seal(&letter).1);
+    for at in [2, 1, 0] {
+        b.receive(ida, &frames[at]).unwrap();
+    }
+    b.run();
+    assert_eq!(b.inbox, ["first", "before"]);
+    assert!(b.peer.sessions().next().is_none());
+    assert_eq!(b.disk.0.keys().filter(|key| key[0] == rows::HELD).count(), 0);
+    b.restart();
+}
+
+#[test]
+fn a_token_that_makes_a_letter_too_long_is_none_that_came() {
+    let (a, mut b) = talked();
+    let (ida, mut hostile) = (a.peer.id(), Hostile::of(&a));
+    let token = vec![b'x'; limit::TOKEN_LEN_MAX];
+    let mut letter = plain(START, 1, &"y".repeat(limit::PAYLOAD_INLINE_MAX));
+    letter.set_token(nuncio_proto::token::hash_of(&token).to_vec());
+    let free = limit::LETTER_LEN_MAX - letter.encode().len() - limit::TOKEN_LEN_MAX / 2;
+    letter.set_extension(Extension { number: 700, critical: false, value: vec![0; free] });
+    let mut shown = plain(START, 2, "");
+    (shown.kind, shown.content_type, shown.payload) =
+        (LetterKind::Control, ContentType::CBOR, Control::Token(token).encode());
+    for letter in [letter, shown] {
+        b.receive(ida, &hostile.seal(&letter).1).unwrap();
+    }
+    b.run();
+    let before = told(&b);
+    later(time::TOKEN_WAIT + 1, [&mut b, &mut Agent::new(9)]);
+    b.run();
+    assert_eq!(told(&b), before + 1, "its sender is told, and may give the number up");
+}
+
+#[test]
+fn a_letter_has_room_for_the_proof_that_it_wants() {
+    let (mut a, b) = pair();
+    let mut letter = plain(START, 1, &"y".repeat(limit::PAYLOAD_INLINE_MAX));
+    let free = limit::LETTER_LEN_MAX - letter.encode().len() - limit::HOP_PROOF_LEN_MAX / 2;
+    letter.set_extension(Extension { number: 700, critical: false, value: vec![0; free] });
+    assert!(a.peer.send(b.peer.id(), &letter, START).is_ok());
+    letter.want_proof();
+    assert!(matches!(a.peer.send(b.peer.id(), &letter, START), Err(PeerError::TooLarge)));
+    a.run();
 }

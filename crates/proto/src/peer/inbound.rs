@@ -401,17 +401,14 @@ impl Peer {
             }
         }
         for next in in_order {
-            // contracts/identity.md I9: a statement among them has ended it.
-            if !self.sessions.contains_key(&id) {
-                break;
-            }
             let read = if Some(next.seq) == fresh {
                 now_read.take()
             } else {
                 out.ops.push(Op::Delete { key: rows::of_session(rows::HELD, &id, next.seq) });
                 Letter::decode(&next.letter).ok()
             };
-            if let Some(read) = read {
+            // contracts/identity.md I9: a statement among them may have ended the session.
+            if let Some(read) = read.filter(|_| self.sessions.contains_key(&id)) {
                 self.take(id, with, read, next, now, out);
             }
         }
