@@ -2,11 +2,13 @@
 
 import http.server
 import json
+import pathlib
 import re
 import signal
 import socket
 import threading
 import time
+import tomllib
 
 from node import KEYS, access_token, begin, decode, did, exchange, free_port, part, replace, verifies
 
@@ -88,6 +90,18 @@ def policies(walk):
         walk.refused(section, bad[:30], cron(bad), "invalid_request")
     node.reload(more=walk.more)
     walk.refused(section, "nobody else, and not any more", cron('{"sub":"user:anna"}'), "invalid_client")
+
+
+REGISTRY = pathlib.Path(__file__).parent.parent / "registry.toml"
+FAILURES_PER_SOURCE = tomllib.loads(REGISTRY.read_text())["limit"]["failures_per_source"]["value"]
+
+
+def up_to_a_rate(ask, is_within):
+    """Asks until it is told that it asks too often; however slow this machine is, the time it took says how many that may be."""
+    began, answers = time.monotonic(), []
+    while len(answers) < 1_000 and (not answers or is_within(answers[-1])):
+        answers.append(ask())
+    return answers[:-1], answers[-1], time.monotonic() - began
 
 
 def until(holds, seconds=5):
@@ -214,16 +228,15 @@ def doors(walk):
     walk.holds("N32", "plain TCP beyond loopback is refused", beyond.returncode == 1 and "beyond this machine" in beyond.stderr, beyond)
     node.start()
     node.reload(more=walk.more, gateway="requests_per_s = 1\n")
-    statuses = [node.ask("gateway", begin()).status for _ in range(2)]
-    over = node.ask("gateway", begin())
-    walk.holds("N34", "as many as the policy says, twice as many at once", statuses == [200, 200], statuses)
+    served, over, took = up_to_a_rate(lambda: node.ask("gateway", begin()), lambda answer: answer.status == 200)
+    walk.holds("N34", "as many as the policy says, twice as many at once", 2 <= len(served) <= 3 + took, len(served))
     walk.refused("N34", "a client over its rate", over, "temporarily_unavailable", 429)
     walk.refused("N34", "another client is not", node.ask("planner", begin()), "unauthorized_client")
     node.reload(more=walk.more)
-    answers = [node.post(begin(), source="127.0.3.1") for _ in range(80)]
-    failed = [answer.status for answer in answers].count(401)
-    walk.holds("N34", "strangers are slowed down", 50 <= failed < 75 and answers[-1].status == 429, failed)
-    walk.refused("N34", "an address over its rate", answers[-1], "temporarily_unavailable", 429)
+    failed, over, took = up_to_a_rate(lambda: node.post(begin(), source="127.0.3.1"), lambda answer: answer.status == 401)
+    right = FAILURES_PER_SOURCE * 10 <= len(failed) <= FAILURES_PER_SOURCE * (11 + took)
+    walk.holds("N34", "strangers are slowed down", right and over.status == 429, len(failed))
+    walk.refused("N34", "an address over its rate", over, "temporarily_unavailable", 429)
     walk.issued("N34", "who is known from there is served", node.ask("gateway", begin(), source="127.0.3.1"))
 
 

@@ -59,7 +59,7 @@ impl fmt::Display for Hop {
             1 => f.write_str("1 hop left")?,
             left => write!(f, "{left} hops left")?,
         }
-        f.write_str(if self.bound { "; this payload alone" } else { "" })
+        f.write_str(if self.bound { "; this letter alone" } else { "" })
     }
 }
 

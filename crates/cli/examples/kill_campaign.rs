@@ -28,7 +28,12 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let args = Args::parse();
     let dir = tempfile::tempdir()?;
-    let plan = Plan { kills: args.kills, seed: args.seed };
+    let killed = |done| {
+        if done % 20 == 0 {
+            println!("{done} kills");
+        }
+    };
+    let plan = Plan { kills: args.kills, seed: args.seed, killed };
     let tally = tokio::runtime::Runtime::new()?.block_on(run(&Program::this(&[BECOME])?, dir.path(), plan))?;
     println!("{tally}");
     Ok(if tally.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -36,6 +36,8 @@ pub struct Plan {
     pub kills: u32,
     /// Chooses moments and victims; the machine's own timing differs from run to run.
     pub seed: u64,
+    /// Is told after each kill how many there were.
+    pub killed: fn(u32),
 }
 
 /// What was counted, both directions together.
@@ -147,13 +149,14 @@ pub async fn run(program: &Program, dir: &Path, plan: Plan) -> Result<Tally, Fai
 async fn kill_at_random(program: &Program, agents: &mut [AgentProcess; 2], plan: Plan) -> Result<(), Failure> {
     let mut dice = Dice(plan.seed | 1);
     let (shortest, longest) = LIFE_MS;
-    for _ in 0..plan.kills {
+    for done in 1..=plan.kills {
         tokio::time::sleep(Duration::from_millis(shortest + dice.roll(longest - shortest))).await;
         let [first, second] = agents;
         let victim = if dice.roll(2) == 0 { first } else { second };
         let (home, listening) = (victim.home().to_owned(), victim.listening());
         victim.kill().await?;
         *victim = program.start(&home, listening).await?;
+        (plan.killed)(done);
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use crate::support::binary;
 async fn no_letter_is_lost_or_doubled_by_kills_at_random_moments() {
     let kills = std::env::var("NUNCIO_KILLS").map_or(20, |text| text.parse().expect("NUNCIO_KILLS is a number"));
     let dir = tempfile::tempdir().unwrap();
-    let tally = run(&Program::new(binary(), &[]), dir.path(), Plan { kills, seed: 0x6e75_6e63_696f }).await.unwrap();
+    let tally = run(&Program::new(binary(), &[]), dir.path(), Plan { kills, seed: 0x6e75_6e63_696f, killed: |_| {} })
+        .await
+        .unwrap();
     println!("{tally}");
     assert!(tally.is_clean(), "{tally}");
     assert_eq!(tally.kills, kills);
