@@ -19,6 +19,10 @@ use agent::{Agent, START, later, pair, settle};
 #[path = "conversation/agent.rs"]
 #[allow(dead_code, reason = "another test uses the rest")]
 mod agent;
+#[path = "letters_with_tokens/answers.rs"]
+mod answers;
+#[path = "letters_with_tokens/content.rs"]
+mod content;
 #[path = "letters_with_tokens/under_way.rs"]
 mod under_way;
 
@@ -37,12 +41,6 @@ fn keys() -> KeySet {
 /// A token of one agent towards another, good for two minutes from a time.
 fn mint(from: AgentId, to: AgentId, txn: &str, jti: &str, at: UnixMillis) -> Vec<u8> {
     minted(from, to, txn, jti, at, None)
-}
-
-/// One that is bound to a letter's content.
-fn mint_bound(from: AgentId, to: AgentId, pay: &PayloadHash) -> Vec<u8> {
-    let (salt, hash) = pay.to_string().split_once('.').map(|(salt, hash)| (salt.to_owned(), hash.to_owned())).unwrap();
-    minted(from, to, "t-1", "j-1", START, Some(json!({ "salt": salt, "hash": hash })))
 }
 
 fn minted(from: AgentId, to: AgentId, txn: &str, jti: &str, at: UnixMillis, pay: Option<Value>) -> Vec<u8> {
@@ -131,56 +129,6 @@ fn a_new_agent_delivers_nothing_without_a_token() {
     assert_eq!(failure(&a, &bare), Some(code::TOKEN_MISSING));
     assert_eq!(failure(&a, &carrying), Some(code::TOKEN_AUDIENCE), "no domain, no token");
     assert!(b.inbox.is_empty());
-}
-
-#[test]
-fn an_answer_that_is_awaited_needs_no_token_and_any_other_does() {
-    let (mut a, mut b) = guarded();
-    let asked = with_token(&mut Agent::new(7), "?", &token(&a, &b));
-    a.post(b.peer.id(), &asked);
-    a.peer.await_answer(b.peer.id(), asked.id);
-    settle(&mut a, &mut b);
-    let mut answer = b.letter("!");
-    answer.reply_to = Some(asked.id);
-    b.post(a.peer.id(), &answer);
-    settle(&mut a, &mut b);
-    assert_eq!(a.inbox, ["!"]);
-
-    let mut unasked = b.letter("to nothing");
-    unasked.reply_to = Some(b.letter("never sent").id);
-    b.post(a.peer.id(), &unasked);
-    a.peer.await_no_answer(b.peer.id(), asked.id);
-    let mut late = b.letter("late");
-    late.reply_to = Some(asked.id);
-    b.post(a.peer.id(), &late);
-    settle(&mut a, &mut b);
-    assert_eq!([failure(&b, &unasked), failure(&b, &late)], [Some(code::TOKEN_MISSING); 2]);
-}
-
-#[test]
-fn of_many_answers_the_first_that_comes_needs_no_token_and_no_other() {
-    let (mut a, mut b) = guarded();
-    let asked = with_token(&mut Agent::new(7), "?", &token(&a, &b));
-    a.post(b.peer.id(), &asked);
-    a.peer.await_answer(b.peer.id(), asked.id);
-    settle(&mut a, &mut b);
-    let answers = ["one", "two", "three"].map(|text| {
-        let mut answer = b.letter(text);
-        answer.reply_to = Some(asked.id);
-        b.post(a.peer.id(), &answer);
-        answer
-    });
-    b.run();
-    // The first is held back until the others have come: nothing is in its turn before it.
-    let mut frames = core::mem::take(&mut b.out);
-    frames.rotate_left(1);
-    for frame in frames {
-        a.receive(b.peer.id(), &frame).unwrap();
-    }
-    settle(&mut a, &mut b);
-    assert_eq!(a.inbox, ["two"], "it came first");
-    let [one, two, three] = answers.map(|answer| failure(&b, &answer));
-    assert_eq!([one, two, three], [Some(code::TOKEN_MISSING), None, Some(code::TOKEN_MISSING)]);
 }
 
 #[test]
@@ -497,82 +445,4 @@ fn a_peer_that_asks_for_tokens_without_end_is_answered_within_bounds() {
     }
     let controls = a.records().iter().filter(|(key, _)| key[0] == nuncio_proto::rows::OUTBOX).count();
     assert!(controls <= limit::REFUSALS_MAX + 2, "{controls}");
-}
-
-#[test]
-fn a_hop_proof_is_checked_where_there_is_one_and_wanted_where_the_policy_says_so() {
-    let (mut a, mut b) = guarded();
-    let (to, token) = (b.peer.id(), token(&a, &b));
-    let mut proved = with_token(&mut a, "proved", &token);
-    proved.want_proof();
-    a.post(to, &proved);
-    settle(&mut a, &mut b);
-    assert_eq!(b.inbox, ["proved"], "the peer's own proof holds");
-
-    b.peer.set_verifier(|verifier| verifier.set_policy(Policy { wants_proof: true, ..Policy::default() }));
-    let mut again = with_token(&mut a, "by its hash", &token);
-    again.want_proof();
-    a.post(to, &again);
-    settle(&mut a, &mut b);
-    assert_eq!(b.inbox, ["proved", "by its hash"], "also of a token that is named by its hash");
-    let bare = with_token(&mut a, "no proof", &token);
-    a.post(to, &bare);
-    settle(&mut a, &mut b);
-    assert_eq!(failure(&a, &bare), Some(code::TOKEN_PROOF));
-
-    let mut other = with_token(&mut a, "another's proof", &token);
-    let value = b"e30.e30.AAAA".to_vec();
-    other.set_extension(nuncio_proto::letter::Extension { number: extension::HOP_PROOF, critical: false, value });
-    a.post(to, &other);
-    settle(&mut a, &mut b);
-    assert_eq!(failure(&a, &other), Some(code::TOKEN_PROOF));
-}
-
-/// All that a letter says but its token, altered one thing at a time.
-fn altered(letter: &Letter) -> Vec<Letter> {
-    let handle = |value: &[u8]| {
-        let mut other = letter.clone();
-        let value = value.to_vec();
-        other.set_extension(nuncio_proto::letter::Extension {
-            number: extension::LARGE_PAYLOAD,
-            critical: true,
-            value,
-        });
-        other
-    };
-    vec![
-        Letter { payload: b"other".to_vec(), ..letter.clone() },
-        Letter { content_type: ContentType::CBOR, ..letter.clone() },
-        Letter { reply_to: Some(letter.id), ..letter.clone() },
-        Letter { deadline: Some(letter.id.created().plus(60_000)), ..letter.clone() },
-        Letter { id: nuncio_proto::ids::LetterId::new(letter.id.created(), [77; 10]), ..letter.clone() },
-        handle(
-            &nuncio_proto::payload::PayloadKey { id: [1; 16], key: nuncio_proto::secret::Key::new([2; 32]), len: 9 }
-                .encode(),
-        ),
-    ]
-}
-
-#[test]
-fn a_bound_token_and_a_hop_proof_are_of_all_that_a_letter_says() {
-    let (mut a, mut b) = guarded();
-    let (from, to) = (a.peer.id(), b.peer.id());
-    let letter = a.letter("the one");
-    let salt = [5; 16];
-    let pay = PayloadHash::new(salt, &letter.content());
-    let bound = mint_bound(from, to, &pay);
-    for mut other in altered(&letter) {
-        other.set_token(bound.clone());
-        a.post(to, &other);
-        settle(&mut a, &mut b);
-        assert_eq!(failure(&a, &other), Some(code::TOKEN_PAYLOAD), "{other:?}");
-        a.failed.clear();
-    }
-    let mut meant = letter.clone();
-    meant.set_token(bound);
-    meant.want_proof();
-    assert_eq!(meant.content(), letter.content(), "neither token nor proof is content");
-    a.post(to, &meant);
-    settle(&mut a, &mut b);
-    assert_eq!(b.inbox, ["the one"]);
 }

@@ -154,8 +154,7 @@ impl Peer {
             out.ops.push(put_held(&id, seq, held));
         }
         // Where there is no room for it now, its sender is told when it sends the letter again.
-        let lowest = self.sessions.get(&id).is_some_and(|session| session.window.next() == seq);
-        if lowest || self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
+        if self.contacts.get(&with).is_some_and(|contact| contact.controls < limit::REFUSALS_MAX) {
             self.apply_queued(Entry::draft(with, told), out);
         }
     }
