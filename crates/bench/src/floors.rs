@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -43,17 +43,26 @@ fn ops(batch: Vec<(Vec<u8>, Option<usize>)>) -> Vec<Op> {
     batch.into_iter().map(op).collect()
 }
 
-/// Microseconds of one durable commit of a batch, the median of many.
-pub(crate) fn commit_us(dir: &Path, batch: &[(Vec<u8>, Option<usize>)]) -> Result<f64> {
-    let store = store_at(&dir.join("commit"))?;
-    let mut times = Vec::new();
-    for _ in 0..300 {
-        let ops = ops(batch.to_vec());
-        let start = Instant::now();
-        store.commit(&ops)?;
-        times.push(start.elapsed().as_secs_f64() * 1e6);
+/// Microseconds of one durable commit of two agents' very batches, one agent's after the other's: the sum of the medians. Each commit comes a
+/// pause after the one before.
+pub(crate) fn commits_us(dir: &Path, runs: &[Batches; 2], pause: Duration) -> Result<f64> {
+    let [a, b] = runs;
+    let stores = [store_at(&dir.join("commit-a"))?, store_at(&dir.join("commit-b"))?];
+    let mut times = [Vec::new(), Vec::new()];
+    for pair in a.iter().zip(b) {
+        for ((store, batch), times) in stores.iter().zip([pair.0, pair.1]).zip(&mut times) {
+            let ops = ops(batch.clone());
+            std::thread::sleep(pause);
+            let start = Instant::now();
+            store.commit(&ops)?;
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
     }
-    Ok(median(&mut times))
+    drop(stores);
+    for name in ["commit-a", "commit-b"] {
+        std::fs::remove_dir_all(dir.join(name))?;
+    }
+    Ok(times.iter_mut().map(|times| median(times)).sum())
 }
 
 pub(crate) fn median(times: &mut [f64]) -> f64 {
@@ -108,8 +117,8 @@ pub(crate) async fn carry_frames(count: usize, len: usize) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// Microseconds of one frame's way there and another's back, the median of many.
-pub(crate) async fn echo_us(len: usize) -> Result<f64> {
+/// Microseconds of one frame's way there and another's back, the median of many, each a pause after the one before.
+pub(crate) async fn echo_us(len: usize, pause: Duration) -> Result<f64> {
     let (_one, _two, dialled, accepted) = linked().await?;
     tokio::spawn(async move {
         loop {
@@ -130,6 +139,9 @@ pub(crate) async fn echo_us(len: usize) -> Result<f64> {
     let (mut sender, mut receiver) = (FrameSender::new(send), FrameReceiver::new(recv));
     let mut times = Vec::new();
     for _ in 0..500 {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let start = Instant::now();
         sender.send_many(&[Bytes::from(vec![7; len])]).await?;
         receiver.recv_many(&mut Vec::new(), 1).await?;

@@ -11,6 +11,7 @@ use nuncio_proto::peer::{ContactInfo, Peer, Record, Seen};
 use nuncio_proto::session::{Parties, Session};
 use nuncio_proto::step::{Effect, Op, Step};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Policy;
 use nuncio_store::{Engine, Kek, Store};
 
 use crate::measure::Row;
@@ -33,6 +34,7 @@ pub(crate) fn sessions() -> Result<Row> {
         let resident = resident_kib(agent.pid().context("its process")?)?;
         let status: Status = agent.api().get("/v1/status").await?;
         anyhow::ensure!(status.sessions == SESSIONS, "it has {} sessions", status.sessions);
+        anyhow::ensure!(status.outbox == 0 && status.inbox == 0, "its sessions are not idle");
         agent.stop().await?;
         anyhow::Ok(resident)
     })?;
@@ -71,7 +73,8 @@ fn fill(home: &std::path::Path) -> Result<()> {
         records.push((key.to_vec(), value.to_vec()));
         Ok(())
     })?;
-    let peer = Peer::load(&records, NOW)?;
+    let mut peer = Peer::load(&records, NOW)?;
+    peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
     let mut owner = Owner { peer, store, rng: BlockRng::new(), ops: Vec::new(), effects: Vec::new() };
     for number in 0..SESSIONS {
         owner.meet(number)?;
@@ -123,6 +126,7 @@ impl Owner {
             self.answer(&mut theirs)?;
         }
         let unread: Vec<u64> = self.peer.inbox_numbers(None).collect();
+        anyhow::ensure!(unread.len() == 2, "{} letters of two were delivered", unread.len());
         for no in unread {
             let done = self.peer.done(no).context("a letter")?;
             self.take(done)?;
