@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::cpu::ASKING;
 
 /// Connections that ask at once.
-const CONNECTIONS: usize = 24;
+const CONNECTIONS: usize = 20;
 
 /// A runtime of one core, its threads of this name.
 pub(crate) fn one_core(name: &str) -> Result<Runtime> {

@@ -172,10 +172,16 @@ impl core::fmt::Debug for SigningKey {
 /// Whether these bytes are a canonical Ed25519 point that is not of small order.
 pub fn check_signing_public(public: &[u8; 32]) -> Result<(), CryptoError> {
     let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CryptoError::BadPublicKey)?;
-    if key.is_weak() || key.to_edwards().compress().as_bytes() != public {
+    if key.is_weak() || !is_reduced(public) {
         return Err(CryptoError::BadPublicKey);
     }
     Ok(())
+}
+
+/// Whether the `y` of a point is below 2^255 - 19. The one other way to spell a point twice, a sign for `x = 0`, is of points of small order.
+fn is_reduced(point: &[u8; 32]) -> bool {
+    let [lowest, middle @ .., highest] = point;
+    *lowest < 0xed || highest & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff)
 }
 
 /// Strict Ed25519 verification (no small-order keys, no malleable `s`, canonical encodings) of raw bytes.

@@ -126,6 +126,33 @@ fn aead_rfc_8439_and_xchacha_draft() {
 }
 
 #[test]
+fn a_signing_key_has_one_spelling() {
+    // Every spelling of a y that is not below p, and as many that are.
+    let high = (0xdb..=0xff).map(|lowest| {
+        let mut spelled = [0xff; 32];
+        spelled[0] = lowest;
+        spelled
+    });
+    let low = (0..=36).map(|lowest| {
+        let mut spelled = [0; 32];
+        spelled[0] = lowest;
+        spelled
+    });
+    let (mut taken, mut doubled) = (0, 0);
+    for mut spelled in high.chain(low) {
+        for sign in [0, 0x80] {
+            spelled[31] = spelled[31] & 0x7f | sign;
+            let point = ed25519_dalek::VerifyingKey::from_bytes(&spelled).ok().filter(|point| !point.is_weak());
+            let respelled = point.map(|point| point.to_edwards().compress().to_bytes());
+            assert_eq!(crypto::check_signing_public(&spelled).is_ok(), respelled == Some(spelled), "{spelled:?}");
+            taken += usize::from(respelled == Some(spelled));
+            doubled += usize::from(respelled.is_some_and(|other| other != spelled));
+        }
+    }
+    assert!(taken > 10 && doubled > 10, "{taken} and {doubled}");
+}
+
+#[test]
 fn weak_keys_and_malleable_signatures_are_refused() {
     // The neutral element as key and as R, with s = 0: the cofactorless equation holds for every message.
     let mut neutral = [0; 32];
