@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cbor
 import handshake
+import logs
 import messages
 import primitives
 import session
@@ -384,5 +385,9 @@ AREAS = {
     "token": token,
     "hop-proof": hop_proof,
     "statement": statement,
+    "tree": lambda given, _: logs.tree(given),
+    "tile": lambda given, _: logs.tile(given),
+    "note": lambda given, _: logs.note(given),
+    "receipt": lambda given, _: logs.receipt(given),
     "hostile": hostile,
 }

@@ -188,6 +188,22 @@ pub mod limit {
     /// Unit: bytes.
     pub const STATEMENT_LEN_MAX: usize = 524_288;
 
+    /// a signed note with sixteen of the longest post-quantum signatures, which every verifier must accept (C2SP
+    /// signed-note), and some room
+    ///
+    /// Unit: bytes.
+    pub const NOTE_LEN_MAX: usize = 131_072;
+
+    /// a log's own signatures and more witnesses than any policy asks for; each line costs the search for its key
+    ///
+    /// Unit: lines.
+    pub const NOTE_SIGNATURES_MAX: usize = 64;
+
+    /// the longest note, sixty-four hashes in front of it, and a line of extra data
+    ///
+    /// Unit: bytes.
+    pub const RECEIPT_LEN_MAX: usize = 135_168;
+
     /// a JWK set of a token service: its keys at their longest, with room
     ///
     /// Unit: bytes.

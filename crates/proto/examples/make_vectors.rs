@@ -37,6 +37,8 @@ mod kdf;
 pub(crate) mod kit;
 #[path = "make_vectors/letter.rs"]
 mod letter;
+#[path = "make_vectors/log.rs"]
+mod log;
 #[path = "make_vectors/model.rs"]
 mod model;
 #[path = "make_vectors/padding.rs"]
@@ -88,6 +90,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         statement::cases(),
         token::cases(),
         hop_proof::cases(),
+        log::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

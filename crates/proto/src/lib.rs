@@ -87,4 +87,5 @@ pub mod snapshot;
 pub mod step;
 pub mod testing;
 pub mod time;
+pub mod tlog;
 pub mod token;

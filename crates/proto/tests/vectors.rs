@@ -17,6 +17,8 @@ mod handshake;
 mod hop_proof;
 #[path = "vectors/hostile.rs"]
 mod hostile;
+#[path = "vectors/log.rs"]
+mod log;
 #[path = "../examples/make_vectors.rs"]
 mod make_vectors;
 #[path = "vectors/messages.rs"]
@@ -67,6 +69,10 @@ const AREAS: &[(&str, Reader)] = &[
     ("statement", |input, _| statement::outcome(input)),
     ("token", |input, _| token::outcome(input)),
     ("hop-proof", |input, _| hop_proof::outcome(input)),
+    ("tree", |input, _| log::tree(input)),
+    ("tile", |input, _| log::tile(input)),
+    ("note", |input, _| log::note(input)),
+    ("receipt", |input, _| log::receipt(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 
@@ -183,7 +189,7 @@ fn an_altered_expectation_is_seen() {
             vectors.iter().find(|(_, v)| v.area == *area && v.is_refused() && v.expect != json!({ "error": "any" }));
         for (path, vector) in &positive {
             let leaves = leaves_of(&vector.expect);
-            for at in leaves.iter().step_by(leaves.len().div_ceil(TRIES)) {
+            for at in leaves.iter().step_by(leaves.len().div_ceil(TRIES).max(1)) {
                 let mut altered = (*vector).clone();
                 alter(altered.expect.pointer_mut(at).unwrap());
                 assert!(fails(&altered), "{path}: nobody saw that {at} was altered");

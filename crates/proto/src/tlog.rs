@@ -1,0 +1,25 @@
+//! A transparency log's formats, as C2SP and RFC 6962 give them (contracts/log.md): tree, proofs, tiles, notes, checkpoints, receipts.
+//!
+//! ```text
+//!   entry ─► leaf hash ─► Frontier ─► root ─► Checkpoint ─► signed note
+//!                │                     ▲
+//!                └─► tiles ─► proofs ──┘      Receipt = index + proof + signed note
+//! ```
+//!
+//! Nothing here knows what an entry says, where a tile is kept, or who asks for it.
+
+mod checkpoint;
+mod cosignature;
+mod note;
+mod proof;
+mod receipt;
+mod tile;
+mod tree;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use cosignature::{cosign, cosigned_at};
+pub use note::{KeyKind, Note, NoteError, NoteKey, NoteSignature};
+pub use proof::{Nodes, ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion};
+pub use receipt::{Receipt, ReceiptError};
+pub use tile::{NodeError, Tile, TileError, TileKind, TileNodes, bundle_of, entries_of};
+pub use tree::{Frontier, Hash, leaf_hash, node_hash};
