@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import cbor
+import events
 import handshake
 import logs
 import messages
@@ -389,5 +390,7 @@ AREAS = {
     "tile": lambda given, _: logs.tile(given),
     "note": lambda given, _: logs.note(given),
     "receipt": lambda given, _: logs.receipt(given),
+    "event": lambda given, _: events.event(given),
+    "chain": lambda given, _: events.chain(given),
     "hostile": hostile,
 }

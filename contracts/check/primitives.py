@@ -66,7 +66,7 @@ def _double(point):
     return 2 * x * y * pow(1 + k, -1, P) % P, (y * y + x * x) * pow(1 - k, -1, P) % P
 
 
-def _usable(encoded):
+def is_usable(encoded):
     point = _point(encoded)
     if point is None:
         return False
@@ -74,13 +74,13 @@ def _usable(encoded):
 
 
 def check_agent_key(key):
-    refuse_unless(_usable(key), "bad-key")
+    refuse_unless(is_usable(key), "bad-key")
     return key
 
 
 def is_signed(key, message, signature):
     """Strict: `s` below the group's order, R in its one spelling, neither R nor the key of small order."""
-    if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER or not (_usable(key) and _usable(signature[:32])):
+    if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER or not (is_usable(key) and is_usable(signature[:32])):
         return False
     try:
         ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, message)

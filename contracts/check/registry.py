@@ -16,3 +16,8 @@ def limit(key):
 
 def time(key):
     return _TABLES["time"][key]["value"]
+
+
+def section(name):
+    """All its values, by key."""
+    return {key: entry["value"] for key, entry in _TABLES[name].items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 import cbor2
 import jsonschema
 
+import events
 from cddl import Cddl
 
 CONTRACTS = Path(__file__).parent.parent
@@ -23,6 +24,7 @@ _RULES = {
     "control": ("control", lambda v: v["input"]["payload"]),
     "payload": ("payload-handle", lambda v: v["input"].get("bytes")),
     "handshake": ("handshake", lambda v: v["input"].get("handshake") or v["expect"].get("handshake")),
+    "event": ("event", lambda v: events.payload_of(v["input"]["bytes"])),
     "snapshot": ("snapshot", lambda v: v["input"]["bytes"]),
 }
 # A choice between text and number depends on a table, and text on its characters: these are letter.md's to say.

@@ -188,6 +188,17 @@ pub mod limit {
     /// Unit: bytes.
     pub const STATEMENT_LEN_MAX: usize = 524_288;
 
+    /// a signed event of the audit log, all its parts at their longest and some room; a bundle of 256 stays under 256
+    /// KiB
+    ///
+    /// Unit: bytes.
+    pub const EVENT_LEN_MAX: usize = 1024;
+
+    /// a transaction's name, a tool's, a content type's (127) in an event; a longer name stands there as its hash
+    ///
+    /// Unit: bytes.
+    pub const EVENT_TEXT_MAX: usize = 128;
+
     /// a signed note with sixteen of the longest post-quantum signatures, which every verifier must accept (C2SP
     /// signed-note), and some room
     ///
@@ -813,6 +824,57 @@ pub mod extension {
 
     /// not critical: the sender's own signature over the hop; who does not know it loses only the proof
     pub const HOP_PROOF: u16 = 3;
+}
+
+/// What an event of the audit log tells of.
+pub mod event {
+    /// a session with the peer is confirmed
+    pub const SESSION_ESTABLISHED: u8 = 1;
+
+    /// a session with the peer ended before its time: a store was lost or restored, or an identity ended
+    pub const SESSION_RESET: u8 = 2;
+
+    /// a letter was sealed for the peer
+    pub const LETTER_SENT: u8 = 3;
+
+    /// a letter of the peer was delivered
+    pub const LETTER_RECEIVED: u8 = 4;
+
+    /// an authentic letter of the peer was refused; the outcome says why
+    pub const LETTER_REFUSED: u8 = 5;
+
+    /// a token service began a transaction
+    pub const TOKEN_ISSUED: u8 = 6;
+
+    /// a token service replaced or renewed a token
+    pub const TOKEN_REPLACED: u8 = 7;
+
+    /// a token service refused a request
+    pub const TOKEN_DENIED: u8 = 8;
+
+    /// a transaction was revoked
+    pub const TOKEN_REVOKED: u8 = 9;
+
+    /// a channel's members changed
+    pub const CHANNEL_CHANGED: u8 = 10;
+
+    /// a tool is about to act: written before it does
+    pub const TOOL_INVOKED: u8 = 11;
+
+    /// a tool has answered
+    pub const TOOL_ANSWERED: u8 = 12;
+
+    /// nobody knows whether a tool has acted: its agent ended between
+    pub const TOOL_UNKNOWN: u8 = 13;
+
+    /// nothing happened: the chain is alive up to here
+    pub const HEARTBEAT: u8 = 14;
+
+    /// events were not kept, because there was no room for them
+    pub const SPOOL_GAP: u8 = 15;
+
+    /// a token service signs with another key
+    pub const KEY_ROTATED: u8 = 16;
 }
 
 /// The first byte of each kind of stream.

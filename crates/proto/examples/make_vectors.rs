@@ -21,6 +21,8 @@ pub(crate) mod cbor;
 mod control;
 #[path = "make_vectors/did_key.rs"]
 mod did_key;
+#[path = "make_vectors/event.rs"]
+mod event;
 #[path = "make_vectors/frame.rs"]
 mod frame;
 #[path = "make_vectors/handshake.rs"]
@@ -91,6 +93,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         token::cases(),
         hop_proof::cases(),
         log::cases(),
+        event::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

@@ -11,6 +11,8 @@
 
 #[path = "vectors/docs.rs"]
 mod docs;
+#[path = "vectors/event.rs"]
+mod event;
 #[path = "vectors/handshake.rs"]
 mod handshake;
 #[path = "vectors/hop_proof.rs"]
@@ -73,6 +75,8 @@ const AREAS: &[(&str, Reader)] = &[
     ("tile", |input, _| log::tile(input)),
     ("note", |input, _| log::note(input)),
     ("receipt", |input, _| log::receipt(input)),
+    ("event", |input, _| event::event(input)),
+    ("chain", |input, _| event::chain(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 

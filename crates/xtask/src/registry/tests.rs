@@ -68,7 +68,7 @@ fn labels_that_begin_each_other_are_refused() {
 
 #[test]
 fn numbers_clash_within_a_section_and_not_across() {
-    for section in ["kind", "code", "extension", "stream"] {
+    for section in ["kind", "code", "extension", "event", "stream"] {
         let twice = format!("[{section}.a]\nvalue = 1\nreason = 'r'\n[{section}.b]\nvalue = 1\nreason = 'r'\n");
         refused(&twice, "a and b clash");
     }

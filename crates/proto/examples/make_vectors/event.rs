@@ -1,0 +1,264 @@
+//! Events of the audit log, and the chain that they make (contracts/audit.md).
+
+use nuncio_contracts::registry::{code, event, limit};
+use nuncio_proto::audit::{Chain, Event, EventPeer, Head, SignedEvent, What};
+use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::time::UnixMillis;
+use serde_json::{Value, json};
+
+use super::cbor::{Array, Item, Null, Uint, bytes, text};
+use super::kit::{Case, NOW, fixed, hex};
+
+const AREA: &str = "event";
+
+fn signer() -> SigningKey {
+    SigningKey::from_seed(&fixed("event agent seed"))
+}
+
+fn agent(name: &str) -> AgentId {
+    AgentId::from_bytes(SigningKey::from_seed(&fixed(name)).public()).unwrap()
+}
+
+fn plain(what: u8) -> Event {
+    Event {
+        agent: agent("event agent seed"),
+        epoch: NOW.0,
+        seq: 0,
+        prev: [0; 32],
+        at: UnixMillis(NOW.0 + 5),
+        what: What::of(what).unwrap(),
+        outcome: None,
+        peer: None,
+        transaction: None,
+        token: None,
+        commitment: None,
+        kind: None,
+        size: None,
+        head: None,
+    }
+}
+
+fn full() -> Event {
+    Event {
+        seq: 7,
+        prev: fixed("event before"),
+        peer: Some(EventPeer::Agent(agent("event peer seed"))),
+        transaction: Some("97053963-771d-49cc-a4e3-20aad399c312".to_owned()),
+        token: Some(fixed("event token")),
+        commitment: Some(fixed("event commitment")),
+        kind: Some("text/plain;charset=utf-8".to_owned()),
+        size: Some(9),
+        head: Some(Head { epoch: NOW.0 - 1_000, seq: 41, hash: fixed("event of the peer") }),
+        ..plain(event::LETTER_SENT)
+    }
+}
+
+/// [`full`], item by item.
+fn items() -> Item {
+    let head = Array(vec![Uint(NOW.0 - 1_000), Uint(41), bytes(fixed::<32>("event of the peer"))]);
+    let items = Array(vec![
+        Uint(1),
+        bytes(signer().public()),
+        Uint(NOW.0),
+        Uint(7),
+        bytes(fixed::<32>("event before")),
+        Uint(NOW.0 + 5),
+        Uint(3),
+        Null,
+        bytes(agent("event peer seed").as_bytes()),
+        text("97053963-771d-49cc-a4e3-20aad399c312"),
+        bytes(fixed::<32>("event token")),
+        bytes(fixed::<32>("event commitment")),
+        text("text/plain;charset=utf-8"),
+        Uint(9),
+        head,
+    ]);
+    assert_eq!(items.encode(), full().encode());
+    items
+}
+
+fn sign(event: Event) -> Vec<u8> {
+    SignedEvent::sign(event, &signer()).unwrap().as_bytes().to_vec()
+}
+
+/// A COSE_Sign1 of any payload, under any protected header, by any key.
+fn cose(protected: &[u8], payload: &[u8], by: &SigningKey) -> Vec<u8> {
+    let structure = Array(vec![text("Signature1"), bytes(protected), bytes([]), bytes(payload)]);
+    let signature = by.sign_raw(&structure.encode());
+    let parts = [bytes(protected).encode(), vec![0xa0], bytes(payload).encode(), bytes(signature).encode()];
+    [vec![0xd2, 0x84], parts.concat()].concat()
+}
+
+fn header() -> Vec<u8> {
+    [b"\xa2\x01\x27\x03\x78\x18".as_slice(), b"application/nuncio-event"].concat()
+}
+
+/// A signed event whose payload has another item in one place.
+fn with(at: usize, item: Item) -> Vec<u8> {
+    cose(&header(), &items().with(at, item).encode(), &signer())
+}
+
+fn said(event: &Event, bytes: &[u8]) -> Value {
+    let peer = match event.peer {
+        Some(EventPeer::Agent(agent)) => json!(agent.to_string()),
+        Some(EventPeer::Pseudonym(pseudonym)) => hex(pseudonym),
+        None => Value::Null,
+    };
+    let head = event.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
+    let signed = SignedEvent::parse(bytes).unwrap();
+    json!({
+        "agent": event.agent.to_string(), "epoch": event.epoch.to_string(), "seq": event.seq.to_string(),
+        "prev": hex(event.prev), "at": event.at.0, "what": event.what.number(), "outcome": event.outcome, "peer": peer,
+        "transaction": event.transaction, "token": event.token.map(hex), "commitment": event.commitment.map(hex),
+        "kind": event.kind, "size": event.size, "head": head, "hash": hex(signed.hash()),
+    })
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    [taken(), shapes(), envelopes(), chains()].into_iter().flatten().collect()
+}
+
+fn yes(name: &str, comment: &str, event: &Event) -> Case {
+    let bytes = sign(event.clone());
+    Case::valid(AREA, name, comment, json!({ "bytes": hex(&bytes) }), said(event, &bytes))
+}
+
+fn no(name: &str, comment: &str, bytes: impl AsRef<[u8]>, error: &str) -> Case {
+    Case::refused(AREA, name, comment, json!({ "bytes": hex(bytes) }), error)
+}
+
+fn taken() -> Vec<Case> {
+    let longest = "x".repeat(limit::EVENT_TEXT_MAX);
+    vec![
+        yes("letter-sent", "all that an event can hold", &full()),
+        yes("heartbeat", "the least that an event holds", &plain(event::HEARTBEAT)),
+        yes("key-rotated", "the last kind", &plain(event::KEY_ROTATED)),
+        yes(
+            "letter-refused",
+            "an outcome",
+            &Event { what: What::of(event::LETTER_REFUSED).unwrap(), outcome: Some(code::EXPIRED), ..full() },
+        ),
+        yes(
+            "pseudonym",
+            "a peer that only its peer knows",
+            &Event { peer: Some(EventPeer::Pseudonym([7; 16])), ..full() },
+        ),
+        yes(
+            "longest",
+            "texts at their longest",
+            &Event { transaction: Some(longest.clone()), kind: Some(longest), ..full() },
+        ),
+        yes("size-64", "more than any payload", &Event { size: Some(64), ..full() }),
+    ]
+}
+
+fn shapes() -> Vec<Case> {
+    let number = Uint;
+    let long = "x".repeat(limit::EVENT_TEXT_MAX + 1);
+    let Array(items) = items() else { unreachable!("an event is an array") };
+    let more = [items.clone(), vec![Null]].concat();
+    let of = |items: Vec<Item>| cose(&header(), &Array(items).encode(), &signer());
+    let mut spelled = full().encode();
+    // Version 1 as an integer of two bytes.
+    spelled.splice(1..2, [0x18, 0x01]);
+    vec![
+        no("version-2", "a later form", with(0, number(2)), "version"),
+        no("agent-small-order", "a key that signs anything", with(1, bytes([0; 32])), "bad-key"),
+        no("agent-short", "31 bytes", with(1, bytes([7; 31])), "codec"),
+        no("prev-short", "31 bytes", with(4, bytes([7; 31])), "codec"),
+        no("kind-0", "nothing happened", with(6, number(0)), "kind"),
+        no("kind-17", "nobody knows it yet", with(6, number(17)), "kind"),
+        no("outcome-large", "no code", with(7, number(65_536)), "codec"),
+        no("peer-15", "no pseudonym", with(8, bytes([7; 15])), "malformed"),
+        no("peer-empty", "nobody", with(8, bytes([])), "malformed"),
+        no("peer-small-order", "a key that signs anything", with(8, bytes([0; 32])), "bad-key"),
+        no("transaction-empty", "a name is not empty", with(9, text("")), "malformed"),
+        no("transaction-long", "longer than event_text_max", with(9, text(&long)), "malformed"),
+        no("kind-control", "a control character", with(12, text("a\u{7}b")), "malformed"),
+        no("kind-control-c1", "a control character of Unicode's", with(12, text("a\u{85}b")), "malformed"),
+        no("size-65", "no length has so many bits", with(13, number(65)), "malformed"),
+        no("head-two", "two parts of three", with(14, Array(vec![number(1), number(2)])), "codec"),
+        no("items-more", "an item more", of(more), "codec"),
+        no("items-fewer", "an item less", of(items[..14].to_vec()), "codec"),
+        no("not-canonical", "an integer in two bytes", cose(&header(), &spelled, &signer()), "codec"),
+        no("empty-payload", "nothing is said", cose(&header(), b"", &signer()), "codec"),
+    ]
+}
+
+fn envelopes() -> Vec<Case> {
+    let payload = full().encode();
+    let good = sign(full());
+    let other = SigningKey::from_seed(&fixed("event stranger seed"));
+    let mut flipped = good.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let after = |head: usize| good[head..].to_vec();
+    let bare = cose(b"\xa1\x01\x27", &payload, &signer());
+    let es256 = cose(&[b"\xa2\x01\x26".as_slice(), &header()[3..]].concat(), &payload, &signer());
+    let unprotected = [&good[..34], &[0xa1, 0x04, 0x41, 0x61], &good[35..]].concat();
+    // The payload's length in three bytes where two do.
+    let short = sign(plain(event::HEARTBEAT));
+    let long_head = [&short[..35], &[0x59, 0x00], &short[36..]].concat();
+    vec![
+        no("altered", "another signature", &flipped, "signature"),
+        no("by-another", "signed by another", cose(&header(), &payload, &other), "signature"),
+        no("untagged", "no tag", after(1), "codec"),
+        no("no-content-type", "a signature that may mean something else", bare, "codec"),
+        no("es256", "another algorithm", es256, "codec"),
+        no("unprotected", "something that nobody signed", unprotected, "codec"),
+        no("long-head", "a length in two bytes where one does", long_head, "codec"),
+        no("behind", "a byte behind it", [good.as_slice(), &[0]].concat(), "codec"),
+        no("cut", "a byte less", &good[..good.len() - 1], "codec"),
+        no("empty", "nothing", b"", "codec"),
+        no("too-long", "longer than event_len_max", [0xd2; limit::EVENT_LEN_MAX + 1], "too-long"),
+    ]
+}
+
+/// Events as they come to somebody who keeps the chain: where each stands.
+fn chains() -> Vec<Case> {
+    let mut chain = Chain::default();
+    let events: Vec<SignedEvent> = (0..4)
+        .map(|_| {
+            let mut event = plain(event::HEARTBEAT);
+            chain.number(&mut event, NOW.0);
+            let signed = SignedEvent::sign(event, &signer()).unwrap();
+            chain.follow(&signed);
+            signed
+        })
+        .collect();
+    let bytes = |event: Event| sign(event);
+    let good: Vec<Vec<u8>> = events.iter().map(|event| event.as_bytes().to_vec()).collect();
+    let told_twice = bytes(Event { at: NOW, ..events[1].event().clone() });
+    let strange = bytes(Event { prev: fixed("event elsewhere"), ..events[2].event().clone() });
+    let first_with_prev = bytes(Event { prev: fixed("event elsewhere"), ..plain(event::HEARTBEAT) });
+    let earlier = bytes(Event { epoch: NOW.0 - 1, ..plain(event::HEARTBEAT) });
+    let later = bytes(Event { epoch: NOW.0 + 1, ..plain(event::HEARTBEAT) });
+    let later_in = bytes(Event { epoch: NOW.0 + 1, seq: 4, prev: events[3].hash(), ..plain(event::HEARTBEAT) });
+    let told = |name: &str, comment: &str, come: &[&Vec<u8>], places: &[&str]| {
+        let input: Vec<Value> = come.iter().map(hex).collect();
+        Case::valid("chain", name, comment, json!({ "events": input }), json!({ "places": places }))
+    };
+    let [a, b, c, d] = [&good[0], &good[1], &good[2], &good[3]];
+    vec![
+        told("in-order", "one after the other", &[a, b, c, d], &["next"; 4]),
+        told("again", "an event comes twice", &[a, b, a, b, c], &["next", "next", "known", "known", "next"]),
+        told("gap", "one is left out, and comes", &[a, c, b, c], &["next", "gap", "next", "next"]),
+        told("not-from-the-first", "the beginning is missing", &[b, a], &["gap", "next"]),
+        told(
+            "two-stories",
+            "another event under a number that is known",
+            &[a, b, &told_twice, c],
+            &["next", "next", "known", "next"],
+        ),
+        told("other-prev", "it follows another event", &[a, b, &strange, c], &["next", "next", "prev", "next"]),
+        told("first-with-prev", "nothing stands in front of the first", &[&first_with_prev], &["prev"]),
+        told("new-epoch", "the agent counts anew", &[a, b, &later, c], &["next", "next", "next", "past"]),
+        told("epoch-past", "a count that never was", &[a, &earlier], &["next", "past"]),
+        told(
+            "epoch-goes-on",
+            "a new count begins at 0",
+            &[a, b, c, d, &later_in],
+            &["next", "next", "next", "next", "gap"],
+        ),
+    ]
+}

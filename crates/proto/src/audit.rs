@@ -1,0 +1,9 @@
+//! What an agent did, said by itself and signed, one event after another (contracts/audit.md).
+
+mod chain;
+mod event;
+mod signed;
+
+pub use chain::{Chain, ChainError, Place};
+pub use event::{Event, EventError, EventPeer, Head, What};
+pub use signed::SignedEvent;

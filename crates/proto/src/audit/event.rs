@@ -1,0 +1,255 @@
+//! An event, before it is signed.
+
+use nuncio_contracts::registry::{event, limit};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use crate::codec::{self, CodecError};
+use crate::crypto;
+use crate::ids::{AgentId, IdError};
+use crate::time::UnixMillis;
+
+/// Version of the form.
+const VERSION: u8 = 1;
+
+/// One thing that an agent did or met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Who says so.
+    pub agent: AgentId,
+    /// Which count of the agent's.
+    pub epoch: u64,
+    /// Its number in it.
+    pub seq: u64,
+    /// Hash of the event before it; zeros in front of the first.
+    pub prev: [u8; 32],
+    /// The agent's clock.
+    pub at: UnixMillis,
+    /// What happened.
+    pub what: What,
+    /// Why it did not, as a code of the registry.
+    pub outcome: Option<u16>,
+    /// With whom.
+    pub peer: Option<EventPeer>,
+    /// In which transaction.
+    pub transaction: Option<String>,
+    /// Hash of the token.
+    pub token: Option<[u8; 32]>,
+    /// The letter's commitment.
+    pub commitment: Option<[u8; 32]>,
+    /// A content type, or a tool's name.
+    pub kind: Option<String>,
+    /// Bits in the payload's length.
+    pub size: Option<u8>,
+    /// The peer's newest event that is known.
+    pub head: Option<Head>,
+}
+
+/// What an event tells of: a number of the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct What(u8);
+
+/// The other agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventPeer {
+    /// By its key.
+    Agent(AgentId),
+    /// By what only the two know each other by.
+    Pseudonym([u8; 16]),
+}
+
+/// The newest event of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Of which count.
+    pub epoch: u64,
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+/// Why bytes are no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// Not the one form.
+    #[error("event: {0}")]
+    Codec(#[from] CodecError),
+    /// Of another version.
+    #[error("event of version {0}")]
+    Version(u8),
+    /// It tells of something that this version does not know.
+    #[error("event of an unknown kind: {0}")]
+    Kind(u8),
+    /// A text is empty, too long, or holds control characters; a size is no number of bits.
+    #[error("event with an impossible {0}")]
+    Malformed(&'static str),
+    /// An agent that is none.
+    #[error("event: {0}")]
+    Agent(#[from] IdError),
+    /// Its agent has not signed it.
+    #[error("the event is not signed by its agent")]
+    Signature,
+}
+
+impl EventError {
+    /// The name of contracts/README.md.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(CodecError::TooLong { .. }) => "too-long",
+            Self::Codec(_) => "codec",
+            Self::Version(_) => "version",
+            Self::Kind(_) => "kind",
+            Self::Malformed(_) => "malformed",
+            Self::Agent(_) => "bad-key",
+            Self::Signature => "signature",
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire(
+    u8,
+    ByteArray<32>,
+    u64,
+    u64,
+    ByteArray<32>,
+    u64,
+    u8,
+    Option<u16>,
+    Option<ByteBuf>,
+    Option<String>,
+    Option<ByteArray<32>>,
+    Option<ByteArray<32>>,
+    Option<String>,
+    Option<u8>,
+    Option<(u64, u64, ByteArray<32>)>,
+);
+
+impl What {
+    /// An event of this number; `None` when nobody knows it.
+    // contracts/audit.md V1.
+    #[must_use]
+    pub const fn of(number: u8) -> Option<Self> {
+        match number {
+            event::SESSION_ESTABLISHED..=event::KEY_ROTATED => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl EventPeer {
+    fn read(bytes: &[u8]) -> Result<Self, EventError> {
+        if let Ok(pseudonym) = bytes.try_into() {
+            return Ok(Self::Pseudonym(pseudonym));
+        }
+        let key = bytes.try_into().map_err(|_| EventError::Malformed("peer"))?;
+        Ok(Self::Agent(AgentId::from_bytes(key)?))
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Agent(agent) => agent.as_bytes().to_vec(),
+            Self::Pseudonym(pseudonym) => pseudonym.to_vec(),
+        }
+    }
+}
+
+impl Event {
+    /// A name as an event holds it: longer ones by their hash.
+    // contracts/audit.md V3.
+    #[must_use]
+    pub fn name_of(name: &str) -> String {
+        if is_text(name) {
+            return name.to_owned();
+        }
+        format!("sha256:{}", data_encoding::HEXLOWER.encode(&crypto::sha256(&[name.as_bytes()])))
+    }
+
+    /// Bits in a payload's length.
+    // contracts/audit.md V4.
+    #[must_use]
+    pub const fn size_of(len: u64) -> u8 {
+        #[expect(clippy::as_conversions, clippy::cast_possible_truncation, reason = "at most 64")]
+        let bits = (u64::BITS - len.leading_zeros()) as u8;
+        bits
+    }
+
+    /// Its bytes, as they are signed.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(&Wire(
+            VERSION,
+            ByteArray::new(*self.agent.as_bytes()),
+            self.epoch,
+            self.seq,
+            ByteArray::new(self.prev),
+            self.at.0,
+            self.what.0,
+            self.outcome,
+            self.peer.map(|peer| ByteBuf::from(peer.to_bytes())),
+            self.transaction.clone(),
+            self.token.map(ByteArray::new),
+            self.commitment.map(ByteArray::new),
+            self.kind.clone(),
+            self.size,
+            self.head.map(|head| (head.epoch, head.seq, ByteArray::new(head.hash))),
+        ))
+    }
+
+    /// Reads an event. Nobody has checked who says so.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, EventError> {
+        // The version stands first, so that a newer form is told from a broken one.
+        if let [_, version, ..] = bytes
+            && *version != VERSION
+            && *version < 0x18
+        {
+            return Err(EventError::Version(*version));
+        }
+        let wire: Wire = codec::decode(bytes, limit::EVENT_LEN_MAX)?;
+        let Wire(_, agent, epoch, seq, prev, at, what, outcome, peer, transaction, token, commitment, kind, size, head) =
+            wire;
+        let event = Self {
+            agent: AgentId::from_bytes(agent.into_array())?,
+            epoch,
+            seq,
+            prev: prev.into_array(),
+            at: UnixMillis(at),
+            what: What::of(what).ok_or(EventError::Kind(what))?,
+            outcome,
+            peer: peer.map(|bytes| EventPeer::read(&bytes)).transpose()?,
+            transaction,
+            token: token.map(ByteArray::into_array),
+            commitment: commitment.map(ByteArray::into_array),
+            kind,
+            size,
+            head: head.map(|(epoch, seq, hash)| Head { epoch, seq, hash: hash.into_array() }),
+        };
+        event.check_texts()?;
+        Ok(event)
+    }
+
+    fn check_texts(&self) -> Result<(), EventError> {
+        for (place, text) in [("transaction", &self.transaction), ("kind", &self.kind)] {
+            if text.as_ref().is_some_and(|text| !is_text(text)) {
+                return Err(EventError::Malformed(place));
+            }
+        }
+        if self.size.is_some_and(|bits| u32::from(bits) > u64::BITS) {
+            return Err(EventError::Malformed("size"));
+        }
+        Ok(())
+    }
+}
+
+fn is_text(text: &str) -> bool {
+    (1..=limit::EVENT_TEXT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
