@@ -7,3 +7,4 @@ mod signed;
 pub use chain::{Chain, ChainError, Place};
 pub use event::{Event, EventError, EventPeer, Head, What};
 pub use signed::SignedEvent;
+pub(crate) use signed::seal;

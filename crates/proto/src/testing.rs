@@ -33,6 +33,12 @@ pub fn jws(signer: &crypto::SigningKey, header: &str, body: &str) -> String {
     format!("{signed}.{signature}")
 }
 
+/// An event that is signed and says anything.
+#[must_use]
+pub fn signed_event(signer: &crypto::SigningKey, payload: &[u8]) -> Vec<u8> {
+    crate::audit::seal(payload, signer)
+}
+
 /// A frame that is authentic and says anything: whoever owns the session seals any bytes as a letter, or none, under a header of its choice. The
 /// session does not move.
 #[must_use]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use nuncio_contracts::registry::text;
+use nuncio_proto::audit::SignedEvent;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
@@ -21,8 +22,9 @@ use nuncio_proto::peer::Peer;
 use nuncio_proto::secret::Key;
 use nuncio_proto::session::Session;
 use nuncio_proto::step::Effect;
-use nuncio_proto::testing::{jws, seal_as};
+use nuncio_proto::testing::{jws, seal_as, signed_event};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::tlog::{Checkpoint, Note, NoteKey, Receipt, Tile, bundle_of, entries_of};
 use nuncio_proto::token::{EdDsaOnly, Genuine, KeyBundle, KeySet, RevokedList, Trusted, VerifyingKey, sign};
 
 use crate::agent::{Agent, START};
@@ -48,6 +50,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("handshake", handshake),
     ("control", control),
     ("statement", statement),
+    ("event", event),
+    ("log", log),
     ("token", token),
     ("jwks", jwks),
     ("request", request),
@@ -161,6 +165,54 @@ fn said_by_a_node(members: &str) {
         || list.is_ok_and(|list| (Some(list.serial), Some(list.expires)) != (number("serial"), number("exp")))
     {
         panic!("statement: numbers are read in two ways");
+    }
+}
+
+/// What an agent says of itself, under its genuine signature: refused, or it has one spelling.
+pub fn event(bytes: &[u8]) {
+    let signer = SigningKey::from_seed(&[9; 32]);
+    let mut payload = bytes.to_vec();
+    // The place of the agent's key: only its own is signed with.
+    if let Some(agent) = payload.get_mut(4..36) {
+        agent.copy_from_slice(&signer.public());
+    }
+    let signed = signed_event(&signer, &payload);
+    if let Ok(event) = SignedEvent::parse(&signed) {
+        same("event", &event.event().encode(), &payload);
+        same("signed event", event.as_bytes(), &signed);
+    }
+    if SignedEvent::parse(bytes) != SignedEvent::parse(bytes) {
+        panic!("event: two readings differ");
+    }
+}
+
+/// A text of a transparency log: refused, or it has one spelling. A bundle of entries likewise.
+pub fn log(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(note) = Note::parse(bytes) {
+        same("note", note.to_string().as_bytes(), bytes);
+    }
+    if let Ok(receipt) = Receipt::parse(bytes)
+        && Receipt::parse(receipt.to_string().as_bytes()).as_ref() != Ok(&receipt)
+    {
+        panic!("receipt: written and read, it says something else");
+    }
+    if let Ok(head) = Checkpoint::parse(&text)
+        && !text.starts_with(head.text().as_str())
+    {
+        panic!("checkpoint: two spellings");
+    }
+    if let Ok(tile) = Tile::parse(&text) {
+        same("tile", tile.path().as_bytes(), text.as_bytes());
+    }
+    if let Some(key) = NoteKey::parse(&text) {
+        same("key", key.to_string().as_bytes(), text.as_bytes());
+    }
+    let width = u16::from(bytes.first().copied().unwrap_or(0));
+    if let Some((_, bundle)) = bytes.split_first()
+        && let Ok(entries) = entries_of(bundle, width)
+    {
+        same("bundle", &bundle_of(entries).unwrap_or_default(), bundle);
     }
 }
 

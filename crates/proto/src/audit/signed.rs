@@ -30,12 +30,7 @@ impl SignedEvent {
     /// Signs an event. `None` when a text of it is none, or all of it is too long.
     #[must_use]
     pub fn sign(event: Event, signer: &SigningKey) -> Option<Self> {
-        let payload = event.encode();
-        let head = head_of(payload.len());
-        let signature = signer.sign_raw(&signed(&head, &payload));
-        let parts: [&[u8]; 7] = [&TAG_AND_ARRAY, PROTECTED, &UNPROTECTED, &head, &payload, &SIGNATURE_HEAD, &signature];
-        let bytes = parts.concat();
-        Self::parse(&bytes).ok()
+        Self::parse(&seal(&event.encode(), signer)).ok()
     }
 
     /// Reads a signed event, and believes it.
@@ -71,6 +66,14 @@ impl SignedEvent {
     pub fn hash(&self) -> [u8; 32] {
         crypto::sha256(&[&self.bytes])
     }
+}
+
+/// The COSE_Sign1 of a payload, whatever it says.
+pub(crate) fn seal(payload: &[u8], signer: &SigningKey) -> Vec<u8> {
+    let head = head_of(payload.len());
+    let signature = signer.sign_raw(&signed(&head, payload));
+    let parts: [&[u8]; 7] = [&TAG_AND_ARRAY, PROTECTED, &UNPROTECTED, &head, payload, &SIGNATURE_HEAD, &signature];
+    parts.concat()
 }
 
 /// The payload and the signature.
