@@ -28,6 +28,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "the code in the documentation", run: doc },
     Step { name: "examples", about: "every example, and the README's first commands, run to their end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
+    Step { name: "sumdb", about: "Go's checksum database agrees with the log's vectors", run: strangers::sumdb },
     Step {
         name: "verify",
         about: "PyJWT, joserfc and jwcrypto verify what a running node signs",

@@ -1,4 +1,4 @@
-//! A running node and programs that share no code with it: `contracts/strangers`.
+//! Programs that share no code with ours: `contracts/strangers`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,17 @@ use crate::workspace::{cargo, root};
 /// PyJWT, joserfc and jwcrypto verify what the node signed.
 pub(super) fn verify(bench: &Bench) -> Result<Outcome> {
     script(bench, "verify.py")
+}
+
+/// Go's checksum database reads the vectors of the log.
+pub(super) fn sumdb(bench: &Bench) -> Result<Outcome> {
+    if let missing @ Outcome::NotRun(_) = tools::ensure(&tools::GO)? {
+        return Ok(missing);
+    }
+    let mut go = Command::new("go");
+    go.arg("run").arg(folder().join("log.go")).arg(root().join("contracts/vectors"));
+    go.env("GO111MODULE", "off").env("GOPATH", tools::GO_PATH);
+    counted(go.env("GOCACHE", bench.metadata.target_directory.join("go-cache")), bench)
 }
 
 /// Every MUST of the draft and of contracts/txts.md, kept and broken.

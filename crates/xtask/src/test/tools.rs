@@ -36,6 +36,16 @@ pub(super) const NODE_20: Tool = Tool {
 
 pub(super) const NPM: Tool = Tool { program: "npm", probe: &["--version"], packages: &["npm"] };
 
+/// Where Debian keeps the sources of Go's packages.
+pub(super) const GO_PATH: &str = "/usr/share/gocode";
+
+/// Go, and the library of its checksum database.
+pub(super) const GO: Tool = Tool {
+    program: "go",
+    probe: &["vet", "/usr/share/gocode/src/golang.org/x/mod/sumdb/note/note.go"],
+    packages: &["golang-go", "golang-golang-x-mod-dev"],
+};
+
 pub(super) const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Passes when the tool is here, or came when asked for.
