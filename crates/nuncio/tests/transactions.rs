@@ -264,6 +264,25 @@ async fn a_revoked_transaction_is_over_everywhere() {
     drop(domain);
 }
 
+/// Who revokes does not wait for its next look at the list: the node is gone before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_revokes_a_transaction_refuses_it_from_then_on() {
+    let (mut domain, members) = Domain::new(&["operator", "planner"]).await;
+    let [mut operator, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let begun = begin(&planner, "travel.book").await;
+    planner.outcome(operator.agent.id(), Message::text("one").under(&begun)).await.unwrap();
+    let grant = operator.next().await.grant.unwrap();
+    // Its first look, at its start, is over.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    operator.agent.revoke(&grant.go_on()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    domain.stop().await;
+    // The planner has the token for this letter already.
+    let refused = planner.outcome(operator.agent.id(), Message::text("two").under(&begun)).await;
+    assert!(said(refused).contains("revoked"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_every_algorithm_are_verified() {
     for algorithm in ["ES256", "RS256"] {
