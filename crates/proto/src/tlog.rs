@@ -10,6 +10,7 @@
 
 mod checkpoint;
 mod cosignature;
+mod edge;
 mod note;
 mod proof;
 mod receipt;
@@ -18,6 +19,7 @@ mod tree;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{cosign, cosigned_at};
+pub use edge::{Edge, Filled};
 pub use note::{KeyKind, Note, NoteError, NoteKey, NoteSignature};
 pub use proof::{Nodes, ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion};
 pub use receipt::{Receipt, ReceiptError};

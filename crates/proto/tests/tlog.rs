@@ -14,7 +14,7 @@ use std::convert::Infallible;
 
 use nuncio_proto::crypto::{self, SigningKey};
 use nuncio_proto::tlog::{
-    Checkpoint, CheckpointError, Frontier, Hash, KeyKind, NodeError, Nodes, Note, NoteError, NoteKey, ProofError,
+    Checkpoint, CheckpointError, Edge, Frontier, Hash, KeyKind, NodeError, Nodes, Note, NoteError, NoteKey, ProofError,
     Receipt, ReceiptError, Tile, TileError, TileKind, TileNodes, bundle_of, consistency_proof, cosign, cosigned_at,
     entries_of, inclusion_proof, leaf_hash, node_hash, verify_consistency, verify_inclusion,
 };
@@ -299,6 +299,31 @@ fn proofs_come_out_of_tiles_at_every_edge_of_theirs() {
             );
         }
         assert!(*asked.borrow() <= 11 * 40, "a proof reads no more tiles than it has hashes");
+    }
+}
+
+#[test]
+fn an_edge_fills_the_tiles_of_its_tree_and_comes_back_out_of_them() {
+    const SIZE: usize = 65_538;
+    let all = leaves(SIZE);
+    let mut edge = Edge::default();
+    let mut kept: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for size in 0..=SIZE {
+        if [0, 1, 2, 255, 256, 257, 511, 512, 65_535, 65_536, 65_537].contains(&size) {
+            assert_eq!((edge.size(), edge.root()), (size as u64, mth(&all[..size])));
+            let mut served = kept.clone();
+            served.extend(edge.unfinished().map(|(tile, bytes)| (tile.path(), bytes)));
+            assert_eq!(served, tiles(&all[..size]), "{size}");
+            let read = |tile: &Tile| served.get(&tile.path()).cloned().ok_or("no such tile");
+            assert_eq!(Edge::read(size as u64, read).unwrap(), edge, "{size}");
+            if size > 0 {
+                let lost = |tile: &Tile| if tile.is_full() { read(tile) } else { Err("lost") };
+                assert_eq!(Edge::read(size as u64, lost).unwrap_err(), NodeError::Read("lost"), "{size}");
+            }
+        }
+        if size < SIZE {
+            kept.extend(edge.push(&entry(size)).into_iter().map(|(tile, bytes)| (tile.path(), bytes)));
+        }
     }
 }
 

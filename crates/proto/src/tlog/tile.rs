@@ -1,7 +1,8 @@
 //! Tiles: the tree's hashes, and the log's entries, in files of 256 that never change (C2SP tlog-tiles).
 
+use super::edge::fold;
 use super::proof::Nodes;
-use super::tree::{Hash, node_hash};
+use super::tree::Hash;
 
 /// Hashes, or entries, in a full tile.
 const WIDTH: u64 = 256;
@@ -236,16 +237,5 @@ where
             return Err(NodeError::Width(tile));
         }
         Ok(fold(hashes.get(place).ok_or(NodeError::Width(tile))?))
-    }
-}
-
-/// The root of a complete subtree.
-fn fold(hashes: &[Hash]) -> Hash {
-    match hashes {
-        [hash] => *hash,
-        _ => {
-            let (left, right) = hashes.split_at(hashes.len() / 2);
-            node_hash(&fold(left), &fold(right))
-        }
     }
 }
