@@ -1,9 +1,13 @@
-// The vectors of the transparency log, as Go's own checksum database reads them: golang.org/x/mod/sumdb, which has never heard of us.
+// The transparency log as Go's own checksum database reads it: golang.org/x/mod/sumdb, which has never heard of us. First the vectors, then the
+// files of a log that `cargo run -p nuncio-node --example write_log -- FOLDER` wrote.
 //
-//	go run log.go ../vectors        ends with "N passed, N failed"
+//	go run log.go ../vectors FOLDER        ends with "N passed, N failed"
 package main
 
 import (
+	"bufio"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -193,36 +197,194 @@ func hashTiles(paths []any) (hashes []any) {
 	return hashes
 }
 
-func main() {
-	passed, failed := 0, 0
-	for _, area := range []string{"tree", "tile", "note"} {
-		files, err := filepath.Glob(filepath.Join(os.Args[1], area, "*.json"))
+var passed, failed int
+
+func check(what string, err error) {
+	if err == nil {
+		passed++
+		return
+	}
+	failed++
+	fmt.Printf("%s: %v\n", what, err)
+}
+
+func vectors(folder, area string) {
+	files, err := filepath.Glob(filepath.Join(folder, area, "*.json"))
+	must(err)
+	sort.Strings(files)
+	for _, file := range files {
+		name := area + "/" + strings.TrimSuffix(filepath.Base(file), ".json")
+		if beyond[name] != "" {
+			continue
+		}
+		text, err := os.ReadFile(file)
 		must(err)
-		sort.Strings(files)
-		for _, file := range files {
-			name := area + "/" + strings.TrimSuffix(filepath.Base(file), ".json")
-			if beyond[name] != "" {
-				continue
+		var v vector
+		must(json.Unmarshal(text, &v))
+		said, err := outcome(area, v)
+		if said == nil && err == nil || strings.Contains(fmt.Sprint(err), "unknown verifier algorithm") {
+			continue
+		}
+		_, refused := v.Expect["error"]
+		if refused != (err != nil) || !refused && !agrees(said, v.Expect) {
+			check(name, fmt.Errorf("%v, %v", said, err))
+			continue
+		}
+		check(name, nil)
+	}
+}
+
+// The files of a log. sumdb asks for tiles, and believes none that does not lead to the root.
+type folder string
+
+func (f folder) read(name string) string {
+	text, err := os.ReadFile(filepath.Join(string(f), name))
+	must(err)
+	return string(text)
+}
+
+func (f folder) Height() int { return 8 }
+
+func (f folder) SaveTiles([]tlog.Tile, [][]byte) {}
+
+func (f folder) ReadTiles(tiles []tlog.Tile) (all [][]byte, err error) {
+	for _, tile := range tiles {
+		path := strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
+		bytes, err := os.ReadFile(filepath.Join(string(f), path))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, bytes)
+	}
+	return all, nil
+}
+
+// Entry i is the text of i.
+func (f folder) entry(index, size int64) ([]byte, error) {
+	width := size - index/256*256
+	tile := tlog.Tile{H: 8, L: -1, N: index / 256, W: 256}
+	if width < 256 {
+		tile.W = int(width)
+	}
+	bundle := []byte(f.read(strings.Replace(tile.Path(), "tile/8/data/", "tile/entries/", 1)))
+	for at := index / 256 * 256; ; at++ {
+		len := binary.BigEndian.Uint16(bundle)
+		entry := bundle[2 : 2+len]
+		if at == index {
+			if string(entry) != fmt.Sprint(index) {
+				return nil, fmt.Errorf("entry %d is %q", index, entry)
 			}
-			text, err := os.ReadFile(file)
-			must(err)
-			var v vector
-			must(json.Unmarshal(text, &v))
-			said, err := outcome(area, v)
-			if said == nil && err == nil || strings.Contains(fmt.Sprint(err), "unknown verifier algorithm") {
-				continue
-			}
-			_, refused := v.Expect["error"]
-			if refused == (err != nil) && (refused || agrees(said, v.Expect)) {
-				passed++
-				continue
-			}
-			failed++
-			fmt.Printf("%s: %v, %v\n", name, said, err)
+			return entry, nil
+		}
+		bundle = bundle[2+len:]
+	}
+}
+
+// A log at one of its sizes: its signature, its root out of its tiles, and some of its entries in it.
+func (f folder) head(file string) error {
+	verifier, err := note.NewVerifier(f.read("key"))
+	must(err)
+	opened, err := note.Open([]byte(f.read(file)), note.VerifierList(verifier))
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(opened.Text, "\n")
+	size, err := strconv.ParseInt(lines[1], 10, 64)
+	must(err)
+	root := parse(lines[2])
+	tree := tlog.TileHashReader(tlog.Tree{N: size, Hash: root}, f)
+	if hash, err := tlog.TreeHash(size, tree); err != nil || hash != root {
+		return fmt.Errorf("%v is not its root: %v", hash, err)
+	}
+	for step := int64(0); step < 300; step++ {
+		index := (size - 1 - step*step*7%size + size) % size
+		entry, err := f.entry(index, size)
+		if err != nil {
+			return err
+		}
+		proof, err := tlog.ProveRecord(size, index, tree)
+		if err != nil {
+			return err
+		}
+		if err := tlog.CheckRecord(proof, size, root, index, tlog.RecordHash(entry)); err != nil {
+			return err
 		}
 	}
+	return f.receipt(size, root)
+}
+
+// The proof that the log itself gave for its last entry.
+func (f folder) receipt(size int64, root tlog.Hash) error {
+	head, _, _ := strings.Cut(f.read(fmt.Sprintf("receipt.%d", size)), "\n\n")
+	lines := strings.Split(head, "\n")
+	var proof tlog.RecordProof
+	for _, line := range lines[2:] {
+		proof = append(proof, parse(line))
+	}
+	entry := tlog.RecordHash([]byte(fmt.Sprint(size - 1)))
+	return tlog.CheckRecord(proof, size, root, size-1, entry)
+}
+
+func parse(text string) (hash tlog.Hash) {
+	bytes, err := base64.StdEncoding.DecodeString(text)
+	must(err)
+	copy(hash[:], bytes)
+	return hash
+}
+
+// Each proof that the log only grew holds, and with one bit of it turned does not.
+func (f folder) proofs() error {
+	file, err := os.Open(filepath.Join(string(f), "proofs"))
+	must(err)
+	defer file.Close()
+	lines, count := bufio.NewScanner(file), 0
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		old, err := strconv.ParseInt(words[0], 10, 64)
+		must(err)
+		size, err := strconv.ParseInt(words[1], 10, 64)
+		must(err)
+		var proof tlog.TreeProof
+		for _, word := range words[4:] {
+			proof = append(proof, parse(word))
+		}
+		if err := tlog.CheckTree(proof, size, parse(words[3]), old, parse(words[2])); err != nil {
+			return fmt.Errorf("%d to %d: %w", old, size, err)
+		}
+		count++
+		if len(proof) > 0 {
+			proof[count%len(proof)][count%32] ^= 1 << (count % 8)
+			if tlog.CheckTree(proof, size, parse(words[3]), old, parse(words[2])) == nil {
+				return fmt.Errorf("%d to %d: a turned bit is not seen", old, size)
+			}
+		}
+	}
+	if count < 45_000 {
+		return fmt.Errorf("only %d proofs", count)
+	}
+	return lines.Err()
+}
+
+func main() {
+	for _, area := range []string{"tree", "tile", "note"} {
+		vectors(os.Args[1], area)
+	}
+	if passed < 80 {
+		check("vectors", fmt.Errorf("only %d", passed))
+	}
+	log := folder(os.Args[2])
+	heads, err := filepath.Glob(filepath.Join(os.Args[2], "checkpoint.*"))
+	must(err)
+	for _, file := range heads {
+		name := filepath.Base(file)
+		check(name, log.head(name))
+	}
+	if len(heads) < 8 {
+		check("checkpoints", fmt.Errorf("only %d", len(heads)))
+	}
+	check("proofs", log.proofs())
 	fmt.Printf("%d passed, %d failed\n", passed, failed)
-	if failed > 0 || passed < 80 {
+	if failed > 0 {
 		os.Exit(1)
 	}
 }

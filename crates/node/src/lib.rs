@@ -25,6 +25,7 @@ mod jose;
 mod keys;
 mod ledger;
 mod limits;
+pub mod log;
 mod metrics;
 mod mint;
 mod node;

@@ -15,6 +15,12 @@ pub(crate) const REVOKED: u8 = b'R';
 /// `serial` of the list of revoked transactions.
 pub(crate) const SERIAL: &[u8] = b"S";
 pub(crate) const RECORDS: u8 = b'A';
+/// Entries of the log that are in no full bundle yet, by their index.
+pub(crate) const LOG_ENTRY: u8 = b'L';
+/// How many entries are in full bundles.
+pub(crate) const LOG_FILED: &[u8] = b"F";
+/// The newest head of the log that was signed.
+pub(crate) const LOG_SIGNED: &[u8] = b"H";
 
 const VERSION: u8 = 1;
 /// In version 1 a key that was over had its secret still.
@@ -68,6 +74,10 @@ impl TokenKeyRow {
         let row = Self { algorithm, half: half.into_vec(), stage, since: UnixMillis(since) };
         Ok((number.ok_or_else(damaged)?, row))
     }
+}
+
+pub(crate) fn log_entry(index: u64) -> Vec<u8> {
+    [&[LOG_ENTRY], index.to_be_bytes().as_slice()].concat()
 }
 
 pub(crate) fn token_key(number: u32) -> Vec<u8> {

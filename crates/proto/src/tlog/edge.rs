@@ -2,7 +2,7 @@
 
 use super::proof::Nodes as _;
 use super::tile::{NodeError, Tile, TileKind, TileNodes};
-use super::tree::{Frontier, Hash, leaf_hash, node_hash};
+use super::tree::{Frontier, Hash, leaf_hash, subtree_root};
 
 /// Hashes in a full tile.
 const WIDTH: usize = 256;
@@ -43,7 +43,7 @@ impl Edge {
             while !rest.is_empty() {
                 let largest = 1 << rest.len().ilog2();
                 let (subtree, behind) = rest.split_at(largest);
-                peaks.push(fold(subtree));
+                peaks.push(subtree_root(subtree));
                 rest = behind;
             }
         }
@@ -78,7 +78,7 @@ impl Edge {
             }
             index /= 256;
             filled.extend(Tile::new(TileKind::Hashes(level), index, 256).map(|tile| (tile, hashes.concat())));
-            hash = fold(hashes);
+            hash = subtree_root(hashes);
             hashes.clear();
         }
         filled
@@ -92,16 +92,5 @@ impl Edge {
             let tile = Tile::new(kind, index, u16::try_from(hashes.len()).ok()?)?;
             Some((tile, hashes.concat()))
         })
-    }
-}
-
-/// The root of a complete subtree.
-pub(super) fn fold(hashes: &[Hash]) -> Hash {
-    match hashes {
-        [hash] => *hash,
-        _ => {
-            let (left, right) = hashes.split_at(hashes.len() / 2);
-            node_hash(&fold(left), &fold(right))
-        }
     }
 }

@@ -78,6 +78,14 @@ pub fn consistency_proof<N: Nodes>(nodes: &N, old: u64, new: u64) -> Result<Vec<
     Ok(proof)
 }
 
+/// The root of the first `size` leaves.
+///
+/// # Errors
+/// The first hash that cannot be had.
+pub fn root_of<N: Nodes>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
+    if size == 0 { Ok(crypto::sha256(&[])) } else { range(nodes, 0, size) }
+}
+
 /// The root of the leaves from one up to another; the first is where a subtree of RFC 6962 begins.
 fn range<N: Nodes>(nodes: &N, from: u64, to: u64) -> Result<Hash, N::Error> {
     let len = to - from;

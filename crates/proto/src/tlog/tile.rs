@@ -1,8 +1,7 @@
 //! Tiles: the tree's hashes, and the log's entries, in files of 256 that never change (C2SP tlog-tiles).
 
-use super::edge::fold;
 use super::proof::Nodes;
-use super::tree::Hash;
+use super::tree::{Hash, subtree_root};
 
 /// Hashes, or entries, in a full tile.
 const WIDTH: u64 = 256;
@@ -236,6 +235,6 @@ where
         if hashes.len() != usize::from(tile.width()) || !odd.is_empty() {
             return Err(NodeError::Width(tile));
         }
-        Ok(fold(hashes.get(place).ok_or(NodeError::Width(tile))?))
+        Ok(subtree_root(hashes.get(place).ok_or(NodeError::Width(tile))?))
     }
 }

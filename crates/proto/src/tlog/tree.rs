@@ -18,6 +18,19 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     crypto::sha256(&[&[1], left, right])
 }
 
+/// The root of a complete subtree, out of the hashes of one of its levels: as many as a power of two.
+#[must_use]
+pub fn subtree_root(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [] => crypto::sha256(&[]),
+        [hash] => *hash,
+        _ => {
+            let (left, right) = hashes.split_at(hashes.len() / 2);
+            node_hash(&subtree_root(left), &subtree_root(right))
+        }
+    }
+}
+
 /// The right edge of a tree: enough to append to it and to know its root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {

@@ -18,13 +18,19 @@ pub(super) fn verify(bench: &Bench) -> Result<Outcome> {
     script(bench, "verify.py")
 }
 
-/// Go's checksum database reads the vectors of the log.
+/// Go's checksum database reads the vectors of the log, and a log's files.
 pub(super) fn sumdb(bench: &Bench) -> Result<Outcome> {
     if let missing @ Outcome::NotRun(_) = tools::ensure(&tools::GO)? {
         return Ok(missing);
     }
+    let written = bench.metadata.target_directory.join("tmp/log");
+    if written.exists() {
+        fs::remove_dir_all(&written).with_context(|| format!("cannot remove {}", written.display()))?;
+    }
+    let mut write = cargo(["run", "--quiet", "--package", "nuncio-node", "--example", "write_log", "--"]);
+    ensure!(child::run(write.arg(&written), CARGO_LIMIT)?.success, "no log was written");
     let mut go = Command::new("go");
-    go.arg("run").arg(folder().join("log.go")).arg(root().join("contracts/vectors"));
+    go.arg("run").arg(folder().join("log.go")).arg(root().join("contracts/vectors")).arg(&written);
     go.env("GO111MODULE", "off").env("GOPATH", tools::GO_PATH);
     counted(go.env("GOCACHE", bench.metadata.target_directory.join("go-cache")), bench)
 }

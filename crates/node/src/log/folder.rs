@@ -1,0 +1,98 @@
+//! The files of a log, as any web server publishes them (C2SP tlog-tiles): each is there whole, and durable, or not at all.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use nuncio_contracts::registry::limit;
+use nuncio_proto::tlog::{Hash, Note, Tile, TileKind, subtree_root};
+
+use super::LogError;
+
+const CHECKPOINT: &str = "checkpoint";
+/// What is being written. There is one writer.
+const UNFINISHED: &str = "unfinished";
+
+/// The folder.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> Result<Self, LogError> {
+        make_folders(path)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The bytes of a tile.
+    pub(super) fn tile(&self, tile: &Tile) -> Result<Vec<u8>, LogError> {
+        let path = self.0.join(tile.path());
+        fs::read(&path).map_err(LogError::io("read", &path))
+    }
+
+    /// The bytes of a tile of hashes; an unfinished one out of the full ones below it, since it may never have been published.
+    pub(super) fn tile_or_below(&self, tile: &Tile) -> Result<Vec<u8>, LogError> {
+        let TileKind::Hashes(level @ 1..) = tile.kind() else { return self.tile(tile) };
+        if tile.is_full() {
+            return self.tile(tile);
+        }
+        let first = tile.index() * 256;
+        let roots = (first..first + u64::from(tile.width())).map(|index| {
+            let below = Tile::new(TileKind::Hashes(level - 1), index, 256).ok_or(LogError::Row)?;
+            let hashes = self.tile(&below)?;
+            let (hashes, odd) = hashes.as_chunks::<32>();
+            if hashes.len() != 256 || !odd.is_empty() {
+                return Err(LogError::Damaged(below.path()));
+            }
+            Ok(subtree_root(hashes))
+        });
+        Ok(roots.collect::<Result<Vec<Hash>, LogError>>()?.concat())
+    }
+
+    pub(super) fn write(&self, tile: &Tile, bytes: &[u8]) -> Result<(), LogError> {
+        self.put(&self.0.join(tile.path()), bytes)
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<Option<Note>, LogError> {
+        let path = self.0.join(CHECKPOINT);
+        let damaged = || LogError::Damaged(CHECKPOINT.to_owned());
+        match fs::read(&path) {
+            Ok(note) if note.len() <= limit::NOTE_LEN_MAX => Note::parse(&note).map(Some).map_err(|_| damaged()),
+            Ok(_) => Err(damaged()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LogError::io("read", &path)(error)),
+        }
+    }
+
+    pub(super) fn write_checkpoint(&self, note: &Note) -> Result<(), LogError> {
+        self.put(&self.0.join(CHECKPOINT), note.to_string().as_bytes())
+    }
+
+    /// Writes a file beside its place, syncs it, and puts it there.
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+        let unfinished = self.0.join(UNFINISHED);
+        let folder = path.parent().unwrap_or(&self.0);
+        make_folders(folder)?;
+        let mut file = File::create(&unfinished).map_err(LogError::io("write", &unfinished))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(LogError::io("write", &unfinished))?;
+        fs::rename(&unfinished, path).map_err(LogError::io("put in place", path))?;
+        sync_folder(folder)
+    }
+}
+
+/// Makes a folder and those above it, each durable in the one above.
+fn make_folders(path: &Path) -> Result<(), LogError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), make_folders)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(LogError::io("make", path)(error)),
+        _ => {}
+    }
+    sync_folder(above.unwrap_or_else(|| Path::new(".")))
+}
+
+fn sync_folder(path: &Path) -> Result<(), LogError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(LogError::io("sync", path))
+}

@@ -1,0 +1,265 @@
+//! The log on a disk, stopped wherever it can be.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nuncio_proto::secret::Key;
+use nuncio_proto::tlog::{KeyKind, leaf_hash, node_hash};
+use nuncio_store::Kek;
+use tempfile::TempDir;
+
+use super::*;
+
+struct Home {
+    dir: TempDir,
+}
+
+fn signer() -> SigningKey {
+    SigningKey::from_seed(&[3; 32])
+}
+
+fn key() -> NoteKey {
+    NoteKey::new("log.example", KeyKind::Ed25519, signer().public()).unwrap()
+}
+
+fn kek() -> Kek {
+    Kek::from_key(Key::new([7; 32]))
+}
+
+fn entries(from: u64, count: u64) -> Vec<Vec<u8>> {
+    (from..from + count).map(|index| index.to_string().into_bytes()).collect()
+}
+
+fn mth(leaves: &[Hash]) -> Hash {
+    if let [leaf] = leaves {
+        return *leaf;
+    }
+    let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+    node_hash(&mth(left), &mth(right))
+}
+
+fn root(size: u64) -> Hash {
+    mth(&entries(0, size).iter().map(|entry| leaf_hash(entry)).collect::<Vec<_>>())
+}
+
+impl Home {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::create(&dir.path().join("home"), &kek()).unwrap());
+        Self { dir }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::new(Store::open(&self.dir.path().join("home"), &kek()).unwrap())
+    }
+
+    fn try_open(&self) -> Result<Log, LogError> {
+        Log::open(self.store(), &self.folder(), key(), signer())
+    }
+
+    fn open(&self) -> Log {
+        self.try_open().unwrap()
+    }
+
+    /// A copy of the store, as a backup would have it.
+    fn copy_store(&self, to: &str) {
+        self.store().backup(&self.dir.path().join(to)).unwrap();
+    }
+
+    fn put_back(&self, from: &str) {
+        let home = self.dir.path().join("home");
+        fs::remove_dir_all(&home).unwrap();
+        fs::rename(self.dir.path().join(from), home).unwrap();
+    }
+}
+
+/// Everything that a reader can ask of a log of so many entries.
+fn holds(log: &Log, size: u64) {
+    assert_eq!((log.size(), log.edge.root()), (size, root(size)));
+    for index in [0, 1, size / 3, size.saturating_sub(257), size - 1].into_iter().filter(|index| *index < size) {
+        assert_eq!(log.entry(index).unwrap(), index.to_string().into_bytes());
+    }
+    assert!(matches!(log.entry(size), Err(LogError::Index(at)) if at == size));
+}
+
+#[test]
+fn a_log_grows_through_every_stop_and_has_the_root_of_its_entries() {
+    let home = Home::new();
+    let mut size = 0;
+    for step in [1, 254, 1, 1, 255, 256, 300, 700, 1] {
+        let mut log = home.open();
+        assert_eq!(log.append(entries(size, step), Vec::new()).unwrap(), size);
+        size += step;
+        holds(&log, size);
+        let head = log.publish().unwrap();
+        assert_eq!((head.size, head.root), (size, root(size)));
+        for index in [0, size / 2, size - 1] {
+            let receipt = log.receipt(index).unwrap();
+            assert_eq!(receipt.verify(index.to_string().as_bytes(), &key()).unwrap(), head, "{index} of {size}");
+        }
+        assert!(matches!(log.receipt(size), Err(LogError::Index(_))));
+        drop(log);
+        holds(&home.open(), size);
+    }
+}
+
+#[test]
+fn what_is_published_is_every_tile_of_the_tree_and_nothing_waits_in_the_store_that_is_there() {
+    let home = Home::new();
+    let mut log = home.open();
+    log.append(entries(0, 700), Vec::new()).unwrap();
+    log.publish().unwrap();
+    for tile in Tile::all(700) {
+        let bytes = fs::read(home.folder().join(tile.path())).unwrap();
+        match tile.kind() {
+            TileKind::Hashes(_) => assert_eq!(bytes.len(), usize::from(tile.width()) * 32, "{}", tile.path()),
+            TileKind::Entries => {
+                let said = entries_of(&bytes, tile.width()).unwrap();
+                assert_eq!(said, entries(tile.index() * 256, tile.width().into()), "{}", tile.path());
+            }
+        }
+    }
+    assert_eq!(log.rows().unwrap().len(), 700 - 512);
+    let note = fs::read_to_string(home.folder().join("checkpoint")).unwrap();
+    assert!(note.starts_with("log.example\n700\n"), "{note}");
+}
+
+#[test]
+fn a_log_that_stops_between_two_of_its_steps_goes_on() {
+    // The rows are durable, and nothing else was done.
+    let home = Home::new();
+    let log = home.open();
+    let rows = (0_u64..).zip(entries(0, 300)).map(|(index, value)| Op::Put { key: rows::log_entry(index), value });
+    log.store.commit(&rows.collect::<Vec<_>>()).unwrap();
+    drop(log);
+    holds(&home.open(), 300);
+    // The bundle is a file, its tile is not, and its rows are there.
+    let home = Home::new();
+    let mut log = home.open();
+    log.append(entries(0, 255), Vec::new()).unwrap();
+    let last = Op::Put { key: rows::log_entry(255), value: b"255".to_vec() };
+    log.store.commit(&[last]).unwrap();
+    let bundle = bundle_of(entries(0, 256).iter().map(Vec::as_slice)).unwrap();
+    log.folder.write(&full(TileKind::Entries, 0).unwrap(), &bundle).unwrap();
+    drop(log);
+    holds(&home.open(), 256);
+    // The head is kept as signed, and its checkpoint is not published.
+    let mut log = home.open();
+    log.publish().unwrap();
+    log.append(entries(256, 1), Vec::new()).unwrap();
+    fs::write(home.folder().join("unfinished"), b"half a file").unwrap();
+    let row = codec::encode(&(VERSION, 257_u64, ByteArray::new(log.edge.root())));
+    log.store.commit(&[Op::Put { key: rows::LOG_SIGNED.to_vec(), value: row }]).unwrap();
+    drop(log);
+    let mut log = home.open();
+    assert_eq!(log.publish().unwrap().size, 257);
+}
+
+#[test]
+fn a_log_whose_store_was_rolled_back_signs_nothing() {
+    let home = Home::new();
+    let mut log = home.open();
+    log.append(entries(0, 100), Vec::new()).unwrap();
+    log.publish().unwrap();
+    drop(log);
+    home.copy_store("copy");
+    let mut log = home.open();
+    log.append(entries(100, 1), Vec::new()).unwrap();
+    log.publish().unwrap();
+    drop(log);
+    home.put_back("copy");
+    assert!(matches!(home.try_open(), Err(LogError::Behind { signed: 101, size: 100 })));
+}
+
+#[test]
+fn a_log_that_was_rewritten_signs_nothing() {
+    let home = Home::new();
+    let mut log = home.open();
+    log.append(entries(0, 3), Vec::new()).unwrap();
+    log.publish().unwrap();
+    let other = Op::Put { key: rows::log_entry(1), value: b"another story".to_vec() };
+    log.store.commit(&[other]).unwrap();
+    drop(log);
+    assert!(matches!(home.try_open(), Err(LogError::Forked(3))));
+    // The head that the store keeps tells it too, when nothing is published any more.
+    fs::remove_file(home.folder().join("checkpoint")).unwrap();
+    assert!(matches!(home.try_open(), Err(LogError::Forked(3))));
+}
+
+#[test]
+fn files_and_rows_that_are_missing_or_altered_are_named() {
+    let home = Home::new();
+    let mut log = home.open();
+    log.append(entries(0, 600), Vec::new()).unwrap();
+    log.publish().unwrap();
+    let gap = Op::Delete { key: rows::log_entry(550) };
+    let tile = home.folder().join("tile/0/001");
+    let whole = fs::read(&tile).unwrap();
+    drop(log);
+
+    fs::write(&tile, &whole[1..]).unwrap();
+    assert_eq!(
+        home.try_open().unwrap_err().to_string(),
+        "tile/0/001 is not as it was written: put it back from a copy, every tile is as it was published"
+    );
+    let mut altered = whole.clone();
+    altered[40] ^= 1;
+    fs::write(&tile, &altered).unwrap();
+    assert!(matches!(home.try_open(), Err(LogError::Forked(600))));
+    fs::remove_file(&tile).unwrap();
+    assert!(matches!(home.try_open(), Err(LogError::Io { action: "read", .. })));
+    fs::write(&tile, &whole).unwrap();
+    let log = home.open();
+    log.store.commit(&[gap]).unwrap();
+    drop(log);
+    assert!(matches!(home.try_open(), Err(LogError::Row)));
+}
+
+#[test]
+fn the_checkpoint_of_another_key_is_not_taken_for_the_logs() {
+    let home = Home::new();
+    let mut log = home.open();
+    log.append(entries(0, 3), Vec::new()).unwrap();
+    log.publish().unwrap();
+    drop(log);
+    let other = SigningKey::from_seed(&[4; 32]);
+    let key = NoteKey::new("log.example", KeyKind::Ed25519, other.public()).unwrap();
+    assert!(matches!(Log::open(home.store(), &home.folder(), key, other), Err(LogError::Checkpoint(_))));
+}
+
+#[test]
+fn an_entry_that_no_bundle_holds_appends_nothing() {
+    let home = Home::new();
+    let mut log = home.open();
+    let refused = log.append(vec![b"short".to_vec(), vec![0; 65_536]], Vec::new());
+    assert!(matches!(refused, Err(LogError::Entry)));
+    assert_eq!(log.size(), 0);
+    drop(log);
+    assert_eq!(home.open().size(), 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_stops_the_log_and_loses_nothing() {
+    let home = Home::new();
+    let mut log = home.open();
+    fs::write(home.folder().join("tile"), b"in the way").unwrap();
+    assert!(matches!(log.append(entries(0, 300), Vec::new()), Err(LogError::Io { .. })));
+    assert!(matches!(log.append(entries(300, 1), Vec::new()), Err(LogError::Stopped)));
+    assert!(matches!(log.publish(), Err(LogError::Stopped)));
+    drop(log);
+    fs::remove_file(home.folder().join("tile")).unwrap();
+    holds(&home.open(), 300);
+}
+
+#[test]
+fn rows_of_the_caller_are_in_the_commit_of_its_entries() {
+    let home = Home::new();
+    let mut log = home.open();
+    let mine = Op::Put { key: b"Zmine".to_vec(), value: b"1".to_vec() };
+    log.append(entries(0, 1), vec![mine]).unwrap();
+    assert_eq!(log.store.get(b"Zmine").unwrap().unwrap(), b"1");
+}
