@@ -2,6 +2,7 @@
 //!
 //! In the folder: the log's files; `checkpoint.SIZE` and the receipt `receipt.SIZE` of its last entry, for every size at an edge of its tiles; its key in
 //! `key`; in `proofs`, a line each, `old new old-root new-root hash…` for all pairs of sizes up to 300 and of those edges. Entry `i` is the text of `i`.
+#![allow(clippy::print_stdout, reason = "a tool of the repository")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
