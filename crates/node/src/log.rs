@@ -9,6 +9,7 @@
 //! Whatever moment it is stopped at, opening goes on from there: rows come first and go last.
 
 mod error;
+mod events;
 mod folder;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use serde_bytes::ByteArray;
 
 use crate::rows;
 pub use error::LogError;
+pub use events::{Answer, Events, NotTaken};
 use folder::Folder;
 
 /// Entries in a full bundle.
@@ -58,7 +60,7 @@ impl Log {
     /// A file or a row that is missing or damaged; a log that is behind a head that it has signed, or has another root there.
     pub fn open(store: Arc<Store>, folder: &Path, key: NoteKey, signer: SigningKey) -> Result<Self, LogError> {
         let folder = Folder::open(folder)?;
-        let filed = number(&store, rows::LOG_FILED)?;
+        let filed = number(&store, rows::LOG_FILED)?.unwrap_or(0);
         let edge = Edge::read(filed, |tile: &Tile| folder.tile_or_below(tile))?;
         let signed = signed_head(&store)?;
         let mut log = Self { store, folder, key, signer, edge, tail: Vec::new(), filed, signed, stopped: false };
@@ -255,10 +257,10 @@ fn full(kind: TileKind, index: u64) -> Result<Tile, LogError> {
     Tile::new(kind, index, 256).ok_or(LogError::Entry)
 }
 
-fn number(store: &Store, key: &[u8]) -> Result<u64, LogError> {
-    let Some(row) = store.get(key)? else { return Ok(0) };
+fn number(store: &Store, key: &[u8]) -> Result<Option<u64>, LogError> {
+    let Some(row) = store.get(key)? else { return Ok(None) };
     match codec::decode::<(u8, u64)>(&row, 16) {
-        Ok((VERSION, number)) => Ok(number),
+        Ok((VERSION, number)) => Ok(Some(number)),
         _ => Err(LogError::Row),
     }
 }

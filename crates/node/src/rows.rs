@@ -1,6 +1,7 @@
 //! What a node keeps, row by row (contracts/store.md section 4).
 
 use nuncio_proto::codec;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::Op;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,12 @@ pub(crate) const LOG_ENTRY: u8 = b'L';
 pub(crate) const LOG_FILED: &[u8] = b"F";
 /// The newest head of the log that was signed.
 pub(crate) const LOG_SIGNED: &[u8] = b"H";
+/// The newest event of each agent.
+pub(crate) const CHAIN: u8 = b'C';
+/// Where in the log every 64th event of an agent is.
+pub(crate) const EVENT_AT: u8 = b'I';
+/// Where in the log an event is that tells another story than its agent told before.
+pub(crate) const OTHER_STORY: u8 = b'Q';
 
 const VERSION: u8 = 1;
 /// In version 1 a key that was over had its secret still.
@@ -78,6 +85,19 @@ impl TokenKeyRow {
 
 pub(crate) fn log_entry(index: u64) -> Vec<u8> {
     [&[LOG_ENTRY], index.to_be_bytes().as_slice()].concat()
+}
+
+pub(crate) fn chain(agent: &AgentId) -> Vec<u8> {
+    [&[CHAIN], agent.as_bytes().as_slice()].concat()
+}
+
+pub(crate) fn event_at(agent: &AgentId, epoch: u64, block: u64) -> Vec<u8> {
+    let (epoch, block) = (epoch.to_be_bytes(), block.to_be_bytes());
+    [&[EVENT_AT], agent.as_bytes().as_slice(), &epoch, &block].concat()
+}
+
+pub(crate) fn other_story(hash: &[u8; 32]) -> Vec<u8> {
+    [&[OTHER_STORY], hash.as_slice()].concat()
 }
 
 pub(crate) fn token_key(number: u32) -> Vec<u8> {

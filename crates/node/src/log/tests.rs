@@ -10,7 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct Home {
+mod events;
+
+pub(super) struct Home {
     dir: TempDir,
 }
 
@@ -43,7 +45,7 @@ fn root(size: u64) -> Hash {
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::create(&dir.path().join("home"), &kek()).unwrap());
         Self { dir }
@@ -61,7 +63,7 @@ impl Home {
         Log::open(self.store(), &self.folder(), key(), signer())
     }
 
-    fn open(&self) -> Log {
+    pub(super) fn open(&self) -> Log {
         self.try_open().unwrap()
     }
 
