@@ -9,6 +9,7 @@ mod durable_rows;
 mod floors;
 mod http;
 mod issue_rows;
+mod log_rows;
 mod measure;
 mod memory_rows;
 mod pair;
@@ -56,6 +57,9 @@ const ROWS: &[(&str, Measure)] = &[
     ("token-replace", issue_rows::replace),
     ("token-verify-first", token_rows::verify_first),
     ("token-verify-cached", token_rows::verify_cached),
+    ("audit-append", log_rows::append),
+    ("audit-append-growth", log_rows::growth),
+    ("audit-bytes-per-event", log_rows::bytes),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -73,7 +77,7 @@ fn main() -> Result<ExitCode> {
         anyhow::bail!("no row is called {unknown}; there are {}", known.join(", "));
     }
     if !args.json {
-        println!("{:<18} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
+        println!("{:<21} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
     }
     for (name, measure) in
         ROWS.iter().filter(|(name, _)| args.only.is_empty() || args.only.iter().any(|only| only == name))

@@ -24,7 +24,7 @@ impl Row {
     pub(crate) fn line(&self, name: &str) -> String {
         let (beside, its) = self.beside.map_or(("-", String::new()), |(what, its)| (what, format!("{its:.3}")));
         let ratio = self.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        format!("{name:<18} {:>12.3} {:<6} {beside:<44} {its:>12} {ratio:>7}", self.ours, self.unit)
+        format!("{name:<21} {:>12.3} {:<6} {beside:<44} {its:>12} {ratio:>7}", self.ours, self.unit)
     }
 
     pub(crate) fn json(&self, name: &str) -> String {

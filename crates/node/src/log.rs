@@ -1,12 +1,12 @@
-//! A transparency log on disk (contracts/log.md): what is not in a full tile yet in the store, the rest in files that never change.
+//! A transparency log on disk (contracts/log.md): full bundles of entries and full tiles in files that never change, what is not in them yet in
+//! the store.
 //!
 //! ```text
-//!   append   entries ─► rows, one commit ─► durable: they have their indexes
-//!                                      └─► a bundle of 256 is full: its tiles become files, then its rows go
+//!   append   entries ─► what they fill becomes files ─► the rest is a row, one commit ─► they have their indexes
 //!   publish  the unfinished tiles become files ─► the head is kept as signed ─► the checkpoint becomes a file
 //! ```
 //!
-//! Whatever moment it is stopped at, opening goes on from there: rows come first and go last.
+//! Nothing counts before the commit: files of an append that was stopped are written again, since nobody reads what no checkpoint has.
 
 mod error;
 mod events;
@@ -43,14 +43,19 @@ pub struct Log {
     key: NoteKey,
     signer: SigningKey,
     edge: Edge,
-    /// Entries of the bundle that is being filled.
-    tail: Vec<Vec<u8>>,
-    /// Entries in full bundles whose rows are gone.
-    filed: u64,
+    tail: Tail,
     /// The newest head that was signed.
     signed: Option<(u64, Hash)>,
-    /// A file could not be written: memory and disk differ until the log is opened anew.
-    stopped: bool,
+}
+
+/// The bundle that is being filled.
+#[derive(Clone, Debug, Default)]
+struct Tail {
+    /// Entries in full bundles in front of it.
+    filed: u64,
+    entries: Vec<Vec<u8>>,
+    /// Its rows, each by the index of its first entry.
+    rows: Vec<u64>,
 }
 
 impl Log {
@@ -63,24 +68,32 @@ impl Log {
         let filed = number(&store, rows::LOG_FILED)?.unwrap_or(0);
         let edge = Edge::read(filed, |tile: &Tile| folder.tile_or_below(tile))?;
         let signed = signed_head(&store)?;
-        let mut log = Self { store, folder, key, signer, edge, tail: Vec::new(), filed, signed, stopped: false };
-        let waiting = log.rows()?;
-        // A bundle that is full and has its rows still was being filed when the log was stopped.
-        log.take(waiting)?;
+        let mut log = Self { store, folder, key, signer, edge, tail: Tail { filed, ..Tail::default() }, signed };
+        log.read_rows()?;
         log.check_signed()?;
         Ok(log)
     }
 
-    /// The rows of entries, in order.
-    fn rows(&self) -> Result<Vec<Vec<u8>>, LogError> {
-        let mut found = Vec::new();
-        self.store.scan(&[rows::LOG_ENTRY], &mut |key, entry| {
-            found.push((key.to_vec(), entry.to_vec()));
+    /// The entries that are in no full bundle, row by row, with none left out.
+    fn read_rows(&mut self) -> Result<(), LogError> {
+        let mut rows = Vec::new();
+        self.store.scan(&[rows::LOG_ENTRIES], &mut |key, row| {
+            rows.push((key.to_vec(), row.to_vec()));
             Ok(())
         })?;
-        found.sort();
-        let in_order = (self.filed..).zip(&found).all(|(index, (key, _))| *key == rows::log_entry(index));
-        if in_order { Ok(found.into_iter().map(|(_, entry)| entry).collect()) } else { Err(LogError::Row) }
+        rows.sort();
+        for (key, row) in rows {
+            let first = self.size();
+            let entries = read_row(&row).filter(|_| key == rows::log_entries(first)).ok_or(LogError::Row)?;
+            for entry in &entries {
+                if !self.edge.push(entry).is_empty() {
+                    return Err(LogError::Row);
+                }
+            }
+            self.tail.rows.push(first);
+            self.tail.entries.extend(entries);
+        }
+        Ok(())
     }
 
     /// A rolled-back disk shows here: what was signed is no part of the log.
@@ -108,54 +121,34 @@ impl Log {
     /// that it returns on.
     ///
     /// # Errors
-    /// Nothing was appended: the store's failure, an entry that no bundle holds. Or a file that cannot be written: the entries are in the log,
-    /// which does nothing more until it is opened anew.
+    /// Nothing was appended: an entry that no bundle holds, a file or a row that cannot be written.
     pub fn append(&mut self, entries: Vec<Vec<u8>>, with: Vec<Op>) -> Result<u64, LogError> {
-        self.check_running()?;
         let first = self.size();
-        if entries.iter().any(|entry| u16::try_from(entry.len()).is_err()) {
-            return Err(LogError::Entry);
-        }
-        let puts =
-            (first..).zip(&entries).map(|(index, entry)| Op::Put { key: rows::log_entry(index), value: entry.clone() });
-        let ops: Vec<Op> = puts.chain(with).collect();
-        self.store.commit(&ops)?;
-        let taken = self.take(entries);
-        self.stopped = taken.is_err();
-        taken.map(|()| first)
-    }
-
-    const fn check_running(&self) -> Result<(), LogError> {
-        if self.stopped { Err(LogError::Stopped) } else { Ok(()) }
-    }
-
-    /// Moves the tree behind entries that are durable, and files the bundles that they fill.
-    fn take(&mut self, entries: Vec<Vec<u8>>) -> Result<(), LogError> {
+        let (mut edge, mut tail, mut ops) = (self.edge.clone(), self.tail.clone(), with);
+        let mut in_row = first;
         for entry in entries {
-            let filled = self.edge.push(&entry);
-            self.tail.push(entry);
-            if filled.is_empty() {
-                continue;
+            let filled = edge.push(&entry);
+            tail.entries.push(entry);
+            if !filled.is_empty() {
+                self.folder.write(&full(TileKind::Entries, tail.filed / WIDTH)?, &bundle(&tail.entries)?)?;
+                filled.iter().try_for_each(|(tile, hashes)| self.folder.write(tile, hashes))?;
+                ops.extend(tail.rows.drain(..).map(|first| Op::Delete { key: rows::log_entries(first) }));
+                tail.filed += WIDTH;
+                tail.entries.clear();
+                in_row = tail.filed;
             }
-            let bundle = bundle_of(self.tail.iter().map(Vec::as_slice)).map_err(|_| LogError::Entry)?;
-            self.folder.write(&full(TileKind::Entries, self.filed / WIDTH)?, &bundle)?;
-            for (tile, hashes) in &filled {
-                self.folder.write(tile, hashes)?;
-            }
-            self.forget_rows()?;
         }
-        Ok(())
-    }
-
-    /// The bundle is in files: its rows go, all at once.
-    fn forget_rows(&mut self) -> Result<(), LogError> {
-        let filed = self.filed + WIDTH;
-        let gone = (self.filed..filed).map(|index| Op::Delete { key: rows::log_entry(index) });
-        let kept = Op::Put { key: rows::LOG_FILED.to_vec(), value: codec::encode(&(VERSION, filed)) };
-        self.store.commit(&gone.chain([kept]).collect::<Vec<_>>())?;
-        self.filed = filed;
-        self.tail.clear();
-        Ok(())
+        let new = usize::try_from(in_row - tail.filed).ok().and_then(|at| tail.entries.get(at..)).unwrap_or_default();
+        if !new.is_empty() {
+            ops.push(Op::Put { key: rows::log_entries(in_row), value: [&[VERSION], bundle(new)?.as_slice()].concat() });
+            tail.rows.push(in_row);
+        }
+        if tail.filed > self.tail.filed {
+            ops.push(Op::Put { key: rows::LOG_FILED.to_vec(), value: codec::encode(&(VERSION, tail.filed)) });
+        }
+        self.store.commit(&ops)?;
+        (self.edge, self.tail) = (edge, tail);
+        Ok(first)
     }
 
     /// Signs the log as it is now, and publishes it: first what the head needs, then the head.
@@ -163,12 +156,9 @@ impl Log {
     /// # Errors
     /// A file or a row that cannot be written.
     pub fn publish(&mut self) -> Result<Checkpoint, LogError> {
-        self.check_running()?;
         let head = Checkpoint { origin: self.key.name().to_owned(), size: self.size(), root: self.edge.root() };
-        if !self.tail.is_empty() {
-            let bundle = bundle_of(self.tail.iter().map(Vec::as_slice)).map_err(|_| LogError::Entry)?;
-            let tile = Tile::in_tree(TileKind::Entries, self.filed / WIDTH, self.size()).ok_or(LogError::Entry)?;
-            self.folder.write(&tile, &bundle)?;
+        if let Some(tile) = Tile::in_tree(TileKind::Entries, self.tail.filed / WIDTH, self.size()) {
+            self.folder.write(&tile, &bundle(&self.tail.entries)?)?;
         }
         for (tile, hashes) in self.edge.unfinished() {
             self.folder.write(&tile, &hashes)?;
@@ -195,8 +185,9 @@ impl Log {
     /// No such entry; a file that cannot be read.
     pub fn entry(&self, index: u64) -> Result<Vec<u8>, LogError> {
         let place = usize::try_from(index % WIDTH).map_err(|_| LogError::Index(index))?;
-        let found = if index >= self.filed {
-            self.tail.get(usize::try_from(index - self.filed).map_err(|_| LogError::Index(index))?).cloned()
+        let found = if index >= self.tail.filed {
+            let place = usize::try_from(index - self.tail.filed).map_err(|_| LogError::Index(index))?;
+            self.tail.entries.get(place).cloned()
         } else {
             let tile = full(TileKind::Entries, index / WIDTH)?;
             let bundle = self.folder.tile(&tile)?;
@@ -251,6 +242,22 @@ impl Log {
             unfinished.map(|(_, hashes)| hashes).ok_or_else(|| LogError::Damaged(tile.path()))
         })
     }
+}
+
+fn bundle(entries: &[Vec<u8>]) -> Result<Vec<u8>, LogError> {
+    bundle_of(entries.iter().map(Vec::as_slice)).map_err(|_| LogError::Entry)
+}
+
+/// The entries of a row: fewer than a bundle has.
+fn read_row(row: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (&VERSION, mut rest) = row.split_first()? else { return None };
+    let mut entries = Vec::new();
+    while let Some((len, behind)) = rest.split_first_chunk() {
+        let (entry, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
+        entries.push(entry.to_vec());
+        rest = behind;
+    }
+    (rest.is_empty() && !entries.is_empty()).then_some(entries)
 }
 
 fn full(kind: TileKind, index: u64) -> Result<Tile, LogError> {

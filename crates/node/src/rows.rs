@@ -16,8 +16,8 @@ pub(crate) const REVOKED: u8 = b'R';
 /// `serial` of the list of revoked transactions.
 pub(crate) const SERIAL: &[u8] = b"S";
 pub(crate) const RECORDS: u8 = b'A';
-/// Entries of the log that are in no full bundle yet, by their index.
-pub(crate) const LOG_ENTRY: u8 = b'L';
+/// Entries of the log that are in no full bundle yet, by the index of the first.
+pub(crate) const LOG_ENTRIES: u8 = b'L';
 /// How many entries are in full bundles.
 pub(crate) const LOG_FILED: &[u8] = b"F";
 /// The newest head of the log that was signed.
@@ -83,8 +83,8 @@ impl TokenKeyRow {
     }
 }
 
-pub(crate) fn log_entry(index: u64) -> Vec<u8> {
-    [&[LOG_ENTRY], index.to_be_bytes().as_slice()].concat()
+pub(crate) fn log_entries(first: u64) -> Vec<u8> {
+    [&[LOG_ENTRIES], first.to_be_bytes().as_slice()].concat()
 }
 
 pub(crate) fn chain(agent: &AgentId) -> Vec<u8> {

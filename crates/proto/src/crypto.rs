@@ -169,13 +169,42 @@ impl core::fmt::Debug for SigningKey {
     }
 }
 
+/// An Ed25519 public key: a canonical point that is not of small order, ready to verify with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey(ed25519_dalek::VerifyingKey);
+
+impl PublicKey {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadPublicKey`].
+    pub fn from_bytes(public: &[u8; 32]) -> Result<Self, CryptoError> {
+        let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CryptoError::BadPublicKey)?;
+        if key.is_weak() || !is_reduced(public) {
+            return Err(CryptoError::BadPublicKey);
+        }
+        Ok(Self(key))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// [`verify_raw`], with the key read already.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadSignature`].
+    pub fn verify_raw(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        self.0.verify_strict(message, &signature).map_err(|_| CryptoError::BadSignature)
+    }
+}
+
 /// Whether these bytes are a canonical Ed25519 point that is not of small order.
 pub fn check_signing_public(public: &[u8; 32]) -> Result<(), CryptoError> {
-    let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CryptoError::BadPublicKey)?;
-    if key.is_weak() || !is_reduced(public) {
-        return Err(CryptoError::BadPublicKey);
-    }
-    Ok(())
+    PublicKey::from_bytes(public).map(drop)
 }
 
 /// Whether the `y` of a point is below 2^255 - 19. The one other way to spell a point twice, a sign for `x = 0`, is of points of small order.

@@ -42,6 +42,12 @@ impl AgentId {
         Ok(Self(bytes))
     }
 
+    /// The agent of a key.
+    #[must_use]
+    pub fn of_key(key: &crypto::PublicKey) -> Self {
+        Self(*key.as_bytes())
+    }
+
     /// The public key.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -45,9 +45,6 @@ pub enum LogError {
     /// The log was rewritten.
     #[error("this log has signed another root for its first {0} entries: it was rewritten. It signs nothing more")]
     Forked(u64),
-    /// A file could not be written before.
-    #[error("the log stopped when a file could not be written: open it anew once there is room")]
-    Stopped,
     /// There is no such entry, or no checkpoint with it yet.
     #[error("there is no entry {0} in the log")]
     Index(u64),

@@ -92,7 +92,7 @@ impl Events {
     /// Takes events as they came, in one commit: when it returns, what is logged is durable. One answer for each.
     ///
     /// # Errors
-    /// Nothing is logged: the store's failure, or a log that stopped.
+    /// Nothing is logged: a file or a row that cannot be written.
     // contracts/audit.md V9 to V11.
     pub fn take(&mut self, events: &[SignedEvent], now: UnixMillis) -> Result<Vec<Answer>, LogError> {
         let mut batch = Batch::default();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::codec::{self, CodecError};
-use crate::crypto;
+use crate::crypto::{self, PublicKey};
 use crate::ids::{AgentId, IdError};
 use crate::time::UnixMillis;
 
@@ -205,8 +205,8 @@ impl Event {
         ))
     }
 
-    /// Reads an event. Nobody has checked who says so.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, EventError> {
+    /// Reads an event, and the key that should have signed it. Nobody has checked who says so.
+    pub(super) fn decode(bytes: &[u8]) -> Result<(Self, PublicKey), EventError> {
         // The version stands first, so that a newer form is told from a broken one.
         if let [_, version, ..] = bytes
             && *version != VERSION
@@ -217,8 +217,9 @@ impl Event {
         let wire: Wire = codec::decode(bytes, limit::EVENT_LEN_MAX)?;
         let Wire(_, agent, epoch, seq, prev, at, what, outcome, peer, transaction, token, commitment, kind, size, head) =
             wire;
+        let key = PublicKey::from_bytes(&agent.into_array()).map_err(IdError::Key)?;
         let event = Self {
-            agent: AgentId::from_bytes(agent.into_array())?,
+            agent: AgentId::of_key(&key),
             epoch,
             seq,
             prev: prev.into_array(),
@@ -234,7 +235,7 @@ impl Event {
             head: head.map(|(epoch, seq, hash)| Head { epoch, seq, hash: hash.into_array() }),
         };
         event.check_texts()?;
-        Ok(event)
+        Ok((event, key))
     }
 
     fn check_texts(&self) -> Result<(), EventError> {

@@ -43,9 +43,9 @@ impl SignedEvent {
             return Err(CodecError::TooLong { max: limit::EVENT_LEN_MAX }.into());
         }
         let (payload, signature) = split(bytes).ok_or(CodecError::Malformed)?;
-        let event = Event::decode(payload)?;
+        let (event, key) = Event::decode(payload)?;
         let message = signed(&head_of(payload.len()), payload);
-        crypto::verify_raw(event.agent.as_bytes(), &message, signature).map_err(|_| EventError::Signature)?;
+        key.verify_raw(&message, signature).map_err(|_| EventError::Signature)?;
         Ok(Self { event, bytes: bytes.to_vec() })
     }
 
@@ -55,7 +55,7 @@ impl SignedEvent {
     /// Bytes that are no event.
     pub fn kept(bytes: &[u8]) -> Result<Self, EventError> {
         let (payload, _) = split(bytes).ok_or(CodecError::Malformed)?;
-        Ok(Self { event: Event::decode(payload)?, bytes: bytes.to_vec() })
+        Ok(Self { event: Event::decode(payload)?.0, bytes: bytes.to_vec() })
     }
 
     /// What it says.

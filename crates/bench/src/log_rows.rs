@@ -1,0 +1,185 @@
+//! The audit log: events that are verified, logged and durable, beside the check of their signatures alone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use nuncio_contracts::registry::event;
+use nuncio_node::log::{Answer, Events, Log};
+use nuncio_proto::audit::{Chain, Event, EventPeer, Head, SignedEvent, What};
+use nuncio_proto::crypto::{self, SigningKey};
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::secret::Key;
+use nuncio_proto::tlog::{KeyKind, NoteKey};
+use nuncio_store::{Kek, Store};
+
+use crate::measure::{Row, interleaved, time_us};
+use crate::pair::NOW;
+
+/// Events of one commit.
+const BATCH: u32 = 512;
+const AGENTS: u8 = 64;
+const FEW: u64 = 1_000;
+const MANY: u64 = 1_000_000;
+/// Events on disk, of which the bytes are counted.
+const COUNTED: u64 = 500_000;
+
+/// Agents that tell of letters, in turn.
+struct Tellers(Vec<(SigningKey, AgentId, Chain)>);
+
+impl Tellers {
+    fn new() -> Result<Self> {
+        let teller = |seed| {
+            let signer = SigningKey::from_seed(&[seed; 32]);
+            let agent = AgentId::from_bytes(signer.public())?;
+            anyhow::Ok((signer, agent, Chain::default()))
+        };
+        Ok(Self((1..=AGENTS).map(teller).collect::<Result<_>>()?))
+    }
+
+    fn tell(&mut self, count: usize) -> Result<Vec<SignedEvent>> {
+        (0..count).map(|_| self.tell_one()).collect()
+    }
+
+    fn tell_one(&mut self) -> Result<SignedEvent> {
+        self.0.rotate_left(1);
+        let peer = self.0.get(1).context("a peer")?.1;
+        let (signer, agent, chain) = self.0.first_mut().context("a teller")?;
+        let mut event = Event {
+            agent: *agent,
+            epoch: 0,
+            seq: 0,
+            prev: [0; 32],
+            at: NOW,
+            what: What::of(event::LETTER_SENT).context("a kind")?,
+            outcome: None,
+            peer: Some(EventPeer::Agent(peer)),
+            transaction: Some("97053963-771d-49cc-a4e3-20aad399c312".to_owned()),
+            token: Some([7; 32]),
+            commitment: Some([8; 32]),
+            kind: Some("application/json".to_owned()),
+            size: Some(9),
+            head: Some(Head { epoch: NOW.0, seq: 41, hash: [9; 32] }),
+        };
+        chain.number(&mut event, NOW.0);
+        let signed = SignedEvent::sign(event, signer).context("an event")?;
+        chain.follow(&signed);
+        Ok(signed)
+    }
+}
+
+fn log(folder: &Path) -> Result<Events> {
+    let store = Arc::new(Store::create(&folder.join("home"), &Kek::from_key(Key::new([7; 32])))?);
+    let signer = SigningKey::from_seed(&[200; 32]);
+    let key = NoteKey::new("log.example", KeyKind::Ed25519, signer.public()).context("a name")?;
+    Ok(Events::open(Log::open(store, &folder.join("log"), key, signer)?)?)
+}
+
+/// Logs events as they come from afar: bytes, of which nobody has checked anything.
+fn take(events: &mut Events, come: &[Vec<u8>]) -> Result<()> {
+    let parsed = come.iter().map(|bytes| SignedEvent::parse(bytes)).collect::<Result<Vec<_>, _>>()?;
+    let answers = events.take(&parsed, NOW)?;
+    ensure!(answers.iter().all(|answer| matches!(answer, Answer::Logged(_))), "an event was not taken");
+    Ok(())
+}
+
+fn grow(events: &mut Events, tellers: &mut Tellers, size: u64) -> Result<()> {
+    while events.log().size() < size {
+        let left = usize::try_from(size - events.log().size())?;
+        events.take(&tellers.tell(left.min(usize::try_from(BATCH)?))?, NOW)?;
+    }
+    Ok(())
+}
+
+/// Batches that are made before they are timed.
+fn batch(tellers: &mut Tellers) -> Result<Vec<Vec<u8>>> {
+    Ok(tellers.tell(usize::try_from(BATCH)?)?.iter().map(|event| event.as_bytes().to_vec()).collect())
+}
+
+/// Events a second that are verified, chained and durable, beside strict verification of as long messages alone.
+pub(crate) fn append() -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let (mut events, mut tellers) = (log(folder.path())?, Tellers::new()?);
+    grow(&mut events, &mut tellers, FEW)?;
+    let signer = SigningKey::from_seed(&[1; 32]);
+    let message = tellers.tell_one()?.as_bytes().to_vec();
+    let (public, signature) = (signer.public(), signer.sign_raw(&message));
+    // That one was told and goes first: a chain has no gaps.
+    take(&mut events, core::slice::from_ref(&message))?;
+    let mut outcome = Ok(());
+    let mut timed = || {
+        let come = batch(&mut tellers)?;
+        let mut taken = Ok(());
+        let us = time_us(|| taken = take(&mut events, &come));
+        taken.map(|()| us)
+    };
+    let (ours, its) = interleaved(
+        BATCH,
+        || {
+            timed().unwrap_or_else(|error| {
+                outcome = Err(error);
+                f64::NAN
+            })
+        },
+        || {
+            time_us(|| {
+                (0..BATCH).for_each(|_| {
+                    assert!(crypto::verify_raw(&public, std::hint::black_box(&message), &signature).is_ok())
+                })
+            })
+        },
+    );
+    outcome?;
+    Ok(Row {
+        unit: "1/s",
+        ours: 1e6 / ours,
+        beside: Some(("strict verification alone", 1e6 / its)),
+        less_is_better: false,
+    })
+}
+
+/// Events a second in a log of a million, beside one of a thousand.
+pub(crate) fn growth() -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let (mut large, mut large_tellers) = (log(&folder.path().join("large"))?, Tellers::new()?);
+    grow(&mut large, &mut large_tellers, MANY)?;
+    let (mut small, mut small_tellers) = (log(&folder.path().join("small"))?, Tellers::new()?);
+    grow(&mut small, &mut small_tellers, FEW)?;
+    let timed = |events: &mut Events, tellers: &mut Tellers| {
+        let come = batch(tellers).unwrap_or_default();
+        assert!(!come.is_empty());
+        time_us(|| assert!(take(events, &come).is_ok()))
+    };
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for _ in 0..crate::measure::ROUNDS {
+        a.push(timed(&mut large, &mut large_tellers) / f64::from(BATCH));
+        b.push(timed(&mut small, &mut small_tellers) / f64::from(BATCH));
+    }
+    let (ours, its) = (crate::measure::decile(&mut a), crate::measure::decile(&mut b));
+    Ok(Row { unit: "1/s", ours: 1e6 / ours, beside: Some(("a log of a thousand", 1e6 / its)), less_is_better: false })
+}
+
+/// Bytes on disk for one event, beside the event and its hash.
+pub(crate) fn bytes() -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let (mut events, mut tellers) = (log(folder.path())?, Tellers::new()?);
+    grow(&mut events, &mut tellers, COUNTED)?;
+    let one = tellers.tell_one()?.as_bytes().len();
+    events.log_mut().publish()?;
+    drop(events);
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let (all, count, floor) = (on_disk(folder.path())? as f64, COUNTED as f64, one as f64 + 32.0);
+    Ok(Row { unit: "bytes", ours: all / count, beside: Some(("the event and a hash", floor)), less_is_better: true })
+}
+
+/// Bytes that the files of a folder take on disk.
+fn on_disk(folder: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        sum += if about.is_dir() { on_disk(&entry.path())? } else { about.blocks() * 512 };
+    }
+    Ok(sum)
+}
