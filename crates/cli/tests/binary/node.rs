@@ -66,7 +66,8 @@ fn made(homes: &Homes) -> std::path::PathBuf {
 fn a_node_is_made_runs_turns_its_keys_and_stops() {
     let homes = Homes::new();
     let home = made(&homes);
-    assert!(fails(&home, &["node", "init"], 1).contains("--home"), "it is made once");
+    let again = ["node", "init", "--domain", "acme.example", "--issuer", "http://127.0.0.1:7430"];
+    assert!(fails(&home, &again, 1).contains("--home"), "it is made once");
     ok(&home, &["node", "check"]);
     assert!(fails(&home, &["node", "keys", "rotate"], 1).contains("never run"));
 
@@ -86,6 +87,30 @@ fn a_node_is_made_runs_turns_its_keys_and_stops() {
         assert!(!home.join("node.sock").exists());
     }
     ok(&home, &["node", "keys", "rotate", "--force"]);
+}
+
+#[test]
+fn a_node_is_made_whole_or_not_at_all() {
+    let homes = Homes::new();
+    let home = homes.path("node");
+    let (domain, issuer) = (["--domain", "acme.example"], ["--issuer", "http://127.0.0.1:7430"]);
+    for (given, missing) in
+        [(&[][..], &["--domain", "--issuer"][..]), (&domain, &["--issuer"]), (&issuer, &["--domain"])]
+    {
+        let said = fails(&home, &[&["node", "init"], given].concat(), 2);
+        let (named, _) = said.split_once("Usage").unwrap();
+        assert!(missing.iter().all(|flag| named.contains(flag)), "{said}");
+        let mut alone = Command::new(env!("CARGO_BIN_EXE_nuncio-node"));
+        let alone = alone.arg("--home").arg(&home).arg("init").args(given).output().unwrap();
+        assert_eq!(alone.status.code(), Some(2), "{given:?}");
+        assert!(!home.exists(), "{given:?} made something");
+    }
+    // A policy that lies there is somebody's work: it is left, and nothing is made beside it.
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("policy.toml"), "mine").unwrap();
+    let said = fails(&home, &[&["node", "init"][..], &domain, &issuer].concat(), 1);
+    assert!(said.contains("policy.toml") && !home.join("keys").exists(), "{said}");
+    assert_eq!(std::fs::read(home.join("policy.toml")).unwrap(), b"mine");
 }
 
 #[test]
