@@ -113,6 +113,37 @@ fn a_node_is_made_whole_or_not_at_all() {
     assert_eq!(std::fs::read(home.join("policy.toml")).unwrap(), b"mine");
 }
 
+/// The lines that a node prints for people when it is ready; it ends with its standard input.
+fn printed(home: &Path, more: &[&str]) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nuncio-node"));
+    command.arg("--home").arg(home).args(["run", "--listen", "127.0.0.1:0", "--stop-with-stdin"]).args(more);
+    let output = command.env_remove("NUNCIO_HOME").env("NUNCIO_LOG", "off").stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_node_prints_the_line_that_agents_name_it_by() {
+    let homes = Homes::new();
+    let home = made(&homes);
+    let lines = printed(&home, &["--quic", "127.0.0.1:0"]);
+    let [serves, line] = lines.as_slice() else { panic!("{lines:?}") };
+    let address = serves.split(" QUIC ").nth(1).unwrap();
+    assert!(line.starts_with("nuncio:did:key:") && line.ends_with(&format!("?at={address}")), "{lines:?}");
+    let agent = homes.path("agent");
+    ok(&agent, &["init", "--trust-domain", "acme.example", "--node", line]);
+    assert!(std::fs::read_to_string(agent.join("nuncio.toml")).unwrap().contains(&format!("\nnode = \"{line}\"\n")));
+    ok(&agent, &["id"]);
+
+    let advertised = printed(&home, &["--quic", "0.0.0.0:0", "--advertise", "node.acme.example:7431"]);
+    assert!(advertised[1].ends_with("?at=node.acme.example:7431"), "{advertised:?}");
+    // All addresses are none that somebody else could dial.
+    assert!(!printed(&home, &["--quic", "0.0.0.0:0"])[1].contains('?'));
+    assert_eq!(printed(&home, &[]).len(), 1, "no agent asks over TCP");
+    let node = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &home);
+    assert!(node.ready["invitation"].as_str().unwrap().ends_with(node.ready["quic"].as_str().unwrap()));
+}
+
 #[test]
 fn a_policy_is_read_again_on_sighup_and_a_bad_one_is_not_taken() {
     let homes = Homes::new();
