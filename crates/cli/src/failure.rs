@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nuncio_node::NodeError;
 use nuncio_store::{KeyFault, StoreError};
 
+use crate::client::REACH_NODE;
 use crate::local_api;
 use crate::wire::Problem;
 
@@ -25,14 +27,14 @@ pub enum Failure {
     #[error("{0}")]
     Api(Problem),
     /// The local API did not answer as it should.
-    #[error("the agent's local API broke off: {0}")]
+    #[error("there is no whole answer: {0}")]
     Broken(String),
     /// The agent.
     #[error(transparent)]
     Agent(#[from] nuncio::Error),
     /// The node.
     #[error(transparent)]
-    Node(#[from] nuncio_node::NodeError),
+    Node(#[from] NodeError),
     /// The store, opened without an agent.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,8 +102,11 @@ impl Failure {
             Self::Agent(nuncio::Error::Transport(_)) => "address",
             Self::Agent(nuncio::Error::NoHome(_)) => "no_home",
             Self::Agent(error) => local_api::code(error),
-            Self::Node(nuncio_node::NodeError::Store(error)) => store_kind(error),
-            Self::Node(nuncio_node::NodeError::Policy { .. }) => "policy",
+            Self::Node(NodeError::Store(error)) => store_kind(error),
+            Self::Node(NodeError::Policy { .. }) => "policy",
+            Self::Node(NodeError::NoNode(_)) => "no_home",
+            Self::Node(NodeError::Transport(_) | NodeError::Io { action: "listen on", .. }) => "address",
+            Self::Node(NodeError::Io { .. }) => "file",
             Self::Node(_) => "failed",
             Self::Settings { .. } => "settings",
             Self::Io { .. } => "file",
@@ -117,6 +122,16 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } => hint,
             other => hint_for(other.kind()),
+        }
+    }
+
+    /// What to do when it was asked of a node: what helps an agent may not be there.
+    pub(crate) fn hint_at_node(&self) -> &'static str {
+        match self {
+            Self::Usage { hint, .. } => hint,
+            Self::Io { action: REACH_NODE, .. } => "the node that runs is asked: start it with `nuncio node run`",
+            Self::Node(NodeError::TooEarly { .. }) => "wait, or `nuncio node keys rotate --force`",
+            other => node_hint_for(other.kind()),
         }
     }
 }
@@ -196,6 +211,21 @@ fn hint_for(kind: &str) -> &'static str {
         "unsound" => "what was printed says what is wrong and what to do",
         "wrong_key" => "give the right one: --passphrase, --passphrase-fd N, or --key-file PATH",
         _ => OTHERWISE,
+    }
+}
+
+/// The same, where a node was asked.
+fn node_hint_for(kind: &str) -> &'static str {
+    match kind {
+        "address" => "choose another address for --listen or --quic, or port 0 for a free one",
+        "damaged" => "use the program that wrote it, or the newest copy of the home",
+        "disk_full" => "free some space and start the node again; what it answered is not lost",
+        "exists" => "what is there stays as it is; name another place: --home DIR",
+        "in_use" => "stop that process; reload, revoke and keys rotate ask a node that runs",
+        "key_file" => "a key file holds 32 bytes that you alone can read",
+        "no_home" => "`nuncio node init` makes a home; --home DIR names another one",
+        "file" | "newer" | "no_key_file" | "policy" | "wrong_key" => hint_for(kind),
+        _ => "the node's log says more (NUNCIO_LOG=debug)",
     }
 }
 

@@ -161,6 +161,44 @@ fn a_policy_is_read_again_on_sighup_and_a_bad_one_is_not_taken() {
     ok(&home, &["node", "reload"]);
 }
 
+/// What is to be done about a node is never said of an agent.
+#[test]
+fn what_fails_at_a_node_has_a_hint_that_is_true_there() {
+    let homes = Homes::new();
+    let (home, agent) = (made(&homes), homes.init("agent"));
+    let again = ["node", "init", "--domain", "acme.example", "--issuer", "http://127.0.0.1:7430"];
+    let run = ["node", "run", "--listen", "127.0.0.1:0"];
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let none = homes.path("none");
+    let hint = |home: &Path, args: &[&str], code| {
+        let said = fails(home, args, code);
+        assert!(
+            !["the agent", "agent's", "doctor", "nuncio init", "nuncio id", "nuncio agent", "api.sock"]
+                .iter()
+                .any(|word| said.contains(word)),
+            "{args:?}: {said}"
+        );
+        said.split_once("hint: ").unwrap_or_else(|| panic!("{args:?}: {said}")).1.to_owned()
+    };
+    for args in [&run[..], &["node", "keys", "rotate"]] {
+        assert!(hint(&none, args, 1).contains("nuncio node init"));
+        assert!(hint(&agent, args, 1).contains("nuncio node init"));
+    }
+    for args in [&["node", "reload"][..], &["node", "revoke", "01a21892-77f0-77d1-a1be-1ff4b8bf8ce3"]] {
+        assert!(hint(&home, args, 1).contains("nuncio node run"));
+    }
+    assert!(hint(&home, &again, 1).contains("--home"));
+    assert!(hint(&home, &["node", "keys", "rotate"], 1).contains("NUNCIO_LOG"));
+    assert!(hint(&home, &["node", "run", "--no-tcp", "--quic", &taken], 1).contains("--quic"));
+    let _running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &home);
+    assert!(hint(&home, &run, 1).contains("stop"));
+    hint(&home, &["node", "keys", "rotate"], 1);
+    std::fs::write(home.join("policy.toml"), "nonsense").unwrap();
+    hint(&home, &["node", "reload"], 1);
+    hint(&home, &["node", "check"], 1);
+}
+
 #[test]
 fn what_cannot_be_served_is_said_before_anything_runs() {
     let homes = Homes::new();

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use super::init::POLICY;
+use super::made_home;
 use crate::cli::Options;
 use crate::commands::agent::endpoint;
 use crate::ending::{Signals, listen, stdin_ended};
@@ -106,7 +107,7 @@ impl Run {
     }
 
     fn config(&self, options: &Options) -> Result<Config, Failure> {
-        let home = options.node_home()?;
+        let home = made_home(options)?;
         let mut config = Config::new(&home, options.unlock.kek(&home)?, self.policy.path(options)?);
         config.tcp = (!self.no_tcp).then_some(self.listen);
         config.quic = self.quic;
