@@ -65,6 +65,9 @@ pub enum Failure {
     /// Something that was looked at is not as it should be.
     #[error("{0}")]
     Unsound(String),
+    /// A person was asked and did not say yes.
+    #[error("nothing was done: the answer was not yes")]
+    Declined,
     /// Whoever reads our output has had enough.
     #[error("nobody reads the output any more")]
     OutputClosed,
@@ -113,6 +116,7 @@ impl Failure {
             Self::NotYet(_) => "not_yet",
             Self::NotDelivered(_) => "not_delivered",
             Self::Unsound(_) => "unsound",
+            Self::Declined => "declined",
             Self::OutputClosed => "output_closed",
         }
     }
@@ -163,6 +167,7 @@ fn hint_for(kind: &str) -> &'static str {
         "damaged" => {
             "`nuncio doctor` opens every row and says which are damaged; `nuncio restore` makes a home from a backup"
         }
+        "declined" => "answer yes in full, or give --yes",
         "disk_full" => "free some space and start the agent again; nothing acknowledged is lost",
         "exists" => {
             "what is there stays as it is (`nuncio id` shows an agent's home); name another place: --home DIR, or another directory for a backup"

@@ -33,6 +33,13 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// A question, answered on the same line.
+pub(crate) fn ask(text: impl Display) {
+    let mut err = io::stderr().lock();
+    // As a note.
+    let _ = write!(err, "{text}").and_then(|()| err.flush());
+}
+
 /// Why the command failed and what to do, to standard error: for people two lines, for scripts one object.
 pub(crate) fn failure(failure: &Failure, hint: &str, json: bool) {
     #[derive(Serialize)]

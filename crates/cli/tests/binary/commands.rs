@@ -1,8 +1,9 @@
 //! What a person types.
 
+use std::process::Command;
 use std::time::Instant;
 
-use crate::support::{Daemon, Homes, PATIENCE, command, fails, json, nuncio, ok, stderr};
+use crate::support::{Daemon, Homes, PATIENCE, binary, command, fails, json, not_run, nuncio, ok, stderr};
 
 #[test]
 fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
@@ -244,6 +245,25 @@ fn an_unknown_peer_and_a_taken_name_are_refused() {
 }
 
 #[test]
+fn an_agent_that_is_known_by_a_name_is_not_renamed_in_silence() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let add = |more: &[&str]| {
+        let output = nuncio(&anna.home, &[&["peers", "add", ben.invitation()], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert_eq!(add(&["--name", "ben"]), "");
+    let said = add(&["--name", "benjamin"]);
+    assert!(said.contains("was known as ben ") && said.contains("benjamin now"), "{said}");
+    // An invitation alone brings addresses.
+    assert_eq!(add(&[]), "");
+    ok(&anna.home, &["send", "benjamin", "--text", "still you?", "--wait"]);
+    let printed = nuncio(&anna.home, &["--json", "peers", "add", "--name", "ben", ben.invitation()]);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&printed.stdout).unwrap()["agent"], ben.did());
+}
+
+#[test]
 fn without_an_agent_a_letter_waits_in_the_outbox_or_goes_while_the_command_runs() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
@@ -263,10 +283,42 @@ fn a_retired_peer_gets_no_more_letters() {
     let statement = ben.home.join("retirement");
     let statement = statement.to_str().unwrap();
     assert!(fails(&ben.home, &["id", "retire", "--statement", statement], 2).contains("--yes"));
-    ok(&anna.home, &["id", "retire", "--statement", statement]);
+    let said = fails(&anna.home, &["id", "retire", "--statement", statement], 2);
+    assert!(said.contains("--yes") && said.contains("ben"), "{said}");
+    assert!(!ok(&anna.home, &["peers"]).contains("retired"));
+    ok(&anna.home, &["id", "retire", "--statement", statement, "--yes"]);
     assert!(fails(&anna.home, &["send", "ben", "--text", "x"], 1).contains("retired"));
     assert!(ok(&anna.home, &["peers"]).contains("retired"));
     fails(&anna.home, &["id", "retire", "--statement", ben.home.join("key").to_str().unwrap()], 2);
+}
+
+/// At a terminal it asks, and only `yes` does it.
+#[test]
+fn a_person_is_asked_before_an_identity_ends() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return not_run("commands::a_person_is_asked_before_an_identity_ends", "python3 is missing");
+    }
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let statement = home.join("retirement");
+    let answer = |answer: &str| {
+        let typed = "import os, pty, sys\n\
+            def read(fd):\n    \
+                data = os.read(fd, 1024)\n    \
+                os.write(fd, sys.argv[1].encode() + b'\\n') if b'[yes' in data else None\n    \
+                return data\n\
+            sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read)))";
+        let mut command = Command::new("python3");
+        command.args(["-c", typed, answer, binary(), "--home"]).arg(&home).args(["id", "retire", "--statement"]);
+        let output = command.arg(&statement).stdin(std::process::Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = answer("n");
+    assert!(code == Some(1) && said.contains("for good"), "{code:?} {said}");
+    assert_eq!(json(&home, &["status"])["retired"], false);
+    let (code, said) = answer("yes");
+    assert!(code == Some(0) && said.contains("retired did:key:"), "{code:?} {said}");
+    assert_eq!(json(&home, &["status"])["retired"], true);
 }
 
 #[test]
