@@ -25,6 +25,7 @@ const LARGE: u64 = 1 << 20;
 /// Sends a letter. It is on disk when the command returns, and is delivered once, as soon as the peer can be reached.
 #[derive(Args)]
 #[command(
+    override_usage = "nuncio send [OPTIONS] <PEER> <FILE|-|--text <TEXT>>",
     after_help = "Examples:\n  nuncio send anna --text 'good morning'\n  nuncio send anna report.pdf --type application/pdf --wait\n  date | nuncio send anna -\n  nuncio send anna --text 'still there?' --deadline 5m --wait=30s"
 )]
 pub(crate) struct Send {
@@ -41,7 +42,7 @@ pub(crate) struct LetterArgs {
     /// A peer's short name or DID
     peer: String,
     /// The file to send, up to 1 GiB; `-` is standard input, up to 8 MiB
-    #[arg(value_name = "FILE", required_unless_present = "text")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Send this text
     #[arg(long, conflicts_with = "file")]
@@ -194,7 +195,7 @@ impl LetterArgs {
             (None, None) => {
                 return Err(Failure::usage(
                     "there is nothing to send",
-                    "give a FILE, - for standard input, or --text TEXT",
+                    "give the text with --text 'good morning', or a FILE, or - for standard input",
                 ));
             }
         };

@@ -43,6 +43,22 @@ fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
 }
 
 #[test]
+fn what_is_missing_is_named_with_an_example() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    for args in [&["send", "anna"][..], &["request", "anna"]] {
+        let said = fails(&home, args, 2);
+        let hint = said.split_once("hint: ").unwrap().1;
+        assert!(["--text", "FILE", " - "].iter().all(|way| hint.contains(way)), "{said}");
+    }
+    for args in [&["begin"][..], &["begin", "--scope", "a"], &["begin", "--principal", "user:anna"]] {
+        assert!(fails(&home, args, 2).contains("nuncio begin --principal user:anna --scope travel.book"), "{args:?}");
+    }
+    assert!(fails(&home, &["begin", "--scope", "a"], 2).contains("for whom"));
+    assert!(fails(&home, &["begin", "--principal", "user:anna"], 2).contains("may do"));
+}
+
+#[test]
 fn a_passphrase_is_asked_for_at_a_terminal_alone() {
     let said = fails(&Homes::new().path("home"), &["init", "--passphrase"], 2);
     assert!(said.contains("--passphrase-fd"), "{said}");
