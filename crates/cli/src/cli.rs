@@ -31,7 +31,7 @@ Or see it all at once: nuncio demo
 Exit codes:
   0  done
   1  it failed; standard error says why and what to do
-  2  the command line asks for what cannot be
+  2  what it was given is wrong: a flag, a form, a peer or letter that is not here
   3  the time ran out (--wait, --timeout); the letter is still on its way
 
 Environment:

@@ -83,13 +83,12 @@ impl Failure {
         move |source| Self::Io { action, path, source }
     }
 
-    /// 1: it failed. 2: the command line is wrong. 3: the time ran out.
+    /// 1: it failed. 2: what it was given is wrong. 3: the time ran out. The kind alone decides (docs/OPERATING.md).
     pub(crate) fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Usage { .. } | Self::Settings { .. } => ExitCode::from(2),
-            Self::NotYet(_) => ExitCode::from(3),
-            Self::Api(problem) if problem.code == "timed_out" => ExitCode::from(3),
+        match self.kind() {
+            "output_closed" => ExitCode::SUCCESS,
+            "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" => ExitCode::from(2),
+            "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
     }
@@ -107,6 +106,7 @@ impl Failure {
             Self::Agent(error) => local_api::code(error),
             Self::Node(NodeError::Store(error)) => store_kind(error),
             Self::Node(NodeError::Policy { .. }) => "policy",
+            Self::Node(NodeError::Deaf | NodeError::PlainTcp(_)) => "usage",
             Self::Node(NodeError::NoNode(_)) => "no_home",
             Self::Node(NodeError::Transport(_) | NodeError::Io { action: "listen on", .. }) => "address",
             Self::Node(NodeError::Io { .. }) => "file",
@@ -229,6 +229,7 @@ fn node_hint_for(kind: &str) -> &'static str {
         "in_use" => "stop that process; reload, revoke and keys rotate ask a node that runs",
         "key_file" => "a key file holds 32 bytes that you alone can read",
         "no_home" => "`nuncio node init` makes a home; --home DIR names another one",
+        "usage" => "`nuncio node run --help` shows the forms, with examples",
         "file" | "newer" | "no_key_file" | "policy" | "wrong_key" => hint_for(kind),
         _ => "the node's log says more (NUNCIO_LOG=debug)",
     }

@@ -203,9 +203,9 @@ fn what_fails_at_a_node_has_a_hint_that_is_true_there() {
 fn what_cannot_be_served_is_said_before_anything_runs() {
     let homes = Homes::new();
     let home = made(&homes);
-    let said = fails(&home, &["node", "run", "--listen", "0.0.0.0:0"], 1);
+    let said = fails(&home, &["node", "run", "--listen", "0.0.0.0:0"], 2);
     assert!(said.contains("certificate"), "{said}");
-    assert!(fails(&home, &["node", "run", "--no-tcp"], 1).contains("serves nobody"));
+    assert!(fails(&home, &["node", "run", "--no-tcp"], 2).contains("serves nobody"));
     assert!(fails(&homes.init("agent"), &["node", "run", "--listen", "127.0.0.1:0"], 1).contains("no home of a node"));
     // And a node's home is none of an agent.
     fails(&home, &["status"], 1);
