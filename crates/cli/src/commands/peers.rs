@@ -1,7 +1,7 @@
 //! `nuncio peers`
 
 use clap::{Args, Subcommand};
-use nuncio::{AgentId, Invitation};
+use nuncio::{AgentId, Invitation, NotInvitation};
 
 use crate::cli::Options;
 use crate::client::{Api, segment};
@@ -62,11 +62,11 @@ impl Add {
         // Whoever pastes all that `nuncio id` printed means the line that invites.
         let line = self.invitation.split_whitespace().find(|word| word.starts_with("nuncio:")).unwrap_or_default();
         // Read here first: a line that is none is a mistake of the command line, exit code 2.
-        let Ok(Invitation { agent, .. }) = line.parse() else {
+        let Invitation { agent, .. } = line.parse().map_err(|error: NotInvitation| {
             let hint =
                 "quote the whole last line that `nuncio id` printed: nuncio peers add --name NAME 'nuncio:did:key:…'";
-            return Err(Failure::usage("this is no invitation", hint));
-        };
+            Failure::usage(error.to_string(), hint)
+        })?;
         let (added, former, name) = options.with(async |api| self.add(api, line, agent).await).await?;
         if options.json {
             return output::json(&added);

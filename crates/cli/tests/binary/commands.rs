@@ -43,6 +43,25 @@ fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
 }
 
 #[test]
+fn a_bad_invitation_is_refused_by_the_part_that_is_bad() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let did = json(&homes.init("other"), &["id"])["agent"].as_str().unwrap().to_owned();
+    for (line, part) in [
+        (did.clone(), "nuncio:"),
+        (format!("http://{did}"), "nuncio:"),
+        (format!("nuncio:{did}x"), "DID"),
+        ("nuncio:did:web:example.org".to_owned(), "DID"),
+        (format!("nuncio:{did}?at=nowhere"), "address"),
+        (format!("nuncio:{did}?at=host:70000&bundle=AA"), "address"),
+        (format!("nuncio:{did}?at=host:1&bundle=short"), "bundle"),
+    ] {
+        let said = fails(&home, &["peers", "add", &line], 2);
+        assert!(said.lines().next().unwrap().contains(part) && said.contains("hint: "), "{line}: {said}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_with_an_example() {
     let homes = Homes::new();
     let home = homes.init("home");
