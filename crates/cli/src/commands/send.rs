@@ -243,7 +243,23 @@ fn bar(len: u64) -> ProgressBar {
 }
 
 fn media_type(text: &str) -> Result<String, String> {
-    text.parse::<nuncio::ContentType>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+    let known = text.parse::<nuncio::ContentType>().is_ok() && is_media_type(text);
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write TYPE/SUBTYPE, such as text/plain or application/json".to_owned())
+}
+
+/// `type/subtype`, and behind each `;` a parameter: `name=value` (RFC 9110 section 8.3.1). A value in quotes holds no `;`.
+fn is_media_type(text: &str) -> bool {
+    let mark = |c: char| "!#$%&'*+-.^_`|~".contains(c);
+    let token = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || mark(c));
+    let quoted = |text: &str| text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+    let parameter = |(name, value): (&str, &str)| token(name) && (token(value) || quoted(value));
+    let mut parts = text.split(';').map(str::trim);
+    let named = parts.next().and_then(|named| named.split_once('/'));
+    text.trim() == text
+        && named.is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && parts.all(|part| part.split_once('=').is_some_and(parameter))
 }
 
 fn letter_id(text: &str) -> Result<String, String> {

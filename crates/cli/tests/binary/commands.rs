@@ -62,6 +62,28 @@ fn a_bad_invitation_is_refused_by_the_part_that_is_bad() {
 }
 
 #[test]
+fn a_content_type_is_a_media_type() {
+    let homes = Homes::new();
+    let (anna, _ben) = homes.pair();
+    for bad in
+        ["bad type", "text", "text/", "/plain", "text/pl ain", "text/plain;", "text/plain;charset", "a/b/c", " a/b", ""]
+    {
+        let said = fails(&anna.home, &["send", "ben", "--text", "x", "--type", bad], 2);
+        assert!(said.contains("such as text/plain"), "{bad}: {said}");
+    }
+    let good = [
+        "text/plain",
+        "text/plain;charset=utf-8",
+        "text/plain; charset=utf-8",
+        "application/vnd.a+json",
+        "a/b;c=\"d e\"",
+    ];
+    for good in good {
+        ok(&anna.home, &["send", "ben", "--text", "x", "--type", good]);
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_with_an_example() {
     let homes = Homes::new();
     let home = homes.init("home");
