@@ -16,6 +16,19 @@ pub(crate) const REVOKED: u8 = b'R';
 pub(crate) const SERIAL: &[u8] = b"S";
 pub(crate) const RECORDS: u8 = b'A';
 
+/// What the rows of a tree of a node's home are, by the first byte of their keys; `None` of a tree that is not a node's.
+#[must_use]
+pub const fn tree_name(tree: u8) -> Option<&'static str> {
+    match tree {
+        b'M' => Some("node's identity"),
+        TOKEN_KEYS => Some("token keys"),
+        REVOKED => Some("revoked transactions"),
+        b'S' => Some("revocations' serial"),
+        RECORDS => Some("records"),
+        _ => None,
+    }
+}
+
 const VERSION: u8 = 1;
 /// In version 1 a key that was over had its secret still.
 const TOKEN_KEY_VERSION: u8 = 2;
