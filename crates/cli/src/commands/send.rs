@@ -80,7 +80,7 @@ impl Send {
     }
 
     async fn send(&self, options: &Options, api: &Api, letter: &NewLetter, len: u64) -> Result<(), Failure> {
-        let bar = bar(len);
+        let (bar, begun) = (bar(len), Instant::now());
         bar.set_message("sealing");
         let sent: Accepted = api.post("/v1/letters", letter).await?;
         let Some(patience) = self.wait else {
@@ -90,9 +90,13 @@ impl Send {
         bar.set_message("waits for the peer");
         let delivered = wait(api, &sent, patience, &bar).await;
         bar.finish_and_clear();
-        let delivered = delivered?;
+        let (delivered, took) = (delivered?, begun.elapsed());
         let problem = if delivered.state == Delivery::Waiting { problem_of(api, &sent.to).await } else { None };
-        told(options, &sent, delivered, problem)
+        told(options, &sent, delivered, problem)?;
+        if !options.json {
+            output::note(format_args!("delivered to {} in {}", self.letter.peer, span::told(took)));
+        }
+        Ok(())
     }
 }
 

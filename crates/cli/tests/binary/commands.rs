@@ -166,8 +166,14 @@ fn whoever_stops_reading_is_no_error() {
 fn letters_pass_between_two_homes() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    let id = ok(&anna.home, &["send", "ben", "--text", "good morning", "--wait"]);
-    let letter = json(&ben.home, &["inbox"]);
+    let sent = nuncio(&anna.home, &["send", "ben", "--text", "good morning", "--wait"]);
+    let (id, said) = (String::from_utf8(sent.stdout.clone()).unwrap(), stderr(&sent));
+    assert!(said.starts_with("delivered to ben in ") && said.ends_with("s\n"), "{said}");
+    let told = nuncio(&anna.home, &["--json", "send", "ben", "--text", "x", "--wait"]);
+    assert_eq!(stderr(&told), "");
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&told.stdout).unwrap()["state"], "delivered");
+    let letters = ok(&ben.home, &["inbox", "--json"]);
+    let letter: serde_json::Value = serde_json::from_str(letters.lines().next().unwrap()).unwrap();
     assert_eq!(letter["id"], id.trim());
     assert_eq!(
         (&letter["text"], &letter["from_name"], &letter["from"]),
@@ -178,7 +184,7 @@ fn letters_pass_between_two_homes() {
 
     ok(&ben.home, &["send", "anna", "--text", "and to you", "--reply-to", id.trim(), "--wait"]);
     assert_eq!(json(&anna.home, &["inbox"])["reply_to"], id.trim());
-    ok(&ben.home, &["done", &letter["no"].to_string()]);
+    ok(&ben.home, &["done", "1", &letter["no"].to_string()]);
     assert_eq!(ok(&ben.home, &["inbox", "--json"]), "");
     fails(&ben.home, &["done", &letter["no"].to_string()], 2);
     let status = json(&anna.home, &["status"]);
