@@ -23,9 +23,17 @@ async function ask(method, path, body) {
   const response = await open(method, path, body);
   let content = "";
   for await (const piece of response.setEncoding("utf8")) content += piece;
-  const answer = content ? JSON.parse(content) : null;
-  if (response.statusCode >= 300) throw new Error(`${answer.code}: ${answer.message}`);
-  return answer;
+  if (response.statusCode >= 300) throw new Error(problem(response.statusCode, content));
+  return content ? JSON.parse(content) : null;
+}
+
+/** Why the agent said no, in one line. */
+function problem(status, content) {
+  try {
+    const { code, message } = JSON.parse(content);
+    if (code) return `${code}: ${message}`;
+  } catch {}
+  return `the agent answers with status ${status}`;
 }
 
 /** Letters as they come, from server-sent events: the inbox first. */
@@ -42,13 +50,22 @@ async function* letters() {
   }
 }
 
-const sent = await ask("POST", "/v1/letters", { to: peer, text, expires_ms: 60_000 });
-const { state } = await ask("GET", `/v1/letters/${sent.to}/${sent.id}?wait_ms=60000`);
-console.log(`${state}: ${text}`);
+async function main() {
+  const sent = await ask("POST", "/v1/letters", { to: peer, text, expires_ms: 60_000 });
+  const { state, reason } = await ask("GET", `/v1/letters/${sent.to}/${sent.id}?wait_ms=60000`);
+  if (state !== "delivered") throw new Error(`${state}: ${reason ?? "the peer does not have it yet"}`);
+  console.log(`delivered: ${text}`);
 
-for await (const letter of letters()) {
-  if (letter.reply_to !== sent.id) continue; // for somebody else; it stays
-  console.log(`${letter.from_name ?? letter.from} answers: ${letter.text}`);
-  await ask("POST", `/v1/inbox/${letter.no}/done`);
-  break;
+  for await (const letter of letters()) {
+    if (letter.reply_to !== sent.id) continue; // for somebody else; it stays
+    console.log(`${letter.from_name ?? letter.from} answers: ${letter.text}`);
+    return ask("POST", `/v1/inbox/${letter.no}/done`);
+  }
+  throw new Error("the agent stopped before an answer came");
 }
+
+main().catch((error) => {
+  const absent = ["ENOENT", "ECONNREFUSED"].includes(error.code);
+  console.error(absent ? `no agent answers at ${socketPath} (${error.code}): start it with \`nuncio agent\`` : error.message);
+  process.exitCode = 1;
+});

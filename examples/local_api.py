@@ -19,16 +19,27 @@ class Agent(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(self.path)
+        try:
+            self.sock.connect(self.path)
+        except OSError as error:
+            raise SystemExit(f"no agent answers at {self.path} ({error.strerror}): start it with `nuncio agent`")
 
     def ask(self, method, path, body=None):
         self.request(method, path, None if body is None else json.dumps(body), {"content-type": "application/json"})
         response = self.getresponse()
         content = response.read()
-        answer = json.loads(content) if content else None
         if response.status >= 300:
-            raise SystemExit(f"{answer['code']}: {answer['message']}")
-        return answer
+            raise SystemExit(problem(response.status, content))
+        return json.loads(content) if content else None
+
+
+def problem(status, content):
+    """Why the agent said no, in one line."""
+    try:
+        answer = json.loads(content)
+        return f"{answer['code']}: {answer['message']}"
+    except (ValueError, LookupError, TypeError):
+        return f"the agent answers with status {status}"
 
 
 def answer_to(agent, letter_id):
@@ -45,7 +56,9 @@ def main(path, peer, text):
     agent = Agent(path)
     sent = agent.ask("POST", "/v1/letters", {"to": peer, "text": text, "expires_ms": 60_000})
     state = agent.ask("GET", f"/v1/letters/{sent['to']}/{sent['id']}?wait_ms=60000")
-    print(f"{state['state']}: {text}")
+    if state["state"] != "delivered":
+        raise SystemExit(f"{state['state']}: {state.get('reason', 'the peer does not have it yet')}")
+    print(f"delivered: {text}")
     letter = answer_to(agent, sent["id"])
     print(f"{letter.get('from_name', letter['from'])} answers: {letter['text']}")
     agent.ask("POST", f"/v1/inbox/{letter['no']}/done")
@@ -54,4 +67,7 @@ def main(path, peer, text):
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         raise SystemExit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise SystemExit(f"the agent broke off: {error}")

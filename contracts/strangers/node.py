@@ -211,7 +211,8 @@ class Node:
         self.issuer = f"http://127.0.0.1:{self.port}"
         (self.folder / "login.json").write_text(json.dumps({"keys": [KEYS["login"].jwk]}))
         self.write_policy(**more)
-        self.id = json.loads(self.command("--json", "node", "init").stdout)["node"]
+        made = self.command("--json", "node", "init", "--domain", DOMAIN, "--issuer", self.issuer)
+        self.id = json.loads(made.stdout)["node"]
         self.start()
 
     def __enter__(self):

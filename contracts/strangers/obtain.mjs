@@ -94,7 +94,7 @@ async function start(folder) {
   const home = ["--home", join(folder, "home")];
   writeFileSync(join(folder, "login.json"), JSON.stringify({ keys: [login.jwk] }));
   writeFileSync(join(folder, "policy.toml"), policy(issuer));
-  execFileSync(program, [...home, "node", "init"], { stdio: "ignore" });
+  execFileSync(program, [...home, "node", "init", "--domain", DOMAIN, "--issuer", issuer], { stdio: "ignore" });
   const words = ["--json", "node", "run", "--listen", `127.0.0.1:${port}`, "--policy", join(folder, "policy.toml"), "--stop-with-stdin"];
   const node = spawn(program, [...home, ...words], { stdio: ["pipe", "pipe", "inherit"] });
   const ready = await Promise.race([once(createInterface({ input: node.stdout }), "line"), once(node, "exit")]);

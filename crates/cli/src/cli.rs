@@ -31,7 +31,7 @@ Or see it all at once: nuncio demo
 Exit codes:
   0  done
   1  it failed; standard error says why and what to do
-  2  the command line asks for what cannot be
+  2  what it was given is wrong: a flag, a form, a peer or letter that is not here
   3  the time ran out (--wait, --timeout); the letter is still on its way
 
 Environment:
@@ -138,12 +138,13 @@ fn wants_json(args: &[OsString]) -> bool {
 }
 
 fn carry_out(cli: Cli) -> ExitCode {
-    let json = cli.options.json;
+    let (json, at_node) = (cli.options.json, matches!(cli.command, Command::Node(_)));
     logs::start(if cli.command.serves() { "info" } else { "error" });
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::failure(&failure, json);
+            let hint = if at_node { failure.hint_at_node() } else { failure.hint() };
+            output::failure(&failure, hint, json);
             failure.exit_code()
         }
     }
@@ -154,7 +155,8 @@ fn complain(error: &clap::Error, json: bool) -> ExitCode {
     if json && error.exit_code() != 0 {
         let text = error.render().to_string();
         let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-        output::failure(&Failure::usage(what, "`nuncio --help` and `nuncio COMMAND --help` show the forms"), json);
+        let failure = Failure::usage(what, "`nuncio --help` and `nuncio COMMAND --help` show the forms");
+        output::failure(&failure, failure.hint(), json);
     } else {
         // Help goes to standard output, complaints to standard error; whoever closed it does not want to know.
         let _ = error.print();

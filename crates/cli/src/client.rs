@@ -23,13 +23,16 @@ use crate::failure::Failure;
 use crate::local_api::{self, SOCKET};
 use crate::wire::Problem;
 
+/// What fails when no node runs.
+pub(crate) const REACH_NODE: &str = "reach the node at";
+
 /// A client of one agent's local API.
 pub struct Api {
     road: Road,
 }
 
 enum Road {
-    Socket { path: PathBuf, spare: Mutex<Option<Line>> },
+    Socket { path: PathBuf, reach: &'static str, spare: Mutex<Option<Line>> },
     Own { agent: Agent, router: Router },
 }
 
@@ -39,12 +42,16 @@ impl Api {
     /// Of the agent that runs on a home. Nothing is asked yet.
     #[must_use]
     pub fn at(home: &Path) -> Self {
-        Self { road: Road::Socket { path: home.join(SOCKET), spare: Mutex::new(None) } }
+        Self::on(home.join(SOCKET), "reach the agent at")
     }
 
-    /// Of what answers on another socket.
-    pub(crate) fn on(socket: PathBuf) -> Self {
-        Self { road: Road::Socket { path: socket, spare: Mutex::new(None) } }
+    /// Of the node whose owner's socket this is.
+    pub(crate) fn of_node(socket: PathBuf) -> Self {
+        Self::on(socket, REACH_NODE)
+    }
+
+    fn on(path: PathBuf, reach: &'static str) -> Self {
+        Self { road: Road::Socket { path, reach, spare: Mutex::new(None) } }
     }
 
     /// Whether an agent runs on a home.
@@ -150,9 +157,9 @@ impl Api {
                 let Ok(response) = TowerToHyperService::new(router.clone()).call(request).await;
                 Ok((response, None))
             }
-            Road::Socket { path, spare } => {
+            Road::Socket { path, reach, spare } => {
                 let spare = spare.lock().await.take();
-                let mut line = usable(spare, path).await?;
+                let mut line = usable(spare, path, reach).await?;
                 let response = line.send_request(request).await.map_err(broken)?;
                 Ok((response.map(Body::new), Some(line)))
             }
@@ -161,13 +168,13 @@ impl Api {
 }
 
 /// The line that an earlier request left, if it is still open, or a new one.
-async fn usable(spare: Option<Line>, socket: &Path) -> Result<Line, Failure> {
+async fn usable(spare: Option<Line>, socket: &Path, reach: &'static str) -> Result<Line, Failure> {
     if let Some(mut line) = spare
         && line.ready().await.is_ok()
     {
         return Ok(line);
     }
-    let stream = UnixStream::connect(socket).await.map_err(Failure::io("reach the agent at", socket))?;
+    let stream = UnixStream::connect(socket).await.map_err(Failure::io(reach, socket))?;
     let (line, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the line.
     tokio::spawn(connection);
@@ -181,7 +188,7 @@ async fn checked(response: Response<Body>) -> Result<Body, Failure> {
     }
     let bytes = body.collect().await.map_err(broken)?.to_bytes();
     let problem = serde_json::from_slice::<Problem>(&bytes);
-    Err(problem.map_or_else(|_| Failure::Broken(format!("it answered {}", head.status)), Failure::Api))
+    Err(problem.map_or_else(|_| Failure::Broken(format!("status {}", head.status)), Failure::Api))
 }
 
 fn read<T: DeserializeOwned>(bytes: Bytes) -> Result<T, Failure> {

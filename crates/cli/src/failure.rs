@@ -4,8 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nuncio_node::NodeError;
 use nuncio_store::{KeyFault, StoreError};
 
+use crate::client::REACH_NODE;
 use crate::local_api;
 use crate::wire::Problem;
 
@@ -25,14 +27,14 @@ pub enum Failure {
     #[error("{0}")]
     Api(Problem),
     /// The local API did not answer as it should.
-    #[error("the agent's local API broke off: {0}")]
+    #[error("there is no whole answer: {0}")]
     Broken(String),
     /// The agent.
     #[error(transparent)]
     Agent(#[from] nuncio::Error),
     /// The node.
     #[error(transparent)]
-    Node(#[from] nuncio_node::NodeError),
+    Node(#[from] NodeError),
     /// The store, opened without an agent.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,6 +65,9 @@ pub enum Failure {
     /// Something that was looked at is not as it should be.
     #[error("{0}")]
     Unsound(String),
+    /// A person was asked and did not say yes.
+    #[error("nothing was done: the answer was not yes")]
+    Declined,
     /// Whoever reads our output has had enough.
     #[error("nobody reads the output any more")]
     OutputClosed,
@@ -78,13 +83,12 @@ impl Failure {
         move |source| Self::Io { action, path, source }
     }
 
-    /// 1: it failed. 2: the command line is wrong. 3: the time ran out.
+    /// 1: it failed. 2: what it was given is wrong. 3: the time ran out. The kind alone decides (docs/OPERATING.md).
     pub(crate) fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Usage { .. } | Self::Settings { .. } => ExitCode::from(2),
-            Self::NotYet(_) => ExitCode::from(3),
-            Self::Api(problem) if problem.code == "timed_out" => ExitCode::from(3),
+        match self.kind() {
+            "output_closed" => ExitCode::SUCCESS,
+            "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" => ExitCode::from(2),
+            "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
     }
@@ -100,14 +104,19 @@ impl Failure {
             Self::Agent(nuncio::Error::Transport(_)) => "address",
             Self::Agent(nuncio::Error::NoHome(_)) => "no_home",
             Self::Agent(error) => local_api::code(error),
-            Self::Node(nuncio_node::NodeError::Store(error)) => store_kind(error),
-            Self::Node(nuncio_node::NodeError::Policy { .. }) => "policy",
+            Self::Node(NodeError::Store(error)) => store_kind(error),
+            Self::Node(NodeError::Policy { .. }) => "policy",
+            Self::Node(NodeError::Deaf | NodeError::PlainTcp(_)) => "usage",
+            Self::Node(NodeError::NoNode(_)) => "no_home",
+            Self::Node(NodeError::Transport(_) | NodeError::Io { action: "listen on", .. }) => "address",
+            Self::Node(NodeError::Io { .. }) => "file",
             Self::Node(_) => "failed",
             Self::Settings { .. } => "settings",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
             Self::NotDelivered(_) => "not_delivered",
             Self::Unsound(_) => "unsound",
+            Self::Declined => "declined",
             Self::OutputClosed => "output_closed",
         }
     }
@@ -117,6 +126,16 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } => hint,
             other => hint_for(other.kind()),
+        }
+    }
+
+    /// What to do when it was asked of a node: what helps an agent may not be there.
+    pub(crate) fn hint_at_node(&self) -> &'static str {
+        match self {
+            Self::Usage { hint, .. } => hint,
+            Self::Io { action: REACH_NODE, .. } => "the node that runs is asked: start it with `nuncio node run`",
+            Self::Node(NodeError::TooEarly { .. }) => "wait, or `nuncio node keys rotate --force`",
+            other => node_hint_for(other.kind()),
         }
     }
 }
@@ -148,6 +167,7 @@ fn hint_for(kind: &str) -> &'static str {
         "damaged" => {
             "`nuncio doctor` opens every row and says which are damaged; `nuncio restore` makes a home from a backup"
         }
+        "declined" => "answer yes in full, or give --yes",
         "disk_full" => "free some space and start the agent again; nothing acknowledged is lost",
         "exists" => {
             "what is there stays as it is (`nuncio id` shows an agent's home); name another place: --home DIR, or another directory for a backup"
@@ -196,6 +216,22 @@ fn hint_for(kind: &str) -> &'static str {
         "unsound" => "what was printed says what is wrong and what to do",
         "wrong_key" => "give the right one: --passphrase, --passphrase-fd N, or --key-file PATH",
         _ => OTHERWISE,
+    }
+}
+
+/// The same, where a node was asked.
+fn node_hint_for(kind: &str) -> &'static str {
+    match kind {
+        "address" => "choose another address for --listen or --quic, or port 0 for a free one",
+        "damaged" => "use the program that wrote it, or the newest copy of the home",
+        "disk_full" => "free some space and start the node again; what it answered is not lost",
+        "exists" => "what is there stays as it is; name another place: --home DIR",
+        "in_use" => "stop that process; reload, revoke and keys rotate ask a node that runs",
+        "key_file" => "a key file holds 32 bytes that you alone can read",
+        "no_home" => "`nuncio node init` makes a home; --home DIR names another one",
+        "usage" => "`nuncio node run --help` shows the forms, with examples",
+        "file" | "newer" | "no_key_file" | "policy" | "wrong_key" => hint_for(kind),
+        _ => "the node's log says more (NUNCIO_LOG=debug)",
     }
 }
 

@@ -33,8 +33,15 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// A question, answered on the same line.
+pub(crate) fn ask(text: impl Display) {
+    let mut err = io::stderr().lock();
+    // As a note.
+    let _ = write!(err, "{text}").and_then(|()| err.flush());
+}
+
 /// Why the command failed and what to do, to standard error: for people two lines, for scripts one object.
-pub(crate) fn failure(failure: &Failure, json: bool) {
+pub(crate) fn failure(failure: &Failure, hint: &str, json: bool) {
     #[derive(Serialize)]
     struct Told<'a> {
         kind: &'a str,
@@ -44,7 +51,7 @@ pub(crate) fn failure(failure: &Failure, json: bool) {
     if matches!(failure, Failure::OutputClosed) {
         return;
     }
-    let told = Told { kind: failure.kind(), message: failure.to_string(), hint: failure.hint() };
+    let told = Told { kind: failure.kind(), message: failure.to_string(), hint };
     match serde_json::to_string(&std::collections::BTreeMap::from([("error", &told)])) {
         Ok(object) if json => note(object),
         _ => note(format_args!("error: {}\nhint: {}", told.message, told.hint)),

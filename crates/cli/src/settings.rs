@@ -64,7 +64,7 @@ impl New<'_> {
         };
         let trust = self.trust.map_or_else(
             || {
-                "# [trust]\n# domain = \"acme.example\"\n# node = \"nuncio:did:key:…?at=node.acme.example:4434\"\n"
+                "# [trust]\n# domain = \"acme.example\"\n# node = \"nuncio:did:key:…?at=node.acme.example:7431\"\n"
                     .to_owned()
             },
             |(domain, node)| {

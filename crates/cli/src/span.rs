@@ -28,6 +28,12 @@ fn up_to(text: &str, most: Duration, named: &str) -> Result<Duration, String> {
     if span.is_zero() || span > most { Err(format!("more than nothing, and at most {named}")) } else { Ok(span) }
 }
 
+/// One as people read it: `12 ms`, `3.4 s`.
+pub(crate) fn told(span: Duration) -> String {
+    let ms = ms(span);
+    if ms < 1_000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1_000, ms % 1_000 / 100) }
+}
+
 /// Whole milliseconds.
 pub(crate) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -36,6 +42,12 @@ pub(crate) fn ms(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_said_in_the_unit_that_fits() {
+        let told = |ms| told(Duration::from_millis(ms));
+        assert_eq!([told(0), told(999), told(1_050), told(61_900)], ["0 ms", "999 ms", "1.0 s", "61.9 s"]);
+    }
 
     #[test]
     fn numbers_need_a_unit_that_is_known() {

@@ -50,3 +50,4 @@ pub use error::NodeError;
 pub use home::{check, init, rotate};
 pub use keys::Rotated;
 pub use node::{Node, OWNER_SOCKET};
+pub use rows::tree_name;

@@ -29,6 +29,19 @@ pub(crate) const EVENT_AT: u8 = b'I';
 /// Where in the log an event is that tells another story than its agent told before.
 pub(crate) const OTHER_STORY: u8 = b'Q';
 
+/// What the rows of a tree of a node's home are, by the first byte of their keys; `None` of a tree that is not a node's.
+#[must_use]
+pub const fn tree_name(tree: u8) -> Option<&'static str> {
+    match tree {
+        b'M' => Some("node's identity"),
+        TOKEN_KEYS => Some("token keys"),
+        REVOKED => Some("revoked transactions"),
+        b'S' => Some("revocations' serial"),
+        RECORDS => Some("records"),
+        _ => None,
+    }
+}
+
 const VERSION: u8 = 1;
 /// In version 1 a key that was over had its secret still.
 const TOKEN_KEY_VERSION: u8 = 2;

@@ -5,7 +5,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::ids::AgentId;
+use crate::ids::{AgentId, IdError};
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::limit;
 
@@ -13,10 +13,29 @@ const SCHEME: &str = "nuncio:";
 /// Longest line that is looked at.
 const LINE_LEN_MAX: usize = 4_096;
 
-/// A line that is no invitation.
+/// What of a line is no invitation's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an invitation: it is one line beginning with nuncio:did:key:, as `nuncio id` prints it")]
-pub struct NotInvitation;
+#[non_exhaustive]
+pub enum NotInvitation {
+    /// Its length or its characters.
+    #[error("not an invitation: it is one line of at most 4,096 visible ASCII characters")]
+    Line,
+    /// What it begins with.
+    #[error("not an invitation: it does not begin with nuncio:")]
+    Scheme,
+    /// Who is invited to.
+    #[error("not an invitation: the DID behind nuncio: is wrong: {0}")]
+    Did(IdError),
+    /// Where.
+    #[error("not an invitation: an address (at=) is not HOST:PORT, or there are too many")]
+    Address,
+    /// The hash of the bundle.
+    #[error("not an invitation: the bundle hash (bundle=) is not 43 characters of base64url, or is there twice")]
+    Bundle,
+    /// A part that is no `name=value`.
+    #[error("not an invitation: a part behind the ? has no =")]
+    Part,
+}
 
 /// Who an agent is and where it is reached. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,36 +67,35 @@ impl FromStr for Invitation {
         // contracts/identity.md I11: of white space only what a terminal or a file puts there.
         let line = line.trim_matches([' ', '\t', '\r', '\n']);
         if line.len() > LINE_LEN_MAX || !line.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            return Err(NotInvitation);
+            return Err(NotInvitation::Line);
         }
-        let rest = line.strip_prefix(SCHEME).ok_or(NotInvitation)?;
+        let rest = line.strip_prefix(SCHEME).ok_or(NotInvitation::Scheme)?;
         let (did, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut invitation =
-            Self { agent: did.parse().map_err(|_| NotInvitation)?, endpoints: Vec::new(), bundle_hash: None };
-        for part in query.split('&').filter(|part| !part.is_empty()) {
-            invitation.take(part).ok_or(NotInvitation)?;
-        }
+        let agent = did.parse().map_err(NotInvitation::Did)?;
+        let mut invitation = Self { agent, endpoints: Vec::new(), bundle_hash: None };
+        query.split('&').filter(|part| !part.is_empty()).try_for_each(|part| invitation.take(part))?;
         Ok(invitation)
     }
 }
 
 impl Invitation {
     /// Takes one `name=value`. Names of later versions are passed over.
-    fn take(&mut self, part: &str) -> Option<()> {
-        match part.split_once('=')? {
+    fn take(&mut self, part: &str) -> Result<(), NotInvitation> {
+        match part.split_once('=').ok_or(NotInvitation::Part)? {
             ("at", endpoint) => {
                 if !is_endpoint(endpoint) || self.endpoints.len() >= limit::ENDPOINTS_MAX {
-                    return None;
+                    return Err(NotInvitation::Address);
                 }
                 self.endpoints.push(endpoint.to_owned());
             }
-            ("bundle", hash) if self.bundle_hash.is_none() => {
-                self.bundle_hash = Some(BASE64URL_NOPAD.decode(hash.as_bytes()).ok()?.try_into().ok()?);
+            ("bundle", hash) => {
+                let hash = BASE64URL_NOPAD.decode(hash.as_bytes()).ok().and_then(|hash| hash.try_into().ok());
+                let hash = hash.filter(|_| self.bundle_hash.is_none());
+                self.bundle_hash = Some(hash.ok_or(NotInvitation::Bundle)?);
             }
-            ("bundle", _) => return None,
             _ => {}
         }
-        Some(())
+        Ok(())
     }
 }
 
@@ -103,18 +121,23 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_line_is_refused() {
-        for line in [
-            DID.to_owned(),
-            format!("nuncio:{DID}?at=nowhere"),
-            format!("nuncio:{DID}?at=host:70000"),
-            format!("nuncio:{DID}?at=a b:1"),
-            format!("nuncio:{DID}?bundle=short"),
-            format!("nuncio:{}x", DID),
-            format!("nuncio:{DID}?{}", "at=h:1&".repeat(9)),
-            "x".repeat(5_000),
+    fn a_damaged_line_is_refused_by_its_part() {
+        use NotInvitation::{Address, Bundle, Did, Line, Part, Scheme};
+        let hash = BASE64URL_NOPAD.encode(&[7; 32]);
+        for (line, why) in [
+            (DID.to_owned(), Scheme),
+            (format!("nuncio:{DID}?at=nowhere"), Address),
+            (format!("nuncio:{DID}?at=host:70000"), Address),
+            (format!("nuncio:{DID}?at=a b:1"), Line),
+            (format!("nuncio:{DID}?bundle=short"), Bundle),
+            (format!("nuncio:{DID}?bundle={hash}&bundle={hash}"), Bundle),
+            (format!("nuncio:{DID}?at"), Part),
+            (format!("nuncio:{DID}x"), Did(IdError::NotEd25519)),
+            ("nuncio:did:web:x".to_owned(), Did(IdError::NotDidKey)),
+            (format!("nuncio:{DID}?{}", "at=h:1&".repeat(9)), Address),
+            ("x".repeat(5_000), Line),
         ] {
-            assert!(line.parse::<Invitation>().is_err(), "{line}");
+            assert_eq!(line.parse::<Invitation>(), Err(why), "{line}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub use layout::Home;
 pub use memory::MemoryEngine;
 pub use rest::{ROW_OVERHEAD, Vault};
 pub use sled::SledEngine;
-pub use store::{Checkup, Store};
+pub use store::{Checkup, OWN_TREE, Store};
 pub use writer::{Backlog, Durable, Staged, Writer, WriterStats};
 
 pub use nuncio_proto::step::Op;

@@ -17,7 +17,7 @@ use crate::sled::SledEngine;
 use crate::turn::turn;
 
 /// The tree of the store's own records.
-const OWN_TREE: u8 = b'!';
+pub const OWN_TREE: u8 = b'!';
 const FORMAT_KEY: &[u8] = b"!format";
 /// Version of what the rows mean together; a row's own form has its own.
 const FORMAT: u32 = 1;

@@ -110,7 +110,8 @@ async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<()
     ))
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
+/// A place that others dial.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("", ""));
     let known = !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0);
     if known { Ok(text.to_owned()) } else { Err("write HOST:PORT, such as box.example:4433".to_owned()) }

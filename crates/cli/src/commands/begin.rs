@@ -10,12 +10,16 @@ use crate::failure::Failure;
 use crate::output;
 use crate::wire::{NewTransaction, SubjectType, Transaction};
 
+/// What to write where something is missing.
+const EXAMPLE: &str = "nuncio begin --principal user:anna --scope travel.book; or, for a token in a file, --subject FILE in place of --principal";
+
 /// Longest token that is read.
 const TOKEN_LEN_MAX: u64 = 16 << 10;
 
 /// Begins a transaction: prints its token, under which letters are sent while it lives. It is of use to this agent alone.
 #[derive(Args)]
 #[command(
+    override_usage = "nuncio begin [OPTIONS] --scope <SCOPE> <--principal <NAME>|--subject <FILE>>",
     after_help = "Examples:\n  nuncio begin --principal user:anna --scope 'travel.book travel.pay' > trip.token\n  nuncio begin --subject login.jwt --subject-type access_token --scope travel.book --details '{\"trip\":\"4711\"}'\n  nuncio send planner --text 'to Rome' --under trip.token\n\nThe home's nuncio.toml names the trust domain and the node of its token service."
 )]
 pub(crate) struct Begin {
@@ -23,14 +27,14 @@ pub(crate) struct Begin {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["subject", "subject_type"])]
     principal: Option<String>,
     /// A file with the token that says for whom; `-` is standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "principal")]
+    #[arg(long, value_name = "FILE")]
     subject: Option<PathBuf>,
     /// What that token is
     #[arg(long, value_name = "TYPE", default_value = "access_token")]
     subject_type: SubjectType,
     /// What the transaction may do: a list of scopes with one space between two
     #[arg(long, value_name = "SCOPE")]
-    scope: String,
+    scope: Option<String>,
     /// A JSON object that stays as it is through the whole transaction
     #[arg(long, value_name = "JSON", value_parser = object)]
     details: Option<serde_json::Value>,
@@ -38,12 +42,7 @@ pub(crate) struct Begin {
 
 impl Begin {
     pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
-        let (subject_type, subject) = match (&self.principal, &self.subject) {
-            (Some(principal), _) => (SubjectType::SelfSigned, principal.clone()),
-            (None, Some(path)) => (self.subject_type, read_token(path)?),
-            (None, None) => return Err(Failure::usage("it is not said for whom", "give --principal or --subject")),
-        };
-        let new = NewTransaction { subject_type, subject, scope: self.scope.clone(), details: self.details.clone() };
+        let new = self.read()?;
         let begun: Transaction = options.with(async |api| api.post("/v1/transactions", &new).await).await?;
         if options.json {
             return output::json(&begun);
@@ -57,6 +56,19 @@ impl Begin {
             output::time(begun.expires_ms)
         ));
         Ok(())
+    }
+
+    /// The transaction as the API takes it.
+    fn read(&self) -> Result<NewTransaction, Failure> {
+        let (subject_type, subject, scope) = match (&self.principal, &self.subject, self.scope.clone()) {
+            (None, None, _) => {
+                return Err(Failure::usage("it is not said for whom: --principal or --subject", EXAMPLE));
+            }
+            (_, _, None) => return Err(Failure::usage("it is not said what it may do: --scope", EXAMPLE)),
+            (Some(principal), _, Some(scope)) => (SubjectType::SelfSigned, principal.clone(), scope),
+            (None, Some(path), Some(scope)) => (self.subject_type, read_token(path)?, scope),
+        };
+        Ok(NewTransaction { subject_type, subject, scope, details: self.details.clone() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `nuncio id`
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -8,7 +9,7 @@ use crate::cli::Options;
 use crate::client::Api;
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Id as Who, Named, Retirement, Status};
+use crate::wire::{Id as Who, Named, Peers, Retirement, Status};
 
 /// Longest statement that is read.
 const STATEMENT_LEN_MAX: u64 = 4_096;
@@ -34,7 +35,7 @@ struct Retire {
     /// The file `retirement` that `nuncio init` wrote
     #[arg(long, value_name = "FILE")]
     statement: PathBuf,
-    /// Do it, although it is this agent's own identity and cannot be undone
+    /// Do it without asking, although it cannot be undone
     #[arg(long)]
     yes: bool,
 }
@@ -73,6 +74,28 @@ async fn show(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whose identity it is, for whoever is asked.
+async fn whose(api: &Api, agent: &str) -> Result<String, Failure> {
+    if api.get::<Who>("/v1/id").await?.agent == agent {
+        return Ok(format!("this very agent, {agent}"));
+    }
+    let known = api.get::<Peers>("/v1/peers").await?.peers;
+    let name = known.into_iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name);
+    Ok(name.map_or_else(|| agent.to_owned(), |name| format!("{name}, {agent}")))
+}
+
+/// Asks at a terminal; where there is none somebody has to have said it before.
+fn confirm(options: &Options, whose: &str) -> Result<(), Failure> {
+    let what = format!("this ends the identity of {whose}, for good");
+    if options.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::usage(what, "add --yes to do it"));
+    }
+    output::ask(format_args!("{what}. Go on? [yes/no] "));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(Failure::io("ask at", "the terminal"))?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::Declined) }
+}
+
 impl Retire {
     async fn run(&self, options: &Options) -> Result<(), Failure> {
         let statement = self.read()?;
@@ -82,12 +105,8 @@ impl Retire {
         })?;
         let body = Retirement { statement: data_encoding::BASE64.encode(&statement) };
         let retired = options.with(async |api| {
-            let who: Who = api.get("/v1/id").await?;
-            if who.agent == agent.to_string() && !self.yes {
-                return Err(Failure::usage(
-                    "this ends the identity of this very agent, for good",
-                    "add --yes to do it",
-                ));
+            if !self.yes {
+                confirm(options, &whose(api, &agent.to_string()).await?)?;
             }
             api.post::<Named>("/v1/retirements", &body).await
         });

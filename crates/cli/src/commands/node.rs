@@ -4,8 +4,10 @@ mod init;
 mod keys;
 mod run;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
-use nuncio_node::OWNER_SOCKET;
+use nuncio_node::{NodeError, OWNER_SOCKET};
 
 use crate::cli::Options;
 use crate::client::Api;
@@ -72,14 +74,22 @@ impl Node {
     }
 }
 
+/// The home, if a node was made there.
+fn made_home(options: &Options) -> Result<PathBuf, Failure> {
+    let home = options.node_home()?;
+    if home.join("keys").exists() { Ok(home) } else { Err(NodeError::NoNode(home).into()) }
+}
+
 async fn revoke(options: &Options, txn: uuid::Uuid) -> Result<(), Failure> {
-    Api::on(options.node_home()?.join(OWNER_SOCKET)).tell(&format!("/owner/revoke?txn={}", txn.hyphenated())).await?;
+    Api::of_node(made_home(options)?.join(OWNER_SOCKET))
+        .tell(&format!("/owner/revoke?txn={}", txn.hyphenated()))
+        .await?;
     output::note(format_args!("revoked {txn}"));
     Ok(())
 }
 
 async fn reload(options: &Options) -> Result<(), Failure> {
-    Api::on(options.node_home()?.join(OWNER_SOCKET)).tell("/owner/reload").await?;
+    Api::of_node(made_home(options)?.join(OWNER_SOCKET)).tell("/owner/reload").await?;
     output::note("the policy is in force");
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! `nuncio peers`
 
 use clap::{Args, Subcommand};
+use nuncio::{AgentId, Invitation, NotInvitation};
 
 use crate::cli::Options;
-use crate::client::segment;
+use crate::client::{Api, segment};
 use crate::failure::Failure;
 use crate::output;
 use crate::wire::{Named, NewPeer, Peer, Peers as Known};
@@ -31,7 +32,7 @@ enum Action {
 
 #[derive(Args)]
 struct Add {
-    /// A short name for it: letters, digits, '-', '_' and '.'
+    /// A short name for it: letters, digits, '-', '_' and '.' [default: the one it has]
     #[arg(long)]
     name: Option<String>,
     /// The line that the other agent's `nuncio id` printed
@@ -59,24 +60,38 @@ impl Peers {
 impl Add {
     async fn run(&self, options: &Options) -> Result<(), Failure> {
         // Whoever pastes all that `nuncio id` printed means the line that invites.
-        let invitation =
-            self.invitation.split_whitespace().find(|word| word.starts_with("nuncio:")).unwrap_or_default();
+        let line = self.invitation.split_whitespace().find(|word| word.starts_with("nuncio:")).unwrap_or_default();
         // Read here first: a line that is none is a mistake of the command line, exit code 2.
-        if invitation.parse::<nuncio::Invitation>().is_err() {
+        let Invitation { agent, .. } = line.parse().map_err(|error: NotInvitation| {
             let hint =
                 "quote the whole last line that `nuncio id` printed: nuncio peers add --name NAME 'nuncio:did:key:…'";
-            return Err(Failure::usage("this is no invitation", hint));
-        }
-        let new = NewPeer { invitation: invitation.to_owned(), name: self.name.clone() };
-        let added = options.with(async |api| api.post::<Named>("/v1/peers", &new).await).await?;
+            Failure::usage(error.to_string(), hint)
+        })?;
+        let (added, former, name) = options.with(async |api| self.add(api, line, agent).await).await?;
         if options.json {
             return output::json(&added);
         }
-        output::line(format_args!(
-            "added {}{}",
-            added.agent,
-            self.name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default()
-        ))
+        let named = name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+        output::line(format_args!("added {}{named}", added.agent))?;
+        if let Some((former, name)) = former.zip(name).filter(|(former, name)| former != name) {
+            output::note(format_args!("it was known as {former} and is {name} now"));
+        }
+        Ok(())
+    }
+
+    /// Adds it; its name before, and now. An invitation alone changes no name.
+    async fn add(
+        &self,
+        api: &Api,
+        line: &str,
+        agent: AgentId,
+    ) -> Result<(Named, Option<String>, Option<String>), Failure> {
+        let agent = agent.to_string();
+        let known = api.get::<Known>("/v1/peers").await?.peers;
+        let former = known.into_iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name);
+        let name = self.name.clone().or_else(|| former.clone());
+        let new = NewPeer { invitation: line.to_owned(), name: name.clone() };
+        Ok((api.post("/v1/peers", &new).await?, former, name))
     }
 }
 

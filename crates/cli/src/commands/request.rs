@@ -14,6 +14,7 @@ use crate::{output, span};
 /// Sends a letter, waits for the one that answers it, and prints that.
 #[derive(Args)]
 #[command(
+    override_usage = "nuncio request [OPTIONS] <PEER> <FILE|-|--text <TEXT>>",
     after_help = "Examples:\n  nuncio request anna --text 'what time is it?'\n  nuncio request anna question.json --type application/json --timeout 2m --json\n\nThe other side answers with: nuncio send NAME --reply-to ID --text '…'"
 )]
 pub(crate) struct Request {

@@ -25,6 +25,7 @@ const LARGE: u64 = 1 << 20;
 /// Sends a letter. It is on disk when the command returns, and is delivered once, as soon as the peer can be reached.
 #[derive(Args)]
 #[command(
+    override_usage = "nuncio send [OPTIONS] <PEER> <FILE|-|--text <TEXT>>",
     after_help = "Examples:\n  nuncio send anna --text 'good morning'\n  nuncio send anna report.pdf --type application/pdf --wait\n  date | nuncio send anna -\n  nuncio send anna --text 'still there?' --deadline 5m --wait=30s"
 )]
 pub(crate) struct Send {
@@ -41,7 +42,7 @@ pub(crate) struct LetterArgs {
     /// A peer's short name or DID
     peer: String,
     /// The file to send, up to 1 GiB; `-` is standard input, up to 8 MiB
-    #[arg(value_name = "FILE", required_unless_present = "text")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Send this text
     #[arg(long, conflicts_with = "file")]
@@ -79,7 +80,7 @@ impl Send {
     }
 
     async fn send(&self, options: &Options, api: &Api, letter: &NewLetter, len: u64) -> Result<(), Failure> {
-        let bar = bar(len);
+        let (bar, begun) = (bar(len), Instant::now());
         bar.set_message("sealing");
         let sent: Accepted = api.post("/v1/letters", letter).await?;
         let Some(patience) = self.wait else {
@@ -89,9 +90,13 @@ impl Send {
         bar.set_message("waits for the peer");
         let delivered = wait(api, &sent, patience, &bar).await;
         bar.finish_and_clear();
-        let delivered = delivered?;
+        let (delivered, took) = (delivered?, begun.elapsed());
         let problem = if delivered.state == Delivery::Waiting { problem_of(api, &sent.to).await } else { None };
-        told(options, &sent, delivered, problem)
+        told(options, &sent, delivered, problem)?;
+        if !options.json {
+            output::note(format_args!("delivered to {} in {}", self.letter.peer, span::told(took)));
+        }
+        Ok(())
     }
 }
 
@@ -194,7 +199,7 @@ impl LetterArgs {
             (None, None) => {
                 return Err(Failure::usage(
                     "there is nothing to send",
-                    "give a FILE, - for standard input, or --text TEXT",
+                    "give the text with --text 'good morning', or a FILE, or - for standard input",
                 ));
             }
         };
@@ -242,7 +247,23 @@ fn bar(len: u64) -> ProgressBar {
 }
 
 fn media_type(text: &str) -> Result<String, String> {
-    text.parse::<nuncio::ContentType>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+    let known = text.parse::<nuncio::ContentType>().is_ok() && is_media_type(text);
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write TYPE/SUBTYPE, such as text/plain or application/json".to_owned())
+}
+
+/// `type/subtype`, and behind each `;` a parameter: `name=value` (RFC 9110 section 8.3.1). A value in quotes holds no `;`.
+fn is_media_type(text: &str) -> bool {
+    let mark = |c: char| "!#$%&'*+-.^_`|~".contains(c);
+    let token = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || mark(c));
+    let quoted = |text: &str| text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+    let parameter = |(name, value): (&str, &str)| token(name) && (token(value) || quoted(value));
+    let mut parts = text.split(';').map(str::trim);
+    let named = parts.next().and_then(|named| named.split_once('/'));
+    text.trim() == text
+        && named.is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && parts.all(|part| part.split_once('=').is_some_and(parameter))
 }
 
 fn letter_id(text: &str) -> Result<String, String> {

@@ -68,6 +68,7 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::GIVEN_UP => "numbers given up",
         rows::OUTBOX => "outbox",
         rows::INBOX => "inbox",
+        rows::NEXT_ARRIVAL => "next arrival's number",
         rows::SEEN => "letters seen",
         rows::SIGNED_PREKEY => "signed prekeys",
         rows::ONE_TIME => "one-time prekeys",
@@ -76,8 +77,11 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::FAILED => "letters failed",
         rows::RENEWAL => "re-keys under way",
         rows::RUNTIME => "runtime",
-        b'!' => "store",
-        _ => "unknown",
+        nuncio_store::OWN_TREE => "store",
+        _ => match nuncio_node::tree_name(tree) {
+            Some(name) => name,
+            None => "unknown",
+        },
     }
 }
 
@@ -87,4 +91,20 @@ async fn blocking<T: Send + 'static, E: Into<nuncio::Error> + Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", error.to_string()))?
         .map_err(|error| error.into().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tree_of_the_contract_has_a_name_of_its_own() {
+        let contract = include_str!("../../../../contracts/store.md");
+        let trees = contract.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix('|')?.split_once('`'));
+        let trees: Vec<u8> = trees.filter(|(tree, _)| tree.len() == 1).map(|(tree, _)| tree.as_bytes()[0]).collect();
+        assert!(trees.len() > 20, "{trees:?}");
+        let names: std::collections::BTreeSet<_> = trees.iter().map(|tree| tree_name(*tree)).collect();
+        assert!(!names.contains("unknown") && names.len() == trees.len(), "{names:?}");
+        assert_eq!(tree_name(b'~'), "unknown");
+    }
 }

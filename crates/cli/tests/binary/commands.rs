@@ -1,8 +1,9 @@
 //! What a person types.
 
+use std::process::Command;
 use std::time::Instant;
 
-use crate::support::{Daemon, Homes, PATIENCE, command, fails, json, nuncio, ok, stderr};
+use crate::support::{Daemon, Homes, PATIENCE, binary, command, fails, json, not_run, nuncio, ok, stderr};
 
 #[test]
 fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
@@ -39,6 +40,63 @@ fn a_bad_command_line_exits_with_2_and_says_what_to_write() {
             "{args:?} said only: {said}"
         );
     }
+}
+
+#[test]
+fn a_bad_invitation_is_refused_by_the_part_that_is_bad() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let did = json(&homes.init("other"), &["id"])["agent"].as_str().unwrap().to_owned();
+    for (line, part) in [
+        (did.clone(), "nuncio:"),
+        (format!("http://{did}"), "nuncio:"),
+        (format!("nuncio:{did}x"), "DID"),
+        ("nuncio:did:web:example.org".to_owned(), "DID"),
+        (format!("nuncio:{did}?at=nowhere"), "address"),
+        (format!("nuncio:{did}?at=host:70000&bundle=AA"), "address"),
+        (format!("nuncio:{did}?at=host:1&bundle=short"), "bundle"),
+    ] {
+        let said = fails(&home, &["peers", "add", &line], 2);
+        assert!(said.lines().next().unwrap().contains(part) && said.contains("hint: "), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_content_type_is_a_media_type() {
+    let homes = Homes::new();
+    let (anna, _ben) = homes.pair();
+    for bad in
+        ["bad type", "text", "text/", "/plain", "text/pl ain", "text/plain;", "text/plain;charset", "a/b/c", " a/b", ""]
+    {
+        let said = fails(&anna.home, &["send", "ben", "--text", "x", "--type", bad], 2);
+        assert!(said.contains("such as text/plain"), "{bad}: {said}");
+    }
+    let good = [
+        "text/plain",
+        "text/plain;charset=utf-8",
+        "text/plain; charset=utf-8",
+        "application/vnd.a+json",
+        "a/b;c=\"d e\"",
+    ];
+    for good in good {
+        ok(&anna.home, &["send", "ben", "--text", "x", "--type", good]);
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_an_example() {
+    let homes = Homes::new();
+    let home = homes.init("home");
+    for args in [&["send", "anna"][..], &["request", "anna"]] {
+        let said = fails(&home, args, 2);
+        let hint = said.split_once("hint: ").unwrap().1;
+        assert!(["--text", "FILE", " - "].iter().all(|way| hint.contains(way)), "{said}");
+    }
+    for args in [&["begin"][..], &["begin", "--scope", "a"], &["begin", "--principal", "user:anna"]] {
+        assert!(fails(&home, args, 2).contains("nuncio begin --principal user:anna --scope travel.book"), "{args:?}");
+    }
+    assert!(fails(&home, &["begin", "--scope", "a"], 2).contains("for whom"));
+    assert!(fails(&home, &["begin", "--principal", "user:anna"], 2).contains("may do"));
 }
 
 #[test]
@@ -108,8 +166,14 @@ fn whoever_stops_reading_is_no_error() {
 fn letters_pass_between_two_homes() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    let id = ok(&anna.home, &["send", "ben", "--text", "good morning", "--wait"]);
-    let letter = json(&ben.home, &["inbox"]);
+    let sent = nuncio(&anna.home, &["send", "ben", "--text", "good morning", "--wait"]);
+    let (id, said) = (String::from_utf8(sent.stdout.clone()).unwrap(), stderr(&sent));
+    assert!(said.starts_with("delivered to ben in ") && said.ends_with("s\n"), "{said}");
+    let told = nuncio(&anna.home, &["--json", "send", "ben", "--text", "x", "--wait"]);
+    assert_eq!(stderr(&told), "");
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&told.stdout).unwrap()["state"], "delivered");
+    let letters = ok(&ben.home, &["inbox", "--json"]);
+    let letter: serde_json::Value = serde_json::from_str(letters.lines().next().unwrap()).unwrap();
     assert_eq!(letter["id"], id.trim());
     assert_eq!(
         (&letter["text"], &letter["from_name"], &letter["from"]),
@@ -120,9 +184,9 @@ fn letters_pass_between_two_homes() {
 
     ok(&ben.home, &["send", "anna", "--text", "and to you", "--reply-to", id.trim(), "--wait"]);
     assert_eq!(json(&anna.home, &["inbox"])["reply_to"], id.trim());
-    ok(&ben.home, &["done", &letter["no"].to_string()]);
+    ok(&ben.home, &["done", "1", &letter["no"].to_string()]);
     assert_eq!(ok(&ben.home, &["inbox", "--json"]), "");
-    fails(&ben.home, &["done", &letter["no"].to_string()], 1);
+    fails(&ben.home, &["done", &letter["no"].to_string()], 2);
     let status = json(&anna.home, &["status"]);
     assert_eq!((&status["outbox"], &status["sessions"]), (&0.into(), &1.into()));
     assert!(ok(&anna.home, &["status"]).contains(anna.listening()));
@@ -233,14 +297,33 @@ fn a_deadline_that_passes_is_told() {
 fn an_unknown_peer_and_a_taken_name_are_refused() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    assert!(fails(&anna.home, &["send", "carl", "--text", "x"], 1).contains("nuncio peers"));
-    assert!(fails(&anna.home, &["send", "a/../b?c", "--text", "x", "--wait"], 1).contains("a/../b?c"));
-    assert!(fails(&anna.home, &["peers", "add", "--name", "me", anna.invitation()], 1).contains("itself"));
+    assert!(fails(&anna.home, &["send", "carl", "--text", "x"], 2).contains("nuncio peers"));
+    assert!(fails(&anna.home, &["send", "a/../b?c", "--text", "x", "--wait"], 2).contains("a/../b?c"));
+    assert!(fails(&anna.home, &["peers", "add", "--name", "me", anna.invitation()], 2).contains("itself"));
     let third = homes.init("third");
     let stranger = json(&third, &["id"])["invitation"].as_str().unwrap().to_owned();
-    assert!(fails(&anna.home, &["peers", "add", "--name", "ben", &stranger], 1).contains("taken"));
+    assert!(fails(&anna.home, &["peers", "add", "--name", "ben", &stranger], 2).contains("taken"));
     ok(&anna.home, &["peers", "remove", "ben"]);
-    fails(&anna.home, &["send", ben.did(), "--text", "x"], 1);
+    fails(&anna.home, &["send", ben.did(), "--text", "x"], 2);
+}
+
+#[test]
+fn an_agent_that_is_known_by_a_name_is_not_renamed_in_silence() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let add = |more: &[&str]| {
+        let output = nuncio(&anna.home, &[&["peers", "add", ben.invitation()], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert_eq!(add(&["--name", "ben"]), "");
+    let said = add(&["--name", "benjamin"]);
+    assert!(said.contains("was known as ben ") && said.contains("benjamin now"), "{said}");
+    // An invitation alone brings addresses.
+    assert_eq!(add(&[]), "");
+    ok(&anna.home, &["send", "benjamin", "--text", "still you?", "--wait"]);
+    let printed = nuncio(&anna.home, &["--json", "peers", "add", "--name", "ben", ben.invitation()]);
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&printed.stdout).unwrap()["agent"], ben.did());
 }
 
 #[test]
@@ -263,10 +346,42 @@ fn a_retired_peer_gets_no_more_letters() {
     let statement = ben.home.join("retirement");
     let statement = statement.to_str().unwrap();
     assert!(fails(&ben.home, &["id", "retire", "--statement", statement], 2).contains("--yes"));
-    ok(&anna.home, &["id", "retire", "--statement", statement]);
+    let said = fails(&anna.home, &["id", "retire", "--statement", statement], 2);
+    assert!(said.contains("--yes") && said.contains("ben"), "{said}");
+    assert!(!ok(&anna.home, &["peers"]).contains("retired"));
+    ok(&anna.home, &["id", "retire", "--statement", statement, "--yes"]);
     assert!(fails(&anna.home, &["send", "ben", "--text", "x"], 1).contains("retired"));
     assert!(ok(&anna.home, &["peers"]).contains("retired"));
     fails(&anna.home, &["id", "retire", "--statement", ben.home.join("key").to_str().unwrap()], 2);
+}
+
+/// At a terminal it asks, and only `yes` does it.
+#[test]
+fn a_person_is_asked_before_an_identity_ends() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return not_run("commands::a_person_is_asked_before_an_identity_ends", "python3 is missing");
+    }
+    let homes = Homes::new();
+    let home = homes.init("home");
+    let statement = home.join("retirement");
+    let answer = |answer: &str| {
+        let typed = "import os, pty, sys\n\
+            def read(fd):\n    \
+                data = os.read(fd, 1024)\n    \
+                os.write(fd, sys.argv[1].encode() + b'\\n') if b'[yes' in data else None\n    \
+                return data\n\
+            sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read)))";
+        let mut command = Command::new("python3");
+        command.args(["-c", typed, answer, binary(), "--home"]).arg(&home).args(["id", "retire", "--statement"]);
+        let output = command.arg(&statement).stdin(std::process::Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = answer("n");
+    assert!(code == Some(1) && said.contains("for good"), "{code:?} {said}");
+    assert_eq!(json(&home, &["status"])["retired"], false);
+    let (code, said) = answer("yes");
+    assert!(code == Some(0) && said.contains("retired did:key:"), "{code:?} {said}");
+    assert_eq!(json(&home, &["status"])["retired"], true);
 }
 
 #[test]

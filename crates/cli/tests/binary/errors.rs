@@ -61,9 +61,9 @@ fn what_an_agent_cannot_have() {
 fn what_cannot_be_sent() {
     let homes = Homes::new();
     let (anna, ben) = homes.pair();
-    assert_eq!(fails(&anna.home, &["send", "carl", "--text", "x"], 1), "no_such_peer");
-    assert_eq!(fails(&anna.home, &["peers", "add", anna.invitation()], 1), "bad_request");
-    assert_eq!(fails(&anna.home, &["done", "77"], 1), "no_such_letter");
+    assert_eq!(fails(&anna.home, &["send", "carl", "--text", "x"], 2), "no_such_peer");
+    assert_eq!(fails(&anna.home, &["peers", "add", anna.invitation()], 2), "bad_request");
+    assert_eq!(fails(&anna.home, &["done", "77"], 2), "no_such_letter");
     assert_eq!(fails(&anna.home, &["send", "ben", "no/such/file"], 1), "file");
     ben.stop();
     assert_eq!(fails(&anna.home, &["send", "ben", "--text", "x", "--wait=100ms"], 3), "not_yet");
@@ -78,11 +78,52 @@ fn what_cannot_be_asked() {
     let home = homes.init("home");
     assert_eq!(fails(&home, &["peers", "add", "nuncio:did:key:z6Mk"], 2), "usage");
     // What the grammar itself does not take, it tells people with the usage.
-    for args in [&["frobnicate"][..], &["send", "anna"], &["rekey"], &["done", "first"], &["agent"]] {
+    for args in [&["frobnicate"][..], &["send"], &["rekey"], &["done", "first"], &["agent"]] {
         let told = nuncio(&home, &[&["--json"], args].concat());
         let object: Value = serde_json::from_str(&stderr(&told)).unwrap();
         assert_eq!((told.status.code(), &object["error"]["kind"]), (Some(2), &"usage".into()), "{args:?}");
         assert!(object["error"]["hint"].as_str().unwrap().contains("--help"));
     }
     assert!(json(&home, &["id"])["agent"].is_string(), "and what succeeds is no error");
+}
+
+/// docs/OPERATING.md: 2 is for what was typed, 1 for everything else that fails.
+#[test]
+fn what_was_typed_is_told_apart_from_what_failed() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let (file, spoilt) = (homes.path("file"), homes.init("spoilt"));
+    std::fs::write(&file, "not a statement").unwrap();
+    std::fs::write(spoilt.join("nuncio.toml"), "nonsense").unwrap();
+    let (file, ben_invitation) = (file.to_str().unwrap(), ben.invitation());
+    let typed: &[(&[&str], &str)] = &[
+        (&["send", "ben", "--txt", "x"], "usage"),
+        (&["send", "ben", "--text", "x", "--wait=soon"], "usage"),
+        (&["send", "carl", "--text", "x"], "no_such_peer"),
+        (&["request", "carl", "--text", "x"], "no_such_peer"),
+        (&["peers", "remove", "carl"], "no_such_peer"),
+        (&["peers", "add", "did:key:z6Mk"], "usage"),
+        (&["peers", "add", "--name", "a name", ben_invitation], "name"),
+        (&["peers", "add", anna.invitation()], "bad_request"),
+        (&["begin", "--principal", "user:anna", "--scope", " "], "bad_request"),
+        (&["send", "ben", "--text", "x", "--under", file], "bad_request"),
+        (&["done", "77"], "no_such_letter"),
+        (&["id", "retire", "--statement", file], "usage"),
+        (&["node", "run", "--no-tcp"], "usage"),
+    ];
+    for (args, kind) in typed {
+        let told = nuncio(&anna.home, &[&["--json"], *args].concat());
+        let object: Value = serde_json::from_str(&stderr(&told)).unwrap();
+        assert_eq!((told.status.code(), &object["error"]["kind"]), (Some(2), &(*kind).into()), "{args:?}: {object}");
+    }
+    let failed: &[(&Path, &[&str], &str)] = &[
+        (&anna.home, &["init"], "exists"),
+        (&anna.home, &["send", "ben", "no/such/file"], "file"),
+        (&anna.home, &["begin", "--principal", "user:anna", "--scope", "a"], "no_trust"),
+        (&anna.home, &["node", "reload"], "file"),
+        (&spoilt, &["id"], "settings"),
+    ];
+    for (home, args, kind) in failed {
+        assert_eq!(fails(home, args, 1), *kind, "{args:?}");
+    }
 }

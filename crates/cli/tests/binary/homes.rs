@@ -169,6 +169,24 @@ fn the_doctor_finds_a_home_that_others_can_read() {
     assert_eq!(mode(&home), 0o755, "the doctor changes nothing");
 }
 
+/// An agent's that has talked, and a node's that has run.
+#[test]
+fn the_doctor_has_a_name_for_every_row() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ok(&anna.home, &["send", "ben", "--text", "hello", "--wait"]);
+    let said = ok(&ben.home, &["doctor"]);
+    assert!(said.contains("inbox 1") && !said.contains("unknown"), "{said}");
+    ok(&ben.home, &["done", &json(&ben.home, &["inbox"])["no"].to_string()]);
+    let node = homes.path("node");
+    ok(&node, &["node", "init", "--domain", "acme.example", "--issuer", "http://127.0.0.1:7430"]);
+    ok(&node, &["node", "run", "--listen", "127.0.0.1:0", "--stop-with-stdin"]);
+    for (home, named) in [(&anna.home, "runtime"), (&ben.home, "next arrival"), (&node, "token keys 2")] {
+        let said = ok(home, &["doctor"]);
+        assert!(said.contains(named) && !said.contains("unknown"), "{said}");
+    }
+}
+
 #[test]
 fn the_doctor_asks_a_running_agent() {
     let homes = Homes::new();

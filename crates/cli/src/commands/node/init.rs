@@ -17,13 +17,16 @@ pub(super) const POLICY: &str = "policy.toml";
 
 /// Makes a node's identity and seals its home: with a key file in it (mode 0600), or with what the unlocking options say.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nuncio node init --domain acme.example --issuer https://txts.acme.example\n  nuncio --home n node init --domain acme.example --issuer http://127.0.0.1:7430 --passphrase"
+)]
 pub(crate) struct Init {
-    /// Write a policy for this trust domain that allows nothing yet
-    #[arg(long, requires = "issuer", value_name = "NAME")]
-    domain: Option<String>,
+    /// Its trust domain; the policy that is written for it allows nothing yet
+    #[arg(long, value_name = "NAME")]
+    domain: String,
     /// Where its endpoints are: a URL without a path
-    #[arg(long, requires = "domain", value_name = "URL")]
-    issuer: Option<String>,
+    #[arg(long, value_name = "URL")]
+    issuer: String,
 }
 
 #[derive(Serialize)]
@@ -39,26 +42,24 @@ impl Init {
         if home.join("keys").exists() {
             return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
         }
+        // A policy is somebody's work: one that is there is left, and no home made that has another.
+        let policy = home.join(POLICY);
+        if policy.exists() {
+            return Err(Failure::io("make", &policy)(std::io::ErrorKind::AlreadyExists.into()));
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(Failure::io("make", &home))?;
         let node = nuncio_node::init(&home, &options.unlock.new_kek(&home)?)?;
-        if let (Some(domain), Some(issuer)) = (&self.domain, &self.issuer) {
-            let path = home.join(POLICY);
-            write_policy(&path, domain, issuer).map_err(Failure::io("write", &path))?;
-        }
+        write_policy(&policy, &self.domain, &self.issuer).map_err(Failure::io("write", &policy))?;
         if options.json {
             return output::json(&Made { node: node.to_string(), home: &home });
         }
         output::line(node)?;
         output::note(format_args!("made the home {}", home.display()));
-        output::note(format_args!(
-            "next: say in {} who may do what, then nuncio node run",
-            home.join(POLICY).display()
-        ));
+        output::note(format_args!("next: say in {} who may do what, then nuncio node run", policy.display()));
         Ok(())
     }
 }
 
-/// A policy is somebody's work: one that is there is left.
 fn write_policy(path: &Path, domain: &str, issuer: &str) -> std::io::Result<()> {
     // Strings of TOML are written as those of JSON.
     let text = |text: &str| serde_json::Value::from(text).to_string();

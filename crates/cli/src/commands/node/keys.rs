@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use nuncio_node::{OWNER_SOCKET, Rotated};
 use tokio::net::UnixStream;
 
+use super::made_home;
 use crate::cli::Options;
 use crate::client::Api;
 use crate::failure::Failure;
@@ -29,10 +30,10 @@ enum Command {
 impl Keys {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
         let Command::Rotate { force } = self.command;
-        let home = options.node_home()?;
+        let home = made_home(options)?;
         let socket = home.join(OWNER_SOCKET);
         let rotated: Rotated = if UnixStream::connect(&socket).await.is_ok() {
-            Api::on(socket).post(&format!("/owner/keys/rotate?force={force}"), &()).await?
+            Api::of_node(socket).post(&format!("/owner/keys/rotate?force={force}"), &()).await?
         } else {
             nuncio_node::rotate(&home, &options.unlock.kek(&home)?, force)?
         };

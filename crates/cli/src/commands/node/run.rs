@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nuncio::Invitation;
 use nuncio_node::{Config, Node, Tls};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind};
 
 use super::init::POLICY;
+use super::made_home;
 use crate::cli::Options;
+use crate::commands::agent::endpoint;
 use crate::ending::{Signals, listen, stdin_ended};
 use crate::failure::Failure;
 use crate::output;
@@ -17,7 +20,7 @@ use crate::output;
 /// Runs the node until SIGTERM or SIGINT; SIGHUP has it read its policy again.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio node run                                            HTTP on loopback alone\n  nuncio node run --quic 0.0.0.0:7431                        agents ask over their own connections\n  nuncio node run --listen 0.0.0.0:443 --tls-cert c.pem --tls-key k.pem\n\nIt prints one line when it is ready (--json: one object). Its endpoints are described in contracts/openapi/node.yaml."
+    after_help = "Examples:\n  nuncio node run                               HTTP on loopback alone\n  nuncio node run --quic 0.0.0.0:7431 --advertise node.acme.example:7431    agents ask over their own connections\n  nuncio node run --listen 0.0.0.0:443 --tls-cert c.pem --tls-key k.pem\n\nWhen it is ready it prints who it is and where, and with --quic the line to paste as `node` under [trust] in an agent's nuncio.toml (--json: one object). Its endpoints are described in contracts/openapi/node.yaml."
 )]
 pub(crate) struct Run {
     /// TCP address for HTTP; port 0 takes a free one. Beyond loopback only with a certificate
@@ -29,6 +32,9 @@ pub(crate) struct Run {
     /// UDP address for QUIC; port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
     quic: Option<SocketAddr>,
+    /// Where agents reach it, for the line that names it to them; by default the address of --quic
+    #[arg(long, value_name = "HOST:PORT", requires = "quic", value_parser = endpoint)]
+    advertise: Vec<String>,
     /// Certificate chain for TCP (PEM)
     #[arg(long, value_name = "PATH", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -61,6 +67,8 @@ struct Ready<'a> {
     node: String,
     tcp: Option<SocketAddr>,
     quic: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<String>,
     owner_socket: &'a Path,
 }
 
@@ -83,7 +91,7 @@ impl Run {
         // Before the store is open, so that no signal finds nobody at home.
         let (mut signals, mut hangups) = (Signals::new()?, listen(SignalKind::hangup())?);
         let node = Node::start(self.config(options)?).await?;
-        if let Err(failure) = announce(options, &node) {
+        if let Err(failure) = announce(options, &node, &self.advertise) {
             tracing::warn!(%failure, "nobody was told that the node is ready");
         }
         let why = tokio::select! {
@@ -99,7 +107,7 @@ impl Run {
     }
 
     fn config(&self, options: &Options) -> Result<Config, Failure> {
-        let home = options.node_home()?;
+        let home = made_home(options)?;
         let mut config = Config::new(&home, options.unlock.kek(&home)?, self.policy.path(options)?);
         config.tcp = (!self.no_tcp).then_some(self.listen);
         config.quic = self.quic;
@@ -118,11 +126,21 @@ async fn reload_on(hangups: &mut Signal, node: &Node) {
     }
 }
 
-fn announce(options: &Options, node: &Node) -> Result<(), Failure> {
+/// The line that names a node to agents, who ask over QUIC alone. All addresses are none that somebody else could dial.
+fn invitation(node: &Node, advertised: &[String]) -> Option<Invitation> {
+    let quic = node.quic_addr()?;
+    let dialled = Some(quic).filter(|address| advertised.is_empty() && !address.ip().is_unspecified());
+    let endpoints = dialled.map(|address| address.to_string()).into_iter().chain(advertised.iter().cloned()).collect();
+    Some(Invitation { agent: node.id(), endpoints, bundle_hash: None })
+}
+
+fn announce(options: &Options, node: &Node, advertised: &[String]) -> Result<(), Failure> {
+    let invitation = invitation(node, advertised);
     let ready = Ready {
         node: node.id().to_string(),
         tcp: node.tcp_addr(),
         quic: node.quic_addr(),
+        invitation: invitation.as_ref().map(ToString::to_string),
         owner_socket: node.owner_socket(),
     };
     if options.json {
@@ -130,5 +148,13 @@ fn announce(options: &Options, node: &Node) -> Result<(), Failure> {
     }
     let at =
         |name: &str, address: Option<SocketAddr>| address.map_or(String::new(), |address| format!(" {name} {address}"));
-    output::line(format_args!("{} serves{}{}", ready.node, at("TCP", ready.tcp), at("QUIC", ready.quic)))
+    output::line(format_args!("{} serves{}{}", ready.node, at("TCP", ready.tcp), at("QUIC", ready.quic)))?;
+    let Some(invitation) = invitation else { return Ok(()) };
+    output::line(&invitation)?;
+    if invitation.endpoints.is_empty() {
+        output::note(
+            "that line has no address: the node listens on all of them, so say which with --advertise HOST:PORT",
+        );
+    }
+    Ok(())
 }
