@@ -13,6 +13,7 @@ mod events;
 mod folder;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::rows;
 pub use error::LogError;
 pub use events::{Answer, Events, NotTaken};
 use folder::Folder;
+pub use verify::{Verdict, Wrong, verify};
 
 /// Entries in a full bundle.
 const WIDTH: u64 = 256;

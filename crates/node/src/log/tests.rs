@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod events;
+mod verify;
 
 pub(super) struct Home {
     dir: TempDir,
@@ -20,7 +21,7 @@ fn signer() -> SigningKey {
     SigningKey::from_seed(&[3; 32])
 }
 
-fn key() -> NoteKey {
+pub(super) fn key() -> NoteKey {
     NoteKey::new("log.example", KeyKind::Ed25519, signer().public()).unwrap()
 }
 
@@ -51,7 +52,7 @@ impl Home {
         Self { dir }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.dir.path().join("log")
     }
 

@@ -12,17 +12,17 @@ use crate::log::{Answer, Events, LogError, NotTaken};
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// An agent that tells what it does.
-struct Teller {
+pub(super) struct Teller {
     signer: SigningKey,
-    chain: Chain,
+    pub(super) chain: Chain,
 }
 
 impl Teller {
-    fn new(seed: u8) -> Self {
+    pub(super) fn new(seed: u8) -> Self {
         Self { signer: SigningKey::from_seed(&[seed; 32]), chain: Chain::default() }
     }
 
-    fn event(&self) -> Event {
+    pub(super) fn event(&self) -> Event {
         let mut event = Event {
             agent: AgentId::from_bytes(self.signer.public()).unwrap(),
             epoch: 0,
@@ -43,22 +43,22 @@ impl Teller {
         event
     }
 
-    fn sign(&self, event: Event) -> SignedEvent {
+    pub(super) fn sign(&self, event: Event) -> SignedEvent {
         SignedEvent::sign(event, &self.signer).unwrap()
     }
 
-    fn tell(&mut self) -> SignedEvent {
+    pub(super) fn tell(&mut self) -> SignedEvent {
         let signed = self.sign(self.event());
         self.chain.follow(&signed);
         signed
     }
 
-    fn tell_many(&mut self, count: usize) -> Vec<SignedEvent> {
+    pub(super) fn tell_many(&mut self, count: usize) -> Vec<SignedEvent> {
         (0..count).map(|_| self.tell()).collect()
     }
 }
 
-fn open(home: &Home) -> Events {
+pub(super) fn open(home: &Home) -> Events {
     Events::open(home.open()).unwrap()
 }
 
@@ -69,7 +69,7 @@ fn logged(answers: &[Answer]) -> Vec<u64> {
         .collect()
 }
 
-fn take(events: &mut Events, come: &[SignedEvent]) -> Vec<Answer> {
+pub(super) fn take(events: &mut Events, come: &[SignedEvent]) -> Vec<Answer> {
     events.take(come, NOW).unwrap()
 }
 

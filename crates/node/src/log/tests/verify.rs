@@ -1,0 +1,155 @@
+//! A published log, spoilt in every way there is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nuncio_proto::audit::{ChainError, Event};
+use nuncio_proto::time::UnixMillis;
+use nuncio_proto::tlog::{Tile, TileKind, bundle_of, entries_of};
+
+use super::events::{Teller, open, take};
+use super::{Home, key};
+use crate::log::{Events, Verdict, Wrong, verify};
+
+/// A log of three agents, published at several sizes.
+fn published() -> (Home, Events) {
+    let home = Home::new();
+    let mut events = open(&home);
+    let mut tellers = [Teller::new(1), Teller::new(2), Teller::new(3)];
+    for count in [1, 85, 4] {
+        for teller in &mut tellers {
+            take(&mut events, &teller.tell_many(count));
+        }
+        events.log_mut().publish().unwrap();
+    }
+    (home, events)
+}
+
+fn check(home: &Home) -> Result<Verdict, Wrong> {
+    verify(&home.folder(), &key(), |_| {})
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut all: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_log_as_it_was_published_is_verified() {
+    let (home, events) = published();
+    let mut progress = Vec::new();
+    let verdict = verify(&home.folder(), &key(), |size| progress.push(size)).unwrap();
+    assert_eq!((verdict.head.size, verdict.head.root), (270, events.log().root_at(270).unwrap()));
+    assert_eq!(progress, [256, 270]);
+    assert!(verdict.other_stories.is_empty());
+    let agents: BTreeSet<_> = verdict.chains.keys().copied().collect();
+    assert_eq!(agents.len(), 3);
+    assert!(verdict.chains.values().all(|chain| chain.head().is_some_and(|head| head.seq == 89)));
+}
+
+#[test]
+fn a_thousand_turned_bits_anywhere_are_all_caught() {
+    let (home, _events) = published();
+    let files = files(&home.folder());
+    assert!(files.len() > 8, "{files:?}");
+    let sizes: Vec<usize> = files.iter().map(|file| fs::read(file).unwrap().len()).collect();
+    let all: usize = sizes.iter().sum();
+    // Every file has its share, and each at least ten.
+    for (file, size) in files.iter().zip(sizes) {
+        let whole = fs::read(file).unwrap();
+        let turns = (size * 1_000 / all).max(10);
+        for turn in 0..turns {
+            let bit = (turn * 7_919 + 13) * size * 8 / (turns * 7_919 + 14) % (size * 8);
+            let mut turned = whole.clone();
+            turned[bit / 8] ^= 1 << (bit % 8);
+            fs::write(file, turned).unwrap();
+            assert!(check(&home).is_err(), "bit {bit} of {}", file.display());
+        }
+        fs::write(file, whole).unwrap();
+    }
+    check(&home).unwrap();
+}
+
+#[test]
+fn every_file_that_is_missing_cut_or_strange_is_named() {
+    let (home, _events) = published();
+    let needed: BTreeSet<PathBuf> = Tile::all(270).map(|tile| home.folder().join(tile.path())).collect();
+    for file in files(&home.folder()) {
+        let whole = fs::read(&file).unwrap();
+        fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+        assert!(check(&home).is_err(), "{} is cut", file.display());
+        fs::remove_file(&file).unwrap();
+        let missed = matches!(check(&home), Err(Wrong::Io { path, .. }) if path == file);
+        assert_eq!(missed, needed.contains(&file) || file.ends_with("checkpoint"), "{}", file.display());
+        fs::write(&file, whole).unwrap();
+    }
+    for stranger in ["readme", "tile/0/000.p/300", "tile/9/000", "tile/0/077", "tile/entries/001.p/250"] {
+        let path = home.folder().join(stranger);
+        fs::write(&path, b"?").unwrap_or_else(|_| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, b"?").unwrap();
+        });
+        assert!(matches!(check(&home), Err(Wrong::File(it)) if it == path), "{stranger}");
+        fs::remove_file(&path).unwrap();
+    }
+    check(&home).unwrap();
+}
+
+/// A log that its owner has written anew, signatures of the log and all, but without its agents' keys.
+#[test]
+fn a_log_that_leaves_an_event_out_names_the_entry_behind_it() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let told = a.tell_many(5);
+    let mut log = home.open();
+    let kept = [0, 1, 3, 4].map(|at: usize| told[at].as_bytes().to_vec());
+    log.append(kept.into(), Vec::new()).unwrap();
+    log.publish().unwrap();
+    let gap = ChainError::Gap { expected: 2, found: 3 };
+    assert!(matches!(check(&home), Err(Wrong::Chain(2, error)) if error == gap));
+}
+
+#[test]
+fn entries_that_no_agent_has_signed_are_named() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let mut forged = a.tell().as_bytes().to_vec();
+    let genuine = forged.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let mut log = home.open();
+    log.append(vec![genuine, forged], Vec::new()).unwrap();
+    log.publish().unwrap();
+    assert!(matches!(check(&home), Err(Wrong::Entry(1, _))));
+}
+
+#[test]
+fn two_stories_are_told_of() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let told = a.tell_many(2);
+    let other = a.sign(Event { at: UnixMillis(told[1].event().at.0 - 1), ..told[1].event().clone() });
+    let elsewhere = a.sign(Event { prev: [9; 32], ..a.event() });
+    let mut events = open(&home);
+    take(&mut events, &[told.as_slice(), &[other, elsewhere, a.tell()]].concat());
+    events.log_mut().publish().unwrap();
+    let verdict = check(&home).unwrap();
+    assert_eq!(verdict.other_stories, [2, 3]);
+    assert_eq!(verdict.chains.values().next().unwrap(), &a.chain);
+}
+
+#[test]
+fn a_bundle_of_other_entries_has_other_hashes() {
+    let (home, _events) = published();
+    let tile = Tile::in_tree(TileKind::Entries, 0, 270).unwrap();
+    let path = home.folder().join(tile.path());
+    let bundle = fs::read(&path).unwrap();
+    let mut entries = entries_of(&bundle, 256).unwrap();
+    // Two entries of different agents change places: each chain is whole, the tree is another.
+    entries.swap(87, 88);
+    fs::write(&path, bundle_of(entries).unwrap()).unwrap();
+    assert!(matches!(check(&home), Err(Wrong::Tile(it)) if it == "tile/0/000"));
+}
