@@ -225,7 +225,7 @@ def doors(walk):
     words = ("node", "run", "--listen", "0.0.0.0:0", "--policy", str(node.folder / "policy.toml"))
     node.stop()
     beyond = node.command(*words)
-    walk.holds("N32", "plain TCP beyond loopback is refused", beyond.returncode == 1 and "beyond this machine" in beyond.stderr, beyond)
+    walk.holds("N32", "plain TCP beyond loopback is refused", beyond.returncode == 2 and "beyond this machine" in beyond.stderr, beyond)
     node.start()
     node.reload(more=walk.more, gateway="requests_per_s = 1\n")
     served, over, took = up_to_a_rate(lambda: node.ask("gateway", begin()), lambda answer: answer.status == 200)

@@ -44,6 +44,8 @@ use crate::wake::{Answer, Ticket, Wake};
 
 /// How long a shutdown waits for sockets.
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a shutdown waits for peers to take what is for them.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// Wakes and steps taken between two looks at the clock.
 const TURN_MAX: usize = 512;
 /// Commands, frames and requests that wait for the actor.
@@ -382,6 +384,21 @@ impl Actor {
         self.stopping = Some(reply);
     }
 
+    /// What waits for a connection goes first, acknowledgements above all: whatever is not acknowledged comes again at the next start.
+    async fn take_leave(&mut self) {
+        let links = std::mem::take(&mut self.links).into_values().flatten();
+        let sent: Vec<_> = links.map(LinkUp::end).collect();
+        let all = async {
+            for sent in sent {
+                // It says nothing: it ends.
+                let _ = sent.await;
+            }
+        };
+        if tokio::time::timeout(LEAVE_PATIENCE, all).await.is_err() {
+            tracing::debug!("some peers have not taken what was for them; it comes again");
+        }
+    }
+
     /// Commits what is staged, publishes it, closes the link.
     async fn stop(mut self) {
         self.commands.close();
@@ -408,7 +425,7 @@ impl Actor {
             }
         }
         self.cancel.cancel();
-        self.links.clear();
+        self.take_leave().await;
         self.link.close(CloseCode::SHUTTING_DOWN, "the agent stops").await;
         if let Some(reply) = self.stopping.take() {
             // The caller may have gone.

@@ -1,6 +1,7 @@
 //! Connections of the actor: who is let in, who is dialled, and what begins when one is there.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,13 @@ pub(crate) struct LinkUp {
     id: LinkId,
     pub(crate) connection: Connection,
     frames: Outgoing,
+}
+
+impl LinkUp {
+    /// As [`Outgoing::end`].
+    pub(crate) fn end(self) -> oneshot::Receiver<Infallible> {
+        self.frames.end()
+    }
 }
 
 /// Peers to which everything under way went again just now; and whether each has connected once more since.

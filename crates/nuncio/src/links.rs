@@ -1,5 +1,6 @@
 //! Connections and the tasks that serve them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{CloseCode, Connection, FrameReceiver, FrameSender, Link, RecvStream, SendStream, StreamKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::chunks::PayloadId;
@@ -38,12 +39,27 @@ pub(crate) struct Tasks {
 pub(crate) struct Outgoing {
     frames: mpsc::Sender<(Bytes, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
+    /// Ends with the task that sends them.
+    sent: oneshot::Receiver<Infallible>,
+}
+
+/// The other end of it.
+struct Waiting {
+    frames: mpsc::Receiver<(Bytes, OwnedSemaphorePermit)>,
+    _sent: oneshot::Sender<Infallible>,
 }
 
 impl Outgoing {
-    fn new() -> (Self, mpsc::Receiver<(Bytes, OwnedSemaphorePermit)>) {
+    fn new() -> (Self, Waiting) {
         let (frames, waiting) = mpsc::channel(FRAMES_WAITING_MAX);
-        (Self { frames, room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)) }, waiting)
+        let (ends, sent) = oneshot::channel();
+        let outgoing = Self { frames, room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)), sent };
+        (outgoing, Waiting { frames: waiting, _sent: ends })
+    }
+
+    /// Takes no more frames. What it gives back ends once the peer has those that wait, or is gone.
+    pub(crate) fn end(self) -> oneshot::Receiver<Infallible> {
+        self.sent
     }
 
     /// `false`: there is no room for it, or the connection is gone.
@@ -114,9 +130,9 @@ fn carry(link: LinkId, connection: &Connection, send: SendStream, recv: RecvStre
     let _ = tasks.urgent.send(Wake::LinkUp { link, connection: connection.clone(), frames });
 }
 
-async fn send_frames(mut sender: FrameSender, mut waiting: mpsc::Receiver<(Bytes, OwnedSemaphorePermit)>) {
+async fn send_frames(mut sender: FrameSender, mut waiting: Waiting) {
     let mut batch = Vec::with_capacity(FRAMES_AT_ONCE);
-    while waiting.recv_many(&mut batch, FRAMES_AT_ONCE).await > 0 {
+    while waiting.frames.recv_many(&mut batch, FRAMES_AT_ONCE).await > 0 {
         // Their room is free once QUIC has taken them all.
         let (frames, _room): (Vec<Bytes>, Vec<OwnedSemaphorePermit>) = batch.drain(..).unzip();
         if let Err(error) = sender.send_many(&frames).await {
@@ -124,8 +140,8 @@ async fn send_frames(mut sender: FrameSender, mut waiting: mpsc::Receiver<(Bytes
             return;
         }
     }
-    // Everything was handed over; QUIC delivers it while the connection lives.
-    let _ = sender.finish();
+    // Everything was handed over; QUIC delivers it while the connection lives, and so long does this task.
+    let _ = sender.drain().await;
 }
 
 async fn receive_frames(link: LinkId, connection: Connection, mut receiver: FrameReceiver, tasks: Tasks) {
@@ -194,7 +210,7 @@ mod tests {
         let taken = (0..FRAMES_WAITING_MAX).take_while(|_| outgoing.push(large.clone())).count();
         assert_eq!(taken * large.len(), WAITING_BYTES_MAX);
         assert!(!outgoing.push(small.clone()));
-        drop(waiting.try_recv().unwrap());
+        drop(waiting.frames.try_recv().unwrap());
         assert!(outgoing.push(large.clone()), "there is room again once one was sent");
         let (outgoing, _waiting) = Outgoing::new();
         assert_eq!((0..).take_while(|_| outgoing.push(small.clone())).count(), FRAMES_WAITING_MAX);

@@ -123,6 +123,37 @@ async fn letters_survive_a_restart_of_the_receiver() {
     bob.shutdown().await.unwrap();
 }
 
+/// What an agent has when it stops it acknowledges before it goes, however much is on its way to it: none of that comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_stops_has_acknowledged_what_it_has() {
+    for at in [1, 100, 300] {
+        let dir = tempfile::tempdir().unwrap();
+        let (alice, bob) = pair(&dir).await;
+        let (sender, to) = (alice.clone(), bob.id());
+        let sending = tokio::spawn(async move {
+            for number in 0..500 {
+                sender.send(to, Message::text(number.to_string())).await.unwrap();
+            }
+        });
+        let mut inbox = bob.inbox().await.unwrap();
+        for _ in 0..at {
+            within(inbox.next()).await.unwrap();
+        }
+        bob.shutdown().await.unwrap();
+        sending.await.unwrap();
+        // Where alice does not reach it.
+        let bob = Agent::open(config(&dir, "bob")).await.unwrap();
+        let has = bob.letters(None, 1_000).await.unwrap();
+        assert!((at..500).contains(&has.len()), "{} letters", has.len());
+        for letter in has {
+            let told = tokio::time::timeout(Duration::from_secs(1), alice.delivered(to, letter.id)).await;
+            told.unwrap_or_else(|_| panic!("letter {} of {at} was not acknowledged", letter.no)).unwrap();
+        }
+        alice.shutdown().await.unwrap();
+        bob.shutdown().await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_payload_arrives_whole_and_is_forgotten_by_its_sender() {
     let dir = tempfile::tempdir().unwrap();

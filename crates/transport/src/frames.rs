@@ -53,6 +53,22 @@ impl FrameSender {
     ///
     /// [`TransportError::StreamEnded`] if the stream was ended before.
     pub fn finish(mut self) -> Result<(), TransportError> {
+        self.end()
+    }
+
+    /// [`FrameSender::finish`], and waits until the peer's machine has all of them, or is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameSender::finish`].
+    pub async fn drain(mut self) -> Result<(), TransportError> {
+        self.end()?;
+        // It fails only if they cannot arrive any more.
+        let _ = self.stream.stopped().await;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), TransportError> {
         self.stream.finish().map_err(|_| TransportError::StreamEnded)
     }
 }
