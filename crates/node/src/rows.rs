@@ -38,6 +38,12 @@ pub const fn tree_name(tree: u8) -> Option<&'static str> {
         REVOKED => Some("revoked transactions"),
         b'S' => Some("revocations' serial"),
         RECORDS => Some("records"),
+        LOG_ENTRIES => Some("log entries in no bundle yet"),
+        b'F' => Some("log entries in bundles: how many"),
+        b'H' => Some("log's newest head"),
+        CHAIN => Some("agents in the log"),
+        EVENT_AT => Some("places of events in the log"),
+        OTHER_STORY => Some("events that tell another story"),
         _ => None,
     }
 }
