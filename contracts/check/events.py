@@ -48,6 +48,8 @@ def shape(payload):
     if items and type(items[0]) is int and 0 <= items[0] < 24:
         refuse_unless(items[0] == 1, "version")
     refuse_unless(len(items) == 15, "codec")
+    is_version = type(items[0]) is int and 0 <= items[0] < 256
+    refuse_unless(not is_version or items[0] == 1, "version")
 
     def number(bits):
         return lambda value: type(value) is int and 0 <= value < 2**bits

@@ -77,7 +77,7 @@ def check_consistency(old, new, proof, old_root, new_root):
     proof = list(proof)
     if old == 0:
         refuse_unless(not proof, "length")
-        refuse_unless(old_root == sha256(b""), "root")
+        refuse_unless(old_root == sha256(b"") and (new > 0 or new_root == old_root), "root")
         return
     found = roots_from_subproof(old, new, old_root, proof)
     refuse_unless(not proof, "length")

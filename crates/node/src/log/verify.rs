@@ -64,7 +64,7 @@ pub enum Wrong {
 /// The first thing that is wrong.
 pub fn verify(folder: &Path, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
     let note = read(&folder.join(CHECKPOINT))?;
-    let note = Note::parse(note.get(..limit::NOTE_LEN_MAX).unwrap_or(&note)).map_err(CheckpointError::Note)?;
+    let note = Note::parse(&note).map_err(CheckpointError::Note)?;
     let head = Checkpoint::open(&note, key)?;
     let mut reading =
         Reading { folder, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), other_stories: Vec::new() };

@@ -164,6 +164,7 @@ fn shapes() -> Vec<Case> {
     spelled.splice(1..2, [0x18, 0x01]);
     vec![
         no("version-2", "a later form", with(0, number(2)), "version"),
+        no("version-32", "a much later form", with(0, number(32)), "version"),
         no("agent-small-order", "a key that signs anything", with(1, bytes([0; 32])), "bad-key"),
         no("agent-short", "31 bytes", with(1, bytes([7; 31])), "codec"),
         no("prev-short", "31 bytes", with(4, bytes([7; 31])), "codec"),

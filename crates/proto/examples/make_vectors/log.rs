@@ -197,6 +197,13 @@ fn consistency() -> Vec<Case> {
         no("tree", "consistency-from-nothing", "nothing has one root", grown(0, 4, &[], &root(1), &root(4)), "root"),
         no(
             "tree",
+            "consistency-nothing-to-other",
+            "nothing is not something",
+            grown(0, 0, &[], &root(0), &root(1)),
+            "root",
+        ),
+        no(
+            "tree",
             "consistency-from-nothing-proof",
             "and needs no proof",
             grown(0, 4, &[root(1)], &root(0), &root(4)),
@@ -384,6 +391,7 @@ fn notes() -> Vec<Case> {
         bad("control", "a control character", &text.replace("hello", "hel\tlo")),
         bad("return", "lines end in a newline alone", &text.replace('\n', "\r\n")),
         bad("unpadded", "base64 without its padding", &text.replace("=\n", "\n")),
+        bad("padded-pieces", "padding inside, twice encoded", &text.replace(&line, &pieces(&line))),
         bad("short-id", "no signature behind the id", &format!("hello\n\n— {LOG} AAAAAA==\n")),
         bad("too-many", "more lines than note_signatures_max", &many.to_string()),
         bad(
@@ -392,6 +400,14 @@ fn notes() -> Vec<Case> {
             &signed(&format!("{}\n", "a".repeat(limit::NOTE_LEN_MAX))).to_string(),
         ),
     ]
+}
+
+/// A signature line whose base64 is that of its first byte, and then of the rest.
+fn pieces(line: &str) -> String {
+    let (name, encoded) = line.rsplit_once(' ').unwrap();
+    let bytes = data_encoding::BASE64.decode(encoded.as_bytes()).unwrap();
+    let [first, rest] = [&bytes[..1], &bytes[1..]].map(|part| data_encoding::BASE64.encode(part));
+    format!("{name} {first}{rest}")
 }
 
 fn head() -> Checkpoint {

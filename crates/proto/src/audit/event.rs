@@ -208,15 +208,32 @@ impl Event {
     /// Reads an event, and the key that should have signed it. Nobody has checked who says so.
     pub(super) fn decode(bytes: &[u8]) -> Result<(Self, PublicKey), EventError> {
         // The version stands first, so that a newer form is told from a broken one.
-        if let [_, version, ..] = bytes
+        if let [_, version @ ..0x18, ..] = bytes
             && *version != VERSION
-            && *version < 0x18
         {
             return Err(EventError::Version(*version));
         }
         let wire: Wire = codec::decode(bytes, limit::EVENT_LEN_MAX)?;
-        let Wire(_, agent, epoch, seq, prev, at, what, outcome, peer, transaction, token, commitment, kind, size, head) =
-            wire;
+        let Wire(
+            version,
+            agent,
+            epoch,
+            seq,
+            prev,
+            at,
+            what,
+            outcome,
+            peer,
+            transaction,
+            token,
+            commitment,
+            kind,
+            size,
+            head,
+        ) = wire;
+        if version != VERSION {
+            return Err(EventError::Version(version));
+        }
         let key = PublicKey::from_bytes(&agent.into_array()).map_err(IdError::Key)?;
         let event = Self {
             agent: AgentId::of_key(&key),

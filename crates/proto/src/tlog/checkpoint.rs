@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use super::note::{Note, NoteError, NoteKey};
+use super::note::{Note, NoteError, NoteKey, unbase64};
 use super::tree::Hash;
 use crate::crypto::SigningKey;
 
@@ -52,7 +52,7 @@ impl Checkpoint {
                 return None;
             }
             let number: u64 = size.parse().ok().filter(|number: &u64| number.to_string() == size)?;
-            let root = BASE64.decode(root.as_bytes()).ok()?.try_into().ok()?;
+            let root = unbase64(root)?.try_into().ok()?;
             Some(Self { origin: origin.to_owned(), size: number, root })
         };
         read().ok_or(CheckpointError::Malformed)

@@ -112,7 +112,7 @@ impl NoteKey {
     pub fn parse(text: &str) -> Option<Self> {
         let (name, rest) = text.split_once('+')?;
         let (id, key) = rest.split_once('+')?;
-        let key = BASE64.decode(key.as_bytes()).ok()?;
+        let key = unbase64(key)?;
         let (kind, public) = key.split_first()?;
         let public = public.try_into().ok()?;
         crypto::check_signing_public(&public).ok()?;
@@ -223,7 +223,7 @@ impl fmt::Display for Note {
 impl NoteSignature {
     fn parse(line: &str) -> Option<Self> {
         let (name, bytes) = line.strip_prefix("— ")?.split_once(' ')?;
-        let bytes = BASE64.decode(bytes.as_bytes()).ok()?;
+        let bytes = unbase64(bytes)?;
         let (id, signature) = bytes.split_first_chunk()?;
         let is_line = is_name(name) && !signature.is_empty();
         is_line.then(|| Self { name: name.to_owned(), id: *id, signature: signature.to_vec() })
@@ -234,6 +234,11 @@ impl fmt::Display for NoteSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "— {} {}", self.name, BASE64.encode(&[self.id.as_slice(), &self.signature].concat()))
     }
+}
+
+/// Base64 in its one spelling: the decoder alone would take padded pieces one behind the other.
+pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
 }
 
 fn is_name(name: &str) -> bool {

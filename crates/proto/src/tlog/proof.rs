@@ -143,7 +143,8 @@ pub fn verify_consistency(
         return Err(ProofError::Range);
     }
     if old == 0 || old == new {
-        let is_same = if old == 0 { *old_root == crypto::sha256(&[]) } else { old_root == new_root };
+        let is_empty = old > 0 || *old_root == crypto::sha256(&[]);
+        let is_same = is_empty && (old < new || old_root == new_root);
         return if proof.is_empty() { ended(0, is_same) } else { Err(ProofError::Length) };
     }
     // A complete old tree is a node of the new one, and the verifier has its hash.

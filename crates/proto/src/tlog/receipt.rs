@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use nuncio_contracts::registry::limit;
 
 use super::checkpoint::{Checkpoint, CheckpointError};
-use super::note::{Note, NoteError, NoteKey};
+use super::note::{Note, NoteError, NoteKey, unbase64};
 use super::proof::{ProofError, verify_inclusion};
 use super::tree::Hash;
 
@@ -54,12 +54,12 @@ impl Receipt {
             lines.next().filter(|line| *line == FIRST_LINE)?;
             if let Some(extra) = lines.peek().and_then(|line| line.strip_prefix("extra ")) {
                 // Nothing vouches for it.
-                BASE64.decode(extra.as_bytes()).ok()?;
+                unbase64(extra)?;
                 lines.next();
             }
             let index = lines.next()?.strip_prefix("index ")?;
             let number = index.parse().ok().filter(|number: &u64| number.to_string() == index)?;
-            let hash = |line: &str| BASE64.decode(line.as_bytes()).ok()?.try_into().ok();
+            let hash = |line: &str| unbase64(line)?.try_into().ok();
             let proof = lines.map(hash).collect::<Option<Vec<Hash>>>().filter(|proof| proof.len() <= PROOF_LEN_MAX)?;
             Some((number, proof, checkpoint))
         };
