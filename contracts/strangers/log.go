@@ -247,14 +247,28 @@ func (f folder) Height() int { return 8 }
 
 func (f folder) SaveTiles([]tlog.Tile, [][]byte) {}
 
+// An unfinished tile is gone once the full one is there, which begins with it.
+func (f folder) tile(tile tlog.Tile) ([]byte, error) {
+	path := func(tile tlog.Tile) string {
+		ours := strings.Replace(tile.Path(), "tile/8/data/", "tile/entries/", 1)
+		return filepath.Join(string(f), strings.Replace(ours, "tile/8/", "tile/", 1))
+	}
+	bytes, err := os.ReadFile(path(tile))
+	if err == nil {
+		return bytes, nil
+	}
+	full := tile
+	full.W = 256
+	return os.ReadFile(path(full))
+}
+
 func (f folder) ReadTiles(tiles []tlog.Tile) (all [][]byte, err error) {
 	for _, tile := range tiles {
-		path := strings.Replace(tile.Path(), "tile/8/", "tile/", 1)
-		bytes, err := os.ReadFile(filepath.Join(string(f), path))
+		bytes, err := f.tile(tile)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, bytes)
+		all = append(all, bytes[:32*tile.W])
 	}
 	return all, nil
 }
@@ -266,7 +280,10 @@ func (f folder) entry(index, size int64) ([]byte, error) {
 	if width < 256 {
 		tile.W = int(width)
 	}
-	bundle := []byte(f.read(strings.Replace(tile.Path(), "tile/8/data/", "tile/entries/", 1)))
+	bundle, err := f.tile(tile)
+	if err != nil {
+		return nil, err
+	}
 	for at := index / 256 * 256; ; at++ {
 		len := binary.BigEndian.Uint16(bundle)
 		entry := bundle[2 : 2+len]

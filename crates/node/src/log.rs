@@ -67,9 +67,13 @@ impl Log {
     /// A file or a row that is missing or damaged; a log that is behind a head that it has signed, or has another root there.
     pub fn open(store: Arc<Store>, folder: &Path, key: NoteKey, signer: SigningKey) -> Result<Self, LogError> {
         let folder = Folder::open(folder)?;
-        let filed = number(&store, rows::LOG_FILED)?.unwrap_or(0);
+        let (filed, root) = head_row(&store, rows::LOG_FILED)?.unwrap_or_else(|| (0, Edge::default().root()));
         let edge = Edge::read(filed, |tile: &Tile| folder.tile_or_below(tile))?;
-        let signed = signed_head(&store)?;
+        // Nothing else vouches for files that no checkpoint has yet.
+        if edge.root() != root {
+            return Err(LogError::Damaged(format!("a tile of the first {filed} entries")));
+        }
+        let signed = head_row(&store, rows::LOG_SIGNED)?;
         let mut log = Self { store, folder, key, signer, edge, tail: Tail { filed, ..Tail::default() }, signed };
         log.read_rows()?;
         log.check_signed()?;
@@ -127,7 +131,7 @@ impl Log {
     pub fn append(&mut self, entries: Vec<Vec<u8>>, with: Vec<Op>) -> Result<u64, LogError> {
         let first = self.size();
         let (mut edge, mut tail, mut ops) = (self.edge.clone(), self.tail.clone(), with);
-        let mut in_row = first;
+        let (mut in_row, mut filed_root) = (first, None);
         for entry in entries {
             let filled = edge.push(&entry);
             tail.entries.push(entry);
@@ -137,7 +141,7 @@ impl Log {
                 ops.extend(tail.rows.drain(..).map(|first| Op::Delete { key: rows::log_entries(first) }));
                 tail.filed += WIDTH;
                 tail.entries.clear();
-                in_row = tail.filed;
+                (in_row, filed_root) = (tail.filed, Some(edge.root()));
             }
         }
         let new = usize::try_from(in_row - tail.filed).ok().and_then(|at| tail.entries.get(at..)).unwrap_or_default();
@@ -145,9 +149,7 @@ impl Log {
             ops.push(Op::Put { key: rows::log_entries(in_row), value: [&[VERSION], bundle(new)?.as_slice()].concat() });
             tail.rows.push(in_row);
         }
-        if tail.filed > self.tail.filed {
-            ops.push(Op::Put { key: rows::LOG_FILED.to_vec(), value: codec::encode(&(VERSION, tail.filed)) });
-        }
+        ops.extend(filed_root.map(|root| put_head(rows::LOG_FILED, tail.filed, root)));
         self.store.commit(&ops)?;
         (self.edge, self.tail) = (edge, tail);
         Ok(first)
@@ -165,11 +167,12 @@ impl Log {
         for (tile, hashes) in self.edge.unfinished() {
             self.folder.write(&tile, &hashes)?;
         }
-        let row = codec::encode(&(VERSION, head.size, ByteArray::new(head.root)));
-        self.store.commit(&[Op::Put { key: rows::LOG_SIGNED.to_vec(), value: row }])?;
-        self.signed = Some((head.size, head.root));
+        self.store.commit(&[put_head(rows::LOG_SIGNED, head.size, head.root)])?;
+        let before = self.signed.replace((head.size, head.root)).map_or(0, |(size, _)| size);
         let note = head.sign(&self.key, &self.signer).ok_or(LogError::Name)?;
         self.folder.write_checkpoint(&note)?;
+        // C2SP tlog-tiles: an unfinished tile may go once the full one is there.
+        Tile::filled_between(before, head.size).try_for_each(|tile| self.folder.remove_unfinished(&tile))?;
         Ok(head)
     }
 
@@ -266,18 +269,15 @@ fn full(kind: TileKind, index: u64) -> Result<Tile, LogError> {
     Tile::new(kind, index, 256).ok_or(LogError::Entry)
 }
 
-fn number(store: &Store, key: &[u8]) -> Result<Option<u64>, LogError> {
+/// A size, and the root that the log has there.
+fn head_row(store: &Store, key: &[u8]) -> Result<Option<(u64, Hash)>, LogError> {
     let Some(row) = store.get(key)? else { return Ok(None) };
-    match codec::decode::<(u8, u64)>(&row, 16) {
-        Ok((VERSION, number)) => Ok(Some(number)),
-        _ => Err(LogError::Row),
-    }
-}
-
-fn signed_head(store: &Store) -> Result<Option<(u64, Hash)>, LogError> {
-    let Some(row) = store.get(rows::LOG_SIGNED)? else { return Ok(None) };
     match codec::decode::<(u8, u64, ByteArray<32>)>(&row, 64) {
         Ok((VERSION, size, root)) => Ok(Some((size, root.into_array()))),
         _ => Err(LogError::Row),
     }
+}
+
+fn put_head(key: &[u8], size: u64, root: Hash) -> Op {
+    Op::Put { key: key.to_vec(), value: codec::encode(&(VERSION, size, ByteArray::new(root))) }
 }

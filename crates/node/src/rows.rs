@@ -24,9 +24,9 @@ pub(crate) const LOG_FILED: &[u8] = b"F";
 pub(crate) const LOG_SIGNED: &[u8] = b"H";
 /// The newest event of each agent.
 pub(crate) const CHAIN: u8 = b'C';
-/// Where in the log every 64th event of an agent is.
+/// Where in the log the events of an agent are, 64 to a row.
 pub(crate) const EVENT_AT: u8 = b'I';
-/// Where in the log an event is that tells another story than its agent told before.
+/// Where in the log an event is that tells another story than its agent told under that number.
 pub(crate) const OTHER_STORY: u8 = b'Q';
 
 /// What the rows of a tree of a node's home are, by the first byte of their keys; `None` of a tree that is not a node's.
@@ -110,13 +110,16 @@ pub(crate) fn chain(agent: &AgentId) -> Vec<u8> {
     [&[CHAIN], agent.as_bytes().as_slice()].concat()
 }
 
-pub(crate) fn event_at(agent: &AgentId, epoch: u64, block: u64) -> Vec<u8> {
-    let (epoch, block) = (epoch.to_be_bytes(), block.to_be_bytes());
-    [&[EVENT_AT], agent.as_bytes().as_slice(), &epoch, &block].concat()
+pub(crate) fn events_at(agent: &AgentId, epoch: u64, block: u64) -> Vec<u8> {
+    numbered(EVENT_AT, agent, epoch, block)
 }
 
-pub(crate) fn other_story(hash: &[u8; 32]) -> Vec<u8> {
-    [&[OTHER_STORY], hash.as_slice()].concat()
+pub(crate) fn other_story(agent: &AgentId, epoch: u64, seq: u64) -> Vec<u8> {
+    numbered(OTHER_STORY, agent, epoch, seq)
+}
+
+fn numbered(tree: u8, agent: &AgentId, epoch: u64, number: u64) -> Vec<u8> {
+    [&[tree], agent.as_bytes().as_slice(), &epoch.to_be_bytes(), &number.to_be_bytes()].concat()
 }
 
 pub(crate) fn token_key(number: u32) -> Vec<u8> {

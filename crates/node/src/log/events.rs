@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::time;
-use nuncio_proto::audit::{Chain, ChainError, Head, Place, SignedEvent};
+use nuncio_proto::audit::{Chain, ChainError, Event, Head, Place, SignedEvent};
 use nuncio_proto::codec;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Op};
 use serde_bytes::ByteArray;
 
-use super::{Log, LogError, VERSION, number};
+use super::{Log, LogError, VERSION};
 use crate::rows;
 
-/// Every so many events of an agent, their place in the log is kept: between two of those it is looked for.
-const KEPT_EVERY: u64 = 64;
+/// Numbers of an agent's events whose places in the log are one row.
+const IN_ROW: u64 = 64;
+/// Such a row at its longest.
+const ROW_LEN_MAX: usize = 1_024;
 
 /// The log, and how far each agent's chain is in it.
 #[derive(Debug)]
@@ -51,10 +53,20 @@ pub enum NotTaken {
 #[derive(Default)]
 struct Batch {
     entries: Vec<Vec<u8>>,
-    rows: Vec<Op>,
     chains: BTreeMap<AgentId, Chain>,
-    /// Index of each new event, by its hash.
-    fresh: BTreeMap<[u8; 32], u64>,
+    /// Rows of places, by agent, epoch and number / 64.
+    places: BTreeMap<(AgentId, u64, u64), Vec<u64>>,
+    /// Evidence, by agent, epoch and number.
+    evidence: BTreeMap<(AgentId, u64, u64), u64>,
+}
+
+/// What the log has under an event's number.
+enum Found {
+    /// That very event.
+    Same(u64),
+    /// Another one of its agent.
+    Other,
+    Nothing,
 }
 
 impl Events {
@@ -91,8 +103,10 @@ impl Events {
 
     /// Takes events as they came, in one commit: when it returns, what is logged is durable. One answer for each.
     ///
+    /// Whoever calls bounds how many come at once, and of whom: each new agent is remembered for ever.
+    ///
     /// # Errors
-    /// Nothing is logged: a file or a row that cannot be written.
+    /// Nothing is logged: a file or a row that cannot be written, or is damaged.
     // contracts/audit.md V9 to V11.
     pub fn take(&mut self, events: &[SignedEvent], now: UnixMillis) -> Result<Vec<Answer>, LogError> {
         let mut batch = Batch::default();
@@ -101,7 +115,8 @@ impl Events {
             answers.push(self.stage(event, now, &mut batch)?);
         }
         if !batch.entries.is_empty() {
-            self.log.append(batch.entries, batch.rows)?;
+            let rows = batch.rows();
+            self.log.append(batch.entries, rows)?;
             self.chains.extend(batch.chains);
         }
         Ok(answers)
@@ -109,90 +124,97 @@ impl Events {
 
     fn stage(&self, signed: &SignedEvent, now: UnixMillis, batch: &mut Batch) -> Result<Answer, LogError> {
         let event = signed.event();
-        if let Some(index) = batch.fresh.get(&signed.hash()) {
-            return Ok(batch.again(signed, *index));
-        }
-        if event.at > now.plus(time::CLOCK_SKEW) {
-            return Ok(Answer::NotTaken(NotTaken::Future));
-        }
         let mut chain = batch.chains.get(&event.agent).copied().unwrap_or_else(|| self.chain(&event.agent));
         match chain.place(signed) {
+            Ok(Place::Next) if event.at.0.max(event.epoch) > now.plus(time::CLOCK_SKEW).0 => {
+                Ok(Answer::NotTaken(NotTaken::Future))
+            }
             Ok(Place::Next) => {
                 chain.follow(signed);
                 let index = batch.add(&self.log, signed);
+                let key = (event.agent, event.epoch, event.seq / IN_ROW);
+                let mut places = self.places(&key, batch)?;
+                places.push(index);
+                batch.places.insert(key, places);
                 batch.chains.insert(event.agent, chain);
-                batch.rows.extend(chain.head().map(|head| put_chain(&event.agent, &head)));
-                if event.seq.is_multiple_of(KEPT_EVERY) {
-                    let key = rows::event_at(&event.agent, event.epoch, event.seq / KEPT_EVERY);
-                    batch.rows.push(put_number(key, index));
-                }
                 Ok(Answer::Logged(index))
             }
-            Ok(Place::Known) => match self.find(signed)? {
-                Some(index) => Ok(Answer::Logged(index)),
-                None => self.other_story(signed, batch),
-            },
             Err(ChainError::Prev(_)) => self.other_story(signed, batch),
-            Err(error) => match self.find(signed)? {
-                Some(index) => Ok(Answer::Logged(index)),
-                None => Ok(Answer::NotTaken(NotTaken::Chain(error))),
+            Err(error @ ChainError::Gap { .. }) => Ok(Answer::NotTaken(NotTaken::Chain(error))),
+            told => match (self.find(signed, batch)?, told) {
+                (Found::Same(index), _) => Ok(Answer::Logged(index)),
+                (Found::Other, _) => self.other_story(signed, batch),
+                (Found::Nothing, Err(error)) => Ok(Answer::NotTaken(NotTaken::Chain(error))),
+                (Found::Nothing, Ok(_)) => Err(LogError::Row),
             },
         }
     }
 
-    /// Keeps an event as evidence against its agent, once.
+    /// Keeps an event as evidence against its agent: one is enough for each number.
     fn other_story(&self, signed: &SignedEvent, batch: &mut Batch) -> Result<Answer, LogError> {
-        let key = rows::other_story(&signed.hash());
-        let index = match number(&self.log.store, &key)? {
-            Some(index) => index,
-            None => {
-                let index = batch.add(&self.log, signed);
-                batch.rows.push(put_number(key, index));
-                index
-            }
-        };
+        let event = signed.event();
+        let key = (event.agent, event.epoch, event.seq);
+        let row = self.log.store.get(&rows::other_story(&event.agent, event.epoch, event.seq))?;
+        let kept = row.map(|row| codec::decode::<(u8, u64)>(&row, 16).map_err(|_| LogError::Row)).transpose()?;
+        let kept = kept.map(|(_, index)| index).or_else(|| batch.evidence.get(&key).copied());
+        let index = kept.unwrap_or_else(|| batch.add(&self.log, signed));
+        batch.evidence.insert(key, index);
         Ok(Answer::NotTaken(NotTaken::OtherStory(index)))
     }
 
-    /// Where this very event is in the log: not in front of the last of its agent's whose place is kept, and not behind one with a higher number.
-    fn find(&self, signed: &SignedEvent) -> Result<Option<u64>, LogError> {
-        let wanted = signed.event();
-        let key = rows::event_at(&wanted.agent, wanted.epoch, wanted.seq / KEPT_EVERY);
-        let Some(from) = number(&self.log.store, &key)? else { return Ok(None) };
-        for index in from..self.log.size() {
-            let entry = self.log.entry(index)?;
-            if entry == signed.as_bytes() {
-                return Ok(Some(index));
-            }
-            let event = SignedEvent::kept(&entry).map_err(|_| LogError::Row)?;
-            let event = event.event();
-            if event.agent == wanted.agent && (event.epoch, event.seq) > (wanted.epoch, wanted.seq) {
-                return Ok(None);
-            }
+    /// The places of a row of an agent's events, the first number's first.
+    fn places(&self, key: &(AgentId, u64, u64), batch: &Batch) -> Result<Vec<u64>, LogError> {
+        if let Some(places) = batch.places.get(key) {
+            return Ok(places.clone());
         }
-        Ok(None)
+        let (agent, epoch, block) = key;
+        let Some(row) = self.log.store.get(&rows::events_at(agent, *epoch, *block))? else { return Ok(Vec::new()) };
+        match codec::decode::<(u8, Vec<u64>)>(&row, ROW_LEN_MAX) {
+            Ok((VERSION, places)) => Ok(places),
+            _ => Err(LogError::Row),
+        }
+    }
+
+    /// What the log has under an event's number. An entry that is not as it was logged is no other story: it is damaged.
+    fn find(&self, signed: &SignedEvent, batch: &Batch) -> Result<Found, LogError> {
+        let wanted = signed.event();
+        let places = self.places(&(wanted.agent, wanted.epoch, wanted.seq / IN_ROW), batch)?;
+        let at = usize::try_from(wanted.seq % IN_ROW).ok().and_then(|at| places.get(at).copied());
+        let Some(index) = at else { return Ok(Found::Nothing) };
+        let entry = match index.checked_sub(self.log.size()).and_then(|at| usize::try_from(at).ok()) {
+            Some(at) => batch.entries.get(at).cloned().ok_or(LogError::Row)?,
+            None => self.log.entry(index)?,
+        };
+        if entry == signed.as_bytes() {
+            return Ok(Found::Same(index));
+        }
+        let number = |event: &Event| (event.agent, event.epoch, event.seq);
+        match SignedEvent::parse(&entry) {
+            Ok(other) if number(other.event()) == number(wanted) => Ok(Found::Other),
+            _ => Err(LogError::Damaged(format!("entry {index}"))),
+        }
     }
 }
 
 impl Batch {
     fn add(&mut self, log: &Log, signed: &SignedEvent) -> u64 {
         let count = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
-        let index = log.size().saturating_add(count);
         self.entries.push(signed.as_bytes().to_vec());
-        self.fresh.insert(signed.hash(), index);
-        index
+        log.size().saturating_add(count)
     }
 
-    /// The answer to an event that came before in this batch.
-    fn again(&self, signed: &SignedEvent, index: u64) -> Answer {
-        let evidence = rows::other_story(&signed.hash());
-        let is_evidence = self.rows.iter().any(|row| matches!(row, Op::Put { key, .. } if *key == evidence));
-        if is_evidence { Answer::NotTaken(NotTaken::OtherStory(index)) } else { Answer::Logged(index) }
+    fn rows(&self) -> Vec<Op> {
+        let chains = self.chains.iter().filter_map(|(agent, chain)| chain.head().map(|head| put_chain(agent, &head)));
+        let places = self.places.iter().map(|((agent, epoch, block), places)| Op::Put {
+            key: rows::events_at(agent, *epoch, *block),
+            value: codec::encode(&(VERSION, places)),
+        });
+        let evidence = self.evidence.iter().map(|((agent, epoch, seq), index)| Op::Put {
+            key: rows::other_story(agent, *epoch, *seq),
+            value: codec::encode(&(VERSION, index)),
+        });
+        chains.chain(places).chain(evidence).collect()
     }
-}
-
-fn put_number(key: Vec<u8>, number: u64) -> Op {
-    Op::Put { key, value: codec::encode(&(VERSION, number)) }
 }
 
 fn put_chain(agent: &AgentId, head: &Head) -> Op {

@@ -9,9 +9,9 @@ use nuncio_proto::tlog::{Hash, Note, Tile, TileKind, subtree_root};
 
 use super::LogError;
 
-const CHECKPOINT: &str = "checkpoint";
+pub(super) const CHECKPOINT: &str = "checkpoint";
 /// What is being written. There is one writer.
-const UNFINISHED: &str = "unfinished";
+pub(super) const UNFINISHED: &str = "unfinished";
 
 /// The folder.
 #[derive(Debug)]
@@ -50,6 +50,15 @@ impl Folder {
 
     pub(super) fn write(&self, tile: &Tile, bytes: &[u8]) -> Result<(), LogError> {
         self.put(&self.0.join(tile.path()), bytes)
+    }
+
+    /// Removes what a full tile was before it was full.
+    pub(super) fn remove_unfinished(&self, tile: &Tile) -> Result<(), LogError> {
+        let path = self.0.join(format!("{}.p", tile.path()));
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(LogError::io("remove", &path)(error)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn checkpoint(&self) -> Result<Option<Note>, LogError> {

@@ -133,6 +133,23 @@ fn what_is_published_is_every_tile_of_the_tree_and_nothing_waits_in_the_store_th
 }
 
 #[test]
+fn unfinished_tiles_go_once_the_full_one_is_published() {
+    let home = Home::new();
+    let mut log = home.open();
+    for size in [10, 200, 255] {
+        log.append(entries(log.size(), size - log.size()), Vec::new()).unwrap();
+        log.publish().unwrap();
+    }
+    let unfinished = |name: &str| fs::read_dir(home.folder().join(name)).map_or(0, |files| files.count());
+    assert_eq!([unfinished("tile/entries/000.p"), unfinished("tile/0/000.p")], [3, 3]);
+    log.append(entries(255, 3), Vec::new()).unwrap();
+    assert_eq!(unfinished("tile/0/000.p"), 3, "the head that is published needs them");
+    log.publish().unwrap();
+    assert_eq!([unfinished("tile/entries/000.p"), unfinished("tile/0/000.p")], [0, 0]);
+    assert_eq!([unfinished("tile/entries/001.p"), unfinished("tile/0/001.p"), unfinished("tile/1/000.p")], [1, 1, 1]);
+}
+
+#[test]
 fn a_log_that_stops_between_two_of_its_steps_goes_on() {
     // Files of an append that never was committed: others come in their place.
     let home = Home::new();
@@ -152,8 +169,7 @@ fn a_log_that_stops_between_two_of_its_steps_goes_on() {
     log.publish().unwrap();
     log.append(entries(256, 1), Vec::new()).unwrap();
     fs::write(home.folder().join("unfinished"), b"half a file").unwrap();
-    let row = codec::encode(&(VERSION, 257_u64, ByteArray::new(log.edge.root())));
-    log.store.commit(&[Op::Put { key: rows::LOG_SIGNED.to_vec(), value: row }]).unwrap();
+    log.store.commit(&[put_head(rows::LOG_SIGNED, 257, log.edge.root())]).unwrap();
     drop(log);
     let mut log = home.open();
     assert_eq!(log.publish().unwrap().size, 257);
@@ -214,7 +230,11 @@ fn files_and_rows_that_are_missing_or_altered_are_named() {
     let mut altered = whole.clone();
     altered[40] ^= 1;
     fs::write(&tile, &altered).unwrap();
-    assert!(matches!(home.try_open(), Err(LogError::Forked(600))));
+    assert!(matches!(home.try_open(), Err(LogError::Damaged(_))));
+    // Also when no checkpoint has the tile yet.
+    fs::remove_file(home.folder().join("checkpoint")).unwrap();
+    home.store().commit(&[Op::Delete { key: rows::LOG_SIGNED.to_vec() }]).unwrap();
+    assert!(matches!(home.try_open(), Err(LogError::Damaged(_))));
     fs::remove_file(&tile).unwrap();
     assert!(matches!(home.try_open(), Err(LogError::Io { action: "read", .. })));
     fs::write(&tile, &whole).unwrap();

@@ -1,24 +1,26 @@
 //! A log checked by somebody who has only its files and its key: every entry, every chain, every tile, the head.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::folder::{CHECKPOINT, UNFINISHED};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::audit::{Chain, ChainError, EventError, Place, SignedEvent};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, Note, NoteKey, Tile, TileError, TileKind, entries_of};
 
-const CHECKPOINT: &str = "checkpoint";
+/// The longest entry with its length in front.
+const ENTRY_LEN_MAX: usize = 2 + 65_535;
 
 /// What a log was found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Its head.
     pub head: Checkpoint,
-    /// How far each agent's chain is in it.
-    pub chains: BTreeMap<AgentId, Chain>,
+    /// How far each agent's chains are in it, one for each epoch. What the log left out behind the newest event of one shows nowhere here.
+    pub chains: BTreeMap<AgentId, Vec<Chain>>,
     /// Entries that prove that their agent told two stories.
     pub other_stories: Vec<u64>,
 }
@@ -53,6 +55,12 @@ pub enum Wrong {
     /// An event in front of an entry was left out.
     #[error("entry {0}: {1}")]
     Chain(u64, ChainError),
+    /// An entry is in the log twice.
+    #[error("entry {0} is in the log before")]
+    Twice(u64),
+    /// An entry that stands in no chain, and contradicts none.
+    #[error("entry {0} is behind its agent's chain and contradicts nothing in it")]
+    OutOfPlace(u64),
     /// The entries have another root than the head.
     #[error("the entries have another root than the checkpoint")]
     Root,
@@ -63,12 +71,11 @@ pub enum Wrong {
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify(folder: &Path, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
-    let note = read(&folder.join(CHECKPOINT))?;
-    let note = Note::parse(&note).map_err(CheckpointError::Note)?;
-    let head = Checkpoint::open(&note, key)?;
+    let note = read(&folder.join(CHECKPOINT), limit::NOTE_LEN_MAX)?;
+    let head = Checkpoint::open(&Note::parse(&note).map_err(CheckpointError::Note)?, key)?;
     let mut reading =
-        Reading { folder, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), other_stories: Vec::new() };
-    for tile in Tile::all(head.size).filter(|tile| tile.kind() == TileKind::Entries) {
+        Reading { folder, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), strange: Vec::new() };
+    for tile in reading.bundles() {
         reading.bundle(&tile)?;
         progress(reading.edge.size());
     }
@@ -78,24 +85,28 @@ pub fn verify(folder: &Path, key: &NoteKey, mut progress: impl FnMut(u64)) -> Re
     if reading.edge.root() != head.root {
         return Err(Wrong::Root);
     }
+    let other_stories = reading.other_stories()?;
     reading.check_files(folder)?;
-    let Reading { chains, other_stories, .. } = reading;
-    Ok(Verdict { head, chains, other_stories })
+    Ok(Verdict { head, chains: reading.chains, other_stories })
 }
 
 struct Reading<'a> {
     folder: &'a Path,
     size: u64,
     edge: Edge,
-    chains: BTreeMap<AgentId, Chain>,
-    other_stories: Vec<u64>,
+    chains: BTreeMap<AgentId, Vec<Chain>>,
+    /// Entries that stand in no chain.
+    strange: Vec<(u64, SignedEvent)>,
 }
 
 impl Reading<'_> {
+    fn bundles(&self) -> impl Iterator<Item = Tile> + use<> {
+        Tile::all(self.size).filter(|tile| tile.kind() == TileKind::Entries)
+    }
+
     fn bundle(&mut self, tile: &Tile) -> Result<(), Wrong> {
-        let bytes = read(&self.folder.join(tile.path()))?;
-        let entries = entries_of(&bytes, tile.width()).map_err(|error| Wrong::Bundle(tile.path(), error))?;
-        for entry in entries {
+        let bytes = self.read(tile)?;
+        for entry in entries_of(&bytes, tile.width()).map_err(|error| Wrong::Bundle(tile.path(), error))? {
             self.entry(entry)?;
             for (tile, hashes) in self.edge.push(entry) {
                 self.compare(&tile, &hashes)?;
@@ -107,28 +118,72 @@ impl Reading<'_> {
     fn entry(&mut self, entry: &[u8]) -> Result<(), Wrong> {
         let index = self.edge.size();
         let event = SignedEvent::parse(entry).map_err(|error| Wrong::Entry(index, error))?;
-        let chain = self.chains.entry(event.event().agent).or_default();
+        let chains = self.chains.entry(event.event().agent).or_default();
+        let mut chain = chains.last().copied().unwrap_or_default();
         match chain.place(&event) {
-            Ok(Place::Next) => chain.follow(&event),
-            // The log keeps no event twice: what is known is told again in another way.
-            Ok(Place::Known) | Err(ChainError::Prev(_)) => self.other_stories.push(index),
-            Err(error) => return Err(Wrong::Chain(index, error)),
+            Ok(Place::Next) => {
+                chain.follow(&event);
+                match chains.last_mut().filter(|_| event.event().seq > 0) {
+                    Some(last) => *last = chain,
+                    None => chains.push(chain),
+                }
+            }
+            Err(error @ ChainError::Gap { .. }) => return Err(Wrong::Chain(index, error)),
+            _ => self.strange.push((index, event)),
         }
         Ok(())
     }
 
-    fn compare(&self, tile: &Tile, hashes: &[u8]) -> Result<(), Wrong> {
-        if read(&self.folder.join(tile.path()))? == hashes { Ok(()) } else { Err(Wrong::Tile(tile.path())) }
+    /// The entries that stand in no chain: each must contradict one that does. It is another event under the same number, or names another one as
+    /// the one before it.
+    fn other_stories(&self) -> Result<Vec<u64>, Wrong> {
+        let mut unproven: BTreeMap<u64, &SignedEvent> = BTreeMap::new();
+        let mut hashes = BTreeMap::new();
+        for (index, event) in &self.strange {
+            if hashes.insert(event.hash(), *index).is_some() {
+                return Err(Wrong::Twice(*index));
+            }
+            let is_first_with_prev = event.event().seq == 0 && event.event().prev != [0; 32];
+            if !is_first_with_prev {
+                unproven.insert(*index, event);
+            }
+        }
+        let mut index = 0;
+        for tile in self.bundles().filter(|_| !self.strange.is_empty()) {
+            let bytes = self.read(&tile)?;
+            for entry in entries_of(&bytes, tile.width()).map_err(|error| Wrong::Bundle(tile.path(), error))? {
+                let told = SignedEvent::parse(entry).map_err(|error| Wrong::Entry(index, error))?;
+                if let Some(again) = hashes.get(&told.hash()).filter(|strange| **strange != index) {
+                    return Err(Wrong::Twice(*again));
+                }
+                if !self.strange.iter().any(|(strange, _)| *strange == index) {
+                    unproven.retain(|_, strange| !contradicts(strange, &told));
+                }
+                index += 1;
+            }
+        }
+        match unproven.first_key_value() {
+            Some((index, _)) => Err(Wrong::OutOfPlace(*index)),
+            None => Ok(self.strange.iter().map(|(index, _)| *index).collect()),
+        }
     }
 
-    /// What else lies in the folder: tiles as they were for earlier heads, each the beginning of what it is now.
+    fn compare(&self, tile: &Tile, hashes: &[u8]) -> Result<(), Wrong> {
+        if self.read(tile)? == hashes { Ok(()) } else { Err(Wrong::Tile(tile.path())) }
+    }
+
+    fn read(&self, tile: &Tile) -> Result<Vec<u8>, Wrong> {
+        let each = if tile.kind() == TileKind::Entries { ENTRY_LEN_MAX } else { 32 };
+        read(&self.folder.join(tile.path()), usize::from(tile.width()) * each)
+    }
+
+    /// What else lies in the folder: tiles as they were for earlier heads, and as they will be for later ones.
     fn check_files(&self, folder: &Path) -> Result<(), Wrong> {
-        let entries = fs::read_dir(folder).map_err(at(folder))?;
-        for entry in entries {
+        for entry in fs::read_dir(folder).map_err(at(folder))? {
             let path = entry.map_err(at(folder))?.path();
             if path.is_dir() {
                 self.check_files(&path)?;
-            } else if path != self.folder.join(CHECKPOINT) {
+            } else if ![CHECKPOINT, UNFINISHED].iter().any(|known| path == self.folder.join(known)) {
                 self.check_file(&path)?;
             }
         }
@@ -139,21 +194,35 @@ impl Reading<'_> {
         let stranger = || Wrong::File(path.to_owned());
         let below = path.strip_prefix(self.folder).ok().and_then(Path::to_str).ok_or_else(stranger)?;
         let tile = Tile::parse(below).map_err(|_| stranger())?;
-        let now = Tile::in_tree(tile.kind(), tile.index(), self.size).ok_or_else(stranger)?;
-        if now.width() < tile.width() {
-            return Err(stranger());
-        }
-        let (then, now) = (read(path)?, read(&self.folder.join(now.path()))?);
+        let there = self.read(&tile)?;
         let is_whole = match tile.kind() {
-            TileKind::Entries => entries_of(&then, tile.width()).is_ok(),
-            TileKind::Hashes(_) => then.len() == usize::from(tile.width()) * 32,
+            TileKind::Entries => entries_of(&there, tile.width()).is_ok(),
+            TileKind::Hashes(_) => there.len() == usize::from(tile.width()) * 32,
         };
-        if is_whole && now.starts_with(&then) { Ok(()) } else { Err(Wrong::Tile(tile.path())) }
+        let now = Tile::in_tree(tile.kind(), tile.index(), self.size).map(|now| self.read(&now)).transpose()?;
+        // One is the beginning of the other; of what lies behind the head nothing is known.
+        let fits = now.is_none_or(|now| now.starts_with(&there) || there.starts_with(&now));
+        if is_whole && fits { Ok(()) } else { Err(Wrong::Tile(tile.path())) }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Wrong> {
-    fs::read(path).map_err(at(path))
+/// Whether an event in a chain shows that the strange one is another story of its agent.
+fn contradicts(strange: &SignedEvent, told: &SignedEvent) -> bool {
+    let (it, other) = (strange.event(), told.event());
+    let same_chain = (it.agent, it.epoch) == (other.agent, other.epoch);
+    let same_number = it.seq == other.seq && strange.hash() != told.hash();
+    let other_before = it.seq.checked_sub(1) == Some(other.seq) && it.prev != told.hash();
+    same_chain && (same_number || other_before)
+}
+
+/// A plain file, no longer than it may be.
+fn read(path: &Path, max: usize) -> Result<Vec<u8>, Wrong> {
+    let is_file = fs::symlink_metadata(path).map_err(at(path))?.is_file();
+    let file = Some(path).filter(|_| is_file).ok_or_else(|| Wrong::File(path.to_owned()))?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(at(path))?;
+    if bytes.len() > max { Err(Wrong::File(path.to_owned())) } else { Ok(bytes) }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Wrong {

@@ -49,15 +49,6 @@ impl SignedEvent {
         Ok(Self { event, bytes: bytes.to_vec() })
     }
 
-    /// An event out of a log that took it by [`SignedEvent::parse`]: its signature is not checked again.
-    ///
-    /// # Errors
-    /// Bytes that are no event.
-    pub fn kept(bytes: &[u8]) -> Result<Self, EventError> {
-        let (payload, _) = split(bytes).ok_or(CodecError::Malformed)?;
-        Ok(Self { event: Event::decode(payload)?.0, bytes: bytes.to_vec() })
-    }
-
     /// What it says.
     #[must_use]
     pub const fn event(&self) -> &Event {

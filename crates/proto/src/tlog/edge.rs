@@ -1,7 +1,6 @@
 //! The right edge of a log in tiles: every hash that is in no full tile yet, and so all that a log keeps in memory of its tree.
 
-use super::proof::Nodes as _;
-use super::tile::{NodeError, Tile, TileKind, TileNodes};
+use super::tile::{NodeError, Tile, TileKind};
 use super::tree::{Frontier, Hash, leaf_hash, subtree_root};
 
 /// Hashes in a full tile.
@@ -24,12 +23,12 @@ impl Edge {
     /// # Errors
     /// A tile that cannot be read, or is not as wide as it must be.
     pub fn read<E>(size: u64, read: impl Fn(&Tile) -> Result<Vec<u8>, E>) -> Result<Self, NodeError<E>> {
-        let nodes = TileNodes::new(size, read);
         let mut edge = Self::default();
-        for level in (0..=7_u32).map(|level| 8 * level) {
-            let Some(hashes) = size.checked_shr(level).filter(|hashes| *hashes > 0) else { break };
-            let unfinished = hashes - hashes % 256..hashes;
-            edge.levels.push(unfinished.map(|index| nodes.node(level, index)).collect::<Result<_, _>>()?);
+        for level in 0..=7 {
+            let Some(hashes) = size.checked_shr(8 * u32::from(level)).filter(|hashes| *hashes > 0) else { break };
+            let unfinished = Tile::in_tree(TileKind::Hashes(level), hashes / 256, size);
+            edge.levels
+                .push(unfinished.map_or(Ok(Vec::new()), |tile| tile.hashes(&read)?.ok_or(NodeError::Width(tile)))?);
         }
         edge.frontier = edge.peaks(size).ok_or(NodeError::Range)?;
         Ok(edge)

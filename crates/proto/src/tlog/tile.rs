@@ -120,6 +120,17 @@ impl Tile {
         read().filter(|tile| tile.path() == path).ok_or(TileError::Path)
     }
 
+    /// The hashes of the tile's bytes; `None` when there are more or fewer than it is wide.
+    pub(super) fn hashes<E>(
+        &self,
+        read: impl Fn(&Self) -> Result<Vec<u8>, E>,
+    ) -> Result<Option<Vec<Hash>>, NodeError<E>> {
+        let bytes = read(self).map_err(NodeError::Read)?;
+        let (hashes, odd) = bytes.as_chunks::<32>();
+        let is_whole = hashes.len() == usize::from(self.width) && odd.is_empty();
+        Ok(is_whole.then(|| hashes.to_vec()))
+    }
+
     /// Every tile of a tree, as wide as it is in it, those of one kind in order.
     // contracts/log.md G5: what a tile above holds are full tiles below.
     pub fn all(size: u64) -> impl Iterator<Item = Self> {
@@ -128,6 +139,15 @@ impl Tile {
             let hashes = size >> kind.shift();
             let full = (0..hashes / WIDTH).map(move |index| Self { kind, index, width: 256 });
             full.chain(Self::in_tree(kind, hashes / WIDTH, size))
+        })
+    }
+
+    /// The tiles that are full in a tree of one size and were not in a tree of another, smaller one.
+    pub fn filled_between(before: u64, now: u64) -> impl Iterator<Item = Self> {
+        let kinds = core::iter::once(TileKind::Entries).chain((0..=LEVEL_MAX).map(TileKind::Hashes));
+        kinds.flat_map(move |kind| {
+            let full = |size: u64| (size >> kind.shift()) / WIDTH;
+            (full(before)..full(now)).map(move |index| Self { kind, index, width: 256 })
         })
     }
 
@@ -230,11 +250,7 @@ where
         if place.end > usize::from(tile.width()) {
             return Err(NodeError::Range);
         }
-        let bytes = (self.read)(&tile).map_err(NodeError::Read)?;
-        let (hashes, odd) = bytes.as_chunks::<32>();
-        if hashes.len() != usize::from(tile.width()) || !odd.is_empty() {
-            return Err(NodeError::Width(tile));
-        }
+        let hashes = tile.hashes(&self.read)?.ok_or(NodeError::Width(tile))?;
         Ok(subtree_root(hashes.get(place).ok_or(NodeError::Width(tile))?))
     }
 }

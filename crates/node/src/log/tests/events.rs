@@ -129,7 +129,12 @@ fn who_tells_two_stories_is_in_the_log_with_both() {
     assert_eq!(take(&mut events, &[elsewhere]), [story(4)]);
     assert_eq!(events.log().entry(3).unwrap(), other.as_bytes());
     assert_eq!(logged(&take(&mut events, &[a.tell()])), [5], "its chain goes on");
+    assert_eq!(take(&mut events, &come), [story(3), story(3), story(4)], "what was evidence stays evidence");
     assert_eq!(logged(&take(&mut events, &told)), [0, 1, 2]);
+    // A third story under a number proves nothing more.
+    let third = a.sign(Event { at: UnixMillis(NOW.0 - 2), ..told[1].event().clone() });
+    assert_eq!(take(&mut events, &[third]), [story(3)]);
+    assert_eq!(events.log().size(), 6);
     // Both stories in one batch.
     let mut b = Teller::new(2);
     let first = b.tell();
@@ -152,6 +157,38 @@ fn an_agent_that_counts_anew_begins_at_nothing_and_its_past_is_over() {
     assert_eq!(logged(&take(&mut events, &[first, anew.tell()])), [1, 2]);
     let past = Answer::NotTaken(NotTaken::Chain(ChainError::Past(NOW.0)));
     assert_eq!(take(&mut events, &told), [Answer::Logged(0), past], "what is logged is found, and nothing is added");
+    // Another story of a count that is over is a story all the same.
+    let other = a.sign(Event { at: UnixMillis(NOW.0 - 1), ..told[0].event().clone() });
+    assert_eq!(take(&mut events, &[other]), [Answer::NotTaken(NotTaken::OtherStory(3))]);
+}
+
+#[test]
+fn an_event_is_found_behind_evidence_of_its_agents_next_count() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let told = a.tell_many(2);
+    let ahead = a.sign(Event { epoch: NOW.0 + 1, seq: 0, prev: [9; 32], ..told[0].event().clone() });
+    let mut events = open(&home);
+    take(&mut events, &[told[0].clone(), ahead, told[1].clone()]);
+    assert_eq!(logged(&take(&mut events, &told)), [0, 2]);
+    assert_eq!(events.log().size(), 3);
+}
+
+#[test]
+fn a_damaged_entry_is_no_other_story() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let told = a.tell_many(300);
+    let mut events = open(&home);
+    take(&mut events, &told);
+    let bundle = home.folder().join("tile/entries/000");
+    let mut bytes = std::fs::read(&bundle).unwrap();
+    let len = told[0].as_bytes().len() + 2;
+    bytes[len - 1] ^= 1;
+    std::fs::write(&bundle, bytes).unwrap();
+    assert!(matches!(events.take(&told[..1], NOW), Err(LogError::Damaged(entry)) if entry == "entry 0"));
+    assert_eq!(logged(&take(&mut events, &told[1..2])), [1]);
+    assert_eq!(events.log().size(), 300);
 }
 
 #[test]
@@ -165,6 +202,14 @@ fn an_event_of_the_future_waits() {
     assert_eq!(events.take(come, early(1)).unwrap(), [Answer::NotTaken(NotTaken::Future)]);
     assert_eq!(events.log().size(), 0);
     assert_eq!(events.take(come, early(0)).unwrap(), [Answer::Logged(0)]);
+    assert_eq!(events.take(come, early(1)).unwrap(), [Answer::Logged(0)], "it is logged, whatever the clock says");
+    let far = Teller::new(2);
+    let far = far.sign(Event { epoch: u64::MAX, ..far.event() });
+    assert_eq!(
+        events.take(&[far], NOW).unwrap(),
+        [Answer::NotTaken(NotTaken::Future)],
+        "a count that nobody could begin after"
+    );
 }
 
 #[test]
