@@ -20,8 +20,10 @@ pub(super) fn verify(bench: &Bench) -> Result<Outcome> {
 
 /// Go's checksum database reads the vectors of the log, and a log's files.
 pub(super) fn sumdb(bench: &Bench) -> Result<Outcome> {
-    if let missing @ Outcome::NotRun(_) = tools::ensure(&tools::GO)? {
-        return Ok(missing);
+    for tool in [&tools::GO, &tools::GO_SUMDB] {
+        if let missing @ Outcome::NotRun(_) = tools::ensure(tool)? {
+            return Ok(missing);
+        }
     }
     let written = bench.metadata.target_directory.join("tmp/log");
     if written.exists() {

@@ -39,11 +39,13 @@ pub(super) const NPM: Tool = Tool { program: "npm", probe: &["--version"], packa
 /// Where Debian keeps the sources of Go's packages.
 pub(super) const GO_PATH: &str = "/usr/share/gocode";
 
-/// Go, and the library of its checksum database.
-pub(super) const GO: Tool = Tool {
-    program: "go",
-    probe: &["vet", "/usr/share/gocode/src/golang.org/x/mod/sumdb/note/note.go"],
-    packages: &["golang-go", "golang-golang-x-mod-dev"],
+pub(super) const GO: Tool = Tool { program: "go", probe: &["version"], packages: &["golang-go"] };
+
+/// The library of Go's checksum database: a folder of sources.
+pub(super) const GO_SUMDB: Tool = Tool {
+    program: "test",
+    probe: &["-d", "/usr/share/gocode/src/golang.org/x/mod/sumdb"],
+    packages: &["golang-golang-x-mod-dev"],
 };
 
 pub(super) const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -79,8 +81,14 @@ fn may_install() -> bool {
 
 fn install(packages: &[&str]) -> Result<()> {
     println!("installing {}", packages.join(" "));
-    let mut command = Command::new("apt-get");
-    command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-    child::run(command.env("DEBIAN_FRONTEND", "noninteractive"), INSTALL_LIMIT)?;
+    let apt = |words: &[&str]| {
+        let mut command = Command::new("apt-get");
+        child::run(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"), INSTALL_LIMIT)
+    };
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    // The lists of a machine may be older than its mirror, or none.
+    if !apt(&install)?.success && apt(&["update"])?.success {
+        apt(&install)?;
+    }
     Ok(())
 }
