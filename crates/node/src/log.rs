@@ -127,7 +127,8 @@ impl Log {
     /// that it returns on.
     ///
     /// # Errors
-    /// Nothing was appended: an entry that no bundle holds, a file or a row that cannot be written.
+    /// Nothing was appended: an entry that no bundle holds, entries of an unfinished bundle that are together longer than a value of the store (1 MiB), a
+    /// file or a row that cannot be written.
     pub fn append(&mut self, entries: Vec<Vec<u8>>, with: Vec<Op>) -> Result<u64, LogError> {
         let first = self.size();
         let (mut edge, mut tail, mut ops) = (self.edge.clone(), self.tail.clone(), with);

@@ -1,15 +1,16 @@
 //! A log checked by somebody who has only its files and its key: every entry, every chain, every tile, the head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::folder::{CHECKPOINT, UNFINISHED};
 use nuncio_contracts::registry::limit;
-use nuncio_proto::audit::{Chain, ChainError, EventError, Place, SignedEvent};
+use nuncio_proto::audit::{Chain, ChainError, Event, EventError, Place, SignedEvent};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, Note, NoteKey, Tile, TileError, TileKind, entries_of};
+
+use super::folder::{CHECKPOINT, UNFINISHED};
 
 /// The longest entry with its length in front.
 const ENTRY_LEN_MAX: usize = 2 + 65_535;
@@ -137,34 +138,40 @@ impl Reading<'_> {
     /// The entries that stand in no chain: each must contradict one that does. It is another event under the same number, or names another one as
     /// the one before it.
     fn other_stories(&self) -> Result<Vec<u64>, Wrong> {
-        let mut unproven: BTreeMap<u64, &SignedEvent> = BTreeMap::new();
-        let mut hashes = BTreeMap::new();
+        let (mut hashes, mut accused) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
         for (index, event) in &self.strange {
             if hashes.insert(event.hash(), *index).is_some() {
                 return Err(Wrong::Twice(*index));
             }
-            let is_first_with_prev = event.event().seq == 0 && event.event().prev != [0; 32];
-            if !is_first_with_prev {
-                unproven.insert(*index, event);
-            }
+            accused.entry(number_of(event, 0)).or_default().push((*index, event));
         }
+        let strange: BTreeSet<u64> = hashes.values().copied().collect();
+        // What begins an epoch with something in front of it contradicts itself.
+        let is_first_with_prev = |event: &Event| event.seq == 0 && event.prev != [0; 32];
+        let mut unproven: BTreeSet<u64> =
+            self.strange.iter().filter(|(_, it)| !is_first_with_prev(it.event())).map(|(index, _)| *index).collect();
         let mut index = 0;
-        for tile in self.bundles().filter(|_| !self.strange.is_empty()) {
+        for tile in self.bundles().filter(|_| !strange.is_empty()) {
             let bytes = self.read(&tile)?;
             for entry in entries_of(&bytes, tile.width()).map_err(|error| Wrong::Bundle(tile.path(), error))? {
                 let told = SignedEvent::parse(entry).map_err(|error| Wrong::Entry(index, error))?;
-                if let Some(again) = hashes.get(&told.hash()).filter(|strange| **strange != index) {
-                    return Err(Wrong::Twice(*again));
-                }
-                if !self.strange.iter().any(|(strange, _)| *strange == index) {
-                    unproven.retain(|_, strange| !contradicts(strange, &told));
+                if !strange.contains(&index) {
+                    if let Some(again) = hashes.get(&told.hash()) {
+                        return Err(Wrong::Twice(*again));
+                    }
+                    let same_number = accused.get(&number_of(&told, 0)).into_iter().flatten();
+                    let behind = accused.get(&number_of(&told, 1)).into_iter().flatten();
+                    let behind_another = behind.filter(|(_, it)| it.event().prev != told.hash());
+                    for (proven, _) in same_number.chain(behind_another) {
+                        unproven.remove(proven);
+                    }
                 }
                 index += 1;
             }
         }
-        match unproven.first_key_value() {
-            Some((index, _)) => Err(Wrong::OutOfPlace(*index)),
-            None => Ok(self.strange.iter().map(|(index, _)| *index).collect()),
+        match unproven.first() {
+            Some(index) => Err(Wrong::OutOfPlace(*index)),
+            None => Ok(strange.into_iter().collect()),
         }
     }
 
@@ -206,13 +213,10 @@ impl Reading<'_> {
     }
 }
 
-/// Whether an event in a chain shows that the strange one is another story of its agent.
-fn contradicts(strange: &SignedEvent, told: &SignedEvent) -> bool {
-    let (it, other) = (strange.event(), told.event());
-    let same_chain = (it.agent, it.epoch) == (other.agent, other.epoch);
-    let same_number = it.seq == other.seq && strange.hash() != told.hash();
-    let other_before = it.seq.checked_sub(1) == Some(other.seq) && it.prev != told.hash();
-    same_chain && (same_number || other_before)
+/// The number of an event that stands so far behind this one in its chain.
+fn number_of(signed: &SignedEvent, behind: u64) -> (AgentId, u64, u64) {
+    let event = signed.event();
+    (event.agent, event.epoch, event.seq.saturating_add(behind))
 }
 
 /// A plain file, no longer than it may be.
