@@ -46,13 +46,6 @@ impl Tellers {
         let peer = self.0.get(1).context("a peer")?.1;
         let (signer, agent, chain) = self.0.first_mut().context("a teller")?;
         let mut event = Event {
-            agent: *agent,
-            epoch: 0,
-            seq: 0,
-            prev: [0; 32],
-            at: NOW,
-            what: What::of(event::LETTER_SENT).context("a kind")?,
-            outcome: None,
             peer: Some(EventPeer::Agent(peer)),
             transaction: Some("97053963-771d-49cc-a4e3-20aad399c312".to_owned()),
             token: Some([7; 32]),
@@ -60,6 +53,7 @@ impl Tellers {
             kind: Some("application/json".to_owned()),
             size: Some(9),
             head: Some(Head { epoch: NOW.0, seq: 41, hash: [9; 32] }),
+            ..Event::new(*agent, NOW, What::of(event::LETTER_SENT).context("a kind")?)
         };
         chain.number(&mut event, NOW.0);
         let signed = SignedEvent::sign(event, signer).context("an event")?;

@@ -21,22 +21,8 @@ fn agent(name: &str) -> AgentId {
 }
 
 fn plain(what: u8) -> Event {
-    Event {
-        agent: agent("event agent seed"),
-        epoch: NOW.0,
-        seq: 0,
-        prev: [0; 32],
-        at: UnixMillis(NOW.0 + 5),
-        what: What::of(what).unwrap(),
-        outcome: None,
-        peer: None,
-        transaction: None,
-        token: None,
-        commitment: None,
-        kind: None,
-        size: None,
-        head: None,
-    }
+    let at = UnixMillis(NOW.0 + 5);
+    Event { epoch: NOW.0, ..Event::new(agent("event agent seed"), at, What::of(what).unwrap()) }
 }
 
 fn full() -> Event {

@@ -164,6 +164,27 @@ impl EventPeer {
 }
 
 impl Event {
+    /// An event of which nothing more is known. Its chain numbers it ([`super::Chain::number`]).
+    #[must_use]
+    pub const fn new(agent: AgentId, at: UnixMillis, what: What) -> Self {
+        Self {
+            agent,
+            epoch: 0,
+            seq: 0,
+            prev: [0; 32],
+            at,
+            what,
+            outcome: None,
+            peer: None,
+            transaction: None,
+            token: None,
+            commitment: None,
+            kind: None,
+            size: None,
+            head: None,
+        }
+    }
+
     /// A name as an event holds it: longer ones by their hash.
     // contracts/audit.md V3.
     #[must_use]

@@ -23,22 +23,8 @@ impl Teller {
     }
 
     pub(super) fn event(&self) -> Event {
-        let mut event = Event {
-            agent: AgentId::from_bytes(self.signer.public()).unwrap(),
-            epoch: 0,
-            seq: 0,
-            prev: [0; 32],
-            at: NOW,
-            what: What::of(event::HEARTBEAT).unwrap(),
-            outcome: None,
-            peer: None,
-            transaction: None,
-            token: None,
-            commitment: None,
-            kind: None,
-            size: None,
-            head: None,
-        };
+        let agent = AgentId::from_bytes(self.signer.public()).unwrap();
+        let mut event = Event::new(agent, NOW, What::of(event::HEARTBEAT).unwrap());
         self.chain.number(&mut event, NOW.0);
         event
     }
