@@ -143,6 +143,19 @@ fn two_stories_are_told_of() {
 }
 
 #[test]
+fn who_names_another_event_than_it_told_has_told_two_stories() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let told = a.tell_many(2);
+    // Nothing is told under its number but this.
+    let elsewhere = a.sign(Event { prev: [9; 32], ..a.event() });
+    let mut events = open(&home);
+    take(&mut events, &[told.as_slice(), &[elsewhere]].concat());
+    events.log_mut().publish().unwrap();
+    assert_eq!(check(&home).unwrap().other_stories, [2]);
+}
+
+#[test]
 fn a_bundle_of_other_entries_has_other_hashes() {
     let (home, _events) = published();
     let tile = Tile::in_tree(TileKind::Entries, 0, 270).unwrap();
@@ -207,6 +220,11 @@ fn what_is_no_plain_file_of_its_length_is_not_read() {
     let path = home.folder().join("tile/0/001.p/5");
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
     assert!(matches!(check(&home), Err(Wrong::File(it)) if it == path));
+    fs::remove_file(&path).unwrap();
+    let elsewhere = home.folder().join("../elsewhere");
+    fs::write(&elsewhere, &fs::read(home.folder().join("tile/0/001.p/14")).unwrap()[..5 * 32]).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert!(matches!(check(&home), Err(Wrong::File(it)) if it == path), "what it names is as it should be");
     fs::remove_file(&path).unwrap();
     let checkpoint = home.folder().join("checkpoint");
     let mut note = fs::read(&checkpoint).unwrap();
