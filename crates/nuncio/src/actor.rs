@@ -401,10 +401,6 @@ impl Actor {
 
     /// Commits what is staged, publishes it, closes the link.
     async fn stop(mut self) {
-        if !self.failed {
-            // What came in the last turn is acknowledged too, due or not.
-            self.pump(true);
-        }
         self.commands.close();
         while let Some(writer) = self.writer.as_ref().filter(|_| !self.backlog.is_empty() && !self.failed) {
             self.failed |= !self.backlog.flush_all(writer);
