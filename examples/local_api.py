@@ -66,7 +66,8 @@ def main(path, peer, text):
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
-        raise SystemExit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         main(*sys.argv[1:])
     except (OSError, http.client.HTTPException, ValueError) as error:

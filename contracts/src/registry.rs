@@ -812,6 +812,48 @@ pub mod code {
 
     /// refusal: its hop proof is not this letter's, or none is there where the receiver's policy wants one
     pub const TOKEN_PROOF: u16 = 80;
+
+    /// Its name; `unknown` for a number of another version.
+    #[must_use]
+    pub const fn name(code: u16) -> &'static str {
+        match code {
+            0 => "closed",
+            1 => "shutting_down",
+            2 => "protocol",
+            3 => "busy",
+            4 => "unsupported_stream",
+            5 => "replaced",
+            16 => "unknown_tag",
+            17 => "stranger",
+            18 => "start_refused",
+            19 => "retired",
+            32 => "expired",
+            33 => "unknown_extension",
+            34 => "malformed",
+            35 => "future",
+            36 => "refused",
+            37 => "cancelled",
+            38 => "too_large",
+            64 => "token_missing",
+            65 => "token_malformed",
+            66 => "token_algorithm",
+            67 => "token_type",
+            68 => "token_key",
+            69 => "token_signature",
+            70 => "token_audience",
+            71 => "token_expired",
+            72 => "token_early",
+            73 => "token_life",
+            74 => "token_sender",
+            75 => "token_receiver",
+            76 => "token_hops",
+            77 => "token_revoked",
+            78 => "token_scope",
+            79 => "token_payload",
+            80 => "token_proof",
+            _ => "unknown",
+        }
+    }
 }
 
 /// Letter extensions.

@@ -75,6 +75,8 @@ enum Command {
     Begin(commands::begin::Begin),
     /// Send a letter
     Send(commands::send::Send),
+    /// List letters that are on their way or failed, and take them back
+    Outbox(commands::outbox::Outbox),
     /// Send a letter and wait for the one that answers it
     Request(commands::request::Request),
     /// Read letters
@@ -185,6 +187,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Peers(command) => command.run(options).await,
         Command::Begin(command) => command.run(options).await,
         Command::Send(command) => command.run(options).await,
+        Command::Outbox(command) => command.run(options).await,
         Command::Request(command) => command.run(options).await,
         Command::Inbox(command) => command.run(options).await,
         Command::Done(command) => command.run(options).await,

@@ -10,6 +10,7 @@ pub(crate) mod id;
 pub(crate) mod inbox;
 pub(crate) mod init;
 pub(crate) mod node;
+pub(crate) mod outbox;
 pub(crate) mod peers;
 pub(crate) mod rekey;
 pub(crate) mod request;

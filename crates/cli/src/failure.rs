@@ -60,8 +60,13 @@ pub enum Failure {
     #[error("{0}")]
     NotYet(String),
     /// A letter of ours failed.
-    #[error("{0}")]
-    NotDelivered(String),
+    #[error("{reason}")]
+    NotDelivered {
+        /// Why, for people.
+        reason: String,
+        /// Why, by the name of the registry's code.
+        code: Option<String>,
+    },
     /// Something that was looked at is not as it should be.
     #[error("{0}")]
     Unsound(String),
@@ -103,6 +108,7 @@ impl Failure {
             Self::Agent(nuncio::Error::Load(_)) => "damaged",
             Self::Agent(nuncio::Error::Transport(_)) => "address",
             Self::Agent(nuncio::Error::NoHome(_)) => "no_home",
+            Self::Agent(nuncio::Error::NodeHome(_)) => "node_home",
             Self::Agent(error) => local_api::code(error),
             Self::Node(NodeError::Store(error)) => store_kind(error),
             Self::Node(NodeError::Policy { .. }) => "policy",
@@ -114,7 +120,7 @@ impl Failure {
             Self::Settings { .. } => "settings",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
-            Self::NotDelivered(_) => "not_delivered",
+            Self::NotDelivered { .. } => "not_delivered",
             Self::Unsound(_) => "unsound",
             Self::Declined => "declined",
             Self::OutputClosed => "output_closed",
@@ -125,6 +131,9 @@ impl Failure {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Usage { hint, .. } => hint,
+            Self::NotDelivered { code: Some(code), .. } | Self::Api(Problem { letter_code: Some(code), .. }) => {
+                hint_for_letter(code)
+            }
             other => hint_for(other.kind()),
         }
     }
@@ -135,6 +144,7 @@ impl Failure {
             Self::Usage { hint, .. } => hint,
             Self::Io { action: REACH_NODE, .. } => "the node that runs is asked: start it with `nuncio node run`",
             Self::Node(NodeError::TooEarly { .. }) => "wait, or `nuncio node keys rotate --force`",
+            Self::Node(NodeError::NeverRan) => "`nuncio node run` makes the first keys",
             other => node_hint_for(other.kind()),
         }
     }
@@ -196,9 +206,11 @@ fn hint_for(kind: &str) -> &'static str {
         "token_refused" => {
             "ask for what the service's policy grants, or have the policy changed by whoever runs the node"
         }
+        "node_home" => "`nuncio --home DIR init` makes an agent's home; `nuncio node` works with this one",
+        "transaction_over" => "what is to be gone on with has expired or was ended: begin another with `nuncio begin`",
         "no_such_letter" => "`nuncio inbox` lists what is there",
         "no_such_peer" => "`nuncio peers` lists who is known here; `nuncio peers add INVITATION` adds one",
-        "not_delivered" => "send it again if it is still of use; `nuncio peers` says what went wrong last",
+        "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",
         "not_whole" => "ask again later; `nuncio inbox` says how much is here",
         "not_yet" => {
             "the letter stays in the outbox and goes when the peer can be reached; `nuncio peers` says what keeps it"
@@ -219,6 +231,28 @@ fn hint_for(kind: &str) -> &'static str {
     }
 }
 
+/// What to do about a letter that failed, by the name of the registry's code.
+pub(crate) fn hint_for_letter(code: &str) -> &'static str {
+    match code {
+        "expired" => {
+            "send it again with a longer --deadline, or with none (7 days); `nuncio peers` says who cannot be reached"
+        }
+        "token_missing" => "send it under a transaction: nuncio begin … > trip.token, then --under trip.token",
+        "token_expired" | "token_revoked" => "that transaction is over: begin another with `nuncio begin`",
+        "token_scope" => {
+            "begin a transaction with the scope that the receiver's rules ([[needs]] in its nuncio.toml) want"
+        }
+        "token_proof" => "send it with --prove",
+        "token_payload" => "without --bind, or with --bind for this very letter",
+        "token_audience" | "token_key" | "token_signature" => {
+            "both agents' nuncio.toml must name the same trust domain and node under [trust]"
+        }
+        "token_early" | "future" => "set the clocks of both machines",
+        "retired" => hint_for("retired"),
+        _ => hint_for("not_delivered"),
+    }
+}
+
 /// The same, where a node was asked.
 fn node_hint_for(kind: &str) -> &'static str {
     match kind {
@@ -231,7 +265,8 @@ fn node_hint_for(kind: &str) -> &'static str {
         "no_home" => "`nuncio node init` makes a home; --home DIR names another one",
         "usage" => "`nuncio node run --help` shows the forms, with examples",
         "file" | "newer" | "no_key_file" | "policy" | "wrong_key" => hint_for(kind),
-        _ => "the node's log says more (NUNCIO_LOG=debug)",
+        "invalid_request" => "what was said says what is wrong; nothing was changed",
+        _ => "run the node with NUNCIO_LOG=debug in its environment: its log says more then",
     }
 }
 

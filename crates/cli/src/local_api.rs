@@ -66,6 +66,7 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/peers", || get(peers::list)),
     route("post", "/v1/peers", || post(peers::add)),
     route("delete", "/v1/peers/{peer}", || delete(peers::remove)),
+    route("get", "/v1/letters", || get(letters::outbox)),
     route("post", "/v1/letters", || post(letters::send)),
     route("get", "/v1/letters/{to}/{id}", || get(letters::state)),
     route("delete", "/v1/letters/{to}/{id}", || delete(letters::cancel)),

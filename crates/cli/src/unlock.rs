@@ -110,7 +110,10 @@ fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
 pub(crate) fn read_fd(fd: u32) -> Result<Zeroizing<String>, Failure> {
     let path = PathBuf::from(format!("/dev/fd/{fd}"));
     let mut text = Zeroizing::new(String::new());
-    let file = File::open(&path).map_err(Failure::io("open", &path))?;
+    let file = File::open(&path).map_err(|_| {
+        let hint = "have the shell open it: nuncio … --passphrase-fd 3 3<file";
+        Failure::usage(format!("nothing is open at file descriptor {fd}"), hint)
+    })?;
     file.take(PASSPHRASE_LEN_MAX).read_to_string(&mut text).map_err(Failure::io("read a passphrase from", &path))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     not_empty(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))

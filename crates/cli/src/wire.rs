@@ -15,6 +15,9 @@ pub struct Problem {
     /// A sentence for people: what is wrong and what to do.
     #[serde(alias = "error_description")]
     pub message: String,
+    /// Of a letter that was not delivered: why, as the registry's codes are named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter_code: Option<String>,
 }
 
 impl fmt::Display for Problem {
@@ -167,15 +170,25 @@ pub struct LetterState {
     pub id: String,
     /// What became of it.
     pub state: Delivery,
-    /// Why it failed.
+    /// Why it failed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why it failed, for programs: the name of a code of the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Bytes of its large payload that were handed to the network, while it is waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_sent: Option<u64>,
     /// Bytes of its large payload, sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_len: Option<u64>,
+}
+
+/// Letters of ours that are not delivered, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbox {
+    /// Them.
+    pub letters: Vec<LetterState>,
 }
 
 /// What became of a letter.
@@ -342,6 +355,8 @@ pub struct Status {
     pub inbox: u64,
     /// Letters sent and not acknowledged.
     pub outbox: u64,
+    /// Letters sent that failed since the start.
+    pub letters_failed: u64,
     /// Known agents.
     pub peers: u64,
     /// Sessions.

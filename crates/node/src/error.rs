@@ -27,6 +27,9 @@ pub enum NodeError {
     /// A record of the home is not as it was written.
     #[error("the record of {0} in the store is damaged")]
     Record(&'static str),
+    /// No keys were made yet.
+    #[error("the node has no keys yet: they are made when it first runs")]
+    NeverRan,
     /// The identity cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),

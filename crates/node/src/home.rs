@@ -34,7 +34,7 @@ pub fn init(home: &Path, kek: &Kek) -> Result<AgentId, NodeError> {
 /// A home that is in use, no keys yet, or [`NodeError::TooEarly`].
 pub fn rotate(home: &Path, kek: &Kek, force: bool) -> Result<Rotated, NodeError> {
     let (store, _) = open(home, kek)?;
-    let mut keys = Keys::load(&store)?.ok_or(NodeError::Record("token keys: the node has never run"))?;
+    let mut keys = Keys::load(&store)?.ok_or(NodeError::NeverRan)?;
     let now = now();
     let (mut ops, rotated) = keys.rotate(now, force)?;
     ops.push(Record::of_owner(Deed::Rotate, now, &rotated.signs).put(random()?));
@@ -48,6 +48,14 @@ pub fn rotate(home: &Path, kek: &Kek, force: bool) -> Result<Rotated, NodeError>
 /// What is wrong with it.
 pub fn check(policy: &Path) -> Result<(), NodeError> {
     policy::load(policy).map(drop)
+}
+
+/// The same, of a policy that is not written yet and would be in a directory.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn check_text(policy: &str, beside: &Path) -> Result<(), String> {
+    policy::parse(policy, beside).map(drop)
 }
 
 /// Opens a home.

@@ -47,7 +47,7 @@ mod tests;
 
 pub use config::{Config, Tls};
 pub use error::NodeError;
-pub use home::{check, init, rotate};
+pub use home::{check, check_text, init, rotate};
 pub use keys::Rotated;
 pub use node::{Node, OWNER_SOCKET};
 pub use rows::tree_name;

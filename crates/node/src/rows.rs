@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 use crate::error::NodeError;
 
 /// The node's identity, as an agent's. Another tree than an agent's, so that neither opens the other's home.
-pub(crate) const IDENTITY: &[u8] = b"M";
+pub(crate) const IDENTITY: &[u8] = &[nuncio_proto::rows::NODE_IDENTITY];
 pub(crate) const TOKEN_KEYS: u8 = b'K';
 pub(crate) const REVOKED: u8 = b'R';
 /// `serial` of the list of revoked transactions.

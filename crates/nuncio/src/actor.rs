@@ -78,6 +78,8 @@ pub(crate) struct Actor {
     pub(crate) bundle_requests: HashMap<u64, oneshot::Sender<Vec<u8>>>,
     pub(crate) refused: BTreeMap<&'static str, u64>,
     pub(crate) wire: Wire,
+    /// Letters of ours that failed since the start.
+    pub(crate) letters_failed: u64,
     pub(crate) arrivals: watch::Sender<u64>,
     pub(crate) inboxes: Vec<mpsc::UnboundedSender<Incoming>>,
     /// Letters up to here were handed to the inboxes.
@@ -167,6 +169,7 @@ impl Actor {
             bundle_requests: HashMap::new(),
             refused: BTreeMap::new(),
             wire: Wire::default(),
+            letters_failed: 0,
             arrivals: watch::Sender::new(0),
             inboxes: Vec::new(),
             handed_out: None,
@@ -322,6 +325,7 @@ impl Actor {
                 }
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
+            Wake::RevokedAsked => self.revoked_asked(),
             Wake::AnswerUnwanted { to, letter } => self.await_no_answer(to, letter),
             Wake::LookAfterTokens => self.look_after_tokens(),
             Wake::Renewed { former, token } => self.renewed(&former, token.as_ref()),

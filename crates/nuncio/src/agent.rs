@@ -1,5 +1,6 @@
 //! The handle that a program holds.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use nuncio_contracts::registry::{extension, limit};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Extension, Letter};
-use nuncio_proto::peer::ContactInfo;
+use nuncio_proto::peer::{ContactInfo, failed_letter};
+use nuncio_proto::rows;
 use nuncio_proto::time::UnixMillis;
-use nuncio_store::Store;
+use nuncio_store::{Engine as _, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +27,7 @@ use crate::exchange::{Exchange, Wanted};
 use crate::home;
 use crate::inbox::Inbox;
 use crate::message::{Body, Incoming, Message, Under};
-use crate::status::{PeerInfo, SessionInfo, Status};
+use crate::status::{PeerInfo, SessionInfo, Status, Undelivered};
 use crate::transaction::{Subject, Transaction};
 use nuncio_proto::invitation::Invitation;
 use nuncio_proto::token::Scope;
@@ -195,6 +197,19 @@ impl Agent {
         self.ask(|reply| Command::AwaitDelivery { to, id, reply }).await
     }
 
+    /// Letters that are on their way, and those that failed and are remembered (as long as a letter may live), the oldest first.
+    pub async fn undelivered(&self) -> Result<Vec<Undelivered>, Error> {
+        let under_way = self.ask(|reply| Command::UnderWay { reply }).await?;
+        let store = self.store()?;
+        // Those that failed since they were named as under way are there as such.
+        let failed = chunks::blocking(move || read_failed(&store)).await?;
+        let mut letters: BTreeMap<(LetterId, AgentId), Option<u16>> =
+            under_way.into_iter().map(|(to, id)| ((id, to), None)).collect();
+        letters.extend(failed.into_iter().map(|(to, id, code)| ((id, to), Some(code))));
+        let letters = letters.into_iter();
+        Ok(letters.map(|((id, to), code)| Undelivered { to, id, failed: code.map(Error::NotDelivered) }).collect())
+    }
+
     /// How many sealed bytes of a letter's large payload were handed to the network, and how many there are; `None` when no such payload is on its way.
     pub async fn payload_sent(&self, to: AgentId, id: LetterId) -> Result<Option<(u64, u64)>, Error> {
         self.ask(|reply| Command::PayloadSent { to, id, reply }).await
@@ -318,6 +333,20 @@ impl Agent {
     pub fn now() -> UnixMillis {
         entropy::now()
     }
+}
+
+fn read_failed(store: &Store) -> Result<Vec<(AgentId, LetterId, u16)>, Error> {
+    let mut failed = Vec::new();
+    store.scan(&[rows::FAILED], &mut |key, row| {
+        failed.push((key.to_vec(), row.to_vec()));
+        Ok(())
+    })?;
+    let letter = |(key, row): &(Vec<u8>, Vec<u8>)| {
+        let id = LetterId::parse(key.get(1..)?.try_into().ok()?)?;
+        let (to, code) = failed_letter(row)?;
+        Some((to, id, code))
+    };
+    Ok(failed.iter().filter_map(letter).collect())
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub(crate) enum Command {
         payload: Option<Unsent>,
         reply: Reply<LetterId>,
     },
+    UnderWay {
+        reply: Reply<Vec<(AgentId, LetterId)>>,
+    },
     Cancel {
         to: AgentId,
         id: LetterId,

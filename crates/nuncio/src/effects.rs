@@ -59,6 +59,8 @@ impl Actor {
             }
             Effect::PayloadTaken { by, letter } => self.payload_taken(by, letter),
             Effect::Failed { to, letter, code } => {
+                self.letters_failed += 1;
+                tracing::warn!(peer = %to, %letter, reason = Error::NotDelivered(code).to_string(), "a letter failed");
                 self.failing.remove(&(to, letter));
                 self.drop_payload_out(to, letter);
                 self.settle(to, letter, Some(code));
@@ -211,6 +213,11 @@ impl Actor {
                 Some(step) => self.commit_with(step, vec![answer(reply, true)]),
                 None => tell(reply, Ok(false)),
             },
+            Command::UnderWay { reply } => {
+                let letters = self.peer.outbox().map(|(to, id, _)| (to, id));
+                let payloads = self.payloads_out.values().map(|out| (out.to, out.letter));
+                tell(reply, Ok(letters.chain(payloads).collect()));
+            }
             Command::PayloadSent { to, id, reply } => {
                 let sent = self.payload_sent(to, id);
                 tell(reply, Ok(sent));
@@ -266,7 +273,8 @@ impl Actor {
         tell(
             reply,
             failed.and_then(|row| {
-                row.map_or(Ok(()), |row| Err(Error::NotDelivered(nuncio_proto::peer::failed_code(&row))))
+                let code = |row: Vec<u8>| nuncio_proto::peer::failed_letter(&row).map_or(0, |(_, code)| code);
+                row.map_or(Ok(()), |row| Err(Error::NotDelivered(code(row))))
             }),
         );
     }
@@ -336,6 +344,7 @@ impl Actor {
             listening: self.config.listen.and_then(|_| self.link.local_addr().ok()).map(|addr| addr.to_string()),
             inbox: self.peer.inbox_len(),
             outbox: self.peer.outbox().count(),
+            letters_failed: self.letters_failed,
             peers: self.peer.contacts().count(),
             sessions: self.peer.sessions().count(),
             connections: self.links.values().map(Vec::len).sum(),

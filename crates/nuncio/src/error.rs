@@ -59,6 +59,9 @@ pub enum Error {
     /// The letter was not delivered; the code is the registry's.
     #[error("the letter was not delivered: {}", reason(*.0))]
     NotDelivered(u16),
+    /// A node's home was opened as an agent's.
+    #[error("{0} is the home of a node: an agent needs one of its own (`nuncio --home DIR init`)")]
+    NodeHome(PathBuf),
     /// No trust domain is configured.
     #[error(
         "no trust domain is configured: name one, and the node of its token service, in the home's nuncio.toml or with Config::trust"
@@ -96,6 +99,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Of a letter that was not delivered: the name of the registry's code that says why, for programs.
+    #[must_use]
+    pub const fn letter_code(&self) -> Option<&'static str> {
+        match self {
+            Self::NotDelivered(code) => Some(nuncio_contracts::registry::code::name(*code)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }

@@ -4,9 +4,11 @@ use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
+use nuncio_proto::error::LoadError;
 use nuncio_proto::identity::{Identity, Retirement};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::peer::{Peer, Record};
+use nuncio_proto::rows;
 use nuncio_store::{Engine, Kek, Store, StoreError};
 
 use crate::config::{Config, Unlock};
@@ -64,8 +66,12 @@ pub(crate) fn open(config: &Config) -> Result<(Store, Peer), Error> {
         return if config.create { create(config, |_| Ok(())) } else { Err(Error::NoHome(config.home.clone())) };
     }
     let store = Store::open(&config.home, &kek(config, false)?)?;
-    let peer = load(&store)?;
-    Ok((store, peer))
+    match load(&store) {
+        Err(Error::Load(LoadError::NoIdentity)) if store.get(&[rows::NODE_IDENTITY])?.is_some() => {
+            Err(Error::NodeHome(config.home.clone()))
+        }
+        peer => Ok((store, peer?)),
+    }
 }
 
 fn is_home(home: &Path) -> bool {

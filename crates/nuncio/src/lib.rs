@@ -64,7 +64,7 @@ pub use error::Error;
 pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
-pub use status::{PeerInfo, SessionInfo, Status};
+pub use status::{PeerInfo, SessionInfo, Status, Undelivered};
 pub use transaction::{Grant, Subject, Transaction};
 
 pub use nuncio_proto::content_type::ContentType;

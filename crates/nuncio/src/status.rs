@@ -1,7 +1,9 @@
 //! What an agent tells of itself.
 
-use nuncio_proto::ids::{AgentId, SessionId};
+use nuncio_proto::ids::{AgentId, LetterId, SessionId};
 use nuncio_proto::peer::Counters;
+
+use crate::error::Error;
 
 /// A known agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,18 @@ pub struct PeerInfo {
     pub waiting: usize,
     /// What went wrong last, if anything.
     pub problem: Option<String>,
+}
+
+/// A letter of ours that is not delivered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// To whom.
+    pub to: AgentId,
+    /// Which.
+    pub id: LetterId,
+    /// Why it never will be: [`Error::NotDelivered`]. `None` while it is on its way.
+    pub failed: Option<Error>,
 }
 
 /// A session.
@@ -57,6 +71,8 @@ pub struct Status {
     pub inbox: usize,
     /// Letters sent and not acknowledged.
     pub outbox: usize,
+    /// Letters sent that failed since the start.
+    pub letters_failed: u64,
     /// Known agents.
     pub peers: usize,
     /// Sessions.

@@ -33,6 +33,8 @@ const KEYS_EVERY: Duration = Duration::from_millis(time::KEYS_REFRESH);
 const REVOKED_EVERY: Duration = Duration::from_millis(time::REVOKED_REFRESH);
 /// Between two tries when it does not answer, and between two when a key is not known.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long letters with tokens wait at a start for the node to say what was revoked.
+const START_PATIENCE: Duration = Duration::from_secs(2);
 /// A token of a letter that has not arrived is renewed so long before it expires.
 const RENEW_BEFORE_MS: u64 = 45_000;
 
@@ -43,6 +45,8 @@ pub(crate) struct Trust {
     node: AgentId,
     keys: Option<KeyBundle>,
     revoked: Option<RevokedList>,
+    /// Since the start the node was asked what was revoked. Until then no key is in force: letters with tokens wait.
+    asked: bool,
     /// Asks for the keys now.
     wanted: Arc<Notify>,
     /// Tokens that are being renewed.
@@ -51,7 +55,15 @@ pub(crate) struct Trust {
 
 impl Trust {
     pub(crate) fn new(exchange: Arc<Exchange>, node: AgentId) -> Self {
-        Self { exchange, node, keys: None, revoked: None, wanted: Arc::default(), renewing: BTreeSet::new() }
+        Self {
+            exchange,
+            node,
+            keys: None,
+            revoked: None,
+            asked: false,
+            wanted: Arc::default(),
+            renewing: BTreeSet::new(),
+        }
     }
 
     fn trusted(&self) -> Trusted<'_> {
@@ -106,9 +118,8 @@ impl Actor {
             if trust.keys.as_ref().is_some_and(|known| known.issued >= bundle.issued) {
                 return None;
             }
-            let keys = bundle.keys.clone();
             trust.keys = Some(bundle);
-            self.peer.set_verifier(|verifier| verifier.set_keys(keys));
+            self.put_keys_in_force();
             return Some(KEYS_ROW);
         }
         let list = RevokedList::open(statement, &trust.trusted());
@@ -120,6 +131,19 @@ impl Actor {
         trust.revoked = Some(list);
         self.peer.set_verifier(|verifier| verifier.set_revoked(transactions));
         Some(REVOKED_ROW)
+    }
+
+    /// From here on letters with tokens are taken: what was revoked while the agent did not run is known, as far as it can be.
+    pub(crate) fn revoked_asked(&mut self) {
+        self.trust.iter_mut().for_each(|trust| trust.asked = true);
+        self.put_keys_in_force();
+    }
+
+    fn put_keys_in_force(&mut self) {
+        let keys = self.trust.as_ref().filter(|trust| trust.asked).and_then(|trust| trust.keys.as_ref());
+        if let Some(keys) = keys.map(|bundle| bundle.keys.clone()) {
+            self.peer.set_verifier(|verifier| verifier.set_keys(keys));
+        }
     }
 
     /// A letter waits for a key: one request answers all.
@@ -209,15 +233,28 @@ fn is_over(token: &Genuine) -> bool {
 
 /// Asks the node for its statements, now and then and whenever a key is wanted, until the agent stops.
 async fn keep(exchange: Arc<Exchange>, wanted: Arc<Notify>, wakes: mpsc::Sender<Wake>, cancel: CancellationToken) {
+    let first = tokio::select! {
+        () = cancel.cancelled() => return,
+        first = tokio::time::timeout(START_PATIENCE, exchange.node.get("/revoked")) => first,
+    };
+    if let Ok(Ok(answered)) = first
+        && answered.status.is_success()
+        && wakes.send(Wake::Statement { statement: answered.body.to_vec() }).await.is_err()
+    {
+        return;
+    }
+    if wakes.send(Wake::RevokedAsked).await.is_err() {
+        return;
+    }
     let (mut keys, mut revoked, mut tick) =
         (tokio::time::interval(KEYS_EVERY), tokio::time::interval(REVOKED_EVERY), tokio::time::interval(PAUSE));
     loop {
         let path = tokio::select! {
             () = cancel.cancelled() => return,
-            _ = keys.tick() => "/keys",
-            () = wanted.notified() => "/keys",
             _ = revoked.tick() => "/revoked",
             () = exchange.revoked.notified() => "/revoked",
+            _ = keys.tick() => "/keys",
+            () = wanted.notified() => "/keys",
             _ = tick.tick() => {
                 if wakes.send(Wake::LookAfterTokens).await.is_err() {
                     return;

@@ -45,6 +45,8 @@ pub(crate) enum Wake {
     Forget(Vec<Vec<u8>>),
     /// The token service's node has answered with something signed.
     Statement { statement: Vec<u8> },
+    /// The node was asked what was revoked, whether or not it has answered.
+    RevokedAsked,
     /// Some seconds have passed.
     LookAfterTokens,
     /// Nobody waits for the answer to a letter any more.

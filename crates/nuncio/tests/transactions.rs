@@ -81,8 +81,12 @@ impl Domain {
     }
 
     async fn member(&self, name: &str) -> Member {
+        self.member_at(name, "127.0.0.1:0").await
+    }
+
+    async fn member_at(&self, name: &str, address: &str) -> Member {
         let rule = Rule { content_type: None, from: None, scope: scope("travel.book") };
-        let config = Config::new(self.dir.path().join(name)).listen(([127, 0, 0, 1], 0).into()).rule(rule);
+        let config = Config::new(self.dir.path().join(name)).listen(address.parse().unwrap()).rule(rule);
         let agent = Agent::open(config.trust(DOMAIN, self.invitation.clone())).await.unwrap();
         let inbox = agent.inbox().await.unwrap();
         Member { agent, inbox }
@@ -265,6 +269,55 @@ async fn a_revoked_transaction_is_over_everywhere() {
 }
 
 /// Who revokes does not wait for its next look at the list: the node is gone before that.
+/// The letter comes with the first connection, at once; what it acts in was revoked while its receiver did not run.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_revoked_while_an_agent_did_not_run_is_heard_before_a_letter_is_taken() {
+    let (domain, members) = Domain::new(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let to = planner.agent.id();
+    let known = begin(&gateway, "travel.book").await;
+    gateway.outcome(to, Message::text("its keys are known").under(&known)).await.unwrap();
+    let address = gateway.agent.status().await.unwrap().listening.unwrap();
+    let from = gateway.agent.id();
+    gateway.agent.shutdown().await.unwrap();
+    drop(gateway);
+    // A letter of its own, so that it dials as soon as it runs.
+    planner.agent.send(from, Message::text("hello")).await.unwrap();
+    planner.agent.shutdown().await.unwrap();
+    drop(planner);
+
+    let gateway = domain.member_at("gateway", &address).await;
+    let begun = begin(&gateway, "travel.book").await;
+    let id = gateway.agent.send(to, Message::text("pay twice").under(&begun)).await.unwrap();
+    gateway.agent.revoke(&begun).await.unwrap();
+    let planner = domain.member("planner").await;
+    let outcome = tokio::time::timeout(PATIENCE, gateway.agent.delivered(to, id)).await.expect("an end in time");
+    assert!(said(outcome).contains("revoked"));
+    let taken = planner.agent.letters(None, 10).await.unwrap();
+    assert_eq!(taken.len(), 1, "the first one alone: {taken:?}");
+}
+
+/// The same where the node does not answer: letters wait, and not for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_start_letters_with_tokens_wait_for_the_node_a_while() {
+    let (mut domain, members) = Domain::new(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let to = planner.agent.id();
+    let begun = begin(&gateway, "travel.book").await;
+    gateway.outcome(to, Message::text("its keys are known").under(&begun)).await.unwrap();
+    let address = planner.agent.status().await.unwrap().listening.unwrap();
+    planner.agent.shutdown().await.unwrap();
+    drop(planner);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    domain.invitation.endpoints = vec![silent.local_addr().unwrap().to_string()];
+    let planner = domain.member_at("planner", &address).await;
+    gateway.agent.add_peer(&planner.agent.invitation().await.unwrap(), None).await.unwrap();
+    let id = gateway.agent.send(to, Message::text("was it revoked?").under(&begun)).await.unwrap();
+    let soon = tokio::time::timeout(Duration::from_secs(1), gateway.agent.delivered(to, id)).await;
+    assert!(soon.is_err(), "{soon:?}");
+    tokio::time::timeout(PATIENCE, gateway.agent.delivered(to, id)).await.expect("an end in time").unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_revokes_a_transaction_refuses_it_from_then_on() {
     let (mut domain, members) = Domain::new(&["operator", "planner"]).await;

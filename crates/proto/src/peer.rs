@@ -46,7 +46,7 @@ pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
 pub use load::Record;
 pub(crate) use outbound::SealedEntry;
-pub use outbound::failed_code;
+pub use outbound::failed_letter;
 pub(crate) use renew::Rekeyed;
 use renew::Renewal;
 pub(crate) use tokens::Decided;

@@ -37,6 +37,8 @@ pub const START: u8 = b'e';
 pub const FAILED: u8 = b'f';
 /// Re-keys under way.
 pub const RENEWAL: u8 = b'w';
+/// A node's identity: in no agent's home.
+pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
 pub const RUNTIME: u8 = b'r';
 

@@ -19,7 +19,7 @@ use crate::output;
 )]
 pub(crate) struct Daemon {
     /// UDP address for QUIC; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: SocketAddr,
     /// Where others reach this agent, for its invitation; by default the address it listens on
     #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
@@ -108,6 +108,12 @@ async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<()
         ready.agent,
         ready.api_socket.display()
     ))
+}
+
+/// A place to listen at.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let example = "write an IP address of this machine and a port, such as 127.0.0.1:4433 or 0.0.0.0:4433";
+    text.parse().map_err(|_| example.to_owned())
 }
 
 /// A place that others dial.

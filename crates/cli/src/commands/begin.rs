@@ -49,7 +49,7 @@ impl Begin {
         }
         output::line(&begun.token)?;
         output::note(format_args!(
-            "transaction {} for {}: {}; letters can be sent under it until {}",
+            "transaction {} for {}: {}; letters can be sent under it until {} at least, longer while the agent renews it",
             begun.transaction,
             output::harmless_line(&begun.principal),
             output::harmless_line(&begun.scope),

@@ -84,7 +84,9 @@ async fn revoke(options: &Options, txn: uuid::Uuid) -> Result<(), Failure> {
     Api::of_node(made_home(options)?.join(OWNER_SOCKET))
         .tell(&format!("/owner/revoke?txn={}", txn.hyphenated()))
         .await?;
-    output::note(format_args!("revoked {txn}"));
+    output::note(format_args!(
+        "{txn} is revoked: no token of it is issued or taken any more. Whether there ever was one is not looked up: see that the name is right"
+    ));
     Ok(())
 }
 

@@ -145,7 +145,8 @@ fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<
     match state.state {
         Delivery::Delivered => Ok(()),
         Delivery::Failed => {
-            Err(Failure::NotDelivered(state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned())))
+            let reason = state.reason.unwrap_or_else(|| "the letter was not delivered".to_owned());
+            Err(Failure::NotDelivered { reason, code: state.code })
         }
         Delivery::Waiting => {
             let why = problem.map_or_else(String::new, |problem| format!(": {}", output::harmless_line(&problem)));
@@ -156,8 +157,13 @@ fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<
 
 impl LetterArgs {
     fn under(&self, file: &Path) -> Result<Under, Failure> {
+        let token = read_token(file)?;
+        if nuncio::Transaction::from_token(&token).is_none() {
+            let what = format!("{} holds no transaction token", file.display());
+            return Err(Failure::usage(what, "give a file with what `nuncio begin` printed, or a grant's token"));
+        }
         Ok(Under {
-            token: read_token(file)?,
+            token,
             scope: self.scope.clone(),
             bind_payload: self.bind,
             prove: self.prove,
@@ -266,6 +272,6 @@ fn is_media_type(text: &str) -> bool {
         && parts.all(|part| part.split_once('=').is_some_and(parameter))
 }
 
-fn letter_id(text: &str) -> Result<String, String> {
+pub(super) fn letter_id(text: &str) -> Result<String, String> {
     text.parse::<nuncio::LetterId>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }

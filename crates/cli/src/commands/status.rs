@@ -36,8 +36,12 @@ fn lines(status: &Fares) -> Vec<(&'static str, String)> {
             "its peers take no letters of it; `nuncio init` in another home makes a new identity".to_owned(),
         ));
     }
+    let failed = match status.letters_failed {
+        0 => String::new(),
+        count => format!(", {count} failed: `nuncio outbox` says why"),
+    };
     lines.extend([
-        ("letters", format!("{} in the inbox, {} on their way", status.inbox, status.outbox)),
+        ("letters", format!("{} in the inbox, {} on their way{failed}", status.inbox, status.outbox)),
         ("peers", format!("{} known, {} connections, {} sessions", status.peers, status.connections, status.sessions)),
         ("sealed", format!("{}, of them again in another session {}", counters.sealed, counters.sealed_again)),
         ("opened", format!("{}, came again and were refused {}", counters.opened, counters.duplicates)),

@@ -13,7 +13,10 @@ use super::handover::{self, Handover};
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
 use super::{Door, Served, inbox, transactions};
-use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter};
+use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox};
+
+/// Letters of the outbox in one answer by default, and at most.
+const LISTED: (usize, usize) = (1_000, 65_536);
 
 /// How long an answer is waited for by default, and at most.
 const ANSWER_PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
@@ -72,15 +75,40 @@ pub(super) async fn state(
         () = tokio::time::sleep(wait(asked.wait_ms)) => None,
         () = served.closing.cancelled() => None,
     };
-    let (state, reason) = match delivered {
+    let (state, failed) = match delivered {
         None => (Delivery::Waiting, None),
         Some(Ok(())) => (Delivery::Delivered, None),
-        Some(Err(error @ Error::NotDelivered(_))) => (Delivery::Failed, Some(error.to_string())),
+        Some(Err(error @ Error::NotDelivered(_))) => (Delivery::Failed, Some(error)),
         Some(Err(error)) => return Err(error.into()),
     };
     let payload = if state == Delivery::Waiting { served.agent.payload_sent(sent.to, sent.id).await? } else { None };
+    Ok(Json(told(&sent, state, failed.as_ref(), payload)))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Most {
+    max: Option<usize>,
+}
+
+pub(super) async fn outbox(
+    State(served): State<Served>,
+    Asked(Most { max }): Asked<Most>,
+) -> Result<Json<Outbox>, Refused> {
+    let (usual, most) = LISTED;
+    let letters = served.agent.undelivered().await?;
+    let skipped = letters.len().saturating_sub(max.unwrap_or(usual).min(most));
+    let letters = letters.into_iter().skip(skipped).map(|letter| {
+        let state = if letter.failed.is_some() { Delivery::Failed } else { Delivery::Waiting };
+        told(&Sent { to: letter.to, id: letter.id }, state, letter.failed.as_ref(), None)
+    });
+    Ok(Json(Outbox { letters: letters.collect() }))
+}
+
+fn told(sent: &Sent, state: Delivery, failed: Option<&Error>, payload: Option<(u64, u64)>) -> LetterState {
     let (payload_sent, payload_len) = payload.unzip();
-    Ok(Json(LetterState { to: sent.to.to_string(), id: sent.id.to_string(), state, reason, payload_sent, payload_len }))
+    let reason = failed.map(ToString::to_string);
+    let code = failed.and_then(Error::letter_code).map(str::to_owned);
+    LetterState { to: sent.to.to_string(), id: sent.id.to_string(), state, reason, code, payload_sent, payload_len }
 }
 
 pub(super) async fn cancel(State(served): State<Served>, sent: Sent) -> Result<Json<Cancelled>, Refused> {

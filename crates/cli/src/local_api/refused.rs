@@ -15,11 +15,12 @@ pub(crate) struct Refused {
     status: StatusCode,
     code: &'static str,
     message: String,
+    letter_code: Option<&'static str>,
 }
 
 impl Refused {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), letter_code: None }
     }
 
     pub(crate) fn bad(message: impl Into<String>) -> Self {
@@ -41,14 +42,15 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (self.status, Json(Problem { code: self.code.to_owned(), message: self.message })).into_response()
+        let letter_code = self.letter_code.map(str::to_owned);
+        (self.status, Json(Problem { code: self.code.to_owned(), message: self.message, letter_code })).into_response()
     }
 }
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let (status, code) = place(&error);
-        Self::new(status, code, error.to_string())
+        Self { letter_code: error.letter_code(), ..Self::new(status, code, error.to_string()) }
     }
 }
 
@@ -75,6 +77,8 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::Name(_) => (StatusCode::CONFLICT, "name"),
         Error::NotDelivered(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_delivered"),
         Error::NoTrust => (StatusCode::CONFLICT, "no_trust"),
+        // RFC 6749 section 5.2: what the request builds upon is over.
+        Error::TokenRefused { code, .. } if code == "invalid_grant" => (StatusCode::FORBIDDEN, "transaction_over"),
         Error::TokenRefused { .. } => (StatusCode::FORBIDDEN, "token_refused"),
         Error::Node(_) => (StatusCode::SERVICE_UNAVAILABLE, "node"),
         Error::PayloadLost => (StatusCode::GONE, "payload_lost"),

@@ -293,6 +293,64 @@ fn a_deadline_that_passes_is_told() {
     assert_eq!(json(&anna.home, &["status"])["outbox"], 0);
 }
 
+/// Whoever did not wait learns all the same what became of a letter, and what to do.
+#[test]
+fn a_letter_that_is_refused_is_listed_with_the_reason_and_advice() {
+    let homes = Homes::new();
+    let anna = Daemon::start(&homes.init("anna"), &[]);
+    let strict = homes.path("ben");
+    ok(&strict, &["init"]);
+    let ben = Daemon::start(&strict, &[]);
+    anna.add(&ben, "ben");
+    ben.add(&anna, "anna");
+    let nothing = nuncio(&anna.home, &["outbox"]);
+    assert!(nothing.stdout.is_empty() && stderr(&nothing).contains("nothing"), "{nothing:?}");
+    let id = ok(&anna.home, &["send", "ben", "--text", "no token"]).trim().to_owned();
+    let said = fails(&anna.home, &["send", "ben", "--text", "nor this", "--wait"], 1);
+    assert!(said.contains("wants a transaction token") && said.contains("--under"), "{said}");
+    let said = fails(&anna.home, &["request", "ben", "--text", "nor this"], 1);
+    assert!(said.contains("wants a transaction token") && said.contains("--under"), "{said}");
+
+    let listed = nuncio(&anna.home, &["outbox"]);
+    let table = String::from_utf8(listed.stdout.clone()).unwrap();
+    let line = table.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("{table}"));
+    assert!(line.contains("ben") && line.contains("failed") && line.contains("wants a transaction token"), "{line}");
+    assert!(stderr(&listed).contains("--under"));
+    let object = json(&anna.home, &["outbox"]);
+    assert_eq!(
+        (object["letters"].as_array().unwrap().len(), &object["letters"][0]["code"]),
+        (3, &"token_missing".into())
+    );
+    assert!(ok(&anna.home, &["status"]).contains("3 failed"));
+    // What is remembered outlives the agent.
+    let home = anna.home.clone();
+    anna.stop();
+    assert_eq!(json(&home, &["outbox"]), object);
+}
+
+#[test]
+fn a_letter_on_its_way_is_listed_and_can_be_taken_back() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ben.stop();
+    let id = ok(&anna.home, &["send", "ben", "--text", "oops"]).trim().to_owned();
+    assert!(ok(&anna.home, &["outbox"]).contains("on its way"));
+    assert!(fails(&anna.home, &["outbox", "cancel", "ben", "nonsense"], 2).contains("letter"));
+    ok(&anna.home, &["outbox", "cancel", "ben", &id]);
+    assert!(ok(&anna.home, &["outbox"]).contains("cancelled"));
+    assert!(fails(&anna.home, &["outbox", "cancel", "ben", &id], 2).contains("nuncio outbox"));
+}
+
+#[test]
+fn of_several_letters_those_that_are_there_are_removed() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    ok(&anna.home, &["send", "ben", "--text", "one", "--wait"]);
+    let said = fails(&ben.home, &["done", "7", "0"], 2);
+    assert!(said.contains("1 of 2 were removed") && said.contains("no letter 7"), "{said}");
+    assert_eq!(json(&ben.home, &["status"])["inbox"], 0);
+}
+
 #[test]
 fn an_unknown_peer_and_a_taken_name_are_refused() {
     let homes = Homes::new();

@@ -106,7 +106,7 @@ fn what_was_typed_is_told_apart_from_what_failed() {
         (&["peers", "add", "--name", "a name", ben_invitation], "name"),
         (&["peers", "add", anna.invitation()], "bad_request"),
         (&["begin", "--principal", "user:anna", "--scope", " "], "bad_request"),
-        (&["send", "ben", "--text", "x", "--under", file], "bad_request"),
+        (&["send", "ben", "--text", "x", "--under", file], "usage"),
         (&["done", "77"], "no_such_letter"),
         (&["id", "retire", "--statement", file], "usage"),
         (&["node", "run", "--no-tcp"], "usage"),

@@ -15,6 +15,9 @@ fn the_examples_say_in_a_line_why_they_cannot() {
             not_run("languages::the_examples_say_in_a_line_why_they_cannot", &format!("{program} is missing"));
             continue;
         }
+        let usage = Command::new(program).arg(example(file)).output().unwrap();
+        let said = String::from_utf8_lossy(&usage.stderr).into_owned();
+        assert!(usage.status.code() == Some(2) && said.contains("api.sock PEER TEXT"), "{file}: {said}");
         let homes = Homes::new();
         let (anna, _ben) = homes.pair();
         let deaf = homes.path("deaf.sock");

@@ -69,7 +69,7 @@ fn a_node_is_made_runs_turns_its_keys_and_stops() {
     let again = ["node", "init", "--domain", "acme.example", "--issuer", "http://127.0.0.1:7430"];
     assert!(fails(&home, &again, 1).contains("--home"), "it is made once");
     ok(&home, &["node", "check"]);
-    assert!(fails(&home, &["node", "keys", "rotate"], 1).contains("never run"));
+    assert!(fails(&home, &["node", "keys", "rotate"], 1).contains("no keys yet"));
 
     for (program, words, signal) in
         [(env!("CARGO_BIN_EXE_nuncio"), &["node"][..], "TERM"), (env!("CARGO_BIN_EXE_nuncio-node"), &[], "INT")]
@@ -104,6 +104,17 @@ fn a_node_is_made_whole_or_not_at_all() {
         let alone = alone.arg("--home").arg(&home).arg("init").args(given).output().unwrap();
         assert_eq!(alone.status.code(), Some(2), "{given:?}");
         assert!(!home.exists(), "{given:?} made something");
+    }
+    for (domain, issuer) in [
+        ("acme.example", "not-a-url"),
+        ("acme.example", "http://acme.example"),
+        ("acme.example", "https://acme.example/path"),
+        ("bad domain", "https://acme.example"),
+        ("bad\"domain", "https://acme.example"),
+    ] {
+        let said = fails(&home, &["node", "init", "--domain", domain, "--issuer", issuer], 2);
+        assert!(said.contains("could not run") && said.contains("--issuer https://"), "{said}");
+        assert!(!home.exists(), "{domain} {issuer} made something");
     }
     // A policy that lies there is somebody's work: it is left, and nothing is made beside it.
     std::fs::create_dir(&home).unwrap();
@@ -189,13 +200,13 @@ fn what_fails_at_a_node_has_a_hint_that_is_true_there() {
         assert!(hint(&home, args, 1).contains("nuncio node run"));
     }
     assert!(hint(&home, &again, 1).contains("--home"));
-    assert!(hint(&home, &["node", "keys", "rotate"], 1).contains("NUNCIO_LOG"));
+    assert!(hint(&home, &["node", "keys", "rotate"], 1).contains("nuncio node run"), "it has never run");
     assert!(hint(&home, &["node", "run", "--no-tcp", "--quic", &taken], 1).contains("--quic"));
     let _running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &home);
     assert!(hint(&home, &run, 1).contains("stop"));
     hint(&home, &["node", "keys", "rotate"], 1);
     std::fs::write(home.join("policy.toml"), "nonsense").unwrap();
-    hint(&home, &["node", "reload"], 1);
+    assert!(!hint(&home, &["node", "reload"], 1).contains("log"), "all is said");
     hint(&home, &["node", "check"], 1);
 }
 
@@ -208,5 +219,8 @@ fn what_cannot_be_served_is_said_before_anything_runs() {
     assert!(fails(&home, &["node", "run", "--no-tcp"], 2).contains("serves nobody"));
     assert!(fails(&homes.init("agent"), &["node", "run", "--listen", "127.0.0.1:0"], 1).contains("no home of a node"));
     // And a node's home is none of an agent.
-    fails(&home, &["status"], 1);
+    for args in [&["status"][..], &["id"], &["agent", "--listen", "127.0.0.1:0"]] {
+        let said = fails(&home, args, 1);
+        assert!(said.contains("home of a node") && !said.contains("remove"), "{said}");
+    }
 }

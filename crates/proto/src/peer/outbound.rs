@@ -357,11 +357,11 @@ impl Peer {
     }
 }
 
-/// Why the letter of a [`rows::failed`] row failed: one of the registry's codes.
+/// To whom the letter of a [`rows::failed`] row was, and why it failed: one of the registry's codes.
 #[must_use]
-pub fn failed_code(row: &[u8]) -> u16 {
-    let row: Result<(u8, serde_bytes::ByteArray<32>, u16), _> = crate::codec::decode(row, 64);
-    row.map_or(0, |(_, _, code)| code)
+pub fn failed_letter(row: &[u8]) -> Option<(AgentId, u16)> {
+    let (_, to, code): (u8, serde_bytes::ByteArray<32>, u16) = crate::codec::decode(row, 64).ok()?;
+    Some((AgentId::from_bytes(to.into_array()).ok()?, code))
 }
 
 fn failed_row(to: &AgentId, code: u16) -> Vec<u8> {

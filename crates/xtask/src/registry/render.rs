@@ -19,10 +19,21 @@ const HEADER: &str = "\
 pub(super) fn module(sections: &[(&Section, Vec<Entry>)]) -> String {
     let mut out = String::from(HEADER);
     for (section, entries) in sections {
-        let constants: Vec<String> = entries.iter().map(constant).collect();
+        let mut constants: Vec<String> = entries.iter().map(constant).collect();
+        constants.extend(section.named.then(|| names(entries)));
         let _ = write!(out, "\n/// {}\npub mod {} {{\n{}}}\n", section.doc, section.name, constants.join("\n"));
     }
     out
+}
+
+/// What programs are told instead of a number.
+fn names(entries: &[Entry]) -> String {
+    let arms = entries.iter().map(|entry| format!("{INDENT}{INDENT}{INDENT}{} => {:?},\n", literal(entry), entry.name));
+    format!(
+        "{INDENT}/// Its name; `unknown` for a number of another version.\n{INDENT}#[must_use]\n{INDENT}pub const fn name(code: {}) -> &'static str {{\n{INDENT}{INDENT}match code {{\n{}{INDENT}{INDENT}{INDENT}_ => \"unknown\",\n{INDENT}{INDENT}}}\n{INDENT}}}\n",
+        entries.first().map_or("u16", |entry| entry.rust_type.name()),
+        arms.collect::<String>()
+    )
 }
 
 fn constant(entry: &Entry) -> String {

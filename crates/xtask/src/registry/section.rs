@@ -12,6 +12,8 @@ pub(super) struct Section {
     pub(super) default_type: RustType,
     pub(super) unit: Unit,
     distinct: Distinct,
+    /// Programs are told its entries by name.
+    pub(super) named: bool,
 }
 
 /// What an entry's `unit` must be.
@@ -56,7 +58,7 @@ pub(super) const ALL: &[Section] = &[
     Section::new("label", "Domain separation: no label begins another.", RustType::Bytes, Distinct::NoPrefix),
     Section::new("text", "Fixed strings that peers compare.", RustType::Str, Distinct::Values),
     Section::new("kind", "Kinds, as they stand on the wire.", RustType::U8, Distinct::Values),
-    Section::new("code", "Refusal and close codes.", RustType::U16, Distinct::Values),
+    Section::new("code", "Refusal and close codes.", RustType::U16, Distinct::Values).with_names(),
     Section::new("extension", "Letter extensions.", RustType::U16, Distinct::Values),
     Section::new("event", "What an event of the audit log tells of.", RustType::U8, Distinct::Values),
     Section::new("stream", "The first byte of each kind of stream.", RustType::U8, Distinct::Values),
@@ -64,7 +66,11 @@ pub(super) const ALL: &[Section] = &[
 
 impl Section {
     const fn new(name: &'static str, doc: &'static str, default_type: RustType, distinct: Distinct) -> Self {
-        Self { name, doc, default_type, unit: Unit::None, distinct }
+        Self { name, doc, default_type, unit: Unit::None, distinct, named: false }
+    }
+
+    const fn with_names(self) -> Self {
+        Self { named: true, ..self }
     }
 
     const fn in_units(mut self, unit: Unit) -> Self {

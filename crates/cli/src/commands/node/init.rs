@@ -47,9 +47,14 @@ impl Init {
         if policy.exists() {
             return Err(Failure::io("make", &policy)(std::io::ErrorKind::AlreadyExists.into()));
         }
+        let text = policy_text(&self.domain, &self.issuer);
+        nuncio_node::check_text(&text, &home).map_err(|why| {
+            let hint = "such as --domain acme.example --issuer https://txts.acme.example (http on loopback alone)";
+            Failure::usage(format!("a node with this --domain and --issuer could not run: {why}"), hint)
+        })?;
         DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(Failure::io("make", &home))?;
         let node = nuncio_node::init(&home, &options.unlock.new_kek(&home)?)?;
-        write_policy(&policy, &self.domain, &self.issuer).map_err(Failure::io("write", &policy))?;
+        write_policy(&policy, &text).map_err(Failure::io("write", &policy))?;
         if options.json {
             return output::json(&Made { node: node.to_string(), home: &home });
         }
@@ -60,14 +65,17 @@ impl Init {
     }
 }
 
-fn write_policy(path: &Path, domain: &str, issuer: &str) -> std::io::Result<()> {
+fn policy_text(domain: &str, issuer: &str) -> String {
     // Strings of TOML are written as those of JSON.
     let text = |text: &str| serde_json::Value::from(text).to_string();
-    let policy = format!(
+    format!(
         "schema = \"nuncio/policy/1\"\n\n[service]\ntrust_domain = {}\nissuer = {}\ntransaction_life_s = 3600\n",
         text(domain),
         text(issuer)
-    );
+    )
+}
+
+fn write_policy(path: &Path, policy: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(policy.as_bytes())?;
     file.sync_all()

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use super::init::POLICY;
 use super::made_home;
 use crate::cli::Options;
-use crate::commands::agent::endpoint;
+use crate::commands::agent::{address, endpoint};
 use crate::ending::{Signals, listen, stdin_ended};
 use crate::failure::Failure;
 use crate::output;
@@ -24,13 +24,13 @@ use crate::output;
 )]
 pub(crate) struct Run {
     /// TCP address for HTTP; port 0 takes a free one. Beyond loopback only with a certificate
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7430")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7430", value_parser = address)]
     listen: SocketAddr,
     /// No TCP at all
     #[arg(long, conflicts_with = "listen")]
     no_tcp: bool,
     /// UDP address for QUIC; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     quic: Option<SocketAddr>,
     /// Where agents reach it, for the line that names it to them; by default the address of --quic
     #[arg(long, value_name = "HOST:PORT", requires = "quic", value_parser = endpoint)]
@@ -101,7 +101,11 @@ impl Run {
         };
         tracing::info!(why, "stopping: what is under way is answered first");
         tokio::select! {
-            stopped = node.stop() => Ok(stopped?),
+            stopped = node.stop() => {
+                stopped?;
+                tracing::info!("stopped");
+                Ok(())
+            }
             again = signals.next() => Err(Failure::Unsound(format!("{again} again: stopped at once, as if killed"))),
         }
     }

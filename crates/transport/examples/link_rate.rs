@@ -1,7 +1,7 @@
 //! What the transport costs beside bare QUIC with the same bytes, on loopback in one process. Bare means quinn's defaults,
 //! `write_all` of as many bytes as a batch of ours has, and `read_chunks` without looking at what came.
 //!
-//! `cargo run --release -p nuncio-transport --example rate`
+//! `cargo run --release -p nuncio-transport --example link_rate`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 #![allow(clippy::print_stdout, reason = "a table is what it is for")]
 
