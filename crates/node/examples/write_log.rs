@@ -35,7 +35,7 @@ fn main() -> Result<()> {
         grow(&mut log, size)?;
         log.publish()?;
         std::fs::copy(folder.join("checkpoint"), folder.join(format!("checkpoint.{size}")))?;
-        std::fs::write(folder.join(format!("receipt.{size}")), log.receipt(size - 1)?.to_string())?;
+        std::fs::write(folder.join(format!("receipt.{size}")), log.view().receipt(size - 1)?.to_string())?;
     }
     std::fs::write(folder.join("proofs"), proofs(&log)?)?;
     println!("a log of {} entries in {}", log.size(), folder.display());
@@ -56,13 +56,13 @@ fn proofs(log: &Log) -> Result<String> {
         EDGES.into_iter().flat_map(|new| EDGES.into_iter().filter(move |old| *old <= new).map(move |old| (old, new)));
     let mut roots = BTreeMap::new();
     for size in (0..=ALL_PAIRS_TO).chain(EDGES) {
-        roots.insert(size, BASE64.encode(&log.root_at(size)?));
+        roots.insert(size, BASE64.encode(&log.view().root_at(size)?));
     }
     let root = |size: u64| roots.get(&size).map_or("", String::as_str);
     let mut lines = String::new();
     for (old, new) in small.chain(large) {
         write!(lines, "{old} {new} {} {}", root(old), root(new))?;
-        for hash in log.consistency(old, new)? {
+        for hash in log.view().consistency(old, new)? {
             write!(lines, " {}", BASE64.encode(&hash))?;
         }
         lines.push('\n');

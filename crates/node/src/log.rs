@@ -2,8 +2,8 @@
 //! the store.
 //!
 //! ```text
-//!   append   entries ─► what they fill becomes files ─► the rest is a row, one commit ─► they have their indexes
-//!   publish  the unfinished tiles become files ─► the head is kept as signed ─► the checkpoint becomes a file
+//!   append   entries ─► what they fill becomes files ─► the rest is a row, the head is kept as signed: one commit ─► indexes, a checkpoint
+//!   publish  the unfinished tiles become files ─► the checkpoint becomes a file
 //! ```
 //!
 //! Nothing counts before the commit: files of an append that was stopped are written again, since nobody reads what no checkpoint has.
@@ -14,16 +14,14 @@ mod folder;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod view;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use nuncio_proto::codec;
 use nuncio_proto::crypto::SigningKey;
-use nuncio_proto::tlog::{
-    Checkpoint, Edge, Hash, Note, NoteKey, Receipt, Tile, TileKind, TileNodes, bundle_of, consistency_proof,
-    entries_of, inclusion_proof, root_of,
-};
+use nuncio_proto::tlog::{Checkpoint, Edge, Hash, Note, NoteKey, Tile, TileKind, bundle_of};
 use nuncio_store::{Engine as _, Op, Store};
 use serde_bytes::ByteArray;
 
@@ -32,6 +30,7 @@ pub use error::LogError;
 pub use events::{Answer, Events, NotTaken};
 use folder::Folder;
 pub use verify::{Verdict, Wrong, verify};
+pub use view::View;
 
 /// Entries in a full bundle.
 const WIDTH: u64 = 256;
@@ -41,13 +40,10 @@ const VERSION: u8 = 1;
 #[derive(Debug)]
 pub struct Log {
     store: Arc<Store>,
-    folder: Folder,
-    key: NoteKey,
     signer: SigningKey,
-    edge: Edge,
-    tail: Tail,
-    /// The newest head that was signed.
-    signed: Option<(u64, Hash)>,
+    view: Arc<View>,
+    /// Entries of the checkpoint that is published.
+    published: u64,
 }
 
 /// The bundle that is being filled.
@@ -73,72 +69,47 @@ impl Log {
         if edge.root() != root {
             return Err(LogError::Damaged(format!("a tile of the first {filed} entries")));
         }
+        let mut view = View { folder, key, edge, tail: Tail { filed, ..Tail::default() }, signed: None };
+        read_rows(&store, &mut view)?;
         let signed = head_row(&store, rows::LOG_SIGNED)?;
-        let mut log = Self { store, folder, key, signer, edge, tail: Tail { filed, ..Tail::default() }, signed };
-        log.read_rows()?;
-        log.check_signed()?;
-        Ok(log)
+        let published = view.published()?.map(|note| Checkpoint::open(&note, &view.key)).transpose()?;
+        let published = published.map(|head| (head.size, head.root));
+        signed.into_iter().chain(published).try_for_each(|head| check_signed(&view, head))?;
+        // It grows in the commit in which its head is signed: what it has it has signed.
+        let is_signed = signed.is_some_and(|(size, _)| size == view.size());
+        view.signed = is_signed.then(|| sign(&view, &signer)).transpose()?;
+        Ok(Self { store, signer, view: Arc::new(view), published: published.map_or(0, |(size, _)| size) })
     }
 
-    /// The entries that are in no full bundle, row by row, with none left out.
-    fn read_rows(&mut self) -> Result<(), LogError> {
-        let mut rows = Vec::new();
-        self.store.scan(&[rows::LOG_ENTRIES], &mut |key, row| {
-            rows.push((key.to_vec(), row.to_vec()));
-            Ok(())
-        })?;
-        rows.sort();
-        for (key, row) in rows {
-            let first = self.size();
-            let entries = read_row(&row).filter(|_| key == rows::log_entries(first)).ok_or(LogError::Row)?;
-            for entry in &entries {
-                if !self.edge.push(entry).is_empty() {
-                    return Err(LogError::Row);
-                }
-            }
-            self.tail.rows.push(first);
-            self.tail.entries.extend(entries);
-        }
-        Ok(())
-    }
-
-    /// A rolled-back disk shows here: what was signed is no part of the log.
-    fn check_signed(&self) -> Result<(), LogError> {
-        let published = self.folder.checkpoint()?.map(|note| Checkpoint::open(&note, &self.key)).transpose()?;
-        let heads = self.signed.into_iter().chain(published.map(|head| (head.size, head.root)));
-        for (size, root) in heads {
-            if size > self.size() {
-                return Err(LogError::Behind { signed: size, size: self.size() });
-            }
-            if self.root_at(size)? != root {
-                return Err(LogError::Forked(size));
-            }
-        }
-        Ok(())
+    /// The log as it is now.
+    #[must_use]
+    pub const fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     /// Entries in it.
     #[must_use]
-    pub const fn size(&self) -> u64 {
-        self.edge.size()
+    pub fn size(&self) -> u64 {
+        self.view.size()
     }
 
-    /// Appends entries, with rows of the caller's own in the same commit. When it returns they are durable, and have the indexes from the one
-    /// that it returns on.
+    /// Appends entries and signs the head that comes of it, with rows of the caller's own in the same commit. When it returns they are durable, and
+    /// have the indexes from the one that it returns on.
     ///
     /// # Errors
     /// Nothing was appended: an entry that no bundle holds, entries of an unfinished bundle that are together longer than a value of the store (1 MiB), a
     /// file or a row that cannot be written.
     pub fn append(&mut self, entries: Vec<Vec<u8>>, with: Vec<Op>) -> Result<u64, LogError> {
         let first = self.size();
-        let (mut edge, mut tail, mut ops) = (self.edge.clone(), self.tail.clone(), with);
+        let (mut view, mut ops) = (View::clone(&self.view), with);
+        let View { folder, edge, tail, .. } = &mut view;
         let (mut in_row, mut filed_root) = (first, None);
         for entry in entries {
             let filled = edge.push(&entry);
             tail.entries.push(entry);
             if !filled.is_empty() {
-                self.folder.write(&full(TileKind::Entries, tail.filed / WIDTH)?, &bundle(&tail.entries)?)?;
-                filled.iter().try_for_each(|(tile, hashes)| self.folder.write(tile, hashes))?;
+                folder.write(&full(TileKind::Entries, tail.filed / WIDTH)?, &bundle(&tail.entries)?)?;
+                filled.iter().try_for_each(|(tile, hashes)| folder.write(tile, hashes))?;
                 ops.extend(tail.rows.drain(..).map(|first| Op::Delete { key: rows::log_entries(first) }));
                 tail.filed += WIDTH;
                 tail.entries.clear();
@@ -151,103 +122,91 @@ impl Log {
             tail.rows.push(in_row);
         }
         ops.extend(filed_root.map(|root| put_head(rows::LOG_FILED, tail.filed, root)));
-        self.store.commit(&ops)?;
-        (self.edge, self.tail) = (edge, tail);
+        self.commit(view, ops)?;
         Ok(first)
     }
 
-    /// Signs the log as it is now, and publishes it: first what the head needs, then the head.
+    /// Keeps a head as signed with what it is the head of; only then there is a signature.
+    fn commit(&mut self, mut view: View, mut ops: Vec<Op>) -> Result<(), LogError> {
+        ops.push(put_head(rows::LOG_SIGNED, view.size(), view.edge.root()));
+        let note = sign(&view, &self.signer)?;
+        self.store.commit(&ops)?;
+        view.signed = Some(note);
+        self.view = Arc::new(view);
+        Ok(())
+    }
+
+    /// Publishes the log as it is now: first what its head needs, then the head.
     ///
     /// # Errors
     /// A file or a row that cannot be written.
     pub fn publish(&mut self) -> Result<Checkpoint, LogError> {
-        let head = Checkpoint { origin: self.key.name().to_owned(), size: self.size(), root: self.edge.root() };
-        if let Some(tile) = Tile::in_tree(TileKind::Entries, self.tail.filed / WIDTH, self.size()) {
-            self.folder.write(&tile, &bundle(&self.tail.entries)?)?;
+        self.publish_with(|_| {})
+    }
+
+    /// [`Log::publish`], with what others sign of it: `cosign` may add lines to the checkpoint.
+    ///
+    /// # Errors
+    /// As [`Log::publish`].
+    pub fn publish_with(&mut self, cosign: impl FnOnce(&mut Note)) -> Result<Checkpoint, LogError> {
+        if self.view.signed.is_none() {
+            self.commit(View::clone(&self.view), Vec::new())?;
         }
-        for (tile, hashes) in self.edge.unfinished() {
-            self.folder.write(&tile, &hashes)?;
+        let View { folder, edge, tail, signed, .. } = &*self.view;
+        if let Some(tile) = Tile::in_tree(TileKind::Entries, tail.filed / WIDTH, edge.size()) {
+            folder.write(&tile, &bundle(&tail.entries)?)?;
         }
-        self.store.commit(&[put_head(rows::LOG_SIGNED, head.size, head.root)])?;
-        let before = self.signed.replace((head.size, head.root)).map_or(0, |(size, _)| size);
-        let note = head.sign(&self.key, &self.signer).ok_or(LogError::Name)?;
-        self.folder.write_checkpoint(&note)?;
+        for (tile, hashes) in edge.unfinished() {
+            folder.write(&tile, &hashes)?;
+        }
+        let mut note = signed.clone().ok_or(LogError::Name)?;
+        cosign(&mut note);
+        folder.write_checkpoint(&note)?;
         // C2SP tlog-tiles: an unfinished tile may go once the full one is there.
-        Tile::filled_between(before, head.size).try_for_each(|tile| self.folder.remove_unfinished(&tile))?;
-        Ok(head)
+        Tile::filled_between(self.published, edge.size()).try_for_each(|tile| folder.remove_unfinished(&tile))?;
+        self.published = edge.size();
+        Ok(self.view.head())
     }
 
-    /// The checkpoint that is published.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
-    pub fn checkpoint(&self) -> Result<Option<Note>, LogError> {
-        self.folder.checkpoint()
+    /// Entries of the checkpoint that is published.
+    #[must_use]
+    pub const fn published(&self) -> u64 {
+        self.published
     }
+}
 
-    /// An entry.
-    ///
-    /// # Errors
-    /// No such entry; a file that cannot be read.
-    pub fn entry(&self, index: u64) -> Result<Vec<u8>, LogError> {
-        let place = usize::try_from(index % WIDTH).map_err(|_| LogError::Index(index))?;
-        let found = if index >= self.tail.filed {
-            let place = usize::try_from(index - self.tail.filed).map_err(|_| LogError::Index(index))?;
-            self.tail.entries.get(place).cloned()
-        } else {
-            let tile = full(TileKind::Entries, index / WIDTH)?;
-            let bundle = self.folder.tile(&tile)?;
-            let entries = entries_of(&bundle, tile.width()).map_err(|_| LogError::Damaged(tile.path()))?;
-            entries.get(place).map(|entry| entry.to_vec())
-        };
-        found.ok_or(LogError::Index(index))
-    }
-
-    /// The receipt of an entry, under the checkpoint that is published.
-    ///
-    /// # Errors
-    /// No checkpoint with such an entry yet; a file that cannot be read.
-    pub fn receipt(&self, index: u64) -> Result<Receipt, LogError> {
-        let checkpoint = self.folder.checkpoint()?.ok_or(LogError::Index(index))?;
-        let head = Checkpoint::open(&checkpoint, &self.key)?;
-        if index >= head.size {
-            return Err(LogError::Index(index));
-        }
-        Ok(Receipt { index, proof: inclusion_proof(&self.nodes(), index, head.size)?, checkpoint })
-    }
-
-    /// The proof that the log's first `new` entries begin with its first `old`.
-    ///
-    /// # Errors
-    /// A log that has not so many; a file that cannot be read.
-    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
-        if new > self.size() {
-            return Err(LogError::Index(new));
-        }
-        Ok(consistency_proof(&self.nodes(), old, new)?)
-    }
-
-    /// The root of the log's first entries.
-    ///
-    /// # Errors
-    /// A log that has not so many; a file that cannot be read.
-    pub fn root_at(&self, size: u64) -> Result<Hash, LogError> {
-        if size > self.size() {
-            return Err(LogError::Index(size));
-        }
-        Ok(root_of(&self.nodes(), size)?)
-    }
-
-    /// The hashes of the tree as it is now: full tiles from their files, the unfinished ones from memory.
-    fn nodes(&self) -> TileNodes<impl Fn(&Tile) -> Result<Vec<u8>, LogError> + '_> {
-        TileNodes::new(self.size(), |tile: &Tile| {
-            if tile.is_full() {
-                return self.folder.tile(tile);
+/// The entries that are in no full bundle, row by row, with none left out.
+fn read_rows(store: &Store, view: &mut View) -> Result<(), LogError> {
+    let mut rows = Vec::new();
+    store.scan(&[rows::LOG_ENTRIES], &mut |key, row| {
+        rows.push((key.to_vec(), row.to_vec()));
+        Ok(())
+    })?;
+    rows.sort();
+    for (key, row) in rows {
+        let first = view.size();
+        let entries = read_row(&row).filter(|_| key == rows::log_entries(first)).ok_or(LogError::Row)?;
+        for entry in &entries {
+            if !view.edge.push(entry).is_empty() {
+                return Err(LogError::Row);
             }
-            let unfinished = self.edge.unfinished().find(|(there, _)| there == tile);
-            unfinished.map(|(_, hashes)| hashes).ok_or_else(|| LogError::Damaged(tile.path()))
-        })
+        }
+        view.tail.rows.push(first);
+        view.tail.entries.extend(entries);
     }
+    Ok(())
+}
+
+/// A rolled-back disk shows here: what was signed is no part of the log.
+fn check_signed(view: &View, (size, root): (u64, Hash)) -> Result<(), LogError> {
+    if size > view.size() {
+        return Err(LogError::Behind { signed: size, size: view.size() });
+    }
+    if view.root_at(size)? == root { Ok(()) } else { Err(LogError::Forked(size)) }
+}
+
+fn sign(view: &View, signer: &SigningKey) -> Result<Note, LogError> {
+    view.head().sign(&view.key, signer).ok_or(LogError::Name)
 }
 
 fn bundle(entries: &[Vec<u8>]) -> Result<Vec<u8>, LogError> {

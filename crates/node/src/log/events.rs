@@ -183,7 +183,7 @@ impl Events {
         let Some(index) = at else { return Ok(Found::Nothing) };
         let entry = match index.checked_sub(self.log.size()).and_then(|at| usize::try_from(at).ok()) {
             Some(at) => batch.entries.get(at).cloned().ok_or(LogError::Row)?,
-            None => self.log.entry(index)?,
+            None => self.log.view().entry(index)?,
         };
         if entry == signed.as_bytes() {
             return Ok(Found::Same(index));

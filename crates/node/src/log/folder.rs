@@ -14,13 +14,17 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const UNFINISHED: &str = "unfinished";
 
 /// The folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, LogError> {
         make_folders(path)?;
         Ok(Self(path.to_owned()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The bytes of a tile.

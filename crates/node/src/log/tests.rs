@@ -82,11 +82,11 @@ impl Home {
 
 /// Everything that a reader can ask of a log of so many entries.
 fn holds(log: &Log, size: u64) {
-    assert_eq!((log.size(), log.edge.root()), (size, root(size)));
+    assert_eq!((log.size(), log.view().edge.root()), (size, root(size)));
     for index in [0, 1, size / 3, size.saturating_sub(257), size - 1].into_iter().filter(|index| *index < size) {
-        assert_eq!(log.entry(index).unwrap(), index.to_string().into_bytes());
+        assert_eq!(log.view().entry(index).unwrap(), index.to_string().into_bytes());
     }
-    assert!(matches!(log.entry(size), Err(LogError::Index(at)) if at == size));
+    assert!(matches!(log.view().entry(size), Err(LogError::Index(at)) if at == size));
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn a_log_grows_through_every_stop_and_has_the_root_of_its_entries() {
         let head = log.publish().unwrap();
         assert_eq!((head.size, head.root), (size, root(size)));
         for index in [0, size / 2, size - 1] {
-            let receipt = log.receipt(index).unwrap();
+            let receipt = log.view().receipt(index).unwrap();
             assert_eq!(receipt.verify(index.to_string().as_bytes(), &key()).unwrap(), head, "{index} of {size}");
         }
-        assert!(matches!(log.receipt(size), Err(LogError::Index(_))));
+        assert!(matches!(log.view().receipt(size), Err(LogError::Index(_))));
         drop(log);
         holds(&home.open(), size);
     }
@@ -121,13 +121,13 @@ fn what_is_published_is_every_tile_of_the_tree_and_nothing_waits_in_the_store_th
         match tile.kind() {
             TileKind::Hashes(_) => assert_eq!(bytes.len(), usize::from(tile.width()) * 32, "{}", tile.path()),
             TileKind::Entries => {
-                let said = entries_of(&bytes, tile.width()).unwrap();
+                let said = nuncio_proto::tlog::entries_of(&bytes, tile.width()).unwrap();
                 assert_eq!(said, entries(tile.index() * 256, tile.width().into()), "{}", tile.path());
             }
         }
     }
-    assert_eq!(log.tail.rows, [512]);
-    assert_eq!(log.tail.entries, entries(512, 188));
+    assert_eq!(log.view().tail.rows, [512]);
+    assert_eq!(log.view().tail.entries, entries(512, 188));
     let note = fs::read_to_string(home.folder().join("checkpoint")).unwrap();
     assert!(note.starts_with("log.example\n700\n"), "{note}");
 }
@@ -156,8 +156,8 @@ fn a_log_that_stops_between_two_of_its_steps_goes_on() {
     let mut log = home.open();
     log.append(entries(0, 255), Vec::new()).unwrap();
     let lost = bundle(&entries(1_000, 256)).unwrap();
-    log.folder.write(&full(TileKind::Entries, 0).unwrap(), &lost).unwrap();
-    log.folder.write(&full(TileKind::Hashes(0), 0).unwrap(), &[7; 8_192]).unwrap();
+    log.view().folder.write(&full(TileKind::Entries, 0).unwrap(), &lost).unwrap();
+    log.view().folder.write(&full(TileKind::Hashes(0), 0).unwrap(), &[7; 8_192]).unwrap();
     drop(log);
     let mut log = home.open();
     holds(&log, 255);
@@ -169,7 +169,7 @@ fn a_log_that_stops_between_two_of_its_steps_goes_on() {
     log.publish().unwrap();
     log.append(entries(256, 1), Vec::new()).unwrap();
     fs::write(home.folder().join("unfinished"), b"half a file").unwrap();
-    log.store.commit(&[put_head(rows::LOG_SIGNED, 257, log.edge.root())]).unwrap();
+    log.store.commit(&[put_head(rows::LOG_SIGNED, 257, log.view().edge.root())]).unwrap();
     drop(log);
     let mut log = home.open();
     assert_eq!(log.publish().unwrap().size, 257);
@@ -239,7 +239,7 @@ fn files_and_rows_that_are_missing_or_altered_are_named() {
     assert!(matches!(home.try_open(), Err(LogError::Io { action: "read", .. })));
     fs::write(&tile, &whole).unwrap();
     let log = home.open();
-    assert_eq!(log.tail.rows, [512, 550, 570, 590]);
+    assert_eq!(log.view().tail.rows, [512, 550, 570, 590]);
     log.store.commit(&[gap]).unwrap();
     drop(log);
     assert!(matches!(home.try_open(), Err(LogError::Row)));

@@ -43,7 +43,7 @@ fn a_log_as_it_was_published_is_verified() {
     let (home, events) = published();
     let mut progress = Vec::new();
     let verdict = verify(&home.folder(), &key(), |size| progress.push(size)).unwrap();
-    assert_eq!((verdict.head.size, verdict.head.root), (270, events.log().root_at(270).unwrap()));
+    assert_eq!((verdict.head.size, verdict.head.root), (270, events.log().view().root_at(270).unwrap()));
     assert_eq!(progress, [256, 270]);
     assert!(verdict.other_stories.is_empty());
     let agents: BTreeSet<_> = verdict.chains.keys().copied().collect();
