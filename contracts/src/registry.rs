@@ -194,6 +194,11 @@ pub mod limit {
     /// Unit: bytes.
     pub const EVENT_LEN_MAX: usize = 1024;
 
+    /// given to a log in one request: 64 KiB at most, and one sync for all of them
+    ///
+    /// Unit: events.
+    pub const EVENTS_MAX: usize = 64;
+
     /// a transaction's name, a tool's, a content type's (127) in an event; a longer name stands there as its hash
     ///
     /// Unit: bytes.
@@ -917,6 +922,34 @@ pub mod event {
 
     /// a token service signs with another key
     pub const KEY_ROTATED: u8 = 16;
+
+    /// a token service follows another policy, or began to follow its policy at a start
+    pub const POLICY_CHANGED: u8 = 17;
+
+    /// Its name; `unknown` for a number of another version.
+    #[must_use]
+    pub const fn name(code: u8) -> &'static str {
+        match code {
+            1 => "session_established",
+            2 => "session_reset",
+            3 => "letter_sent",
+            4 => "letter_received",
+            5 => "letter_refused",
+            6 => "token_issued",
+            7 => "token_replaced",
+            8 => "token_denied",
+            9 => "token_revoked",
+            10 => "channel_changed",
+            11 => "tool_invoked",
+            12 => "tool_answered",
+            13 => "tool_unknown",
+            14 => "heartbeat",
+            15 => "spool_gap",
+            16 => "key_rotated",
+            17 => "policy_changed",
+            _ => "unknown",
+        }
+    }
 }
 
 /// The first byte of each kind of stream.

@@ -1,7 +1,9 @@
 //! What the service did, as a record: who asked for what, and what came of it. Tokens are in it by their hashes alone.
 
+use nuncio_contracts::registry::event;
+use nuncio_proto::audit::{Event, EventPeer, What};
 use nuncio_proto::codec::{self, CodecError};
-use nuncio_proto::ids::LetterId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::TokenHash;
 use nuncio_store::Op;
@@ -41,6 +43,9 @@ pub(crate) struct Record {
     pub(crate) token: Option<TokenHash>,
     /// The token that came as subject.
     pub(crate) input: Option<TokenHash>,
+    /// The agent that the token is for, and what it may do.
+    pub(crate) holder: Option<AgentId>,
+    pub(crate) scope: Option<String>,
     /// The error that was answered.
     pub(crate) error: Option<String>,
     /// Ids that the request used up: what a restart remembers them by.
@@ -57,9 +62,29 @@ struct Wire(
     [Option<ByteArray<32>>; 2],
     Option<String>,
     Vec<(ByteArray<16>, u64)>,
+    Option<ByteArray<32>>,
+    Option<String>,
 );
 
-const VERSION: u8 = 1;
+/// Version 1 ends before holder and scope.
+#[derive(Serialize, Deserialize)]
+struct First(
+    u8,
+    u64,
+    u8,
+    [Option<String>; 4],
+    Option<u8>,
+    [Option<ByteArray<32>>; 2],
+    Option<String>,
+    Vec<(ByteArray<16>, u64)>,
+);
+
+/// Ids of a record that has left.
+#[derive(Serialize, Deserialize)]
+struct Used(u8, String, Vec<(ByteArray<16>, u64)>);
+
+const VERSION: u8 = 2;
+const USED_VERSION: u8 = 1;
 /// A subject of some kilobytes may stand in it.
 const RECORD_LEN_MAX: usize = 64 * 1024;
 
@@ -90,27 +115,94 @@ impl Record {
             [self.token.map(ByteArray::new), self.input.map(ByteArray::new)],
             self.error,
             self.used.into_iter().map(|used| (ByteArray::new(used.id), used.until_s)).collect(),
+            self.holder.map(|agent| ByteArray::new(*agent.as_bytes())),
+            self.scope,
         );
         Op::Put { key: [&[rows::RECORDS], id.as_bytes().as_slice()].concat(), value: codec::encode(&wire) }
     }
 
-    /// Reads a row's value.
-    pub(crate) fn read(value: &[u8]) -> Result<Self, CodecError> {
-        let Wire(version, at, deed, [client, txn, subject, receiver], hop, [token, input], error, used) =
-            codec::decode(value, RECORD_LEN_MAX)?;
-        let deed = match (version, deed) {
-            (VERSION, 0) => Deed::Issue,
-            (VERSION, 1) => Deed::Replace,
-            (VERSION, 2) => Deed::Renew,
-            (VERSION, 3) => Deed::Deny,
-            (VERSION, 4) => Deed::Revoke,
-            (VERSION, 5) => Deed::Rotate,
-            (VERSION, 6) => Deed::Policy,
-            _ => return Err(CodecError::Malformed),
+    /// What is kept of a record that leaves, for as long as its ids could serve again; `None` when they cannot any more.
+    pub(crate) fn keep_used(self, now_s: u64, random: [u8; 10]) -> Option<Op> {
+        let until_s = self.used.iter().map(|used| used.until_s).max().filter(|until_s| *until_s >= now_s)?;
+        let used: Vec<_> = self.used.into_iter().map(|used| (ByteArray::new(used.id), used.until_s)).collect();
+        let value = codec::encode(&Used(USED_VERSION, self.client.unwrap_or_default(), used));
+        Some(Op::Put { key: rows::used(until_s, random), value })
+    }
+
+    /// Reads what [`Record::keep_used`] kept, as a record of nothing else.
+    pub(crate) fn read_used(value: &[u8]) -> Result<Self, CodecError> {
+        let Used(USED_VERSION, client, used) = codec::decode(value, RECORD_LEN_MAX)? else {
+            return Err(CodecError::Malformed);
         };
         let used = used.into_iter().map(|(id, until_s)| UsedId { id: id.into_array(), until_s }).collect();
+        Ok(Self { client: Some(client), used, ..Self::default() })
+    }
+
+    /// Reads a row's value.
+    pub(crate) fn read(value: &[u8]) -> Result<Self, CodecError> {
+        let wire = match value {
+            // The version is the array's first item.
+            [_, 1, ..] => {
+                let First(_, at, deed, texts, hop, hashes, error, used) = codec::decode(value, RECORD_LEN_MAX)?;
+                Wire(VERSION, at, deed, texts, hop, hashes, error, used, None, None)
+            }
+            _ => codec::decode(value, RECORD_LEN_MAX)?,
+        };
+        let Wire(VERSION, at, deed, [client, txn, subject, receiver], hop, [token, input], error, used, holder, scope) =
+            wire
+        else {
+            return Err(CodecError::Malformed);
+        };
+        let deed = match deed {
+            0 => Deed::Issue,
+            1 => Deed::Replace,
+            2 => Deed::Renew,
+            3 => Deed::Deny,
+            4 => Deed::Revoke,
+            5 => Deed::Rotate,
+            6 => Deed::Policy,
+            _ => return Err(CodecError::Malformed),
+        };
+        let holder = holder.map(|key| AgentId::from_bytes(key.into_array())).transpose();
+        let holder = holder.map_err(|_| CodecError::Malformed)?;
+        let used = used.into_iter().map(|(id, until_s)| UsedId { id: id.into_array(), until_s }).collect();
         let (token, input) = (token.map(ByteArray::into_array), input.map(ByteArray::into_array));
-        Ok(Self { at: UnixMillis(at), deed, client, txn, subject, receiver, hop, token, input, error, used })
+        Ok(Self {
+            at: UnixMillis(at),
+            deed,
+            client,
+            txn,
+            subject,
+            receiver,
+            hop,
+            token,
+            input,
+            holder,
+            scope,
+            error,
+            used,
+        })
+    }
+}
+
+impl Record {
+    /// What the log is told of it (contracts/audit.md V17).
+    pub(crate) fn event(&self, node: AgentId) -> Option<Event> {
+        let (what, kind) = match self.deed {
+            Deed::Issue => (event::TOKEN_ISSUED, self.scope.as_ref()),
+            Deed::Replace | Deed::Renew => (event::TOKEN_REPLACED, self.scope.as_ref()),
+            Deed::Deny => (event::TOKEN_DENIED, self.error.as_ref()),
+            Deed::Revoke => (event::TOKEN_REVOKED, None),
+            Deed::Rotate => (event::KEY_ROTATED, self.subject.as_ref()),
+            Deed::Policy => (event::POLICY_CHANGED, self.subject.as_ref()),
+        };
+        Some(Event {
+            peer: self.holder.map(EventPeer::Agent),
+            transaction: self.txn.as_deref().map(Event::name_of),
+            token: self.token,
+            kind: kind.map(|kind| Event::name_of(kind)),
+            ..Event::new(node, self.at, What::of(what)?)
+        })
     }
 }
 

@@ -112,7 +112,7 @@ impl Request<'_> {
 
 /// A client that is known, if it is within its rate. Looked at before anything is used up: what is refused here may come again
 /// (contracts/txts.md N2).
-fn within_rate(client: &Arc<Client>) -> Result<&Arc<Client>, Refusal> {
+pub(crate) fn within_rate(client: &Arc<Client>) -> Result<&Arc<Client>, Refusal> {
     if client.rate.allows() { Ok(client) } else { Err(Refusal::new(Code::TooMany, "the client is over its rate")) }
 }
 

@@ -21,6 +21,9 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// UDP address for QUIC; port 0 takes a free one.
     pub quic: Option<SocketAddr>,
+    /// Records are left in the store, for tests that look at them.
+    #[cfg(test)]
+    pub(crate) records_stay: bool,
 }
 
 /// A certificate chain and its private key, PEM files.
@@ -36,6 +39,15 @@ impl Config {
     /// Without an address yet.
     #[must_use]
     pub fn new(home: impl Into<PathBuf>, kek: Kek, policy: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), kek, policy: policy.into(), tcp: None, tls: None, quic: None }
+        Self {
+            home: home.into(),
+            kek,
+            policy: policy.into(),
+            tcp: None,
+            tls: None,
+            quic: None,
+            #[cfg(test)]
+            records_stay: false,
+        }
     }
 }

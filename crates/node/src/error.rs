@@ -10,6 +10,7 @@ use nuncio_store::StoreError;
 use nuncio_transport::TransportError;
 
 use crate::ledger::Unwritten;
+use crate::log::LogError;
 
 /// What went wrong. Requests that are refused are no errors of the node.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum NodeError {
     /// No keys were made yet.
     #[error("the node has no keys yet: they are made when it first runs")]
     NeverRan,
+    /// The log.
+    #[error("the audit log: {0}")]
+    Log(#[from] LogError),
     /// The identity cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),

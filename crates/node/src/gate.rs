@@ -78,16 +78,41 @@ async fn admit(at: &Served, row: &'static Row, request: Request) -> Result<Reque
         Needs::Anyone => Ok(request),
         Needs::Machine if door.source().is_none_or(|source| source.is_loopback()) => Ok(request),
         Needs::Owner if door == Door::Owner => Ok(request),
-        Needs::Machine | Needs::Owner => Err(denied()),
+        Needs::Reader if reads_log(door) => Ok(request),
+        Needs::Agent => agent(at, door, request),
+        Needs::Machine | Needs::Owner | Needs::Reader => Err(denied()),
         Needs::Client | Needs::Operator => identify(at, row, door, request).await,
     }
+}
+
+/// contracts/audit.md V16. Over QUIC nobody comes in whom the policy does not name.
+fn reads_log(door: Door) -> bool {
+    match door {
+        Door::Owner | Door::Quic { .. } => true,
+        Door::Tcp { from } => from.is_loopback(),
+    }
+}
+
+/// An agent that speaks for itself over its own connection, within its client's rate.
+fn agent(at: &Served, door: Door, mut request: Request) -> Result<Request, Refusal> {
+    let Door::Quic { peer, .. } = door else {
+        return Err(Refusal::client("this is for agents, over their own QUIC connections"));
+    };
+    let policy = at.service.policy();
+    let client = policy.client_of(&peer).ok_or_else(|| Refusal::client("no client has this key"))?;
+    authn::within_rate(client)?;
+    if policy.is_retired(&peer) {
+        return Err(Refusal::client("the agent's identity is over"));
+    }
+    request.extensions_mut().insert(peer);
+    Ok(request)
 }
 
 async fn identify(at: &Served, row: &'static Row, door: Door, request: Request) -> Result<Request, Refusal> {
     let (mut parts, body) = request.into_parts();
     let now = entropy::now();
     let mut attempt = Attempt::default();
-    let known = match read(body).await.and_then(|body| Form::parse(&parts.headers, &body)) {
+    let known = match read(body, limit::REQUEST_LEN_MAX).await.and_then(|body| Form::parse(&parts.headers, &body)) {
         Err(refusal) => Err(refusal),
         Ok(form) => {
             let asks =
@@ -114,12 +139,12 @@ async fn identify(at: &Served, row: &'static Row, door: Door, request: Request) 
 }
 
 /// contracts/txts.md N34
-async fn read(body: Body) -> Result<axum::body::Bytes, Refusal> {
+pub(crate) async fn read(body: Body, len_max: usize) -> Result<axum::body::Bytes, Refusal> {
     let patience = Duration::from_millis(time::REQUEST_PATIENCE);
-    match timeout(patience, to_bytes(body, limit::REQUEST_LEN_MAX)).await {
+    match timeout(patience, to_bytes(body, len_max)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if std::error::Error::source(&error).is_some_and(|source| source.is::<LengthLimitError>()) => {
-            Err(Refusal::new(Code::TooLarge, "the request is longer than 32 KiB"))
+            Err(Refusal::new(Code::TooLarge, "the request is longer than it may be"))
         }
         Ok(Err(_)) => Err(Refusal::request("the request broke off")),
         Err(_) => Err(Refusal::new(Code::Slow, "the request does not come")),

@@ -22,7 +22,7 @@ pub(crate) struct Ledger {
     writer: RwLock<Option<Writer<Ticket>>>,
     stats: Arc<WriterStats>,
     /// Records that wait for the audit log.
-    waiting: AtomicU64,
+    waiting: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
 }
 
@@ -33,8 +33,12 @@ pub(crate) struct Unwritten;
 impl Ledger {
     /// Takes the store over. `each` sees all records that are there: with one that it could not see, ids would serve a second time
     /// (contracts/txts.md N30).
-    pub(crate) fn open(store: Store, mut each: impl FnMut(Record)) -> Result<Self, NodeError> {
+    pub(crate) fn open(store: Arc<Store>, mut each: impl FnMut(Record)) -> Result<Self, NodeError> {
         let mut waiting = 0;
+        store.scan(&[rows::USED], &mut |key, value| {
+            let unreadable = |_| StoreError::Row { key: HEXLOWER.encode(key), fault: RowFault::Malformed };
+            Record::read_used(value).map(&mut each).map_err(unreadable)
+        })?;
         store.scan(&[rows::RECORDS], &mut |key, value| {
             waiting += 1;
             let unreadable = |_| StoreError::Row { key: HEXLOWER.encode(key), fault: RowFault::Malformed };
@@ -47,7 +51,7 @@ impl Ledger {
             tracing::error!(%error, "the store cannot be written: no token is issued until the node is started again");
         })?;
         let stats = writer.stats();
-        let ledger = Self { writer: RwLock::new(Some(writer)), stats, waiting: AtomicU64::new(0), failed };
+        let ledger = Self { writer: RwLock::new(Some(writer)), stats, waiting: Arc::default(), failed };
         ledger.count(waiting);
         Ok(ledger)
     }
@@ -85,8 +89,8 @@ impl Ledger {
     }
 
     /// Records that wait for the audit log.
-    pub(crate) fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
+    pub(crate) const fn waiting(&self) -> &Arc<AtomicU64> {
+        &self.waiting
     }
 
     /// What the writer has done since the start.
@@ -125,6 +129,6 @@ fn answer(durable: Vec<Durable<Ticket>>) {
 pub(crate) fn records(home: &std::path::Path, kek: &nuncio_store::Kek) -> Result<Vec<Record>, NodeError> {
     let (store, _) = crate::home::open(home, kek)?;
     let mut records = Vec::new();
-    Ledger::open(store, |record| records.push(record))?.close()?;
+    Ledger::open(Arc::new(store), |record| records.push(record))?.close()?;
     Ok(records)
 }

@@ -13,6 +13,7 @@ mod events;
 mod folder;
 #[cfg(test)]
 mod tests;
+mod told;
 mod verify;
 mod view;
 
@@ -29,6 +30,7 @@ use crate::rows;
 pub use error::LogError;
 pub use events::{Answer, Events, NotTaken};
 use folder::Folder;
+pub use told::{Told, ToldHead};
 pub use verify::{Verdict, Wrong, verify};
 pub use view::View;
 

@@ -22,6 +22,9 @@ use crate::{home, keys};
 /// The owner's socket, in the home.
 pub const OWNER_SOCKET: &str = "node.sock";
 
+/// The folder of the log's files, in the home.
+pub const LOG_FOLDER: &str = "log";
+
 /// How often addresses that are quiet are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -52,7 +55,11 @@ impl Node {
             None => None,
         };
         let (store, identity) = home::open(&config.home, &config.kek)?;
-        let service = Arc::new(Service::open(store, identity, &config.policy)?);
+        let service =
+            Arc::new(Service::open(Arc::new(store), identity, &config.policy, &config.home.join(LOG_FOLDER))?);
+        #[cfg(test)]
+        service.scribe.leave_records(config.records_stay);
+        service.scribe.records_wait();
         let link = config.quic.map(|address| link(address, &service)).transpose()?;
         let owner = config.home.join(OWNER_SOCKET);
         let owners = serve::bind_owner(&owner)?;
@@ -148,7 +155,9 @@ impl Node {
             link.close(CloseCode::SHUTTING_DOWN, "the node stops").await;
         }
         let _ = std::fs::remove_file(&self.owner);
-        Ok(self.service.ledger.close()?)
+        let closed = self.service.ledger.close();
+        self.service.scribe.close();
+        Ok(closed?)
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Code {
     TooMany,
     TooLarge,
     Slow,
+    /// The log has signed what it does not have.
+    Behind,
 }
 
 impl Code {
@@ -42,6 +44,7 @@ impl Code {
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::AccessDenied => "access_denied",
             Self::NotFound => "not_found",
+            Self::Behind => "log_behind",
             Self::Unavailable | Self::TooMany => "temporarily_unavailable",
         }
     }
@@ -51,6 +54,7 @@ impl Code {
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::AccessDenied => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Behind => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,6 +1,7 @@
 //! What is answered where, and to whom: one table (contracts/openapi/node.yaml; contracts/txts.md N33).
 
 mod answers;
+mod log;
 
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ pub(crate) enum Needs {
     Machine,
     /// A client of the policy.
     Client,
+    /// An agent of the policy, over QUIC.
+    Agent,
+    /// An agent of the policy, this machine, or the owner.
+    Reader,
     /// A client that may revoke.
     Operator,
     /// The owner, over the socket in the home alone.
@@ -47,6 +52,11 @@ pub(crate) const TABLE: &[Row] = &[
     row("GET", "/keys", Needs::Anyone),
     row("GET", "/revoked", Needs::Anyone),
     row("GET", METADATA, Needs::Anyone),
+    row("POST", "/events", Needs::Agent),
+    row("POST", "/checkpoint", Needs::Agent),
+    row("GET", "/log/checkpoint", Needs::Reader),
+    row("GET", "/log/tile/{*tile}", Needs::Reader),
+    row("GET", "/log/stream", Needs::Reader),
     row("GET", "/health/live", Needs::Anyone),
     row("GET", "/health/ready", Needs::Anyone),
     row("GET", "/metrics", Needs::Machine),
@@ -68,7 +78,7 @@ pub(crate) struct Served {
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 12] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 17] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -76,6 +86,11 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 12] {
         ("/keys", get(answers::keys)),
         ("/revoked", get(answers::revoked)),
         (METADATA, get(answers::metadata)),
+        ("/events", post(log::give)),
+        ("/checkpoint", post(log::show)),
+        ("/log/checkpoint", get(log::checkpoint)),
+        ("/log/tile/{*tile}", get(log::tile)),
+        ("/log/stream", get(log::stream)),
         ("/health/live", get(answers::live)),
         ("/health/ready", get(answers::ready)),
         ("/metrics", get(answers::metrics)),

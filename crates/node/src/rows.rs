@@ -16,6 +16,8 @@ pub(crate) const REVOKED: u8 = b'R';
 /// `serial` of the list of revoked transactions.
 pub(crate) const SERIAL: &[u8] = b"S";
 pub(crate) const RECORDS: u8 = b'A';
+/// Ids that requests used up, of records that have left: by the time until which they are kept.
+pub(crate) const USED: u8 = b'U';
 /// Entries of the log that are in no full bundle yet, by the index of the first.
 pub(crate) const LOG_ENTRIES: u8 = b'L';
 /// How many entries are in full bundles.
@@ -38,6 +40,7 @@ pub const fn tree_name(tree: u8) -> Option<&'static str> {
         REVOKED => Some("revoked transactions"),
         b'S' => Some("revocations' serial"),
         RECORDS => Some("records"),
+        USED => Some("ids that were used up"),
         LOG_ENTRIES => Some("log entries in no bundle yet"),
         b'F' => Some("log entries in bundles: how many"),
         b'H' => Some("log's newest head"),
@@ -124,6 +127,11 @@ fn numbered(tree: u8, agent: &AgentId, epoch: u64, number: u64) -> Vec<u8> {
 
 pub(crate) fn token_key(number: u32) -> Vec<u8> {
     [&[TOKEN_KEYS], number.to_be_bytes().as_slice()].concat()
+}
+
+/// Ids that were used up, kept until the last of them could not serve any more.
+pub(crate) fn used(until_s: u64, random: [u8; 10]) -> Vec<u8> {
+    [&[USED], until_s.to_be_bytes().as_slice(), &random].concat()
 }
 
 /// A revoked transaction: until when it is kept, in seconds.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::time::UnixMillis;
+use nuncio_proto::tlog::{KeyKind, NoteKey};
 use nuncio_proto::token::hash_of;
 use nuncio_store::{Engine as _, Op, Store};
 use serde_json::Value;
@@ -21,8 +22,9 @@ use crate::entropy;
 use crate::error::NodeError;
 use crate::form::Form;
 use crate::keys::{Keys, Rotated};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Unwritten};
 use crate::limits::Sources;
+use crate::log::{Events, Log, LogError};
 use crate::metrics::Metrics;
 use crate::mint::{Draft, Minted};
 use crate::once::Once;
@@ -31,6 +33,7 @@ use crate::refusal::{Code, Refusal};
 use crate::request::TokenRequest;
 use crate::revoked::Revoked;
 use crate::routes::Needs;
+use crate::scribe::Scribe;
 use crate::statement::{self, Edition, Made};
 
 /// One trust domain's service.
@@ -49,6 +52,7 @@ pub(crate) struct Service {
     signed_revocations: Made,
     once: Once,
     pub(crate) ledger: Ledger,
+    pub(crate) scribe: Scribe,
     pub(crate) sources: Sources,
     pub(crate) metrics: Metrics,
 }
@@ -61,7 +65,12 @@ struct Decided {
 
 impl Service {
     /// Takes a home's store over. What was used up before is used up still.
-    pub(crate) fn open(store: Store, identity: Identity, policy_file: &Path) -> Result<Self, NodeError> {
+    pub(crate) fn open(
+        store: Arc<Store>,
+        identity: Identity,
+        policy_file: &Path,
+        log: &Path,
+    ) -> Result<Self, NodeError> {
         let policy = policy::load(policy_file)?;
         let now = entropy::now();
         let (keys, mut ops) = ready_keys(&store, &policy, now)?;
@@ -69,13 +78,16 @@ impl Service {
         store.commit(&ops)?;
         let revoked = Revoked::load(&store)?;
         let (once, now_s) = (Once::default(), now.0 / 1_000);
-        let ledger = Ledger::open(store, |record| {
+        let events = open_log(&store, log, &policy, &identity)?;
+        let ledger = Ledger::open(Arc::clone(&store), |record| {
             let client = record.client.unwrap_or_default();
             for used in record.used.into_iter().filter(|used| used.until_s >= now_s) {
                 // One id in two records would be a fault of ours; it is used up either way.
                 let _ = once.take(&client, used, now_s);
             }
         })?;
+        let scribe =
+            Scribe::start(events, store, identity.signing().clone(), identity.id(), Arc::clone(ledger.waiting()))?;
         Ok(Self {
             identity,
             policy_file: policy_file.to_owned(),
@@ -88,6 +100,7 @@ impl Service {
             signed_revocations: Made::default(),
             once,
             ledger,
+            scribe,
             sources: Sources::new(),
             metrics: Metrics::new(),
         })
@@ -110,7 +123,7 @@ impl Service {
             let why = "trust domain, issuer and algorithm change with a restart alone";
             return Err(NodeError::policy(&self.policy_file, why));
         }
-        self.ledger.keep(Record::of_owner(Deed::Policy, entropy::now(), &policy.hash), Vec::new()).await?;
+        self.keep(Record::of_owner(Deed::Policy, entropy::now(), &policy.hash), Vec::new()).await?;
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         Ok(())
     }
@@ -144,7 +157,7 @@ impl Service {
         match minted {
             Err(refusal) => Err(self.deny(record, refusal).await),
             Ok(minted) => {
-                self.ledger.keep(record.clone(), Vec::new()).await?;
+                self.keep(record.clone(), Vec::new()).await?;
                 // It may have been revoked while the record was written.
                 if record.txn.as_ref().is_some_and(|txn| self.revoked.has(txn)) {
                     let withheld = Record { at: entropy::now(), used: Vec::new(), ..record };
@@ -169,6 +182,7 @@ impl Service {
                 "a token is bound to a key: the policy names no agent for this client, and there is no DPoP proof",
             )
         })?;
+        record.holder = holder.agent;
         let node = self.identity.id();
         let asked = Asked { policy, caller, node, holder, request: &request, now_s: now.0 / 1_000 };
         record.input = Some(hash_of(request.subject_token.as_bytes()));
@@ -208,10 +222,17 @@ impl Service {
         Ok(minted)
     }
 
+    /// Keeps a record and what goes with it. Returns when they are on the device (contracts/txts.md N30).
+    pub(crate) async fn keep(&self, record: Record, ops: Vec<Op>) -> Result<(), Unwritten> {
+        self.ledger.keep(record, ops).await?;
+        self.scribe.records_wait();
+        Ok(())
+    }
+
     /// Writes a refusal down; if that cannot be done, it is the reason.
     pub(crate) async fn deny(&self, record: Record, refusal: Refusal) -> Refusal {
         let record = Record { deed: Deed::Deny, error: Some(refusal.code.name().to_owned()), ..record };
-        match self.ledger.keep(record, Vec::new()).await {
+        match self.keep(record, Vec::new()).await {
             Ok(()) => refusal,
             Err(unwritten) => unwritten.into(),
         }
@@ -224,7 +245,7 @@ impl Service {
         let now = entropy::now();
         let (ops, rotated) = keys.rotate(now, force)?;
         // On the device before the first token that the new key signs.
-        self.ledger.keep(Record::of_owner(Deed::Rotate, now, &rotated.signs), ops).await?;
+        self.keep(Record::of_owner(Deed::Rotate, now, &rotated.signs), ops).await?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(rotated)
     }
@@ -273,6 +294,13 @@ struct Asked<'a> {
     now_s: u64,
 }
 
+/// The log of this domain, by the node's own key (contracts/audit.md section 5).
+fn open_log(store: &Arc<Store>, folder: &Path, policy: &Policy, identity: &Identity) -> Result<Events, NodeError> {
+    let origin = format!("{}/log", policy.service.domain);
+    let key = NoteKey::new(&origin, KeyKind::Ed25519, identity.signing().public()).ok_or(LogError::Name)?;
+    Ok(Events::open(Log::open(Arc::clone(store), folder, key, identity.signing().clone())?)?)
+}
+
 fn ready_keys(store: &Store, policy: &Policy, now: UnixMillis) -> Result<(Keys, Vec<Op>), NodeError> {
     let algorithm = policy.service.algorithm;
     let Some(mut keys) = Keys::load(store)? else { return Keys::make(algorithm, now) };
@@ -286,6 +314,7 @@ fn note(record: &mut Record, draft: &Draft) {
     record.subject = Some(draft.sub.clone());
     record.receiver = Some(draft.to.to_string());
     record.hop = Some(draft.n);
+    record.scope = Some(draft.scope.to_string());
 }
 
 /// A new UUIDv7, as text.

@@ -7,6 +7,7 @@ mod doors;
 mod errors;
 mod hops;
 mod keys;
+mod log;
 mod quic;
 mod records;
 mod retirement;

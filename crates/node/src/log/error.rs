@@ -51,6 +51,12 @@ pub enum LogError {
     /// An entry is longer than a bundle can hold.
     #[error("an entry has more than 65535 bytes")]
     Entry,
+    /// The node's own event was not taken by its own log.
+    #[error("an event of the node itself is not taken: {0}")]
+    Own(String),
+    /// The operating system gives no randomness.
+    #[error("the system gives no randomness")]
+    Randomness,
     /// The log's name cannot stand in a note.
     #[error("the log's name cannot stand in a checkpoint")]
     Name,

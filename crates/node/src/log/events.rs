@@ -109,13 +109,28 @@ impl Events {
     /// Nothing is logged: a file or a row that cannot be written, or is damaged.
     // contracts/audit.md V9 to V11.
     pub fn take(&mut self, events: &[SignedEvent], now: UnixMillis) -> Result<Vec<Answer>, LogError> {
+        self.take_with(events, now, Vec::new())
+    }
+
+    /// [`Events::take`], with rows of the caller's own in the same commit, whatever becomes of the events.
+    ///
+    /// # Errors
+    /// As [`Events::take`].
+    pub fn take_with(
+        &mut self,
+        events: &[SignedEvent],
+        now: UnixMillis,
+        with: Vec<Op>,
+    ) -> Result<Vec<Answer>, LogError> {
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(events.len());
         for event in events {
             answers.push(self.stage(event, now, &mut batch)?);
         }
-        if !batch.entries.is_empty() {
-            let rows = batch.rows();
+        if batch.entries.is_empty() {
+            self.log.store.commit(&with)?;
+        } else {
+            let rows = batch.rows().into_iter().chain(with).collect();
             self.log.append(batch.entries, rows)?;
             self.chains.extend(batch.chains);
         }

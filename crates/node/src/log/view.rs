@@ -78,6 +78,18 @@ impl View {
         found.ok_or(LogError::Index(index))
     }
 
+    /// The entries from an index on to the end of their bundle.
+    ///
+    /// # Errors
+    /// No such entry; a file that cannot be read.
+    pub fn entries(&self, from: u64) -> Result<Vec<Vec<u8>>, LogError> {
+        let tile = Tile::in_tree(TileKind::Entries, from / WIDTH, self.size()).ok_or(LogError::Index(from))?;
+        let bytes = self.tile(&tile)?.ok_or(LogError::Index(from))?;
+        let entries = entries_of(&bytes, tile.width()).map_err(|_| LogError::Damaged(tile.path()))?;
+        let skipped = usize::try_from(from % WIDTH).map_err(|_| LogError::Index(from))?;
+        Ok(entries.into_iter().skip(skipped).map(<[u8]>::to_vec).collect())
+    }
+
     /// The bytes of a tile, as it is in any tree that this one begins with; `None` when there is no such tile.
     ///
     /// # Errors
@@ -101,8 +113,7 @@ impl View {
             TileKind::Hashes(_) => bytes.get(..usize::from(tile.width()) * 32).ok_or_else(damaged)?.to_vec(),
             TileKind::Entries => {
                 let entries = entries_of(&bytes, now.width()).map_err(|_| damaged())?;
-                let first: Vec<Vec<u8>> =
-                    entries.into_iter().take(tile.width().into()).map(<[u8]>::to_vec).collect();
+                let first: Vec<Vec<u8>> = entries.into_iter().take(tile.width().into()).map(<[u8]>::to_vec).collect();
                 bundle(&first)?
             }
         }))
@@ -141,9 +152,12 @@ impl View {
 
     /// The hashes of the tree: full tiles from their files, the unfinished ones from memory.
     fn nodes(&self) -> TileNodes<impl Fn(&Tile) -> Result<Vec<u8>, LogError> + '_> {
-        TileNodes::new(self.size(), |tile: &Tile| {
-            if tile.is_full() { self.folder.tile(tile) } else { self.unfinished(tile) }
-        })
+        TileNodes::new(
+            self.size(),
+            |tile: &Tile| {
+                if tile.is_full() { self.folder.tile(tile) } else { self.unfinished(tile) }
+            },
+        )
     }
 
     fn unfinished(&self, tile: &Tile) -> Result<Vec<u8>, LogError> {

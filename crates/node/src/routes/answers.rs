@@ -1,6 +1,7 @@
 //! From the service's words to HTTP's.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderName, StatusCode, header};
@@ -87,12 +88,12 @@ pub(super) async fn live() -> StatusCode {
 }
 
 pub(super) async fn ready(State(at): State<Served>) -> StatusCode {
-    let is_ready = at.service.ledger.is_sound() && !at.closing.is_cancelled();
+    let is_ready = at.service.ledger.is_sound() && at.service.scribe.is_sound() && !at.closing.is_cancelled();
     if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 pub(super) async fn metrics(State(at): State<Served>) -> Response {
-    let text = at.service.metrics.text(at.service.ledger.waiting(), at.service.revoked_len());
+    let text = at.service.metrics.text(at.service.ledger.waiting().load(Ordering::Relaxed), at.service.revoked_len());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 

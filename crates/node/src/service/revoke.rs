@@ -32,7 +32,7 @@ impl Service {
         record.deed = Deed::Revoke;
         match target {
             Some(target) => self.end(target, record).await,
-            None => Ok(self.ledger.keep(record, Vec::new()).await?),
+            None => Ok(self.keep(record, Vec::new()).await?),
         }
     }
 
@@ -52,7 +52,7 @@ impl Service {
         let Ok(ops) = list.add(&txn, until_s, now.0 / 1_000) else {
             return Err(self.deny(record, Refusal::unavailable("the list of revoked transactions is full")).await);
         };
-        self.ledger.keep(record, ops).await?;
+        self.keep(record, ops).await?;
         self.revoked.put(list);
         Ok(())
     }

@@ -96,6 +96,8 @@ pub(crate) struct Fixture {
     pub(crate) folder: TempDir,
     pub(crate) http: reqwest::Client,
     pub(crate) tcp: SocketAddr,
+    /// Records are left where tests find them, and become no events.
+    pub(crate) records_stay: bool,
 }
 
 impl Fixture {
@@ -112,7 +114,7 @@ impl Fixture {
         // Before any client of the library's own, so that tests do not depend on their order.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut fixture = Self { node: None, folder, http, tcp: LOOPBACK.parse().unwrap() };
+        let mut fixture = Self { node: None, folder, http, tcp: LOOPBACK.parse().unwrap(), records_stay: true };
         fixture.start().await;
         fixture
     }
@@ -124,6 +126,7 @@ impl Fixture {
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new(self.home(), kek(), self.folder.path().join("policy.toml"));
         (config.tcp, config.quic) = (LOOPBACK.parse().ok(), LOOPBACK.parse().ok());
+        config.records_stay = self.records_stay;
         config
     }
 

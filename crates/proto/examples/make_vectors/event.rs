@@ -119,7 +119,7 @@ fn taken() -> Vec<Case> {
     vec![
         yes("letter-sent", "all that an event can hold", &full()),
         yes("heartbeat", "the least that an event holds", &plain(event::HEARTBEAT)),
-        yes("key-rotated", "the last kind", &plain(event::KEY_ROTATED)),
+        yes("policy-changed", "the last kind", &plain(event::POLICY_CHANGED)),
         yes(
             "letter-refused",
             "an outcome",
@@ -155,7 +155,7 @@ fn shapes() -> Vec<Case> {
         no("agent-short", "31 bytes", with(1, bytes([7; 31])), "codec"),
         no("prev-short", "31 bytes", with(4, bytes([7; 31])), "codec"),
         no("kind-0", "nothing happened", with(6, number(0)), "kind"),
-        no("kind-17", "nobody knows it yet", with(6, number(17)), "kind"),
+        no("kind-18", "nobody knows it yet", with(6, number(18)), "kind"),
         no("outcome-large", "no code", with(7, number(65_536)), "codec"),
         no("peer-15", "no pseudonym", with(8, bytes([7; 15])), "malformed"),
         no("peer-empty", "nobody", with(8, bytes([])), "malformed"),

@@ -134,7 +134,7 @@ impl What {
     #[must_use]
     pub const fn of(number: u8) -> Option<Self> {
         match number {
-            event::SESSION_ESTABLISHED..=event::KEY_ROTATED => Some(Self(number)),
+            event::SESSION_ESTABLISHED..=event::POLICY_CHANGED => Some(Self(number)),
             _ => None,
         }
     }
@@ -276,7 +276,7 @@ impl Event {
         Ok((event, key))
     }
 
-    fn check_texts(&self) -> Result<(), EventError> {
+    pub(super) fn check_texts(&self) -> Result<(), EventError> {
         for (place, text) in [("transaction", &self.transaction), ("kind", &self.kind)] {
             if text.as_ref().is_some_and(|text| !is_text(text)) {
                 return Err(EventError::Malformed(place));

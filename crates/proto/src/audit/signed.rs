@@ -27,10 +27,13 @@ pub struct SignedEvent {
 }
 
 impl SignedEvent {
-    /// Signs an event. `None` when a text of it is none, or all of it is too long.
+    /// Signs an event. `None` when a text of it is none, all of it is too long, or it is another agent's.
     #[must_use]
     pub fn sign(event: Event, signer: &SigningKey) -> Option<Self> {
-        Self::parse(&seal(&event.encode(), signer)).ok()
+        // Whoever signs need not verify.
+        event.check_texts().ok().filter(|()| signer.public() == *event.agent.as_bytes())?;
+        let bytes = seal(&event.encode(), signer);
+        (bytes.len() <= limit::EVENT_LEN_MAX).then_some(Self { event, bytes })
     }
 
     /// Reads a signed event, and believes it.
