@@ -64,6 +64,7 @@ def bundle(given, _):
         "not_after": not_after,
         "endpoints": endpoints,
         "mailbox": mailbox,
+        "audits": limit("wire_version_audited") in keys[0],
         "one_time": one_time,
     }
 
@@ -392,5 +393,6 @@ AREAS = {
     "receipt": lambda given, _: logs.receipt(given),
     "event": lambda given, _: events.event(given),
     "chain": lambda given, _: events.chain(given),
+    "commitment": lambda given, _: events.commitment(given),
     "hostile": hostile,
 }

@@ -5,7 +5,7 @@ import cbor2
 import messages
 import primitives
 from refused import refuse_unless
-from registry import limit, section
+from registry import label, limit, section
 
 PROTECTED = {1: -8, 3: "application/nuncio-event"}
 
@@ -110,3 +110,24 @@ def chain(given):
             newest = epoch, seq, said["hash"]
         places.append(place)
     return {"places": places}
+
+
+def commitment(given):
+    """audit.md V19, V20"""
+    extension = bytes.fromhex(given["extension"])
+    try:
+        said = cbor2.loads(extension)
+        refuse_unless(cbor2.dumps(said, canonical=True) == extension, "malformed")
+    except (cbor2.CBORError, ValueError, TypeError, EOFError):
+        refuse_unless(False, "malformed")
+    refuse_unless(isinstance(said, list) and len(said) == 2 and type(said[0]) is bytes and len(said[0]) == 32, "malformed")
+    head = said[1]
+    if head is not None:
+        is_head = isinstance(head, list) and len(head) == 3 and type(head[2]) is bytes and len(head[2]) == 32
+        refuse_unless(is_head and all(type(number) is int and 0 <= number < 2**64 for number in head[:2]), "malformed")
+    key = primitives.hmac_sha256(bytes.fromhex(given["message_key"]), label("commitment"))
+    expected = primitives.hmac_sha256(key, bytes.fromhex(given["header"]) + primitives.sha256(bytes.fromhex(given["content"])))
+    return {
+        "commitment_key": key, "commitment": expected, "holds": said[0] == expected,
+        "head": head and [str(head[0]), str(head[1]), head[2]],
+    }

@@ -212,7 +212,7 @@ def _is_content_type(value):
 
 EXTENSION = [cbor.U16, cbor.BOOL, cbor.BYTES]
 LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), _is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
-KNOWN_EXTENSIONS = {1, 2}
+KNOWN_EXTENSIONS = {1, 2, 4}
 
 
 def is_letter_id(data):
@@ -226,7 +226,7 @@ def letter_id_in(data):
 def content_of(data):
     """token.md K28"""
     *rest, extensions = cbor.decode(data, LETTER_SHAPE, limit("letter_len_max"))
-    return cbor.encode([*rest, [extension for extension in extensions if extension[0] not in (2, 3)]])
+    return cbor.encode([*rest, [extension for extension in extensions if extension[0] not in (2, 3, 4)]])
 
 
 def read_letter(data, now):

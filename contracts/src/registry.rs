@@ -9,6 +9,12 @@ pub mod limit {
     /// Unit: version.
     pub const WIRE_VERSION: u8 = 1;
 
+    /// beside 1 among the versions of a bundle: its agent keeps an audit log and answers sessions that do; who does not
+    /// know it passes over it
+    ///
+    /// Unit: version.
+    pub const WIRE_VERSION_AUDITED: u8 = 129;
+
     /// checked before decoding; a large payload travels in chunks instead, so no frame needs more
     ///
     /// Unit: bytes.
@@ -668,6 +674,9 @@ pub mod label {
     /// salted hash of a payload in a token's hop
     pub const PAYLOAD_HASH: &[u8] = b"nuncio/1 hop payload";
 
+    /// the key of a letter's commitment, out of its message key
+    pub const COMMITMENT: &[u8] = b"nuncio/1 commitment";
+
     /// associated data of a value at rest
     pub const ROW: &[u8] = b"nuncio/1 row";
 
@@ -746,6 +755,9 @@ pub mod code {
     /// notice and refusal: this identity was retired by its owner
     pub const RETIRED: u16 = 19;
 
+    /// notice: this agent has sessions alone that audit
+    pub const UNAUDITED: u16 = 20;
+
     /// refusal: the letter's deadline or longest life has passed
     pub const EXPIRED: u16 = 32;
 
@@ -766,6 +778,9 @@ pub mod code {
 
     /// refusal: the large payload is longer than the receiver takes
     pub const TOO_LARGE: u16 = 38;
+
+    /// refusal: in a session that audits, a letter without its commitment, or with another one
+    pub const COMMITMENT: u16 = 39;
 
     /// refusal: a letter of this kind needs a token
     pub const TOKEN_MISSING: u16 = 64;
@@ -832,6 +847,7 @@ pub mod code {
             17 => "stranger",
             18 => "start_refused",
             19 => "retired",
+            20 => "unaudited",
             32 => "expired",
             33 => "unknown_extension",
             34 => "malformed",
@@ -839,6 +855,7 @@ pub mod code {
             36 => "refused",
             37 => "cancelled",
             38 => "too_large",
+            39 => "commitment",
             64 => "token_missing",
             65 => "token_malformed",
             66 => "token_algorithm",
@@ -871,6 +888,9 @@ pub mod extension {
 
     /// not critical: the sender's own signature over the hop; who does not know it loses only the proof
     pub const HOP_PROOF: u16 = 3;
+
+    /// critical: in a session that audits the letter's commitment, and its sender's newest event
+    pub const AUDIT: u16 = 4;
 }
 
 /// What an event of the audit log tells of.

@@ -78,7 +78,7 @@ impl Responder {
             agreement_prekey: crypto::dh_public(&prekey),
             kem_prekey: Box::new(crypto::kem_public(&kem)),
         };
-        let bundle = Bundle::sign(&identity, &public, NOW, NOW.plus(1_000_000), &[]);
+        let bundle = Bundle::sign(&identity, &public, NOW, NOW.plus(1_000_000), &[], false);
         Ok(Self { identity, prekey, kem, public, bundle })
     }
 

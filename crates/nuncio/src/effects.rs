@@ -74,8 +74,11 @@ impl Actor {
             }
             Effect::Established { with, session } => tracing::info!(peer = %with, %session, "session established"),
             Effect::TurnedAway { by, code } => {
-                let reason =
-                    if code == code::RETIRED { "its identity is retired" } else { "it has not added this agent" };
+                let reason = match code {
+                    code::RETIRED => "its identity is retired",
+                    code::UNAUDITED => "it has sessions alone that audit, and this agent keeps no audit log",
+                    _ => "it has not added this agent",
+                };
                 tracing::warn!(peer = %by, reason, "turned away");
                 self.problems.insert(by, reason.to_owned());
                 if code == code::RETIRED {

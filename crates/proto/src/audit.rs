@@ -1,10 +1,13 @@
 //! What an agent did, said by itself and signed, one event after another (contracts/audit.md).
 
 mod chain;
+mod commitment;
 mod event;
 mod signed;
 
 pub use chain::{Chain, ChainError, Place};
+pub(crate) use commitment::AUDITED_LEN_MAX;
+pub use commitment::{Audited, commitment, commitment_key};
 pub use event::{Event, EventError, EventPeer, Head, What};
 pub use signed::SignedEvent;
 pub(crate) use signed::seal;

@@ -28,6 +28,8 @@ pub struct Bundle {
     pub mailbox: Option<String>,
     /// A one-time prekey that was claimed with it.
     pub one_time: Option<OneTimePrekey>,
+    /// Its agent keeps an audit log, and answers sessions that do (contracts/audit.md section 6).
+    pub audits: bool,
 }
 
 /// The long-lived public prekeys of an agent.
@@ -127,8 +129,11 @@ impl Bundle {
         not_before: UnixMillis,
         not_after: UnixMillis,
         endpoints: &[String],
+        audits: bool,
     ) -> Vec<u8> {
-        let body = BodyWire(prekeys.wire(&identity.id()), not_before.0, not_after.0, endpoints.to_vec(), None);
+        let mut keys = prekeys.wire(&identity.id());
+        keys.0.extend(audits.then_some(limit::WIRE_VERSION_AUDITED));
+        let body = BodyWire(keys, not_before.0, not_after.0, endpoints.to_vec(), None);
         let signature = identity.signing().sign(label::BUNDLE, &codec::encode(&body));
         codec::encode(&BundleWire(body, ByteArray::new(signature), None))
     }
@@ -143,6 +148,7 @@ impl Bundle {
         if !keys.0.contains(&limit::WIRE_VERSION) {
             return Err(BundleError::Version);
         }
+        let audits = keys.0.contains(&limit::WIRE_VERSION_AUDITED);
         let (not_before, not_after) = (UnixMillis(not_before), UnixMillis(not_after));
         if now.plus(time::CLOCK_SKEW) < not_before || now > not_after.plus(time::CLOCK_SKEW) {
             return Err(BundleError::NotNow);
@@ -157,7 +163,7 @@ impl Bundle {
             kem_prekey: Box::new(keys.5.into_array()),
         };
         let one_time = one_time.map(|wire| OneTimePrekey::from_wire(&agent, wire)).transpose()?;
-        Ok(Self { agent, prekeys, not_before, not_after, endpoints, mailbox, one_time })
+        Ok(Self { agent, prekeys, not_before, not_after, endpoints, mailbox, one_time, audits })
     }
 
     /// The hash that an invitation gives, over the bundle without one-time prekey.

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The inbox is full: the application has not removed enough letters.
     #[error("the inbox is full")]
     InboxFull,
+    /// Events wait for the audit log, as many as may.
+    #[error("as many events wait for the audit log as may: nothing is taken until it has some of them")]
+    SpoolFull,
     /// As many refusals are on their way to the peer as are kept; it hears those first, and the frame comes again.
     #[error("too many refusals are on their way to this peer")]
     TooManyRefusals,
@@ -65,6 +68,7 @@ impl Refusal {
             Self::Open(_) => "session",
             Self::WrongPeer(_) => "wrong_peer",
             Self::InboxFull => "inbox_full",
+            Self::SpoolFull => "spool_full",
             Self::TooManyRefusals => "too_many_refusals",
             Self::TooManySessions => "too_many_sessions",
             Self::UselessNotice => "useless_notice",
@@ -100,6 +104,9 @@ pub enum PeerError {
     /// As many letters as the outbox keeps are unacknowledged.
     #[error("the outbox is full: wait until letters are acknowledged")]
     OutboxFull,
+    /// This agent has sessions alone that audit.
+    #[error("{0} keeps no audit log, and this agent has sessions alone that audit")]
+    Unaudited(AgentId),
     /// There is a session, or one is being begun.
     #[error("a session with this agent exists")]
     SessionExists,

@@ -145,11 +145,11 @@ impl Letter {
         codec::encode_sized(&wire, self.payload.len() + 128)
     }
 
-    /// What a bound token and a hop proof speak of: the encoding without token and hop proof (contracts/token.md K28).
+    /// What a bound token and a hop proof speak of: the encoding without token, hop proof and what a session that audits adds (contracts/token.md K28).
     #[must_use]
     pub fn content(&self) -> Vec<u8> {
         let mut bare = self.clone();
-        bare.extensions.retain(|e| !matches!(e.number, extension::TOKEN | extension::HOP_PROOF));
+        bare.extensions.retain(|e| !matches!(e.number, extension::TOKEN | extension::HOP_PROOF | extension::AUDIT));
         bare.encode()
     }
 
@@ -179,7 +179,7 @@ impl Letter {
             return Err(LetterError::Malformed);
         }
         // contracts/letter.md L7: an unknown extension marked critical is refused.
-        let known = |number: u16| matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN);
+        let known = |number: u16| matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN | extension::AUDIT);
         if let Some(unknown) = extensions.iter().find(|e| e.1 && !known(e.0)) {
             return Err(LetterError::UnknownExtension(unknown.0));
         }

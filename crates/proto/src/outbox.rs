@@ -1,14 +1,17 @@
 //! Letters accepted by `send` and not yet acknowledged.
 
+use std::sync::Arc;
+
 use nuncio_contracts::registry::{extension, limit};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::audit::{Audited, Head};
 use crate::codec;
 use crate::frame::{Frame, Nonce};
 use crate::identity::Identity;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
-use crate::letter::{Letter, LetterKind};
+use crate::letter::{Extension, Letter, LetterKind};
 use crate::session::Session;
 use crate::time::UnixMillis;
 use crate::token::proof::Hop;
@@ -35,9 +38,10 @@ pub(crate) struct Entry {
 }
 
 /// A token that a letter of ours carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Carried {
     pub(crate) hash: TokenHash,
+    pub(crate) transaction: Arc<str>,
     pub(crate) expires: UnixMillis,
 }
 
@@ -80,25 +84,42 @@ impl Entry {
 
     /// The whole token of a hash, if the letter carries it or was sealed with it.
     pub(crate) fn token_of(&self, hash: &TokenHash) -> Option<Vec<u8>> {
-        let carried = self.token.filter(|token| token.hash == *hash).and_then(|_| self.whole_token());
+        let carried = self.token.as_ref().filter(|token| token.hash == *hash).and_then(|_| self.whole_token());
         carried.or_else(|| self.former.clone().filter(|former| hash_of(former) == *hash))
     }
 
     /// The letter's bytes as they are sealed in a session: a token that the peer has acknowledged there is named by its hash (contracts/token.md K9),
     /// and a hop proof that is wanted is made (K25).
-    pub(crate) fn letter_in(&self, session: &Session, identity: &Identity) -> Vec<u8> {
-        let changed = self.token.and_then(|token| {
-            let mut letter = Letter::decode(&self.letter).ok()?;
-            let (proof, named) = (letter.wants_proof(), session.tokens_out.has(&token.hash));
-            if proof {
-                letter.set_proof(self.proof(&letter, &token, session, identity).into_bytes());
+    ///
+    /// In a session that audits the letter comes with its commitment, and beside its bytes as it is there.
+    pub(crate) fn letter_in(
+        &self,
+        session: &Session,
+        identity: &Identity,
+        head: Option<Head>,
+    ) -> (Vec<u8>, Option<Letter>) {
+        let audits = session.audits() && !self.control;
+        if self.token.is_none() && !audits {
+            return (self.letter.clone(), None);
+        }
+        let Ok(mut letter) = Letter::decode(&self.letter) else { return (self.letter.clone(), None) };
+        let mut changed = false;
+        if let Some(token) = &self.token {
+            if letter.wants_proof() {
+                letter.set_proof(self.proof(&letter, token, session, identity).into_bytes());
+                changed = true;
             }
-            if named {
+            if session.tokens_out.has(&token.hash) {
                 letter.set_token(token.hash.to_vec());
+                changed = true;
             }
-            (proof || named).then(|| letter.encode())
-        });
-        changed.unwrap_or_else(|| self.letter.clone())
+        }
+        if audits && let Some(commitment) = session.next_commitment(&letter.content()) {
+            let value = Audited { commitment, head }.encode();
+            letter.set_extension(Extension { number: extension::AUDIT, critical: true, value });
+            return (letter.encode(), Some(letter));
+        }
+        (if changed { letter.encode() } else { self.letter.clone() }, None)
     }
 
     fn proof(&self, letter: &Letter, token: &Carried, session: &Session, identity: &Identity) -> String {
@@ -141,6 +162,11 @@ impl Entry {
 impl Carried {
     fn of(letter: &Letter) -> Option<Self> {
         let token = Genuine::kept(letter.extension(extension::TOKEN)?)?;
-        Some(Self { hash: *token.hash(), expires: UnixMillis(token.claims().exp.saturating_mul(1_000)) })
+        let claims = token.claims();
+        Some(Self {
+            hash: *token.hash(),
+            transaction: claims.txn.as_str().into(),
+            expires: UnixMillis(token.claims().exp.saturating_mul(1_000)),
+        })
     }
 }

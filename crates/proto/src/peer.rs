@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nuncio_contracts::registry::{extension, limit, time};
 use rand_core::CryptoRng;
 
+use crate::audit::AUDITED_LEN_MAX;
 use crate::bundle::{Bundle, OneTimeRef};
 use crate::codec;
 use crate::contact::Contact;
@@ -32,6 +33,7 @@ use crate::session::{Parties, Place, Session};
 use crate::step::{Effect, Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
+mod audit;
 mod counters;
 mod inbound;
 mod judge;
@@ -41,6 +43,9 @@ mod places;
 mod renew;
 mod tokens;
 
+pub(crate) use audit::AUDITS;
+use audit::Auditor;
+pub use audit::{AuditPolicy, Auditing, WhenFull};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
@@ -87,6 +92,7 @@ pub struct Peer {
     /// When sessions end that are not current.
     old_until: BTreeSet<(UnixMillis, SessionId)>,
     tokens: Tokens,
+    audit: Auditor,
     accept_strangers: bool,
     /// Our own identity is over.
     retired: bool,
@@ -125,6 +131,7 @@ pub(crate) enum Change {
     HandedOn { to: AgentId, statement: Vec<u8>, about: LetterId, now: UnixMillis },
     TokenOver(u64),
     Retokened { entry: u64, token: Vec<u8> },
+    EventsLogged(u64),
     Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
 
@@ -167,6 +174,7 @@ impl Peer {
             ack_pending: BTreeSet::new(),
             old_until: BTreeSet::new(),
             tokens: Tokens::default(),
+            audit: Auditor::default(),
             accept_strangers: false,
             retired: false,
             generation: 0,
@@ -264,8 +272,11 @@ impl Peer {
             return Err(PeerError::Letter(LetterError::Malformed));
         }
         Letter::decode(&entry.letter).map_err(|(_, error)| PeerError::Letter(error))?;
+        if letter.extension(extension::AUDIT).is_some() {
+            return Err(PeerError::Letter(LetterError::Malformed));
+        }
         let proof = if letter.wants_proof() { limit::HOP_PROOF_LEN_MAX } else { 0 };
-        if entry.letter.len() + proof > limit::LETTER_LEN_MAX {
+        if entry.letter.len() + proof + AUDITED_LEN_MAX > limit::LETTER_LEN_MAX {
             return Err(PeerError::TooLarge);
         }
         let full = self.outbox.len() - self.outbox_controls >= limit::OUTBOX_LETTERS_MAX
@@ -306,18 +317,20 @@ impl Peer {
         if self.sessions.len() >= limit::SESSIONS_MAX {
             return Err(PeerError::TooManySessions);
         }
-        let initiation = handshake::initiate(&self.identity, bundle, 0, rng)?;
+        let parameters = self.parameters_for(bundle.audits).ok_or(PeerError::Unaudited(to))?;
+        let initiation = handshake::initiate(&self.identity, bundle, parameters, rng)?;
         let parties = Parties { initiator: self.id(), responder: to, initiated: true };
         let handshake = Some(initiation.handshake);
         let prekey = &bundle.prekeys.agreement_prekey;
-        let session = Session::initiate(initiation.secrets, parties, 0, prekey, handshake, now, rng)
+        let session = Session::initiate(initiation.secrets, parties, parameters, prekey, handshake, now, rng)
             .map_err(handshake::HandshakeError::from)?;
         Ok(self.step(Change::Started(Box::new(session))))
     }
 
     /// Answers a request for our bundle with one one-time prekey, which is given to nobody else; the answer comes as [`Effect::Bundle`].
     pub fn claim(&self, by: AgentId, request: u64, endpoints: &[String], now: UnixMillis) -> Result<Step, PeerError> {
-        let bundle = self.prekeys.bundle(&self.identity, now, endpoints).ok_or(PeerError::NoPrekeys)?;
+        let bundle =
+            self.prekeys.bundle(&self.identity, now, endpoints, self.keeps_log()).ok_or(PeerError::NoPrekeys)?;
         let one_time = self.prekeys.next_one_time();
         let bundle = match one_time.and_then(|at| self.prekeys.offer(&bundle, at)) {
             Some(with_one_time) => with_one_time.map_err(PeerError::Bundle)?,
@@ -328,7 +341,7 @@ impl Peer {
 
     /// Our signed bundle without one-time prekey, for an invitation.
     pub fn bundle(&self, endpoints: &[String], now: UnixMillis) -> Result<Vec<u8>, PeerError> {
-        self.prekeys.bundle(&self.identity, now, endpoints).ok_or(PeerError::NoPrekeys)
+        self.prekeys.bundle(&self.identity, now, endpoints, self.keeps_log()).ok_or(PeerError::NoPrekeys)
     }
 
     /// Adds an agent or changes what is said of it.
@@ -398,6 +411,7 @@ impl Peer {
             .or_else(|| self.next_hello(now))
             .or_else(|| self.next_timer(now, rng))
             .or_else(|| self.next_old_session(now))
+            .or_else(|| self.next_mismatch(now))
             .or_else(|| self.next_renewal(now, rng))
             .or_else(|| self.next_prekeys(now, rng))
             .or_else(|| if idle { self.next_ack(rng) } else { None })
@@ -469,6 +483,7 @@ impl Peer {
             }
             Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),
             Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
+            Change::EventsLogged(up_to) => self.apply_events_logged(up_to, &mut out),
             Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
             Change::Decided(decided) => self.apply_decided(decided, &mut out),
             Change::HandedOn { to, statement, about, now } => {
@@ -491,6 +506,7 @@ impl Peer {
         for agent in &out.contacts {
             self.touch(agent);
         }
+        self.keep_chain(&mut out);
         Ok(Staged { ops: out.ops, effects: Effects(out.effects) })
     }
 

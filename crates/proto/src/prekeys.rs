@@ -124,10 +124,10 @@ impl Prekeys {
     }
 
     /// A signed bundle of the current prekeys.
-    pub(crate) fn bundle(&self, me: &Identity, now: UnixMillis, endpoints: &[String]) -> Option<Vec<u8>> {
+    pub(crate) fn bundle(&self, me: &Identity, now: UnixMillis, endpoints: &[String], audits: bool) -> Option<Vec<u8>> {
         let (_, pair) = self.signed.last_key_value()?;
         let not_after = now.plus(time::SIGNED_PREKEY_LIFE);
-        Some(Bundle::sign(me, &pair.public, pair.made, not_after, endpoints))
+        Some(Bundle::sign(me, &pair.public, pair.made, not_after, endpoints, audits))
     }
 
     /// The next one-time prekey that was not given away.

@@ -37,6 +37,10 @@ pub const START: u8 = b'e';
 pub const FAILED: u8 = b'f';
 /// Re-keys under way.
 pub const RENEWAL: u8 = b'w';
+/// How far the chain of this agent's events is: one row.
+pub const CHAIN: u8 = b'd';
+/// Events that wait for the log.
+pub const SPOOL: u8 = b'a';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.

@@ -14,12 +14,14 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{label, limit};
 use rand_core::CryptoRng;
 
+use crate::audit::{commitment, commitment_key};
 use crate::crypto::{self, CryptoError, TAG_LEN};
 use crate::frame::{self, Nonce, Sealed};
 use crate::handshake::Secrets;
 use crate::header::{Ack, HEADER_LEN, Header};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::padding;
+use crate::peer::AUDITS;
 use crate::ratchet::{Advance, OldChain, Opening, Ratchet, RatchetError, Skipped};
 use crate::replay::{Fresh, ReplayError, Window};
 use crate::seal_log;
@@ -183,6 +185,8 @@ pub(crate) struct Content {
     pub(crate) token: Option<Arc<Genuine>>,
     pub(crate) floor: Seq,
     pub(crate) nonce: Nonce,
+    /// In a session that audits.
+    pub(crate) commitment_key: Option<Key>,
     moves: Moves,
 }
 
@@ -362,6 +366,18 @@ impl Session {
         self.confirmed
     }
 
+    /// Whether what is said in it is written down at both ends (contracts/audit.md section 6).
+    #[must_use]
+    pub const fn audits(&self) -> bool {
+        self.parameters & AUDITS != 0
+    }
+
+    /// The commitment of a letter that is sealed next.
+    pub(crate) fn next_commitment(&self, content: &[u8]) -> Option<[u8; 32]> {
+        let (chain, _, mk) = self.ratchet.send_step()?;
+        Some(commitment(&commitment_key(&mk), &self.header(chain.n)?.to_bytes(), content))
+    }
+
     /// Letters sealed in this session.
     #[must_use]
     pub const fn sealed_count(&self) -> Seq {
@@ -480,7 +496,8 @@ impl Session {
         let (mk, moves) = self.key_of(&chain, &header, floor, room, rng)?;
         let letter = self.open_body(frame, &header, body, &mk)?;
         let (state, expires, nonce) = (Hold::Turn, UnixMillis::NEVER, frame.nonce);
-        let content = Content { letter, fresh, state, expires, token: None, floor, nonce, moves };
+        let commitment_key = self.audits().then(|| commitment_key(&mk));
+        let content = Content { letter, fresh, state, expires, token: None, floor, nonce, commitment_key, moves };
         Ok(Opened { header, content: Some(content), acked, answered })
     }
 

@@ -77,6 +77,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("receipt", |input, _| log::receipt(input)),
     ("event", |input, _| event::event(input)),
     ("chain", |input, _| event::chain(input)),
+    ("commitment", |input, _| event::commitment(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 

@@ -1,6 +1,6 @@
 //! Bundles: valid, and each way not to be (contracts/bundle.md).
 
-use nuncio_contracts::registry::label;
+use nuncio_contracts::registry::{label, limit};
 use nuncio_proto::bundle::{Bundle, OneTimeBatch, OneTimePrekey, OneTimeRef, SignedPrekeys};
 use nuncio_proto::crypto;
 use nuncio_proto::time::UnixMillis;
@@ -49,6 +49,7 @@ pub(crate) fn plain(owner: &Actor) -> Vec<u8> {
         UnixMillis(NOW.0 - 1_000),
         UnixMillis(NOW.0 + WEEK),
         &endpoints,
+        false,
     )
 }
 
@@ -84,6 +85,7 @@ fn valid_case(name: &str, comment: &str, bytes: &[u8]) -> Case {
         "not_after": bundle.not_after.0,
         "endpoints": bundle.endpoints,
         "mailbox": bundle.mailbox,
+        "audits": bundle.audits,
         "one_time": one_time,
     });
     Case::valid(AREA, name, comment, json!({ "bytes": hex(bytes), "now": NOW.0 }), expect)
@@ -112,6 +114,11 @@ fn valid() -> Vec<Case> {
             "valid-versions",
             "an agent that also speaks versions to come",
             body(&bob).with(0, keys(&bob).with(0, Array(vec![Uint(1), Uint(2)]))),
+        ),
+        case(
+            "valid-audits",
+            "an agent that keeps an audit log",
+            body(&bob).with(0, keys(&bob).with(0, Array(vec![Uint(1), Uint(limit::WIRE_VERSION_AUDITED.into())]))),
         ),
         case("valid-skew-ahead", "valid from as far ahead as the skew allows", body(&bob).with(1, Uint(NOW.0 + SKEW))),
         case("valid-skew-behind", "over for as long as the skew allows", body(&bob).with(2, Uint(NOW.0 - SKEW))),

@@ -1,9 +1,11 @@
 //! Events of the audit log, and the chain that they make (contracts/audit.md).
 
 use nuncio_contracts::registry::{code, event, limit};
-use nuncio_proto::audit::{Chain, Event, EventPeer, Head, SignedEvent, What};
+use nuncio_proto::audit::{Audited, Chain, Event, EventPeer, Head, SignedEvent, What, commitment, commitment_key};
 use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::header::HEADER_LEN;
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::secret::Key;
 use nuncio_proto::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -102,7 +104,39 @@ fn said(event: &Event, bytes: &[u8]) -> Value {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [taken(), shapes(), envelopes(), chains()].into_iter().flatten().collect()
+    [taken(), shapes(), envelopes(), chains(), commitments()].into_iter().flatten().collect()
+}
+
+/// A letter's commitment, and the extension that carries it.
+fn commitments() -> Vec<Case> {
+    const AREA: &str = "commitment";
+    let (key, header) = (Key::new(fixed("commitment message key")), fixed::<HEADER_LEN>("commitment header"));
+    let content = b"what the letter says";
+    let commitment_key = commitment_key(&key);
+    let commitment = commitment(&commitment_key, &header, content);
+    let input = |extension: &[u8]| json!({ "message_key": hex(key.expose()), "header": hex(header), "content": hex(content), "extension": hex(extension) });
+    let case = |name: &str, comment: &str, said: Audited| {
+        let head = said.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
+        let expect = json!({ "commitment_key": hex(commitment_key.expose()), "commitment": hex(commitment), "holds": said.commitment == commitment, "head": head });
+        Case::valid(AREA, name, comment, input(&said.encode()), expect)
+    };
+    let no =
+        |name: &str, comment: &str, extension: &[u8]| Case::refused(AREA, name, comment, input(extension), "malformed");
+    let head = Some(Head { epoch: NOW.0, seq: 41, hash: fixed("event of the sender") });
+    let good = Audited { commitment, head };
+    let bytes_of = good.encode();
+    let mut altered = commitment;
+    altered[0] ^= 1;
+    vec![
+        case("with-head", "a sender that has told of something before", good),
+        case("first", "the sender's first event is this letter's", Audited { head: None, ..good }),
+        case("other", "another letter's commitment", Audited { commitment: altered, ..good }),
+        no("empty", "nothing", b""),
+        no("cut", "a byte too few", &bytes_of[..bytes_of.len() - 1]),
+        no("behind", "a byte behind it", &[&bytes_of, [0].as_slice()].concat()),
+        no("short", "a commitment of 31 bytes", &Array(vec![bytes([7; 31]), Null]).encode()),
+        no("items", "an item too many", &Array(vec![bytes(commitment), Null, Null]).encode()),
+    ]
 }
 
 fn yes(name: &str, comment: &str, event: &Event) -> Case {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio_contracts::registry::{code, limit, time};
+use nuncio_contracts::registry::{code, event, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf, Bytes};
@@ -131,6 +131,9 @@ impl Peer {
         seen: &dyn Seen,
     ) -> Result<Step, Refusal> {
         let with = session.peer();
+        if frame.body.is_some() && self.waits_for_log(session) {
+            return Err(Refusal::SpoolFull);
+        }
         if from.is_some_and(|from| from != with) {
             return Err(Refusal::WrongPeer(with));
         }
@@ -186,11 +189,12 @@ impl Peer {
         if self.sessions.len() >= limit::SESSIONS_MAX {
             return Err(Refusal::TooManySessions);
         }
+        let unaudited = self.mismatch(start.parameters()).map_err(|()| refuse(HandshakeError::UnknownPrekey))?;
         let parties = Parties { initiator: by, responder: self.id(), initiated: false };
         let session = Session::respond(response.secrets, parties, start.parameters(), pair, now);
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
         let opened = session.open(frame, room, rng)?;
-        if let Some(code) = self.turned_away(&by) {
+        if let Some(code) = self.turned_away(&by).or(unaudited) {
             return Ok(self.step(Change::TurnedAway(TurnedAway { by, used, tag: frame.tag, code })));
         }
         let (opened, verdict) = self.judge(&session, opened, now, seen)?;
@@ -226,7 +230,9 @@ impl Peer {
             code::UNKNOWN_TAG => Ok(self.step(Change::Restart { with, session: session.id, now })),
             // A peer that has the session finds it by its tag and looks at no start.
             code::START_REFUSED => Ok(self.step(Change::Restart { with, session: session.id, now })),
-            code::STRANGER | code::RETIRED => Ok(self.step(Change::NoticeBy { by: with, code: notice.code })),
+            code::STRANGER | code::RETIRED | code::UNAUDITED => {
+                Ok(self.step(Change::NoticeBy { by: with, code: notice.code }))
+            }
             _ => Err(Refusal::UselessNotice),
         }
     }
@@ -395,7 +401,10 @@ impl Peer {
                 fresh.into_iter().for_each(|seq| self.wait((id, seq), with, need, now, out));
             }
             Verdict::Refuse(told) => {
-                if let Some(told) = told {
+                if let Some((told, refused)) = told {
+                    if let Some(Control::Refused { code, .. }) = Control::decode(&told.payload) {
+                        self.tell_refused(id, code, refused.as_deref(), now, out);
+                    }
                     self.apply_queued(Entry::draft(with, &told), out);
                 }
             }
@@ -434,6 +443,7 @@ impl Peer {
             }
             return;
         }
+        self.tell_received(from, &letter, next.token.as_deref(), now, out);
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
@@ -496,6 +506,7 @@ impl Peer {
         let old = matches!(session.place, Place::Old(_));
         out.sessions.insert(id);
         out.effects.push(Effect::Established { with, session: id });
+        self.tell_session(id, event::SESSION_ESTABLISHED, now, out);
         if let Some(contact) = self.contacts.get_mut(&with) {
             contact.start_delay = 0;
         }

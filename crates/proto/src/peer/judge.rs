@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nuncio_contracts::registry::{code, limit, time};
 
+use super::audit::keeps_commitment;
 use super::inbound::put_held;
 use super::tokens::Need;
 use super::{Out, Peer, Seen};
@@ -12,6 +13,7 @@ use crate::control::Control;
 use crate::crypto;
 use crate::error::Refusal;
 use crate::frame::Nonce;
+use crate::header::Header;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
@@ -30,8 +32,8 @@ pub(crate) enum Verdict {
     Wait(Need, UnixMillis),
     /// It came before; its number counts as received.
     Duplicate,
-    /// Its sender is told why it is not delivered.
-    Refuse(Option<Box<Letter>>),
+    /// Its sender is told why it is not delivered, where the letter's id can be read: what tells it, and the letter where it can be read.
+    Refuse(Option<(Box<Letter>, Option<Box<Letter>>)>),
 }
 
 impl Peer {
@@ -42,10 +44,11 @@ impl Peer {
         now: UnixMillis,
         seen: &dyn Seen,
     ) -> Result<(Opened, Verdict), Refusal> {
+        let header = opened.header;
         let Some(content) = &mut opened.content else {
             return Ok((opened, Verdict::Nothing));
         };
-        let verdict = self.judge_letter(session, content, now, seen)?;
+        let verdict = self.judge_letter(session, content, &header, now, seen)?;
         let on_their_way = self.contacts.get(&session.peer()).map_or(0, |contact| contact.controls);
         let tells = matches!(verdict, Verdict::Refuse(Some(_)) | Verdict::Wait(Need::Token(_), _));
         // One is always told, or two agents that refuse each other's letters would wait for each other for ever.
@@ -55,7 +58,7 @@ impl Peer {
         }
         match &verdict {
             Verdict::Duplicate | Verdict::Refuse(None) => content.letter.clear(),
-            Verdict::Refuse(Some(told)) => (content.state, content.letter) = (Hold::Refused, told.encode()),
+            Verdict::Refuse(Some((told, _))) => (content.state, content.letter) = (Hold::Refused, told.encode()),
             Verdict::Take(letter, token) => {
                 (content.expires, content.token) = (expiry(letter, token.as_deref()), token.clone());
             }
@@ -69,6 +72,7 @@ impl Peer {
         &self,
         session: &Session,
         content: &Content,
+        header: &Header,
         now: UnixMillis,
         seen: &dyn Seen,
     ) -> Result<Verdict, Refusal> {
@@ -76,7 +80,9 @@ impl Peer {
         let letter = match Letter::decode(&content.letter) {
             Ok(letter) => Box::new(letter),
             // A refusal that names no letter cannot be told.
-            Err((id, error)) => return Ok(Verdict::Refuse(id.map(|id| self.refusal(id, frame, error.code(), now)))),
+            Err((id, error)) => {
+                return Ok(Verdict::Refuse(id.map(|id| (self.refusal(id, frame, error.code(), now), None))));
+            }
         };
         let from = session.peer();
         let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
@@ -89,18 +95,25 @@ impl Peer {
         if recent || held() || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
             return Ok(Verdict::Duplicate);
         }
+        let refuse = |letter: Box<Letter>, code| {
+            let told = self.refusal(letter.id, frame, code, now);
+            Verdict::Refuse(Some((told, Some(letter))))
+        };
+        // contracts/audit.md V19.
+        if let Err(code) = keeps_commitment(content.commitment_key.as_ref(), header, &letter) {
+            return Ok(refuse(letter, code));
+        }
         // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.
         if letter.kind == LetterKind::Control {
             let known = Control::decode(&letter.payload).is_some();
-            let refuse = || Verdict::Refuse(Some(self.refusal(letter.id, frame, code::MALFORMED, now)));
-            return Ok(if known { Verdict::Take(letter, None) } else { refuse() });
+            return Ok(if known { Verdict::Take(letter, None) } else { refuse(letter, code::MALFORMED) });
         }
         // contracts/ratchet.md R10: behind letters that wait there is room for the control letters that they wait for.
         let bound = limit::HELD_BYTES_MAX - limit::HELD_CONTROLS_MAX;
         session.check_held(content.fresh.seq(), content.floor, content.letter.len(), bound)?;
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
             Ok(()) => Ok(self.judge_token(session, letter, frame, now)),
-            Err(error) => Ok(Verdict::Refuse(Some(self.refusal(letter.id, frame, error.code(), now)))),
+            Err(error) => Ok(refuse(letter, error.code())),
         }
     }
 
@@ -123,7 +136,7 @@ impl Peer {
         let over: Vec<_> = session.held.iter().filter_map(|(seq, held)| Some((*seq, over(held)?))).collect();
         for (seq, (letter, frame, code)) in over {
             let told = self.refusal(letter, &frame, code, now);
-            self.refuse_held(id, with, seq, &told, out);
+            self.refuse_held(id, with, seq, &told, now, out);
         }
     }
 
@@ -147,7 +160,20 @@ impl Peer {
     }
 
     /// A letter that waits will not be delivered.
-    pub(super) fn refuse_held(&mut self, id: SessionId, with: AgentId, seq: Seq, told: &Letter, out: &mut Out) {
+    pub(super) fn refuse_held(
+        &mut self,
+        id: SessionId,
+        with: AgentId,
+        seq: Seq,
+        told: &Letter,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let held = self.sessions.get(&id).and_then(|session| session.held.get(&seq));
+        let refused = held.and_then(|held| Letter::decode(&held.letter).ok());
+        if let Some(Control::Refused { code, .. }) = Control::decode(&told.payload) {
+            self.tell_refused(id, code, refused.as_ref(), now, out);
+        }
         if let Some(held) = self.sessions.get_mut(&id).and_then(|session| session.held.get_mut(&seq)) {
             (held.state, held.letter, held.token) = (Hold::Refused, told.encode(), None);
             held.expires = UnixMillis::NEVER;

@@ -19,10 +19,10 @@ use crate::time::UnixMillis;
 pub type Record = (Vec<u8>, Vec<u8>);
 
 impl Peer {
-    /// Whether a record with this tree byte is one that [`Peer::load`] reads. The record of letters seen is not: it may be long.
+    /// Whether a record with this tree byte is one that [`Peer::load`] reads. The record of letters seen, and events that wait, are not: they may be many.
     #[must_use]
     pub const fn loads(tree: u8) -> bool {
-        !matches!(tree, rows::SEEN | rows::RUNTIME | rows::FAILED)
+        !matches!(tree, rows::SEEN | rows::RUNTIME | rows::FAILED | rows::SPOOL)
     }
 
     /// Reads an agent from its records, in any order.
@@ -80,6 +80,9 @@ impl Peer {
         }
         for (key, value) in by_tree(rows::INBOX) {
             peer.load_arrival(key, value).ok_or_else(|| damaged(key))?;
+        }
+        for (key, value) in by_tree(rows::CHAIN) {
+            peer.load_chain(value).ok_or_else(|| damaged(key))?;
         }
         peer.resume(now);
         Ok(peer)

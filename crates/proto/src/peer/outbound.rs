@@ -1,8 +1,11 @@
 //! From a letter to a frame, and what makes frames go again.
 
+use std::sync::Arc;
+
 use nuncio_contracts::registry::{limit, time};
 use rand_core::CryptoRng;
 
+use super::audit::Told;
 use super::{Change, Out, Peer};
 use crate::content_type::ContentType;
 use crate::control::Control;
@@ -22,6 +25,7 @@ pub(crate) struct SealedEntry {
     entry: u64,
     session: SessionId,
     sealing: Sealing,
+    told: Option<Told>,
     now: UnixMillis,
 }
 
@@ -57,12 +61,18 @@ impl Peer {
             let session = self.current(agent)?;
             let entry = self.next_of(agent)?;
             let draft = self.outbox.get(&entry)?;
+            if !draft.control && self.waits_for_log(session) {
+                return None;
+            }
             // One that may have arrived goes as it is: its receiver knows it, or refuses it.
-            if !draft.tried && draft.token.is_some_and(|token| token.expires <= now) {
+            if !draft.tried && draft.token.as_ref().is_some_and(|token| token.expires <= now) {
                 return Some(self.step(Change::TokenOver(entry)));
             }
-            let sealing = session.seal(draft.letter_in(session, &self.identity), nonce(rng))?;
-            Some(self.step(Change::Sealed(SealedEntry { entry, session: session.id, sealing, now })))
+            let (letter, audited) = draft.letter_in(session, &self.identity, self.audit_head());
+            let sealing = session.seal(letter, nonce(rng))?;
+            let token = draft.token.as_ref().map(|token| (token.hash, Arc::clone(&token.transaction)));
+            let told = audited.and_then(|letter| self.tell_sent(session, &letter, token, now));
+            Some(self.step(Change::Sealed(SealedEntry { entry, session: session.id, sealing, told, now })))
         })
     }
 
@@ -277,10 +287,10 @@ impl Peer {
     }
 
     pub(super) fn apply_sealed(&mut self, sealed: SealedEntry, out: &mut Out) {
-        let SealedEntry { entry: no, session: id, sealing, now } = sealed;
+        let SealedEntry { entry: no, session: id, sealing, told, now } = sealed;
         let (Some(session), Some(entry)) = (self.sessions.get_mut(&id), self.outbox.get_mut(&no)) else { return };
         let (to, frame) = (entry.to, sealing.frame.clone());
-        let token = entry.token.map(|token| token.hash);
+        let token = entry.token.as_ref().map(|token| token.hash);
         entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone(), token });
         session.apply_sealed(sealing, no);
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
@@ -291,6 +301,7 @@ impl Peer {
             contact.resend.get_or_insert((now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
         self.counters.sealed += 1;
+        told.into_iter().for_each(|told| self.apply_told(told, out));
         self.ack_is_sent(to, id);
         out.effects.push(Effect::Send { to, frame });
     }

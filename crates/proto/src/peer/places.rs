@@ -9,7 +9,7 @@
 //!                                                                                         ▼ a day later: keys deleted
 //! ```
 
-use nuncio_contracts::registry::{limit, time};
+use nuncio_contracts::registry::{event, limit, time};
 
 use super::{Out, Peer};
 use crate::ids::{AgentId, SessionId};
@@ -105,6 +105,7 @@ impl Peer {
     pub(super) fn apply_restart(&mut self, with: AgentId, id: SessionId, now: UnixMillis, out: &mut Out) {
         let Some(contact) = self.contacts.get(&with) else { return };
         let (is_current, candidate) = (contact.current == Some(id), contact.candidate);
+        self.tell_session(id, event::SESSION_RESET, now, out);
         match candidate.filter(|candidate| is_current && *candidate != id) {
             Some(candidate) if self.sessions.get(&candidate).is_some_and(|session| session.ratchet.send.is_some()) => {
                 self.promote(candidate, with, now, out);

@@ -145,14 +145,14 @@ impl Peer {
     pub fn letters_with(&self, token: &TokenHash) -> impl Iterator<Item = (AgentId, LetterId)> + '_ {
         let token = *token;
         let carriers =
-            self.outbox.values().filter(move |entry| entry.token.is_some_and(|carried| carried.hash == token));
+            self.outbox.values().filter(move |entry| entry.token.as_ref().is_some_and(|carried| carried.hash == token));
         carriers.map(|entry| (entry.to, entry.id))
     }
 
     /// Letters on their way whose tokens expire before a time: peer, letter, and the token. Whoever may renews them.
     pub fn tokens_expiring(&self, before: UnixMillis) -> impl Iterator<Item = (AgentId, LetterId, Vec<u8>)> + '_ {
         let expiring =
-            self.outbox.values().filter(move |entry| entry.token.is_some_and(|token| token.expires < before));
+            self.outbox.values().filter(move |entry| entry.token.as_ref().is_some_and(|token| token.expires < before));
         expiring.filter_map(|entry| Some((entry.to, entry.id, entry.whole_token()?)))
     }
 
@@ -231,7 +231,7 @@ impl Peer {
         match self.authorize(session, &letter, now) {
             Ok(token) => Verdict::Take(letter, token),
             Err(Unauthorized::Denied(denial)) => {
-                Verdict::Refuse(Some(self.refusal(letter.id, frame, denial.code(), now)))
+                Verdict::Refuse(Some((self.refusal(letter.id, frame, denial.code(), now), Some(letter))))
             }
             Err(Unauthorized::Need(need)) => Verdict::Wait(need, expiry(&letter, None)),
         }
@@ -307,7 +307,7 @@ impl Peer {
             Decision::Gone => self.tokens.forget(&(id, seq)),
             Decision::Refuse(told) => {
                 self.tokens.forget(&(id, seq));
-                self.refuse_held(id, with, seq, &told, out);
+                self.refuse_held(id, with, seq, &told, now, out);
             }
             Decision::Take(token, expires) => {
                 self.tokens.forget(&(id, seq));
@@ -398,7 +398,9 @@ impl Peer {
     /// or with the whole one (contracts/token.md K12). `false` if it does not.
     fn seal_again(&mut self, no: u64, code: u16, out: &mut Out) -> bool {
         let Some(entry) = self.outbox.get_mut(&no) else { return false };
-        let (Some(token), Some(_)) = (entry.token, &entry.sealed) else { return false };
+        let (Some(token), Some(_)) = (entry.token.as_ref().map(|token| token.hash), &entry.sealed) else {
+            return false;
+        };
         let retried = matches!(code, code::TOKEN_EXPIRED | code::TOKEN_MISSING);
         if !retried || entry.renewals >= limit::TOKEN_RENEWALS_MAX {
             return false;
@@ -406,7 +408,7 @@ impl Peer {
         entry.renewals += 1;
         entry.tried = false;
         let sealed = entry.sealed.take();
-        let fresh = sealed.as_ref().is_some_and(|sealed| sealed.token.is_some_and(|of| of != token.hash));
+        let fresh = sealed.as_ref().is_some_and(|sealed| sealed.token.is_some_and(|of| of != token));
         let goes = fresh || code == code::TOKEN_MISSING;
         let (to, letter, control) = (entry.to, entry.id, entry.control);
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
@@ -414,7 +416,7 @@ impl Peer {
         if let Some(SealedAs { session: id, seq, .. }) = sealed {
             self.give_up(id, seq, out);
             if let Some(session) = self.sessions.get_mut(&id) {
-                session.tokens_out.forget(&token.hash);
+                session.tokens_out.forget(&token);
             }
         }
         out.effects.push(Effect::SealedAgain { to, letter });

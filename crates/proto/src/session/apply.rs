@@ -77,7 +77,7 @@ impl Session {
 
     /// Moves the state past an opened letter: the letters that are now next in order.
     pub(crate) fn apply_content(&mut self, content: Content, now: UnixMillis) -> Moved {
-        let Content { letter, fresh, state, expires, token, floor, nonce, moves } = content;
+        let Content { letter, fresh, state, expires, token, floor, nonce, moves, commitment_key: _ } = content;
         let mut moved = Moved::default();
         match moves {
             Moves::SkippedKey => {

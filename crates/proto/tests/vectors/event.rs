@@ -1,6 +1,7 @@
 //! Events of the audit log, and their chain.
 
-use nuncio_proto::audit::{Chain, EventPeer, Place, SignedEvent};
+use nuncio_proto::audit::{Audited, Chain, EventPeer, Place, SignedEvent, commitment_key};
+use nuncio_proto::secret::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -55,4 +56,25 @@ pub(crate) fn chain(value: &Value) -> Outcome {
         })
         .collect();
     Ok(json!({ "places": places }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Committed {
+    message_key: Hex,
+    header: Hex,
+    content: Hex,
+    extension: Hex,
+}
+
+pub(crate) fn commitment(value: &Value) -> Outcome {
+    let given: Committed = input(value);
+    let key = commitment_key(&Key::new(given.message_key.array()));
+    let commitment = nuncio_proto::audit::commitment(&key, &given.header.array(), &given.content.0);
+    let said = Audited::parse(&given.extension.0).ok_or("malformed")?;
+    assert_eq!(said.encode(), given.extension.0);
+    let head = said.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
+    Ok(json!({
+        "commitment_key": hex(key.expose()), "commitment": hex(commitment), "holds": said.commitment == commitment, "head": head,
+    }))
 }

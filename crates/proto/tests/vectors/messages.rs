@@ -80,6 +80,7 @@ pub(crate) fn bundle(value: &Value) -> Outcome {
         "not_after": bundle.not_after.0,
         "endpoints": bundle.endpoints,
         "mailbox": bundle.mailbox,
+        "audits": bundle.audits,
         "one_time": one_time,
     }))
 }

@@ -1,0 +1,299 @@
+//! What an agent writes down of itself: each event in the commit of the step that it tells of (contracts/audit.md sections 3 and 6).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nuncio_contracts::registry::{code, event, extension};
+use serde_bytes::ByteArray;
+
+use super::{Change, Out, Peer};
+use crate::audit::{Audited, Chain, Event, EventPeer, Head, SignedEvent, What, commitment};
+use crate::codec;
+use crate::header::Header;
+use crate::ids::{AgentId, SessionId};
+use crate::letter::{Letter, LetterKind};
+use crate::rows;
+use crate::secret::Key;
+use crate::session::Session;
+use crate::step::{Op, Step};
+use crate::time::UnixMillis;
+use crate::token::{Genuine, TokenHash};
+
+/// Whether sessions audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auditing {
+    /// None does, and nothing is written down.
+    #[default]
+    Off,
+    /// Those do whose other end does too.
+    Offered,
+    /// There are no others.
+    Required,
+}
+
+/// What becomes of letters when events find no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// None is sent or taken in sessions that audit, until there is room.
+    #[default]
+    Stop,
+    /// They go on, and what was not written down is told as a gap.
+    Gap,
+}
+
+/// How an agent audits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditPolicy {
+    /// Whether sessions audit.
+    pub auditing: Auditing,
+    /// Events that wait for the log, at most.
+    pub room: u64,
+    /// What happens then.
+    pub when_full: WhenFull,
+}
+
+/// The chain and what of it waits for the log. The events themselves are rows.
+#[derive(Debug, Default)]
+pub(super) struct Auditor {
+    policy: AuditPolicy,
+    chain: Chain,
+    /// Numbers of the events that wait: from the first up to the one that comes next.
+    waiting: core::ops::Range<u64>,
+    /// Events that found no room since the last gap was told.
+    lost: u64,
+    /// Of each peer the newest event that it named.
+    heads: BTreeMap<AgentId, Head>,
+    moved: bool,
+}
+
+/// What is told of a letter of ours when it is sealed.
+#[derive(Debug)]
+pub(crate) struct Told(Box<Event>);
+
+const VERSION: u8 = 1;
+
+impl Auditor {
+    /// Whether sessions that audit stand still until there is room.
+    fn is_stopped(&self) -> bool {
+        self.is_full() && self.policy.when_full == WhenFull::Stop
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.end - self.waiting.start >= self.policy.room
+    }
+}
+
+impl Peer {
+    /// Says how to audit; `waiting` are the numbers of the rows of events ([`rows::SPOOL`]) that are there.
+    pub fn set_audit(&mut self, policy: AuditPolicy, waiting: core::ops::Range<u64>) {
+        (self.audit.policy, self.audit.waiting) = (policy, waiting);
+    }
+
+    /// Events that wait for the log.
+    #[must_use]
+    pub const fn events_waiting(&self) -> u64 {
+        self.audit.waiting.end - self.audit.waiting.start
+    }
+
+    /// Lets go of events that the log has, up to a number: the first that still waits.
+    pub fn events_logged(&self, up_to: u64) -> Step {
+        self.step(Change::EventsLogged(up_to))
+    }
+
+    pub(super) fn apply_events_logged(&mut self, up_to: u64, out: &mut Out) {
+        let first = self.audit.waiting.start;
+        let up_to = up_to.clamp(first, self.audit.waiting.end);
+        self.audit.waiting.start = up_to;
+        out.ops.extend((first..up_to).map(|no| Op::Delete { key: rows::numbered(rows::SPOOL, no) }));
+        // Letters that waited for room go on.
+        let agents: Vec<AgentId> = self.contacts.keys().copied().collect();
+        out.contacts.extend(agents);
+    }
+
+    /// The parameters of a session that is begun with an agent, or `None` where it must not be begun.
+    pub(super) const fn parameters_for(&self, audits: bool) -> Option<u64> {
+        match (self.audit.policy.auditing, audits) {
+            (Auditing::Off, _) | (Auditing::Offered, false) => Some(0),
+            (Auditing::Offered | Auditing::Required, true) => Some(AUDITS),
+            (Auditing::Required, false) => None,
+        }
+    }
+
+    /// Whether this agent says in its bundle that it keeps a log.
+    pub(super) fn keeps_log(&self) -> bool {
+        self.audit.policy.auditing != Auditing::Off
+    }
+
+    /// Why a start with these parameters is not answered; `Err` of one whose sender knows an old bundle.
+    pub(super) fn mismatch(&self, parameters: u64) -> Result<Option<u16>, ()> {
+        match (self.audit.policy.auditing, parameters & AUDITS != 0) {
+            (Auditing::Off, true) => Err(()),
+            (Auditing::Required, false) => Ok(Some(code::UNAUDITED)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A session whose parameters are not what is wanted ends, and another is begun.
+    pub(super) fn next_mismatch(&self, now: UnixMillis) -> Option<Step> {
+        let wrong = |session: &&Session| match self.audit.policy.auditing {
+            Auditing::Off => session.audits(),
+            Auditing::Required => !session.audits(),
+            Auditing::Offered => false,
+        };
+        let mut current = self.contacts.keys().filter_map(|agent| self.current(agent));
+        let session = current.find(wrong)?;
+        Some(self.step(Change::Restart { with: session.peer(), session: session.id, now }))
+    }
+
+    /// Whether letters in this session wait until the log has taken events.
+    pub(super) fn waits_for_log(&self, session: &Session) -> bool {
+        session.audits() && self.audit.is_stopped()
+    }
+
+    /// The newest event of this agent.
+    #[must_use]
+    pub const fn audit_head(&self) -> Option<Head> {
+        self.audit.chain.head()
+    }
+
+    /// What is told of a letter that is sealed now.
+    pub(super) fn tell_sent(
+        &self,
+        session: &Session,
+        letter: &Letter,
+        token: Option<(TokenHash, Arc<str>)>,
+        now: UnixMillis,
+    ) -> Option<Told> {
+        let (audited, peer) = (audited(letter)?, session.peer());
+        let head = self.audit.heads.get(&peer).copied();
+        let mut event = self.event(event::LETTER_SENT, peer, now)?;
+        about(&mut event, letter, token.as_ref().map(|(hash, txn)| (hash, &**txn)));
+        (event.commitment, event.head) = (Some(audited.commitment), head);
+        Some(Told(Box::new(event)))
+    }
+
+    pub(super) fn apply_told(&mut self, told: Told, out: &mut Out) {
+        self.write_down(*told.0, out);
+    }
+
+    /// Tells that a letter of a peer was delivered.
+    pub(super) fn tell_received(
+        &mut self,
+        from: AgentId,
+        letter: &Letter,
+        token: Option<&Genuine>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(audited) = audited(letter) else { return };
+        self.audit.heads.extend(audited.head.map(|head| (from, head)));
+        let Some(mut event) = self.event(event::LETTER_RECEIVED, from, now) else { return };
+        about(&mut event, letter, token.map(|token| (token.hash(), token.claims().txn.as_str())));
+        (event.commitment, event.head) = (Some(audited.commitment), audited.head);
+        self.write_down(event, out);
+    }
+
+    /// Tells that a letter of a peer was refused; what it says of itself is known where it could be read.
+    pub(super) fn tell_refused(
+        &mut self,
+        id: SessionId,
+        code: u16,
+        letter: Option<&Letter>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(session) = self.sessions.get(&id).filter(|session| session.audits()) else { return };
+        let from = session.peer();
+        let Some(mut event) = self.event(event::LETTER_REFUSED, from, now) else { return };
+        event.outcome = Some(code);
+        if let Some(letter) = letter.filter(|letter| letter.kind == LetterKind::Plain) {
+            about(&mut event, letter, None);
+            let audited = audited(letter);
+            // One that is not the letter's is no commitment of its sender.
+            event.commitment = audited.filter(|_| code != code::COMMITMENT).map(|audited| audited.commitment);
+            event.head = audited.and_then(|audited| audited.head);
+        }
+        self.write_down(event, out);
+    }
+
+    /// Tells what happened to a session that audits.
+    pub(super) fn tell_session(&mut self, id: SessionId, what: u8, now: UnixMillis, out: &mut Out) {
+        let with = self.sessions.get(&id).filter(|session| session.audits()).map(Session::peer);
+        let event = with.and_then(|with| self.event(what, with, now));
+        event.into_iter().for_each(|event| self.write_down(event, out));
+    }
+
+    fn event(&self, what: u8, peer: AgentId, now: UnixMillis) -> Option<Event> {
+        let event = Event::new(self.id(), now, What::of(what)?);
+        self.keeps_log().then_some(Event { peer: Some(EventPeer::Agent(peer)), ..event })
+    }
+
+    /// Signs an event, which is in the step's commit; where there is no room it is counted.
+    fn write_down(&mut self, event: Event, out: &mut Out) {
+        self.audit.moved = true;
+        if self.audit.is_full() && self.audit.policy.when_full == WhenFull::Gap {
+            self.audit.lost = self.audit.lost.saturating_add(1);
+            return;
+        }
+        if let Some(what) = What::of(event::SPOOL_GAP).filter(|_| self.audit.lost > 0) {
+            self.audit.lost = 0;
+            self.number_and_sign(Event::new(event.agent, event.at, what), out);
+        }
+        self.number_and_sign(event, out);
+    }
+
+    fn number_and_sign(&mut self, mut event: Event, out: &mut Out) {
+        let at = event.at;
+        self.audit.chain.number(&mut event, at.0);
+        // Its texts are names as events have them, so there is no event that cannot be signed.
+        let Some(signed) = SignedEvent::sign(event, self.identity.signing()) else { return };
+        self.audit.chain.follow(&signed);
+        let no = self.audit.waiting.end;
+        self.audit.waiting.end += 1;
+        out.ops.push(Op::Put { key: rows::numbered(rows::SPOOL, no), value: signed.as_bytes().to_vec() });
+    }
+
+    /// The chain's row, where it has moved.
+    pub(super) fn keep_chain(&mut self, out: &mut Out) {
+        let head = self.audit.chain.head().filter(|_| core::mem::take(&mut self.audit.moved));
+        out.ops.extend(head.map(|head| {
+            let value = (VERSION, head.epoch, head.seq, ByteArray::new(head.hash), self.audit.lost);
+            Op::Put { key: vec![rows::CHAIN], value: codec::encode(&value) }
+        }));
+    }
+
+    pub(super) fn load_chain(&mut self, value: &[u8]) -> Option<()> {
+        let (version, epoch, seq, hash, lost): (u8, u64, u64, ByteArray<32>, u64) = codec::decode(value, 64).ok()?;
+        self.audit.chain = Chain::at(Some(Head { epoch, seq, hash: hash.into_array() }));
+        self.audit.lost = lost;
+        (version == VERSION).then_some(())
+    }
+}
+
+/// The bit of a session that audits (contracts/handshake.md H2).
+pub(crate) const AUDITS: u64 = 1;
+
+/// What a letter says of itself, if it does.
+pub(crate) fn audited(letter: &Letter) -> Option<Audited> {
+    Audited::parse(letter.extension(extension::AUDIT)?)
+}
+
+/// Whether a letter has the commitment that it must have, and no other letter has one (contracts/audit.md V19).
+pub(crate) fn keeps_commitment(key: Option<&Key>, header: &Header, letter: &Letter) -> Result<(), u16> {
+    let Some(key) = key.filter(|_| letter.kind == LetterKind::Plain) else {
+        return if letter.extension(extension::AUDIT).is_none() { Ok(()) } else { Err(code::MALFORMED) };
+    };
+    let expected = commitment(key, &header.to_bytes(), &letter.content());
+    let said = audited(letter).is_some_and(|audited| audited.commitment == expected);
+    if said { Ok(()) } else { Err(code::COMMITMENT) }
+}
+
+fn about(event: &mut Event, letter: &Letter, token: Option<(&TokenHash, &str)>) {
+    event.kind = Some(Event::name_of(&letter.content_type.to_string()));
+    let large =
+        letter.extension(extension::LARGE_PAYLOAD).and_then(|handle| crate::payload::PayloadKey::parse(handle).ok());
+    let len = large.map_or_else(|| u64::try_from(letter.payload.len()).unwrap_or(u64::MAX), |large| large.len);
+    event.size = Some(Event::size_of(len));
+    event.token = token.map(|(hash, _)| *hash);
+    event.transaction = token.map(|(_, txn)| Event::name_of(txn));
+}
