@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nuncio::{AgentId, Config, ContentType, Invitation, Rule, Scope};
+use nuncio::{AgentId, AuditPolicy, Auditing, Config, ContentType, Invitation, Rule, Scope, WhenFull};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -21,6 +21,54 @@ pub(crate) struct Settings {
     needs_proof: bool,
     #[serde(default)]
     needs: Vec<Need>,
+    audit: Option<Audit>,
+}
+
+/// What is written down of letters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Audit {
+    sessions: Sessions,
+    #[serde(default = "room")]
+    room: u64,
+    #[serde(default)]
+    when_full: Full,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Sessions {
+    Off,
+    Offered,
+    Required,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Full {
+    #[default]
+    Stop,
+    Gap,
+}
+
+/// Events that wait for the log, unless another number is said: some 40 MB.
+const fn room() -> u64 {
+    100_000
+}
+
+impl From<Audit> for AuditPolicy {
+    fn from(audit: Audit) -> Self {
+        let auditing = match audit.sessions {
+            Sessions::Off => Auditing::Off,
+            Sessions::Offered => Auditing::Offered,
+            Sessions::Required => Auditing::Required,
+        };
+        let when_full = match audit.when_full {
+            Full::Stop => WhenFull::Stop,
+            Full::Gap => WhenFull::Gap,
+        };
+        Self { auditing, room: audit.room, when_full }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -83,7 +131,9 @@ impl New<'_> {
              # The trust domain whose tokens are taken and asked for, and the node of its token service, as `nuncio node` prints it.\n\
              {trust}\n\
              # The scope that a letter's token must have; a rule without type or sender names every letter.\n\
-             # [[needs]]\n# content_type = \"application/json\"\n# from = \"did:key:…\"\n# scope = \"travel.book\"\n"
+             # [[needs]]\n# content_type = \"application/json\"\n# from = \"did:key:…\"\n# scope = \"travel.book\"\n\n\
+             # Each session is written down, signed by both ends, in the log of the domain's node, if both want it (\"offered\"), or there is none (\"required\").\n\
+             # [audit]\n# sessions = \"offered\"\n"
         )
     }
 }
@@ -107,6 +157,12 @@ impl Settings {
         if let Some(Trust { domain, node }) = self.trust {
             let node = node.parse().map_err(|error| bad(path(), &format!("trust.node: {error}")))?;
             config = config.trust(domain, node);
+        }
+        if let Some(audit) = self.audit {
+            config = config.audit(audit.into());
+            if config.trust.is_none() && config.audit.auditing != Auditing::Off {
+                return Err(bad(path(), "[audit] needs [trust]: that domain's node keeps the log"));
+            }
         }
         for need in self.needs {
             config = config.rule(need.rule().map_err(|what| bad(path(), what))?);

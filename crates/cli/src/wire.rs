@@ -357,6 +357,8 @@ pub struct Status {
     pub outbox: u64,
     /// Letters sent that failed since the start.
     pub letters_failed: u64,
+    /// Events that wait for the audit log.
+    pub events_waiting: u64,
     /// Known agents.
     pub peers: u64,
     /// Sessions.

@@ -113,6 +113,12 @@ impl Node {
         self.service.ledger.stats()
     }
 
+    /// Whether its log takes events. One that was found to have lost what it had signed does not.
+    #[must_use]
+    pub fn takes_events(&self) -> bool {
+        self.service.scribe.is_sound()
+    }
+
     /// Reads the policy file again.
     ///
     /// # Errors

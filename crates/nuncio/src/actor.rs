@@ -21,7 +21,7 @@ use nuncio_proto::step::Step;
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -97,6 +97,8 @@ pub(crate) struct Actor {
     pub(crate) giving: BTreeMap<AgentId, usize>,
     pub(crate) payloads_in: HashMap<PayloadFrom, PayloadIn>,
     pub(crate) trust: Option<Trust>,
+    /// Events wait for the log.
+    pub(crate) events: Arc<Notify>,
     stopping: Option<Reply<()>>,
     failed: bool,
 }
@@ -182,11 +184,13 @@ impl Actor {
             giving: BTreeMap::new(),
             payloads_in: HashMap::new(),
             trust,
+            events: Arc::default(),
             stopping: None,
             failed: false,
         };
         actor.peer.accept_strangers(actor.config.accept_strangers);
         actor.resume_trust()?;
+        actor.resume_audit()?;
         actor.resume()?;
         Ok((actor, command_sender))
     }
@@ -296,7 +300,12 @@ impl Actor {
     fn wake(&mut self, wake: Wake) {
         match wake {
             Wake::Frames { from, link, frames } => self.receive(from, link, &frames),
-            Wake::Durable(durable) => durable.into_iter().for_each(|durable| self.publish(durable)),
+            Wake::Durable(durable) => {
+                durable.into_iter().for_each(|durable| self.publish(durable));
+                if self.peer.events_waiting() > 0 {
+                    self.events.notify_one();
+                }
+            }
             Wake::StoreFailed(error) => {
                 tracing::error!(%error, "the store failed; the agent stops, and nothing that it acknowledged is lost");
                 self.failed = true;
@@ -325,6 +334,7 @@ impl Actor {
                 }
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
+            Wake::EventsLogged { up_to, checkpoint, done } => self.events_logged(up_to, checkpoint, done),
             Wake::RevokedAsked => self.revoked_asked(),
             Wake::AnswerUnwanted { to, letter } => self.await_no_answer(to, letter),
             Wake::LookAfterTokens => self.look_after_tokens(),

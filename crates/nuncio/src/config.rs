@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nuncio_proto::invitation::Invitation;
+use nuncio_proto::peer::AuditPolicy;
 use nuncio_proto::secret::Key;
 use nuncio_proto::step::Op;
 use nuncio_proto::token::Rule;
@@ -46,6 +47,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// The trust domain whose tokens are taken and asked for.
     pub trust: Option<TrustDomain>,
+    /// Whether sessions audit, and what becomes of letters when the log cannot be reached for long. It needs a trust domain: its node keeps the log.
+    pub audit: AuditPolicy,
     /// Whether a home that is not there is made.
     pub create: bool,
     /// Sees the writes of every commit before it is made: for the bench that replays them.
@@ -101,6 +104,7 @@ impl Config {
             wants_proof: false,
             rules: Vec::new(),
             trust: None,
+            audit: AuditPolicy::default(),
             create: true,
             trace: None,
         }
@@ -130,6 +134,12 @@ impl Config {
     #[must_use]
     pub fn trust(self, domain: impl Into<String>, node: Invitation) -> Self {
         Self { trust: Some(TrustDomain { domain: domain.into(), node }), ..self }
+    }
+
+    /// Writes down, signed, what happens in sessions, and has the trust domain's node log it (contracts/audit.md).
+    #[must_use]
+    pub fn audit(self, audit: AuditPolicy) -> Self {
+        Self { audit, ..self }
     }
 
     /// Unlocks the store by other means than the home's key file.

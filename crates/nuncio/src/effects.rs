@@ -348,6 +348,7 @@ impl Actor {
             inbox: self.peer.inbox_len(),
             outbox: self.peer.outbox().count(),
             letters_failed: self.letters_failed,
+            events_waiting: self.peer.events_waiting(),
             peers: self.peer.contacts().count(),
             sessions: self.peer.sessions().count(),
             connections: self.links.values().map(Vec::len).sum(),

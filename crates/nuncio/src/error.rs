@@ -62,6 +62,9 @@ pub enum Error {
     /// A node's home was opened as an agent's.
     #[error("{0} is the home of a node: an agent needs one of its own (`nuncio --home DIR init`)")]
     NodeHome(PathBuf),
+    /// Sessions are to audit, and there is no node that keeps a log.
+    #[error("auditing needs a trust domain, whose node keeps the log: name one beside it")]
+    AuditsNowhere,
     /// No trust domain is configured.
     #[error(
         "no trust domain is configured: name one, and the node of its token service, in the home's nuncio.toml or with Config::trust"

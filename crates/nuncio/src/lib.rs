@@ -49,6 +49,7 @@ mod message;
 mod node;
 mod payloads;
 mod peers;
+mod spool;
 mod status;
 mod transaction;
 mod trust;
@@ -64,6 +65,7 @@ pub use error::Error;
 pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
+pub use nuncio_proto::peer::{AuditPolicy, Auditing, WhenFull};
 pub use status::{PeerInfo, SessionInfo, Status, Undelivered};
 pub use transaction::{Grant, Subject, Transaction};
 

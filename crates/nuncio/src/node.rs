@@ -50,23 +50,28 @@ impl Node {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Answered, Unreachable> {
-        self.ask(Method::GET, path, None).await
+        self.ask(Method::GET, path, Bytes::new()).await
     }
 
     /// Sends a form that may be sent twice without harm.
     pub(crate) async fn post(&self, path: &str, form: String) -> Result<Answered, Unreachable> {
-        self.ask(Method::POST, path, Some(form)).await
+        self.ask(Method::POST, path, form.into()).await
+    }
+
+    /// Sends what may be sent twice without harm.
+    pub(crate) async fn post_bytes(&self, path: &str, body: Bytes) -> Result<Answered, Unreachable> {
+        self.ask(Method::POST, path, body).await
     }
 
     /// Asks; once more on a fresh connection where the former has died.
-    async fn ask(&self, method: Method, path: &str, form: Option<String>) -> Result<Answered, Unreachable> {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answered, Unreachable> {
         let (connection, fresh) = self.connection().await?;
-        let first = answer(&connection, &method, path, form.clone()).await;
+        let first = answer(&connection, &method, path, body.clone()).await;
         if first.is_ok() || fresh || connection.close_reason().is_none() {
             return first;
         }
         let (connection, _) = self.connection().await?;
-        answer(&connection, &method, path, form).await
+        answer(&connection, &method, path, body).await
     }
 
     /// The connection, and whether it was made for this.
@@ -86,13 +91,8 @@ impl core::fmt::Debug for Node {
     }
 }
 
-async fn answer(
-    connection: &Connection,
-    method: &Method,
-    path: &str,
-    form: Option<String>,
-) -> Result<Answered, Unreachable> {
-    let answer = tokio::time::timeout(PATIENCE, exchange(connection, method, path, form)).await;
+async fn answer(connection: &Connection, method: &Method, path: &str, body: Bytes) -> Result<Answered, Unreachable> {
+    let answer = tokio::time::timeout(PATIENCE, exchange(connection, method, path, body)).await;
     answer.unwrap_or_else(|_| Err("it did not answer in time".into())).map_err(|error| {
         let closed = connection.close_reason().map(|reason| format!("{error} ({reason})"));
         Unreachable(closed.unwrap_or_else(|| error.to_string()))
@@ -101,12 +101,7 @@ async fn answer(
 
 type Failure = Box<dyn core::error::Error + Send + Sync>;
 
-async fn exchange(
-    connection: &Connection,
-    method: &Method,
-    path: &str,
-    form: Option<String>,
-) -> Result<Answered, Failure> {
+async fn exchange(connection: &Connection, method: &Method, path: &str, body: Bytes) -> Result<Answered, Failure> {
     let (send, recv) = connection.open(StreamKind::Http).await?;
     let io = TokioIo::new(tokio::io::join(recv, send));
     let (mut sender, serving) = hyper::client::conn::http1::handshake(io).await?;
@@ -115,7 +110,7 @@ async fn exchange(
         .uri(path)
         .header(hyper::header::HOST, "node")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Full::new(Bytes::from(form.unwrap_or_default())))?;
+        .body(Full::new(body))?;
     let asked = async {
         let response = sender.send_request(request).await?;
         let status = response.status();

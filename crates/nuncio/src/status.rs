@@ -73,6 +73,8 @@ pub struct Status {
     pub outbox: usize,
     /// Letters sent that failed since the start.
     pub letters_failed: u64,
+    /// Events that wait for the audit log.
+    pub events_waiting: u64,
     /// Known agents.
     pub peers: usize,
     /// Sessions.

@@ -11,18 +11,20 @@ use std::time::Duration;
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::peer::Auditing;
 use nuncio_proto::rows;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{Genuine, KeyBundle, KeySet, Policy, RevokedList, TokenHash, Trusted, hash_of};
 use nuncio_store::{Engine, Op};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Actor;
 use crate::entropy::now;
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::wake::{Ticket, Wake};
+use crate::spool::{self, SEEN_ROW, Spool};
+use crate::wake::{Answer, Ticket, Wake};
 
 /// Rows of the runtime's own: the statements that are believed, as they were signed.
 const KEYS_ROW: [u8; 2] = [rows::RUNTIME, b'k'];
@@ -95,6 +97,35 @@ impl Actor {
         let keep = keep(exchange, wanted, self.tasks.wakes.clone(), self.cancel_token());
         self.tasks.tracker.spawn(keep);
         Ok(())
+    }
+
+    /// Goes on with the chain of events, and with giving them to the node.
+    pub(crate) fn resume_audit(&mut self) -> Result<(), Error> {
+        let waiting = spool::numbers(&self.store)?;
+        let policy = self.config.audit;
+        let has_events = !waiting.is_empty();
+        self.peer.set_audit(policy, waiting);
+        let Some(trust) = &self.trust else {
+            return if policy.auditing == Auditing::Off { Ok(()) } else { Err(Error::AuditsNowhere) };
+        };
+        // What was written down is given, whether or not more is.
+        if policy.auditing != Auditing::Off || has_events {
+            let spool = Spool::new(Arc::clone(&trust.exchange), Arc::clone(&self.store))?;
+            let keep = spool.keep(Arc::clone(&self.events), self.tasks.wakes.clone(), self.cancel_token());
+            self.tasks.tracker.spawn(keep);
+        }
+        Ok(())
+    }
+
+    /// The log has events: they go, and its newest checkpoint is kept, in one commit.
+    pub(crate) fn events_logged(&mut self, up_to: u64, checkpoint: String, done: oneshot::Sender<()>) {
+        let step = self.peer.events_logged(up_to);
+        let row = Op::Put { key: SEEN_ROW.to_vec(), value: checkpoint.into_bytes() };
+        // Whoever gave them may have stopped.
+        let told = Answer(Box::new(move || {
+            let _ = done.send(());
+        }));
+        self.commit_rows(step, vec![row], vec![told]);
     }
 
     /// Takes a statement from the node or a peer; what is newer than what is known is kept and handed on (contracts/token.md K21 to K24).

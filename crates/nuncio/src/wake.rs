@@ -47,6 +47,8 @@ pub(crate) enum Wake {
     Statement { statement: Vec<u8> },
     /// The node was asked what was revoked, whether or not it has answered.
     RevokedAsked,
+    /// The log is seen to have all events up to a number, in the tree of a checkpoint.
+    EventsLogged { up_to: u64, checkpoint: String, done: oneshot::Sender<()> },
     /// Some seconds have passed.
     LookAfterTokens,
     /// Nobody waits for the answer to a letter any more.

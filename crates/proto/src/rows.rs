@@ -87,7 +87,9 @@ pub fn inbox(no: u64) -> Vec<u8> {
     numbered(INBOX, no)
 }
 
-pub(crate) fn numbered(tree: u8, no: u64) -> Vec<u8> {
+/// The row of a tree whose rows are numbered.
+#[must_use]
+pub fn numbered(tree: u8, no: u64) -> Vec<u8> {
     key(tree, &[&no.to_be_bytes()])
 }
 
@@ -126,7 +128,8 @@ pub(crate) fn split_of_session(key: &[u8]) -> Option<(SessionId, Seq)> {
 }
 
 /// Takes a key apart: its number.
-pub(crate) fn split_numbered(key: &[u8]) -> Option<u64> {
+#[must_use]
+pub fn split_numbered(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 

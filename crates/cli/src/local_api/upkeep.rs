@@ -76,6 +76,8 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::START => "starts remembered",
         rows::FAILED => "letters failed",
         rows::RENEWAL => "re-keys under way",
+        rows::CHAIN => "newest event",
+        rows::SPOOL => "events that wait for the log",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

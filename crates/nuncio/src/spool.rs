@@ -1,0 +1,293 @@
+//! Events that wait for the log: given to the node in their order, and let go once the log is seen to have them (contracts/audit.md V13 to V15).
+//!
+//! ```text
+//!   rows of events ─► POST /events ─► indexes, a checkpoint ─► tiles of its tree ─► every event is in it,
+//!                                                              and it begins with the tree that was seen before ─► the rows go
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_contracts::registry::limit;
+use nuncio_proto::rows;
+use nuncio_proto::tlog::{
+    Checkpoint, Hash, KeyKind, NodeError, Note, NoteKey, Tile, TileKind, TileNodes, consistency_proof, inclusion_proof,
+    leaf_hash, verify_consistency, verify_inclusion,
+};
+use nuncio_store::{Engine as _, Store, StoreError};
+use serde::Deserialize;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::chunks::blocking;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::wake::Wake;
+
+/// The row of the runtime with the newest checkpoint that was seen.
+pub(crate) const SEEN_ROW: [u8; 2] = [rows::RUNTIME, b'c'];
+/// Events are gathered so long before they are given.
+const GATHER: Duration = Duration::from_millis(50);
+/// Between two tries while the node does not answer.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries while the log does not take them, which somebody has to look at.
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// Tiles that one look at a tree needs: of two paths through it and its edge, 8 levels each.
+const TILES_MAX: usize = 64;
+
+/// Why events go on waiting.
+#[derive(Debug, thiserror::Error)]
+enum Waits {
+    /// The node cannot be asked now.
+    #[error("{0}")]
+    Node(String),
+    /// The log does not take an event, or is not what it was.
+    #[error("{0}")]
+    Log(String),
+    #[error(transparent)]
+    Own(#[from] Error),
+}
+
+#[derive(Deserialize)]
+struct Logged {
+    answers: Vec<Said>,
+    checkpoint: String,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    index: Option<u64>,
+    refused: Option<String>,
+}
+
+/// Events as they wait: their numbers, and their bytes.
+type Waiting = Vec<(u64, Vec<u8>)>;
+
+/// One agent's way to its log.
+pub(crate) struct Spool {
+    exchange: Arc<Exchange>,
+    store: Arc<Store>,
+    key: NoteKey,
+    /// The newest checkpoint that was seen.
+    seen: Option<Note>,
+}
+
+impl Spool {
+    /// `None` where the domain cannot be a log's name.
+    pub(crate) fn new(exchange: Arc<Exchange>, store: Arc<Store>) -> Result<Self, Error> {
+        let origin = format!("{}/log", exchange.domain);
+        let key = NoteKey::new(&origin, KeyKind::Ed25519, *exchange.node.id().as_bytes());
+        let key = key.ok_or_else(|| Error::Node(format!("{origin:?} cannot be a log's name")))?;
+        let seen = store.get(&SEEN_ROW)?.and_then(|note| Note::parse(&note).ok());
+        Ok(Self { exchange, store, key, seen })
+    }
+
+    /// Gives events until the agent stops.
+    pub(crate) async fn keep(mut self, more: Arc<Notify>, wakes: mpsc::Sender<Wake>, cancel: CancellationToken) {
+        let mut shown = false;
+        loop {
+            let pause = match self.turn(&mut shown, &wakes).await {
+                Ok(true) => continue,
+                Ok(false) => None,
+                Err(Waits::Log(reason)) => {
+                    // It may have lost what it had signed: then it has to hear of it now.
+                    let reason = match self.show().await {
+                        Err(Waits::Log(lost)) => lost,
+                        _ => reason,
+                    };
+                    shown = false;
+                    tracing::error!(reason, "the audit log does not take this agent's events; they wait");
+                    Some(LONG_PAUSE)
+                }
+                Err(waits) => {
+                    shown = false;
+                    tracing::info!(reason = %waits, "events wait for the audit log");
+                    Some(PAUSE)
+                }
+            };
+            let rest = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => {
+                        more.notified().await;
+                        tokio::time::sleep(GATHER).await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = rest => {}
+            }
+        }
+    }
+
+    /// Gives the events that wait first; `false` when there are none.
+    async fn turn(&mut self, shown: &mut bool, wakes: &mpsc::Sender<Wake>) -> Result<bool, Waits> {
+        let store = Arc::clone(&self.store);
+        let waiting = blocking(move || first_events(&store)).await?;
+        let Some((last, _)) = waiting.last() else { return Ok(false) };
+        let up_to = last.saturating_add(1);
+        if !core::mem::replace(shown, true) {
+            self.show().await?;
+        }
+        let checkpoint = self.give(&waiting).await?;
+        let (done, gone) = oneshot::channel();
+        let logged = Wake::EventsLogged { up_to, checkpoint: checkpoint.to_string(), done };
+        wakes.send(logged).await.map_err(|_| Error::Stopped)?;
+        gone.await.map_err(|_| Error::Stopped)?;
+        self.seen = Some(checkpoint);
+        Ok(true)
+    }
+
+    /// contracts/audit.md V15.
+    async fn show(&self) -> Result<(), Waits> {
+        let Some(seen) = &self.seen else { return Ok(()) };
+        let answered = self.exchange.node.post_bytes("/checkpoint", seen.to_string().into()).await;
+        let answered = answered.map_err(|unreachable| Waits::Node(unreachable.0))?;
+        match answered.status.as_u16() {
+            200..=299 => Ok(()),
+            409 => Err(Waits::Log("it has lost or changed what it had signed".to_owned())),
+            status => Err(Waits::Node(format!("the node answers {status} to a checkpoint of its log"))),
+        }
+    }
+
+    /// Gives events, and sees that the log has them. The checkpoint that shows it.
+    async fn give(&self, waiting: &Waiting) -> Result<Note, Waits> {
+        let body: Vec<u8> = waiting
+            .iter()
+            .flat_map(|(_, event)| [&u16::try_from(event.len()).unwrap_or(0).to_be_bytes(), event.as_slice()].concat())
+            .collect();
+        let answered = self.exchange.node.post_bytes("/events", body.into()).await;
+        let answered = answered.map_err(|unreachable| Waits::Node(unreachable.0))?;
+        if !answered.status.is_success() {
+            let said = String::from_utf8_lossy(&answered.body).into_owned();
+            let reason = format!("the node answers {}: {said}", answered.status);
+            let later = answered.status.is_server_error() || answered.status.as_u16() == 429;
+            return Err(if later { Waits::Node(reason) } else { Waits::Log(reason) });
+        }
+        let logged: Logged = serde_json::from_slice(&answered.body).map_err(|error| Waits::Log(error.to_string()))?;
+        let note = Note::parse(logged.checkpoint.as_bytes()).map_err(|error| Waits::Log(error.to_string()))?;
+        let head = Checkpoint::open(&note, &self.key).map_err(|error| Waits::Log(error.to_string()))?;
+        if logged.answers.len() != waiting.len() {
+            return Err(Waits::Log("it does not answer for every event".to_owned()));
+        }
+        let mut places = Vec::with_capacity(waiting.len());
+        for ((no, event), said) in waiting.iter().zip(&logged.answers) {
+            match (said.index, &said.refused) {
+                (Some(index), None) => places.push((index, event.as_slice())),
+                (_, Some(refused)) if refused == "future" => return Err(Waits::Node("its clock is behind".to_owned())),
+                (_, refused) => {
+                    let refused = refused.as_deref().unwrap_or("no answer");
+                    return Err(Waits::Log(format!("event {no} of this agent: {refused}")));
+                }
+            }
+        }
+        let mut tiles = Tiles { node: &self.exchange, there: BTreeMap::new() };
+        tiles.hold(&places, &head).await?;
+        if let Some(before) = &self.seen {
+            let before = Checkpoint::open(before, &self.key).map_err(|error| Waits::Log(error.to_string()))?;
+            tiles.follow(&before, &head).await?;
+        }
+        Ok(note)
+    }
+}
+
+/// Tiles of a tree, fetched as they are wanted.
+struct Tiles<'a> {
+    node: &'a Exchange,
+    there: BTreeMap<String, Vec<u8>>,
+}
+
+impl Tiles<'_> {
+    /// Every event is in the tree, at its index: one proof for each tile authenticates all hashes of it.
+    async fn hold(&mut self, places: &[(u64, &[u8])], head: &Checkpoint) -> Result<(), Waits> {
+        let absent = || Waits::Log("an event is not where it says that it is".to_owned());
+        let mut by_tile: BTreeMap<u64, Vec<(u64, &[u8])>> = BTreeMap::new();
+        places.iter().for_each(|place| by_tile.entry(place.0 / 256).or_default().push(*place));
+        for (number, places) in by_tile {
+            let Some((index, event)) = places.first() else { continue };
+            let proof = self.with(head.size, |nodes| inclusion_proof(nodes, *index, head.size)).await?;
+            verify_inclusion(*index, head.size, event, &proof, &head.root).map_err(|_| absent())?;
+            let tile = Tile::in_tree(TileKind::Hashes(0), number, head.size).ok_or_else(absent)?;
+            let hashes = self.there.get(&tile.path()).ok_or_else(absent)?.as_chunks::<32>().0;
+            for (index, event) in places {
+                let at = usize::try_from(index % 256).map_err(|_| absent())?;
+                if hashes.get(at) != Some(&leaf_hash(event)) {
+                    return Err(absent());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tree begins with the one that was seen before.
+    async fn follow(&mut self, before: &Checkpoint, head: &Checkpoint) -> Result<(), Waits> {
+        let rewritten = || Waits::Log("its tree does not begin with the one that it had signed before".to_owned());
+        if before.size > head.size {
+            return Err(rewritten());
+        }
+        let proof = self.with(head.size, |nodes| consistency_proof(nodes, before.size, head.size)).await?;
+        verify_consistency(before.size, head.size, &proof, &before.root, &head.root).map_err(|_| rewritten())
+    }
+
+    /// Works on the tree's tiles; one that is missing is fetched, and the work begun again.
+    async fn with(&mut self, size: u64, work: impl Fn(&Nodes<'_>) -> Made) -> Result<Vec<Hash>, Waits> {
+        for _ in 0..TILES_MAX {
+            let there = &self.there;
+            let read = |tile: &Tile| there.get(&tile.path()).cloned().ok_or_else(|| tile.clone());
+            let made = work(&TileNodes::new(size, &read));
+            match made {
+                Ok(made) => return Ok(made),
+                Err(NodeError::Read(tile)) => {
+                    let bytes = self.fetch(&tile).await?;
+                    self.there.insert(tile.path(), bytes);
+                }
+                Err(_) => return Err(Waits::Log("a tile of it is not as wide as it must be".to_owned())),
+            }
+        }
+        Err(Waits::Log("its tree has more tiles than one can have".to_owned()))
+    }
+
+    async fn fetch(&self, tile: &Tile) -> Result<Vec<u8>, Waits> {
+        let path = format!("/log/{}", tile.path());
+        let answered = self.node.node.get(&path).await.map_err(|unreachable| Waits::Node(unreachable.0))?;
+        if answered.status.is_success() && answered.body.len() == usize::from(tile.width()) * 32 {
+            return Ok(answered.body.to_vec());
+        }
+        Err(Waits::Node(format!("the node answers {} to {path}", answered.status)))
+    }
+}
+
+type Reading<'a> = dyn Fn(&Tile) -> Result<Vec<u8>, Tile> + 'a;
+type Nodes<'a> = TileNodes<&'a Reading<'a>>;
+type Made = Result<Vec<Hash>, NodeError<Tile>>;
+
+/// The first events that wait.
+fn first_events(store: &Store) -> Result<Waiting, Error> {
+    let mut first = Vec::new();
+    let scanned = store.scan(&[rows::SPOOL], &mut |key, event| {
+        if first.len() == limit::EVENTS_MAX {
+            return Err(StoreError::Stopped);
+        }
+        first.extend(rows::split_numbered(key).map(|no| (no, event.to_vec())));
+        Ok(())
+    });
+    match scanned {
+        // The first that is one too many ends the scan.
+        Ok(()) | Err(StoreError::Stopped) => Ok(first),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The numbers of the events that wait.
+pub(crate) fn numbers(store: &Store) -> Result<core::ops::Range<u64>, Error> {
+    let mut range = 0..0;
+    store.scan(&[rows::SPOOL], &mut |key, _| {
+        if let Some(no) = rows::split_numbered(key) {
+            range = if range.is_empty() { no..no.saturating_add(1) } else { range.start..no.saturating_add(1) };
+        }
+        Ok(())
+    })?;
+    Ok(range)
+}

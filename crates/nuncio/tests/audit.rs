@@ -1,0 +1,162 @@
+//! What agents did stands in the log of their domain's node, once, in their order, through stops of either.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code)]
+
+use std::time::{Duration, Instant};
+
+use domain::{DOMAIN, Domain, Member, PATIENCE, begin};
+use nuncio::{AuditPolicy, Auditing, Message, WhenFull};
+use nuncio_node::log::{Verdict, verify};
+use nuncio_proto::audit::{Event, SignedEvent};
+use nuncio_proto::tlog::{KeyKind, NoteKey, TileKind, entries_of};
+
+mod domain;
+
+const AUDITED: AuditPolicy = AuditPolicy { auditing: Auditing::Required, room: 10_000, when_full: WhenFull::Stop };
+
+async fn members(names: &[&str]) -> (Domain, Vec<Member>) {
+    Domain::with("EdDSA", names, AUDITED).await
+}
+
+impl Domain {
+    fn key(&self) -> NoteKey {
+        NoteKey::new(&format!("{DOMAIN}/log"), KeyKind::Ed25519, *self.invitation.agent.as_bytes()).unwrap()
+    }
+
+    /// The log as it is published, verified, once it has so many events of these agents.
+    async fn events_of(&self, agents: &[nuncio::AgentId], least: usize) -> Vec<(u64, Event)> {
+        let folder = self.dir.path().join("node/log");
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(Verdict { head, .. }) = verify(&folder, &self.key(), |_| {}) {
+                let events = read(&folder, head.size);
+                let events: Vec<_> = events.into_iter().filter(|(_, event)| agents.contains(&event.agent)).collect();
+                if events.len() >= least {
+                    return events;
+                }
+            }
+            assert!(Instant::now() < until, "they are not in the log");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn read(folder: &std::path::Path, size: u64) -> Vec<(u64, Event)> {
+    let tiles = nuncio_proto::tlog::Tile::all(size).filter(|tile| tile.kind() == TileKind::Entries);
+    let entries = tiles.flat_map(|tile| {
+        let bytes = std::fs::read(folder.join(tile.path())).unwrap();
+        entries_of(&bytes, tile.width()).unwrap().into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+    });
+    (0..).zip(entries.map(|entry| SignedEvent::parse(&entry).unwrap().event().clone())).collect()
+}
+
+async fn given(member: &Member) {
+    let until = Instant::now() + PATIENCE;
+    while member.agent.status().await.unwrap().events_waiting > 0 {
+        assert!(Instant::now() < until, "its events wait");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn named(events: &[(u64, Event)]) -> Vec<&'static str> {
+    events.iter().map(|(_, event)| nuncio_contracts::registry::event::name(event.what.number())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_is_in_the_log_from_both_ends_with_its_token() {
+    let (domain, members) = members(&["gateway", "planner"]).await;
+    let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let begun = begin(&gateway, "travel.book").await;
+    gateway.outcome(planner.agent.id(), Message::text("to Rome").under(&begun)).await.unwrap();
+    planner.next().await;
+    given(&gateway).await;
+    given(&planner).await;
+    let (from, to) = (gateway.agent.id(), planner.agent.id());
+    let events = domain.events_of(&[from, to, domain.invitation.agent], 7).await;
+    let of = |agent, what: &str| {
+        let found = events.iter().find(|(_, event)| {
+            event.agent == agent && nuncio_contracts::registry::event::name(event.what.number()) == what
+        });
+        found.unwrap_or_else(|| panic!("{what} is not in {:?}", named(&events))).1.clone()
+    };
+    let (sent, received) = (of(from, "letter_sent"), of(to, "letter_received"));
+    let replaced = of(domain.invitation.agent, "token_replaced");
+    assert!(sent.commitment.is_some() && sent.commitment == received.commitment);
+    assert!(sent.token.is_some() && sent.token == received.token && sent.token == replaced.token);
+    for event in [&sent, &received, &replaced, &of(domain.invitation.agent, "token_issued")] {
+        assert_eq!(event.transaction.as_deref(), Some(begun.id()));
+    }
+}
+
+/// The node is away for a while, and the agent is stopped meanwhile: nothing is lost, nothing is told twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_for_a_node_that_is_away_through_a_stop_of_their_agent() {
+    let (mut domain, members) = members(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let (from, to) = (gateway.agent.id(), planner.agent.id());
+    let begun = begin(&gateway, "travel.book").await;
+    gateway.outcome(to, Message::text("0").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    let quic = domain.node.as_ref().unwrap().quic_addr().unwrap().to_string();
+    domain.stop().await;
+    for text in ["1", "2", "3"] {
+        gateway.outcome(to, Message::text(text).under(&begun)).await.unwrap();
+    }
+    let waiting = gateway.agent.status().await.unwrap().events_waiting;
+    assert!(waiting >= 3, "{waiting}");
+    let address = gateway.agent.status().await.unwrap().listening.unwrap();
+    gateway.agent.shutdown().await.unwrap();
+    drop(gateway);
+    let gateway = domain.member_at("gateway", &address).await;
+    assert_eq!(gateway.agent.status().await.unwrap().events_waiting, waiting);
+    domain.start(&quic).await;
+    given(&gateway).await;
+    let events = domain.events_of(&[from], 5).await;
+    let sent = named(&events).iter().filter(|name| **name == "letter_sent").count();
+    assert_eq!(sent, 4, "{:?}", named(&events));
+    let epochs: std::collections::BTreeSet<u64> = events.iter().map(|(_, event)| event.epoch).collect();
+    assert_eq!(epochs.len(), 1, "one count through the stop");
+}
+
+/// contracts/audit.md V15: the node came back with an older disk, and its agents do not let it go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_rolled_back_is_found_out_by_its_agents() {
+    let (mut domain, members) = members(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let to = planner.agent.id();
+    let begun = begin(&gateway, "travel.book").await;
+    gateway.outcome(to, Message::text("one").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    let quic = domain.node.as_ref().unwrap().quic_addr().unwrap().to_string();
+    domain.stop().await;
+    let (home, copy) = (domain.dir.path().join("node"), domain.dir.path().join("copy"));
+    copy_dir(&home, &copy);
+    domain.start(&quic).await;
+    gateway.outcome(to, Message::text("two").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    domain.stop().await;
+    std::fs::remove_dir_all(&home).unwrap();
+    std::fs::rename(&copy, &home).unwrap();
+    domain.start(&quic).await;
+    gateway.outcome(to, Message::text("three").under(&begun)).await.unwrap();
+    let until = Instant::now() + PATIENCE + PATIENCE;
+    let node = domain.node.as_ref().unwrap();
+    while node.takes_events() {
+        assert!(Instant::now() < until, "nobody has noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(gateway.agent.status().await.unwrap().events_waiting > 0, "what it did is kept");
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

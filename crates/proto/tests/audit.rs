@@ -1,0 +1,332 @@
+//! Sessions that audit: what each side writes down, that both write the same, and that nobody can lie about a letter (contracts/audit.md section 6).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    dead_code,
+    reason = "a test fails by panicking, and shares its agents"
+)]
+
+#[path = "conversation/agent.rs"]
+mod agent;
+
+use nuncio_contracts::registry::{code, event, extension};
+use nuncio_proto::audit::{Audited, Chain, Event, EventPeer, Place, SignedEvent, commitment, commitment_key};
+use nuncio_proto::bundle::Bundle;
+use nuncio_proto::error::{PeerError, Refusal};
+use nuncio_proto::frame::Frame;
+use nuncio_proto::handshake;
+use nuncio_proto::identity::Identity;
+use nuncio_proto::letter::Extension;
+use nuncio_proto::peer::{AuditPolicy, Auditing, WhenFull};
+use nuncio_proto::rows;
+use nuncio_proto::secret::Key;
+use nuncio_proto::session::{Parties, Session};
+use nuncio_proto::step::{Effect, Op};
+use nuncio_proto::testing::rng;
+
+use agent::{Agent, START, pair, settle};
+
+fn policy(auditing: Auditing) -> AuditPolicy {
+    AuditPolicy { auditing, room: 1_000, when_full: WhenFull::Stop }
+}
+
+/// The events that wait, in their order; each follows the one before.
+fn events(agent: &Agent) -> Vec<Event> {
+    let spool = agent.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL);
+    let mut chain = Chain::default();
+    spool
+        .map(|(_, bytes)| {
+            let signed = SignedEvent::parse(bytes).unwrap();
+            assert_eq!(chain.place(&signed), Ok(Place::Next));
+            chain.follow(&signed);
+            signed.event().clone()
+        })
+        .collect()
+}
+
+fn names(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(|told| event::name(told.what.number())).collect()
+}
+
+fn auditing(one: Auditing, two: Auditing) -> (Agent, Agent) {
+    let (mut a, mut b) = pair();
+    a.peer.set_audit(policy(one), 0..0);
+    b.peer.set_audit(policy(two), 0..0);
+    (a, b)
+}
+
+#[test]
+fn both_ends_write_the_same_letter_down() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Required);
+    for text in ["one", "two"] {
+        a.send(b.peer.id(), text);
+        settle(&mut a, &mut b);
+    }
+    b.send(a.peer.id(), "three");
+    settle(&mut a, &mut b);
+    assert_eq!((&b.inbox, &a.inbox), (&vec!["one".to_owned(), "two".to_owned()], &vec!["three".to_owned()]));
+    let (sent, received) = (events(&a), events(&b));
+    assert_eq!(names(&sent), ["letter_sent", "session_established", "letter_sent", "letter_received"]);
+    assert_eq!(names(&received), ["letter_received", "session_established", "letter_received", "letter_sent"]);
+    for (at, from) in [(0, 0), (2, 2)] {
+        let (sent, got) = (&sent[at], &received[from]);
+        assert_eq!(sent.commitment.unwrap(), got.commitment.unwrap());
+        assert_eq!((sent.kind.as_deref(), sent.size), (Some("text/plain;charset=utf-8"), Some(2)));
+        assert_eq!((&sent.kind, sent.size), (&got.kind, got.size));
+        assert_eq!(sent.peer, Some(EventPeer::Agent(b.peer.id())));
+        assert_eq!(got.peer, Some(EventPeer::Agent(a.peer.id())));
+        // The receiver repeats its sender's newest event before the letter's own.
+        let before = at.checked_sub(1).map(|before| sent_head(&a, before));
+        assert_eq!(got.head, before);
+    }
+    assert_ne!(sent[0].commitment, sent[2].commitment);
+}
+
+/// The head that an agent had after its event of this number.
+fn sent_head(agent: &Agent, seq: usize) -> nuncio_proto::audit::Head {
+    let (_, bytes) = agent.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL).nth(seq).unwrap();
+    let signed = SignedEvent::parse(bytes).unwrap();
+    let told = signed.event();
+    nuncio_proto::audit::Head { epoch: told.epoch, seq: told.seq, hash: signed.hash() }
+}
+
+#[test]
+fn the_chain_goes_on_behind_a_restart_and_what_the_log_has_leaves() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    let before = events(&a);
+    a.restart();
+    a.peer.set_audit(policy(Auditing::Offered), 0..2);
+    a.send(b.peer.id(), "two");
+    settle(&mut a, &mut b);
+    let after = events(&a);
+    assert_eq!((after.len(), &after[..2]), (3, before.as_slice()));
+    assert_eq!(after[2].epoch, before[0].epoch);
+    let step = a.peer.events_logged(2);
+    a.take(step);
+    assert_eq!(a.peer.events_waiting(), 1);
+    let left: Vec<&Vec<u8>> =
+        a.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL).map(|(_, event)| event).collect();
+    assert_eq!((left.len(), SignedEvent::parse(left[0]).unwrap().event()), (1, &after[2]));
+}
+
+#[test]
+fn sessions_audit_where_both_ends_do() {
+    use Auditing::{Off, Offered, Required};
+    for (one, two, audits) in [
+        (Off, Off, false),
+        (Off, Offered, false),
+        (Offered, Off, false),
+        (Offered, Offered, true),
+        (Required, Offered, true),
+        (Offered, Required, true),
+    ] {
+        let (mut a, mut b) = auditing(one, two);
+        a.send(b.peer.id(), "hello");
+        settle(&mut a, &mut b);
+        assert_eq!(b.inbox, ["hello"], "{one:?} {two:?}");
+        let session = a.peer.sessions().next().unwrap().0;
+        assert_eq!(session.audits(), audits, "{one:?} {two:?}");
+        assert_eq!((events(&a).is_empty(), events(&b).is_empty()), (!audits, !audits), "{one:?} {two:?}");
+    }
+}
+
+#[test]
+fn who_has_sessions_alone_that_audit_has_no_others() {
+    let (mut a, mut b) = auditing(Auditing::Required, Auditing::Off);
+    let bundle = bundle_of(&mut b, &a);
+    let refused = a.peer.begin(&bundle, a.now, &mut a.rng);
+    assert!(matches!(refused, Err(PeerError::Unaudited(_))), "{refused:?}");
+    // And answers none: the one that begins is told.
+    let (mut a, mut b) = auditing(Auditing::Off, Auditing::Required);
+    let bundle = bundle_of(&mut b, &a);
+    a.send(b.peer.id(), "hello");
+    let step = a.peer.begin(&bundle, a.now, &mut a.rng).unwrap();
+    a.take(step);
+    a.run();
+    for frame in core::mem::take(&mut a.out) {
+        b.receive(a.peer.id(), &frame).unwrap();
+    }
+    assert!(b.inbox.is_empty() && b.peer.sessions().next().is_none());
+    let notice = b.out.pop().unwrap();
+    let step = a.peer.receive(Some(b.peer.id()), &notice, a.now, &mut a.rng, &a.disk).unwrap();
+    let effects = a.peer.stage(step).unwrap().effects.after_commit();
+    assert!(
+        effects.iter().any(|effect| matches!(effect, Effect::TurnedAway { code: code::UNAUDITED, .. })),
+        "{effects:?}"
+    );
+}
+
+/// What was begun before its end audited, or no longer does, ends by itself; nothing is lost.
+#[test]
+fn a_session_that_is_not_what_is_wanted_ends_and_another_is_begun() {
+    for (before, after) in [(Auditing::Off, Auditing::Required), (Auditing::Required, Auditing::Off)] {
+        let (mut a, mut b) = auditing(before, before);
+        a.send(b.peer.id(), "one");
+        settle(&mut a, &mut b);
+        a.peer.set_audit(policy(after), 0..a.peer.events_waiting());
+        b.peer.set_audit(policy(after), 0..b.peer.events_waiting());
+        agent::later(nuncio_contracts::registry::time::START_RETRY * 3, [&mut a, &mut b]);
+        a.send(b.peer.id(), "two");
+        settle(&mut a, &mut b);
+        assert_eq!(b.inbox, ["one", "two"], "{before:?} {after:?}");
+        let current = a.peer.sessions().find(|(_, current)| *current).unwrap().0;
+        assert_eq!(current.audits(), after == Auditing::Required);
+    }
+}
+
+#[test]
+fn with_no_room_for_events_letters_wait_until_the_log_has_taken_some() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    let full = AuditPolicy { room: 2, ..policy(Auditing::Offered) };
+    a.peer.set_audit(full, 0..a.peer.events_waiting());
+    a.send(b.peer.id(), "two");
+    settle(&mut a, &mut b);
+    assert_eq!((b.inbox.len(), a.peer.outbox().count()), (1, 1), "nothing is sent");
+    b.send(a.peer.id(), "three");
+    settle(&mut a, &mut b);
+    assert!(a.inbox.is_empty(), "nor taken");
+    let step = a.peer.events_logged(2);
+    a.take(step);
+    agent::later(60_000, [&mut a, &mut b]);
+    settle(&mut a, &mut b);
+    assert_eq!((b.inbox.len(), a.inbox.len()), (2, 1), "nothing is lost");
+    assert!(b.failed.is_empty() && a.failed.is_empty());
+}
+
+#[test]
+fn what_found_no_room_is_told_as_a_gap() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    let small = AuditPolicy { room: 2, when_full: WhenFull::Gap, ..policy(Auditing::Offered) };
+    a.peer.set_audit(small, 0..0);
+    for text in ["one", "two", "three"] {
+        a.send(b.peer.id(), text);
+        settle(&mut a, &mut b);
+    }
+    assert_eq!((b.inbox.len(), events(&a).len()), (3, 2), "letters go on, events do not");
+    // That some are missing outlives a restart.
+    a.restart();
+    a.peer.set_audit(small, 0..2);
+    let step = a.peer.events_logged(2);
+    a.take(step);
+    a.disk.0.retain(|key, _| key[0] != rows::SPOOL);
+    a.send(b.peer.id(), "four");
+    settle(&mut a, &mut b);
+    let told: Vec<&str> = a
+        .disk
+        .0
+        .iter()
+        .filter(|(key, _)| key[0] == rows::SPOOL)
+        .map(|(_, bytes)| event::name(SignedEvent::parse(bytes).unwrap().event().what.number()))
+        .collect();
+    assert_eq!(told, ["spool_gap", "letter_sent"]);
+}
+
+#[test]
+fn a_letter_that_is_refused_is_an_event_with_the_reason() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    let mut late = a.letter("too late");
+    late.deadline = Some(a.now.plus(1_000));
+    a.post(b.peer.id(), &late);
+    a.run();
+    answer(&mut a, &mut b);
+    b.now = b.now.plus(nuncio_contracts::registry::time::CLOCK_SKEW + 5_000);
+    settle(&mut a, &mut b);
+    assert_eq!(a.failed.len(), 1);
+    let (sent, refused) = (events(&a), events(&b));
+    let refused = refused.iter().find(|told| told.what.number() == event::LETTER_REFUSED).unwrap();
+    assert_eq!((refused.outcome, refused.commitment), (Some(code::EXPIRED), sent[0].commitment));
+}
+
+fn answer(a: &mut Agent, b: &mut Agent) {
+    agent::answer_claims(a, b);
+    a.run();
+}
+
+fn bundle_of(owner: &mut Agent, by: &Agent) -> Bundle {
+    let step = owner.peer.claim(by.peer.id(), 7, &[], owner.now).unwrap();
+    let staged = owner.peer.stage(step).unwrap();
+    for op in staged.ops {
+        if let Op::Put { key, value } = op {
+            owner.disk.0.insert(key, value);
+        }
+    }
+    let effects = staged.effects.after_commit();
+    let bundle = effects.into_iter().find_map(|effect| match effect {
+        Effect::Bundle { bundle, .. } => Some(bundle),
+        _ => None,
+    });
+    Bundle::parse(&bundle.unwrap(), owner.now).unwrap()
+}
+
+/// A sender of our own making: it can say of a letter what it wants.
+fn liar(b: &mut Agent, parameters: u64, bend: impl FnOnce(&mut nuncio_proto::letter::Letter)) -> Result<(), Refusal> {
+    let mut random = rng(77);
+    let identity = Identity::generate(&mut random).unwrap();
+    let info = nuncio_proto::peer::ContactInfo { allowed: true, ..Default::default() };
+    let step = b.peer.set_contact(identity.id(), info).unwrap();
+    b.take(step);
+    let mut writer = Agent::new(78);
+    let bundle = bundle_of(b, &writer);
+    let initiation = handshake::initiate(&identity, &bundle, parameters, &mut random).unwrap();
+    let parties = Parties { initiator: identity.id(), responder: b.peer.id(), initiated: true };
+    let prekey = &bundle.prekeys.agreement_prekey;
+    let handshake = Some(initiation.handshake);
+    let session =
+        Session::initiate(initiation.secrets, parties, parameters, prekey, handshake, START, &mut random).unwrap();
+    let mut letter = writer.letter("on my word");
+    bend(&mut letter);
+    let sealed = session.seal(letter.encode(), [9; 12]).unwrap();
+    let Ok(Frame::Sealed(_)) = Frame::decode(&sealed.frame) else { panic!("a frame") };
+    b.receive(identity.id(), &sealed.frame)
+}
+
+fn outcome(b: &Agent) -> Option<u16> {
+    let told = events(b);
+    told.iter().find(|told| told.what.number() == event::LETTER_REFUSED).and_then(|told| told.outcome)
+}
+
+/// contracts/audit.md V19: without it a sender could have logged what it never said.
+#[test]
+fn a_letter_without_its_own_commitment_is_refused() {
+    let key = commitment_key(&Key::new([7; 32]));
+    let other = commitment(&key, &[0; 74], b"another letter");
+    let value = Audited { commitment: other, head: None }.encode();
+    let lies: [(&str, Option<Vec<u8>>); 3] =
+        [("another's", Some(value)), ("none", None), ("no form", Some(b"nonsense".to_vec()))];
+    for (what, value) in lies {
+        let (_, mut b) = auditing(Auditing::Off, Auditing::Offered);
+        liar(&mut b, 1, |letter| {
+            letter.extensions.extend(value.map(|value| Extension { number: extension::AUDIT, critical: true, value }));
+        })
+        .unwrap();
+        assert!(b.inbox.is_empty(), "{what}");
+        assert_eq!(outcome(&b), Some(code::COMMITMENT), "{what}");
+    }
+}
+
+#[test]
+fn a_commitment_is_nothing_where_nobody_audits_and_no_application_can_put_one_in() {
+    let (mut a, mut b) = auditing(Auditing::Off, Auditing::Off);
+    let value = Audited { commitment: [7; 32], head: None }.encode();
+    let extension = Extension { number: extension::AUDIT, critical: true, value };
+    let planted = extension.clone();
+    liar(&mut b, 0, move |letter| letter.extensions.push(planted)).unwrap();
+    assert!(b.inbox.is_empty());
+    let mut letter = a.letter("hello");
+    letter.extensions.push(extension);
+    assert!(matches!(a.peer.send(b.peer.id(), &letter, a.now), Err(PeerError::Letter(_))));
+}
+
+/// An agent that keeps no log answers no start that audits: its sender has an old bundle.
+#[test]
+fn a_start_that_audits_is_not_answered_by_whoever_keeps_no_log() {
+    let (_, mut b) = auditing(Auditing::Off, Auditing::Off);
+    assert!(matches!(liar(&mut b, 1, |_| {}), Err(Refusal::Start(..))));
+    assert!(b.peer.sessions().next().is_none());
+}
