@@ -252,6 +252,10 @@ impl Options {
 
     /// How a home that is there is opened.
     pub(crate) fn config(&self, home: &Path) -> Result<Config, Failure> {
+        // It may run, and hold its store.
+        if home.join(nuncio_node::OWNER_SOCKET).exists() {
+            return Err(nuncio::Error::NodeHome(home.to_owned()).into());
+        }
         let mut config = Config::new(home).unlock(self.unlock.open()?);
         config.create = false;
         Settings::read(home)?.apply(home, config)

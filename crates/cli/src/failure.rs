@@ -207,7 +207,9 @@ fn hint_for(kind: &str) -> &'static str {
             "ask for what the service's policy grants, or have the policy changed by whoever runs the node"
         }
         "node_home" => "`nuncio --home DIR init` makes an agent's home; `nuncio node` works with this one",
-        "transaction_over" => "what is to be gone on with has expired or was ended: begin another with `nuncio begin`",
+        "transaction_over" => {
+            "what is to be gone on with has ended, or may not go that way; what was said says which. `nuncio begin` begins another"
+        }
         "no_such_letter" => "`nuncio inbox` lists what is there",
         "no_such_peer" => "`nuncio peers` lists who is known here; `nuncio peers add INVITATION` adds one",
         "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",
@@ -235,7 +237,7 @@ fn hint_for(kind: &str) -> &'static str {
 pub(crate) fn hint_for_letter(code: &str) -> &'static str {
     match code {
         "expired" => {
-            "send it again with a longer --deadline, or with none (7 days); `nuncio peers` says who cannot be reached"
+            "`nuncio peers` says who cannot be reached; send it again once they can, with a longer --deadline if it had one"
         }
         "token_missing" => "send it under a transaction: nuncio begin … > trip.token, then --under trip.token",
         "token_expired" | "token_revoked" => "that transaction is over: begin another with `nuncio begin`",

@@ -23,6 +23,11 @@ pub(crate) fn up_to_ten_minutes(text: &str) -> Result<Duration, String> {
     up_to(text, Duration::from_secs(600), "10m")
 }
 
+/// Reads one that a letter may wait for a token.
+pub(crate) fn up_to_a_minute(text: &str) -> Result<Duration, String> {
+    up_to(text, Duration::from_secs(60), "60s")
+}
+
 fn up_to(text: &str, most: Duration, named: &str) -> Result<Duration, String> {
     let span = parse(text)?;
     if span.is_zero() || span > most { Err(format!("more than nothing, and at most {named}")) } else { Ok(span) }

@@ -58,6 +58,12 @@ pub fn check_text(policy: &str, beside: &Path) -> Result<(), String> {
     policy::parse(policy, beside).map(drop)
 }
 
+/// Whether a name can be a trust domain's (contracts/schema/policy.json).
+#[must_use]
+pub fn is_domain(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+}
+
 /// Opens a home.
 pub(crate) fn open(home: &Path, kek: &Kek) -> Result<(Store, Identity), NodeError> {
     let store = Store::open(home, kek)?;

@@ -48,7 +48,7 @@ mod tests;
 
 pub use config::{Config, Tls};
 pub use error::NodeError;
-pub use home::{check, check_text, init, rotate};
+pub use home::{check, check_text, init, is_domain, rotate};
 pub use keys::Rotated;
 pub use node::{LOG_FOLDER, Node, OWNER_SOCKET};
 pub use rows::tree_name;

@@ -40,6 +40,7 @@ use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
 use crate::status::Wire;
 use crate::trust::Trust;
+use crate::upkeep;
 use crate::wake::{Answer, Ticket, Wake};
 
 /// How long a shutdown waits for sockets.
@@ -135,10 +136,7 @@ impl Actor {
             move |error| drop(failures.send(Wake::StoreFailed(error))),
             move |ops| trace.iter().for_each(|trace| trace.see(ops)),
         )?;
-        if config.listen.is_some() {
-            tasks.tracker.spawn(links::listen(Arc::clone(&link), tasks.clone()));
-        }
-        tasks.tracker.spawn(crate::upkeep::keep(Arc::clone(&store), tasks.wakes.clone(), cancel.clone()));
+        tasks.tracker.spawn(upkeep::keep(Arc::clone(&store), tasks.wakes.clone(), cancel.clone()));
         let trust = config.trust.as_ref().map(|known| {
             let node = Node::new(Arc::clone(&link), known.node.agent, known.node.endpoints.clone());
             let exchange = Exchange::new(node, known.domain.clone(), peer.id(), peer.identity().signing().clone());
@@ -192,7 +190,19 @@ impl Actor {
         actor.resume_trust()?;
         actor.resume_audit()?;
         actor.resume()?;
+        if actor.hears_peers() {
+            actor.open_doors();
+        }
         Ok((actor, command_sender))
+    }
+
+    /// Takes connections, and dials those for whom something waits.
+    pub(crate) fn open_doors(&mut self) {
+        if self.config.listen.is_some() {
+            self.tasks.tracker.spawn(links::listen(Arc::clone(&self.link), self.tasks.clone()));
+        }
+        let waited_for: BTreeSet<AgentId> = self.peer.outbox().map(|(to, ..)| to).collect();
+        waited_for.into_iter().for_each(|peer| self.dial(peer));
     }
 
     /// Runs until it is told to stop, or the store fails.
@@ -281,7 +291,8 @@ impl Actor {
     pub(crate) fn commit_rows(&mut self, step: Step, rows: Vec<nuncio_store::Op>, answers: Vec<Answer>) {
         match self.peer.stage(step) {
             Ok(staged) => {
-                let mut staged = staged;
+                let (mut staged, mut rows) = (staged, rows);
+                rows.extend(staged.effects.failing().map(|(_, letter)| upkeep::failed_at(&letter, now())));
                 self.failing.extend(staged.effects.failing());
                 staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
                 self.backlog.gather(staged, rows, answers);

@@ -168,7 +168,8 @@ impl Actor {
     /// Makes sure that the peer is being reached, if it is known where.
     pub(crate) fn dial(&mut self, peer: AgentId) {
         let Some(info) = self.peer.contact(&peer) else { return };
-        if info.endpoints.is_empty()
+        if !self.hears_peers()
+            || info.endpoints.is_empty()
             || info.retired
             || self.links.contains_key(&peer)
             || self.dialling.contains_key(&peer)

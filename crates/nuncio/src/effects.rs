@@ -60,7 +60,11 @@ impl Actor {
             Effect::PayloadTaken { by, letter } => self.payload_taken(by, letter),
             Effect::Failed { to, letter, code } => {
                 self.letters_failed += 1;
-                tracing::warn!(peer = %to, %letter, reason = Error::NotDelivered(code).to_string(), "a letter failed");
+                if code == code::CANCELLED {
+                    tracing::info!(peer = %to, %letter, "a letter was taken back");
+                } else {
+                    tracing::warn!(peer = %to, %letter, reason = Error::NotDelivered(code).to_string(), "a letter failed");
+                }
                 self.failing.remove(&(to, letter));
                 self.drop_payload_out(to, letter);
                 self.settle(to, letter, Some(code));
@@ -214,12 +218,18 @@ impl Actor {
             },
             Command::Cancel { to, id, reply } => match self.peer.cancel(to, id) {
                 Some(step) => self.commit_with(step, vec![answer(reply, true)]),
+                // Its peer has the letter, and not its large payload.
+                None if self.payload_sent(to, id).is_some() => {
+                    let step = self.peer.fail(to, id, code::CANCELLED);
+                    self.commit_with(step, vec![answer(reply, true)]);
+                }
                 None => tell(reply, Ok(false)),
             },
             Command::UnderWay { reply } => {
                 let letters = self.peer.outbox().map(|(to, id, _)| (to, id));
                 let payloads = self.payloads_out.values().map(|out| (out.to, out.letter));
-                tell(reply, Ok(letters.chain(payloads).collect()));
+                let failing = self.failing.iter().copied();
+                tell(reply, Ok(letters.chain(payloads).chain(failing).collect()));
             }
             Command::PayloadSent { to, id, reply } => {
                 let sent = self.payload_sent(to, id);
@@ -340,13 +350,20 @@ impl Actor {
         self.peer.sessions().map(info).collect()
     }
 
+    /// Letters that are not delivered, to agents that are asked for; one whose large payload alone is not among them.
+    pub(crate) fn on_their_way(&self, to: impl Fn(&AgentId) -> bool) -> usize {
+        let letters = self.peer.outbox().filter(|(agent, ..)| to(agent)).count();
+        let payloads = self.payloads_out.values().filter(|out| to(&out.to));
+        letters + payloads.filter(|out| !self.peer.is_under_way(out.to, out.letter)).count()
+    }
+
     fn status(&self) -> Status {
         Status {
             agent: self.peer.id(),
             retired: self.peer.is_retired(),
             listening: self.config.listen.and_then(|_| self.link.local_addr().ok()).map(|addr| addr.to_string()),
             inbox: self.peer.inbox_len(),
-            outbox: self.peer.outbox().count(),
+            outbox: self.on_their_way(|_| true),
             letters_failed: self.letters_failed,
             events_waiting: self.peer.events_waiting(),
             peers: self.peer.contacts().count(),

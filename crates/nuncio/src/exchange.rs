@@ -206,8 +206,12 @@ fn refused(answered: &Answered) -> Result<(), Error> {
 }
 
 impl From<Unreachable> for Error {
-    fn from(Unreachable(reason): Unreachable) -> Self {
-        Self::Node(reason)
+    fn from(Unreachable { reason, stranger }: Unreachable) -> Self {
+        if !stranger {
+            return Self::Node(reason);
+        }
+        let reason = "its policy names no client with this agent's key: whoever runs the node adds it to policy.toml, then `nuncio node reload`";
+        Self::TokenRefused { code: "unauthorized_client".to_owned(), reason: reason.to_owned() }
     }
 }
 

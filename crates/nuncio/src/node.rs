@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
-use nuncio_transport::{Connection, Link, StreamKind};
+use nuncio_transport::{CloseCode, CloseReason, Connection, Link, StreamKind};
 use tokio::sync::Mutex;
 
 use crate::dial;
@@ -30,7 +30,11 @@ pub(crate) struct Node {
 
 /// The node could not be asked, and why.
 #[derive(Debug, Clone)]
-pub(crate) struct Unreachable(pub(crate) String);
+pub(crate) struct Unreachable {
+    pub(crate) reason: String,
+    /// It turns this agent away: its policy names none with this key.
+    pub(crate) stranger: bool,
+}
 
 /// What a node answered.
 #[derive(Debug)]
@@ -80,7 +84,9 @@ impl Node {
         if let Some(alive) = kept.as_ref().filter(|connection| connection.close_reason().is_none()) {
             return Ok((alive.clone(), false));
         }
-        let dialled = dial::round(&self.link, self.id, &self.endpoints).await.map_err(Unreachable)?;
+        let dialled = dial::round(&self.link, self.id, &self.endpoints)
+            .await
+            .map_err(|reason| Unreachable { reason, stranger: false })?;
         Ok((kept.insert(dialled).clone(), true))
     }
 }
@@ -95,7 +101,8 @@ async fn answer(connection: &Connection, method: &Method, path: &str, body: Byte
     let answer = tokio::time::timeout(PATIENCE, exchange(connection, method, path, body)).await;
     answer.unwrap_or_else(|_| Err("it did not answer in time".into())).map_err(|error| {
         let closed = connection.close_reason().map(|reason| format!("{error} ({reason})"));
-        Unreachable(closed.unwrap_or_else(|| error.to_string()))
+        let stranger = matches!(connection.close_reason(), Some(CloseReason::ByPeer { code: CloseCode::STRANGER, .. }));
+        Unreachable { reason: closed.unwrap_or_else(|| error.to_string()), stranger }
     })
 }
 

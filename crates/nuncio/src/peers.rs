@@ -1,5 +1,6 @@
 //! Who is a peer, and what becomes of one that is none any more.
 
+use nuncio_contracts::registry::code;
 use nuncio_proto::error::PeerError;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::peer::ContactInfo;
@@ -40,6 +41,11 @@ impl Actor {
     pub(crate) fn remove_peer(&mut self, agent: AgentId, reply: Reply<bool>) {
         let Some(step) = self.peer.remove_contact(agent) else { return tell(reply, Ok(false)) };
         self.commit_with(step, vec![answer(reply, true)]);
+        let payloads = self.payloads_out.values().filter(|out| out.to == agent).map(|out| out.letter);
+        for letter in payloads.collect::<Vec<_>>() {
+            let step = self.peer.fail(agent, letter, code::CANCELLED);
+            self.commit(step);
+        }
         self.cut_off(agent, "not added here");
         self.problems.remove(&agent);
     }
@@ -59,7 +65,7 @@ impl Actor {
     }
 
     pub(crate) fn peer_infos(&self) -> Vec<PeerInfo> {
-        let waiting = |agent: AgentId| self.peer.outbox().filter(|(to, ..)| *to == agent).count();
+        let waiting = |agent: AgentId| self.on_their_way(|to| *to == agent);
         let info = |(agent, info): (AgentId, &ContactInfo)| PeerInfo {
             agent,
             name: info.name.clone(),

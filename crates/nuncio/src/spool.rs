@@ -144,7 +144,7 @@ impl Spool {
     async fn show(&self) -> Result<(), Waits> {
         let Some(seen) = &self.seen else { return Ok(()) };
         let answered = self.exchange.node.post_bytes("/checkpoint", seen.to_string().into()).await;
-        let answered = answered.map_err(|unreachable| Waits::Node(unreachable.0))?;
+        let answered = answered.map_err(|unreachable| Waits::Node(unreachable.reason))?;
         match answered.status.as_u16() {
             200..=299 => Ok(()),
             409 => Err(Waits::Log("it has lost or changed what it had signed".to_owned())),
@@ -159,7 +159,7 @@ impl Spool {
             .flat_map(|(_, event)| [&u16::try_from(event.len()).unwrap_or(0).to_be_bytes(), event.as_slice()].concat())
             .collect();
         let answered = self.exchange.node.post_bytes("/events", body.into()).await;
-        let answered = answered.map_err(|unreachable| Waits::Node(unreachable.0))?;
+        let answered = answered.map_err(|unreachable| Waits::Node(unreachable.reason))?;
         if !answered.status.is_success() {
             let said = String::from_utf8_lossy(&answered.body).into_owned();
             let reason = format!("the node answers {}: {said}", answered.status);
@@ -235,7 +235,7 @@ impl Tiles<'_> {
     async fn with(&mut self, size: u64, work: impl Fn(&Nodes<'_>) -> Made) -> Result<Vec<Hash>, Waits> {
         for _ in 0..TILES_MAX {
             let there = &self.there;
-            let read = |tile: &Tile| there.get(&tile.path()).cloned().ok_or_else(|| tile.clone());
+            let read = |tile: &Tile| there.get(&tile.path()).cloned().ok_or(*tile);
             let made = work(&TileNodes::new(size, &read));
             match made {
                 Ok(made) => return Ok(made),
@@ -251,7 +251,7 @@ impl Tiles<'_> {
 
     async fn fetch(&self, tile: &Tile) -> Result<Vec<u8>, Waits> {
         let path = format!("/log/{}", tile.path());
-        let answered = self.node.node.get(&path).await.map_err(|unreachable| Waits::Node(unreachable.0))?;
+        let answered = self.node.node.get(&path).await.map_err(|unreachable| Waits::Node(unreachable.reason))?;
         if answered.status.is_success() && answered.body.len() == usize::from(tile.width()) * 32 {
             return Ok(answered.body.to_vec());
         }

@@ -35,7 +35,7 @@ const KEYS_EVERY: Duration = Duration::from_millis(time::KEYS_REFRESH);
 const REVOKED_EVERY: Duration = Duration::from_millis(time::REVOKED_REFRESH);
 /// Between two tries when it does not answer, and between two when a key is not known.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long letters with tokens wait at a start for the node to say what was revoked.
+/// How long peers wait at a start for the node to say what was revoked.
 const START_PATIENCE: Duration = Duration::from_secs(2);
 /// A token of a letter that has not arrived is renewed so long before it expires.
 const RENEW_BEFORE_MS: u64 = 45_000;
@@ -47,7 +47,7 @@ pub(crate) struct Trust {
     node: AgentId,
     keys: Option<KeyBundle>,
     revoked: Option<RevokedList>,
-    /// Since the start the node was asked what was revoked. Until then no key is in force: letters with tokens wait.
+    /// Since the start the node was asked what was revoked. Until then no peer is heard.
     asked: bool,
     /// Asks for the keys now.
     wanted: Arc<Notify>,
@@ -149,8 +149,9 @@ impl Actor {
             if trust.keys.as_ref().is_some_and(|known| known.issued >= bundle.issued) {
                 return None;
             }
+            let keys = bundle.keys.clone();
             trust.keys = Some(bundle);
-            self.put_keys_in_force();
+            self.peer.set_verifier(|verifier| verifier.set_keys(keys));
             return Some(KEYS_ROW);
         }
         let list = RevokedList::open(statement, &trust.trusted());
@@ -164,17 +165,15 @@ impl Actor {
         Some(REVOKED_ROW)
     }
 
-    /// From here on letters with tokens are taken: what was revoked while the agent did not run is known, as far as it can be.
-    pub(crate) fn revoked_asked(&mut self) {
-        self.trust.iter_mut().for_each(|trust| trust.asked = true);
-        self.put_keys_in_force();
+    /// Whether peers are heard. A letter that waited on disk would be delivered with the first frame that comes, whatever was revoked since.
+    pub(crate) fn hears_peers(&self) -> bool {
+        self.trust.as_ref().is_none_or(|trust| trust.asked)
     }
 
-    fn put_keys_in_force(&mut self) {
-        let keys = self.trust.as_ref().filter(|trust| trust.asked).and_then(|trust| trust.keys.as_ref());
-        if let Some(keys) = keys.map(|bundle| bundle.keys.clone()) {
-            self.peer.set_verifier(|verifier| verifier.set_keys(keys));
-        }
+    /// From here on peers are heard: what was revoked while the agent did not run is known, as far as it can be.
+    pub(crate) fn revoked_asked(&mut self) {
+        self.trust.iter_mut().for_each(|trust| trust.asked = true);
+        self.open_doors();
     }
 
     /// A letter waits for a key: one request answers all.
@@ -262,15 +261,26 @@ fn is_over(token: &Genuine) -> bool {
     token.claims().exp.saturating_mul(1_000) <= now().0
 }
 
+/// What was revoked, from a node that may not be reached at once.
+async fn first_revoked(exchange: &Exchange) -> Vec<u8> {
+    loop {
+        if let Ok(answered) = exchange.node.get("/revoked").await
+            && answered.status.is_success()
+        {
+            return answered.body.to_vec();
+        }
+        tokio::time::sleep(START_PATIENCE / 8).await;
+    }
+}
+
 /// Asks the node for its statements, now and then and whenever a key is wanted, until the agent stops.
 async fn keep(exchange: Arc<Exchange>, wanted: Arc<Notify>, wakes: mpsc::Sender<Wake>, cancel: CancellationToken) {
     let first = tokio::select! {
         () = cancel.cancelled() => return,
-        first = tokio::time::timeout(START_PATIENCE, exchange.node.get("/revoked")) => first,
+        first = tokio::time::timeout(START_PATIENCE, first_revoked(&exchange)) => first,
     };
-    if let Ok(Ok(answered)) = first
-        && answered.status.is_success()
-        && wakes.send(Wake::Statement { statement: answered.body.to_vec() }).await.is_err()
+    if let Ok(statement) = first
+        && wakes.send(Wake::Statement { statement }).await.is_err()
     {
         return;
     }
@@ -302,7 +312,11 @@ async fn keep(exchange: Arc<Exchange>, wanted: Arc<Notify>, wakes: mpsc::Sender<
             }
             Ok(answered) => tracing::warn!(path, status = %answered.status, "the node gives no statement"),
             Err(unreachable) => {
-                tracing::info!(path, reason = unreachable.0, "the node is not reached; what is known goes on to hold");
+                tracing::info!(
+                    path,
+                    reason = unreachable.reason,
+                    "the node is not reached; what is known goes on to hold"
+                );
                 if path == "/keys" {
                     keys.reset_after(PAUSE);
                 } else {

@@ -63,23 +63,43 @@ fn turn_epoch(store: &Store, now: UnixMillis) -> Result<(), Error> {
     Ok(store.commit(&[Op::Put { key: EPOCH_TURNED.to_vec(), value: now.0.to_be_bytes().to_vec() }])?)
 }
 
-/// Rows whose letter was made longer ago than any letter lives, clocks' skew included. Letter ids begin with their time, so old rows come first.
+/// The row that says when a letter of ours failed.
+pub(crate) fn failed_at(letter: &LetterId, at: UnixMillis) -> Op {
+    Op::Put { key: failed_at_row(letter), value: at.0.to_be_bytes().to_vec() }
+}
+
+fn failed_at_row(letter: &LetterId) -> Vec<u8> {
+    [&[rows::RUNTIME, b'f'], letter.as_bytes().as_slice()].concat()
+}
+
+/// Rows of letters that were delivered longer ago than any letter lives, clocks' skew included, and of letters that failed so long ago.
 fn old_rows(store: &Store, now: UnixMillis) -> Result<Vec<Vec<u8>>, Error> {
     let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
+    let id_in = |key: &[u8]| key.get(1..17).and_then(|id| id.try_into().ok()).and_then(LetterId::parse);
     let mut old = Vec::new();
-    for tree in [rows::SEEN, rows::FAILED] {
-        let result = store.scan(&[tree], &mut |key, _| {
-            let id = key.get(1..17).and_then(|id| id.try_into().ok()).and_then(LetterId::parse);
-            if id.is_some_and(|id| now.since(id.created()) <= life) {
-                return Err(StoreError::Stopped);
-            }
-            old.push(key.to_vec());
-            Ok(())
-        });
-        match result {
-            // The first young row ends the scan.
-            Ok(()) | Err(StoreError::Stopped) => {}
-            Err(error) => return Err(error.into()),
+    // Letter ids begin with their time, so old rows come first, and the first young row ends the scan.
+    let seen = store.scan(&[rows::SEEN], &mut |key, _| {
+        if id_in(key).is_some_and(|id| now.since(id.created()) <= life) {
+            return Err(StoreError::Stopped);
+        }
+        old.push(key.to_vec());
+        Ok(())
+    });
+    if let Err(error) = seen
+        && !matches!(error, StoreError::Stopped)
+    {
+        return Err(error.into());
+    }
+    let mut failed = Vec::new();
+    store.scan(&[rows::FAILED], &mut |key, _| {
+        failed.extend(id_in(key));
+        Ok(())
+    })?;
+    for letter in failed {
+        let said = store.get(&failed_at_row(&letter))?.and_then(|row| row.try_into().ok()).map(u64::from_be_bytes);
+        let at = said.map_or(letter.created(), UnixMillis);
+        if now.since(at) > life {
+            old.extend([rows::failed(&letter), failed_at_row(&letter)]);
         }
     }
     Ok(old)
@@ -114,11 +134,25 @@ mod tests {
         let store = Store::create(&dir.path().join("home"), &Kek::from_key(Key::new([1; 32]))).unwrap();
         let now = UnixMillis(1_800_000_000_000);
         let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
-        let old = rows::failed(&LetterId::new(UnixMillis(now.0 - life - 1), [1; 10]));
-        let young = rows::failed(&LetterId::new(UnixMillis(now.0 - life), [1; 10]));
-        for key in [&old, &young] {
-            store.commit(&[Op::Put { key: key.clone(), value: vec![1] }]).unwrap();
+        let agent =
+            nuncio_proto::ids::AgentId::from_bytes(nuncio_proto::crypto::SigningKey::from_seed(&[1; 32]).public());
+        let of = |at: u64, random: u8| LetterId::new(UnixMillis(at), [random; 10]);
+        let (old, young) = (of(now.0 - life - 1, 1), of(now.0 - life, 1));
+        // One that lived as long as it could, and failed just now, is told of as long as any other.
+        let (late, long_over) = (of(now.0 - life - 1, 2), of(now.0 - 2 * life, 3));
+        let seen = |letter| rows::seen(agent.as_ref().unwrap(), letter);
+        for key in [seen(&old), seen(&young), rows::failed(&old), rows::failed(&young)] {
+            store.commit(&[Op::Put { key, value: vec![1] }]).unwrap();
         }
-        assert_eq!(old_rows(&store, now).unwrap(), [old]);
+        for (letter, at) in [(&late, now.0), (&long_over, now.0 - life - 1)] {
+            let row = Op::Put { key: rows::failed(letter), value: vec![1] };
+            store.commit(&[row, failed_at(letter, UnixMillis(at))]).unwrap();
+        }
+        let mut gone = old_rows(&store, now).unwrap();
+        gone.sort();
+        let mut expected = vec![seen(&old), rows::failed(&old), rows::failed(&long_over)];
+        expected.extend([failed_at_row(&old), failed_at_row(&long_over)]);
+        expected.sort();
+        assert_eq!(gone, expected);
     }
 }

@@ -183,25 +183,39 @@ async fn what_was_revoked_while_an_agent_did_not_run_is_heard_before_a_letter_is
     assert_eq!(taken.len(), 1, "the first one alone: {taken:?}");
 }
 
-/// The same where the node does not answer: letters wait, and not for ever.
+/// The same where the node does not answer, or not even its name is known: peers wait, and not for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn at_a_start_letters_with_tokens_wait_for_the_node_a_while() {
+async fn at_a_start_peers_are_not_heard_until_the_node_was_asked() {
     let (mut domain, members) = Domain::new(&["gateway", "planner"]).await;
-    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let [gateway, mut planner] = <[Member; 2]>::try_from(members).ok().unwrap();
     let to = planner.agent.id();
     let begun = begin(&gateway, "travel.book").await;
     gateway.outcome(to, Message::text("its keys are known").under(&begun)).await.unwrap();
-    let address = planner.agent.status().await.unwrap().listening.unwrap();
-    planner.agent.shutdown().await.unwrap();
-    drop(planner);
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    domain.invitation.endpoints = vec![silent.local_addr().unwrap().to_string()];
-    let planner = domain.member_at("planner", &address).await;
-    gateway.agent.add_peer(&planner.agent.invitation().await.unwrap(), None).await.unwrap();
-    let id = gateway.agent.send(to, Message::text("was it revoked?").under(&begun)).await.unwrap();
-    let soon = tokio::time::timeout(Duration::from_secs(1), gateway.agent.delivered(to, id)).await;
-    assert!(soon.is_err(), "{soon:?}");
-    tokio::time::timeout(PATIENCE, gateway.agent.delivered(to, id)).await.expect("an end in time").unwrap();
+    for node in [silent.local_addr().unwrap().to_string(), "nobody.invalid:7431".to_owned()] {
+        let address = planner.agent.status().await.unwrap().listening.unwrap();
+        planner.agent.shutdown().await.unwrap();
+        drop(planner);
+        domain.invitation.endpoints = vec![node];
+        planner = domain.member_at("planner", &address).await;
+        gateway.agent.add_peer(&planner.agent.invitation().await.unwrap(), None).await.unwrap();
+        let id = gateway.agent.send(to, Message::text("was it revoked?").under(&begun)).await.unwrap();
+        let soon = tokio::time::timeout(Duration::from_secs(1), gateway.agent.delivered(to, id)).await;
+        assert!(soon.is_err(), "{soon:?}");
+        tokio::time::timeout(PATIENCE, gateway.agent.delivered(to, id)).await.expect("an end in time").unwrap();
+    }
+}
+
+/// Whom the policy does not name is told what is missing, not to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_the_policy_does_not_name_is_told_so() {
+    let (domain, members) = Domain::new(&["gateway"]).await;
+    nuncio::init(&nuncio::Config::new(domain.dir.path().join("nobody"))).unwrap();
+    let nobody = domain.member("nobody").await;
+    let refused = nobody.agent.begin(Subject::SelfSigned("user:anna".to_owned()), &scope("travel.book"), None).await;
+    let Err(Error::TokenRefused { code, reason }) = refused else { panic!("{refused:?}") };
+    assert!(code == "unauthorized_client" && reason.contains("policy.toml"), "{reason}");
+    drop(members);
 }
 
 #[tokio::test(flavor = "multi_thread")]

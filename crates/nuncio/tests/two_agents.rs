@@ -279,10 +279,13 @@ async fn a_payload_that_is_never_taken_goes_when_its_letter_expires() {
         .unwrap();
     let letter = within(bob.inbox().await.unwrap().next()).await.unwrap();
     assert_eq!(letter.id, id);
-    while alice.status().await.unwrap().outbox > 0 {
+    while rows_of(&alice, b"o") > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(file.exists(), "acknowledged, and in time");
+    // It is on its way still, for whoever asks.
+    assert_eq!((alice.status().await.unwrap().outbox, alice.peers().await.unwrap()[0].waiting), (1, 1));
+    assert!(alice.undelivered().await.unwrap()[0].failed.is_none());
     let told = tokio::time::timeout(Duration::from_secs(15), alice.delivered(to, id)).await.expect("it expires");
     assert!(matches!(told, Err(Error::NotDelivered(_))), "{told:?}");
     assert!(matches!(alice.delivered(to, id).await, Err(Error::NotDelivered(_))), "also later");
@@ -294,14 +297,53 @@ async fn a_payload_that_is_never_taken_goes_when_its_letter_expires() {
     bob.shutdown().await.unwrap();
 }
 
+/// Whoever takes a letter back, or removes its receiver, takes its payload back too, although the letter was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_goes_with_the_letter_that_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let (to, addr) = (bob.id(), bob.status().await.unwrap().listening.unwrap());
+    bob.shutdown().await.unwrap();
+    drop(bob);
+    let out = dir.path().join("alice/large/out");
+    for removes in [false, true] {
+        let id = alice.send(to, Message::bytes(ContentType::BYTES, vec![7; 300_000])).await.unwrap();
+        let file = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(1_000).unwrap();
+        let home = Config::new(dir.path().join("bob")).listen(addr.parse().unwrap()).letters_without_token();
+        let bob = Agent::open(home).await.unwrap();
+        within(bob.inbox().await.unwrap().next()).await.unwrap();
+        while rows_of(&alice, b"o") > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if removes {
+            assert!(alice.remove_peer(to).await.unwrap());
+        } else {
+            assert!(alice.cancel(to, id).await.unwrap());
+        }
+        let told = within(alice.delivered(to, id)).await;
+        assert_eq!(told.unwrap_err().letter_code(), Some("cancelled"));
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
+        while payload_rows(&alice) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bob.shutdown().await.unwrap();
+    }
+    alice.shutdown().await.unwrap();
+}
+
 /// Rows that remember large payloads on their way from here.
 fn payload_rows(agent: &Agent) -> usize {
+    rows_of(agent, b"ro")
+}
+
+fn rows_of(agent: &Agent, prefix: &[u8]) -> usize {
     let mut rows = 0;
     let count = &mut |_: &[u8], _: &[u8]| {
         rows += 1;
         Ok(())
     };
-    nuncio_store::Engine::scan(&*agent.store().unwrap(), b"ro", count).unwrap();
+    nuncio_store::Engine::scan(&*agent.store().unwrap(), prefix, count).unwrap();
     rows
 }
 

@@ -65,6 +65,9 @@ impl Begin {
                 return Err(Failure::usage("it is not said for whom: --principal or --subject", EXAMPLE));
             }
             (_, _, None) => return Err(Failure::usage("it is not said what it may do: --scope", EXAMPLE)),
+            (Some(principal), ..) if principal.trim().is_empty() => {
+                return Err(Failure::usage("the principal is empty: --principal says for whom", EXAMPLE));
+            }
             (Some(principal), _, Some(scope)) => (SubjectType::SelfSigned, principal.clone(), scope),
             (None, Some(path), Some(scope)) => (self.subject_type, read_token(path)?, scope),
         };
@@ -74,14 +77,15 @@ impl Begin {
 
 /// A token from a file, never from the command line, which others can see.
 pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().take(TOKEN_LEN_MAX).read_to_string(&mut text)
+        std::io::stdin().take(TOKEN_LEN_MAX).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(TOKEN_LEN_MAX).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(TOKEN_LEN_MAX).read_to_end(&mut bytes))
     };
     read.map_err(Failure::io("read", path))?;
-    Ok(text.trim().to_owned())
+    // What is no text is no token: whoever looks at it says so.
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 fn object(text: &str) -> Result<serde_json::Value, String> {

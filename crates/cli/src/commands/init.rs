@@ -48,6 +48,14 @@ impl Init {
         if home.join("keys").exists() {
             return Err(Failure::Store(nuncio_store::StoreError::Exists(home)));
         }
+        if self.node.as_ref().is_some_and(|node| node.endpoints.is_empty()) {
+            let hint = "give the line that `nuncio node run --quic …` prints, with ?at=HOST:PORT";
+            return Err(Failure::usage("the node's line has no address, so it could not be asked for anything", hint));
+        }
+        if self.trust_domain.as_deref().is_some_and(|domain| !nuncio_node::is_domain(domain)) {
+            let hint = "give the name that its node was made with (nuncio node init --domain)";
+            return Err(Failure::usage("that is no name of a trust domain: no space, no quote", hint));
+        }
         let unlock = options.unlock.make()?;
         let settings = New {
             letters_without_token: self.letters_without_token,

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Init(init::Init),
     /// Run the node until it is stopped
     Run(run::Run),
-    /// Look at the keys that sign tokens
+    /// Turn the keys that sign tokens
     Keys(keys::Keys),
     /// Have the running node read its policy again
     Reload(Reload),
@@ -57,7 +57,7 @@ pub(crate) struct Reload {}
 #[command(after_help = "Examples:\n  nuncio node revoke 01a21892-77f0-77d1-a1be-1ff4b8bf8ce3")]
 pub(crate) struct Revoke {
     /// Its name: `nuncio begin`, a letter's grant and every token show it
-    #[arg(value_name = "TRANSACTION")]
+    #[arg(value_name = "TRANSACTION", value_parser = transaction)]
     txn: uuid::Uuid,
 }
 
@@ -74,6 +74,10 @@ impl Node {
     }
 }
 
+fn transaction(text: &str) -> Result<uuid::Uuid, String> {
+    text.parse().map_err(|_| "a transaction's name is a UUID, as `nuncio begin` shows it".to_owned())
+}
+
 /// The home, if a node was made there.
 fn made_home(options: &Options) -> Result<PathBuf, Failure> {
     let home = options.node_home()?;
@@ -85,7 +89,7 @@ async fn revoke(options: &Options, txn: uuid::Uuid) -> Result<(), Failure> {
         .tell(&format!("/owner/revoke?txn={}", txn.hyphenated()))
         .await?;
     output::note(format_args!(
-        "{txn} is revoked: no token of it is issued or taken any more. Whether there ever was one is not looked up: see that the name is right"
+        "{txn} is revoked: no token of it is issued any more, and agents refuse those there are within 15 seconds. Whether there ever was one is not looked up: see that the name is right"
     ));
     Ok(())
 }

@@ -10,9 +10,12 @@ use crate::failure::{Failure, hint_for_letter};
 use crate::output;
 use crate::wire::{Cancelled, Delivery, LetterState, Outbox as Letters, Peers};
 
+/// As many as the API gives at once.
+const LISTED: usize = 65_536;
+
 /// Lists letters that are not delivered: on their way, or failed within the last days, and why.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio outbox\n  nuncio outbox cancel anna 01a21892-77f0-77d1-a1be-1ff4b8bf8ce3")]
+#[command(after_help = "Examples:\n  nuncio outbox\n  nuncio outbox cancel anna 01a2189277f077d1a1be1ff4b8bf8ce3")]
 pub(crate) struct Outbox {
     #[command(subcommand)]
     action: Option<Action>,
@@ -42,7 +45,7 @@ impl Outbox {
 }
 
 async fn list(options: &Options, api: &Api) -> Result<(), Failure> {
-    let letters = api.get::<Letters>("/v1/letters").await?;
+    let letters = api.get::<Letters>(&format!("/v1/letters?max={LISTED}")).await?;
     if options.json {
         return output::json(&letters);
     }
@@ -56,8 +59,13 @@ async fn list(options: &Options, api: &Api) -> Result<(), Failure> {
         known.iter().filter_map(|peer| Some((peer.agent.as_str(), peer.name.as_deref()?))).collect();
     let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, &names)).collect();
     output::table(&["LETTER", "TO", "STATE", "WHY"], &rows)?;
+    if letters.len() == LISTED {
+        output::note(format_args!("these are the newest {LISTED}; there may be more"));
+    }
     let mut hints: Vec<&str> =
         letters.iter().filter_map(|letter| letter.code.as_deref()).map(hint_for_letter).collect();
+    // That one names this very command.
+    hints.retain(|hint| *hint != hint_for_letter("refused"));
     hints.sort_unstable();
     hints.dedup();
     hints.into_iter().for_each(|hint| output::note(format_args!("hint: {hint}")));

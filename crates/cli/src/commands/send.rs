@@ -69,7 +69,7 @@ pub(crate) struct LetterArgs {
     #[arg(long, requires = "under")]
     prove: bool,
     /// Wait so long for a token service that cannot be reached, at most 60s
-    #[arg(long, value_name = "DURATION", requires = "under", value_parser = span::parse)]
+    #[arg(long, value_name = "DURATION", requires = "under", value_parser = span::up_to_a_minute)]
     wait_for_token: Option<Duration>,
 }
 

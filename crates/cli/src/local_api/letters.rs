@@ -96,7 +96,7 @@ pub(super) async fn outbox(
 ) -> Result<Json<Outbox>, Refused> {
     let (usual, most) = LISTED;
     let letters = served.agent.undelivered().await?;
-    let skipped = letters.len().saturating_sub(max.unwrap_or(usual).min(most));
+    let skipped = letters.len().saturating_sub(max.unwrap_or(usual).clamp(1, most));
     let letters = letters.into_iter().skip(skipped).map(|letter| {
         let state = if letter.failed.is_some() { Delivery::Failed } else { Delivery::Waiting };
         told(&Sent { to: letter.to, id: letter.id }, state, letter.failed.as_ref(), None)

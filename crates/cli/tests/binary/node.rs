@@ -109,6 +109,8 @@ fn a_node_is_made_whole_or_not_at_all() {
         ("acme.example", "not-a-url"),
         ("acme.example", "http://acme.example"),
         ("acme.example", "https://acme.example/path"),
+        ("acme.example", "https://acme.example\n"),
+        ("acme.example", "https://acme.example\\x"),
         ("bad domain", "https://acme.example"),
         ("bad\"domain", "https://acme.example"),
     ] {

@@ -476,11 +476,14 @@ impl Peer {
     fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
         match control {
             // Heard when it came.
-            Control::Refused { .. } | Control::TokenWanted(_) | Control::Token(_) | Control::Hello => {}
+            Control::Refused { .. }
+            | Control::TokenWanted(_)
+            | Control::Token(_)
+            | Control::Statement(_)
+            | Control::Hello => {}
             Control::RekeyOffer(offer) => self.take_offer(id, from, offer, out),
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
-            Control::Statement(statement) => out.effects.push(Effect::Statement { from, statement }),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }

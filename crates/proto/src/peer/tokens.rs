@@ -351,12 +351,16 @@ impl Peer {
                 // A letter that was sealed again since is judged anew.
                 let in_frame = |no: &u64| self.outbox.get(no).and_then(Entry::nonce) == Some(frame);
                 let Some(entry) = self.letters.get(&(from, letter)).copied().filter(in_frame) else { return };
+                // These two are for this side to say.
+                let code = if matches!(code, code::CANCELLED | code::RETIRED) { code::REFUSED } else { code };
                 if !self.seal_again(entry, code, out) {
                     self.apply_expired(entry, code, out);
                 }
             }
             Some(Control::TokenWanted(hash)) => self.hand_out(id, from, hash, now, out),
             Some(Control::Token(token)) => self.take_token(id, &token, out),
+            // What was revoked may be about the very letters that wait before it.
+            Some(Control::Statement(statement)) => out.effects.push(Effect::Statement { from, statement }),
             _ => {}
         }
     }
