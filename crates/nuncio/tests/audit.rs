@@ -10,6 +10,7 @@ use nuncio_node::log::{Verdict, verify};
 use nuncio_proto::audit::{Event, SignedEvent};
 use nuncio_proto::tlog::{KeyKind, NoteKey, TileKind, entries_of};
 
+#[path = "support/domain.rs"]
 mod domain;
 
 const AUDITED: AuditPolicy = AuditPolicy { auditing: Auditing::Required, room: 10_000, when_full: WhenFull::Stop };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::{Domain, Member, PATIENCE, begin, said, scope};
 use nuncio::{Error, Message, Subject};
 
+#[path = "support/domain.rs"]
 mod domain;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,6 @@ use rand_core::CryptoRng;
 
 use crate::audit::AUDITED_LEN_MAX;
 use crate::bundle::{Bundle, OneTimeRef};
-use crate::codec;
 use crate::contact::Contact;
 pub use crate::contact::ContactInfo;
 use crate::control::Control;
@@ -580,18 +579,6 @@ impl Peer {
         let entries: Vec<u64> = self.outbox.iter().filter(|(_, entry)| entry.to == agent).map(|(no, _)| *no).collect();
         for entry in entries {
             self.apply_expired(entry, code, out);
-        }
-    }
-
-    fn apply_done(&mut self, no: u64, out: &mut Out) {
-        if let Some(len) = self.inbox.remove(&no) {
-            self.inbox_bytes -= len;
-            out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
-            // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
-            if no + 1 == self.next_arrival {
-                let value = codec::encode(&(1_u8, self.next_arrival));
-                out.ops.push(Op::Put { key: rows::next_arrival(), value });
-            }
         }
     }
 }

@@ -14,14 +14,13 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{label, limit};
 use rand_core::CryptoRng;
 
-use crate::audit::{commitment, commitment_key};
+use crate::audit::commitment_key;
 use crate::crypto::{self, CryptoError, TAG_LEN};
 use crate::frame::{self, Nonce, Sealed};
 use crate::handshake::Secrets;
 use crate::header::{Ack, HEADER_LEN, Header};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::padding;
-use crate::peer::AUDITS;
 use crate::ratchet::{Advance, OldChain, Opening, Ratchet, RatchetError, Skipped};
 use crate::replay::{Fresh, ReplayError, Window};
 use crate::seal_log;
@@ -283,6 +282,7 @@ impl Parties {
 
 mod acks;
 mod apply;
+mod audit;
 mod chain_ref;
 mod latest;
 
@@ -364,18 +364,6 @@ impl Session {
     #[must_use]
     pub const fn is_confirmed(&self) -> bool {
         self.confirmed
-    }
-
-    /// Whether what is said in it is written down at both ends (contracts/audit.md section 6).
-    #[must_use]
-    pub const fn audits(&self) -> bool {
-        self.parameters & AUDITS != 0
-    }
-
-    /// The commitment of a letter that is sealed next.
-    pub(crate) fn next_commitment(&self, content: &[u8]) -> Option<[u8; 32]> {
-        let (chain, _, mk) = self.ratchet.send_step()?;
-        Some(commitment(&commitment_key(&mk), &self.header(chain.n)?.to_bytes(), content))
     }
 
     /// Letters sealed in this session.

@@ -488,6 +488,19 @@ impl Peer {
         }
     }
 
+    /// A letter is removed from the inbox, for good.
+    pub(super) fn apply_done(&mut self, no: u64, out: &mut Out) {
+        if let Some(len) = self.inbox.remove(&no) {
+            self.inbox_bytes -= len;
+            out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
+            // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
+            if no + 1 == self.next_arrival {
+                let value = codec::encode(&(1_u8, self.next_arrival));
+                out.ops.push(Op::Put { key: rows::next_arrival(), value });
+            }
+        }
+    }
+
     pub(super) fn want_ack(&mut self, id: SessionId, with: AgentId, now: UnixMillis) {
         let Some(contact) = self.contacts.get_mut(&with) else { return };
         contact.ack_in.insert(id);
