@@ -97,6 +97,8 @@ enum Command {
     Doctor(commands::doctor::Doctor),
     /// Run a trust domain's node: it issues transaction tokens
     Node(commands::node::Node),
+    /// Read and verify an audit log
+    Audit(commands::audit::Audit),
     /// Print a completion script for a shell
     Completions(commands::completions::Completions),
     /// Show two agents talking, one of them killed in the middle
@@ -198,6 +200,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Restore(command) => command.run(options),
         Command::Doctor(command) => command.run(options).await,
         Command::Node(command) => command.run(options).await,
+        Command::Audit(command) => command.run(options).await,
         Command::Completions(command) => command.run(),
         Command::Demo(command) => command.run(options).await,
     }

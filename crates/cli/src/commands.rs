@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod begin;
 pub(crate) mod completions;

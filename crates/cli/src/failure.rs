@@ -35,6 +35,9 @@ pub enum Failure {
     /// The node.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// An audit log that is not as it must be, or cannot be read.
+    #[error("{0}")]
+    Log(#[from] nuncio_node::log::Wrong),
     /// The store, opened without an agent.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,7 +95,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind() {
             "output_closed" => ExitCode::SUCCESS,
-            "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" => ExitCode::from(2),
+            "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" | "no_such_entry" => ExitCode::from(2),
             "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
@@ -117,6 +120,9 @@ impl Failure {
             Self::Node(NodeError::Transport(_) | NodeError::Io { action: "listen on", .. }) => "address",
             Self::Node(NodeError::Io { .. }) => "file",
             Self::Node(_) => "failed",
+            Self::Log(nuncio_node::log::Wrong::Io { .. }) => "log_unreadable",
+            Self::Log(nuncio_node::log::Wrong::Index(..)) => "no_such_entry",
+            Self::Log(_) => "log_wrong",
             Self::Settings { .. } => "settings",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
@@ -193,7 +199,12 @@ fn hint_for(kind: &str) -> &'static str {
             "a key file holds 32 bytes that you alone can read; `nuncio restore` brings back the home's own `keys`"
         }
         "name" => "give another --name",
+        "log_unreadable" => "look at --log; a log that has just begun is published within a second",
+        "log_wrong" => {
+            "what was said is the first thing that is wrong: ask for another copy, or do not trust this one; --key says whose log it should be"
+        }
         "newer" => "use the newer program; nothing was touched",
+        "no_such_entry" => "`nuncio audit root` says how many there are; they are numbered from 0",
         "no_home" => "`nuncio init` makes a home; --home DIR names another one",
         "no_key_file" => {
             "this home opens with a passphrase or a key file elsewhere: --passphrase, --passphrase-fd N, or --key-file PATH"

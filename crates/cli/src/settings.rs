@@ -149,6 +149,13 @@ impl Settings {
         }
     }
 
+    /// The trust domain, and its node.
+    pub(crate) fn domain(&self, home: &Path) -> Result<Option<(String, AgentId)>, Failure> {
+        let Some(Trust { domain, node }) = &self.trust else { return Ok(None) };
+        let node: Invitation = node.parse().map_err(|error| bad(home.join(FILE), &format!("trust.node: {error}")))?;
+        Ok(Some((domain.clone(), node.agent)))
+    }
+
     /// Puts them into an agent's configuration.
     pub(crate) fn apply(self, home: &Path, mut config: Config) -> Result<Config, Failure> {
         let path = || home.join(FILE);

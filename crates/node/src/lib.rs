@@ -50,5 +50,5 @@ pub use config::{Config, Tls};
 pub use error::NodeError;
 pub use home::{check, check_text, init, is_domain, rotate};
 pub use keys::Rotated;
-pub use node::{LOG_FOLDER, Node, OWNER_SOCKET};
+pub use node::{LOG_FOLDER, LOG_KEY, Node, OWNER_SOCKET};
 pub use rows::tree_name;

@@ -10,7 +10,9 @@
 
 mod error;
 mod events;
+mod files;
 mod folder;
+mod reconcile;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -29,9 +31,11 @@ use serde_bytes::ByteArray;
 use crate::rows;
 pub use error::LogError;
 pub use events::{Answer, Events, NotTaken};
+pub use files::Files;
 use folder::Folder;
+pub use reconcile::{Account, Mismatch, reconcile};
 pub use told::{Told, ToldHead};
-pub use verify::{Verdict, Wrong, verify};
+pub use verify::{Verdict, Wrong, verify, verify_files};
 pub use view::View;
 
 /// Entries in a full bundle.

@@ -25,6 +25,9 @@ pub const OWNER_SOCKET: &str = "node.sock";
 /// The folder of the log's files, in the home.
 pub const LOG_FOLDER: &str = "log";
 
+/// The file with the key that the log is verified by, in the home.
+pub const LOG_KEY: &str = "log.pub";
+
 /// How often addresses that are quiet are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -57,6 +60,8 @@ impl Node {
         let (store, identity) = home::open(&config.home, &config.kek)?;
         let service =
             Arc::new(Service::open(Arc::new(store), identity, &config.policy, &config.home.join(LOG_FOLDER))?);
+        let key = service.scribe.view().borrow().key().to_string();
+        std::fs::write(config.home.join(LOG_KEY), format!("{key}\n")).map_err(NodeError::io("write", LOG_KEY))?;
         #[cfg(test)]
         service.scribe.leave_records(config.records_stay);
         service.scribe.records_wait();

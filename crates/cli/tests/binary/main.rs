@@ -10,6 +10,7 @@
 )]
 
 mod api;
+mod audit;
 mod commands;
 mod daemon;
 mod demo;

@@ -10,13 +10,13 @@ use serde_json::Value;
 use crate::support::{Homes, PATIENCE, fails, http, json, ok};
 
 /// A node that runs; killed with its test.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Running {
-    fn start(program: &str, words: &[&str], home: &Path) -> Self {
+    pub(crate) fn start(program: &str, words: &[&str], home: &Path) -> Self {
         let mut command = Command::new(program);
         command.args(words).arg("--home").arg(home).args(["--json", "run", "--stop-with-stdin"]);
         command.args(["--listen", "127.0.0.1:0", "--quic", "127.0.0.1:0"]).env_remove("NUNCIO_HOME");
@@ -31,7 +31,7 @@ impl Running {
         http(self.ready["tcp"].as_str().unwrap(), &format!("GET {path} HTTP/1.1\r\nhost: node"), "")
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
         assert!(status.success());
     }
@@ -56,7 +56,7 @@ impl Drop for Running {
     }
 }
 
-fn made(homes: &Homes) -> std::path::PathBuf {
+pub(crate) fn made(homes: &Homes) -> std::path::PathBuf {
     let home = homes.path("node");
     ok(&home, &["node", "init", "--domain", "acme.example", "--issuer", "http://127.0.0.1:7430"]);
     home

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod events;
+mod reconcile;
 mod verify;
 
 pub(super) struct Home {

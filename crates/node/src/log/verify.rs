@@ -1,19 +1,16 @@
 //! A log checked by somebody who has only its files and its key: every entry, every chain, every tile, the head.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use nuncio_contracts::registry::limit;
 use nuncio_proto::audit::{Chain, ChainError, Event, EventError, Place, SignedEvent};
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, Note, NoteKey, Tile, TileError, TileKind, entries_of};
+use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, NoteKey, Tile, TileError, TileKind, entries_of};
 
+use super::Files;
 use super::folder::{CHECKPOINT, UNFINISHED};
-
-/// The longest entry with its length in front.
-const ENTRY_LEN_MAX: usize = 2 + 65_535;
 
 /// What a log was found to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,20 +59,30 @@ pub enum Wrong {
     /// An entry that stands in no chain, and contradicts none.
     #[error("entry {0} is behind its agent's chain and contradicts nothing in it")]
     OutOfPlace(u64),
+    /// There is no such entry.
+    #[error("there is no entry {0}: the log has {1}")]
+    Index(u64, u64),
     /// The entries have another root than the head.
     #[error("the entries have another root than the checkpoint")]
     Root,
 }
 
-/// Checks a log from its first entry on, and tells how many entries are checked.
+/// Checks a log in a folder from its first entry on, and every file in it, and tells how many entries are checked.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn verify(folder: &Path, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
-    let note = read(&folder.join(CHECKPOINT), limit::NOTE_LEN_MAX)?;
-    let head = Checkpoint::open(&Note::parse(&note).map_err(CheckpointError::Note)?, key)?;
+pub fn verify(folder: &Path, key: &NoteKey, progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
+    verify_files(&Files::folder(folder), key, progress)
+}
+
+/// [`verify`], wherever the log is; on the web, what no checkpoint names is not looked for.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
+    let (_, head) = files.checkpoint(key)?;
     let mut reading =
-        Reading { folder, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), strange: Vec::new() };
+        Reading { files, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), strange: Vec::new() };
     for tile in reading.bundles() {
         reading.bundle(&tile)?;
         progress(reading.edge.size());
@@ -87,12 +94,14 @@ pub fn verify(folder: &Path, key: &NoteKey, mut progress: impl FnMut(u64)) -> Re
         return Err(Wrong::Root);
     }
     let other_stories = reading.other_stories()?;
-    reading.check_files(folder)?;
+    if let Some(folder) = files.as_folder() {
+        reading.check_files(folder, folder)?;
+    }
     Ok(Verdict { head, chains: reading.chains, other_stories })
 }
 
 struct Reading<'a> {
-    folder: &'a Path,
+    files: &'a Files,
     size: u64,
     edge: Edge,
     chains: BTreeMap<AgentId, Vec<Chain>>,
@@ -179,26 +188,25 @@ impl Reading<'_> {
     }
 
     fn read(&self, tile: &Tile) -> Result<Vec<u8>, Wrong> {
-        let each = if tile.kind() == TileKind::Entries { ENTRY_LEN_MAX } else { 32 };
-        read(&self.folder.join(tile.path()), usize::from(tile.width()) * each)
+        self.files.tile(tile)
     }
 
     /// What else lies in the folder: tiles as they were for earlier heads, and as they will be for later ones.
-    fn check_files(&self, folder: &Path) -> Result<(), Wrong> {
+    fn check_files(&self, log: &Path, folder: &Path) -> Result<(), Wrong> {
         for entry in fs::read_dir(folder).map_err(at(folder))? {
             let path = entry.map_err(at(folder))?.path();
             if path.is_dir() {
-                self.check_files(&path)?;
-            } else if ![CHECKPOINT, UNFINISHED].iter().any(|known| path == self.folder.join(known)) {
-                self.check_file(&path)?;
+                self.check_files(log, &path)?;
+            } else if ![CHECKPOINT, UNFINISHED].iter().any(|known| path == log.join(known)) {
+                self.check_file(log, &path)?;
             }
         }
         Ok(())
     }
 
-    fn check_file(&self, path: &Path) -> Result<(), Wrong> {
+    fn check_file(&self, log: &Path, path: &Path) -> Result<(), Wrong> {
         let stranger = || Wrong::File(path.to_owned());
-        let below = path.strip_prefix(self.folder).ok().and_then(Path::to_str).ok_or_else(stranger)?;
+        let below = path.strip_prefix(log).ok().and_then(Path::to_str).ok_or_else(stranger)?;
         let tile = Tile::parse(below).map_err(|_| stranger())?;
         let there = self.read(&tile)?;
         let is_whole = match tile.kind() {
@@ -216,16 +224,6 @@ impl Reading<'_> {
 fn number_of(signed: &SignedEvent, behind: u64) -> (AgentId, u64, u64) {
     let event = signed.event();
     (event.agent, event.epoch, event.seq.saturating_add(behind))
-}
-
-/// A plain file, no longer than it may be.
-fn read(path: &Path, max: usize) -> Result<Vec<u8>, Wrong> {
-    let is_file = fs::symlink_metadata(path).map_err(at(path))?.is_file();
-    let file = Some(path).filter(|_| is_file).ok_or_else(|| Wrong::File(path.to_owned()))?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(at(path))?;
-    if bytes.len() > max { Err(Wrong::File(path.to_owned())) } else { Ok(bytes) }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Wrong {

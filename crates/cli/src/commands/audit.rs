@@ -1,0 +1,67 @@
+//! `nuncio audit`
+
+mod place;
+mod read;
+mod reconcile;
+mod verify;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use place::Place;
+
+const EXAMPLES: &str = "\
+Examples:
+  nuncio audit root                                  beside the node, or as an agent of its domain
+  nuncio audit tail --follow
+  nuncio audit verify
+  nuncio audit reconcile 01a21892-77f0-77d1-a1be-1ff4b8bf8ce3
+  nuncio audit --log https://log.acme.example/ --key 'acme.example/log+5214abcd+AX…' verify
+  nuncio audit prove 1742 > letter.tlog-proof";
+
+/// Reads and verifies an audit log (contracts/log.md, contracts/audit.md). Nothing of it is believed that was not checked.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print the log's head: name, entries, root, who signed it
+    Root,
+    /// Print the newest events, and with --follow those that come
+    Tail(read::Tail),
+    /// Print one event
+    Show(read::Show),
+    /// Write the receipt of an entry: a C2SP tlog-proof
+    Prove(read::Prove),
+    /// Check every entry, chain, tile and the head; name the first that is wrong
+    Verify(verify::Verify),
+    /// Write all events as JSON lines
+    Export(read::Export),
+    /// Compare what tokens, senders and receivers say of one transaction
+    Reconcile(reconcile::Reconcile),
+}
+
+impl Audit {
+    pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
+        let log = self.place.open(options)?;
+        let json = options.json;
+        // Files are read outside of the tasks that serve: whoever reads from the web waits.
+        let done = tokio::task::spawn_blocking(move || match self.command {
+            Command::Root => read::root(&log, json),
+            Command::Tail(tail) => tail.run(&log, json),
+            Command::Show(show) => show.run(&log, json),
+            Command::Prove(prove) => prove.run(&log),
+            Command::Verify(verify) => verify.run(&log, json),
+            Command::Export(export) => export.run(&log),
+            Command::Reconcile(reconcile) => reconcile.run(&log, json),
+        });
+        done.await.unwrap_or_else(|_| Err(Failure::Broken("the command broke off".to_owned())))
+    }
+}

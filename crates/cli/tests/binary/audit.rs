@@ -1,0 +1,168 @@
+//! `nuncio audit`: what two agents and their node did, as anybody with the log reads it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::node::Running;
+use crate::support::{Daemon, Homes, PATIENCE, fails, json, nuncio, ok, stderr};
+
+/// A node, and two agents of its domain that audit.
+struct Scene {
+    homes: Homes,
+    node: PathBuf,
+    _running: Running,
+    anna: Daemon,
+    ben: Daemon,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let homes = Homes::new();
+        let node = crate::node::made(&homes);
+        let running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node);
+        let line = running.ready["invitation"].as_str().unwrap().to_owned();
+        let mut policy = std::fs::read_to_string(node.join("policy.toml")).unwrap();
+        for name in ["anna", "ben"] {
+            let home = homes.path(name);
+            ok(&home, &["init", "--trust-domain", "acme.example", "--node", &line]);
+            let settings = std::fs::read_to_string(home.join("nuncio.toml")).unwrap();
+            std::fs::write(home.join("nuncio.toml"), settings + "\n[audit]\nsessions = \"required\"\n").unwrap();
+            let did = json(&home, &["id"])["agent"].as_str().unwrap().to_owned();
+            policy += &format!(
+                "[[client]]\nname = \"{name}\"\ndid = \"{did}\"\n[[client.grant]]\nsubject_types = [\"self_signed\", \"txn_token\"]\n\
+                 subjects = [\"user:*\"]\nscope = \"read\"\nreceivers = [\"*\"]\n"
+            );
+        }
+        std::fs::write(node.join("policy.toml"), policy).unwrap();
+        ok(&node, &["node", "reload"]);
+        let (anna, ben) = (Daemon::start(&homes.path("anna"), &[]), Daemon::start(&homes.path("ben"), &[]));
+        anna.add(&ben, "ben");
+        ben.add(&anna, "anna");
+        Self { homes, node, _running: running, anna, ben }
+    }
+
+    /// Sends a letter under a new transaction; its name.
+    fn tell(&self, text: &str) -> String {
+        let begun = json(&self.anna.home, &["begin", "--principal", "user:anna", "--scope", "read"]);
+        let token = self.homes.path("token");
+        std::fs::write(&token, begun["token"].as_str().unwrap()).unwrap();
+        ok(&self.anna.home, &["send", "ben", "--text", text, "--under", token.to_str().unwrap(), "--wait"]);
+        begun["transaction"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the log has so many events of a kind.
+    fn logged(&self, what: &str, count: usize) -> Vec<Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let output = nuncio(&self.node, &["audit", "export"]);
+            let lines = String::from_utf8(output.stdout.clone()).unwrap();
+            let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            if events.iter().filter(|event| event["what"] == what).count() >= count {
+                return events;
+            }
+            assert!(Instant::now() < until, "{lines} {}", stderr(&output));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_log_is_read_and_verified_from_its_folder_and_over_http() {
+    let scene = Scene::new();
+    let transaction = scene.tell("the canary sings");
+    scene.logged("letter_sent", 1);
+    let events = scene.logged("letter_received", 1);
+    let printed = serde_json::to_string(&events).unwrap();
+    assert!(!printed.contains("canary") && !printed.contains("user:anna"), "{printed}");
+
+    let account = json(&scene.node, &["audit", "reconcile", &transaction]);
+    assert_eq!(account["mismatches"].as_array().unwrap().len(), 0, "{account}");
+    let told: Vec<&str> =
+        account["events"].as_array().unwrap().iter().map(|event| event["what"].as_str().unwrap()).collect();
+    for what in ["token_issued", "token_replaced", "letter_sent", "letter_received"] {
+        assert!(told.contains(&what), "{told:?}");
+    }
+    let said = ok(&scene.node, &["audit", "verify"]);
+    assert!(said.contains("3 agents"), "{said}");
+    assert!(ok(&scene.node, &["audit", "root"]).contains("acme.example/log"));
+    assert!(ok(&scene.node, &["audit", "tail", "-n", "1000"]).contains("letter_sent"));
+    let sent = events.iter().find(|event| event["what"] == "letter_sent").unwrap();
+    let index = sent["index"].to_string();
+    assert_eq!(&json(&scene.node, &["audit", "show", &index]), sent);
+    assert!(ok(&scene.node, &["audit", "prove", &index]).starts_with("c2sp.org/tlog-proof@v1\n"));
+    let cloud = ok(&scene.node, &["audit", "export", "--cloudevents", "--from", &index]);
+    let cloud: Value = serde_json::from_str(cloud.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&cloud["specversion"], &cloud["type"], &cloud["data"]),
+        (&"1.0".into(), &"nuncio.letter_sent".into(), sent)
+    );
+
+    // An agent of the domain knows the key, and reads the same over HTTP.
+    let url = format!("http://{}/log/", scene._running.ready["tcp"].as_str().unwrap());
+    assert!(ok(&scene.ben.home, &["audit", "--log", &url, "verify"]).contains("acme.example/log"));
+    assert_eq!(&json(&scene.ben.home, &["audit", "--log", &url, "show", &index]), sent);
+}
+
+#[test]
+fn what_is_wrong_with_a_log_is_named_and_what_is_missing_is_said() {
+    let scene = Scene::new();
+    let transaction = scene.tell("one");
+    scene.logged("letter_received", 1);
+    assert!(fails(&scene.node, &["audit", "show", "100000"], 2).contains("audit root"));
+    assert!(fails(&scene.node, &["audit", "reconcile", "nothing"], 2).contains("audit tail"));
+    let nowhere = scene.homes.path("nowhere");
+    assert!(fails(&nowhere, &["audit", "root"], 2).contains("log.pub"));
+    assert!(fails(&scene.anna.home, &["audit", "root"], 2).contains("--log"));
+    assert!(fails(&scene.node, &["audit", "--key", "nonsense", "root"], 2).contains("log.pub"));
+    assert!(fails(&scene.node, &["audit", "--log", nowhere.to_str().unwrap(), "root"], 1).contains("--log"));
+
+    // Of a copy one byte of one entry is another.
+    let copy = scene.homes.path("copy");
+    copy_dir(&scene.node.join("log"), &copy);
+    let bundles = copy.join("tile/entries/000.p");
+    let newest = std::fs::read_dir(&bundles).unwrap().map(|entry| entry.unwrap().path());
+    let newest = newest.max_by_key(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().unwrap()).unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let copy = copy.to_str().unwrap();
+    let said = fails(&scene.node, &["audit", "--log", copy, "verify"], 1);
+    assert!(said.contains("entry ") && said.contains("not signed by its agent"), "{said}");
+    assert!(fails(&scene.node, &["audit", "--log", copy, "reconcile", &transaction], 1).contains("entry"));
+}
+
+/// Its node is away: letters go on, events wait and are counted.
+#[test]
+fn events_that_wait_are_counted() {
+    let scene = Scene::new();
+    scene.tell("one");
+    scene.logged("letter_received", 1);
+    scene._running.signal("STOP");
+    ok(&scene.ben.home, &["send", "anna", "--text", "two"]);
+    let until = Instant::now() + PATIENCE;
+    while json(&scene.ben.home, &["status"])["events_waiting"] == 0 {
+        assert!(Instant::now() < until);
+    }
+    assert!(ok(&scene.ben.home, &["status"]).contains("wait for the log"));
+    scene._running.signal("CONT");
+    while json(&scene.ben.home, &["status"])["events_waiting"] != 0 {
+        assert!(Instant::now() < until + PATIENCE);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

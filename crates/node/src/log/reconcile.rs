@@ -1,0 +1,108 @@
+//! One transaction, as the log has it: what its tokens, its senders and its receivers say of each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_contracts::registry::event;
+use nuncio_proto::audit::{Event, EventPeer};
+
+/// What does not fit together. Events are named by their index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// A letter was sent, and its receiver says nothing of it: it is under way, was lost, or its receiver leaves it out.
+    SentOnly(u64),
+    /// A letter was taken or refused, and its sender says nothing of having sent it.
+    ReceivedOnly(u64),
+    /// Two ends speak of one letter and do not say the same of it.
+    Differ(u64, u64),
+    /// A letter was sent with a token of which the token service says nothing.
+    NoToken(u64),
+    /// Two letters have one commitment.
+    Twice(u64, u64),
+}
+
+impl core::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::SentOnly(at) => write!(f, "entry {at}: the letter was sent, and its receiver says nothing of it"),
+            Self::ReceivedOnly(at) => write!(f, "entry {at}: the letter came, and its sender says nothing of it"),
+            Self::Differ(sent, got) => {
+                write!(f, "entries {sent} and {got}: the two ends say different things of one letter")
+            }
+            Self::NoToken(at) => write!(f, "entry {at}: the token service says nothing of the letter's token"),
+            Self::Twice(first, again) => write!(f, "entries {first} and {again}: one letter, told twice"),
+        }
+    }
+}
+
+/// A transaction's events, and what does not fit together in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Indexes of its events.
+    pub events: Vec<u64>,
+    /// What does not fit.
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// Compares what was said of a transaction. `all` are the events of the log with their indexes; what names no transaction may belong to it by its
+/// commitment.
+pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transaction: &str) -> Account {
+    let all: Vec<(u64, &Event)> = all.into_iter().collect();
+    let is = |event: &Event, what: u8| event.what.number() == what;
+    let named = |event: &Event| event.transaction.as_deref() == Some(transaction);
+    let commitments: BTreeSet<[u8; 32]> =
+        all.iter().filter(|(_, told)| named(told)).filter_map(|(_, told)| told.commitment).collect();
+    // A refusal names no token, and so no transaction.
+    let ours: Vec<(u64, &Event)> = all
+        .into_iter()
+        .filter(|(_, told)| named(told) || told.commitment.is_some_and(|of| commitments.contains(&of)))
+        .collect();
+    let issued: BTreeSet<[u8; 32]> = ours
+        .iter()
+        .filter(|(_, told)| is(told, event::TOKEN_ISSUED) || is(told, event::TOKEN_REPLACED))
+        .filter_map(|(_, told)| told.token)
+        .collect();
+    let mut mismatches = Vec::new();
+    let mut ends = |what: &[u8]| {
+        let mut ends: BTreeMap<[u8; 32], (u64, &Event)> = BTreeMap::new();
+        for (index, told) in ours.iter().filter(|(_, told)| what.iter().any(|what| is(told, *what))) {
+            let Some(commitment) = told.commitment else { continue };
+            if let Some((first, _)) = ends.insert(commitment, (*index, *told)) {
+                mismatches.push(Mismatch::Twice(first, *index));
+            }
+        }
+        ends
+    };
+    let sent = ends(&[event::LETTER_SENT]);
+    let got = ends(&[event::LETTER_RECEIVED, event::LETTER_REFUSED]);
+    for (commitment, (index, told)) in &sent {
+        if told.token.is_none_or(|token| !issued.contains(&token)) {
+            mismatches.push(Mismatch::NoToken(*index));
+        }
+        match got.get(commitment) {
+            None => mismatches.push(Mismatch::SentOnly(*index)),
+            Some((other, received)) if !agree(told, received) => mismatches.push(Mismatch::Differ(*index, *other)),
+            Some(_) => {}
+        }
+    }
+    let unsent = got.iter().filter(|(commitment, _)| !sent.contains_key(*commitment));
+    mismatches.extend(unsent.map(|(_, (index, _))| Mismatch::ReceivedOnly(*index)));
+    mismatches.sort_unstable();
+    Account { events: ours.iter().map(|(index, _)| *index).collect(), mismatches }
+}
+
+/// Whether two ends say the same of one letter. A refusal says less.
+fn agree(sent: &Event, got: &Event) -> bool {
+    let names = |event: &Event, agent| match event.peer {
+        Some(EventPeer::Agent(peer)) => peer == agent,
+        // Only the two know whom it names.
+        Some(EventPeer::Pseudonym(_)) => true,
+        None => false,
+    };
+    let said = |one: Option<&[u8]>, other: Option<&[u8]>| one.is_none() || other.is_none() || one == other;
+    names(sent, got.agent)
+        && names(got, sent.agent)
+        && said(sent.token.as_ref().map(|hash| hash.as_slice()), got.token.as_ref().map(|hash| hash.as_slice()))
+        && said(sent.kind.as_deref().map(str::as_bytes), got.kind.as_deref().map(str::as_bytes))
+        && (sent.size.is_none() || got.size.is_none() || sent.size == got.size)
+}

@@ -1,0 +1,110 @@
+//! What was left out or altered in one transaction among many.
+
+use nuncio_contracts::registry::event;
+use nuncio_proto::audit::{Event, EventPeer, What};
+use nuncio_proto::crypto::{SigningKey, sha256};
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::time::UnixMillis;
+
+use crate::log::{Mismatch, reconcile};
+
+const TRANSACTIONS: u64 = 50;
+const LETTERS: u64 = 5;
+
+fn agent(number: u8) -> AgentId {
+    AgentId::from_bytes(SigningKey::from_seed(&[number; 32]).public()).unwrap()
+}
+
+fn hash(of: &str, transaction: u64, letter: u64) -> [u8; 32] {
+    sha256(&[of.as_bytes(), &transaction.to_be_bytes(), &letter.to_be_bytes()])
+}
+
+fn name(transaction: u64) -> String {
+    format!("transaction {transaction}")
+}
+
+/// Each transaction: a token begun, then letter after letter, each under a token of its own, told by both ends.
+fn honest() -> Vec<Event> {
+    let agents: Vec<AgentId> = (1..=6).map(agent).collect();
+    let node = agent(9);
+    let mut events = Vec::new();
+    for letter in 0..LETTERS {
+        for transaction in 0..TRANSACTIONS {
+            let at = UnixMillis(1_800_000_000_000 + letter);
+            let (from, to) = (usize::try_from(letter).unwrap(), usize::try_from(letter + 1).unwrap());
+            let say = |who: AgentId, what: u8, peer: AgentId| Event {
+                peer: Some(EventPeer::Agent(peer)),
+                transaction: Some(name(transaction)),
+                token: Some(hash("token", transaction, letter)),
+                ..Event::new(who, at, What::of(what).unwrap())
+            };
+            let letter_event = |who, what, peer| Event {
+                commitment: Some(hash("commitment", transaction, letter)),
+                kind: Some("text/plain".to_owned()),
+                size: Some(9),
+                ..say(who, what, peer)
+            };
+            let issued = if letter == 0 { event::TOKEN_ISSUED } else { event::TOKEN_REPLACED };
+            events.push(say(node, issued, agents[from]));
+            events.push(letter_event(agents[from], event::LETTER_SENT, agents[to]));
+            events.push(letter_event(agents[to], event::LETTER_RECEIVED, agents[from]));
+        }
+    }
+    events
+}
+
+fn found(events: &[Event], transaction: u64) -> Vec<Mismatch> {
+    reconcile((0..).zip(events), &name(transaction)).mismatches
+}
+
+#[test]
+fn an_honest_transaction_has_nothing_that_does_not_fit() {
+    let events = honest();
+    for transaction in 0..TRANSACTIONS {
+        let account = reconcile((0..).zip(&events), &name(transaction));
+        assert_eq!((account.events.len() as u64, account.mismatches), (3 * LETTERS, vec![]));
+    }
+    assert!(reconcile((0..).zip(&events), "another").events.is_empty());
+}
+
+/// A refusal names no token, and is found by the letter's commitment.
+#[test]
+fn a_refused_letter_fits_the_one_that_was_sent() {
+    let mut events = honest();
+    let received = events.iter_mut().find(|told| told.what.number() == event::LETTER_RECEIVED).unwrap();
+    received.what = What::of(event::LETTER_REFUSED).unwrap();
+    (received.transaction, received.token) = (None, None);
+    assert_eq!(found(&events, 0), []);
+}
+
+/// Seven ways to lie, each in a thousand places: every one is found, and nothing else is.
+#[test]
+fn what_was_left_out_or_altered_anywhere_is_found() {
+    type Lie = fn(&mut Vec<Event>, usize);
+    let lies: [(&str, u8, Lie); 7] = [
+        ("the sender leaves it out", event::LETTER_SENT, |events, at| drop(events.remove(at))),
+        ("the receiver leaves it out", event::LETTER_RECEIVED, |events, at| drop(events.remove(at))),
+        ("the token service leaves it out", event::TOKEN_REPLACED, |events, at| drop(events.remove(at))),
+        ("another letter is told of", event::LETTER_SENT, |events, at| events[at].commitment = Some([7; 32])),
+        ("another token is told of", event::LETTER_RECEIVED, |events, at| events[at].token = Some([7; 32])),
+        ("another size is told of", event::LETTER_RECEIVED, |events, at| events[at].size = Some(10)),
+        ("it is told twice", event::LETTER_SENT, |events, at| {
+            let again = events[at].clone();
+            events.push(again);
+        }),
+    ];
+    let honest = honest();
+    for (what, kind, lie) in lies {
+        let places: Vec<usize> = (0..honest.len()).filter(|at| honest[*at].what.number() == kind).collect();
+        for turn in 0..1_000_u64 {
+            let random = sha256(&[what.as_bytes(), &turn.to_be_bytes()]);
+            let at = places[usize::from(u16::from_be_bytes([random[0], random[1]])) % places.len()];
+            let told = honest[at].transaction.clone().unwrap();
+            let mut events = honest.clone();
+            lie(&mut events, at);
+            assert_ne!(reconcile((0..).zip(&events), &told).mismatches, [], "{what} at {at}");
+            let other = if told == name(0) { 1 } else { 0 };
+            assert_eq!(found(&events, other), [], "{what} at {at}");
+        }
+    }
+}
