@@ -220,7 +220,12 @@ impl Command {
 impl Options {
     /// The node's home that was named, or the platform's: beside the agent's, never the same.
     pub(crate) fn node_home(&self) -> Result<PathBuf, Failure> {
-        if self.home.is_some() { self.home() } else { Ok(self.home()?.join("node")) }
+        self.home_or("node")
+    }
+
+    /// The home that was named, or one of its own in the platform's.
+    pub(crate) fn home_or(&self, name: &str) -> Result<PathBuf, Failure> {
+        if self.home.is_some() { self.home() } else { Ok(self.home()?.join(name)) }
     }
 
     /// The home that was named, or the platform's.

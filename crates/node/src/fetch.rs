@@ -36,21 +36,28 @@ impl Fetch {
         .await
     }
 
+    /// The answer to a text, whatever its status.
+    pub(crate) async fn post_text(&self, url: &str, text: String, max: usize) -> Result<(u16, Vec<u8>), String> {
+        let request = self.0.post(url).header(header::CONTENT_TYPE, "text/plain").body(text).send().await;
+        let response = request.map_err(|error| error.without_url().to_string())?;
+        Ok((response.status().as_u16(), read(response, max).await?))
+    }
+
     async fn send(&self, request: reqwest::Result<Request>) -> Result<Vec<u8>, String> {
         let request = request.map_err(|error| error.without_url().to_string())?;
         let response = self.0.execute(request).await.map_err(|error| error.without_url().to_string())?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(format!("the answer is {}", response.status()));
         }
-        read(response).await
+        read(response, ANSWER_LEN_MAX).await
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, String> {
+async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
-        if bytes.len() + piece.len() > ANSWER_LEN_MAX {
-            return Err("the answer is longer than 64 KiB".to_owned());
+        if bytes.len() + piece.len() > max {
+            return Err(format!("the answer is longer than {} KiB", max / 1024));
         }
         bytes.extend_from_slice(&piece);
     }

@@ -12,6 +12,7 @@
 mod audit;
 mod authn;
 mod config;
+mod cosigner;
 mod decisions;
 mod entropy;
 mod error;
@@ -45,6 +46,7 @@ mod subject;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod witness;
 
 pub use config::{Config, Tls};
 pub use error::NodeError;

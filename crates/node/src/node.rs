@@ -17,7 +17,7 @@ use crate::error::NodeError;
 use crate::routes::{Served, TABLE, router};
 use crate::serve::{self, Hall};
 use crate::service::Service;
-use crate::{home, keys};
+use crate::{cosigner, home, keys};
 
 /// The owner's socket, in the home.
 pub const OWNER_SOCKET: &str = "node.sock";
@@ -60,6 +60,13 @@ impl Node {
         let (store, identity) = home::open(&config.home, &config.kek)?;
         let service =
             Arc::new(Service::open(Arc::new(store), identity, &config.policy, &config.home.join(LOG_FOLDER))?);
+        let view = Arc::clone(&service.scribe.view().borrow());
+        if let Err(error) =
+            cosigner::check_start(&service.policy().witnesses, &view, service.identity().signing()).await
+        {
+            service.scribe.close();
+            return Err(error.into());
+        }
         let key = service.scribe.view().borrow().key().to_string();
         std::fs::write(config.home.join(LOG_KEY), format!("{key}\n")).map_err(NodeError::io("write", LOG_KEY))?;
         #[cfg(test)]
@@ -84,6 +91,7 @@ impl Node {
             node.tasks.spawn(serve::serve_quic(Arc::clone(link), Arc::clone(&node.service), hall.clone()));
         }
         node.tasks.spawn(serve::serve_owner(owners, hall));
+        node.tasks.spawn(cosigner::keep(Arc::clone(&node.service), node.closing.clone()));
         node.tasks.spawn(forget(Arc::clone(&node.service), node.closing.clone()));
         Ok(node)
     }

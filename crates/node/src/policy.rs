@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::tlog::NoteKey;
 use nuncio_proto::token::{Algorithm, Json};
 
 use crate::decisions::DecisionPoint;
@@ -32,6 +33,16 @@ pub(crate) struct Policy {
     operators: BTreeSet<String>,
     retired: BTreeSet<AgentId>,
     pub(crate) decisions: Option<DecisionPoint>,
+    /// Who cosigns the log.
+    pub(crate) witnesses: Vec<Witness>,
+}
+
+/// Who cosigns the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Witness {
+    pub(crate) key: NoteKey,
+    /// Where `add-checkpoint` is.
+    pub(crate) url: String,
 }
 
 /// What all tokens have in common.

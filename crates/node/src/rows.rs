@@ -28,6 +28,10 @@ pub(crate) const LOG_SIGNED: &[u8] = b"H";
 pub(crate) const CHAIN: u8 = b'C';
 /// Where in the log the events of an agent are, 64 to a row.
 pub(crate) const EVENT_AT: u8 = b'I';
+/// The key of a witness, in a home of its own.
+pub(crate) const WITNESS_KEY: &[u8] = b"w";
+/// In the same, of each log the head that was cosigned last.
+pub(crate) const WITNESSED: u8 = b'W';
 /// Where in the log an event is that tells another story than its agent told under that number.
 pub(crate) const OTHER_STORY: u8 = b'Q';
 
@@ -103,6 +107,10 @@ impl TokenKeyRow {
         let row = Self { algorithm, half: half.into_vec(), stage, since: UnixMillis(since) };
         Ok((number.ok_or_else(damaged)?, row))
     }
+}
+
+pub(crate) fn witnessed(origin: &str) -> Vec<u8> {
+    [&[WITNESSED], origin.as_bytes()].concat()
 }
 
 pub(crate) fn log_entries(first: u64) -> Vec<u8> {

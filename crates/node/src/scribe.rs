@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nuncio_proto::audit::SignedEvent;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::tlog::Checkpoint;
+use nuncio_proto::tlog::{Checkpoint, NoteSignature};
 use nuncio_store::{Engine as _, Op, Store, StoreError};
 use tokio::sync::{oneshot, watch};
 
@@ -43,6 +43,10 @@ enum Work {
     Records,
     /// Somebody has a head that this log has signed.
     Shown { head: Checkpoint, reply: oneshot::Sender<bool> },
+    /// Witnesses have cosigned the head of this size.
+    Cosigned { size: u64, lines: Vec<NoteSignature> },
+    /// A witness has cosigned more than there is.
+    Behind(u64),
     /// Nothing comes any more.
     Stop,
 }
@@ -78,6 +82,8 @@ struct Desk {
     view: watch::Sender<Arc<View>>,
     /// Since when something is not published.
     dirty: Option<Instant>,
+    /// Cosignatures of the head of this size.
+    cosigned: Option<(u64, Vec<NoteSignature>)>,
     forgot: Instant,
 }
 
@@ -93,7 +99,7 @@ impl Scribe {
         let (view, readers) = watch::channel(Arc::clone(events.log().view()));
         let (work, queue) = sync_channel(WAITING);
         let now = Instant::now();
-        let desk = Desk { events, store, node, signer, waiting, view, dirty: Some(now), forgot: now };
+        let desk = Desk { events, store, node, signer, waiting, view, dirty: Some(now), cosigned: None, forgot: now };
         let thread = std::thread::Builder::new()
             .name("nuncio-log".to_owned())
             .spawn(move || desk.run(&queue))
@@ -137,6 +143,18 @@ impl Scribe {
         let (reply, known) = oneshot::channel();
         self.work.try_send(Work::Shown { head, reply }).map_err(|_| NotNow)?;
         known.await.map_err(|_| NotNow)
+    }
+
+    /// Puts cosignatures under the head of a size, if that is published.
+    pub(crate) fn cosigned(&self, size: u64, lines: Vec<NoteSignature>) {
+        // Where too much waits, the next head is cosigned.
+        let _ = self.work.try_send(Work::Cosigned { size, lines });
+    }
+
+    /// The log has lost what it had signed: it ends.
+    pub(crate) fn behind(&self, size: u64) {
+        // One that has ended needs not be told.
+        let _ = self.work.send(Work::Behind(size));
     }
 
     /// The log as it is now, and as it will be.
@@ -194,6 +212,15 @@ impl Desk {
                 }
                 Work::Records => records = true,
                 Work::Shown { head, reply } => self.shown(&head, reply)?,
+                Work::Behind(signed) => {
+                    return Err(LogError::Behind { signed, size: self.events.log().size() });
+                }
+                Work::Cosigned { size, lines } => {
+                    if size == self.events.log().size() {
+                        self.cosigned = Some((size, lines));
+                        self.publish()?;
+                    }
+                }
                 Work::Stop => goes_on = false,
             }
             next = if events.len() < GROUP_MAX && goes_on { queue.try_recv().ok() } else { None };
@@ -203,9 +230,7 @@ impl Desk {
         }
         while records && self.take_records()? == RECORDS_MAX {}
         if self.dirty.is_some_and(|since| since.elapsed() >= PUBLISH_AFTER) || (!goes_on && self.dirty.is_some()) {
-            self.events.log_mut().publish()?;
-            self.dirty = None;
-            self.show();
+            self.publish()?;
         }
         if self.forgot.elapsed() >= FORGET_EVERY {
             self.forget_used()?;
@@ -251,6 +276,15 @@ impl Desk {
             self.changed();
         }
         Ok(count)
+    }
+
+    fn publish(&mut self) -> Result<(), LogError> {
+        let size = self.events.log().size();
+        let lines = self.cosigned.as_ref().filter(|(of, _)| *of == size).map(|(_, lines)| lines.clone());
+        self.events.log_mut().publish_with(|note| lines.into_iter().flatten().for_each(|line| note.add(line)))?;
+        self.dirty = None;
+        self.show();
+        Ok(())
     }
 
     fn changed(&mut self) {

@@ -14,3 +14,4 @@ mod retirement;
 mod revocation;
 mod subjects;
 mod support;
+mod witness;

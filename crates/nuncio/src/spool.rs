@@ -183,7 +183,7 @@ impl Spool {
                 }
             }
         }
-        let mut tiles = Tiles { node: &self.exchange, there: BTreeMap::new() };
+        let mut tiles = Tiles { source: self, there: BTreeMap::new() };
         tiles.hold(&places, &head).await?;
         if let Some(before) = &self.seen {
             let before = Checkpoint::open(before, &self.key).map_err(|error| Waits::Log(error.to_string()))?;
@@ -193,13 +193,29 @@ impl Spool {
     }
 }
 
+impl Source for Spool {
+    async fn fetch(&self, tile: &Tile) -> Result<Vec<u8>, Waits> {
+        let path = format!("/log/{}", tile.path());
+        let answered = self.exchange.node.get(&path).await.map_err(|unreachable| Waits::Node(unreachable.reason))?;
+        if answered.status.is_success() && answered.body.len() == usize::from(tile.width()) * 32 {
+            return Ok(answered.body.to_vec());
+        }
+        Err(Waits::Node(format!("the node answers {} to {path}", answered.status)))
+    }
+}
+
+/// Where tiles are had.
+trait Source: Sync {
+    fn fetch(&self, tile: &Tile) -> impl Future<Output = Result<Vec<u8>, Waits>> + Send;
+}
+
 /// Tiles of a tree, fetched as they are wanted.
-struct Tiles<'a> {
-    node: &'a Exchange,
+struct Tiles<'a, S> {
+    source: &'a S,
     there: BTreeMap<String, Vec<u8>>,
 }
 
-impl Tiles<'_> {
+impl<S: Source> Tiles<'_, S> {
     /// Every event is in the tree, at its index: one proof for each tile authenticates all hashes of it.
     async fn hold(&mut self, places: &[(u64, &[u8])], head: &Checkpoint) -> Result<(), Waits> {
         let absent = || Waits::Log("an event is not where it says that it is".to_owned());
@@ -207,9 +223,14 @@ impl Tiles<'_> {
         places.iter().for_each(|place| by_tile.entry(place.0 / 256).or_default().push(*place));
         for (number, places) in by_tile {
             let Some((index, event)) = places.first() else { continue };
+            let tile = Tile::in_tree(TileKind::Hashes(0), number, head.size).ok_or_else(absent)?;
+            // The proof needs every hash of it but the event's own: of a tile of one hash, none.
+            if !self.there.contains_key(&tile.path()) {
+                let bytes = self.source.fetch(&tile).await?;
+                self.there.insert(tile.path(), bytes);
+            }
             let proof = self.with(head.size, |nodes| inclusion_proof(nodes, *index, head.size)).await?;
             verify_inclusion(*index, head.size, event, &proof, &head.root).map_err(|_| absent())?;
-            let tile = Tile::in_tree(TileKind::Hashes(0), number, head.size).ok_or_else(absent)?;
             let hashes = self.there.get(&tile.path()).ok_or_else(absent)?.as_chunks::<32>().0;
             for (index, event) in places {
                 let at = usize::try_from(index % 256).map_err(|_| absent())?;
@@ -240,22 +261,13 @@ impl Tiles<'_> {
             match made {
                 Ok(made) => return Ok(made),
                 Err(NodeError::Read(tile)) => {
-                    let bytes = self.fetch(&tile).await?;
+                    let bytes = self.source.fetch(&tile).await?;
                     self.there.insert(tile.path(), bytes);
                 }
                 Err(_) => return Err(Waits::Log("a tile of it is not as wide as it must be".to_owned())),
             }
         }
         Err(Waits::Log("its tree has more tiles than one can have".to_owned()))
-    }
-
-    async fn fetch(&self, tile: &Tile) -> Result<Vec<u8>, Waits> {
-        let path = format!("/log/{}", tile.path());
-        let answered = self.node.node.get(&path).await.map_err(|unreachable| Waits::Node(unreachable.reason))?;
-        if answered.status.is_success() && answered.body.len() == usize::from(tile.width()) * 32 {
-            return Ok(answered.body.to_vec());
-        }
-        Err(Waits::Node(format!("the node answers {} to {path}", answered.status)))
     }
 }
 
@@ -290,4 +302,93 @@ pub(crate) fn numbers(store: &Store) -> Result<core::ops::Range<u64>, Error> {
         Ok(())
     })?;
     Ok(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_proto::tlog::Edge;
+
+    use super::*;
+
+    /// A log of entries that are their own numbers, but for some that are others.
+    struct Told {
+        edge: Edge,
+        full: BTreeMap<String, Vec<u8>>,
+    }
+
+    impl Told {
+        fn new(size: u64, other: Option<u64>) -> Self {
+            let (mut edge, mut full) = (Edge::default(), BTreeMap::new());
+            for index in 0..size {
+                let text = if other == Some(index) { "another".to_owned() } else { index.to_string() };
+                full.extend(edge.push(text.as_bytes()).into_iter().map(|(tile, hashes)| (tile.path(), hashes)));
+            }
+            Self { edge, full }
+        }
+
+        fn head(&self) -> Checkpoint {
+            Checkpoint { origin: "log".to_owned(), size: self.edge.size(), root: self.edge.root() }
+        }
+
+        fn tiles(&self) -> Tiles<'_, Self> {
+            Tiles { source: self, there: BTreeMap::new() }
+        }
+    }
+
+    impl Source for Told {
+        async fn fetch(&self, tile: &Tile) -> Result<Vec<u8>, Waits> {
+            let unfinished = || self.edge.unfinished().find(|(there, _)| there == tile).map(|(_, hashes)| hashes);
+            let found = self.full.get(&tile.path()).cloned().or_else(unfinished);
+            found.ok_or_else(|| Waits::Node("no such tile".to_owned()))
+        }
+    }
+
+    const SIZES: [u64; 6] = [1, 255, 256, 257, 600, 70_000];
+
+    #[tokio::test]
+    async fn events_are_seen_where_they_are_and_nowhere_else() {
+        for size in SIZES {
+            let told = Told::new(size, None);
+            let entries: Vec<(u64, String)> =
+                (size.saturating_sub(64)..size).map(|index| (index, index.to_string())).collect();
+            let places: Vec<(u64, &[u8])> = entries.iter().map(|(index, text)| (*index, text.as_bytes())).collect();
+            told.tiles().hold(&places, &told.head()).await.unwrap();
+            // Each of them, moved, altered, or said to be behind the end.
+            for at in 0..places.len() {
+                for (index, event) in [(places[at].0, b"lie".as_slice()), (size, places[at].1), (size + 300, b"lie")] {
+                    let mut lie = places.clone();
+                    lie[at] = (index, event);
+                    assert!(told.tiles().hold(&lie, &told.head()).await.is_err(), "{size} {at} {index}");
+                }
+                if size > 600 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The node cannot show another log's tiles under a head.
+    #[tokio::test]
+    async fn tiles_of_another_log_are_not_believed() {
+        for size in SIZES {
+            let (told, other) = (Told::new(size, None), Told::new(size, Some(size / 2)));
+            let last = (size - 1).to_string();
+            let place = [(size - 1, last.as_bytes())];
+            let shown = other.tiles().hold(&place, &told.head()).await;
+            assert!(shown.is_err(), "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_does_not_go_on_from_the_one_before_is_found_out() {
+        for (old, new) in [(1, 2), (255, 256), (256, 600), (257, 70_000), (600, 600)] {
+            let (before, now) = (Told::new(old, None), Told::new(new, None));
+            now.tiles().follow(&before.head(), &now.head()).await.unwrap();
+            let rewritten = Told::new(old, Some(old / 2));
+            assert!(now.tiles().follow(&rewritten.head(), &now.head()).await.is_err(), "{old} {new}");
+            if old < new {
+                assert!(before.tiles().follow(&now.head(), &before.head()).await.is_err(), "smaller");
+            }
+        }
+    }
 }

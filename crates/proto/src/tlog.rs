@@ -16,6 +16,7 @@ mod proof;
 mod receipt;
 mod tile;
 mod tree;
+mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{cosign, cosigned_at};
@@ -25,3 +26,4 @@ pub use proof::{Nodes, ProofError, consistency_proof, inclusion_proof, root_of, 
 pub use receipt::{Receipt, ReceiptError};
 pub use tile::{NodeError, Tile, TileError, TileKind, TileNodes, bundle_of, entries_of};
 pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};
+pub use witness::{AddCheckpoint, REQUEST_LEN_MAX, WitnessError, read_lines};

@@ -111,7 +111,7 @@ async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<()
 }
 
 /// A place to listen at.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let example = "write an IP address of this machine and a port, such as 127.0.0.1:4433 or 0.0.0.0:4433";
     text.parse().map_err(|_| example.to_owned())
 }

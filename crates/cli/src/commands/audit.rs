@@ -4,6 +4,7 @@ mod place;
 mod read;
 mod reconcile;
 mod verify;
+mod witness;
 
 use clap::{Args, Subcommand};
 
@@ -46,10 +47,15 @@ enum Command {
     Export(read::Export),
     /// Compare what tokens, senders and receivers say of one transaction
     Reconcile(reconcile::Reconcile),
+    /// Run a witness of logs
+    Witness(witness::Witness),
 }
 
 impl Audit {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
+        if let Command::Witness(witness) = self.command {
+            return witness.run(options).await;
+        }
         let log = self.place.open(options)?;
         let json = options.json;
         // Files are read outside of the tasks that serve: whoever reads from the web waits.
@@ -61,6 +67,7 @@ impl Audit {
             Command::Verify(verify) => verify.run(&log, json),
             Command::Export(export) => export.run(&log),
             Command::Reconcile(reconcile) => reconcile.run(&log, json),
+            Command::Witness(_) => Ok(()),
         });
         done.await.unwrap_or_else(|_| Err(Failure::Broken("the command broke off".to_owned())))
     }

@@ -75,7 +75,7 @@ fn copy_dir(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_dir(&entry.path(), &target);
-        } else {
+        } else if entry.file_type().unwrap().is_file() {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
@@ -165,4 +165,69 @@ fn events_that_wait_are_counted() {
         assert!(Instant::now() < until + PATIENCE);
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// contracts/audit.md section 3: a restored agent does not know what it told since, and so tells no second story.
+#[test]
+fn a_restored_agent_counts_anew() {
+    let mut scene = Scene::new();
+    scene.tell("one");
+    let before = scene.logged("letter_received", 1);
+    let backup = scene.homes.path("backup");
+    let (home, backup) = (scene.anna.home.clone(), backup.to_str().unwrap());
+    ok(&home, &["backup", backup]);
+    scene.tell("two");
+    scene.logged("letter_received", 2);
+    let address = scene.anna.listening().to_owned();
+    let restored = scene.homes.path("restored");
+    let key = home.join("key");
+    ok(&restored, &["restore", backup, "--key-file", key.to_str().unwrap()]);
+    std::fs::copy(&key, restored.join("key")).unwrap();
+    drop(std::mem::replace(&mut scene.anna, Daemon::start(&scene.homes.init("other"), &[])));
+    scene.anna = Daemon::listen(&restored, &address, &[]);
+    scene.tell("three");
+    let events = scene.logged("letter_received", 3);
+    let anna = before.iter().find(|event| event["what"] == "letter_sent").unwrap()["agent"].clone();
+    let epochs: std::collections::BTreeSet<u64> =
+        events.iter().filter(|event| event["agent"] == anna).map(|event| event["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(epochs.len(), 2, "{events:?}");
+    assert_eq!(json(&scene.node, &["audit", "verify"])["other_stories"].as_array().unwrap().len(), 0);
+}
+
+/// A witness beside the node: its line is under the head, and the log cannot go back behind it.
+#[test]
+fn a_witness_cosigns_the_nodes_head() {
+    let homes = Homes::new();
+    let node = crate::node::made(&homes);
+    drop(Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node));
+    let log = std::fs::read_to_string(node.join("log.pub")).unwrap();
+    let home = homes.path("witness");
+    let words = ["audit", "witness", "--name", "witness.example/w1", "--of", log.trim(), "--listen", "127.0.0.1:0"];
+    let mut witness = crate::support::command(&home);
+    witness.args(["--json"]).args(words).arg("--stop-with-stdin");
+    let mut witness = witness.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(witness.stdout.take().unwrap()), &mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let (key, at) = (ready["key"].as_str().unwrap(), ready["tcp"].as_str().unwrap());
+    let policy = std::fs::read_to_string(node.join("policy.toml")).unwrap();
+    let named = format!("{policy}[[witness]]\nkey = \"{key}\"\nurl = \"http://{at}/add-checkpoint\"\n");
+    std::fs::write(node.join("policy.toml"), named).unwrap();
+    let copy = homes.path("copy");
+    copy_dir(&node, &copy);
+    let running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node);
+    let until = Instant::now() + PATIENCE;
+    // It is published within a second.
+    let root = || String::from_utf8(nuncio(&node, &["audit", "root"]).stdout).unwrap();
+    while !root().contains("witness.example/w1") {
+        assert!(Instant::now() < until, "{}", root());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ok(&node, &["audit", "verify"]);
+    drop(running);
+    // A copy from before it was cosigned does not start.
+    let said = fails(&copy, &["node", "run", "--listen", "127.0.0.1:0"], 1);
+    assert!(said.contains("rolled back"), "{said}");
+    drop(witness.stdin.take());
+    assert!(witness.wait().unwrap().success());
 }

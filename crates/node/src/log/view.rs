@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::tlog::{
     Checkpoint, Edge, Hash, Note, NoteKey, Receipt, Tile, TileKind, TileNodes, consistency_proof, entries_of,
     inclusion_proof, root_of,
@@ -50,6 +51,12 @@ impl View {
     #[must_use]
     pub const fn signed(&self) -> Option<&Note> {
         self.signed.as_ref()
+    }
+
+    /// The same; of a log that is empty, and has signed nothing, the head of an empty log.
+    pub(crate) fn signed_or_empty(&self, signer: &SigningKey) -> Option<Note> {
+        let empty = || (self.size() == 0).then(|| self.head().sign(&self.key, signer)).flatten();
+        self.signed.clone().or_else(empty)
     }
 
     /// The checkpoint that is published: of this size, or of a smaller or larger one.

@@ -18,6 +18,14 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) retired_files: Vec<PathBuf>,
     pub(super) decisions: Option<Decisions>,
+    #[serde(default)]
+    pub(super) witness: Vec<Witness>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Witness {
+    pub(super) key: String,
+    pub(super) url: String,
 }
 
 #[derive(Deserialize)]

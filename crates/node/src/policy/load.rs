@@ -11,13 +11,14 @@ use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::crypto;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::tlog::{KeyKind, NoteKey};
 use nuncio_proto::token::{Algorithm, Json, Scope};
 use reqwest::Url;
 use serde_json::Value;
 
 use super::grant::{Grant, Origin, Receivers, SubjectType};
 use super::issuer::{Fetched, Issuer, Source};
-use super::{Client, Policy, Service, file};
+use super::{Client, Policy, Service, Witness, file};
 use crate::decisions::DecisionPoint;
 use crate::error::NodeError;
 use crate::holder::Holder;
@@ -67,6 +68,7 @@ fn build(file: file::File, hash: String, beside: &Path) -> Result<Policy, Why> {
         operators: file.operators.into_iter().collect(),
         retired: file.retired_files.iter().map(|file| retired(&beside.join(file))).collect::<Result<_, _>>()?,
         decisions: file.decisions.map(|decisions| decision_point(decisions, beside)).transpose()?,
+        witnesses: file.witness.into_iter().map(witness).collect::<Result<_, _>>()?,
         service,
     };
     for client in file.client {
@@ -257,6 +259,13 @@ fn decision_point(decisions: file::Decisions, beside: &Path) -> Result<DecisionP
     check_url(&decisions.url)?;
     let bearer = decisions.bearer_file.map(|file| secret_file(&beside.join(file))).transpose()?;
     DecisionPoint::new(&decisions.url, bearer)
+}
+
+fn witness(witness: file::Witness) -> Result<Witness, Why> {
+    check_url(&witness.url)?;
+    let key = NoteKey::parse(&witness.key).filter(|key| key.kind() == KeyKind::CosignatureV1);
+    let key = key.ok_or_else(|| format!("{}: no key of a witness", witness.key))?;
+    Ok(Witness { key, url: witness.url })
 }
 
 /// A secret that others can read is none.

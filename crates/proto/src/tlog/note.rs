@@ -221,7 +221,7 @@ impl fmt::Display for Note {
 }
 
 impl NoteSignature {
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let (name, bytes) = line.strip_prefix("— ")?.split_once(' ')?;
         let bytes = unbase64(bytes)?;
         let (id, signature) = bytes.split_first_chunk()?;

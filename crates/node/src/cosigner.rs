@@ -1,0 +1,157 @@
+//! Has witnesses cosign the log's head: whoever trusts one knows that the log has shown nobody another past (C2SP tlog-witness).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_contracts::registry::limit;
+use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::tlog::{AddCheckpoint, Note, NoteKey, NoteSignature, cosigned_at, read_lines};
+use tokio_util::sync::CancellationToken;
+
+use crate::fetch::Fetch;
+use crate::log::{LogError, View};
+use crate::policy::Witness;
+use crate::service::Service;
+
+/// How long a witness may take.
+const PATIENCE_MS: u64 = 2_000;
+/// Heads are gathered so long: what is cosigned is the newest.
+const GATHER: Duration = Duration::from_millis(200);
+/// Between two tries while a witness does not answer.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Of each witness, by its key's name, how many entries the head has that it cosigned last.
+type Known = BTreeMap<String, u64>;
+
+/// What a witness answers.
+enum Said {
+    Line(NoteSignature),
+    /// It cosigned another size last.
+    Size(u64),
+}
+
+/// Asks every witness at a start: a log that is behind one of them has lost what it had signed.
+///
+/// # Errors
+/// [`LogError::Behind`]. Who cannot be reached says nothing.
+pub(crate) async fn check_start(witnesses: &[Witness], view: &View, signer: &SigningKey) -> Result<(), LogError> {
+    let Ok(fetch) = Fetch::new(PATIENCE_MS) else { return Ok(()) };
+    for witness in witnesses {
+        match ask(&fetch, witness, view, 0, view.signed_or_empty(signer)).await {
+            Ok(Said::Size(size)) if size > view.size() => {
+                return Err(LogError::Behind { signed: size, size: view.size() });
+            }
+            Ok(_) => {}
+            Err(reason) => tracing::warn!(witness = witness.key.name(), reason, "a witness is not reached"),
+        }
+    }
+    Ok(())
+}
+
+/// Has each new head cosigned until the node stops.
+pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
+    let (mut views, mut known) = (service.scribe.view(), Known::new());
+    let Ok(fetch) = Fetch::new(PATIENCE_MS) else { return tracing::error!("no witness can be asked") };
+    let mut all = false;
+    loop {
+        let rest = async {
+            if all {
+                views.changed().await.is_ok()
+            } else {
+                tokio::time::timeout(AGAIN, views.changed()).await.is_ok_and(|it| it.is_ok())
+            }
+        };
+        tokio::select! {
+            () = closing.cancelled() => return,
+            changed = rest => if changed { tokio::time::sleep(GATHER).await },
+        }
+        let view = Arc::clone(&views.borrow_and_update());
+        let policy = service.policy();
+        let mut lines = Vec::new();
+        all = true;
+        for witness in &policy.witnesses {
+            let asked = tokio::select! {
+                () = closing.cancelled() => return,
+                asked = cosigned(&fetch, witness, &view, &mut known) => asked,
+            };
+            match asked {
+                Ok(line) => lines.push(line),
+                Err(Refused::Behind(size)) => {
+                    tracing::error!(
+                        witness = witness.key.name(),
+                        size,
+                        "a witness has seen more of the log than there is"
+                    );
+                    service.scribe.behind(size);
+                    return;
+                }
+                Err(Refused::Reason(reason)) => {
+                    tracing::warn!(witness = witness.key.name(), reason, "a head was not cosigned");
+                    all = false;
+                }
+            }
+        }
+        if !lines.is_empty() {
+            service.scribe.cosigned(view.size(), lines);
+        }
+    }
+}
+
+enum Refused {
+    Behind(u64),
+    Reason(String),
+}
+
+/// One witness's cosignature of a head; asked a second time where it says what it cosigned last.
+async fn cosigned(fetch: &Fetch, witness: &Witness, view: &View, known: &mut Known) -> Result<NoteSignature, Refused> {
+    let name = witness.key.name();
+    for _ in 0..2 {
+        let old = known.get(name).copied().unwrap_or(0).min(view.size());
+        match ask(fetch, witness, view, old, view.signed().cloned()).await.map_err(Refused::Reason)? {
+            Said::Line(line) => {
+                known.insert(name.to_owned(), view.size());
+                return Ok(line);
+            }
+            Said::Size(size) if size > view.size() => return Err(Refused::Behind(size)),
+            Said::Size(size) => drop(known.insert(name.to_owned(), size)),
+        }
+    }
+    Err(Refused::Reason("it has seen another tree of this size, or takes no head".to_owned()))
+}
+
+async fn ask(
+    fetch: &Fetch,
+    witness: &Witness,
+    view: &View,
+    old: u64,
+    checkpoint: Option<Note>,
+) -> Result<Said, String> {
+    let checkpoint = checkpoint.ok_or("there is no head yet")?;
+    let own = view.clone();
+    let proof = tokio::task::spawn_blocking(move || own.consistency(old, own.size())).await;
+    let proof = proof.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let request = AddCheckpoint { old, proof, checkpoint };
+    let (status, body) = fetch.post_text(&witness.url, request.to_string(), limit::NOTE_LEN_MAX).await?;
+    match status {
+        200 => {
+            let lines = read_lines(&body).ok_or("what it answers is no signature")?;
+            its_line(lines, &witness.key, request.checkpoint)
+                .map(Said::Line)
+                .ok_or_else(|| "it has not cosigned".to_owned())
+        }
+        409 => {
+            let size = std::str::from_utf8(&body).ok().and_then(|body| body.trim_end().parse().ok());
+            size.map(Said::Size).ok_or_else(|| "it does not say what it cosigned last".to_owned())
+        }
+        status => Err(format!("the witness answers {status}")),
+    }
+}
+
+/// The line of the key that is trusted, if it is one.
+fn its_line(lines: Vec<NoteSignature>, key: &NoteKey, checkpoint: Note) -> Option<NoteSignature> {
+    let line = lines.into_iter().find(|line| line.name == key.name() && line.id == key.id())?;
+    let mut note = checkpoint;
+    note.add(line.clone());
+    cosigned_at(&note, key).ok().map(|_| line)
+}
