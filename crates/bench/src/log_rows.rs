@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use nuncio_contracts::registry::event;
-use nuncio_node::log::{Answer, Events, Log};
+use nuncio_node::log::{Answer, Events, Log, verify};
 use nuncio_proto::audit::{Chain, Event, EventPeer, Head, SignedEvent, What};
 use nuncio_proto::crypto::{self, SigningKey};
 use nuncio_proto::ids::AgentId;
@@ -23,6 +23,10 @@ const FEW: u64 = 1_000;
 const MANY: u64 = 1_000_000;
 /// Events on disk, of which the bytes are counted.
 const COUNTED: u64 = 500_000;
+
+/// Events of a log that is verified whole, and how often.
+const VERIFIED: u32 = 20_000;
+const VERIFIED_ROUNDS: usize = 5;
 
 /// Agents that tell of letters, in turn.
 struct Tellers(Vec<(SigningKey, AgentId, Chain)>);
@@ -164,6 +168,36 @@ pub(crate) fn bytes() -> Result<Row> {
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "counts far below 2^52")]
     let (all, count, floor) = (on_disk(folder.path())? as f64, COUNTED as f64, one as f64 + 32.0);
     Ok(Row { unit: "bytes", ours: all / count, beside: Some(("the event and a hash", floor)), less_is_better: true })
+}
+
+/// Events a second of a published log that is verified whole, beside strict verification of as long messages alone.
+pub(crate) fn verified() -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let (mut events, mut tellers) = (log(folder.path())?, Tellers::new()?);
+    grow(&mut events, &mut tellers, VERIFIED.into())?;
+    events.log_mut().publish()?;
+    let (key, files) = (events.log().view().key().clone(), folder.path().join("log"));
+    let signer = SigningKey::from_seed(&[1; 32]);
+    let message = tellers.tell_one()?.as_bytes().to_vec();
+    let (public, signature) = (signer.public(), signer.sign_raw(&message));
+    let (mut ours, mut its) = (Vec::new(), Vec::new());
+    for _ in 0..VERIFIED_ROUNDS {
+        let mut verdict = None;
+        ours.push(time_us(|| verdict = verify(&files, &key, |_| {}).ok()) / f64::from(VERIFIED));
+        ensure!(verdict.is_some_and(|verdict| verdict.head.size == u64::from(VERIFIED)), "the log was not verified");
+        let alone = || {
+            (0..VERIFIED)
+                .for_each(|_| assert!(crypto::verify_raw(&public, std::hint::black_box(&message), &signature).is_ok()))
+        };
+        its.push(time_us(alone) / f64::from(VERIFIED));
+    }
+    let (ours, its) = (crate::measure::decile(&mut ours), crate::measure::decile(&mut its));
+    Ok(Row {
+        unit: "1/s",
+        ours: 1e6 / ours,
+        beside: Some(("strict verification alone", 1e6 / its)),
+        less_is_better: false,
+    })
 }
 
 /// Bytes that the files of a folder take on disk.

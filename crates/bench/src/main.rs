@@ -60,6 +60,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("audit-append", log_rows::append),
     ("audit-append-growth", log_rows::growth),
     ("audit-bytes-per-event", log_rows::bytes),
+    ("audit-verify", log_rows::verified),
 ];
 
 fn main() -> Result<ExitCode> {

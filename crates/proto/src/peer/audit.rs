@@ -101,13 +101,14 @@ impl Peer {
     }
 
     pub(super) fn apply_events_logged(&mut self, up_to: u64, out: &mut Out) {
-        let first = self.audit.waiting.start;
+        let (first, was_stopped) = (self.audit.waiting.start, self.audit.is_stopped());
         let up_to = up_to.clamp(first, self.audit.waiting.end);
         self.audit.waiting.start = up_to;
         out.ops.extend((first..up_to).map(|no| Op::Delete { key: rows::numbered(rows::SPOOL, no) }));
-        // Letters that waited for room go on.
-        let agents: Vec<AgentId> = self.contacts.keys().copied().collect();
-        out.contacts.extend(agents);
+        if was_stopped {
+            // Letters that waited for room go on.
+            out.contacts.extend(self.contacts.keys().copied());
+        }
     }
 
     /// The parameters of a session that is begun with an agent, or `None` where it must not be begun.

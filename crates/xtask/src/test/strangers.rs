@@ -37,6 +37,14 @@ pub(super) fn sumdb(bench: &Bench) -> Result<Outcome> {
     counted(go.env("GOCACHE", bench.metadata.target_directory.join("go-cache")), bench)
 }
 
+/// scitt-cose reads the vectors of events and trees.
+pub(super) fn cose(bench: &Bench) -> Result<Outcome> {
+    match venv::python(bench)? {
+        Python::Here(python) => counted(Command::new(python).arg(folder().join("cose.py")), bench),
+        Python::Missing(outcome) => Ok(outcome),
+    }
+}
+
 /// Every MUST of the draft and of contracts/txts.md, kept and broken.
 pub(super) fn walk(bench: &Bench) -> Result<Outcome> {
     script(bench, "walk.py")
