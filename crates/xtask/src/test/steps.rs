@@ -1,5 +1,6 @@
 //! The steps, in the order in which a failure is cheapest to find.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Bench, Outcome, reader, strangers, tools};
 use crate::child;
 use crate::contracts;
 use crate::tally::Tally;
-use crate::workspace::cargo;
+use crate::workspace::{cargo, root};
 
 /// One step.
 pub(super) struct Step {
@@ -73,13 +74,12 @@ fn examples(bench: &Bench) -> Result<Outcome> {
     const PACKAGE: &str = "nuncio-examples";
     let examples = bench.metadata.examples(PACKAGE);
     ensure!(!examples.is_empty(), "{PACKAGE} has no examples: each is a promise of the README");
-    let built = child::run(&mut cargo(["build", "--package", PACKAGE, "--examples"]), CARGO_LIMIT)?;
-    ensure!(built.success, "the examples do not compile");
+    let program = built(bench, "nuncio")?;
     let mut tally = Tally::default();
     for name in examples {
         println!("--- {name}");
-        let mut command = cargo(["run", "--quiet", "--package", PACKAGE, "--example", name]);
-        command.env(FILE_VARIABLE, &bench.not_run_file);
+        let mut command = Command::new(built(bench, &format!("examples/{name}"))?);
+        command.current_dir(root()).env(FILE_VARIABLE, &bench.not_run_file);
         let finished = child::run(&mut command, EXAMPLE_LIMIT)?;
         if !finished.success {
             println!("--- {name} failed");
@@ -87,15 +87,24 @@ fn examples(bench: &Bench) -> Result<Outcome> {
         tally += Tally::one(finished.success);
     }
     for words in README_COMMANDS {
-        println!("--- cargo run -- {}", words.join(" "));
-        let mut command = cargo(["run", "--quiet", "--"]);
+        println!("--- nuncio {}", words.join(" "));
+        let mut command = Command::new(&program);
+        command.current_dir(root());
         let finished = child::run(command.args(*words), EXAMPLE_LIMIT)?;
         tally += Tally::one(finished.success);
     }
     Ok(Outcome::Ran(tally))
 }
 
-/// What a newcomer does first, word by word but for `--release`.
+/// A program of the workspace as a development build. All of them are built at once: of a package alone the dependencies would be built again, with
+/// other features.
+pub(super) fn built(bench: &Bench, name: &str) -> Result<PathBuf> {
+    let mut build = cargo(["build", "--quiet", "--workspace", "--bins", "--examples"]);
+    ensure!(child::run(&mut build, CARGO_LIMIT)?.success, "the workspace does not compile");
+    Ok(bench.metadata.target_directory.join("debug").join(name))
+}
+
+/// What a newcomer does first, but that it is a development build.
 const README_COMMANDS: &[&[&str]] = &[&["demo"], &["demo", "travel"]];
 
 /// Runs a command that counts its own checks. A failure that it did not count (a compile error) is one.

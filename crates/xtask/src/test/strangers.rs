@@ -6,12 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::steps::{CARGO_LIMIT, counted};
+use super::steps::{CARGO_LIMIT, built, counted};
 use super::tools::{self, INSTALL_LIMIT};
 use super::venv::{self, Python};
 use super::{Bench, Outcome};
 use crate::child;
-use crate::workspace::{cargo, root};
+use crate::workspace::root;
 
 /// PyJWT, joserfc and jwcrypto verify what the node signed.
 pub(super) fn verify(bench: &Bench) -> Result<Outcome> {
@@ -29,7 +29,7 @@ pub(super) fn sumdb(bench: &Bench) -> Result<Outcome> {
     if written.exists() {
         fs::remove_dir_all(&written).with_context(|| format!("cannot remove {}", written.display()))?;
     }
-    let mut write = cargo(["run", "--quiet", "--package", "nuncio-node", "--example", "write_log", "--"]);
+    let mut write = Command::new(built(bench, "examples/write_log")?);
     ensure!(child::run(write.arg(&written), CARGO_LIMIT)?.success, "no log was written");
     let mut go = Command::new("go");
     go.arg("run").arg(folder().join("log.go")).arg(root().join("contracts/vectors")).arg(&written);
@@ -62,14 +62,14 @@ pub(super) fn obtain(bench: &Bench) -> Result<Outcome> {
             "the npm packages of contracts/strangers/package.json cannot be fetched".to_owned(),
         ));
     }
-    let program = program(bench)?;
+    let program = built(bench, "nuncio")?;
     counted(Command::new("node").arg(folder().join("obtain.mjs")).env(PROGRAM, program), bench)
 }
 
 fn script(bench: &Bench, name: &str) -> Result<Outcome> {
     match venv::python(bench)? {
         Python::Here(python) => {
-            let program = program(bench)?;
+            let program = built(bench, "nuncio")?;
             counted(Command::new(python).arg(folder().join(name)).env(PROGRAM, program), bench)
         }
         Python::Missing(outcome) => Ok(outcome),
@@ -81,13 +81,6 @@ const PROGRAM: &str = "NUNCIO";
 
 fn folder() -> PathBuf {
     root().join("contracts/strangers")
-}
-
-/// The program as a development build.
-fn program(bench: &Bench) -> Result<PathBuf> {
-    let mut build = cargo(["build", "--quiet", "--package", "nuncio-cli", "--bin", "nuncio"]);
-    ensure!(child::run(&mut build, CARGO_LIMIT)?.success, "nuncio does not compile");
-    Ok(bench.metadata.target_directory.join("debug/nuncio"))
 }
 
 /// Exactly the locked packages, beside the script that imports them; false when they cannot be fetched.
