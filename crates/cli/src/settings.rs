@@ -166,6 +166,9 @@ impl Settings {
             config = config.trust(domain, node);
         }
         if let Some(audit) = self.audit {
+            if audit.room == 0 {
+                return Err(bad(path(), "audit.room: without room for events no letter could be sent"));
+            }
             config = config.audit(audit.into());
             if config.trust.is_none() && config.audit.auditing != Auditing::Off {
                 return Err(bad(path(), "[audit] needs [trust]: that domain's node keeps the log"));

@@ -16,8 +16,6 @@ use crate::service::Service;
 
 /// How long a witness may take.
 const PATIENCE_MS: u64 = 2_000;
-/// Heads are gathered so long: what is cosigned is the newest.
-const GATHER: Duration = Duration::from_millis(200);
 /// Between two tries while a witness does not answer.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -40,7 +38,8 @@ pub(crate) async fn check_start(witnesses: &[Witness], view: &View, signer: &Sig
     for witness in witnesses {
         match ask(&fetch, witness, view, 0, view.signed_or_empty(signer)).await {
             Ok(Said::Size(size)) if size > view.size() => {
-                return Err(LogError::Behind { signed: size, size: view.size() });
+                let witness = witness.key.name().to_owned();
+                return Err(LogError::BehindWitness { witness, signed: size, size: view.size() });
             }
             Ok(_) => {}
             Err(reason) => tracing::warn!(witness = witness.key.name(), reason, "a witness is not reached"),
@@ -51,7 +50,7 @@ pub(crate) async fn check_start(witnesses: &[Witness], view: &View, signer: &Sig
 
 /// Has each new head cosigned until the node stops.
 pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
-    let (mut views, mut known) = (service.scribe.view(), Known::new());
+    let (mut views, mut known) = (service.scribe.published(), Known::new());
     let Ok(fetch) = Fetch::new(PATIENCE_MS) else { return tracing::error!("no witness can be asked") };
     let mut all = false;
     loop {
@@ -64,7 +63,7 @@ pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
         };
         tokio::select! {
             () = closing.cancelled() => return,
-            changed = rest => if changed { tokio::time::sleep(GATHER).await },
+            _ = rest => {}
         }
         let view = Arc::clone(&views.borrow_and_update());
         let policy = service.policy();
@@ -83,7 +82,7 @@ pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
                         size,
                         "a witness has seen more of the log than there is"
                     );
-                    service.scribe.behind(size);
+                    service.scribe.behind(witness.key.name(), size);
                     return;
                 }
                 Err(Refused::Reason(reason)) => {

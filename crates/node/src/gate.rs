@@ -78,18 +78,22 @@ async fn admit(at: &Served, row: &'static Row, request: Request) -> Result<Reque
         Needs::Anyone => Ok(request),
         Needs::Machine if door.source().is_none_or(|source| source.is_loopback()) => Ok(request),
         Needs::Owner if door == Door::Owner => Ok(request),
-        Needs::Reader if reads_log(door) => Ok(request),
+        Needs::Reader if reads_log(at, door)? => Ok(request),
         Needs::Agent => agent(at, door, request),
         Needs::Machine | Needs::Owner | Needs::Reader => Err(denied()),
         Needs::Client | Needs::Operator => identify(at, row, door, request).await,
     }
 }
 
-/// contracts/audit.md V16. Over QUIC nobody comes in whom the policy does not name.
-fn reads_log(door: Door) -> bool {
+/// contracts/audit.md V16. Whoever has left the policy has its connection still.
+fn reads_log(at: &Served, door: Door) -> Result<bool, Refusal> {
     match door {
-        Door::Owner | Door::Quic { .. } => true,
-        Door::Tcp { from } => from.is_loopback(),
+        Door::Owner => Ok(true),
+        Door::Tcp { from } => Ok(from.is_loopback()),
+        Door::Quic { peer, .. } => match at.service.policy().client_of(&peer) {
+            Some(client) => authn::within_rate(client).map(|_| true),
+            None => Ok(false),
+        },
     }
 }
 

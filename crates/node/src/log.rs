@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use nuncio_proto::codec;
 use nuncio_proto::crypto::SigningKey;
-use nuncio_proto::tlog::{Checkpoint, Edge, Hash, Note, NoteKey, Tile, TileKind, bundle_of};
+use nuncio_proto::tlog::{Checkpoint, Edge, Hash, Note, NoteKey, NoteSignature, Tile, TileKind, bundle_of};
 use nuncio_store::{Engine as _, Op, Store};
 use serde_bytes::ByteArray;
 
@@ -48,8 +48,9 @@ pub struct Log {
     store: Arc<Store>,
     signer: SigningKey,
     view: Arc<View>,
-    /// Entries of the checkpoint that is published.
+    /// Entries of the checkpoint that is published, and the note.
     published: u64,
+    published_note: Option<Note>,
 }
 
 /// The bundle that is being filled.
@@ -80,11 +81,13 @@ impl Log {
         let signed = head_row(&store, rows::LOG_SIGNED)?;
         let published = view.published()?.map(|note| Checkpoint::open(&note, &view.key)).transpose()?;
         let published = published.map(|head| (head.size, head.root));
-        signed.into_iter().chain(published).try_for_each(|head| check_signed(&view, head))?;
+        let shown = head_row(&store, rows::LOG_SHOWN)?;
+        signed.into_iter().chain(published).chain(shown).try_for_each(|head| check_signed(&view, head))?;
         // It grows in the commit in which its head is signed: what it has it has signed.
         let is_signed = signed.is_some_and(|(size, _)| size == view.size());
         view.signed = is_signed.then(|| sign(&view, &signer)).transpose()?;
-        Ok(Self { store, signer, view: Arc::new(view), published: published.map_or(0, |(size, _)| size) })
+        let published = published.map_or(0, |(size, _)| size);
+        Ok(Self { store, signer, view: Arc::new(view), published, published_note: None })
     }
 
     /// The log as it is now.
@@ -171,7 +174,25 @@ impl Log {
         // C2SP tlog-tiles: an unfinished tile may go once the full one is there.
         Tile::filled_between(self.published, edge.size()).try_for_each(|tile| folder.remove_unfinished(&tile))?;
         self.published = edge.size();
+        self.published_note = Some(note);
         Ok(self.view.head())
+    }
+
+    /// Puts lines of others under the checkpoint that is published.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn cosign_published(&mut self, lines: Vec<NoteSignature>) -> Result<(), LogError> {
+        let Some(mut note) = self.published_note.clone() else { return Ok(()) };
+        for line in lines.into_iter().filter(|line| !note.signatures().contains(line)).collect::<Vec<_>>() {
+            note.add(line);
+        }
+        self.view.folder.write_checkpoint(&note)
+    }
+
+    /// Keeps a head that this log has signed and does not have: it does not open again without it.
+    pub(crate) fn remember_shown(&self, head: &Checkpoint) -> Result<(), LogError> {
+        Ok(self.store.commit(&[put_head(rows::LOG_SHOWN, head.size, head.root)])?)
     }
 
     /// Entries of the checkpoint that is published.

@@ -24,6 +24,8 @@ pub(crate) const LOG_ENTRIES: u8 = b'L';
 pub(crate) const LOG_FILED: &[u8] = b"F";
 /// The newest head of the log that was signed.
 pub(crate) const LOG_SIGNED: &[u8] = b"H";
+/// A head of the log that it has signed and does not have: shown by an agent.
+pub(crate) const LOG_SHOWN: &[u8] = b"X";
 /// The newest event of each agent.
 pub(crate) const CHAIN: u8 = b'C';
 /// Where in the log the events of an agent are, 64 to a row.
@@ -48,6 +50,7 @@ pub const fn tree_name(tree: u8) -> Option<&'static str> {
         LOG_ENTRIES => Some("log entries in no bundle yet"),
         b'F' => Some("log entries in bundles: how many"),
         b'H' => Some("log's newest head"),
+        b'X' => Some("head that the log has lost"),
         CHAIN => Some("agents in the log"),
         EVENT_AT => Some("places of events in the log"),
         OTHER_STORY => Some("events that tell another story"),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nuncio_proto::audit::SignedEvent;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::tlog::{Checkpoint, NoteSignature};
 use nuncio_store::{Engine as _, Op, Store, StoreError};
 use tokio::sync::{oneshot, watch};
@@ -46,7 +47,7 @@ enum Work {
     /// Witnesses have cosigned the head of this size.
     Cosigned { size: u64, lines: Vec<NoteSignature> },
     /// A witness has cosigned more than there is.
-    Behind(u64),
+    Behind { witness: String, signed: u64 },
     /// Nothing comes any more.
     Stop,
 }
@@ -67,6 +68,7 @@ pub(crate) struct NotNow;
 pub(crate) struct Scribe {
     work: SyncSender<Work>,
     view: watch::Receiver<Arc<View>>,
+    published: watch::Receiver<Arc<View>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     #[cfg(test)]
     records_stay: std::sync::atomic::AtomicBool,
@@ -80,6 +82,8 @@ struct Desk {
     signer: SigningKey,
     waiting: Arc<AtomicU64>,
     view: watch::Sender<Arc<View>>,
+    /// The log as it was when it was published last.
+    published: watch::Sender<Arc<View>>,
     /// Since when something is not published.
     dirty: Option<Instant>,
     /// Cosignatures of the head of this size.
@@ -97,9 +101,11 @@ impl Scribe {
         waiting: Arc<AtomicU64>,
     ) -> Result<Self, NodeError> {
         let (view, readers) = watch::channel(Arc::clone(events.log().view()));
+        let (published, heads) = watch::channel(Arc::clone(events.log().view()));
         let (work, queue) = sync_channel(WAITING);
         let now = Instant::now();
-        let desk = Desk { events, store, node, signer, waiting, view, dirty: Some(now), cosigned: None, forgot: now };
+        let desk =
+            Desk { events, store, node, signer, waiting, view, published, dirty: None, cosigned: None, forgot: now };
         let thread = std::thread::Builder::new()
             .name("nuncio-log".to_owned())
             .spawn(move || desk.run(&queue))
@@ -107,6 +113,7 @@ impl Scribe {
         Ok(Self {
             work,
             view: readers,
+            published: heads,
             thread: Mutex::new(Some(thread)),
             #[cfg(test)]
             records_stay: std::sync::atomic::AtomicBool::new(false),
@@ -152,14 +159,19 @@ impl Scribe {
     }
 
     /// The log has lost what it had signed: it ends.
-    pub(crate) fn behind(&self, size: u64) {
+    pub(crate) fn behind(&self, witness: &str, signed: u64) {
         // One that has ended needs not be told.
-        let _ = self.work.send(Work::Behind(size));
+        let _ = self.work.send(Work::Behind { witness: witness.to_owned(), signed });
     }
 
     /// The log as it is now, and as it will be.
     pub(crate) fn view(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
+    }
+
+    /// The log as it was published last, and as it will be.
+    pub(crate) fn published(&self) -> watch::Receiver<Arc<View>> {
+        self.published.clone()
     }
 
     /// Whether the log takes events.
@@ -212,13 +224,13 @@ impl Desk {
                 }
                 Work::Records => records = true,
                 Work::Shown { head, reply } => self.shown(&head, reply)?,
-                Work::Behind(signed) => {
-                    return Err(LogError::Behind { signed, size: self.events.log().size() });
+                Work::Behind { witness, signed } => {
+                    return Err(LogError::BehindWitness { witness, signed, size: self.events.log().size() });
                 }
                 Work::Cosigned { size, lines } => {
-                    if size == self.events.log().size() {
+                    if size == self.events.log().published() {
+                        self.events.log_mut().cosign_published(lines.clone())?;
                         self.cosigned = Some((size, lines));
-                        self.publish()?;
                     }
                 }
                 Work::Stop => goes_on = false,
@@ -258,6 +270,7 @@ impl Desk {
         for (key, value) in waiting {
             let record = Record::read(&value).map_err(|_| LogError::Row)?;
             if let Some(mut event) = record.event(self.node) {
+                event.at = event.at.min(now);
                 chain.number(&mut event, now.0);
                 let signed = SignedEvent::sign(event, &self.signer).ok_or(LogError::Entry)?;
                 chain.follow(&signed);
@@ -268,10 +281,9 @@ impl Desk {
             ops.push(Op::Delete { key });
         }
         if count > 0 {
-            let answers = self.events.take_with(&events, now, ops)?;
-            if let Some(refused) = answers.iter().find(|answer| !matches!(answer, Answer::Logged(_))) {
-                return Err(LogError::Own(format!("{refused:?}")));
-            }
+            // A clock that was ahead once does not end the node's own chain.
+            let epoch = chain.head().map_or(0, |head| head.epoch);
+            self.events.take_all(&events, UnixMillis(now.0.max(epoch)), ops)?;
             self.waiting.fetch_sub(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
             self.changed();
         }
@@ -283,6 +295,7 @@ impl Desk {
         let lines = self.cosigned.as_ref().filter(|(of, _)| *of == size).map(|(_, lines)| lines.clone());
         self.events.log_mut().publish_with(|note| lines.into_iter().flatten().for_each(|line| note.add(line)))?;
         self.dirty = None;
+        self.published.send_replace(Arc::clone(self.events.log().view()));
         self.show();
         Ok(())
     }
@@ -306,6 +319,10 @@ impl Desk {
         } else {
             Err(LogError::Forked(head.size))
         };
+        if known.is_err() {
+            // It holds through every restart, until a log is back that has this head.
+            self.events.log().remember_shown(head)?;
+        }
         let _ = reply.send(known.is_ok());
         known
     }

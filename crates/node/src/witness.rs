@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -11,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use nuncio_contracts::registry::time;
 use nuncio_proto::codec;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::tlog::{AddCheckpoint, Hash, KeyKind, NoteKey, REQUEST_LEN_MAX, WitnessError, cosign};
@@ -25,6 +27,8 @@ use crate::log::LogError;
 use crate::rows;
 
 const VERSION: u8 = 1;
+/// How long a request may take to come.
+const PATIENCE: Duration = Duration::from_millis(time::REQUEST_PATIENCE);
 /// Requests that are checked at once.
 const AT_ONCE: usize = 64;
 
@@ -131,8 +135,11 @@ fn read_last(store: &Store, row: &[u8]) -> Result<Option<(u64, Hash)>, NodeError
 }
 
 async fn add_checkpoint(State(witness): State<Arc<Witness>>, request: Request) -> Response {
-    let Ok(body) = to_bytes(request.into_body(), REQUEST_LEN_MAX).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "the request is longer than it may be\n").into_response();
+    // Who sends half a request holds no place for long.
+    let body = match tokio::time::timeout(PATIENCE, to_bytes(request.into_body(), REQUEST_LEN_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return (StatusCode::PAYLOAD_TOO_LARGE, "the request is longer than it may be\n").into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let now_s = entropy::now().0 / 1_000;
     let added = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body, now_s)).await;

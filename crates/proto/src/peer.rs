@@ -406,11 +406,11 @@ impl Peer {
     pub fn next<R: CryptoRng + ?Sized>(&self, now: UnixMillis, idle: bool, rng: &mut R) -> Option<Step> {
         self.next_expiry(now)
             .or_else(|| self.next_decision(now))
+            .or_else(|| self.next_mismatch(now))
             .or_else(|| self.next_draft(now, rng))
             .or_else(|| self.next_hello(now))
             .or_else(|| self.next_timer(now, rng))
             .or_else(|| self.next_old_session(now))
-            .or_else(|| self.next_mismatch(now))
             .or_else(|| self.next_renewal(now, rng))
             .or_else(|| self.next_prekeys(now, rng))
             .or_else(|| if idle { self.next_ack(rng) } else { None })

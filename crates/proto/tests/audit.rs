@@ -199,6 +199,33 @@ fn with_no_room_for_events_letters_wait_until_the_log_has_taken_some() {
     assert!(b.failed.is_empty() && a.failed.is_empty());
 }
 
+/// Who has letters in its log or none at all has none beside it in a session from before.
+#[test]
+fn no_letter_goes_through_a_session_that_is_not_what_is_wanted() {
+    let (mut a, mut b) = auditing(Auditing::Off, Auditing::Off);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    b.peer.set_audit(policy(Auditing::Required), 0..0);
+    a.send(b.peer.id(), "two");
+    a.run();
+    let frames = core::mem::take(&mut a.out);
+    let refused: Vec<_> = frames.iter().map(|frame| b.receive(a.peer.id(), frame)).collect();
+    assert!(matches!(refused[..], [Err(Refusal::OutOfStep(_))]), "{refused:?}");
+    b.send(a.peer.id(), "three");
+    settle(&mut a, &mut b);
+    assert_eq!(b.inbox, ["one"]);
+    assert!(a.inbox.is_empty() && a.peer.sessions().all(|(session, _)| !session.audits()));
+}
+
+/// Nor is a session begun whose first letter could not be written down.
+#[test]
+fn with_no_room_for_events_no_start_is_answered() {
+    let (_, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    b.peer.set_audit(AuditPolicy { room: 0, ..policy(Auditing::Offered) }, 0..0);
+    assert_eq!(liar(&mut b, 1, |_| {}), Err(Refusal::SpoolFull));
+    assert!(b.peer.sessions().next().is_none());
+}
+
 #[test]
 fn what_found_no_room_is_told_as_a_gap() {
     let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);

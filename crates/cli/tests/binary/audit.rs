@@ -144,7 +144,7 @@ fn what_is_wrong_with_a_log_is_named_and_what_is_missing_is_said() {
     let copy = copy.to_str().unwrap();
     let said = fails(&scene.node, &["audit", "--log", copy, "verify"], 1);
     assert!(said.contains("entry ") && said.contains("not signed by its agent"), "{said}");
-    assert!(fails(&scene.node, &["audit", "--log", copy, "reconcile", &transaction], 1).contains("entry"));
+    assert!(fails(&scene.node, &["audit", "--log", copy, "reconcile", &transaction], 1).contains("tile/"));
 }
 
 /// Its node is away: letters go on, events wait and are counted.
@@ -218,11 +218,16 @@ fn a_witness_cosigns_the_nodes_head() {
     let running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node);
     let until = Instant::now() + PATIENCE;
     // It is published within a second.
-    let root = || String::from_utf8(nuncio(&node, &["audit", "root"]).stdout).unwrap();
-    while !root().contains("witness.example/w1") {
-        assert!(Instant::now() < until, "{}", root());
+    let root = || nuncio(&node, &["audit", "--witness", key, "root"]);
+    while !root().status.success() {
+        assert!(Instant::now() < until, "{}", String::from_utf8_lossy(&root().stderr));
         std::thread::sleep(Duration::from_millis(50));
     }
+    assert!(String::from_utf8(root().stdout).unwrap().contains("witness witness.example/w1 at "));
+    // A line whose key nobody gave is not called a witness.
+    let unasked = nuncio(&node, &["audit", "root"]);
+    assert!(!String::from_utf8_lossy(&unasked.stdout).contains("witness.example/w1"));
+    assert!(String::from_utf8_lossy(&unasked.stderr).contains("--witness"));
     ok(&node, &["audit", "verify"]);
     drop(running);
     // A copy from before it was cosigned does not start.

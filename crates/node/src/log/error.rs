@@ -42,6 +42,18 @@ pub enum LogError {
         /// Entries that it has.
         size: u64,
     },
+    /// A witness says that it has cosigned more than there is.
+    #[error(
+        "the witness {witness} says that it has cosigned {signed} entries of this log, which has {size}: its disk was rolled back, or the witness is wrong. It signs nothing more; put the newest copy back, or take that [[witness]] out of the policy"
+    )]
+    BehindWitness {
+        /// Its name.
+        witness: String,
+        /// What it says.
+        signed: u64,
+        /// Entries that there are.
+        size: u64,
+    },
     /// The log was rewritten.
     #[error("this log has signed another root for its first {0} entries: it was rewritten. It signs nothing more")]
     Forked(u64),

@@ -109,41 +109,48 @@ impl Events {
     /// Nothing is logged: a file or a row that cannot be written, or is damaged.
     // contracts/audit.md V9 to V11.
     pub fn take(&mut self, events: &[SignedEvent], now: UnixMillis) -> Result<Vec<Answer>, LogError> {
-        self.take_with(events, now, Vec::new())
+        let (batch, answers) = self.stage_all(events, now)?;
+        self.log_batch(batch, Vec::new())?;
+        Ok(answers)
     }
 
-    /// [`Events::take`], with rows of the caller's own in the same commit, whatever becomes of the events.
+    /// [`Events::take`] of events that must all be logged, with rows of the caller's own in the same commit: all of it, or nothing.
     ///
     /// # Errors
-    /// As [`Events::take`].
-    pub fn take_with(
-        &mut self,
-        events: &[SignedEvent],
-        now: UnixMillis,
-        with: Vec<Op>,
-    ) -> Result<Vec<Answer>, LogError> {
+    /// As [`Events::take`]; [`LogError::Own`] with the first that is not taken.
+    pub fn take_all(&mut self, events: &[SignedEvent], now: UnixMillis, with: Vec<Op>) -> Result<(), LogError> {
+        let (batch, answers) = self.stage_all(events, now)?;
+        if let Some(refused) = answers.iter().find(|answer| !matches!(answer, Answer::Logged(_))) {
+            return Err(LogError::Own(format!("{refused:?}")));
+        }
+        self.log_batch(batch, with)
+    }
+
+    fn stage_all(&self, events: &[SignedEvent], now: UnixMillis) -> Result<(Batch, Vec<Answer>), LogError> {
         let mut batch = Batch::default();
         let mut answers = Vec::with_capacity(events.len());
         for event in events {
             answers.push(self.stage(event, now, &mut batch)?);
         }
+        Ok((batch, answers))
+    }
+
+    fn log_batch(&mut self, batch: Batch, with: Vec<Op>) -> Result<(), LogError> {
         if batch.entries.is_empty() {
-            self.log.store.commit(&with)?;
-        } else {
-            let rows = batch.rows().into_iter().chain(with).collect();
-            self.log.append(batch.entries, rows)?;
-            self.chains.extend(batch.chains);
+            return Ok(self.log.store.commit(&with)?);
         }
-        Ok(answers)
+        let rows = batch.rows().into_iter().chain(with).collect();
+        self.log.append(batch.entries, rows)?;
+        self.chains.extend(batch.chains);
+        Ok(())
     }
 
     fn stage(&self, signed: &SignedEvent, now: UnixMillis, batch: &mut Batch) -> Result<Answer, LogError> {
         let event = signed.event();
         let mut chain = batch.chains.get(&event.agent).copied().unwrap_or_else(|| self.chain(&event.agent));
+        let is_future = event.at.0.max(event.epoch) > now.plus(time::CLOCK_SKEW).0;
         match chain.place(signed) {
-            Ok(Place::Next) if event.at.0.max(event.epoch) > now.plus(time::CLOCK_SKEW).0 => {
-                Ok(Answer::NotTaken(NotTaken::Future))
-            }
+            Ok(Place::Next) | Err(ChainError::Prev(_)) if is_future => Ok(Answer::NotTaken(NotTaken::Future)),
             Ok(Place::Next) => {
                 chain.follow(signed);
                 let index = batch.add(&self.log, signed);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::tlog::{
-    Checkpoint, CheckpointError, NodeError, Note, NoteKey, Receipt, Tile, TileKind, TileNodes, entries_of,
-    inclusion_proof,
+    Checkpoint, CheckpointError, Hash, NodeError, Note, NoteKey, Receipt, Tile, TileKind, TileNodes, bundle_of,
+    entries_of, inclusion_proof, leaf_hash, verify_inclusion,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -85,17 +85,36 @@ impl Files {
     /// One that cannot be read, or is longer than it can be.
     pub fn tile(&self, tile: &Tile) -> Result<Vec<u8>, Wrong> {
         let each = if tile.kind() == TileKind::Entries { ENTRY_LEN_MAX } else { 32 };
-        self.read(&tile.path(), usize::from(tile.width()) * each)
+        let read = |tile: &Tile| self.read(&tile.path(), usize::from(tile.width()) * each);
+        let full = Tile::new(tile.kind(), tile.index(), 256).filter(|_| !tile.is_full());
+        match (read(tile), full) {
+            // C2SP tlog-tiles: an unfinished tile may have gone since, for the full one that begins with it.
+            (Err(Wrong::Io { path, source }), Some(full)) => {
+                let beginning = read(&full).ok().and_then(|bytes| beginning_of(tile, &bytes));
+                beginning.ok_or(Wrong::Io { path, source })
+            }
+            (read, _) => read,
+        }
     }
 
-    /// The entries of a tree from an index on, to the end of their bundle. Nothing vouches for them yet.
+    /// The entries of a log from an index on, to the end of their bundle: each is in the tree of this head.
     ///
     /// # Errors
-    /// A bundle that cannot be read, or is none.
-    pub fn entries(&self, from: u64, size: u64) -> Result<Vec<Vec<u8>>, Wrong> {
-        let Some(tile) = Tile::in_tree(TileKind::Entries, from / 256, size) else { return Ok(Vec::new()) };
+    /// A bundle that cannot be read, is none, or is of another tree.
+    pub fn entries(&self, from: u64, head: &Checkpoint) -> Result<Vec<Vec<u8>>, Wrong> {
+        let Some(tile) = Tile::in_tree(TileKind::Entries, from / 256, head.size) else { return Ok(Vec::new()) };
         let bytes = self.tile(&tile)?;
         let entries = entries_of(&bytes, tile.width()).map_err(|error| Wrong::Bundle(tile.path(), error))?;
+        let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+        let hash_tile = Tile::in_tree(TileKind::Hashes(0), tile.index(), head.size).ok_or(Wrong::Root)?;
+        if self.tile(&hash_tile)? != hashes.concat() {
+            return Err(Wrong::Tile(hash_tile.path()));
+        }
+        // The proof of one entry needs every other hash of its tile, so it vouches for all of them.
+        let first = tile.index() * 256;
+        let proof = self.proof(first, head)?;
+        let entry = entries.first().ok_or(Wrong::Root)?;
+        verify_inclusion(first, head.size, entry, &proof, &head.root).map_err(|_| Wrong::Root)?;
         let skipped = usize::try_from(from % 256).unwrap_or(usize::MAX);
         Ok(entries.into_iter().skip(skipped).map(<[u8]>::to_vec).collect())
     }
@@ -106,16 +125,19 @@ impl Files {
     /// No such entry; files that cannot be read, or do not fit together.
     pub fn receipt(&self, index: u64, key: &NoteKey) -> Result<(Vec<u8>, Receipt), Wrong> {
         let (checkpoint, head) = self.checkpoint(key)?;
-        let entry = self.entries(index, head.size)?.into_iter().next().ok_or(Wrong::Index(index, head.size))?;
+        let entry = self.entries(index, &head)?.into_iter().next().ok_or(Wrong::Index(index, head.size))?;
+        let receipt = Receipt { index, proof: self.proof(index, &head)?, checkpoint };
+        receipt.verify(&entry, key).map_err(|_| Wrong::Root)?;
+        Ok((entry, receipt))
+    }
+
+    fn proof(&self, index: u64, head: &Checkpoint) -> Result<Vec<Hash>, Wrong> {
         let nodes = TileNodes::new(head.size, |tile: &Tile| self.tile(tile));
-        let proof = inclusion_proof(&nodes, index, head.size).map_err(|error| match error {
+        inclusion_proof(&nodes, index, head.size).map_err(|error| match error {
             NodeError::Read(wrong) => wrong,
             NodeError::Width(tile) => Wrong::Tile(tile.path()),
             _ => Wrong::Root,
-        })?;
-        let receipt = Receipt { index, proof, checkpoint };
-        receipt.verify(&entry, key).map_err(|_| Wrong::Root)?;
-        Ok((entry, receipt))
+        })
     }
 
     /// A file, no longer than it may be.
@@ -125,6 +147,16 @@ impl Files {
             Kind::Web { client, base, handle } => handle.block_on(fetch(client, base, path, max)),
         }
     }
+}
+
+/// What a tile was when it was this wide.
+fn beginning_of(tile: &Tile, full: &[u8]) -> Option<Vec<u8>> {
+    let width = usize::from(tile.width());
+    if let TileKind::Hashes(_) = tile.kind() {
+        return full.get(..width * 32).map(<[u8]>::to_vec);
+    }
+    let entries = entries_of(full, 256).ok()?;
+    bundle_of(entries.into_iter().take(width)).ok()
 }
 
 async fn fetch(client: &Client, base: &Url, path: &str, max: usize) -> Result<Vec<u8>, Wrong> {

@@ -1,9 +1,11 @@
 //! One transaction, as the log has it: what its tokens, its senders and its receivers say of each other.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::event;
 use nuncio_proto::audit::{Event, EventPeer};
+use nuncio_proto::ids::AgentId;
 
 /// What does not fit together. Events are named by their index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +26,10 @@ pub enum Mismatch {
 impl core::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::SentOnly(at) => write!(f, "entry {at}: the letter was sent, and its receiver says nothing of it"),
+            Self::SentOnly(at) => write!(
+                f,
+                "entry {at}: a letter was sealed, and its receiver says nothing of it: it is under way, was sealed again in another session, was lost, or its receiver leaves it out"
+            ),
             Self::ReceivedOnly(at) => write!(f, "entry {at}: the letter came, and its sender says nothing of it"),
             Self::Differ(sent, got) => {
                 write!(f, "entries {sent} and {got}: the two ends say different things of one letter")
@@ -45,8 +50,8 @@ pub struct Account {
 }
 
 /// Compares what was said of a transaction. `all` are the events of the log with their indexes; what names no transaction may belong to it by its
-/// commitment.
-pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transaction: &str) -> Account {
+/// commitment. What a token service did, only its node can say.
+pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transaction: &str, node: &AgentId) -> Account {
     let all: Vec<(u64, &Event)> = all.into_iter().collect();
     let is = |event: &Event, what: u8| event.what.number() == what;
     let named = |event: &Event| event.transaction.as_deref() == Some(transaction);
@@ -59,6 +64,7 @@ pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transactio
         .collect();
     let issued: BTreeSet<[u8; 32]> = ours
         .iter()
+        .filter(|(_, told)| told.agent == *node)
         .filter(|(_, told)| is(told, event::TOKEN_ISSUED) || is(told, event::TOKEN_REPLACED))
         .filter_map(|(_, told)| told.token)
         .collect();
@@ -67,8 +73,10 @@ pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transactio
         let mut ends: BTreeMap<[u8; 32], (u64, &Event)> = BTreeMap::new();
         for (index, told) in ours.iter().filter(|(_, told)| what.iter().any(|what| is(told, *what))) {
             let Some(commitment) = told.commitment else { continue };
-            if let Some((first, _)) = ends.insert(commitment, (*index, *told)) {
-                mismatches.push(Mismatch::Twice(first, *index));
+            // The first stays: whoever copies another's commitment puts nothing in its place.
+            match ends.entry(commitment) {
+                Entry::Vacant(place) => drop(place.insert((*index, *told))),
+                Entry::Occupied(first) => mismatches.push(Mismatch::Twice(first.get().0, *index)),
             }
         }
         ends

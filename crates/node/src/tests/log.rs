@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::support::{
     BOOKING, DOMAIN, Fixture, GATEWAY, OPERATOR, PLANNER, Params, agent, body, key, policy, write_policy,
 };
+use crate::NodeError;
 use crate::entropy::now;
 use crate::log::verify;
 
@@ -307,7 +308,7 @@ async fn a_log_that_is_shown_a_head_that_it_does_not_have_takes_nothing_more() {
     assert_eq!(planner.give(&[event]).await.0, 200);
     // One that it did sign, of another past.
     for change in [|head: &mut Checkpoint| head.size += 10, |head: &mut Checkpoint| head.root = [7; 32]] {
-        let at = fixture().await;
+        let mut at = fixture().await;
         let mut planner = Teller::new(&at, PLANNER).await;
         let event = planner.next();
         let mut head = open(&at, &planner.give(&[event]).await.1);
@@ -317,6 +318,9 @@ async fn a_log_that_is_shown_a_head_that_it_does_not_have_takes_nothing_more() {
         let event = planner.next();
         assert_eq!(planner.give(&[event]).await.0, 503, "it has ended");
         assert_eq!(at.get("/health/ready").await.0, 503);
+        at.stop().await;
+        let started = at.try_start().await;
+        assert!(matches!(started, Err(NodeError::Log(_))), "a restart changes nothing: {started:?}");
     }
 }
 

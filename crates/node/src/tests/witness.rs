@@ -166,6 +166,6 @@ async fn a_node_does_not_start_behind_its_witness() {
     nuncio_store::Engine::commit(&store, &rows).unwrap();
     drop(store);
     let started: Result<Node, NodeError> = at.try_start().await;
-    assert!(matches!(started, Err(NodeError::Log(LogError::Behind { .. }))), "{started:?}");
+    assert!(matches!(started, Err(NodeError::Log(LogError::BehindWitness { .. }))), "{started:?}");
     served.closing.cancel();
 }

@@ -134,15 +134,24 @@ impl Peer {
         }
     }
 
-    /// A session whose parameters are not what is wanted ends, and another is begun.
-    pub(super) fn next_mismatch(&self, now: UnixMillis) -> Option<Step> {
-        let wrong = |session: &&Session| match self.audit.policy.auditing {
+    /// Whether letters must not be in this session: its ends want another one.
+    pub(super) fn is_mismatch(&self, session: &Session) -> bool {
+        match self.audit.policy.auditing {
             Auditing::Off => session.audits(),
             Auditing::Required => !session.audits(),
             Auditing::Offered => false,
-        };
+        }
+    }
+
+    /// Whether a session that is begun with these parameters waits for the log too.
+    pub(super) fn start_waits(&self, parameters: u64) -> bool {
+        parameters & AUDITS != 0 && self.audit.is_stopped()
+    }
+
+    /// A session whose parameters are not what is wanted ends, and another is begun.
+    pub(super) fn next_mismatch(&self, now: UnixMillis) -> Option<Step> {
         let mut current = self.contacts.keys().filter_map(|agent| self.current(agent));
-        let session = current.find(wrong)?;
+        let session = current.find(|session| self.is_mismatch(session))?;
         Some(self.step(Change::Restart { with: session.peer(), session: session.id, now }))
     }
 

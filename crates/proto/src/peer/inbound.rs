@@ -134,6 +134,9 @@ impl Peer {
         if frame.body.is_some() && self.waits_for_log(session) {
             return Err(Refusal::SpoolFull);
         }
+        if frame.body.is_some() && self.is_mismatch(session) {
+            return Err(Refusal::OutOfStep(frame.tag));
+        }
         if from.is_some_and(|from| from != with) {
             return Err(Refusal::WrongPeer(with));
         }
@@ -190,6 +193,9 @@ impl Peer {
             return Err(Refusal::TooManySessions);
         }
         let unaudited = self.mismatch(start.parameters()).map_err(|()| refuse(HandshakeError::UnknownPrekey))?;
+        if self.start_waits(start.parameters()) {
+            return Err(Refusal::SpoolFull);
+        }
         let parties = Parties { initiator: by, responder: self.id(), initiated: false };
         let session = Session::respond(response.secrets, parties, start.parameters(), pair, now);
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);

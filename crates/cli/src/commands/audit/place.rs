@@ -20,12 +20,17 @@ pub(crate) struct Place {
     /// The key that signs it: NAME+ID+KEY, or a file that holds that line [default: the node's own, or that of the agent's trust domain]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// The key of a witness whose line has to be under the head. May be given again
+    #[arg(long, value_name = "KEY", value_parser = witness_key)]
+    witness: Vec<NoteKey>,
 }
 
 /// A log to be read.
 pub(super) struct Log {
     pub(super) files: Files,
     pub(super) key: NoteKey,
+    /// Who has to have cosigned its head.
+    pub(super) witnesses: Vec<NoteKey>,
 }
 
 impl Place {
@@ -51,8 +56,14 @@ impl Place {
                 ));
             }
         };
-        Ok(Log { files, key })
+        Ok(Log { files, key, witnesses: self.witness.clone() })
     }
+}
+
+fn witness_key(text: &str) -> Result<NoteKey, String> {
+    NoteKey::parse(text)
+        .filter(|key| key.kind() == KeyKind::CosignatureV1)
+        .ok_or_else(|| "write NAME+ID+KEY, as the witness prints it".to_owned())
 }
 
 /// A key as it is written, or a file with it.

@@ -8,6 +8,7 @@ use clap::Args;
 use data_encoding::BASE64;
 use nuncio_node::log::Told;
 use nuncio_proto::audit::SignedEvent;
+use nuncio_proto::tlog::{Checkpoint, cosigned_at};
 use serde_json::json;
 
 use super::place::Log;
@@ -19,15 +20,29 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn root(log: &Log, json: bool) -> Result<(), Failure> {
     let (note, head) = log.files.checkpoint(&log.key)?;
-    let signers: Vec<&str> = note.signatures().iter().map(|line| line.name.as_str()).collect();
+    let witnessed = log.witnesses.iter().map(|witness| {
+        let at_s =
+            cosigned_at(&note, witness).map_err(|error| Failure::Unsound(format!("{}: {error}", witness.name())))?;
+        Ok((witness.name().to_owned(), at_s))
+    });
+    let witnessed = witnessed.collect::<Result<Vec<_>, Failure>>()?;
+    let checked = |name: &str| name == head.origin || witnessed.iter().any(|(witness, _)| witness == name);
+    let others: Vec<&str> =
+        note.signatures().iter().map(|line| line.name.as_str()).filter(|name| !checked(name)).collect();
     if json {
         let root = BASE64.encode(&head.root);
-        let told = json!({ "origin": head.origin, "size": head.size, "root": root, "signed_by": signers, "key": log.key.to_string() });
+        let told = json!({ "origin": head.origin, "size": head.size, "root": root, "witnessed": witnessed, "not_checked": others, "key": log.key.to_string() });
         return output::json(&told);
     }
     output::line(format_args!("{} entries in {}", head.size, head.origin))?;
     output::line(format_args!("root    {}", BASE64.encode(&head.root)))?;
-    output::line(format_args!("signed  {}", output::harmless_line(&signers.join(", "))))?;
+    for (witness, at_s) in &witnessed {
+        output::line(format_args!("witness {witness} at {}", output::time(at_s.saturating_mul(1_000))))?;
+    }
+    if !others.is_empty() {
+        let others = output::harmless_line(&others.join(", "));
+        output::note(format_args!("also signed by {others}, which was not checked: give their keys with --witness"));
+    }
     output::line(format_args!("key     {}", log.key))
 }
 
@@ -51,7 +66,7 @@ impl Tail {
         loop {
             let (_, head) = log.files.checkpoint(&log.key)?;
             let from = next.or(self.from).unwrap_or_else(|| head.size.saturating_sub(self.lines));
-            next = Some(each(log, from, head.size, |told| if json { output::json(told) } else { line(told) })?);
+            next = Some(each(log, from, &head, |told| if json { output::json(told) } else { line(told) })?);
             if !self.follow {
                 return Ok(());
             }
@@ -124,7 +139,7 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(&self, log: &Log) -> Result<(), Failure> {
         let (_, head) = log.files.checkpoint(&log.key)?;
-        each(log, self.from, head.size, |told| {
+        each(log, self.from, &head, |told| {
             if !self.cloudevents {
                 return output::json(told);
             }
@@ -143,14 +158,20 @@ impl Export {
 pub(super) fn each(
     log: &Log,
     from: u64,
-    size: u64,
+    head: &Checkpoint,
     mut hand: impl FnMut(&Told) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let mut next = from;
-    while next < size {
-        let entries = log.files.entries(next, size)?;
+    if from > head.size {
+        return Err(nuncio_node::log::Wrong::Index(from, head.size).into());
+    }
+    while next < head.size {
+        let entries = log.files.entries(next, head)?;
         if entries.is_empty() {
-            return Err(Failure::Unsound(format!("the log says that it has {size} entries and gives none at {next}")));
+            return Err(Failure::Unsound(format!(
+                "the log says that it has {} entries and gives none at {next}",
+                head.size
+            )));
         }
         for entry in entries {
             hand(&told(next, &entry)?)?;

@@ -1,6 +1,7 @@
 //! `nuncio audit reconcile`
 
 use clap::Args;
+use nuncio::AgentId;
 use nuncio_node::log::{Told, reconcile};
 use nuncio_proto::audit::SignedEvent;
 use serde_json::json;
@@ -23,12 +24,13 @@ impl Reconcile {
         let (_, head) = log.files.checkpoint(&log.key)?;
         let mut events = Vec::new();
         while let Some(next) = u64::try_from(events.len()).ok().filter(|next| *next < head.size) {
-            for entry in log.files.entries(next, head.size)? {
+            for entry in log.files.entries(next, &head)? {
                 let parsed = SignedEvent::parse(&entry);
                 events.push(parsed.map_err(|error| Failure::Unsound(format!("an entry after {next}: {error}")))?);
             }
         }
-        let account = reconcile((0..).zip(events.iter().map(SignedEvent::event)), &self.transaction);
+        let node = AgentId::from_bytes(*log.key.public()).map_err(|error| Failure::Unsound(error.to_string()))?;
+        let account = reconcile((0..).zip(events.iter().map(SignedEvent::event)), &self.transaction, &node);
         let told = account.events.iter().filter_map(|index| {
             let event = usize::try_from(*index).ok().and_then(|at| events.get(at))?;
             Some(Told::new(*index, event))

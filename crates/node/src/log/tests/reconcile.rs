@@ -54,17 +54,17 @@ fn honest() -> Vec<Event> {
 }
 
 fn found(events: &[Event], transaction: u64) -> Vec<Mismatch> {
-    reconcile((0..).zip(events), &name(transaction)).mismatches
+    reconcile((0..).zip(events), &name(transaction), &agent(9)).mismatches
 }
 
 #[test]
 fn an_honest_transaction_has_nothing_that_does_not_fit() {
     let events = honest();
     for transaction in 0..TRANSACTIONS {
-        let account = reconcile((0..).zip(&events), &name(transaction));
+        let account = reconcile((0..).zip(&events), &name(transaction), &agent(9));
         assert_eq!((account.events.len(), account.mismatches), (15, vec![]));
     }
-    assert!(reconcile((0..).zip(&events), "another").events.is_empty());
+    assert!(reconcile((0..).zip(&events), "another", &agent(9)).events.is_empty());
 }
 
 /// A refusal names no token, and is found by the letter's commitment.
@@ -77,17 +77,20 @@ fn a_refused_letter_fits_the_one_that_was_sent() {
     assert_eq!(found(&events, 0), []);
 }
 
-/// Seven ways to lie, each in a thousand places: every one is found, and nothing else is.
+/// Eight ways to lie, each in a thousand places: every one is found, and nothing else is.
 #[test]
 fn what_was_left_out_or_altered_anywhere_is_found() {
     type Lie = fn(&mut Vec<Event>, usize);
-    let lies: [(&str, u8, Lie); 7] = [
+    let lies: [(&str, u8, Lie); 8] = [
         ("the sender leaves it out", event::LETTER_SENT, |events, at| drop(events.remove(at))),
         ("the receiver leaves it out", event::LETTER_RECEIVED, |events, at| drop(events.remove(at))),
         ("the token service leaves it out", event::TOKEN_REPLACED, |events, at| drop(events.remove(at))),
         ("another letter is told of", event::LETTER_SENT, |events, at| events[at].commitment = Some([7; 32])),
         ("another token is told of", event::LETTER_RECEIVED, |events, at| events[at].token = Some([7; 32])),
         ("another size is told of", event::LETTER_RECEIVED, |events, at| events[at].size = Some(10)),
+        ("another agent says that the token was issued", event::TOKEN_REPLACED, |events, at| {
+            events[at].agent = agent(1)
+        }),
         ("it is told twice", event::LETTER_SENT, |events, at| {
             let again = events[at].clone();
             events.push(again);
@@ -102,7 +105,7 @@ fn what_was_left_out_or_altered_anywhere_is_found() {
             let told = honest[at].transaction.clone().unwrap();
             let mut events = honest.clone();
             lie(&mut events, at);
-            assert_ne!(reconcile((0..).zip(&events), &told).mismatches, [], "{what} at {at}");
+            assert_ne!(reconcile((0..).zip(&events), &told, &agent(9)).mismatches, [], "{what} at {at}");
             let other = if told == name(0) { 1 } else { 0 };
             assert_eq!(found(&events, other), [], "{what} at {at}");
         }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use nuncio_proto::audit::{Chain, ChainError, Event, SignedEvent};
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::tlog::{Tile, TileKind, bundle_of, entries_of};
+use nuncio_proto::tlog::{Tile, TileKind, bundle_of, entries_of, leaf_hash};
 
 use super::events::{Teller, open, take};
 use super::{Home, key};
-use crate::log::{Events, Verdict, Wrong, verify};
+use crate::log::{Events, Files, Verdict, Wrong, verify};
 
 /// A log of three agents, published at several sizes.
 fn published() -> (Home, Events) {
@@ -212,6 +212,24 @@ fn a_log_that_goes_on_while_it_is_verified_is_verified() {
     hashes[0] ^= 1;
     fs::write(&tile, hashes).unwrap();
     assert!(matches!(check(&home), Err(Wrong::Tile(it)) if it == "tile/0/001"));
+}
+
+#[test]
+fn entries_are_read_as_their_head_has_them() {
+    let (home, _events) = published();
+    let files = Files::folder(&home.folder());
+    let (_, head) = files.checkpoint(&key()).unwrap();
+    let first = files.entries(0, &head).unwrap();
+    assert_eq!((first.len(), files.entries(250, &head).unwrap()), (256, first[250..].to_vec()));
+    // An entry and its hash that belong together, in no tree.
+    let other = Teller::new(9).tell().as_bytes().to_vec();
+    let mut entries = first.clone();
+    entries[3] = other;
+    let mut hashes = fs::read(home.folder().join("tile/0/000")).unwrap();
+    hashes[96..128].copy_from_slice(&leaf_hash(&entries[3]));
+    fs::write(home.folder().join("tile/0/000"), hashes).unwrap();
+    fs::write(home.folder().join("tile/entries/000"), bundle_of(entries.iter().map(Vec::as_slice)).unwrap()).unwrap();
+    assert!(files.entries(0, &head).is_err());
 }
 
 #[test]
