@@ -359,6 +359,9 @@ pub struct Status {
     pub letters_failed: u64,
     /// Events that wait for the audit log.
     pub events_waiting: u64,
+    /// Why the log does not take events now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_wait: Option<String>,
     /// Known agents.
     pub peers: u64,
     /// Sessions.

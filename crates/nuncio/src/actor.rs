@@ -81,6 +81,8 @@ pub(crate) struct Actor {
     pub(crate) wire: Wire,
     /// Letters of ours that failed since the start.
     pub(crate) letters_failed: u64,
+    /// Why the log does not take events.
+    pub(crate) events_wait: Option<String>,
     pub(crate) arrivals: watch::Sender<u64>,
     pub(crate) inboxes: Vec<mpsc::UnboundedSender<Incoming>>,
     /// Letters up to here were handed to the inboxes.
@@ -170,6 +172,7 @@ impl Actor {
             refused: BTreeMap::new(),
             wire: Wire::default(),
             letters_failed: 0,
+            events_wait: None,
             arrivals: watch::Sender::new(0),
             inboxes: Vec::new(),
             handed_out: None,
@@ -346,6 +349,7 @@ impl Actor {
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
             Wake::EventsLogged { up_to, checkpoint, done } => self.events_logged(up_to, checkpoint, done),
+            Wake::EventsWait { why } => self.events_wait = why,
             Wake::RevokedAsked => self.revoked_asked(),
             Wake::AnswerUnwanted { to, letter } => self.await_no_answer(to, letter),
             Wake::LookAfterTokens => self.look_after_tokens(),

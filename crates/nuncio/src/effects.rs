@@ -366,6 +366,7 @@ impl Actor {
             outbox: self.on_their_way(|_| true),
             letters_failed: self.letters_failed,
             events_waiting: self.peer.events_waiting(),
+            events_wait: self.events_wait.clone(),
             peers: self.peer.contacts().count(),
             sessions: self.peer.sessions().count(),
             connections: self.links.values().map(Vec::len).sum(),

@@ -85,11 +85,12 @@ impl Spool {
 
     /// Gives events until the agent stops.
     pub(crate) async fn keep(mut self, more: Arc<Notify>, wakes: mpsc::Sender<Wake>, cancel: CancellationToken) {
-        let mut shown = false;
+        let (mut shown, mut said) = (false, None);
         loop {
-            let pause = match self.turn(&mut shown, &wakes).await {
+            let turn = self.turn(&mut shown, &wakes).await;
+            let (pause, why) = match turn {
                 Ok(true) => continue,
-                Ok(false) => None,
+                Ok(false) => (None, None),
                 Err(Waits::Log(reason)) => {
                     // It may have lost what it had signed: then it has to hear of it now.
                     let reason = match self.show().await {
@@ -98,14 +99,19 @@ impl Spool {
                     };
                     shown = false;
                     tracing::error!(reason, "the audit log does not take this agent's events; they wait");
-                    Some(LONG_PAUSE)
+                    (Some(LONG_PAUSE), Some(reason))
                 }
                 Err(waits) => {
                     shown = false;
-                    tracing::info!(reason = %waits, "events wait for the audit log");
-                    Some(PAUSE)
+                    let reason = waits.to_string();
+                    tracing::info!(reason, "the audit log cannot be asked; events wait for it");
+                    (Some(PAUSE), Some(reason))
                 }
             };
+            if core::mem::replace(&mut said, why.clone()) != why && wakes.send(Wake::EventsWait { why }).await.is_err()
+            {
+                return;
+            }
             let rest = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
@@ -126,11 +132,11 @@ impl Spool {
     async fn turn(&mut self, shown: &mut bool, wakes: &mpsc::Sender<Wake>) -> Result<bool, Waits> {
         let store = Arc::clone(&self.store);
         let waiting = blocking(move || first_events(&store)).await?;
-        let Some((last, _)) = waiting.last() else { return Ok(false) };
-        let up_to = last.saturating_add(1);
         if !core::mem::replace(shown, true) {
             self.show().await?;
         }
+        let Some((last, _)) = waiting.last() else { return Ok(false) };
+        let up_to = last.saturating_add(1);
         let checkpoint = self.give(&waiting).await?;
         let (done, gone) = oneshot::channel();
         let logged = Wake::EventsLogged { up_to, checkpoint: checkpoint.to_string(), done };

@@ -75,6 +75,8 @@ pub struct Status {
     pub letters_failed: u64,
     /// Events that wait for the audit log.
     pub events_waiting: u64,
+    /// Why the log does not take events now.
+    pub events_wait: Option<String>,
     /// Known agents.
     pub peers: usize,
     /// Sessions.

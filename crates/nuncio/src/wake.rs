@@ -49,6 +49,8 @@ pub(crate) enum Wake {
     RevokedAsked,
     /// The log is seen to have all events up to a number, in the tree of a checkpoint.
     EventsLogged { up_to: u64, checkpoint: String, done: oneshot::Sender<()> },
+    /// Why events cannot be given to the log now, or that they can.
+    EventsWait { why: Option<String> },
     /// Some seconds have passed.
     LookAfterTokens,
     /// Nobody waits for the answer to a letter any more.

@@ -63,8 +63,10 @@ fn lines(status: &Fares) -> Vec<(&'static str, String)> {
         ("commits", format!("{} with {} steps, {mean_us} µs each", commits.groups, commits.steps)),
         ("prekeys", format!("{} one-time prekeys left", status.one_time_prekeys)),
     ]);
-    if status.events_waiting > 0 {
-        lines.push(("audit", format!("{} events wait for the log", status.events_waiting)));
+    if status.events_waiting > 0 || status.events_wait.is_some() {
+        let why =
+            status.events_wait.as_ref().map(|why| format!(": {}", output::harmless_line(why))).unwrap_or_default();
+        lines.push(("audit", format!("{} events wait for the log{why}", status.events_waiting)));
     }
     if !status.refused.is_empty() {
         let refused: Vec<String> = status.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();

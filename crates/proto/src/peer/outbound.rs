@@ -61,7 +61,7 @@ impl Peer {
             let session = self.current(agent)?;
             let entry = self.next_of(agent)?;
             let draft = self.outbox.get(&entry)?;
-            if !draft.control && (self.waits_for_log(session) || self.is_mismatch(session)) {
+            if !draft.control && self.waits_for_log(session) {
                 return None;
             }
             // One that may have arrived goes as it is: its receiver knows it, or refuses it.
