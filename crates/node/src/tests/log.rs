@@ -222,6 +222,41 @@ async fn over_tcp_nobody_gives_events_and_this_machine_reads_them() {
     at.node().reload().await.unwrap();
     let event = planner.next();
     assert_eq!(planner.give(&[event]).await.0, 401, "who has left the policy gives nothing more");
+    assert_eq!(planner.get("/log/checkpoint").await.0, 403, "nor reads");
+}
+
+/// A node that was killed before it published what it had appended does it in its next life, without being given more.
+#[tokio::test]
+async fn a_head_that_was_not_published_is_published_by_the_next_life() {
+    let mut at = fixture().await;
+    let size = published(&at, 1).await.size;
+    at.stop().await;
+    std::fs::remove_file(at.home().join("log/checkpoint")).unwrap();
+    at.start().await;
+    assert!(published(&at, size).await.size >= size);
+}
+
+/// What its clock said when it was ahead does not end a node's own chain.
+#[tokio::test]
+async fn a_node_whose_clock_was_ahead_goes_on_with_its_chain() {
+    let mut at = fixture().await;
+    let (log_key, signer, node) = (log_key(&at), at.node().service().identity().signing().clone(), at.node().id());
+    at.stop().await;
+    let (store, _) = crate::home::open(&at.home(), &super::support::kek()).unwrap();
+    let store = std::sync::Arc::new(store);
+    let log = crate::log::Log::open(store, &at.home().join("log"), log_key, signer.clone()).unwrap();
+    let mut events = crate::log::Events::open(log).unwrap();
+    let ahead = now().plus(3_600_000);
+    let mut event = Event::new(node, ahead, What::of(event::HEARTBEAT).unwrap());
+    Chain::default().number(&mut event, ahead.0);
+    let signed = SignedEvent::sign(event, &signer).unwrap();
+    events.take_all(&[signed], ahead, vec![]).unwrap();
+    let size = events.log().size();
+    drop(events);
+    at.start().await;
+    at.node().rotate(true).await.unwrap();
+    published(&at, size + 1).await;
+    assert_eq!(at.get("/health/ready").await.0, 200);
 }
 
 /// contracts/audit.md V17.

@@ -198,6 +198,34 @@ fn an_event_of_the_future_waits() {
     );
 }
 
+/// Nor is it kept as evidence before its time has come.
+#[test]
+fn an_event_of_the_future_waits_whatever_it_follows() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let mut events = open(&home);
+    take(&mut events, &[a.tell()]);
+    let second = a.sign(Event { prev: [9; 32], ..a.event() });
+    let early = UnixMillis(NOW.0 - time::CLOCK_SKEW - 1);
+    assert_eq!(events.take(std::slice::from_ref(&second), early).unwrap(), [Answer::NotTaken(NotTaken::Future)]);
+    assert!(matches!(take(&mut events, &[second])[..], [Answer::NotTaken(NotTaken::OtherStory(1))]));
+}
+
+#[test]
+fn what_must_all_be_logged_is_logged_with_its_rows_or_not_at_all() {
+    let home = Home::new();
+    let mut a = Teller::new(1);
+    let mut events = open(&home);
+    let first = a.tell();
+    let twice = a.sign(Event { seq: 9, ..a.event() });
+    let row = |value: u8| vec![nuncio_store::Op::Put { key: b"Qx".to_vec(), value: vec![value] }];
+    let there = |events: &Events| nuncio_store::Engine::get(&*events.log().store, b"Qx").unwrap();
+    assert!(matches!(events.take_all(&[first.clone(), twice], NOW, row(1)), Err(LogError::Own(_))));
+    assert_eq!((events.log().size(), there(&events)), (0, None));
+    events.take_all(&[first], NOW, row(2)).unwrap();
+    assert_eq!((events.log().size(), there(&events)), (1, Some(vec![2])));
+}
+
 #[test]
 fn a_damaged_chain_is_refused() {
     let home = Home::new();
