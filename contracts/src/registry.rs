@@ -423,6 +423,11 @@ pub mod time {
     /// Unit: ms.
     pub const LETTER_LIFE_MAX: u64 = 604_800_000;
 
+    /// a month: long enough that a dispute over a letter has begun
+    ///
+    /// Unit: ms.
+    pub const OPENING_LIFE: u64 = 2_592_000_000;
+
     /// 5 minutes; margin on every comparison of two agents' clocks
     ///
     /// Unit: ms.

@@ -221,6 +221,10 @@ fn hint_for(kind: &str) -> &'static str {
         "transaction_over" => {
             "what is to be gone on with has ended, or may not go that way; what was said says which. `nuncio begin` begins another"
         }
+        "no_opening" => {
+            "only letters in sessions that audit ([audit] in both ends' nuncio.toml) can be opened, by the id that `nuncio send` and `nuncio inbox` print; of one that came, say who wrote it: --from PEER"
+        }
+        "other_payload" => "--payload FILE with the very bytes that were sent; of a letter with a large payload none",
         "no_such_letter" => "`nuncio inbox` lists what is there",
         "no_such_peer" => "`nuncio peers` lists who is known here; `nuncio peers add INVITATION` adds one",
         "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",

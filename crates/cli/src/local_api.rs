@@ -70,6 +70,7 @@ const ROUTES: &[Route] = &[
     route("post", "/v1/letters", || post(letters::send)),
     route("get", "/v1/letters/{to}/{id}", || get(letters::state)),
     route("delete", "/v1/letters/{to}/{id}", || delete(letters::cancel)),
+    route("post", "/v1/openings", || post(letters::open)),
     route("post", "/v1/requests", || post(letters::request)),
     route("post", "/v1/transactions", || post(transactions::begin)),
     route("get", "/v1/inbox", || get(inbox::page)),

@@ -55,6 +55,20 @@ pub struct NewLetter {
     pub under: Option<Under>,
 }
 
+/// A letter that is to be opened to others.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedOpening {
+    /// The letter's id.
+    pub id: String,
+    /// Who wrote it, by DID or short name: this agent where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Its payload in standard base64, padded; none for a letter without one, or with a large one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
 /// The transaction in which a letter acts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod files;
 mod folder;
+mod opened;
 mod reconcile;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use error::LogError;
 pub use events::{Answer, Events, NotTaken};
 pub use files::Files;
 use folder::Folder;
+pub use opened::{Ends, ends};
 pub use reconcile::{Account, Mismatch, reconcile};
 pub use told::{Told, ToldHead};
 pub use verify::{Verdict, Wrong, verify, verify_files};

@@ -17,10 +17,11 @@ use nuncio_proto::error::Refusal;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::{Peer, Seen};
 use nuncio_proto::rows;
-use nuncio_proto::step::Step;
+use nuncio_proto::step::{Effects, Staged, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,7 @@ use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::connections::{LinkUp, Rests};
+use crate::effects::answer;
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -102,6 +104,8 @@ pub(crate) struct Actor {
     pub(crate) trust: Option<Trust>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
+    /// Events that wait are to be told again, as a new chain.
+    recounting: Option<Reply<()>>,
     stopping: Option<Reply<()>>,
     failed: bool,
 }
@@ -186,6 +190,7 @@ impl Actor {
             payloads_in: HashMap::new(),
             trust,
             events: Arc::default(),
+            recounting: None,
             stopping: None,
             failed: false,
         };
@@ -225,6 +230,9 @@ impl Actor {
                 () = tokio::time::sleep(pause) => {}
             }
             let idle = self.take_waiting();
+            if let Some(done) = self.recounting.take() {
+                self.recount(done).await;
+            }
             self.pump(idle);
             self.expire_payloads(now());
             self.flush();
@@ -348,7 +356,8 @@ impl Actor {
                 }
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
-            Wake::EventsLogged { up_to, checkpoint, done } => self.events_logged(up_to, checkpoint, done),
+            Wake::EventsLogged { up_to, seen, done } => self.events_logged(up_to, seen, done),
+            Wake::EventsUnknown { done } => self.recounting = Some(done),
             Wake::EventsWait { why } => self.events_wait = why,
             Wake::RevokedAsked => self.revoked_asked(),
             Wake::AnswerUnwanted { to, letter } => self.await_no_answer(to, letter),
@@ -394,6 +403,22 @@ impl Actor {
         {
             self.commit(step);
         }
+    }
+
+    /// Waits until all that was staged is on disk; `false` where it never will be.
+    pub(crate) async fn settle_disk(&mut self) -> bool {
+        let (done, mut settled) = oneshot::channel();
+        let nothing = Staged { ops: Vec::new(), effects: Effects::default() };
+        self.backlog.gather(nothing, Vec::new(), vec![answer(done, ())]);
+        while matches!(settled.try_recv(), Err(TryRecvError::Empty)) {
+            let Some(writer) = self.writer.as_ref().filter(|_| !self.failed) else { return false };
+            self.failed |= !self.backlog.flush_all(writer);
+            match self.urgent.recv().await {
+                Some(wake) => self.wake(wake),
+                None => return false,
+            }
+        }
+        !self.failed
     }
 
     pub(crate) fn writer_stats(&self) -> (u64, u64, u64) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nuncio_contracts::registry::{extension, limit};
+use nuncio_proto::audit::{Kept, Opening};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Extension, Letter};
 use nuncio_proto::peer::{ContactInfo, failed_letter};
@@ -208,6 +209,18 @@ impl Agent {
         letters.extend(failed.into_iter().map(|(to, id, code)| ((id, to), Some(code))));
         let letters = letters.into_iter();
         Ok(letters.map(|((id, to), code)| Undelivered { to, id, failed: code.map(Error::NotDelivered) }).collect())
+    }
+
+    /// What shows to whoever has the audit log what a letter said, and nothing else (contracts/audit.md V24). `author` wrote it: this agent, or the one
+    /// from which it came. The payload is the caller's to bring; of a letter with a large payload it is empty.
+    ///
+    /// # Errors
+    /// [`Error::NoOpening`] where nothing is kept of such a letter, [`Error::OtherPayload`] where it had another one.
+    pub async fn opening(&self, author: AgentId, letter: LetterId, payload: Vec<u8>) -> Result<Opening, Error> {
+        let store = self.store()?;
+        let row = chunks::blocking(move || Ok::<_, Error>(store.get(&rows::opening(&author, &letter))?)).await?;
+        let kept = row.and_then(|row| Kept::from_row(&row)).ok_or(Error::NoOpening)?;
+        kept.with_payload(payload).ok_or(Error::OtherPayload)
     }
 
     /// How many sealed bytes of a letter's large payload were handed to the network, and how many there are; `None` when no such payload is on its way.

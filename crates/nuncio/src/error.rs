@@ -62,6 +62,14 @@ pub enum Error {
     /// A node's home was opened as an agent's.
     #[error("{0} is the home of a node: an agent needs one of its own (`nuncio --home DIR init`)")]
     NodeHome(PathBuf),
+    /// Nothing is kept that opens this letter.
+    #[error(
+        "nothing is kept that opens this letter: it was in no session that audits, or is older than a month; `nuncio audit open --help` says more"
+    )]
+    NoOpening,
+    /// The payload is not the letter's.
+    #[error("the letter had another payload: give the bytes that were sent, all of them")]
+    OtherPayload,
     /// Sessions are to audit, and there is no node that keeps a log.
     #[error("auditing needs a trust domain, whose node keeps the log: name one beside it")]
     AuditsNowhere,

@@ -9,24 +9,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::audit::SignedEvent;
 use nuncio_proto::rows;
 use nuncio_proto::tlog::{
     Checkpoint, Hash, KeyKind, NodeError, Note, NoteKey, Tile, TileKind, TileNodes, consistency_proof, inclusion_proof,
     leaf_hash, verify_consistency, verify_inclusion,
 };
-use nuncio_store::{Engine as _, Store, StoreError};
+use nuncio_store::{Engine as _, Op, Store, StoreError};
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::blocking;
+use crate::entropy::now;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::wake::Wake;
 
-/// The row of the runtime with the newest checkpoint that was seen.
-pub(crate) const SEEN_ROW: [u8; 2] = [rows::RUNTIME, b'c'];
+/// Rows of the runtime with the newest checkpoint that was seen, each by its log's key.
+const SEEN_ROW: [u8; 2] = [rows::RUNTIME, b'c'];
 /// Events are gathered so long before they are given.
 const GATHER: Duration = Duration::from_millis(50);
 /// Between two tries while the node does not answer.
@@ -45,6 +47,9 @@ enum Waits {
     /// The log does not take an event, or is not what it was.
     #[error("{0}")]
     Log(String),
+    /// The log does not know what came before the first that waits.
+    #[error("{0}")]
+    Unknown(String),
     #[error(transparent)]
     Own(#[from] Error),
 }
@@ -79,19 +84,26 @@ impl Spool {
         let origin = format!("{}/log", exchange.domain);
         let key = NoteKey::new(&origin, KeyKind::Ed25519, *exchange.node.id().as_bytes());
         let key = key.ok_or_else(|| Error::Node(format!("{origin:?} cannot be a log's name")))?;
-        let seen = store.get(&SEEN_ROW)?.and_then(|note| Note::parse(&note).ok());
+        let seen = store.get(&seen_row(&key))?.and_then(|note| Note::parse(&note).ok());
         Ok(Self { exchange, store, key, seen })
     }
 
     /// Gives events until the agent stops.
     pub(crate) async fn keep(mut self, more: Arc<Notify>, wakes: mpsc::Sender<Wake>, cancel: CancellationToken) {
-        let (mut shown, mut said) = (false, None);
+        let (mut shown, mut said, mut recounted) = (false, None, false);
         loop {
-            let turn = self.turn(&mut shown, &wakes).await;
+            let mut turn = self.turn(&mut shown, &wakes).await;
+            if let Err(Waits::Unknown(reason)) = &turn
+                && !core::mem::replace(&mut recounted, true)
+            {
+                turn = self.recount(reason, &wakes).await.map(|()| true);
+            } else {
+                recounted = false;
+            }
             let (pause, why) = match turn {
                 Ok(true) => continue,
                 Ok(false) => (None, None),
-                Err(Waits::Log(reason)) => {
+                Err(Waits::Log(reason) | Waits::Unknown(reason)) => {
                     // It may have lost what it had signed: then it has to hear of it now.
                     let reason = match self.show().await {
                         Err(Waits::Log(lost)) => lost,
@@ -131,19 +143,31 @@ impl Spool {
     /// Gives the events that wait first; `false` when there are none.
     async fn turn(&mut self, shown: &mut bool, wakes: &mpsc::Sender<Wake>) -> Result<bool, Waits> {
         let store = Arc::clone(&self.store);
-        let waiting = blocking(move || first_events(&store)).await?;
+        let waiting = blocking(move || first_events(&store, limit::EVENTS_MAX)).await?;
         if !core::mem::replace(shown, true) {
             self.show().await?;
         }
         let Some((last, _)) = waiting.last() else { return Ok(false) };
-        let up_to = last.saturating_add(1);
-        let checkpoint = self.give(&waiting).await?;
+        let (taken, checkpoint) = self.give(&waiting).await?;
+        let up_to = waiting.get(taken).map_or_else(|| last.saturating_add(1), |(no, _)| *no);
         let (done, gone) = oneshot::channel();
-        let logged = Wake::EventsLogged { up_to, checkpoint: checkpoint.to_string(), done };
-        wakes.send(logged).await.map_err(|_| Error::Stopped)?;
-        gone.await.map_err(|_| Error::Stopped)?;
+        let seen = Op::Put { key: seen_row(&self.key), value: checkpoint.to_string().into_bytes() };
+        wakes.send(Wake::EventsLogged { up_to, seen, done }).await.map_err(|_| Error::Stopped)?;
+        gone.await.map_err(|_| Error::Stopped)??;
         self.seen = Some(checkpoint);
         Ok(true)
+    }
+
+    /// contracts/audit.md V23.
+    async fn recount(&self, reason: &str, wakes: &mpsc::Sender<Wake>) -> Result<(), Waits> {
+        self.show().await?;
+        tracing::warn!(
+            reason,
+            "the audit log does not know what came before; what waits is told again, as a new chain"
+        );
+        let (done, told) = oneshot::channel();
+        wakes.send(Wake::EventsUnknown { done }).await.map_err(|_| Error::Stopped)?;
+        Ok(told.await.map_err(|_| Error::Stopped)??)
     }
 
     /// contracts/audit.md V15.
@@ -158,8 +182,8 @@ impl Spool {
         }
     }
 
-    /// Gives events, and sees that the log has them. The checkpoint that shows it.
-    async fn give(&self, waiting: &Waiting) -> Result<Note, Waits> {
+    /// Gives events, and sees that the log has them: how many of them it has, and the checkpoint that shows it.
+    async fn give(&self, waiting: &Waiting) -> Result<(usize, Note), Waits> {
         let body: Vec<u8> = waiting
             .iter()
             .flat_map(|(_, event)| [&u16::try_from(event.len()).unwrap_or(0).to_be_bytes(), event.as_slice()].concat())
@@ -180,13 +204,11 @@ impl Spool {
         }
         let mut places = Vec::with_capacity(waiting.len());
         for ((no, event), said) in waiting.iter().zip(&logged.answers) {
-            match (said.index, &said.refused) {
-                (Some(index), None) => places.push((index, event.as_slice())),
-                (_, Some(refused)) if refused == "future" => return Err(Waits::Node("its clock is behind".to_owned())),
-                (_, refused) => {
-                    let refused = refused.as_deref().unwrap_or("no answer");
-                    return Err(Waits::Log(format!("event {no} of this agent: {refused}")));
-                }
+            match said.index.filter(|_| said.refused.is_none()) {
+                Some(index) => places.push((index, event.as_slice())),
+                // What is in front of it can go.
+                None if !places.is_empty() => break,
+                None => return Err(refused(*no, event, said.refused.as_deref())),
             }
         }
         let mut tiles = Tiles { source: self, there: BTreeMap::new() };
@@ -195,8 +217,27 @@ impl Spool {
             let before = Checkpoint::open(before, &self.key).map_err(|error| Waits::Log(error.to_string()))?;
             tiles.follow(&before, &head).await?;
         }
-        Ok(note)
+        Ok((places.len(), note))
     }
+}
+
+/// Why the log does not take the first event that waits.
+fn refused(no: u64, event: &[u8], reason: Option<&str>) -> Waits {
+    let said = format!("event {no} of this agent: {}", reason.unwrap_or("no answer"));
+    let is_ahead = || {
+        let told = SignedEvent::parse(event).map(|signed| signed.event().epoch.max(signed.event().at.0));
+        told.is_ok_and(|told| told > now().0.saturating_add(time::CLOCK_SKEW))
+    };
+    match reason {
+        Some("past" | "gap" | "prev" | "other-story") => Waits::Unknown(said),
+        Some("future") if is_ahead() => Waits::Unknown(said),
+        Some("future") => Waits::Node("its clock is behind".to_owned()),
+        _ => Waits::Log(said),
+    }
+}
+
+fn seen_row(log: &NoteKey) -> Vec<u8> {
+    [&SEEN_ROW, log.id().as_slice()].concat()
 }
 
 impl Source for Spool {
@@ -282,10 +323,10 @@ type Nodes<'a> = TileNodes<&'a Reading<'a>>;
 type Made = Result<Vec<Hash>, NodeError<Tile>>;
 
 /// The first events that wait.
-fn first_events(store: &Store) -> Result<Waiting, Error> {
+pub(crate) fn first_events(store: &Store, max: usize) -> Result<Waiting, Error> {
     let mut first = Vec::new();
     let scanned = store.scan(&[rows::SPOOL], &mut |key, event| {
-        if first.len() == limit::EVENTS_MAX {
+        if first.len() == max {
             return Err(StoreError::Stopped);
         }
         first.extend(rows::split_numbered(key).map(|no| (no, event.to_vec())));

@@ -16,15 +16,17 @@ use nuncio_proto::rows;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::{Genuine, KeyBundle, KeySet, Policy, RevokedList, TokenHash, Trusted, hash_of};
 use nuncio_store::{Engine, Op};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Actor;
+use crate::command::Reply;
+use crate::effects::answer;
 use crate::entropy::now;
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::spool::{self, SEEN_ROW, Spool};
-use crate::wake::{Answer, Ticket, Wake};
+use crate::spool::{self, Spool};
+use crate::wake::{Ticket, Wake};
 
 /// Rows of the runtime's own: the statements that are believed, as they were signed.
 const KEYS_ROW: [u8; 2] = [rows::RUNTIME, b'k'];
@@ -118,14 +120,25 @@ impl Actor {
     }
 
     /// The log has events: they go, and its newest checkpoint is kept, in one commit.
-    pub(crate) fn events_logged(&mut self, up_to: u64, checkpoint: String, done: oneshot::Sender<()>) {
+    pub(crate) fn events_logged(&mut self, up_to: u64, seen: Op, done: Reply<()>) {
         let step = self.peer.events_logged(up_to);
-        let row = Op::Put { key: SEEN_ROW.to_vec(), value: checkpoint.into_bytes() };
-        // Whoever gave them may have stopped.
-        let told = Answer(Box::new(move || {
-            let _ = done.send(());
-        }));
-        self.commit_rows(step, vec![row], vec![told]);
+        self.commit_rows(step, vec![seen], vec![answer(done, ())]);
+    }
+
+    /// Tells the events that wait again, as a new chain (contracts/audit.md V23). All of them are on disk first, and nothing else happens until then.
+    pub(crate) async fn recount(&mut self, done: Reply<()>) {
+        if !self.settle_disk().await {
+            return;
+        }
+        let waiting = match spool::first_events(&self.store, usize::MAX) {
+            Ok(waiting) => waiting,
+            Err(error) => return tracing::error!(%error, "the events that wait cannot be read"),
+        };
+        match self.peer.recount(&waiting, now()) {
+            Some(step) => self.commit_with(step, vec![answer(done, ())]),
+            // The next refusal asks again.
+            None => tracing::warn!("the events that wait are not all there"),
+        }
     }
 
     /// Takes a statement from the node or a peer; what is newer than what is known is kept and handed on (contracts/token.md K21 to K24).

@@ -75,21 +75,8 @@ fn failed_at_row(letter: &LetterId) -> Vec<u8> {
 /// Rows of letters that were delivered longer ago than any letter lives, clocks' skew included, and of letters that failed so long ago.
 fn old_rows(store: &Store, now: UnixMillis) -> Result<Vec<Vec<u8>>, Error> {
     let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
-    let id_in = |key: &[u8]| key.get(1..17).and_then(|id| id.try_into().ok()).and_then(LetterId::parse);
-    let mut old = Vec::new();
-    // Letter ids begin with their time, so old rows come first, and the first young row ends the scan.
-    let seen = store.scan(&[rows::SEEN], &mut |key, _| {
-        if id_in(key).is_some_and(|id| now.since(id.created()) <= life) {
-            return Err(StoreError::Stopped);
-        }
-        old.push(key.to_vec());
-        Ok(())
-    });
-    if let Err(error) = seen
-        && !matches!(error, StoreError::Stopped)
-    {
-        return Err(error.into());
-    }
+    let mut old = first_old(store, rows::SEEN, now, life)?;
+    old.extend(first_old(store, rows::OPENING, now, time::OPENING_LIFE)?);
     let mut failed = Vec::new();
     store.scan(&[rows::FAILED], &mut |key, _| {
         failed.extend(id_in(key));
@@ -103,6 +90,27 @@ fn old_rows(store: &Store, now: UnixMillis) -> Result<Vec<Vec<u8>>, Error> {
         }
     }
     Ok(old)
+}
+
+fn id_in(key: &[u8]) -> Option<LetterId> {
+    key.get(1..17).and_then(|id| id.try_into().ok()).and_then(LetterId::parse)
+}
+
+/// Keys of a tree's rows of letters that are older than this. Letter ids begin with their time, so old rows come first, and the first young row ends
+/// the scan.
+fn first_old(store: &Store, tree: u8, now: UnixMillis, life: u64) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut old = Vec::new();
+    let scanned = store.scan(&[tree], &mut |key, _| {
+        if id_in(key).is_some_and(|id| now.since(id.created()) <= life) {
+            return Err(StoreError::Stopped);
+        }
+        old.push(key.to_vec());
+        Ok(())
+    });
+    match scanned {
+        Ok(()) | Err(StoreError::Stopped) => Ok(old),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -148,9 +156,15 @@ mod tests {
             let row = Op::Put { key: rows::failed(letter), value: vec![1] };
             store.commit(&[row, failed_at(letter, UnixMillis(at))]).unwrap();
         }
+        // What opens a letter is kept longer than any letter lives.
+        let [kept, let_go] = [0, 1].map(|over| of(now.0 - time::OPENING_LIFE - over, 4));
+        let opening = |letter| rows::opening(agent.as_ref().unwrap(), letter);
+        for key in [opening(&old), opening(&kept), opening(&let_go)] {
+            store.commit(&[Op::Put { key, value: vec![1] }]).unwrap();
+        }
         let mut gone = old_rows(&store, now).unwrap();
         gone.sort();
-        let mut expected = vec![seen(&old), rows::failed(&old), rows::failed(&long_over)];
+        let mut expected = vec![seen(&old), rows::failed(&old), rows::failed(&long_over), opening(&let_go)];
         expected.extend([failed_at_row(&old), failed_at_row(&long_over)]);
         expected.sort();
         assert_eq!(gone, expected);

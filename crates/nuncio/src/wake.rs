@@ -6,7 +6,7 @@ use bytes::Bytes;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Effects;
 use nuncio_proto::token::Genuine;
-use nuncio_store::{Durable, StoreError};
+use nuncio_store::{Durable, Op, StoreError};
 use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
 
@@ -47,8 +47,10 @@ pub(crate) enum Wake {
     Statement { statement: Vec<u8> },
     /// The node was asked what was revoked, whether or not it has answered.
     RevokedAsked,
-    /// The log is seen to have all events up to a number, in the tree of a checkpoint.
-    EventsLogged { up_to: u64, checkpoint: String, done: oneshot::Sender<()> },
+    /// The log is seen to have all events up to a number; the row with the checkpoint of its tree.
+    EventsLogged { up_to: u64, seen: Op, done: Reply<()> },
+    /// The log does not know what came before the events that wait: they are told again, as a new chain.
+    EventsUnknown { done: Reply<()> },
     /// Why events cannot be given to the log now, or that they can.
     EventsWait { why: Option<String> },
     /// Some seconds have passed.

@@ -167,6 +167,61 @@ async fn rolled_back(speaks: bool) {
     assert_eq!(status().await.events_waiting > 0, speaks, "what it did is kept");
 }
 
+/// contracts/audit.md V23: the domain has another node, whose log knows nothing of what its agents told before.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_to_the_log_of_another_node() {
+    let (mut domain, members) = members(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let (from, to) = (gateway.agent.id(), planner.agent.id());
+    let begun = begin(&gateway, "travel.book").await;
+    gateway.outcome(to, Message::text("one").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    domain.stop().await;
+    gateway.outcome(to, Message::text("two").under(&begun)).await.unwrap();
+    gateway.agent.shutdown().await.unwrap();
+    planner.agent.shutdown().await.unwrap();
+    std::fs::remove_dir_all(domain.dir.path().join("node")).unwrap();
+    nuncio_node::init(&domain.dir.path().join("node"), &domain::kek()).unwrap();
+    domain.start("127.0.0.1:0").await;
+    let gateway = domain.member("gateway").await;
+    given(&gateway).await;
+    let events = domain.events_of(&[from], 1).await;
+    assert_eq!((named(&events)[0], events[0].1.seq), ("letter_sent", 0));
+    let (_, planner) = (begin(&gateway, "travel.book").await, domain.member("planner").await);
+    given(&planner).await;
+}
+
+/// A home that was copied by hand and put back: the log keeps that its agent told two stories, and takes what it tells from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_home_was_put_back_by_hand_goes_on() {
+    let (domain, members) = members(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    let (from, to) = (gateway.agent.id(), planner.agent.id());
+    let begun = begin(&gateway, "travel.book").await;
+    gateway.outcome(to, Message::text("one").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    let address = gateway.agent.status().await.unwrap().listening.unwrap();
+    gateway.agent.shutdown().await.unwrap();
+    drop(gateway);
+    let (home, copy) = (domain.dir.path().join("gateway"), domain.dir.path().join("copy"));
+    copy_dir(&home, &copy);
+    let gateway = domain.member_at("gateway", &address).await;
+    gateway.outcome(to, Message::text("two").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    gateway.agent.shutdown().await.unwrap();
+    drop(gateway);
+    std::fs::remove_dir_all(&home).unwrap();
+    std::fs::rename(&copy, &home).unwrap();
+    let gateway = domain.member_at("gateway", &address).await;
+    gateway.outcome(to, Message::text("three").under(&begun)).await.unwrap();
+    given(&gateway).await;
+    let events = domain.events_of(&[from], 4).await;
+    let epochs: std::collections::BTreeSet<u64> = events.iter().map(|(_, event)| event.epoch).collect();
+    assert_eq!(epochs.len(), 2, "a new chain behind the evidence: {:?}", named(&events));
+    let verdict = verify(&domain.dir.path().join("node/log"), &domain.key(), |_| {}).unwrap();
+    assert!(!verdict.other_stories.is_empty(), "the evidence");
+}
+
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -3,11 +3,13 @@
 mod chain;
 mod commitment;
 mod event;
+mod opening;
 mod signed;
 
 pub use chain::{Chain, ChainError, Place};
 pub(crate) use commitment::AUDITED_LEN_MAX;
 pub use commitment::{Audited, commitment, commitment_key};
 pub use event::{Event, EventError, EventPeer, Head, What};
+pub use opening::{Kept, Opening};
 pub use signed::SignedEvent;
 pub(crate) use signed::seal;

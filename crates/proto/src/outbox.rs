@@ -6,7 +6,7 @@ use nuncio_contracts::registry::{extension, limit};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use crate::audit::{Audited, Head};
+use crate::audit::{Audited, Head, Kept};
 use crate::codec;
 use crate::frame::{Frame, Nonce};
 use crate::identity::Identity;
@@ -91,13 +91,13 @@ impl Entry {
     /// The letter's bytes as they are sealed in a session: a token that the peer has acknowledged there is named by its hash (contracts/token.md K9),
     /// and a hop proof that is wanted is made (K25).
     ///
-    /// In a session that audits the letter comes with its commitment, and beside its bytes as it is there.
+    /// In a session that audits the letter comes with its commitment, and beside its bytes as it is there, with what opens it.
     pub(crate) fn letter_in(
         &self,
         session: &Session,
         identity: &Identity,
         head: Option<Head>,
-    ) -> (Vec<u8>, Option<Letter>) {
+    ) -> (Vec<u8>, Option<(Letter, Kept)>) {
         let audits = session.audits() && !self.control;
         if self.token.is_none() && !audits {
             return (self.letter.clone(), None);
@@ -114,10 +114,10 @@ impl Entry {
                 changed = true;
             }
         }
-        if audits && let Some(commitment) = session.next_commitment(&letter.content()) {
-            let value = Audited { commitment, head }.encode();
+        if audits && let Some(opening) = session.next_opening(&letter) {
+            let value = Audited { commitment: opening.commitment(), head }.encode();
             letter.set_extension(Extension { number: extension::AUDIT, critical: true, value });
-            return (letter.encode(), Some(letter));
+            return (letter.encode(), Some((letter, opening)));
         }
         (if changed { letter.encode() } else { self.letter.clone() }, None)
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nuncio_contracts::registry::{extension, limit, time};
 use rand_core::CryptoRng;
 
-use crate::audit::AUDITED_LEN_MAX;
+use crate::audit::{AUDITED_LEN_MAX, Event};
 use crate::bundle::{Bundle, OneTimeRef};
 use crate::contact::Contact;
 pub use crate::contact::ContactInfo;
@@ -131,6 +131,7 @@ pub(crate) enum Change {
     TokenOver(u64),
     Retokened { entry: u64, token: Vec<u8> },
     EventsLogged(u64),
+    Recounted { events: Vec<Event>, now: UnixMillis },
     Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
 
@@ -483,6 +484,7 @@ impl Peer {
             Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),
             Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
             Change::EventsLogged(up_to) => self.apply_events_logged(up_to, &mut out),
+            Change::Recounted { events, now } => self.apply_recounted(events, now, &mut out),
             Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
             Change::Decided(decided) => self.apply_decided(decided, &mut out),
             Change::HandedOn { to, statement, about, now } => {

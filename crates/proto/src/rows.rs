@@ -41,6 +41,8 @@ pub const RENEWAL: u8 = b'w';
 pub const CHAIN: u8 = b'd';
 /// Events that wait for the log.
 pub const SPOOL: u8 = b'a';
+/// What opens the commitments of letters.
+pub const OPENING: u8 = b'O';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -97,6 +99,12 @@ pub fn numbered(tree: u8, no: u64) -> Vec<u8> {
 #[must_use]
 pub fn seen(from: &AgentId, letter: &LetterId) -> Vec<u8> {
     key(SEEN, &[letter.as_bytes(), from.as_bytes()])
+}
+
+/// The row of what opens a letter's commitment, by who wrote the letter.
+#[must_use]
+pub fn opening(author: &AgentId, letter: &LetterId) -> Vec<u8> {
+    key(OPENING, &[letter.as_bytes(), author.as_bytes()])
 }
 
 /// The row that a failed letter of ours leaves: who it was for, and why.

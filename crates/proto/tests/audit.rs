@@ -12,7 +12,9 @@
 mod agent;
 
 use nuncio_contracts::registry::{code, event, extension};
-use nuncio_proto::audit::{Audited, Chain, Event, EventPeer, Place, SignedEvent, commitment, commitment_key};
+use nuncio_proto::audit::{
+    Audited, Chain, Event, EventPeer, Kept, Opening, Place, SignedEvent, commitment, commitment_key,
+};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::error::{PeerError, Refusal};
 use nuncio_proto::frame::Frame;
@@ -111,6 +113,86 @@ fn the_chain_goes_on_behind_a_restart_and_what_the_log_has_leaves() {
     let left: Vec<&Vec<u8>> =
         a.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL).map(|(_, event)| event).collect();
     assert_eq!((left.len(), SignedEvent::parse(left[0]).unwrap().event()), (1, &after[2]));
+}
+
+/// contracts/audit.md V24: both ends can show what a letter said, with its payload alone, and nothing else.
+#[test]
+fn both_ends_can_open_a_letter_and_no_other() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    let ids = ["one", "two"].map(|text| {
+        let id = a.send(b.peer.id(), text);
+        settle(&mut a, &mut b);
+        id
+    });
+    let sent: Vec<[u8; 32]> = events(&a).iter().filter_map(|event| event.commitment).collect();
+    for (agent, at) in [(&a, 0), (&a, 1), (&b, 0), (&b, 1)] {
+        let row = agent.disk.0.get(&rows::opening(&a.peer.id(), &ids[at])).unwrap();
+        let kept = Kept::from_row(row).unwrap();
+        assert!(kept.with_payload(b"three".to_vec()).is_none() && kept.with_payload(Vec::new()).is_none());
+        let opening = kept.with_payload(["one", "two"][at].into()).unwrap();
+        assert_eq!(opening.commitment(), sent[at]);
+        assert_eq!(
+            (opening.letter().unwrap().id, opening.letter().unwrap().payload),
+            (ids[at], ["one", "two"][at].into())
+        );
+        assert!(!row.windows(3).any(|part| part == ["one", "two"][at].as_bytes()), "the payload is not kept");
+        let json = opening.to_json();
+        assert_eq!(Opening::from_json(json.as_bytes()).unwrap().commitment(), sent[at]);
+        // Whatever is changed in it opens nothing, or is none.
+        for place in 0..json.len() {
+            let mut lie = json.clone().into_bytes();
+            lie[place] = if lie[place] == b'A' { b'B' } else { b'A' };
+            let opened = Opening::from_json(&lie);
+            assert!(opened.is_none_or(|lie| !sent.contains(&lie.commitment())), "{place}");
+        }
+    }
+    // No opening of a letter that was refused for its commitment, of a control letter, or where nothing is audited.
+    let openings = |agent: &Agent| agent.disk.0.keys().filter(|key| key[0] == rows::OPENING).count();
+    assert_eq!((openings(&a), openings(&b)), (2, 2));
+    let (mut a, mut b) = auditing(Auditing::Off, Auditing::Off);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    assert_eq!((openings(&a), openings(&b)), (0, 0));
+}
+
+/// The rows of the events that wait.
+fn waiting(agent: &Agent) -> Vec<(u64, Vec<u8>)> {
+    let rows = agent.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL);
+    rows.map(|(key, event)| (rows::split_numbered(key).unwrap(), event.clone())).collect()
+}
+
+/// contracts/audit.md V23: what waits is told again as a new chain, word for word, and what comes after goes on with it.
+#[test]
+fn what_a_log_does_not_know_the_beginning_of_is_told_again_as_a_new_chain() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    let step = a.peer.events_logged(1);
+    a.take(step);
+    for text in ["two", "three"] {
+        a.send(b.peer.id(), text);
+        settle(&mut a, &mut b);
+    }
+    let (before, first) = (waiting(&a), START);
+    let told = |rows: &[(u64, Vec<u8>)]| -> Vec<Event> {
+        rows.iter().map(|(_, event)| SignedEvent::parse(event).unwrap().event().clone()).collect()
+    };
+    assert!(a.peer.recount(&before[1..], first).is_none() && a.peer.recount(&before[..2], first).is_none());
+    // The clock was ahead when they were told, and is behind the epoch now.
+    let now = nuncio_proto::time::UnixMillis(first.0 - 5);
+    let step = a.peer.recount(&before, now).unwrap();
+    a.take(step);
+    let (old, new) = (told(&before), events(&a));
+    assert_eq!((new[0].seq, new[0].prev, new[0].epoch), (0, [0; 32], old[0].epoch + 1));
+    for (old, new) in old.iter().zip(&new) {
+        let told_again = Event { epoch: new.epoch, seq: new.seq, prev: new.prev, at: now, ..old.clone() };
+        assert_eq!(new, &told_again);
+    }
+    a.restart();
+    a.peer.set_audit(policy(Auditing::Offered), 1..4);
+    a.send(b.peer.id(), "four");
+    settle(&mut a, &mut b);
+    assert_eq!((events(&a).len(), events(&a)[3].epoch), (4, new[0].epoch));
 }
 
 #[test]

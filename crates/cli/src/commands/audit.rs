@@ -1,5 +1,6 @@
 //! `nuncio audit`
 
+mod opening;
 mod place;
 mod read;
 mod reconcile;
@@ -47,19 +48,25 @@ enum Command {
     Export(read::Export),
     /// Compare what tokens, senders and receivers say of one transaction
     Reconcile(reconcile::Reconcile),
+    /// Write what shows, to whoever has the log, what one letter said
+    Open(opening::Open),
+    /// Check an opening against the log, and print the letter
+    Opened(opening::Opened),
     /// Run a witness of logs
     Witness(witness::Witness),
 }
 
 impl Audit {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
-        if let Command::Witness(witness) = self.command {
-            return witness.run(options).await;
-        }
+        let command = match self.command {
+            Command::Witness(witness) => return witness.run(options).await,
+            Command::Open(open) => return open.run(options).await,
+            command => command,
+        };
         let log = self.place.open(options)?;
         let json = options.json;
         // Files are read outside of the tasks that serve: whoever reads from the web waits.
-        let done = tokio::task::spawn_blocking(move || match self.command {
+        let done = tokio::task::spawn_blocking(move || match command {
             Command::Root => read::root(&log, json),
             Command::Tail(tail) => tail.run(&log, json),
             Command::Show(show) => show.run(&log, json),
@@ -67,7 +74,8 @@ impl Audit {
             Command::Verify(verify) => verify.run(&log, json),
             Command::Export(export) => export.run(&log),
             Command::Reconcile(reconcile) => reconcile.run(&log, json),
-            Command::Witness(_) => Ok(()),
+            Command::Opened(opened) => opened.run(&log, json),
+            Command::Witness(_) | Command::Open(_) => Ok(()),
         });
         done.await.unwrap_or_else(|_| Err(Failure::Broken("the command broke off".to_owned())))
     }

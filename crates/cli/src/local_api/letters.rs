@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use nuncio::{ContentType, Error, Message};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::handover::{self, Handover};
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
 use super::{Door, Served, inbox, transactions};
-use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox};
+use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox, WantedOpening};
 
 /// Letters of the outbox in one answer by default, and at most.
 const LISTED: (usize, usize) = (1_000, 65_536);
@@ -83,6 +83,17 @@ pub(super) async fn state(
     };
     let payload = if state == Delivery::Waiting { served.agent.payload_sent(sent.to, sent.id).await? } else { None };
     Ok(Json(told(&sent, state, failed.as_ref(), payload)))
+}
+
+pub(super) async fn open(State(served): State<Served>, Body(wanted): Body<WantedOpening>) -> Result<Response, Refused> {
+    let author = match &wanted.from {
+        Some(from) => served.agent.resolve(from).await?,
+        None => served.agent.id(),
+    };
+    let id = letter_id(&wanted.id)?;
+    let payload = wanted.base64.as_deref().map(base64).transpose()?.unwrap_or_default();
+    let opening = served.agent.opening(author, id, payload).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], opening.to_json()).into_response())
 }
 
 #[derive(Deserialize)]

@@ -81,6 +81,8 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::TokenRefused { code, .. } if code == "invalid_grant" => (StatusCode::FORBIDDEN, "transaction_over"),
         Error::TokenRefused { .. } => (StatusCode::FORBIDDEN, "token_refused"),
         Error::Node(_) => (StatusCode::SERVICE_UNAVAILABLE, "node"),
+        Error::NoOpening => (StatusCode::NOT_FOUND, "no_opening"),
+        Error::OtherPayload => (StatusCode::UNPROCESSABLE_ENTITY, "other_payload"),
         Error::PayloadLost => (StatusCode::GONE, "payload_lost"),
         Error::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed_out"),
         Error::Stopped | Error::Failed(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),

@@ -78,6 +78,7 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::RENEWAL => "re-keys under way",
         rows::CHAIN => "newest event",
         rows::SPOOL => "events that wait for the log",
+        rows::OPENING => "openings of letters",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

@@ -236,3 +236,41 @@ fn a_witness_cosigns_the_nodes_head() {
     drop(witness.stdin.take());
     assert!(witness.wait().unwrap().success());
 }
+
+/// One end proves what one letter said to somebody who has nothing but the log, and no more than that.
+#[test]
+fn a_letter_is_opened_to_whoever_has_the_log() {
+    let scene = Scene::new();
+    scene.tell("ten apples");
+    scene.tell("no pears");
+    scene.logged("letter_received", 2);
+    scene.logged("letter_sent", 2);
+    let inbox = ok(&scene.ben.home, &["--json", "inbox"]);
+    let first: Value = serde_json::from_str(inbox.lines().next().unwrap()).unwrap();
+    let id = first["id"].as_str().unwrap().to_owned();
+    let payload = scene.homes.path("payload");
+    std::fs::write(&payload, "ten apples").unwrap();
+    let (payload, opening) = (payload.to_str().unwrap(), scene.homes.path("opening"));
+    let lines = |home: &Path, more: &[&str]| ok(home, &[&["audit", "open", &id, "--payload", payload], more].concat());
+    for (home, more) in [(&scene.anna.home, [].as_slice()), (&scene.ben.home, &["--from", "anna"])] {
+        std::fs::write(&opening, lines(home, more)).unwrap();
+        let told = json(&scene.node, &["audit", "opened", opening.to_str().unwrap()]);
+        assert_eq!(told["letter"], id);
+        assert_eq!(told["author"]["agent"], json(&scene.anna.home, &["id"])["agent"]);
+        assert_eq!(told["receiver"]["agent"], json(&scene.ben.home, &["id"])["agent"]);
+        assert_eq!(told["payload"], data_encoding::BASE64.encode(b"ten apples"));
+    }
+    // Another payload, a letter of somebody else, a letter that nobody knows.
+    std::fs::write(payload, "ten pears").unwrap();
+    assert!(fails(&scene.anna.home, &["audit", "open", &id, "--payload", payload], 1).contains("another payload"));
+    assert!(fails(&scene.ben.home, &["audit", "open", &id, "--payload", payload], 1).contains("--from"));
+    // One that was made up is in no event.
+    let text = std::fs::read_to_string(&opening).unwrap();
+    let mut made_up: Value = serde_json::from_str(&text).unwrap();
+    made_up["commitment_key"] = data_encoding::BASE64URL_NOPAD.encode(&[7; 32]).into();
+    std::fs::write(&opening, made_up.to_string()).unwrap();
+    let said = fails(&scene.node, &["audit", "opened", opening.to_str().unwrap()], 1);
+    assert!(said.contains("no event of the log"), "{said}");
+    std::fs::write(&opening, "{}").unwrap();
+    fails(&scene.node, &["audit", "opened", opening.to_str().unwrap()], 2);
+}

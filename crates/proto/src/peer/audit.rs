@@ -6,15 +6,16 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{code, event, extension};
 use serde_bytes::ByteArray;
 
+use super::judge::Verdict;
 use super::{Change, Out, Peer};
-use crate::audit::{Audited, Chain, Event, EventPeer, Head, SignedEvent, What, commitment};
+use crate::audit::{Audited, Chain, Event, EventPeer, Head, Kept, SignedEvent, What, commitment};
 use crate::codec;
 use crate::header::Header;
 use crate::ids::{AgentId, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::rows;
 use crate::secret::Key;
-use crate::session::Session;
+use crate::session::{Content, Session};
 use crate::step::{Op, Step};
 use crate::time::UnixMillis;
 use crate::token::{Genuine, TokenHash};
@@ -66,9 +67,9 @@ pub(super) struct Auditor {
     moved: bool,
 }
 
-/// What is told of a letter of ours when it is sealed.
+/// What is told of a letter of ours when it is sealed, and the row that opens it.
 #[derive(Debug)]
-pub(crate) struct Told(Box<Event>);
+pub(crate) struct Told(Box<Event>, Op);
 
 const VERSION: u8 = 1;
 
@@ -98,6 +99,27 @@ impl Peer {
     /// Lets go of events that the log has, up to a number: the first that still waits.
     pub fn events_logged(&self, up_to: u64) -> Step {
         self.step(Change::EventsLogged(up_to))
+    }
+
+    /// Tells the events that wait again, as a new chain: the log does not know what came before them. `waiting` are their rows, all of them.
+    ///
+    /// `None` where they are not: some are not on disk yet.
+    // contracts/audit.md V23.
+    #[must_use]
+    pub fn recount(&self, waiting: &[(u64, Vec<u8>)], now: UnixMillis) -> Option<Step> {
+        let numbers = waiting.iter().map(|(no, _)| *no);
+        let read = |(_, event): &(u64, Vec<u8>)| SignedEvent::parse(event).ok().map(|signed| signed.event().clone());
+        let events = waiting.iter().map(read).collect::<Option<Vec<Event>>>()?;
+        numbers.eq(self.audit.waiting.clone()).then(|| self.step(Change::Recounted { events, now }))
+    }
+
+    pub(super) fn apply_recounted(&mut self, events: Vec<Event>, now: UnixMillis, out: &mut Out) {
+        let epoch = self.audit.chain.head().map_or(0, |head| head.epoch.saturating_add(1)).max(now.0);
+        (self.audit.chain, self.audit.moved) = (Chain::default(), true);
+        for (no, mut event) in self.audit.waiting.clone().zip(events) {
+            event.at = event.at.min(now);
+            self.sign_as(no, event, epoch, out);
+        }
     }
 
     pub(super) fn apply_events_logged(&mut self, up_to: u64, out: &mut Out) {
@@ -171,6 +193,7 @@ impl Peer {
         &self,
         session: &Session,
         letter: &Letter,
+        opening: Kept,
         token: Option<(TokenHash, Arc<str>)>,
         now: UnixMillis,
     ) -> Option<Told> {
@@ -179,11 +202,12 @@ impl Peer {
         let mut event = self.event(event::LETTER_SENT, peer, now)?;
         about(&mut event, letter, token.as_ref().map(|(hash, txn)| (hash, &**txn)));
         (event.commitment, event.head) = (Some(audited.commitment), head);
-        Some(Told(Box::new(event)))
+        Some(Told(Box::new(event), put_opening(&self.id(), letter, &opening)))
     }
 
-    pub(super) fn apply_told(&mut self, told: Told, out: &mut Out) {
-        self.write_down(*told.0, out);
+    pub(super) fn apply_told(&mut self, Told(event, opening): Told, out: &mut Out) {
+        self.write_down(*event, out);
+        out.ops.push(opening);
     }
 
     /// Tells that a letter of a peer was delivered.
@@ -252,14 +276,18 @@ impl Peer {
         self.number_and_sign(event, out);
     }
 
-    fn number_and_sign(&mut self, mut event: Event, out: &mut Out) {
-        let at = event.at;
-        self.audit.chain.number(&mut event, at.0);
+    fn number_and_sign(&mut self, event: Event, out: &mut Out) {
+        let (no, epoch) = (self.audit.waiting.end, event.at.0);
+        self.audit.waiting.end += 1;
+        self.sign_as(no, event, epoch, out);
+    }
+
+    /// The row of an event that stands next in the chain; the first of it begins the epoch.
+    fn sign_as(&mut self, no: u64, mut event: Event, epoch: u64, out: &mut Out) {
+        self.audit.chain.number(&mut event, epoch);
         // Its texts are names as events have them, so there is no event that cannot be signed.
         let Some(signed) = SignedEvent::sign(event, self.identity.signing()) else { return };
         self.audit.chain.follow(&signed);
-        let no = self.audit.waiting.end;
-        self.audit.waiting.end += 1;
         out.ops.push(Op::Put { key: rows::numbered(rows::SPOOL, no), value: signed.as_bytes().to_vec() });
     }
 
@@ -286,6 +314,22 @@ pub(crate) const AUDITS: u64 = 1;
 /// What a letter says of itself, if it does.
 pub(crate) fn audited(letter: &Letter) -> Option<Audited> {
     Audited::parse(letter.extension(extension::AUDIT)?)
+}
+
+/// The row that opens a letter which is taken in a session that audits (contracts/audit.md V24).
+pub(super) fn opening_of(from: &AgentId, header: &Header, content: &mut Content, verdict: &Verdict) -> Option<Op> {
+    let key = content.commitment_key.take()?;
+    let letter = match verdict {
+        Verdict::Take(letter, _) => Some(Letter::clone(letter)),
+        Verdict::Wait(..) => Letter::decode(&content.letter).ok(),
+        Verdict::Nothing | Verdict::Duplicate | Verdict::Refuse(_) => None,
+    };
+    let letter = letter.filter(|letter| letter.kind == LetterKind::Plain)?;
+    Some(put_opening(from, &letter, &Kept::of(key, header.to_bytes(), &letter)))
+}
+
+fn put_opening(author: &AgentId, letter: &Letter, opening: &Kept) -> Op {
+    Op::Put { key: rows::opening(author, &letter.id), value: opening.to_row() }
 }
 
 /// Whether a letter has the commitment that it must have, and no other letter has one (contracts/audit.md V19).

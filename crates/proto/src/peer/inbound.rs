@@ -7,6 +7,7 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
+use super::audit::opening_of;
 use super::judge::{Verdict, expiry};
 use super::{Change, Out, Peer};
 use crate::codec;
@@ -307,8 +308,9 @@ impl Peer {
 
     pub(super) fn apply_received(&mut self, received: Received, out: &mut Out) {
         let Received { session: id, opened, verdict, now } = received;
-        let Opened { content, acked, answered, header } = opened;
+        let Opened { mut content, acked, answered, header } = opened;
         let Some(with) = self.sessions.get(&id).map(Session::peer) else { return };
+        out.ops.extend(content.as_mut().and_then(|content| opening_of(&with, &header, content, &verdict)));
         out.contacts.insert(with);
         self.refuse_expired(id, with, now, out);
         let Some(session) = self.sessions.get_mut(&id) else { return };

@@ -19,10 +19,10 @@ use crate::time::UnixMillis;
 pub type Record = (Vec<u8>, Vec<u8>);
 
 impl Peer {
-    /// Whether a record with this tree byte is one that [`Peer::load`] reads. The record of letters seen, and events that wait, are not: they may be many.
+    /// Whether a record with this tree byte is one that [`Peer::load`] reads. The record of letters seen, events that wait, and openings are not: they may be many.
     #[must_use]
     pub const fn loads(tree: u8) -> bool {
-        !matches!(tree, rows::SEEN | rows::RUNTIME | rows::FAILED | rows::SPOOL)
+        !matches!(tree, rows::SEEN | rows::RUNTIME | rows::FAILED | rows::SPOOL | rows::OPENING)
     }
 
     /// Reads an agent from its records, in any order.

@@ -71,7 +71,7 @@ impl Peer {
             let (letter, audited) = draft.letter_in(session, &self.identity, self.audit_head());
             let sealing = session.seal(letter, nonce(rng))?;
             let token = draft.token.as_ref().map(|token| (token.hash, Arc::clone(&token.transaction)));
-            let told = audited.and_then(|letter| self.tell_sent(session, &letter, token, now));
+            let told = audited.and_then(|(letter, opening)| self.tell_sent(session, &letter, opening, token, now));
             Some(self.step(Change::Sealed(SealedEntry { entry, session: session.id, sealing, told, now })))
         })
     }

@@ -1,7 +1,8 @@
 //! A session that audits (contracts/audit.md section 6).
 
 use super::Session;
-use crate::audit::{commitment, commitment_key};
+use crate::audit::{Kept, commitment_key};
+use crate::letter::Letter;
 use crate::peer::AUDITS;
 
 impl Session {
@@ -11,9 +12,9 @@ impl Session {
         self.parameters & AUDITS != 0
     }
 
-    /// The commitment of a letter that is sealed next.
-    pub(crate) fn next_commitment(&self, content: &[u8]) -> Option<[u8; 32]> {
+    /// What opens the commitment of a letter that is sealed next.
+    pub(crate) fn next_opening(&self, letter: &Letter) -> Option<Kept> {
         let (chain, _, mk) = self.ratchet.send_step()?;
-        Some(commitment(&commitment_key(&mk), &self.header(chain.n)?.to_bytes(), content))
+        Some(Kept::of(commitment_key(&mk), self.header(chain.n)?.to_bytes(), letter))
     }
 }

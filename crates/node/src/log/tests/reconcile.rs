@@ -6,7 +6,7 @@ use nuncio_proto::crypto::{SigningKey, sha256};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
 
-use crate::log::{Mismatch, reconcile};
+use crate::log::{Ends, Mismatch, ends, reconcile};
 
 const TRANSACTIONS: u64 = 50;
 const LETTERS: u64 = 5;
@@ -75,6 +75,33 @@ fn a_refused_letter_fits_the_one_that_was_sent() {
     received.what = What::of(event::LETTER_REFUSED).unwrap();
     (received.transaction, received.token) = (None, None);
     assert_eq!(found(&events, 0), []);
+}
+
+/// contracts/audit.md V24: whoever copies a commitment did not write the letter, and what nobody but its receiver says is no proof.
+#[test]
+fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
+    let events = honest();
+    let commitment = hash("commitment", 0, 0);
+    let of = |events: &[Event]| ends((0..).zip(events), &commitment);
+    let (author, receiver) = ((1, agent(1)), (2, agent(2)));
+    assert_eq!(of(&events), Ends { author: Some(author), receiver: Some(receiver) });
+    // A thief tells the very event as its own, before and behind the author.
+    for at in [0, 3] {
+        let mut lie = events.clone();
+        lie.insert(at, Event { agent: agent(5), ..events[1].clone() });
+        assert_eq!(of(&lie).author.map(|(_, who)| who), Some(agent(1)), "{at}");
+        // Where the receiver says nothing, nobody is believed.
+        lie.retain(|told| told.what.number() != event::LETTER_RECEIVED);
+        assert_eq!(of(&lie), Ends::default());
+    }
+    let without = |what: u8| -> Vec<Event> {
+        let mut left: Vec<Event> = events.clone();
+        left.retain(|told| told.what.number() != what);
+        left
+    };
+    assert_eq!(of(&without(event::LETTER_RECEIVED)), Ends { author: Some(author), receiver: None });
+    assert_eq!(of(&without(event::LETTER_SENT)), Ends { author: None, receiver: Some((1, agent(2))) });
+    assert_eq!(ends((0..).zip(&events), &hash("commitment", 9, 99)), Ends::default());
 }
 
 /// Eight ways to lie, each in a thousand places: every one is found, and nothing else is.
