@@ -20,7 +20,7 @@ use crate::pair::NOW;
 const BATCH: u32 = 512;
 const AGENTS: u8 = 64;
 const FEW: u64 = 1_000;
-const MANY: u64 = 1_000_000;
+pub(crate) const MANY: u64 = 1_000_000;
 /// Events on disk, of which the bytes are counted.
 const COUNTED: u64 = 500_000;
 
@@ -29,10 +29,10 @@ const VERIFIED: u32 = 20_000;
 const VERIFIED_ROUNDS: usize = 5;
 
 /// Agents that tell of letters, in turn.
-struct Tellers(Vec<(SigningKey, AgentId, Chain)>);
+pub(crate) struct Tellers(Vec<(SigningKey, AgentId, Chain)>);
 
 impl Tellers {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let teller = |seed| {
             let signer = SigningKey::from_seed(&[seed; 32]);
             let agent = AgentId::from_bytes(signer.public())?;
@@ -81,7 +81,7 @@ fn take(events: &mut Events, come: &[Vec<u8>]) -> Result<()> {
     Ok(())
 }
 
-fn grow(events: &mut Events, tellers: &mut Tellers, size: u64) -> Result<()> {
+pub(crate) fn grow(events: &mut Events, tellers: &mut Tellers, size: u64) -> Result<()> {
     while events.log().size() < size {
         let left = usize::try_from(size - events.log().size())?;
         events.take(&tellers.tell(left.min(usize::try_from(BATCH)?))?, NOW)?;

@@ -3,6 +3,7 @@
 //! No figure is written down here: every number comes from the run that prints it.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
+mod audit_rows;
 mod core_rows;
 mod cpu;
 mod durable_rows;
@@ -61,6 +62,8 @@ const ROWS: &[(&str, Measure)] = &[
     ("audit-append-growth", log_rows::growth),
     ("audit-bytes-per-event", log_rows::bytes),
     ("audit-verify", log_rows::verified),
+    ("audit-agent-cpu", audit_rows::agent_cpu),
+    ("audit-resident", audit_rows::resident),
 ];
 
 fn main() -> Result<ExitCode> {

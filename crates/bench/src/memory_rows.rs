@@ -41,7 +41,7 @@ pub(crate) fn sessions() -> Result<Row> {
     Ok(Row { unit: "MiB", ours: resident / 1024.0, beside: None, less_is_better: true })
 }
 
-fn resident_kib(pid: u32) -> Result<f64> {
+pub(crate) fn resident_kib(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the process's status (Linux only)")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

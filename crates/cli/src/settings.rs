@@ -33,6 +33,8 @@ struct Audit {
     room: u64,
     #[serde(default)]
     when_full: Full,
+    #[serde(default = "heartbeat_s")]
+    heartbeat_s: u64,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -56,6 +58,11 @@ const fn room() -> u64 {
     100_000
 }
 
+/// An hour.
+const fn heartbeat_s() -> u64 {
+    3_600
+}
+
 impl From<Audit> for AuditPolicy {
     fn from(audit: Audit) -> Self {
         let auditing = match audit.sessions {
@@ -67,7 +74,7 @@ impl From<Audit> for AuditPolicy {
             Full::Stop => WhenFull::Stop,
             Full::Gap => WhenFull::Gap,
         };
-        Self { auditing, room: audit.room, when_full }
+        Self { auditing, room: audit.room, when_full, heartbeat: audit.heartbeat_s.saturating_mul(1_000) }
     }
 }
 

@@ -39,6 +39,8 @@ const REVOKED_EVERY: Duration = Duration::from_millis(time::REVOKED_REFRESH);
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long peers wait at a start for the node to say what was revoked.
 const START_PATIENCE: Duration = Duration::from_secs(2);
+/// Events that are told again in one commit.
+const RECOUNTED_AT_ONCE: usize = 1_000;
 /// A token of a letter that has not arrived is renewed so long before it expires.
 const RENEW_BEFORE_MS: u64 = 45_000;
 
@@ -134,11 +136,18 @@ impl Actor {
             Ok(waiting) => waiting,
             Err(error) => return tracing::error!(%error, "the events that wait cannot be read"),
         };
-        match self.peer.recount(&waiting, now()) {
-            Some(step) => self.commit_with(step, vec![answer(done, ())]),
+        if u64::try_from(waiting.len()).ok() != Some(self.peer.events_waiting()) {
             // The next refusal asks again.
-            None => tracing::warn!("the events that wait are not all there"),
+            return tracing::warn!("the events that wait are not all there");
         }
+        let mut begins = true;
+        // Where it ends in between, the log refuses the rest, and all is told again.
+        for part in waiting.chunks(RECOUNTED_AT_ONCE) {
+            let Some(step) = self.peer.recount(part, core::mem::take(&mut begins), now()) else { return };
+            self.commit(step);
+        }
+        let nothing = nuncio_proto::step::Staged { ops: Vec::new(), effects: Default::default() };
+        self.backlog.gather(nothing, Vec::new(), vec![answer(done, ())]);
     }
 
     /// Takes a statement from the node or a peer; what is newer than what is known is kept and handed on (contracts/token.md K21 to K24).

@@ -13,7 +13,8 @@ use nuncio_proto::tlog::{KeyKind, NoteKey, TileKind, entries_of};
 #[path = "support/domain.rs"]
 mod domain;
 
-const AUDITED: AuditPolicy = AuditPolicy { auditing: Auditing::Required, room: 10_000, when_full: WhenFull::Stop };
+const AUDITED: AuditPolicy =
+    AuditPolicy { auditing: Auditing::Required, room: 10_000, when_full: WhenFull::Stop, heartbeat: 0 };
 
 async fn members(names: &[&str]) -> (Domain, Vec<Member>) {
     Domain::with("EdDSA", names, AUDITED).await

@@ -131,7 +131,8 @@ pub(crate) enum Change {
     TokenOver(u64),
     Retokened { entry: u64, token: Vec<u8> },
     EventsLogged(u64),
-    Recounted { events: Vec<Event>, now: UnixMillis },
+    Recounted { events: Vec<(u64, Event)>, begins: bool, now: UnixMillis },
+    Heartbeat(UnixMillis),
     Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
 
@@ -414,6 +415,7 @@ impl Peer {
             .or_else(|| self.next_old_session(now))
             .or_else(|| self.next_renewal(now, rng))
             .or_else(|| self.next_prekeys(now, rng))
+            .or_else(|| self.next_heartbeat(now))
             .or_else(|| if idle { self.next_ack(rng) } else { None })
     }
 
@@ -424,7 +426,8 @@ impl Peer {
         let expiry = self.expiries.first().map(|(at, _)| at.plus(1));
         let old = self.old_until.first().map(|(at, _)| *at);
         let offered = self.offered.first().map(|(at, _)| *at);
-        let dues = [timer, expiry, old, offered, self.tokens.due(), Some(self.prekeys.due())];
+        let beat = self.audit.heartbeat_due();
+        let dues = [timer, expiry, old, offered, beat, self.tokens.due(), Some(self.prekeys.due())];
         dues.into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
     }
 
@@ -484,7 +487,8 @@ impl Peer {
             Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),
             Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
             Change::EventsLogged(up_to) => self.apply_events_logged(up_to, &mut out),
-            Change::Recounted { events, now } => self.apply_recounted(events, now, &mut out),
+            Change::Recounted { events, begins, now } => self.apply_recounted(events, begins, now, &mut out),
+            Change::Heartbeat(now) => self.apply_heartbeat(now, &mut out),
             Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
             Change::Decided(decided) => self.apply_decided(decided, &mut out),
             Change::HandedOn { to, statement, about, now } => {

@@ -31,7 +31,7 @@ use nuncio_proto::testing::rng;
 use agent::{Agent, START, pair, settle};
 
 fn policy(auditing: Auditing) -> AuditPolicy {
-    AuditPolicy { auditing, room: 1_000, when_full: WhenFull::Stop }
+    AuditPolicy { auditing, room: 1_000, when_full: WhenFull::Stop, heartbeat: 0 }
 }
 
 /// The events that wait, in their order; each follows the one before.
@@ -177,11 +177,14 @@ fn what_a_log_does_not_know_the_beginning_of_is_told_again_as_a_new_chain() {
     let told = |rows: &[(u64, Vec<u8>)]| -> Vec<Event> {
         rows.iter().map(|(_, event)| SignedEvent::parse(event).unwrap().event().clone()).collect()
     };
-    assert!(a.peer.recount(&before[1..], first).is_none() && a.peer.recount(&before[..2], first).is_none());
+    assert!(a.peer.recount(&[(0, before[0].1.clone())], true, first).is_none(), "the log has it");
     // The clock was ahead when they were told, and is behind the epoch now.
     let now = nuncio_proto::time::UnixMillis(first.0 - 5);
-    let step = a.peer.recount(&before, now).unwrap();
-    a.take(step);
+    // In two commits.
+    for (part, begins) in [(&before[..2], true), (&before[2..], false)] {
+        let step = a.peer.recount(part, begins, now).unwrap();
+        a.take(step);
+    }
     let (old, new) = (told(&before), events(&a));
     assert_eq!((new[0].seq, new[0].prev, new[0].epoch), (0, [0; 32], old[0].epoch + 1));
     for (old, new) in old.iter().zip(&new) {
@@ -193,6 +196,37 @@ fn what_a_log_does_not_know_the_beginning_of_is_told_again_as_a_new_chain() {
     a.send(b.peer.id(), "four");
     settle(&mut a, &mut b);
     assert_eq!((events(&a).len(), events(&a)[3].epoch), (4, new[0].epoch));
+}
+
+/// contracts/audit.md V25: silence shows.
+#[test]
+fn an_agent_that_has_nothing_to_tell_says_that_it_is_there() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    let beats = |heartbeat, room| AuditPolicy { heartbeat, room, ..policy(Auditing::Offered) };
+    a.peer.set_audit(beats(1_000, 1_000), 0..0);
+    a.run();
+    assert_eq!(names(&events(&a)), ["heartbeat"], "at its start");
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    let told = events(&a).len();
+    let last = events(&a)[told - 1].at;
+    assert!(a.peer.next_wake() <= last.plus(1_000));
+    for (after, more) in [(999, 0), (1_000, 1), (1_500, 1), (2_000, 2)] {
+        a.now = last.plus(after);
+        a.run();
+        assert_eq!(events(&a).len(), told + more, "after {after}");
+    }
+    // Where there is no room it waits, and does not wake for it.
+    let waiting = u64::try_from(told).unwrap() + 2;
+    a.peer.set_audit(beats(1_000, waiting), 0..waiting);
+    a.now = last.plus(9_000);
+    a.run();
+    assert!(events(&a).len() == told + 2 && a.peer.next_wake() > a.now);
+    for silent in [beats(0, 1_000), AuditPolicy { auditing: Auditing::Off, ..beats(1_000, 1_000) }] {
+        a.peer.set_audit(silent, 0..waiting);
+        a.run();
+        assert_eq!(events(&a).len(), told + 2);
+    }
 }
 
 #[test]

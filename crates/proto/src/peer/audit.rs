@@ -51,6 +51,8 @@ pub struct AuditPolicy {
     pub room: u64,
     /// What happens then.
     pub when_full: WhenFull,
+    /// After so many milliseconds without an event the agent says that it is there; 0 for never.
+    pub heartbeat: u64,
 }
 
 /// The chain and what of it waits for the log. The events themselves are rows.
@@ -62,6 +64,8 @@ pub(super) struct Auditor {
     waiting: core::ops::Range<u64>,
     /// Events that found no room since the last gap was told.
     lost: u64,
+    /// When the newest of them was told.
+    told: UnixMillis,
     /// Of each peer the newest event that it named.
     heads: BTreeMap<AgentId, Head>,
     moved: bool,
@@ -82,6 +86,12 @@ impl Auditor {
     fn is_full(&self) -> bool {
         self.waiting.end - self.waiting.start >= self.policy.room
     }
+
+    /// When the agent says that it is there, if it does.
+    pub(super) fn heartbeat_due(&self) -> Option<UnixMillis> {
+        let beats = self.policy.auditing != Auditing::Off && self.policy.heartbeat > 0 && !self.is_full();
+        beats.then(|| self.told.plus(self.policy.heartbeat))
+    }
 }
 
 impl Peer {
@@ -101,25 +111,40 @@ impl Peer {
         self.step(Change::EventsLogged(up_to))
     }
 
-    /// Tells the events that wait again, as a new chain: the log does not know what came before them. `waiting` are their rows, all of them.
+    /// Tells events that wait again, as a new chain that `begins` with the first of them: the log does not know what came before. `part` are rows, in their
+    /// order; whoever calls goes on with the next until all are told again.
     ///
-    /// `None` where they are not: some are not on disk yet.
+    /// `None` where one of them does not wait.
     // contracts/audit.md V23.
     #[must_use]
-    pub fn recount(&self, waiting: &[(u64, Vec<u8>)], now: UnixMillis) -> Option<Step> {
-        let numbers = waiting.iter().map(|(no, _)| *no);
-        let read = |(_, event): &(u64, Vec<u8>)| SignedEvent::parse(event).ok().map(|signed| signed.event().clone());
-        let events = waiting.iter().map(read).collect::<Option<Vec<Event>>>()?;
-        numbers.eq(self.audit.waiting.clone()).then(|| self.step(Change::Recounted { events, now }))
+    pub fn recount(&self, part: &[(u64, Vec<u8>)], begins: bool, now: UnixMillis) -> Option<Step> {
+        let read = |(no, event): &(u64, Vec<u8>)| Some((*no, SignedEvent::parse(event).ok()?.event().clone()));
+        let events = part.iter().filter(|(no, _)| self.audit.waiting.contains(no)).map(read);
+        let events = events.collect::<Option<Vec<_>>>()?;
+        (events.len() == part.len()).then(|| self.step(Change::Recounted { events, begins, now }))
     }
 
-    pub(super) fn apply_recounted(&mut self, events: Vec<Event>, now: UnixMillis, out: &mut Out) {
+    pub(super) fn apply_recounted(&mut self, events: Vec<(u64, Event)>, begins: bool, now: UnixMillis, out: &mut Out) {
         let epoch = self.audit.chain.head().map_or(0, |head| head.epoch.saturating_add(1)).max(now.0);
-        (self.audit.chain, self.audit.moved) = (Chain::default(), true);
-        for (no, mut event) in self.audit.waiting.clone().zip(events) {
+        if begins {
+            self.audit.chain = Chain::default();
+        }
+        self.audit.moved = true;
+        for (no, mut event) in events {
             event.at = event.at.min(now);
             self.sign_as(no, event, epoch, out);
         }
+    }
+
+    /// An agent of which there was nothing to tell for a while says that it is there.
+    // contracts/audit.md V25.
+    pub(super) fn next_heartbeat(&self, now: UnixMillis) -> Option<Step> {
+        self.audit.heartbeat_due().filter(|due| *due <= now).map(|_| self.step(Change::Heartbeat(now)))
+    }
+
+    pub(super) fn apply_heartbeat(&mut self, now: UnixMillis, out: &mut Out) {
+        let what = What::of(event::HEARTBEAT);
+        what.into_iter().for_each(|what| self.write_down(Event::new(self.id(), now, what), out));
     }
 
     pub(super) fn apply_events_logged(&mut self, up_to: u64, out: &mut Out) {
@@ -278,6 +303,7 @@ impl Peer {
 
     fn number_and_sign(&mut self, event: Event, out: &mut Out) {
         let (no, epoch) = (self.audit.waiting.end, event.at.0);
+        self.audit.told = event.at;
         self.audit.waiting.end += 1;
         self.sign_as(no, event, epoch, out);
     }

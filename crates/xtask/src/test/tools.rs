@@ -27,6 +27,8 @@ pub(super) const PYTHON: Tool = Tool {
 
 pub(super) const NODE: Tool = Tool { program: "node", probe: &["--version"], packages: &["nodejs"] };
 
+pub(super) const STRACE: Tool = Tool { program: "strace", probe: &["--version"], packages: &["strace"] };
+
 /// openid-client wants so much.
 pub(super) const NODE_20: Tool = Tool {
     program: "node",
