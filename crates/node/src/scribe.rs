@@ -35,6 +35,8 @@ const RECORDS_MAX: usize = 256;
 const PUBLISH_AFTER: Duration = Duration::from_millis(500);
 /// How often ids that cannot serve any more are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Between two tries while the disk is full.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked of the thread.
 enum Work {
@@ -89,6 +91,8 @@ struct Desk {
     /// Cosignatures of the head of this size.
     cosigned: Option<(u64, Vec<NoteSignature>)>,
     forgot: Instant,
+    /// Nothing comes any more.
+    stopping: bool,
 }
 
 impl Scribe {
@@ -104,8 +108,8 @@ impl Scribe {
         let (published, heads) = watch::channel(Arc::clone(events.log().view()));
         let (work, queue) = sync_channel(WAITING);
         let now = Instant::now();
-        let desk =
-            Desk { events, store, node, signer, waiting, view, published, dirty: None, cosigned: None, forgot: now };
+        let (dirty, cosigned, forgot, stopping) = (None, None, now, false);
+        let desk = Desk { events, store, node, signer, waiting, view, published, dirty, cosigned, forgot, stopping };
         let thread = std::thread::Builder::new()
             .name("nuncio-log".to_owned())
             .spawn(move || desk.run(&queue))
@@ -202,6 +206,11 @@ impl Desk {
             match self.turn(first, queue) {
                 Ok(true) => {}
                 Ok(false) => return,
+                // What was asked is not answered: whoever asked asks again. On the way out there is no again.
+                Err(error) if error.is_full() && !self.stopping => {
+                    tracing::error!(%error, "the disk is full: no event is taken until there is space");
+                    std::thread::sleep(FULL_PAUSE);
+                }
                 Err(error) => {
                     tracing::error!(%error, "the log ends: no event is taken and no head signed until the node is started again");
                     return;
@@ -233,7 +242,7 @@ impl Desk {
                         self.cosigned = Some((size, lines));
                     }
                 }
-                Work::Stop => goes_on = false,
+                Work::Stop => (goes_on, self.stopping) = (false, true),
             }
             next = if events.len() < GROUP_MAX && goes_on { queue.try_recv().ok() } else { None };
         }

@@ -75,6 +75,18 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether it can go on once there is space: nothing has happened, and the same may be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, StoreError::DiskFull(_)),
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

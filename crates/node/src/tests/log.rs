@@ -392,3 +392,44 @@ async fn the_stream_tells_what_is_there_and_what_comes_and_goes_on_where_it_brok
     let piece = again.send().await.unwrap().chunk().await.unwrap().unwrap();
     assert!(std::str::from_utf8(&piece).unwrap().contains(&format!("id: {}\n", total - 1)));
 }
+
+/// A full disk takes no event and loses none, and no new start is wanted once there is space.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_goes_on_when_its_disk_has_space_again() {
+    let at = fixture().await;
+    let mut teller = Teller::new(&at, PLANNER).await;
+    let one = [teller.next()];
+    assert_eq!(teller.give(&one).await.0, 200);
+    let before = published(&at, 2).await;
+    // Whatever is written there finds no space.
+    let unfinished = at.home().join("log/unfinished");
+    let fill = || std::os::unix::fs::symlink("/dev/full", &unfinished).unwrap();
+    let free = || std::fs::remove_file(&unfinished).unwrap();
+    fill();
+    // They are durable, and cannot be published.
+    let few = [teller.next(), teller.next()];
+    assert_eq!(teller.give(&few).await.0, 200);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(at.node().takes_events());
+    assert_eq!(published(&at, before.size).await.size, before.size);
+    free();
+    published(&at, before.size + 2).await;
+    // A bundle fills, and cannot be a file.
+    fill();
+    let more: Vec<SignedEvent> = (0..300).map(|_| teller.next()).collect();
+    let (until, mut refused) = (Instant::now() + Duration::from_secs(20), 0);
+    for part in more.chunks(limit::EVENTS_MAX) {
+        while teller.give(part).await.0 != 200 {
+            refused += 1;
+            if refused == 3 {
+                free();
+            }
+            assert!(Instant::now() < until, "it does not go on");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert!(refused >= 3, "something was refused meanwhile");
+    let size = before.size + 2 + u64::try_from(more.len()).unwrap();
+    published(&at, size).await;
+    assert_eq!(verify(&at.home().join("log"), &log_key(&at), |_| {}).unwrap().head.size, size);
+}
