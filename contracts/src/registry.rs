@@ -226,7 +226,8 @@ pub mod limit {
     /// Unit: bytes.
     pub const RECEIPT_LEN_MAX: usize = 135_168;
 
-    /// a verifier's policy with as many post-quantum keys as it may name, each two kilobytes long, and room for comments
+    /// a verifier's policy with as many post-quantum keys as it may name, each two kilobytes long, and room for
+    /// comments
     ///
     /// Unit: bytes.
     pub const TLOG_POLICY_LEN_MAX: usize = 262_144;

@@ -175,6 +175,7 @@ impl Log {
     ///
     /// # Errors
     /// A file that cannot be written.
+    // contracts/log.md G17.
     pub fn cosign_published(&mut self, lines: Vec<NoteSignature>) -> Result<(), LogError> {
         if let Some(note) = &mut self.published_note {
             lines.into_iter().for_each(|line| note.put(line));

@@ -278,6 +278,8 @@ fn heads() -> Vec<Case> {
     let ml_dsa = format!("{}witness new {}\nquorum new\n", log_line(), ml_dsa_key());
     let mut new = signed(&head().text());
     new.add(ml_dsa_key().line(&ml_dsa_line(&head(), AT_S)));
+    let mut spoilt_log = cosigned(&[1]);
+    spoilt_log.add(other.line(&[7; 64]));
     let bare = two.replace(&log_line(), "");
     vec![
         yes(
@@ -296,6 +298,7 @@ fn heads() -> Vec<Case> {
         ),
         yes(AREA, "head-ml-dsa", "cosigned by ML-DSA-44", shown(&ml_dsa, &new), believed(&[("new", AT_S)], &[])),
         not("ml-dsa-missing", "not cosigned by ML-DSA-44", &ml_dsa, &cosigned(&[1]), "quorum"),
+        not("spoilt-log", "a line of the other log that does not verify", &of_two, &spoilt_log, "signature"),
         not("spoilt", "a line of a witness that does not verify", &two, &spoilt, "signature"),
         not("other-log", "no log of the policy's has signed", &elsewhere, &cosigned(&[1]), "unsigned"),
         not("no-log", "the policy knows no log", &bare, &cosigned(&[1]), "unsigned"),
