@@ -217,6 +217,24 @@ async fn cosignatures_survive_a_restart() {
     late.closing.cancel();
 }
 
+/// A node that was killed between its commit and its file: the head is published, and cosigned, at the next start.
+#[tokio::test]
+async fn a_head_that_was_never_published_is_published_and_cosigned_at_the_start() {
+    let mut at = Fixture::new().await;
+    let log = at.node().service().scribe.view().borrow().key().clone();
+    let home = tempfile::tempdir().unwrap();
+    let served = Served::new(&home.path().join("w"), vec![log]).await;
+    let policy = with_witnesses(&[(served.witness.key(), &served.url)]);
+    start_under(&mut at, &policy).await;
+    cosigned_file(&at, &[served.witness.key()]).await;
+    at.stop().await;
+    std::fs::remove_file(at.home().join("log/checkpoint")).unwrap();
+    at.records_stay = true;
+    at.start().await;
+    cosigned_file(&at, &[served.witness.key()]).await;
+    served.closing.cancel();
+}
+
 /// contracts/log.md G17.
 #[tokio::test]
 async fn a_node_does_not_start_behind_its_witness() {
