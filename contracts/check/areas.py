@@ -8,6 +8,7 @@ import events
 import handshake
 import logs
 import messages
+import policies
 import primitives
 import session
 import tokens
@@ -391,6 +392,8 @@ AREAS = {
     "tile": lambda given, _: logs.tile(given),
     "note": lambda given, _: logs.note(given),
     "receipt": lambda given, _: logs.receipt(given),
+    "add-checkpoint": lambda given, _: logs.add_checkpoint(given),
+    "tlog-policy": lambda given, _: policies.policy(given),
     "event": lambda given, _: events.event(given),
     "chain": lambda given, _: events.chain(given),
     "commitment": lambda given, _: events.commitment(given),

@@ -164,6 +164,10 @@ def unbase64(text, name="malformed"):
     return data
 
 
+TEXT, COSIGNATURE, ML_DSA = 1, 4, 6
+KEY_LEN = {TEXT: 32, COSIGNATURE: 32, ML_DSA: 1312}
+
+
 def is_name(name):
     spaces = any(c.isspace() or unicodedata.category(c) in ("Zs", "Zl", "Zp") for c in name)
     return bool(name) and not spaces and "+" not in name and all(c >= " " for c in name)
@@ -174,7 +178,8 @@ def read_key(text):
     refuse_unless(len(parts) == 3 and is_name(parts[0]), "malformed")
     name, written, material = parts
     data = unbase64(material)
-    refuse_unless(len(data) == 33 and data[0] in (1, 4), "malformed")
+    refuse_unless(data and len(data) == 1 + KEY_LEN.get(data[0], -1), "malformed")
+    refuse_unless(data[0] != ML_DSA or len(name.encode()) < 256, "malformed")
     identity = sha256(name.encode(), b"\n", data)[:4]
     refuse_unless(written == identity.hex(), "malformed")
     return {"name": name, "id": identity, "kind": data[0], "public": data[1:]}
@@ -197,9 +202,9 @@ def read_note(note):
     return text + "\n", lines
 
 
-def lines_of(key, lines, kind):
+def lines_of(key, lines, *kinds):
     found = [signature for name, identity, signature in lines if (name, identity) == (key["name"], key["id"])]
-    refuse_unless(found and key["kind"] == kind, "unsigned")
+    refuse_unless(found and key["kind"] in kinds, "unsigned")
     return found
 
 
@@ -209,32 +214,57 @@ def verify(key, message, signature):
 
 def open_note(note, key):
     text, lines = read_note(note)
-    for signature in lines_of(key, lines, 1):
+    for signature in lines_of(key, lines, TEXT):
         verify(key, text.encode(), signature)
     return text
 
 
-def open_checkpoint(note, key):
-    lines = open_note(note, key).removesuffix("\n").split("\n")
+def read_checkpoint(text):
+    lines = text.removesuffix("\n").split("\n")
     refuse_unless(len(lines) >= 3 and lines[0] and all(lines[3:]), "malformed")
     origin, size, root = lines[:3]
     refuse_unless(NUMBER.fullmatch(size) and int(size) < 2**64, "malformed")
     root = unbase64(root)
     refuse_unless(len(root) == 32, "malformed")
-    refuse_unless(origin == key["name"], "origin")
     return {"origin": origin, "size": size, "root": root}
+
+
+def open_checkpoint(note, key):
+    if key["kind"] == ML_DSA:
+        cosigned_at(note, key)
+        head = read_checkpoint(read_note(note)[0])
+    else:
+        head = read_checkpoint(open_note(note, key))
+    refuse_unless(head["origin"] == key["name"], "origin")
+    return head
 
 
 def cosigned_at(note, key):
     text, lines = read_note(note)
     times = []
-    for line in lines_of(key, lines, 4):
-        refuse_unless(len(line) == 72, "signature")
+    for line in lines_of(key, lines, COSIGNATURE, ML_DSA):
+        refuse_unless(len(line) == 8 + (64 if key["kind"] == COSIGNATURE else 2420), "signature")
         at = int.from_bytes(line[:8])
         refuse_unless(at < 2**63, "signature")
-        verify(key, f"cosignature/v1\ntime {at}\n{text}".encode(), line[8:])
+        if key["kind"] == COSIGNATURE:
+            verify(key, f"cosignature/v1\ntime {at}\n{text}".encode(), line[8:])
+        else:
+            refuse_unless(primitives.is_signed_ml_dsa(key["public"], subtree_message(key, at, text), line[8:]), "signature")
         times.append(at)
     return {"at": str(times[0])}
+
+
+def subtree_message(key, at, text):
+    """What a key of kind 6 signs (G18)."""
+    try:
+        head = read_checkpoint(text)
+    except Refused:
+        raise Refused("signature") from None
+    name, origin = key["name"].encode(), head["origin"].encode()
+    refuse_unless(len(origin) < 256, "signature")
+    cosigner = bytes([len(name)]) + name + at.to_bytes(8)
+    tree = bytes([len(origin)]) + origin + bytes(8) + int(head["size"]).to_bytes(8) + head["root"]
+    return b"subtree/v1\n\0" + cosigner + tree
 
 
 def note(given):
@@ -270,3 +300,30 @@ def receipt(given):
     found = open_checkpoint(checkpoint, key)
     check_inclusion(int(index), int(found["size"]), bytes.fromhex(given["entry"]), proof, found["root"])
     return {"index": index, **found}
+
+
+# --- witnesses ---
+
+
+def add_checkpoint(given):
+    text, key, last = given["request"], read_key(given["key"]), given["last"]
+    head, division, checkpoint = text.partition("\n\n")
+    refuse_unless(division, "malformed")
+    first, *lines = head.split("\n")
+    refuse_unless(first.startswith("old "), "malformed")
+    old = first.removeprefix("old ")
+    refuse_unless(NUMBER.fullmatch(old) and int(old) < 2**64, "malformed")
+    proof = [unbase64(line) for line in lines]
+    refuse_unless(len(proof) <= 63 and all(len(part) == 32 for part in proof), "malformed")
+    body, _ = read_note(checkpoint)
+    refuse_unless(body.split("\n")[0] == key["name"], "origin")
+    try:
+        found = open_checkpoint(checkpoint, key)
+    except Refused as refused:
+        raise Refused("signature" if refused.name == "unsigned" else refused.name) from None
+    old, size = int(old), int(found["size"])
+    refuse_unless(old <= size, "malformed")
+    known, root = (int(last["size"]), bytes.fromhex(last["root"])) if last else (0, sha256(b""))
+    refuse_unless(old == known and (size != known or found["root"] == root), "size")
+    check_consistency(old, size, proof, root, found["root"])
+    return found

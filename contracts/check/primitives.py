@@ -5,7 +5,7 @@ import hmac
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -91,6 +91,15 @@ def is_signed(key, message, signature):
 
 def verify(key, label, message, signature):
     refuse_unless(is_signed(key, label + b"\0" + message, signature), "bad-signature")
+
+
+def is_signed_ml_dsa(key, message, signature):
+    """Pure ML-DSA-44 with an empty context."""
+    try:
+        mldsa.MLDSA44PublicKey.from_public_bytes(key).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
 
 
 class Identity:

@@ -226,6 +226,17 @@ pub mod limit {
     /// Unit: bytes.
     pub const RECEIPT_LEN_MAX: usize = 135_168;
 
+    /// a verifier's policy with as many post-quantum keys as it may name, each two kilobytes long, and room for
+    /// comments
+    ///
+    /// Unit: bytes.
+    pub const TLOG_POLICY_LEN_MAX: usize = 262_144;
+
+    /// twice the thirty-two of each that C2SP tlog-policy asks for; a note has no more lines of witnesses
+    ///
+    /// Unit: logs, witnesses or groups.
+    pub const TLOG_POLICY_ITEMS_MAX: usize = 64;
+
     /// a JWK set of a token service: its keys at their longest, with room
     ///
     /// Unit: bytes.

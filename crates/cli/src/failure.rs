@@ -73,6 +73,12 @@ pub enum Failure {
     /// Something that was looked at is not as it should be.
     #[error("{0}")]
     Unsound(String),
+    /// A log's head that too few witnesses have cosigned.
+    #[error("too few witnesses have cosigned the log's head: {missing} have not")]
+    NoQuorum {
+        /// Those that count and are missing.
+        missing: String,
+    },
     /// A person was asked and did not say yes.
     #[error("nothing was done: the answer was not yes")]
     Declined,
@@ -128,6 +134,7 @@ impl Failure {
             Self::NotYet(_) => "not_yet",
             Self::NotDelivered { .. } => "not_delivered",
             Self::Unsound(_) => "unsound",
+            Self::NoQuorum { .. } => "no_quorum",
             Self::Declined => "declined",
             Self::OutputClosed => "output_closed",
         }
@@ -204,6 +211,9 @@ fn hint_for(kind: &str) -> &'static str {
             "what was said is the first thing that is wrong: ask for another copy, or do not trust this one; --key says whose log it should be"
         }
         "newer" => "use the newer program; nothing was touched",
+        "no_quorum" => {
+            "ask for a newer head, or whoever runs those witnesses; --witness and --policy say whose lines have to be there"
+        }
         "no_such_entry" => "`nuncio audit root` says how many there are; they are numbered from 0",
         "no_home" => "`nuncio init` makes a home; --home DIR names another one",
         "no_key_file" => {

@@ -1,6 +1,6 @@
 //! Has witnesses cosign the log's head: whoever trusts one knows that the log has shown nobody another past (C2SP tlog-witness).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::service::Service;
 
 /// How long a witness may take.
 const PATIENCE_MS: u64 = 2_000;
-/// Between two tries while a witness does not answer.
+/// Between two tries of those who have not cosigned.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Of each witness, by its key's name, how many entries the head has that it cosigned last.
@@ -50,50 +50,71 @@ pub(crate) async fn check_start(witnesses: &[Witness], view: &View, signer: &Sig
 
 /// Has each new head cosigned until the node stops.
 pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
-    let (mut views, mut known) = (service.scribe.published(), Known::new());
     let Ok(fetch) = Fetch::new(PATIENCE_MS) else { return tracing::error!("no witness can be asked") };
-    let mut all = false;
+    let (mut views, mut rounds) = (service.scribe.published(), Rounds::default());
     loop {
-        let rest = async {
-            if all {
-                views.changed().await.is_ok()
-            } else {
-                tokio::time::timeout(AGAIN, views.changed()).await.is_ok_and(|it| it.is_ok())
-            }
-        };
-        tokio::select! {
-            () = closing.cancelled() => return,
-            _ = rest => {}
-        }
         let view = Arc::clone(&views.borrow_and_update());
         let policy = service.policy();
-        let mut lines = Vec::new();
-        all = true;
-        for witness in &policy.witnesses {
-            let asked = tokio::select! {
-                () = closing.cancelled() => return,
-                asked = cosigned(&fetch, witness, &view, &mut known) => asked,
-            };
-            match asked {
-                Ok(line) => lines.push(line),
+        let round = tokio::select! {
+            () = closing.cancelled() => return,
+            round = rounds.ask(&fetch, &policy.witnesses, &view) => round,
+        };
+        if let Some((witness, size)) = round.behind {
+            tracing::error!(witness, size, "a witness has seen more of the log than there is");
+            service.scribe.behind(&witness, size);
+            return;
+        }
+        if !round.lines.is_empty() {
+            service.scribe.cosigned(view.size(), round.lines);
+        }
+        tokio::select! {
+            () = closing.cancelled() => return,
+            changed = tokio::time::timeout(AGAIN, views.changed()) => if matches!(changed, Ok(Err(_))) { return },
+        }
+    }
+}
+
+/// What is known of the witnesses from one round to the next.
+#[derive(Default)]
+struct Rounds {
+    known: Known,
+    /// The head that is cosigned, and the keys of those who have.
+    size: u64,
+    done: BTreeSet<String>,
+}
+
+/// What came of asking each witness that has not cosigned yet.
+#[derive(Default)]
+struct Round {
+    lines: Vec<NoteSignature>,
+    /// Who has seen more of the log than there is, and how much.
+    behind: Option<(String, u64)>,
+}
+
+impl Rounds {
+    async fn ask(&mut self, fetch: &Fetch, witnesses: &[Witness], view: &View) -> Round {
+        if self.size != view.size() {
+            (self.size, self.done) = (view.size(), BTreeSet::new());
+        }
+        let mut round = Round::default();
+        for witness in witnesses.iter().filter(|_| view.signed().is_some()) {
+            let (name, key) = (witness.key.name(), witness.key.to_string());
+            if self.done.contains(&key) {
+                continue;
+            }
+            match cosigned(fetch, witness, view, &mut self.known).await {
+                Ok(line) => {
+                    round.lines.push(line);
+                    self.done.insert(key);
+                }
                 Err(Refused::Behind(size)) => {
-                    tracing::error!(
-                        witness = witness.key.name(),
-                        size,
-                        "a witness has seen more of the log than there is"
-                    );
-                    service.scribe.behind(witness.key.name(), size);
-                    return;
+                    round.behind = Some((name.to_owned(), size));
+                    return round;
                 }
-                Err(Refused::Reason(reason)) => {
-                    tracing::warn!(witness = witness.key.name(), reason, "a head was not cosigned");
-                    all = false;
-                }
+                Err(Refused::Reason(reason)) => tracing::warn!(witness = name, reason, "a head was not cosigned"),
             }
         }
-        if !lines.is_empty() {
-            service.scribe.cosigned(view.size(), lines);
-        }
+        round
     }
 }
 

@@ -81,7 +81,8 @@ impl Log {
         let mut view = View { folder, key, edge, tail: Tail { filed, ..Tail::default() }, signed: None };
         read_rows(&store, &mut view)?;
         let signed = head_row(&store, rows::LOG_SIGNED)?;
-        let published = view.published()?.map(|note| Checkpoint::open(&note, &view.key)).transpose()?;
+        let published_note = view.published()?;
+        let published = published_note.as_ref().map(|note| Checkpoint::open(note, &view.key)).transpose()?;
         let published = published.map(|head| (head.size, head.root));
         let shown = head_row(&store, rows::LOG_SHOWN)?;
         signed.into_iter().chain(published).chain(shown).try_for_each(|head| check_signed(&view, head))?;
@@ -89,7 +90,7 @@ impl Log {
         let is_signed = signed.is_some_and(|(size, _)| size == view.size());
         view.signed = is_signed.then(|| sign(&view, &signer)).transpose()?;
         let published = published.map_or(0, |(size, _)| size);
-        Ok(Self { store, signer, view: Arc::new(view), published, published_note: None })
+        Ok(Self { store, signer, view: Arc::new(view), published, published_note })
     }
 
     /// The log as it is now.
@@ -147,19 +148,11 @@ impl Log {
         Ok(())
     }
 
-    /// Publishes the log as it is now: first what its head needs, then the head.
+    /// Publishes the log as it is now: first what its head needs, then the head, with the lines of others that stand under it already.
     ///
     /// # Errors
     /// A file or a row that cannot be written.
     pub fn publish(&mut self) -> Result<Checkpoint, LogError> {
-        self.publish_with(|_| {})
-    }
-
-    /// [`Log::publish`], with what others sign of it: `cosign` may add lines to the checkpoint.
-    ///
-    /// # Errors
-    /// As [`Log::publish`].
-    pub fn publish_with(&mut self, cosign: impl FnOnce(&mut Note)) -> Result<Checkpoint, LogError> {
         if self.view.signed.is_none() {
             self.commit(View::clone(&self.view), Vec::new())?;
         }
@@ -170,8 +163,8 @@ impl Log {
         for (tile, hashes) in edge.unfinished() {
             folder.write(&tile, &hashes)?;
         }
-        let mut note = signed.clone().ok_or(LogError::Name)?;
-        cosign(&mut note);
+        let signed = signed.clone().ok_or(LogError::Name)?;
+        let note = self.published_note.take().filter(|there| there.text() == signed.text()).unwrap_or(signed);
         folder.write_checkpoint(&note)?;
         // C2SP tlog-tiles: an unfinished tile may go once the full one is there.
         Tile::filled_between(self.published, edge.size()).try_for_each(|tile| folder.remove_unfinished(&tile))?;
@@ -180,16 +173,17 @@ impl Log {
         Ok(self.view.head())
     }
 
-    /// Puts lines of others under the checkpoint that is published.
+    /// Puts lines of others under the checkpoint that is published, in the place of those that they put there before.
     ///
     /// # Errors
     /// A file that cannot be written.
+    // contracts/log.md G17.
     pub fn cosign_published(&mut self, lines: Vec<NoteSignature>) -> Result<(), LogError> {
-        let Some(mut note) = self.published_note.clone() else { return Ok(()) };
-        for line in lines.into_iter().filter(|line| !note.signatures().contains(line)).collect::<Vec<_>>() {
-            note.add(line);
+        if let Some(note) = &mut self.published_note {
+            lines.into_iter().for_each(|line| note.put(line));
+            self.view.folder.write_checkpoint(note)?;
         }
-        self.view.folder.write_checkpoint(&note)
+        Ok(())
     }
 
     /// Keeps a head that this log has signed and does not have: it does not open again without it.

@@ -88,8 +88,6 @@ struct Desk {
     published: watch::Sender<Arc<View>>,
     /// Since when something is not published.
     dirty: Option<Instant>,
-    /// Cosignatures of the head of this size.
-    cosigned: Option<(u64, Vec<NoteSignature>)>,
     forgot: Instant,
     /// Nothing comes any more.
     stopping: bool,
@@ -108,8 +106,10 @@ impl Scribe {
         let (published, heads) = watch::channel(Arc::clone(events.log().view()));
         let (work, queue) = sync_channel(WAITING);
         let now = Instant::now();
-        let (dirty, cosigned, forgot, stopping) = (None, None, now, false);
-        let desk = Desk { events, store, node, signer, waiting, view, published, dirty, cosigned, forgot, stopping };
+        // A node that was stopped before it published does so now.
+        let dirty = (events.log().published() < events.log().size()).then_some(now);
+        let (forgot, stopping) = (now, false);
+        let desk = Desk { events, store, node, signer, waiting, view, published, dirty, forgot, stopping };
         let thread = std::thread::Builder::new()
             .name("nuncio-log".to_owned())
             .spawn(move || desk.run(&queue))
@@ -237,9 +237,12 @@ impl Desk {
                     return Err(LogError::BehindWitness { witness, signed, size: self.events.log().size() });
                 }
                 Work::Cosigned { size, lines } => {
+                    // After a start the witnesses may be faster than the log.
+                    if size == self.events.log().size() && size > self.events.log().published() {
+                        self.publish()?;
+                    }
                     if size == self.events.log().published() {
-                        self.events.log_mut().cosign_published(lines.clone())?;
-                        self.cosigned = Some((size, lines));
+                        self.events.log_mut().cosign_published(lines)?;
                     }
                 }
                 Work::Stop => (goes_on, self.stopping) = (false, true),
@@ -300,9 +303,7 @@ impl Desk {
     }
 
     fn publish(&mut self) -> Result<(), LogError> {
-        let size = self.events.log().size();
-        let lines = self.cosigned.as_ref().filter(|(of, _)| *of == size).map(|(_, lines)| lines.clone());
-        self.events.log_mut().publish_with(|note| lines.into_iter().flatten().for_each(|line| note.add(line)))?;
+        self.events.log_mut().publish()?;
         self.dirty = None;
         self.published.send_replace(Arc::clone(self.events.log().view()));
         self.show();

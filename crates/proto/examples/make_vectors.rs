@@ -13,12 +13,16 @@
     reason = "a tool of the repository: a failure stops it and is read by its author"
 )]
 
+#[path = "make_vectors/add_checkpoint.rs"]
+mod add_checkpoint;
 #[path = "make_vectors/bundle.rs"]
 mod bundle;
 #[path = "make_vectors/cbor.rs"]
 pub(crate) mod cbor;
 #[path = "make_vectors/control.rs"]
 mod control;
+#[path = "make_vectors/cosignature.rs"]
+mod cosignature;
 #[path = "make_vectors/did_key.rs"]
 mod did_key;
 #[path = "make_vectors/event.rs"]
@@ -57,6 +61,8 @@ mod sealing;
 mod snapshot;
 #[path = "make_vectors/statement.rs"]
 mod statement;
+#[path = "make_vectors/tlog_policy.rs"]
+mod tlog_policy;
 #[path = "make_vectors/token.rs"]
 mod token;
 #[path = "make_vectors/window.rs"]
@@ -93,6 +99,9 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         token::cases(),
         hop_proof::cases(),
         log::cases(),
+        cosignature::cases(),
+        add_checkpoint::cases(),
+        tlog_policy::cases(),
         event::cases(),
     ];
     let mut files = BTreeMap::new();

@@ -5,6 +5,7 @@
 //! | identity, bundles, statements | Ed25519, strict verification | RFC 8032 |
 //! | agreement, ratchet | X25519, all-zero output refused | RFC 7748 |
 //! | post-quantum half | ML-KEM-768 | FIPS 203 |
+//! | witnesses' cosignatures | ML-DSA-44, verified alone | FIPS 204 |
 //! | header, body | ChaCha20-Poly1305 | RFC 8439 |
 //! | values at rest | XChaCha20-Poly1305 | draft-irtf-cfrg-xchacha-03 |
 //! | root step, secrets | HKDF-SHA256 | RFC 5869 |
@@ -16,6 +17,7 @@ use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
 use ed25519_dalek::Signer;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use hmac::Mac;
+use libcrux_ml_dsa::ml_dsa_44;
 use libcrux_ml_kem::mlkem768;
 use rand_core::CryptoRng;
 use sha2::Digest;
@@ -29,6 +31,10 @@ pub const TAG_LEN: usize = 16;
 pub const KEM_PUBLIC_LEN: usize = 1184;
 /// Bytes of an ML-KEM-768 ciphertext.
 pub const KEM_CIPHERTEXT_LEN: usize = 1088;
+/// Bytes of an ML-DSA-44 public key.
+pub const ML_DSA_PUBLIC_LEN: usize = 1312;
+/// Bytes of an ML-DSA-44 signature.
+pub const ML_DSA_SIGNATURE_LEN: usize = 2420;
 
 /// Why a primitive refused its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -222,6 +228,19 @@ pub fn verify_raw(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Re
 /// Verifies what [`SigningKey::sign`] signed.
 pub fn verify(public: &[u8; 32], label: &[u8], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
     verify_raw(public, &labelled(label, message), signature)
+}
+
+/// Verifies a pure ML-DSA-44 signature with an empty context (FIPS 204, algorithm 3). Any bytes of its length are a public key.
+///
+/// The portable code alone is used: on every machine it is the same, and what the known answers are tried on.
+pub fn verify_ml_dsa_44(
+    public: &[u8; ML_DSA_PUBLIC_LEN],
+    message: &[u8],
+    signature: &[u8; ML_DSA_SIGNATURE_LEN],
+) -> Result<(), CryptoError> {
+    let key = ml_dsa_44::MLDSA44VerificationKey::new(*public);
+    let signature = ml_dsa_44::MLDSA44Signature::new(*signature);
+    ml_dsa_44::portable::verify(&key, message, &[], &signature).map_err(|_| CryptoError::BadSignature)
 }
 
 fn labelled(label: &[u8], message: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! A transparency log's formats, as C2SP and RFC 6962 give them (contracts/log.md): tree, proofs, tiles, notes, checkpoints, receipts.
+//! A transparency log's formats, as C2SP and RFC 6962 give them (contracts/log.md): tree, proofs, tiles, notes, checkpoints, receipts, policies.
 //!
 //! ```text
 //!   entry ─► leaf hash ─► Frontier ─► root ─► Checkpoint ─► signed note
@@ -12,6 +12,7 @@ mod checkpoint;
 mod cosignature;
 mod edge;
 mod note;
+mod policy;
 mod proof;
 mod receipt;
 mod tile;
@@ -22,6 +23,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{cosign, cosigned_at};
 pub use edge::{Edge, Filled};
 pub use note::{KeyKind, Note, NoteError, NoteKey, NoteSignature};
+pub use policy::{Cosigned, LineError, Policy, PolicyError, PolicyWitness};
 pub use proof::{Nodes, ProofError, consistency_proof, inclusion_proof, root_of, verify_consistency, verify_inclusion};
 pub use receipt::{Receipt, ReceiptError};
 pub use tile::{NodeError, Tile, TileError, TileKind, TileNodes, bundle_of, entries_of};

@@ -1,6 +1,7 @@
 //! `crypto.rs` against the known answers of the documents that it cites, and against other implementations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::as_conversions)]
 
+use ml_dsa::{Keypair as _, MlDsa44};
 use ml_kem::kem::{Decapsulate, KeyExport};
 use ml_kem::{EncapsulationKey768, FromSeed, MlKem768};
 use nuncio_proto::crypto::{self, CryptoError, KEM_PUBLIC_LEN, KemSeed, SigningKey};
@@ -234,6 +235,32 @@ fn ml_kem_768_agrees_with_rust_crypto() {
         let rejected = crypto::kem_decapsulate(&seed, &altered);
         assert_ne!(rejected, shared);
         assert_eq!(rejected.expose().as_slice(), dk.decapsulate(&altered.into()).as_slice());
+    }
+}
+
+/// What one signs the other verifies, and both refuse what was altered anywhere.
+#[test]
+fn ml_dsa_44_agrees_with_rust_crypto() {
+    let mut rng = rng(4);
+    for round in 0..50 {
+        let seed = Key::random(&mut rng);
+        let signer = ml_dsa::SigningKey::<MlDsa44>::from_seed(&(*seed.expose()).into());
+        let public = signer.verifying_key();
+        let message: Vec<u8> = (0..round * 7).map(|_| rng.next_u32() as u8).collect();
+        let signature = signer.expanded_key().sign_deterministic(&message, b"").unwrap();
+        let (ours, theirs): ([u8; crypto::ML_DSA_PUBLIC_LEN], [u8; crypto::ML_DSA_SIGNATURE_LEN]) =
+            (public.encode().into(), signature.encode().into());
+        assert_eq!(crypto::verify_ml_dsa_44(&ours, &message, &theirs), Ok(()));
+
+        let mut altered = theirs;
+        altered[rng.next_u32() as usize % theirs.len()] ^= 1 << (rng.next_u32() % 8);
+        let refused = Err(CryptoError::BadSignature);
+        assert_eq!(crypto::verify_ml_dsa_44(&ours, &message, &altered), refused);
+        let read = ml_dsa::Signature::<MlDsa44>::decode(&altered.into());
+        assert!(read.is_none_or(|read| !public.verify_with_context(&message, b"", &read)));
+        assert_eq!(crypto::verify_ml_dsa_44(&ours, &[message.as_slice(), b"."].concat(), &theirs), refused);
+        let with_context = signer.expanded_key().sign_deterministic(&message, b"context").unwrap();
+        assert_eq!(crypto::verify_ml_dsa_44(&ours, &message, &with_context.encode().into()), refused);
     }
 }
 

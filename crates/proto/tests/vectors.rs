@@ -75,6 +75,8 @@ const AREAS: &[(&str, Reader)] = &[
     ("tile", |input, _| log::tile(input)),
     ("note", |input, _| log::note(input)),
     ("receipt", |input, _| log::receipt(input)),
+    ("add-checkpoint", |input, _| log::add_checkpoint(input)),
+    ("tlog-policy", |input, _| log::policy(input)),
     ("event", |input, _| event::event(input)),
     ("chain", |input, _| event::chain(input)),
     ("commitment", |input, _| event::commitment(input)),

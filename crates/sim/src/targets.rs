@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use nuncio_contracts::registry::text;
+use nuncio_contracts::registry::{limit, text};
 use nuncio_proto::audit::SignedEvent;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
@@ -24,7 +24,7 @@ use nuncio_proto::session::Session;
 use nuncio_proto::step::Effect;
 use nuncio_proto::testing::{jws, seal_as, signed_event};
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::tlog::{Checkpoint, Note, NoteKey, Receipt, Tile, bundle_of, entries_of};
+use nuncio_proto::tlog::{AddCheckpoint, Checkpoint, Note, NoteKey, Policy, Receipt, Tile, bundle_of, entries_of};
 use nuncio_proto::token::{EdDsaOnly, Genuine, KeyBundle, KeySet, RevokedList, Trusted, VerifyingKey, sign};
 
 use crate::agent::{Agent, START};
@@ -207,6 +207,16 @@ pub fn log(bytes: &[u8]) {
     }
     if let Some(key) = NoteKey::parse(&text) {
         same("key", key.to_string().as_bytes(), text.as_bytes());
+    }
+    if let Ok(request) = AddCheckpoint::parse(bytes) {
+        same("add-checkpoint", request.to_string().as_bytes(), bytes);
+    }
+    let commented = [bytes, b"# said\n"].concat();
+    if commented.len() <= limit::TLOG_POLICY_LEN_MAX
+        && let Ok(policy) = Policy::parse(bytes)
+        && Policy::parse(&commented).as_ref() != Ok(&policy)
+    {
+        panic!("policy: a comment says something");
     }
     let width = u16::from(bytes.first().copied().unwrap_or(0));
     if let Some((_, bundle)) = bytes.split_first()

@@ -1,5 +1,6 @@
 //! `nuncio audit`
 
+mod head;
 mod opening;
 mod place;
 mod read;
@@ -18,6 +19,7 @@ Examples:
   nuncio audit root                                  beside the node, or as an agent of its domain
   nuncio audit tail --follow
   nuncio audit verify
+  nuncio audit --policy trusted.policy verify        signed by a log of the policy, cosigned by enough of its witnesses
   nuncio audit reconcile 01a21892-77f0-77d1-a1be-1ff4b8bf8ce3
   nuncio audit --log https://log.acme.example/ --key 'acme.example/log+5214abcd+AX…' verify
   nuncio audit prove 1742 > letter.tlog-proof";
@@ -63,19 +65,22 @@ impl Audit {
             Command::Open(open) => return open.run(options).await,
             command => command,
         };
-        let log = self.place.open(options)?;
+        let found = self.place.find(options)?;
         let json = options.json;
         // Files are read outside of the tasks that serve: whoever reads from the web waits.
-        let done = tokio::task::spawn_blocking(move || match command {
-            Command::Root => read::root(&log, json),
-            Command::Tail(tail) => tail.run(&log, json),
-            Command::Show(show) => show.run(&log, json),
-            Command::Prove(prove) => prove.run(&log),
-            Command::Verify(verify) => verify.run(&log, json),
-            Command::Export(export) => export.run(&log),
-            Command::Reconcile(reconcile) => reconcile.run(&log, json),
-            Command::Opened(opened) => opened.run(&log, json),
-            Command::Witness(_) | Command::Open(_) => Ok(()),
+        let done = tokio::task::spawn_blocking(move || {
+            let log = found.log()?;
+            match command {
+                Command::Root => read::root(&log, json),
+                Command::Tail(tail) => tail.run(&log, json),
+                Command::Show(show) => show.run(&log, json),
+                Command::Prove(prove) => prove.run(&log),
+                Command::Verify(verify) => verify.run(&log, json),
+                Command::Export(export) => export.run(&log),
+                Command::Reconcile(reconcile) => reconcile.run(&log, json),
+                Command::Opened(opened) => opened.run(&log, json),
+                Command::Witness(_) | Command::Open(_) => Ok(()),
+            }
         });
         done.await.unwrap_or_else(|_| Err(Failure::Broken("the command broke off".to_owned())))
     }

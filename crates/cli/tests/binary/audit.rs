@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::tlog::{KeyKind, NoteKey};
 use serde_json::Value;
 
 use crate::node::Running;
@@ -194,6 +196,45 @@ fn a_restored_agent_counts_anew() {
     assert_eq!(json(&scene.node, &["audit", "verify"])["other_stories"].as_array().unwrap().len(), 0);
 }
 
+/// A witness's line counts with its own key alone, and a policy says how many of them are enough.
+fn lines_count_with_their_keys(node: &Path, policy: &Path, log: &str, witness: &str) {
+    let key_of = |name: &str, kind: KeyKind| {
+        NoteKey::new(name, kind, SigningKey::from_seed(&[9; 32]).public()).unwrap().to_string()
+    };
+    let other = key_of("witness.example/w1", KeyKind::CosignatureV1);
+    for command in [&["root"][..], &["verify"], &["tail"], &["show", "0"], &["prove", "0"], &["export"]] {
+        let words = [&["audit", "--witness", &other], command].concat();
+        assert!(fails(node, &words, 1).contains("witness.example/w1 have not"), "{command:?}");
+        let policed = |text: String, code: i32| {
+            std::fs::write(policy, text).unwrap();
+            let words = [&["audit", "--policy", policy.to_str().unwrap()], command].concat();
+            let done = nuncio(node, &words);
+            assert_eq!(done.status.code(), Some(code), "{words:?}: {}", stderr(&done));
+            stderr(&done)
+        };
+        let two = format!("log {log}\nwitness ours {witness}\nwitness theirs {other}\n");
+        policed(format!("{two}quorum ours\n"), 0);
+        policed(format!("{two}group any any ours theirs\nquorum any\n"), 0);
+        policed(format!("{two}quorum none\n"), 0);
+        let said = policed(format!("{two}group all all ours theirs\nquorum all\n"), 1);
+        assert!(said.contains("theirs (witness.example/w1) have not") && !said.contains("ours ("), "{said}");
+        assert!(policed(format!("{two}quorum theirs\n"), 1).contains("theirs (witness.example/w1) have not"));
+        let elsewhere = two.replace(log, &key_of("acme.example/log", KeyKind::Ed25519));
+        assert!(policed(format!("{elsewhere}quorum ours\n"), 1).contains("not signed by the key"), "{command:?}");
+        assert!(policed(format!("{two}quorum nobody\n"), 2).contains("line 4: a name"), "{command:?}");
+    }
+    std::fs::write(policy, format!("log {log}\nwitness ours {witness}\nwitness theirs {other}\nquorum theirs\n"))
+        .unwrap();
+    let verified = nuncio(node, &["--json", "audit", "--policy", policy.to_str().unwrap(), "verify"]);
+    let told: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!((&told["quorum"], &told["missing"][0]), (&Value::from(false), &"theirs (witness.example/w1)".into()));
+    assert_eq!(told["witnessed"][0][0], "witness.example/w1");
+    assert!(stderr(&verified).contains("no_quorum"), "{}", stderr(&verified));
+    // Both a policy that knows its log and a key that it does not know.
+    let key = key_of("acme.example/log", KeyKind::Ed25519);
+    fails(node, &["audit", "--policy", policy.to_str().unwrap(), "--key", &key, "root"], 2);
+}
+
 /// A witness beside the node: its line is under the head, and the log cannot go back behind it.
 #[test]
 fn a_witness_cosigns_the_nodes_head() {
@@ -229,6 +270,7 @@ fn a_witness_cosigns_the_nodes_head() {
     assert!(!String::from_utf8_lossy(&unasked.stdout).contains("witness.example/w1"));
     assert!(String::from_utf8_lossy(&unasked.stderr).contains("--witness"));
     ok(&node, &["audit", "verify"]);
+    lines_count_with_their_keys(&node, &homes.path("policy"), log.trim(), key);
     drop(running);
     // A copy from before it was cosigned does not start.
     let said = fails(&copy, &["node", "run", "--listen", "127.0.0.1:0"], 1);

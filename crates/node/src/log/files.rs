@@ -68,13 +68,21 @@ impl Files {
         }
     }
 
+    /// The checkpoint, of whatever log: nobody has checked it.
+    ///
+    /// # Errors
+    /// One that cannot be read, or is no note.
+    pub fn note(&self) -> Result<Note, Wrong> {
+        let note = self.read(CHECKPOINT, limit::NOTE_LEN_MAX)?;
+        Ok(Note::parse(&note).map_err(CheckpointError::Note)?)
+    }
+
     /// The checkpoint, and what it says.
     ///
     /// # Errors
     /// One that cannot be read, or is not the log's.
     pub fn checkpoint(&self, key: &NoteKey) -> Result<(Note, Checkpoint), Wrong> {
-        let note = self.read(CHECKPOINT, limit::NOTE_LEN_MAX)?;
-        let note = Note::parse(&note).map_err(CheckpointError::Note)?;
+        let note = self.note()?;
         let head = Checkpoint::open(&note, key)?;
         Ok((note, head))
     }

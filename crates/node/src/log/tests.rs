@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use nuncio_proto::secret::Key;
-use nuncio_proto::tlog::{KeyKind, leaf_hash, node_hash};
+use nuncio_proto::tlog::{KeyKind, cosign, cosigned_at, leaf_hash, node_hash};
 use nuncio_store::Kek;
 use tempfile::TempDir;
 
@@ -109,6 +109,40 @@ fn a_log_grows_through_every_stop_and_has_the_root_of_its_entries() {
         drop(log);
         holds(&home.open(), size);
     }
+}
+
+/// Lines of witnesses stand under the published head as long as it is the newest, in the log's next life too.
+#[test]
+fn cosignatures_stay_under_their_head() {
+    let home = Home::new();
+    let signed_by = |name: &str, seed: u8, at_s: u64| {
+        let signer = SigningKey::from_seed(&[seed; 32]);
+        let witness = NoteKey::new(name, KeyKind::CosignatureV1, signer.public()).unwrap();
+        let text = home.open().view().signed().unwrap().text().to_owned();
+        (cosign(&text, at_s, &witness, &signer), witness)
+    };
+    let file = || Note::parse(&fs::read(home.folder().join("checkpoint")).unwrap()).unwrap();
+    let mut log = home.open();
+    log.append(entries(0, 3), Vec::new()).unwrap();
+    log.publish().unwrap();
+    drop(log);
+    let ((first, one), (second, two), (later, _)) =
+        (signed_by("w/1", 1, 10), signed_by("w/2", 2, 20), signed_by("w/1", 1, 30));
+    home.open().cosign_published(vec![first]).unwrap();
+    assert_eq!((cosigned_at(&file(), &one), file().signatures().len()), (Ok(10), 2));
+    // One that was away before the restart comes, and the same head is published again.
+    let mut log = home.open();
+    log.cosign_published(vec![second]).unwrap();
+    log.publish().unwrap();
+    assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(10), Ok(20)));
+    // A witness that is asked again has one line, the newer.
+    log.cosign_published(vec![later]).unwrap();
+    assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(30), Ok(20)));
+    assert_eq!(file().signatures().len(), 3);
+    // Another head has none of them.
+    log.append(entries(3, 1), Vec::new()).unwrap();
+    log.publish().unwrap();
+    assert_eq!((Checkpoint::open(&file(), &key()).unwrap().size, file().signatures().len()), (4, 1));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nuncio_proto::audit::{Chain, ChainError, Event, EventError, Place, SignedEvent};
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, NoteKey, Tile, TileError, TileKind, entries_of};
+use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, Note, NoteKey, Tile, TileError, TileKind, entries_of};
 
 use super::Files;
 use super::folder::{CHECKPOINT, UNFINISHED};
@@ -17,6 +17,8 @@ use super::folder::{CHECKPOINT, UNFINISHED};
 pub struct Verdict {
     /// Its head.
     pub head: Checkpoint,
+    /// The note that says so, with the lines of whoever else signed it: nobody has checked those.
+    pub note: Note,
     /// How far each agent's chains are in it, one for each epoch. What the log left out behind the newest event of one shows nowhere here.
     pub chains: BTreeMap<AgentId, Vec<Chain>>,
     /// Entries that prove that their agent told two stories.
@@ -80,7 +82,7 @@ pub fn verify(folder: &Path, key: &NoteKey, progress: impl FnMut(u64)) -> Result
 /// # Errors
 /// As [`verify`].
 pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
-    let (_, head) = files.checkpoint(key)?;
+    let (note, head) = files.checkpoint(key)?;
     let mut reading =
         Reading { files, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), strange: Vec::new() };
     for tile in reading.bundles() {
@@ -97,7 +99,7 @@ pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64))
     if let Some(folder) = files.as_folder() {
         reading.check_files(folder, folder)?;
     }
-    Ok(Verdict { head, chains: reading.chains, other_stories })
+    Ok(Verdict { head, note, chains: reading.chains, other_stories })
 }
 
 struct Reading<'a> {

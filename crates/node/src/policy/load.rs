@@ -11,7 +11,7 @@ use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::crypto;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::tlog::{KeyKind, NoteKey};
+use nuncio_proto::tlog::NoteKey;
 use nuncio_proto::token::{Algorithm, Json, Scope};
 use reqwest::Url;
 use serde_json::Value;
@@ -263,7 +263,7 @@ fn decision_point(decisions: file::Decisions, beside: &Path) -> Result<DecisionP
 
 fn witness(witness: file::Witness) -> Result<Witness, Why> {
     check_url(&witness.url)?;
-    let key = NoteKey::parse(&witness.key).filter(|key| key.kind() == KeyKind::CosignatureV1);
+    let key = NoteKey::parse(&witness.key).filter(|key| key.kind().cosigns());
     let key = key.ok_or_else(|| format!("{}: no key of a witness", witness.key))?;
     Ok(Witness { key, url: witness.url })
 }

@@ -59,7 +59,11 @@ struct Served {
 
 impl Served {
     async fn new(home: &std::path::Path, logs: Vec<NoteKey>) -> Self {
-        let witness = Arc::new(Witness::open(home, &kek(), "witness.example/w1", logs).unwrap());
+        Self::named("witness.example/w1", home, logs).await
+    }
+
+    async fn named(name: &str, home: &std::path::Path, logs: Vec<NoteKey>) -> Self {
+        let witness = Arc::new(Witness::open(home, &kek(), name, logs).unwrap());
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}/add-checkpoint", listener.local_addr().unwrap());
         let closing = CancellationToken::new();
@@ -128,6 +132,109 @@ async fn a_witness_remembers_what_it_cosigned() {
     again.add_checkpoint(Told::new(40, "a").request(30).to_string().as_bytes(), 8).unwrap();
 }
 
+/// A policy whose witnesses are at these addresses.
+fn with_witnesses(witnesses: &[(&NoteKey, &str)]) -> String {
+    let named = |(key, url): &(&NoteKey, &str)| format!("[[witness]]\nkey = \"{key}\"\nurl = \"{url}\"\n");
+    policy() + &witnesses.iter().map(named).collect::<String>()
+}
+
+/// The published checkpoint, as it lies in its folder, once all of these have cosigned it.
+async fn cosigned_file(at: &Fixture, witnesses: &[&NoteKey]) -> Note {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let note = std::fs::read(at.home().join("log/checkpoint")).ok().map(|note| Note::parse(&note).unwrap());
+        let by_all = |note: &Note| witnesses.iter().all(|witness| cosigned_at(note, witness).is_ok());
+        if let Some(note) = note.filter(by_all) {
+            return note;
+        }
+        assert!(std::time::Instant::now() < until, "the published head is not cosigned");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Starts a node whose records become events, under another policy.
+async fn start_under(at: &mut Fixture, policy: &str) {
+    if at.node.is_some() {
+        at.stop().await;
+    }
+    at.records_stay = false;
+    super::support::write_policy(at.folder.path(), policy);
+    at.start().await;
+}
+
+/// One that takes connections and says nothing holds up neither the start, nor the log, nor the other witness.
+#[tokio::test]
+async fn a_witness_that_never_answers_holds_nothing_up() {
+    let mut at = Fixture::new().await;
+    let log = at.node().service().scribe.view().borrow().key().clone();
+    let home = tempfile::tempdir().unwrap();
+    let served = Served::new(&home.path().join("w"), vec![log.clone()]).await;
+    let silent = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let nowhere = format!("http://{}/add-checkpoint", silent.local_addr().unwrap());
+    let holding = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = silent.accept().await {
+            held.push(connection);
+        }
+    });
+    let dumb = NoteKey::new("witness.example/dumb", KeyKind::CosignatureV1, key(4).public()).unwrap();
+    let policy = with_witnesses(&[(&dumb, &nowhere), (served.witness.key(), &served.url)]);
+    let started = tokio::time::timeout(std::time::Duration::from_secs(60), start_under(&mut at, &policy)).await;
+    assert!(started.is_ok(), "the start waits for a witness");
+    at.begun().await;
+    let note = cosigned_file(&at, &[served.witness.key()]).await;
+    assert!(Checkpoint::open(&note, &log).unwrap().size > 0);
+    assert!(cosigned_at(&note, &dumb).is_err());
+    at.begun().await;
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(60), at.stop()).await;
+    assert!(stopped.is_ok(), "the stop waits for a witness");
+    holding.abort();
+    served.closing.cancel();
+}
+
+/// What witnesses have cosigned stays under the head through a restart, and one that was away then comes in.
+#[tokio::test]
+async fn cosignatures_survive_a_restart() {
+    let mut at = Fixture::new().await;
+    let log = at.node().service().scribe.view().borrow().key().clone();
+    let home = tempfile::tempdir().unwrap();
+    let first = Served::new(&home.path().join("w1"), vec![log.clone()]).await;
+    let late = Served::named("witness.example/w2", &home.path().join("w2"), vec![log.clone()]).await;
+    start_under(&mut at, &with_witnesses(&[(first.witness.key(), &first.url)])).await;
+    let before = cosigned_file(&at, &[first.witness.key()]).await;
+    let head = Checkpoint::open(&before, &log).unwrap();
+    at.stop().await;
+    first.closing.cancel();
+    // The first is away now: only its old line can be there.
+    let policy =
+        with_witnesses(&[(first.witness.key(), "http://127.0.0.1:1/add-checkpoint"), (late.witness.key(), &late.url)]);
+    super::support::write_policy(at.folder.path(), &policy);
+    at.records_stay = true;
+    at.start().await;
+    let after = cosigned_file(&at, &[late.witness.key(), first.witness.key()]).await;
+    assert_eq!(Checkpoint::open(&after, &log).unwrap(), head);
+    assert_eq!(cosigned_at(&after, first.witness.key()), cosigned_at(&before, first.witness.key()));
+    late.closing.cancel();
+}
+
+/// A node that was killed between its commit and its file: the head is published, and cosigned, at the next start.
+#[tokio::test]
+async fn a_head_that_was_never_published_is_published_and_cosigned_at_the_start() {
+    let mut at = Fixture::new().await;
+    let log = at.node().service().scribe.view().borrow().key().clone();
+    let home = tempfile::tempdir().unwrap();
+    let served = Served::new(&home.path().join("w"), vec![log]).await;
+    let policy = with_witnesses(&[(served.witness.key(), &served.url)]);
+    start_under(&mut at, &policy).await;
+    cosigned_file(&at, &[served.witness.key()]).await;
+    at.stop().await;
+    std::fs::remove_file(at.home().join("log/checkpoint")).unwrap();
+    at.records_stay = true;
+    at.start().await;
+    cosigned_file(&at, &[served.witness.key()]).await;
+    served.closing.cancel();
+}
+
 /// contracts/log.md G17.
 #[tokio::test]
 async fn a_node_does_not_start_behind_its_witness() {
@@ -135,21 +242,8 @@ async fn a_node_does_not_start_behind_its_witness() {
     let log = at.node().service().scribe.view().borrow().key().clone();
     let home = tempfile::tempdir().unwrap();
     let served = Served::new(&home.path().join("w"), vec![log.clone()]).await;
-    at.stop().await;
-    at.records_stay = false;
-    let named = format!("{}[[witness]]\nkey = \"{}\"\nurl = \"{}\"\n", policy(), served.witness.key(), served.url);
-    super::support::write_policy(at.folder.path(), &named);
-    at.start().await;
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    let signed = loop {
-        let (status, note) = at.get("/log/checkpoint").await;
-        let note = (status == 200).then(|| Note::parse(note.as_bytes()).unwrap());
-        if let Some(note) = note.filter(|note| cosigned_at(note, served.witness.key()).is_ok()) {
-            break note;
-        }
-        assert!(std::time::Instant::now() < until, "its head is not cosigned");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
+    start_under(&mut at, &with_witnesses(&[(served.witness.key(), &served.url)])).await;
+    let signed = cosigned_file(&at, &[served.witness.key()]).await;
     assert!(Checkpoint::open(&signed, &log).unwrap().size > 0);
     at.stop().await;
     // The log is lost, store and files.

@@ -2,14 +2,14 @@
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::crypto::{self, SigningKey};
-use nuncio_proto::tlog::{Checkpoint, Hash, KeyKind, Note, NoteKey, Receipt, bundle_of, cosign};
+use nuncio_proto::tlog::{Checkpoint, Hash, KeyKind, Note, NoteKey, Receipt, bundle_of};
 use serde_json::{Value, json};
 
+use super::cosignature;
 use super::kit::{Case, fixed, hex};
 
-const LOG: &str = "nuncio.example/log";
-const WITNESS: &str = "witness.example/w1";
-const AT_S: u64 = 1_790_000_000;
+pub(crate) const LOG: &str = "nuncio.example/log";
+pub(crate) const WITNESS: &str = "witness.example/w1";
 
 fn leaf(entry: &[u8]) -> Hash {
     crypto::sha256(&[&[0], entry])
@@ -19,7 +19,7 @@ fn node(left: &Hash, right: &Hash) -> Hash {
     crypto::sha256(&[&[1], left, right])
 }
 
-fn mth(leaves: &[Hash]) -> Hash {
+pub(crate) fn mth(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => crypto::sha256(&[]),
         [leaf] => *leaf,
@@ -41,7 +41,7 @@ fn path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
     }
 }
 
-fn subproof(m: usize, leaves: &[Hash], is_known: bool) -> Vec<Hash> {
+pub(crate) fn subproof(m: usize, leaves: &[Hash], is_known: bool) -> Vec<Hash> {
     if m == leaves.len() {
         return if is_known { Vec::new() } else { vec![mth(leaves)] };
     }
@@ -57,7 +57,7 @@ fn entry(index: usize) -> Vec<u8> {
     (0..index).map(|byte| u8::try_from((index * 16 + byte) % 256).unwrap()).collect()
 }
 
-fn leaves(count: usize) -> Vec<Hash> {
+pub(crate) fn leaves(count: usize) -> Vec<Hash> {
     (0..count).map(|index| leaf(&entry(index))).collect()
 }
 
@@ -66,29 +66,17 @@ fn hexes<'a>(all: impl IntoIterator<Item = &'a Hash>) -> Value {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [
-        roots(),
-        inclusion(),
-        consistency(),
-        paths(),
-        widths(),
-        bundles(),
-        keys(),
-        notes(),
-        heads(),
-        cosignatures(),
-        receipts(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [roots(), inclusion(), consistency(), paths(), widths(), bundles(), keys(), notes(), heads(), receipts()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-fn yes(area: &'static str, name: &str, comment: &str, input: Value, expect: Value) -> Case {
+pub(crate) fn yes(area: &'static str, name: &str, comment: &str, input: Value, expect: Value) -> Case {
     Case::valid(area, name, comment, input, expect)
 }
 
-fn no(area: &'static str, name: &str, comment: &str, input: Value, error: &str) -> Case {
+pub(crate) fn no(area: &'static str, name: &str, comment: &str, input: Value, error: &str) -> Case {
     Case::refused(area, name, comment, input, error)
 }
 
@@ -286,23 +274,23 @@ fn bundles() -> Vec<Case> {
     ]
 }
 
-fn signer(name: &str) -> SigningKey {
+pub(crate) fn signer(name: &str) -> SigningKey {
     SigningKey::from_seed(&fixed(name))
 }
 
-fn log_signer() -> SigningKey {
+pub(crate) fn log_signer() -> SigningKey {
     signer("log signer seed")
 }
 
-fn log_key() -> NoteKey {
+pub(crate) fn log_key() -> NoteKey {
     NoteKey::new(LOG, KeyKind::Ed25519, log_signer().public()).unwrap()
 }
 
-fn witness_signer() -> SigningKey {
+pub(crate) fn witness_signer() -> SigningKey {
     signer("log witness seed")
 }
 
-fn witness_key() -> NoteKey {
+pub(crate) fn witness_key() -> NoteKey {
     NoteKey::new(WITNESS, KeyKind::CosignatureV1, witness_signer().public()).unwrap()
 }
 
@@ -314,29 +302,50 @@ fn keys() -> Vec<Case> {
     };
     let go = NoteKey::parse("sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8").unwrap();
     let text = log_key().to_string();
+    let ml_dsa = cosignature::ml_dsa_key();
+    let named = |len: usize| NoteKey::new(&"w".repeat(len), KeyKind::MlDsa44, ml_dsa.public());
+    let written = |kind: u8, public: &[u8]| written_as(WITNESS, kind, public);
     let not = |name: &str, comment: &str, text: &str| no("note", name, comment, key(text), "malformed");
     vec![
         is("key-log", "a log's key", &log_key(), 1),
         is("key-witness", "a witness's key", &witness_key(), 4),
+        is("key-ml-dsa", "a witness's key for ML-DSA-44", &ml_dsa, 6),
+        is("key-ml-dsa-name", "the longest name that it can have", &named(255).unwrap(), 6),
         is("key-go", "the key of Go's checksum database", &go, 1),
         not("key-id", "an id that is not the key's", &text.replace("log+", "logs+")),
         not("key-upper", "an id in capitals", &text.replace(&id_text(), &id_text().to_uppercase())),
         not("key-space", "a space in its name", &text.replace("nuncio.", "nuncio ")),
         not("key-two", "two parts", text.rsplit_once('+').unwrap().0),
+        not("key-ml-dsa-short", "a key of ML-DSA-44 of 1,311 bytes", &written(6, &ml_dsa.public()[1..])),
+        not("key-ml-dsa-of-32", "a key of Ed25519 as one of ML-DSA-44", &written(6, &log_signer().public())),
+        not("key-long", "a key of ML-DSA-44 as one of Ed25519", &written(4, ml_dsa.public())),
+        not("key-kind", "a kind that nobody knows", &written(5, &log_signer().public())),
+        not(
+            "key-ml-dsa-long-name",
+            "a name of 256 bytes for ML-DSA-44",
+            &written_as(&"w".repeat(256), 6, ml_dsa.public()),
+        ),
         not("key-cut", "base64 that is cut", &text[..text.len() - 1]),
         not("key-empty", "nothing", ""),
     ]
+}
+
+/// A key in its written form, with the id that it would have, if there were such a key.
+fn written_as(name: &str, kind: u8, public: &[u8]) -> String {
+    let key = [&[kind], public].concat();
+    let id = crypto::sha256(&[name.as_bytes(), b"\n", &key]);
+    format!("{name}+{}+{}", data_encoding::HEXLOWER.encode(&id[..4]), data_encoding::BASE64.encode(&key))
 }
 
 fn id_text() -> String {
     data_encoding::HEXLOWER.encode(&log_key().id())
 }
 
-fn given(what: &str, note: impl Into<String>, key: &NoteKey) -> Value {
+pub(crate) fn given(what: &str, note: impl Into<String>, key: &NoteKey) -> Value {
     json!({ "what": what, "note": note.into(), "key": key.to_string() })
 }
 
-fn signed(text: &str) -> Note {
+pub(crate) fn signed(text: &str) -> Note {
     Note::new(text.to_owned()).unwrap().signed(&log_key(), &log_signer())
 }
 
@@ -410,7 +419,7 @@ fn pieces(line: &str) -> String {
     format!("{name} {first}{rest}")
 }
 
-fn head() -> Checkpoint {
+pub(crate) fn head() -> Checkpoint {
     Checkpoint { origin: LOG.to_owned(), size: 7, root: mth(&leaves(7)) }
 }
 
@@ -450,61 +459,6 @@ fn heads() -> Vec<Case> {
         not("checkpoint-no-root", "two lines", &format!("{LOG}\n7\n")),
         not("checkpoint-no-origin", "an empty line for an origin", &format!("\n7\n{root}\n")),
         not("checkpoint-empty-extension", "an empty line behind the root", &format!("{text}\nlater\n")),
-    ]
-}
-
-fn cosignatures() -> Vec<Case> {
-    let text = head().text();
-    let by = |at_s| {
-        let mut note = signed(&text);
-        note.add(cosign(&text, at_s, &witness_key(), &witness_signer()));
-        note
-    };
-    let is = |name: &str, comment: &str, at_s: u64| {
-        let expect = json!({ "at": at_s.to_string() });
-        yes("note", name, comment, given("cosignature", by(at_s).to_string(), &witness_key()), expect)
-    };
-    let with = |signature: &[u8]| {
-        let mut note = signed(&text);
-        note.add(witness_key().line(signature));
-        given("cosignature", note.to_string(), &witness_key())
-    };
-    let bare = witness_signer().sign_raw(text.as_bytes());
-    let good = cosign(&text, AT_S, &witness_key(), &witness_signer()).signature;
-    let later = [(AT_S + 1).to_be_bytes().as_slice(), &good[8..]].concat();
-    vec![
-        is("cosignature", "a witness's word", AT_S),
-        is("cosignature-zero", "of the year 1970", 0),
-        no(
-            "note",
-            "cosignature-none",
-            "no witness",
-            given("cosignature", signed(&text).to_string(), &witness_key()),
-            "unsigned",
-        ),
-        no(
-            "note",
-            "cosignature-by-log",
-            "a log's key is no witness's",
-            given("cosignature", by(AT_S).to_string(), &log_key()),
-            "unsigned",
-        ),
-        no("note", "cosignature-later", "another time than was signed", with(&later), "signature"),
-        no(
-            "note",
-            "cosignature-bare",
-            "the text alone was signed",
-            with(&[AT_S.to_be_bytes().as_slice(), &bare].concat()),
-            "signature",
-        ),
-        no("note", "cosignature-no-time", "64 bytes", with(&good[8..]), "signature"),
-        no(
-            "note",
-            "cosignature-time-max",
-            "no time that a signed number holds",
-            given("cosignature", by(1 << 63).to_string(), &witness_key()),
-            "signature",
-        ),
     ]
 }
 

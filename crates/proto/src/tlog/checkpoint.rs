@@ -2,7 +2,8 @@
 
 use data_encoding::BASE64;
 
-use super::note::{Note, NoteError, NoteKey, unbase64};
+use super::cosignature::cosigned_at;
+use super::note::{KeyKind, Note, NoteError, NoteKey, unbase64};
 use super::tree::Hash;
 use crate::crypto::SigningKey;
 
@@ -70,7 +71,10 @@ impl Checkpoint {
     /// Why it is not believed.
     // contracts/log.md G11: authenticate, then read.
     pub fn open(note: &Note, log: &NoteKey) -> Result<Self, CheckpointError> {
-        note.verify(log)?;
+        match log.kind() {
+            KeyKind::MlDsa44 => drop(cosigned_at(note, log)?),
+            _ => note.verify(log)?,
+        }
         let checkpoint = Self::parse(note.text())?;
         if checkpoint.origin == log.name() { Ok(checkpoint) } else { Err(CheckpointError::Origin) }
     }

@@ -5,7 +5,10 @@ use core::fmt;
 use data_encoding::{BASE64, HEXLOWER};
 use nuncio_contracts::registry::limit;
 
-use crate::crypto::{self, SigningKey};
+use crate::crypto::{self, ML_DSA_PUBLIC_LEN, SigningKey};
+
+/// The name of a key of kind 6 is signed with its length in one byte.
+const NAME_LEN_MAX: usize = 255;
 
 /// What a key of a note signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,14 +17,23 @@ pub enum KeyKind {
     Ed25519,
     /// Ed25519 over a time and the text: a witness's cosignature.
     CosignatureV1,
+    /// ML-DSA-44 over names, a time and a head: a witness's cosignature that outlives quantum computers.
+    MlDsa44,
 }
 
 /// A key that signs notes, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoteKey {
     name: String,
-    kind: KeyKind,
-    public: [u8; 32],
+    public: Public,
+}
+
+/// The public key, as what it signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Public {
+    Ed25519([u8; 32]),
+    CosignatureV1([u8; 32]),
+    MlDsa44(Box<[u8; ML_DSA_PUBLIC_LEN]>),
 }
 
 /// One signature line.
@@ -62,6 +74,7 @@ impl KeyKind {
         match self {
             Self::Ed25519 => 1,
             Self::CosignatureV1 => 4,
+            Self::MlDsa44 => 6,
         }
     }
 
@@ -69,16 +82,51 @@ impl KeyKind {
         match byte {
             1 => Some(Self::Ed25519),
             4 => Some(Self::CosignatureV1),
+            6 => Some(Self::MlDsa44),
             _ => None,
+        }
+    }
+
+    /// Whether its lines are a log's own signature.
+    #[must_use]
+    pub const fn signs_for_log(self) -> bool {
+        matches!(self, Self::Ed25519 | Self::MlDsa44)
+    }
+
+    /// Whether its lines are a witness's word.
+    #[must_use]
+    pub const fn cosigns(self) -> bool {
+        matches!(self, Self::CosignatureV1 | Self::MlDsa44)
+    }
+}
+
+impl Public {
+    /// `None` for bytes of another length.
+    fn new(kind: KeyKind, bytes: &[u8]) -> Option<Self> {
+        Some(match kind {
+            KeyKind::Ed25519 => Self::Ed25519(bytes.try_into().ok()?),
+            KeyKind::CosignatureV1 => Self::CosignatureV1(bytes.try_into().ok()?),
+            KeyKind::MlDsa44 => Self::MlDsa44(Box::new(bytes.try_into().ok()?)),
+        })
+    }
+
+    const fn kind(&self) -> KeyKind {
+        match self {
+            Self::Ed25519(_) => KeyKind::Ed25519,
+            Self::CosignatureV1(_) => KeyKind::CosignatureV1,
+            Self::MlDsa44(_) => KeyKind::MlDsa44,
         }
     }
 }
 
 impl NoteKey {
-    /// `None` for a name that a note cannot hold.
+    /// `None` for a name that a note cannot hold, and for a key of another length than its kind has.
+    // contracts/log.md G8.
     #[must_use]
-    pub fn new(name: &str, kind: KeyKind, public: [u8; 32]) -> Option<Self> {
-        is_name(name).then(|| Self { name: name.to_owned(), kind, public })
+    pub fn new(name: &str, kind: KeyKind, public: impl AsRef<[u8]>) -> Option<Self> {
+        let is_short = kind != KeyKind::MlDsa44 || name.len() <= NAME_LEN_MAX;
+        let public = Public::new(kind, public.as_ref()).filter(|_| is_name(name) && is_short)?;
+        Some(Self { name: name.to_owned(), public })
     }
 
     /// Its name.
@@ -90,20 +138,36 @@ impl NoteKey {
     /// What it signs.
     #[must_use]
     pub const fn kind(&self) -> KeyKind {
-        self.kind
+        self.public.kind()
     }
 
-    /// The Ed25519 key.
+    /// The public key's bytes.
     #[must_use]
-    pub const fn public(&self) -> &[u8; 32] {
+    pub fn public(&self) -> &[u8] {
+        match &self.public {
+            Public::Ed25519(public) | Public::CosignatureV1(public) => public,
+            Public::MlDsa44(public) => public.as_slice(),
+        }
+    }
+
+    pub(super) const fn typed(&self) -> &Public {
         &self.public
+    }
+
+    /// The Ed25519 key, if it is one.
+    #[must_use]
+    pub const fn ed25519(&self) -> Option<&[u8; 32]> {
+        match &self.public {
+            Public::Ed25519(public) | Public::CosignatureV1(public) => Some(public),
+            Public::MlDsa44(_) => None,
+        }
     }
 
     /// The key's id: the first four bytes of a hash of all that it is.
     // contracts/log.md G8.
     #[must_use]
     pub fn id(&self) -> [u8; 4] {
-        let [a, b, c, d, ..] = crypto::sha256(&[self.name.as_bytes(), b"\n", &[self.kind.byte()], &self.public]);
+        let [a, b, c, d, ..] = crypto::sha256(&[self.name.as_bytes(), b"\n", &[self.kind().byte()], self.public()]);
         [a, b, c, d]
     }
 
@@ -114,9 +178,11 @@ impl NoteKey {
         let (id, key) = rest.split_once('+')?;
         let key = unbase64(key)?;
         let (kind, public) = key.split_first()?;
-        let public = public.try_into().ok()?;
-        crypto::check_signing_public(&public).ok()?;
-        Self::new(name, KeyKind::of_byte(*kind)?, public).filter(|key| HEXLOWER.encode(&key.id()) == id)
+        let key = Self::new(name, KeyKind::of_byte(*kind)?, public)?;
+        if let Some(public) = key.ed25519() {
+            crypto::check_signing_public(public).ok()?;
+        }
+        Some(key).filter(|key| HEXLOWER.encode(&key.id()) == id)
     }
 
     /// The line of a signature of this key.
@@ -128,7 +194,7 @@ impl NoteKey {
 
 impl fmt::Display for NoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[self.kind.byte()], self.public.as_slice()].concat();
+        let key = [&[self.kind().byte()], self.public()].concat();
         write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id()), BASE64.encode(&key))
     }
 }
@@ -178,6 +244,12 @@ impl Note {
         self.signatures.push(signature);
     }
 
+    /// Adds a line in the place of those that its key has there.
+    pub fn put(&mut self, signature: NoteSignature) {
+        self.signatures.retain(|there| (&there.name, there.id) != (&signature.name, signature.id));
+        self.signatures.push(signature);
+    }
+
     /// Signs the text as its log.
     #[must_use]
     pub fn signed(mut self, key: &NoteKey, signer: &SigningKey) -> Self {
@@ -205,11 +277,11 @@ impl Note {
     /// # Errors
     /// [`NoteError::Unsigned`], [`NoteError::Signature`].
     pub fn verify(&self, key: &NoteKey) -> Result<(), NoteError> {
-        let is_signed = |signature: &[u8]| {
+        let Public::Ed25519(public) = &key.public else { return Err(NoteError::Unsigned) };
+        self.verified(key, |signature| {
             let signature = signature.try_into().ok()?;
-            crypto::verify_raw(&key.public, self.text.as_bytes(), signature).ok()
-        };
-        if key.kind == KeyKind::Ed25519 { self.verified(key, is_signed) } else { Err(NoteError::Unsigned) }
+            crypto::verify_raw(public, self.text.as_bytes(), signature).ok()
+        })
     }
 }
 

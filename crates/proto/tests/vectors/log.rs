@@ -1,8 +1,9 @@
 //! The transparency log.
 
 use nuncio_proto::tlog::{
-    Checkpoint, CheckpointError, Frontier, Hash, KeyKind, Note, NoteError, NoteKey, ProofError, Receipt, ReceiptError,
-    Tile, TileKind, cosigned_at, entries_of, leaf_hash, verify_consistency, verify_inclusion,
+    AddCheckpoint, Checkpoint, CheckpointError, Frontier, Hash, KeyKind, LineError, Note, NoteError, NoteKey, Policy,
+    PolicyError, ProofError, Receipt, ReceiptError, Tile, TileKind, WitnessError, cosigned_at, entries_of, leaf_hash,
+    verify_consistency, verify_inclusion,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -81,7 +82,11 @@ pub(crate) fn note(value: &Value) -> Outcome {
     match input(value) {
         Signed::Key { text } => {
             let key = NoteKey::parse(&text).ok_or("malformed")?;
-            let kind = if key.kind() == KeyKind::Ed25519 { 1 } else { 4 };
+            let kind = match key.kind() {
+                KeyKind::Ed25519 => 1,
+                KeyKind::CosignatureV1 => 4,
+                KeyKind::MlDsa44 => 6,
+            };
             Ok(json!({ "name": key.name(), "id": hex(key.id()), "kind": kind, "public": hex(key.public()) }))
         }
         Signed::Note { note, key } => {
@@ -123,6 +128,77 @@ pub(crate) fn receipt(value: &Value) -> Outcome {
     let mut out = of_head(head);
     out["index"] = json!(index.to_string());
     Ok(out)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    request: String,
+    key: String,
+    last: Option<Last>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Last {
+    size: String,
+    root: Hex,
+}
+
+pub(crate) fn add_checkpoint(value: &Value) -> Outcome {
+    let Asked { request, key, last } = input(value);
+    let key = NoteKey::parse(&key).unwrap();
+    let last = last.map(|last| (last.size.parse().unwrap(), last.root.array()));
+    let checked = AddCheckpoint::parse(request.as_bytes()).and_then(|request| {
+        assert!(value["request"] == request.to_string(), "it is written as it was read");
+        if request.origin() == key.name() { request.check(&key, last) } else { Err(WitnessError::Origin) }
+    });
+    checked.map(of_head).map_err(|error| match error {
+        WitnessError::Origin => "origin",
+        WitnessError::Signature => "signature",
+        WitnessError::Size(_) => "size",
+        WitnessError::Proof(error) => of_proof(error),
+        _ => "malformed",
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "what", rename_all = "lowercase", deny_unknown_fields)]
+enum Wanted {
+    Policy { policy: String },
+    Bytes { bytes: Hex },
+    Checkpoint { policy: String, note: String },
+}
+
+pub(crate) fn policy(value: &Value) -> Outcome {
+    let read = |policy: &[u8]| {
+        Policy::parse(policy).map_err(|error| match error {
+            PolicyError::Length | PolicyError::Line(_, LineError::TooMany) => "too-long",
+            PolicyError::Line(_, LineError::Key) => "bad-key",
+            PolicyError::Line(_, LineError::Duplicate) => "duplicate",
+            PolicyError::Line(_, LineError::Unknown) => "unknown-name",
+            PolicyError::Line(_, LineError::Threshold) => "threshold",
+            _ => "malformed",
+        })
+    };
+    let (policy, note) = match input(value) {
+        Wanted::Policy { policy } => (read(policy.as_bytes())?, None),
+        Wanted::Bytes { bytes } => (read(&bytes.0)?, None),
+        Wanted::Checkpoint { policy, note } => (read(policy.as_bytes())?, Some(note)),
+    };
+    let Some(note) = note else {
+        let logs: Vec<&str> = policy.logs().iter().map(NoteKey::name).collect();
+        let witnesses: Vec<Value> = policy.witnesses().iter().map(|witness| hex(&witness.name)).collect();
+        return Ok(json!({ "logs": logs, "witnesses": witnesses }));
+    };
+    let note = Note::parse(note.as_bytes()).map_err(of_note)?;
+    let head = policy.log_of(&note).and_then(|log| Checkpoint::open(&note, log)).map_err(of_checkpoint)?;
+    let cosigned = policy.cosigned(&note).map_err(of_note)?;
+    let by: Vec<Value> = cosigned.by.iter().map(|(by, at_s)| json!([hex(&by.name), at_s.to_string()])).collect();
+    let mut out = of_head(head);
+    out["by"] = json!(by);
+    out["missing"] = cosigned.missing.iter().map(|witness| hex(&witness.name)).collect();
+    if cosigned.is_quorum { Ok(out) } else { Err("quorum") }
 }
 
 fn of_head(head: Checkpoint) -> Value {

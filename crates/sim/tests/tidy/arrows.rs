@@ -53,6 +53,7 @@ const FENCED: &[(&str, &str)] = &[
     ("hmac", "nuncio-proto"),
     ("sha2", "nuncio-proto"),
     ("libcrux-ml-kem", "nuncio-proto"),
+    ("libcrux-ml-dsa", "nuncio-proto"),
     ("quinn", "nuncio-transport"),
 ];
 

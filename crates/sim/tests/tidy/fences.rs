@@ -12,6 +12,7 @@ const FENCES: &[(&str, &str)] = &[
     ("hmac", "crypto"),
     ("sha2", "crypto"),
     ("libcrux_ml_kem", "crypto"),
+    ("libcrux_ml_dsa", "crypto"),
     ("serde_cbor", "codec"),
 ];
 

@@ -31,6 +31,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "examples", about: "every example, and the README's first commands, run to their end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
     Step { name: "sumdb", about: "Go's checksum database agrees with the log's vectors", run: strangers::sumdb },
+    Step {
+        name: "witness",
+        about: "witness-log-cli verifies our notes, witnesses our log, and is witnessed by us",
+        run: strangers::witness,
+    },
     Step { name: "cose", about: "scitt-cose agrees with the log's events and proofs", run: strangers::cose },
     Step {
         name: "verify",

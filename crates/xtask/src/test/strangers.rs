@@ -25,16 +25,38 @@ pub(super) fn sumdb(bench: &Bench) -> Result<Outcome> {
             return Ok(missing);
         }
     }
+    let written = written_log(bench)?;
+    let mut go = Command::new("go");
+    go.arg("run").arg(folder().join("log.go")).arg(root().join("contracts/vectors")).arg(&written);
+    go.env("GO111MODULE", "off").env("GOPATH", tools::GO_PATH);
+    counted(go.env("GOCACHE", bench.metadata.target_directory.join("go-cache")), bench)
+}
+
+/// A log of every size at an edge of its tiles, in files.
+fn written_log(bench: &Bench) -> Result<PathBuf> {
     let written = bench.metadata.target_directory.join("tmp/log");
     if written.exists() {
         fs::remove_dir_all(&written).with_context(|| format!("cannot remove {}", written.display()))?;
     }
     let mut write = Command::new(built(bench, "examples/write_log")?);
     ensure!(child::run(write.arg(&written), CARGO_LIMIT)?.success, "no log was written");
-    let mut go = Command::new("go");
-    go.arg("run").arg(folder().join("log.go")).arg(root().join("contracts/vectors")).arg(&written);
-    go.env("GO111MODULE", "off").env("GOPATH", tools::GO_PATH);
-    counted(go.env("GOCACHE", bench.metadata.target_directory.join("go-cache")), bench)
+    Ok(written)
+}
+
+/// witness-log-cli verifies notes, witnesses a log, and is witnessed.
+pub(super) fn witness(bench: &Bench) -> Result<Outcome> {
+    let python = match venv::python(bench)? {
+        Python::Here(python) => python,
+        Python::Missing(outcome) => return Ok(outcome),
+    };
+    let Some(stranger) = tools::installed_crate(bench, &tools::WITNESS_LOG)? else {
+        let (name, version) = (tools::WITNESS_LOG.name, tools::WITNESS_LOG.version);
+        return Ok(Outcome::NotRun(format!("the crate {name} {version} cannot be fetched and built")));
+    };
+    let (written, program) = (written_log(bench)?, built(bench, "nuncio")?);
+    let mut script = Command::new(python);
+    script.arg(folder().join("witness.py")).arg(written).env(PROGRAM, program).env("WITNESS_LOG", stranger);
+    counted(&mut script, bench)
 }
 
 /// scitt-cose reads the vectors of events and trees.

@@ -1,14 +1,17 @@
 //! Programs of other languages that tests use: found, or installed where the machine lets us.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Outcome;
+use super::steps::CARGO_LIMIT;
+use super::{Bench, Outcome};
 use crate::child;
 use crate::tally::Tally;
+use crate::workspace::cargo;
 
 /// A program and how Debian calls what holds it.
 pub(super) struct Tool {
@@ -50,6 +53,16 @@ pub(super) const GO_SUMDB: Tool = Tool {
     packages: &["golang-golang-x-mod-dev"],
 };
 
+/// A program that crates.io has, and that nothing of ours is built with.
+pub(super) struct Crate {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    program: &'static str,
+}
+
+/// Without its `https`: it is asked on loopback alone.
+pub(super) const WITNESS_LOG: Crate = Crate { name: "witness-log-cli", version: "0.6.1", program: "witness-log" };
+
 pub(super) const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Passes when the tool is here, or came when asked for.
@@ -65,6 +78,19 @@ pub(super) fn ensure(tool: &Tool) -> Result<Outcome> {
     }
     let packages = tool.packages.join(" ");
     Ok(Outcome::NotRun(format!("{} is missing or incomplete: install it (Debian: {packages})", tool.program)))
+}
+
+/// Builds a crate's program, with its own locked dependencies, in a folder of its own; `None` when that cannot be done.
+pub(super) fn installed_crate(bench: &Bench, wanted: &Crate) -> Result<Option<PathBuf>> {
+    let folder = bench.metadata.target_directory.join("strangers").join(format!("{}-{}", wanted.name, wanted.version));
+    let program = folder.join("bin").join(wanted.program);
+    if !program.exists() {
+        let mut install = cargo(["install", "--quiet", "--locked", "--debug", "--no-default-features"]);
+        install.args(["--version", wanted.version, "--root"]).arg(&folder).arg(wanted.name);
+        let finished = child::run(install.env("CARGO_TARGET_DIR", folder.join("build")), CARGO_LIMIT)?;
+        return Ok(Some(program).filter(|_| finished.success));
+    }
+    Ok(Some(program))
 }
 
 /// True when the program starts and succeeds.

@@ -123,14 +123,14 @@ fn judge(ends: Ends) -> Result<(), Failure> {
 
 /// The events with a commitment. Only what has its bytes somewhere is looked at.
 fn find(log: &Log, commitment: &[u8; 32]) -> Result<Ends, Failure> {
-    let (_, head) = log.files.checkpoint(&log.key)?;
+    let head = log.head()?.checkpoint;
     let (mut found, mut next) = (Vec::new(), 0);
     while next < head.size {
         let entries = log.files.entries(next, &head)?;
         for (index, entry) in (next..).zip(&entries) {
             if entry.windows(commitment.len()).any(|part| part == commitment) {
                 // Its place in the tree is checked, and so is its signature.
-                let (entry, _) = log.files.receipt(index, &log.key)?;
+                let (entry, _) = log.receipt(index)?;
                 let event = SignedEvent::parse(&entry);
                 found.push((index, event.map_err(|error| Failure::Unsound(format!("entry {index}: {error}")))?));
             }

@@ -1,11 +1,14 @@
 //! Which log, and whose key is trusted for it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use nuncio_node::log::Files;
+use nuncio_contracts::registry::limit;
+use nuncio_node::log::{Files, Wrong};
 use nuncio_node::{LOG_FOLDER, LOG_KEY};
-use nuncio_proto::tlog::{KeyKind, NoteKey};
+use nuncio_proto::tlog::{KeyKind, NoteKey, Policy};
 
 use crate::cli::Options;
 use crate::failure::Failure;
@@ -23,6 +26,17 @@ pub(crate) struct Place {
     /// The key of a witness whose line has to be under the head. May be given again
     #[arg(long, value_name = "KEY", value_parser = witness_key)]
     witness: Vec<NoteKey>,
+    /// What has to be under the head, as a C2SP tlog-policy: which logs are believed, and which of their witnesses are enough
+    #[arg(long, value_name = "FILE", conflicts_with = "witness")]
+    policy: Option<PathBuf>,
+}
+
+/// Where a log is, and who is believed about it.
+pub(super) struct Found {
+    files: Files,
+    /// `None` where the policy knows the log.
+    key: Option<NoteKey>,
+    policy: Policy,
 }
 
 /// A log to be read.
@@ -30,24 +44,47 @@ pub(super) struct Log {
     pub(super) files: Files,
     pub(super) key: NoteKey,
     /// Who has to have cosigned its head.
-    pub(super) witnesses: Vec<NoteKey>,
+    pub(super) policy: Policy,
+}
+
+impl Found {
+    /// The log, with the key that signs it. Not to be asked by one of the tasks that serve: a log may be on the web.
+    pub(super) fn log(self) -> Result<Log, Failure> {
+        let Self { files, key, policy } = self;
+        let key = match key {
+            Some(key) => key,
+            None => policy.log_of(&files.note()?).map_err(Wrong::from)?.clone(),
+        };
+        Ok(Log { files, key, policy })
+    }
 }
 
 impl Place {
-    pub(super) fn open(&self, options: &Options) -> Result<Log, Failure> {
+    pub(super) fn find(&self, options: &Options) -> Result<Found, Failure> {
         // A node's own home, wherever it was made.
         let homes = [options.node_home()?, options.home()?];
         let node = homes.iter().find(|home| home.join(LOG_KEY).exists());
-        let key = match (&self.key, node) {
-            (Some(key), _) => read_key(key)?,
-            (None, Some(home)) => read_key(&home.join(LOG_KEY).to_string_lossy())?,
-            (None, None) => of_domain(&options.home()?)?,
+        let policy = match &self.policy {
+            Some(path) => read_policy(path)?,
+            None => Policy::all_of(self.witness.clone()),
         };
+        let key = match (&self.key, node) {
+            (Some(key), _) => Some(read_key(key)?),
+            (None, _) if !policy.logs().is_empty() => None,
+            (None, Some(home)) => Some(read_key(&home.join(LOG_KEY).to_string_lossy())?),
+            (None, None) => Some(of_domain(&options.home()?)?),
+        };
+        if key.as_ref().is_some_and(|key| !policy.logs().is_empty() && !policy.logs().contains(key)) {
+            return Err(Failure::usage(
+                "the policy does not believe the log of this --key",
+                "leave one of the two out",
+            ));
+        }
         let files = match (&self.log, node) {
             (Some(place), _) if place.contains("://") => {
                 Files::web(place).map_err(|why| Failure::usage(format!("{place}: {why}"), "https://HOST/PATH/"))?
             }
-            (Some(folder), _) => Files::folder(Path::new(folder)),
+            (Some(folder), _) => Files::folder(&log_in(Path::new(folder))),
             (None, Some(home)) => Files::folder(&home.join(LOG_FOLDER)),
             (None, None) => {
                 return Err(Failure::usage(
@@ -56,14 +93,29 @@ impl Place {
                 ));
             }
         };
-        Ok(Log { files, key, witnesses: self.witness.clone() })
+        Ok(Found { files, key, policy })
     }
+}
+
+/// Of a node's home, the log that is in it.
+fn log_in(folder: &Path) -> PathBuf {
+    if folder.join(LOG_KEY).exists() { folder.join(LOG_FOLDER) } else { folder.to_owned() }
 }
 
 fn witness_key(text: &str) -> Result<NoteKey, String> {
     NoteKey::parse(text)
-        .filter(|key| key.kind() == KeyKind::CosignatureV1)
+        .filter(|key| key.kind().cosigns())
         .ok_or_else(|| "write NAME+ID+KEY, as the witness prints it".to_owned())
+}
+
+fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let mut policy = Vec::new();
+    let len = u64::try_from(limit::TLOG_POLICY_LEN_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    let file = File::open(path).and_then(|file| file.take(len).read_to_end(&mut policy));
+    file.map_err(Failure::io("read", path))?;
+    Policy::parse(&policy).map_err(|error| {
+        Failure::usage(format!("{}: {error}", path.display()), "c2sp.org/tlog-policy says what stands in such a file")
+    })
 }
 
 /// A key as it is written, or a file with it.

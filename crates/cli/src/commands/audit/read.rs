@@ -8,9 +8,10 @@ use clap::Args;
 use data_encoding::BASE64;
 use nuncio_node::log::Told;
 use nuncio_proto::audit::SignedEvent;
-use nuncio_proto::tlog::{Checkpoint, cosigned_at};
+use nuncio_proto::tlog::Checkpoint;
 use serde_json::json;
 
+use super::head::Head;
 use super::place::Log;
 use crate::failure::Failure;
 use crate::output;
@@ -19,13 +20,7 @@ use crate::output;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn root(log: &Log, json: bool) -> Result<(), Failure> {
-    let (note, head) = log.files.checkpoint(&log.key)?;
-    let witnessed = log.witnesses.iter().map(|witness| {
-        let at_s =
-            cosigned_at(&note, witness).map_err(|error| Failure::Unsound(format!("{}: {error}", witness.name())))?;
-        Ok((witness.name().to_owned(), at_s))
-    });
-    let witnessed = witnessed.collect::<Result<Vec<_>, Failure>>()?;
+    let Head { note, checkpoint: head, witnessed } = log.head()?;
     let checked = |name: &str| name == head.origin || witnessed.iter().any(|(witness, _)| witness == name);
     let others: Vec<&str> =
         note.signatures().iter().map(|line| line.name.as_str()).filter(|name| !checked(name)).collect();
@@ -37,13 +32,23 @@ pub(super) fn root(log: &Log, json: bool) -> Result<(), Failure> {
     output::line(format_args!("{} entries in {}", head.size, head.origin))?;
     output::line(format_args!("root    {}", BASE64.encode(&head.root)))?;
     for (witness, at_s) in &witnessed {
-        output::line(format_args!("witness {witness} at {}", output::time(at_s.saturating_mul(1_000))))?;
+        output::line(witness_line(witness, *at_s))?;
     }
     if !others.is_empty() {
         let others = output::harmless_line(&others.join(", "));
-        output::note(format_args!("also signed by {others}, which was not checked: give their keys with --witness"));
+        output::note(format_args!(
+            "also signed by {others}, which was not checked: give their keys with --witness or --policy"
+        ));
     }
     output::line(format_args!("key     {}", log.key))
+}
+
+/// A witness, and when it cosigned; a witness of ML-DSA-44 may say 0 for no time (contracts/log.md G18).
+pub(super) fn witness_line(witness: &str, at_s: u64) -> String {
+    match at_s {
+        0 => format!("witness {witness}, which tells no time"),
+        at_s => format!("witness {witness} at {}", output::time(at_s.saturating_mul(1_000))),
+    }
 }
 
 /// Prints the newest events.
@@ -64,7 +69,7 @@ impl Tail {
     pub(super) fn run(&self, log: &Log, json: bool) -> Result<(), Failure> {
         let mut next = None;
         loop {
-            let (_, head) = log.files.checkpoint(&log.key)?;
+            let head = log.head()?.checkpoint;
             let from = next.or(self.from).unwrap_or_else(|| head.size.saturating_sub(self.lines));
             next = Some(each(log, from, &head, |told| if json { output::json(told) } else { line(told) })?);
             if !self.follow {
@@ -85,7 +90,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(&self, log: &Log, json: bool) -> Result<(), Failure> {
-        let (entry, _) = log.files.receipt(self.index, &log.key)?;
+        let (entry, _) = log.receipt(self.index)?;
         let told = told(self.index, &entry)?;
         if json {
             return output::json(&told);
@@ -116,7 +121,7 @@ pub(super) struct Prove {
 
 impl Prove {
     pub(super) fn run(&self, log: &Log) -> Result<(), Failure> {
-        let (entry, receipt) = log.files.receipt(self.index, &log.key)?;
+        let (entry, receipt) = log.receipt(self.index)?;
         if let Some(path) = &self.entry {
             let file = std::fs::File::create_new(path).and_then(|mut file| file.write_all(&entry));
             file.map_err(Failure::io("write", path))?;
@@ -138,7 +143,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(&self, log: &Log) -> Result<(), Failure> {
-        let (_, head) = log.files.checkpoint(&log.key)?;
+        let head = log.head()?.checkpoint;
         each(log, self.from, &head, |told| {
             if !self.cloudevents {
                 return output::json(told);

@@ -21,7 +21,7 @@ pub(super) struct Reconcile {
 
 impl Reconcile {
     pub(super) fn run(&self, log: &Log, json: bool) -> Result<(), Failure> {
-        let (_, head) = log.files.checkpoint(&log.key)?;
+        let head = log.head()?.checkpoint;
         let mut events = Vec::new();
         while let Some(next) = u64::try_from(events.len()).ok().filter(|next| *next < head.size) {
             for entry in log.files.entries(next, &head)? {
@@ -29,7 +29,8 @@ impl Reconcile {
                 events.push(parsed.map_err(|error| Failure::Unsound(format!("an entry after {next}: {error}")))?);
             }
         }
-        let node = AgentId::from_bytes(*log.key.public()).map_err(|error| Failure::Unsound(error.to_string()))?;
+        let node = log.key.ed25519().and_then(|key| AgentId::from_bytes(*key).ok());
+        let node = node.ok_or_else(|| Failure::Unsound("the log's key is no node's".to_owned()))?;
         let account = reconcile((0..).zip(events.iter().map(SignedEvent::event)), &self.transaction, &node);
         let told = account.events.iter().filter_map(|index| {
             let event = usize::try_from(*index).ok().and_then(|at| events.get(at))?;

@@ -9,10 +9,11 @@ use nuncio_node::log::verify_files;
 use serde_json::json;
 
 use super::place::Log;
+use super::read;
 use crate::failure::Failure;
 use crate::output;
 
-/// Checks the whole log: each entry's signature and place in its agent's chain, each tile, the head.
+/// Checks the whole log: each entry's signature and place in its agent's chain, each tile, the head, and who cosigned it.
 #[derive(Args)]
 pub(super) struct Verify {}
 
@@ -23,19 +24,25 @@ impl Verify {
         let verdict = verify_files(&log.files, &log.key, |done| bar.set_position(done));
         bar.finish_and_clear();
         let verdict = verdict?;
+        let witnessed = log.witnessed(&verdict.note)?;
         let agents = verdict.chains.len();
         if json {
             let root = BASE64.encode(&verdict.head.root);
             output::json(&json!({
                 "origin": verdict.head.origin, "size": verdict.head.size, "root": root, "agents": agents,
-                "other_stories": verdict.other_stories,
+                "other_stories": verdict.other_stories, "witnessed": witnessed.by, "quorum": witnessed.is_quorum,
+                "missing": witnessed.missing,
             }))?;
         } else {
             output::line(format_args!(
                 "{}: {} entries of {agents} agents, every signature, chain and tile as it must be",
                 verdict.head.origin, verdict.head.size
             ))?;
+            for (witness, at_s) in &witnessed.by {
+                output::line(read::witness_line(witness, *at_s))?;
+            }
         }
+        witnessed.enough()?;
         match verdict.other_stories.as_slice() {
             [] => Ok(()),
             stories => {

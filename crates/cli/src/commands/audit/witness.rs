@@ -37,7 +37,9 @@ pub(super) struct Witness {
 }
 
 fn log_key(text: &str) -> Result<NoteKey, String> {
-    NoteKey::parse(text).ok_or_else(|| "write NAME+ID+KEY, as it stands in the node's log.pub".to_owned())
+    NoteKey::parse(text)
+        .filter(|key| key.kind().signs_for_log())
+        .ok_or_else(|| "write NAME+ID+KEY, as it stands in the node's log.pub".to_owned())
 }
 
 impl Witness {
