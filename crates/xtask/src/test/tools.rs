@@ -48,6 +48,12 @@ pub(super) const GO_SUMDB: Tool = Tool {
     packages: &["golang-golang-x-mod-dev"],
 };
 
+/// The browser that watches the node's page.
+pub(super) const CHROMIUM: Tool = Tool { program: CHROMIUM_PATH, probe: &["--version"], packages: &["chromium"] };
+
+/// Where Debian puts it.
+pub(super) const CHROMIUM_PATH: &str = "/usr/bin/chromium";
+
 pub(super) const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Passes when the tool is here, or came when asked for.
