@@ -34,8 +34,8 @@ export function render(at, world) {
   const waits = Math.max(0, entries.total - (head?.size ?? 0));
   at.replaceChildren(list([
     ["Node", seen.alive ? good("it answers") : bad("it does not answer: it may have stopped")],
-    ["Ready", seen.ready ? good("it issues tokens, and its log takes events") : bad("no: it stops, cannot write, or its log takes nothing more; what it printed says why")],
-    ["Stream", world.state === "live" ? good("live") : bad(world.state)],
+    ["Ready", !seen.alive ? bad("not known") : seen.ready ? good("it issues tokens, and its log takes events") : bad("no: it stops, cannot write, or its log takes nothing more; what it printed says why")],
+    ["Stream", world.state === "live" ? good("live") : bad("not live: tried again and again")],
     ["Log", [plural(entries.total, "entry", "entries"), ", ", waits === 0 ? good("all published") : `${waits} not published yet`]],
     ["Past", world.rolledBack ? bad(world.rolledBack) : good("every checkpoint that this page saw grew from the one before in size")],
     ["Newest entry", last ? moment(last.at_ms) : "none"],

@@ -84,7 +84,7 @@ function drawFrame(view) {
   }
   const { first, total } = world.entries;
   by("kept").textContent = first === 0
-    ? `All ${plural(total, "entry", "entries")} of the log.`
+    ? `This page has all of the log: ${plural(total, "entry", "entries")}.`
     : `Entries ${first} to ${total - 1}: this page keeps the newest ${KEPT} of ${total}. nuncio audit reads the ones before.`;
 }
 
