@@ -414,6 +414,22 @@ pub mod limit {
     /// Unit: connections.
     pub const NODE_CONNECTIONS_PER_PEER: usize = 4;
 
+    /// links to a node's page that were printed and not used; one more ends the oldest
+    ///
+    /// Unit: links.
+    pub const PAGE_LINKS_MAX: usize = 16;
+
+    /// browsers that are signed in to a node's page; its owner alone lets them in, and one more ends the oldest
+    ///
+    /// Unit: sessions.
+    pub const PAGE_SESSIONS_MAX: usize = 64;
+
+    /// newest entries of the log that the page keeps in a browser, some 4 MiB; it says so, and older ones can be looked
+    /// up one by one
+    ///
+    /// Unit: entries.
+    pub const PAGE_ENTRIES_MAX: usize = 5000;
+
     /// jti of assertions and proofs that are remembered: 5,000 a second for 400 seconds, some 150 MiB; when full none
     /// is accepted
     ///
@@ -622,6 +638,16 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const REQUEST_PATIENCE: u64 = 10_000;
+
+    /// 10 minutes; how long a link to a node's page waits to be opened: time to walk to a browser
+    ///
+    /// Unit: ms.
+    pub const PAGE_LINK_LIFE: u64 = 600_000;
+
+    /// 12 hours; how long a browser stays signed in to a node's page: a working day
+    ///
+    /// Unit: ms.
+    pub const PAGE_SESSION_LIFE: u64 = 43_200_000;
 
     /// how long a node that stops waits for answers under way
     ///

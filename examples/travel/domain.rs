@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use nuncio::{AgentId, Config, Invitation};
+use nuncio::{AgentId, AuditPolicy, Auditing, Config, Invitation, WhenFull};
 use nuncio_node::Node;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::secret::Key;
@@ -18,8 +18,12 @@ pub(crate) const DOMAIN: &str = "travel.example";
 const POLICY: &str = include_str!("policy.toml");
 const LOGIN_LIFE: Duration = Duration::from_secs(600);
 
+/// Agents write down what happens in their sessions, and the node's log has it.
+pub(crate) const AUDIT: AuditPolicy =
+    AuditPolicy { auditing: Auditing::Offered, room: 10_000, when_full: WhenFull::Stop };
+
 pub(crate) struct Domain {
-    node: Node,
+    pub(crate) node: Node,
     login: SigningKey,
 }
 
@@ -34,6 +38,7 @@ impl Domain {
         nuncio_node::init(&home, &kek)?;
         let mut config = nuncio_node::Config::new(home, kek, file);
         config.quic = Some(([127, 0, 0, 1], 0).into());
+        config.tcp = Some(([127, 0, 0, 1], 0).into());
         Ok(Self { node: Node::start(config).await?, login })
     }
 

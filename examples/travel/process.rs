@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 
-use super::domain::DOMAIN;
+use super::domain::{AUDIT, DOMAIN};
 use super::journey::Hop;
 use super::roles::{self, Wish};
 
@@ -51,7 +51,7 @@ pub(crate) struct Words(pub(crate) &'static [&'static str]);
 
 /// Plays a role until standard input ends. With `leaks` it tells the tokens too, as a careless log would.
 pub(crate) async fn play(role: &str, home: &Path, node: Invitation, leaks: bool) -> Result<()> {
-    let mut config = Config::new(home).listen(([127, 0, 0, 1], 0).into()).trust(DOMAIN, node);
+    let mut config = Config::new(home).listen(([127, 0, 0, 1], 0).into()).trust(DOMAIN, node).audit(AUDIT);
     if let Some(rule) = roles::rule(role) {
         config = config.rule(rule);
     }

@@ -20,6 +20,8 @@ use crate::process::Program;
 
 /// Longer than it takes anywhere: something hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same, where somebody looks at it meanwhile.
+const PATIENCE_WATCHED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Shows two agents talking over real QUIC on this machine: handshake, letters both ways, a file, a transaction, and a SIGKILL in the middle of a burst.
 ///
@@ -43,12 +45,13 @@ impl Demo {
         let teller = Teller { is_silent: options.json };
         match self.other {
             None => {
-                let summary = in_a_directory(async |dir| tell(&dir, teller).await).await?;
+                let summary = in_a_directory(PATIENCE, async |dir| tell(&dir, teller).await).await?;
                 if options.json { output::json(&summary) } else { summary.print() }
             }
-            Some(Other::Travel(travel::Travel {})) => {
-                let shown =
-                    in_a_directory(async |dir| travel::tell(&dir, teller).await.map_err(travel::untrue)).await?;
+            Some(Other::Travel(travel::Travel { watch })) => {
+                let patience = if watch { PATIENCE_WATCHED } else { PATIENCE };
+                let tell = async |dir: PathBuf| travel::tell(&dir, teller, watch).await.map_err(travel::untrue);
+                let shown = in_a_directory(patience, tell).await?;
                 if options.json { output::json(&shown) } else { shown.print() }
             }
             Some(Other::Role(role)) => role.run().await,
@@ -57,15 +60,18 @@ impl Demo {
 }
 
 /// Tells a story with homes in a directory of its own, which is gone afterwards, however it ends.
-async fn in_a_directory<T>(story: impl AsyncFnOnce(PathBuf) -> Result<T, Failure>) -> Result<T, Failure> {
+async fn in_a_directory<T>(
+    patience: Duration,
+    story: impl AsyncFnOnce(PathBuf) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let dir = tempfile::Builder::new().prefix("nuncio-demo-").tempdir();
     let dir = dir.map_err(Failure::io("make", std::env::temp_dir()))?;
     let told = tokio::select! {
-        told = tokio::time::timeout(PATIENCE, story(dir.path().to_owned())) => told,
+        told = tokio::time::timeout(patience, story(dir.path().to_owned())) => told,
         _ = tokio::signal::ctrl_c() => return Err(Failure::Unsound("interrupted".to_owned())),
     };
     let told =
-        told.map_err(|_| Failure::Unsound(format!("the demo hangs: it was given {} s", PATIENCE.as_secs())))??;
+        told.map_err(|_| Failure::Unsound(format!("the demo hangs: it was given {} s", patience.as_secs())))??;
     let path = dir.path().to_owned();
     dir.close().map_err(Failure::io("remove", &path))?;
     Ok(told)

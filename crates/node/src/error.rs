@@ -65,6 +65,9 @@ pub enum NodeError {
     /// Neither TCP nor QUIC.
     #[error("a node without an address serves nobody: give --listen, --quic or both")]
     Deaf,
+    /// There is no TCP, over which browsers come.
+    #[error("browsers come over TCP, and this node serves none: start it without --no-tcp")]
+    NoPage,
     /// A file or socket.
     #[error("cannot {action} {what}: {source}")]
     Io {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
@@ -17,7 +17,7 @@ use crate::authn::{self, Attempt, Caller, Door};
 use crate::entropy;
 use crate::form::Form;
 use crate::refusal::{Code, Refusal};
-use crate::routes::{Needs, Row, Served};
+use crate::routes::{Needs, Row, Served, page};
 
 /// One who is known, and what was asked.
 #[derive(Clone, Debug)]
@@ -36,6 +36,7 @@ pub(crate) async fn stand(State(at): State<Served>, path: MatchedPath, request: 
     };
     let response = match admit(&at, row, request).await {
         Ok(request) => next.run(request).await,
+        Err(refusal) if row.path == page::PATH && refusal.code == Code::AccessDenied => page::sign_in_first(),
         Err(refusal) => refusal.into_response(),
     };
     let error = response.extensions().get::<Code>().map(|code| code.name());
@@ -46,17 +47,20 @@ pub(crate) async fn stand(State(at): State<Served>, path: MatchedPath, request: 
 /// contracts/txts.md N33
 fn listed(table: &'static [Row], method: &Method, path: &str) -> Result<&'static Row, Unlisted> {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-    let mut rows = table.iter().filter(|row| row.path == path).peekable();
-    let any = rows.peek().copied().ok_or(Unlisted::Path)?;
-    rows.find(|row| row.method == method).ok_or(Unlisted::Method { allowed: any.method })
+    let rows: Vec<&Row> = table.iter().filter(|row| row.path == path).collect();
+    if rows.is_empty() {
+        return Err(Unlisted::Path);
+    }
+    let allowed = || rows.iter().map(|row| row.method).collect::<Vec<_>>().join(", ");
+    rows.iter().find(|row| row.method == method).copied().ok_or_else(|| Unlisted::Method { allowed: allowed() })
 }
 
 /// What the table does not have.
 enum Unlisted {
     /// Not even the path: it is open to nobody.
     Path,
-    /// The path, by another method.
-    Method { allowed: &'static str },
+    /// The path, by other methods.
+    Method { allowed: String },
 }
 
 impl IntoResponse for Unlisted {
@@ -68,33 +72,54 @@ impl IntoResponse for Unlisted {
     }
 }
 
-async fn admit(at: &Served, row: &'static Row, request: Request) -> Result<Request, Refusal> {
+async fn admit(at: &Served, row: &'static Row, mut request: Request) -> Result<Request, Refusal> {
     let denied = || Refusal::new(Code::AccessDenied, "this route is not open to you");
     let door = request.extensions().get::<Door>().copied().ok_or_else(denied)?;
     if door.source().is_some_and(|source| !at.service.sources.allow(source)) {
         return Err(Refusal::new(Code::TooMany, "too many requests from this address"));
     }
+    if matches!(row.needs, Needs::Reader | Needs::Session)
+        && let Some(session) = at.page.session(request.method(), request.headers())
+    {
+        request.extensions_mut().insert(session);
+        return Ok(request);
+    }
     match row.needs {
         Needs::Anyone => Ok(request),
-        Needs::Machine if door.source().is_none_or(|source| source.is_loopback()) => Ok(request),
-        Needs::Owner if door == Door::Owner => Ok(request),
-        Needs::Reader if reads_log(at, door)? => Ok(request),
+        Needs::Machine if is_of_this_machine(at, door, request.headers()) => Ok(request),
+        Needs::Owner | Needs::Session if door == Door::Owner => Ok(request),
+        Needs::Reader if reads_log(at, door, request.headers())? => Ok(request),
         Needs::Agent => agent(at, door, request),
-        Needs::Machine | Needs::Owner | Needs::Reader => Err(denied()),
+        Needs::Reader | Needs::Session if matches!(door, Door::Tcp { .. }) => Err(sign_in_first()),
+        Needs::Machine | Needs::Owner | Needs::Reader | Needs::Session => Err(denied()),
         Needs::Client | Needs::Operator => identify(at, row, door, request).await,
     }
 }
 
 /// contracts/audit.md V16. Whoever has left the policy has its connection still.
-fn reads_log(at: &Served, door: Door) -> Result<bool, Refusal> {
+fn reads_log(at: &Served, door: Door, headers: &HeaderMap) -> Result<bool, Refusal> {
     match door {
-        Door::Owner => Ok(true),
-        Door::Tcp { from } => Ok(from.is_loopback()),
+        Door::Owner | Door::Tcp { .. } => Ok(is_of_this_machine(at, door, headers)),
         Door::Quic { peer, .. } => match at.service.policy().client_of(&peer) {
             Some(client) => authn::within_rate(client).map(|_| true),
             None => Ok(false),
         },
     }
+}
+
+/// contracts/txts.md N39
+fn is_of_this_machine(at: &Served, door: Door, headers: &HeaderMap) -> bool {
+    match door {
+        Door::Owner => true,
+        Door::Tcp { from } => from.is_loopback() && at.page.is_of_program_here(headers),
+        Door::Quic { from, .. } => from.is_loopback(),
+    }
+}
+
+fn sign_in_first() -> Refusal {
+    let why = "programs of the node's machine read this by a loopback address or as localhost, and browsers that have signed in: \
+               `nuncio node page` prints a link";
+    Refusal::new(Code::AccessDenied, why)
 }
 
 /// An agent that speaks for itself over its own connection, within its client's rate.

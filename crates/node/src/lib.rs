@@ -31,6 +31,7 @@ mod metrics;
 mod mint;
 mod node;
 mod once;
+mod page;
 mod policy;
 mod refusal;
 mod request;

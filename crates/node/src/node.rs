@@ -9,11 +9,13 @@ use nuncio_contracts::registry::time;
 use nuncio_proto::ids::AgentId;
 use nuncio_store::WriterStats;
 use nuncio_transport::{CloseCode, Link, LinkConfig, SERVED_BY_NODES};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::error::NodeError;
+use crate::page::Page;
 use crate::routes::{Served, TABLE, router};
 use crate::serve::{self, Hall};
 use crate::service::Service;
@@ -34,6 +36,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// A node that runs. It serves until [`Node::stop`].
 pub struct Node {
     service: Arc<Service>,
+    page: Arc<Page>,
     tcp: Option<SocketAddr>,
     quic: Option<SocketAddr>,
     owner: PathBuf,
@@ -77,13 +80,15 @@ impl Node {
         let owners = serve::bind_owner(&owner)?;
 
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let served =
-            Served { service: Arc::clone(&service), table: TABLE, closing: closing.clone(), tasks: tasks.clone() };
+        let listening = tcp.as_ref().map(TcpListener::local_addr).transpose();
+        let listening = listening.map_err(NodeError::io("listen on", "TCP"))?;
+        let page = Arc::new(Page::new(listening, tls.is_some(), &service.policy().service.issuer));
+        let (own, closes, runs) = (Arc::clone(&service), closing.clone(), tasks.clone());
+        let served = Served { service: own, page: Arc::clone(&page), table: TABLE, closing: closes, tasks: runs };
         let patience = Duration::from_millis(time::REQUEST_PATIENCE);
         let hall = Hall { router: router(served), closing: closing.clone(), tasks: tasks.clone(), patience };
-        let mut node = Self { service, tcp: None, quic: None, owner, link, closing, tasks };
+        let mut node = Self { service, page, tcp: listening, quic: None, owner, link, closing, tasks };
         if let Some(listener) = tcp {
-            node.tcp = Some(listener.local_addr().map_err(NodeError::io("listen on", "TCP"))?);
             node.tasks.spawn(serve::serve_tcp(listener, tls, Arc::clone(&node.service), hall.clone()));
         }
         if let Some(link) = &node.link {
@@ -118,6 +123,14 @@ impl Node {
     #[must_use]
     pub fn owner_socket(&self) -> &Path {
         &self.owner
+    }
+
+    /// A link that signs one browser in to the page, once and for some minutes (contracts/txts.md N38).
+    ///
+    /// # Errors
+    /// [`NodeError::NoPage`]; a system without randomness.
+    pub fn page_link(&self) -> Result<String, NodeError> {
+        self.page.link()
     }
 
     /// What its store has written since the start.

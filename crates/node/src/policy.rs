@@ -101,6 +101,11 @@ impl Policy {
         self.clients.keys().map(String::as_str)
     }
 
+    /// What the agents are called.
+    pub(crate) fn agent_names(&self) -> impl Iterator<Item = (&AgentId, &str)> {
+        self.agents.iter().map(|(agent, client)| (agent, client.name.as_str()))
+    }
+
     /// Who may revoke.
     pub(crate) fn operator_names(&self) -> impl Iterator<Item = &str> {
         self.operators.iter().map(String::as_str)

@@ -2,6 +2,7 @@
 
 mod answers;
 mod log;
+pub(crate) mod page;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gate;
+use crate::page::Page;
 use crate::refusal::{Code, Refusal};
 use crate::service::Service;
 
@@ -18,14 +20,16 @@ use crate::service::Service;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     Anyone,
-    /// This machine, or the owner.
+    /// A program of this machine, or the owner.
     Machine,
     /// A client of the policy.
     Client,
     /// An agent of the policy, over QUIC.
     Agent,
-    /// An agent of the policy, this machine, or the owner.
+    /// An agent of the policy, a program of this machine, a session, or the owner.
     Reader,
+    /// A browser that has signed in, or the owner.
+    Session,
     /// A client that may revoke.
     Operator,
     /// The owner, over the socket in the home alone.
@@ -57,10 +61,17 @@ pub(crate) const TABLE: &[Row] = &[
     row("GET", "/log/checkpoint", Needs::Reader),
     row("GET", "/log/tile/{*tile}", Needs::Reader),
     row("GET", "/log/stream", Needs::Reader),
+    row("GET", "/log/names", Needs::Reader),
+    row("GET", page::PATH, Needs::Session),
+    row("GET", "/page/{file}", Needs::Anyone),
+    row("GET", "/sign-in", Needs::Anyone),
+    row("POST", "/sign-in", Needs::Anyone),
+    row("POST", "/sign-out", Needs::Session),
     row("GET", "/health/live", Needs::Anyone),
     row("GET", "/health/ready", Needs::Anyone),
     row("GET", "/metrics", Needs::Machine),
     row("POST", "/owner/keys/rotate", Needs::Owner),
+    row("POST", "/owner/page", Needs::Owner),
     row("POST", "/owner/reload", Needs::Owner),
     row("POST", "/owner/revoke", Needs::Owner),
 ];
@@ -72,13 +83,14 @@ const METADATA: &str = "/.well-known/oauth-authorization-server";
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) service: Arc<Service>,
+    pub(crate) page: Arc<Page>,
     pub(crate) table: &'static [Row],
     /// The node stops.
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 17] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 23] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -91,10 +103,16 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 17] {
         ("/log/checkpoint", get(log::checkpoint)),
         ("/log/tile/{*tile}", get(log::tile)),
         ("/log/stream", get(log::stream)),
+        ("/log/names", get(log::names)),
+        (page::PATH, get(page::show)),
+        ("/page/{file}", get(page::file)),
+        ("/sign-in", get(page::sign_in_page).post(page::sign_in)),
+        ("/sign-out", post(page::sign_out)),
         ("/health/live", get(answers::live)),
         ("/health/ready", get(answers::ready)),
         ("/metrics", get(answers::metrics)),
         ("/owner/keys/rotate", post(answers::rotate)),
+        ("/owner/page", post(page::link)),
         ("/owner/reload", post(answers::reload)),
         ("/owner/revoke", post(answers::revoke_as_owner)),
     ]

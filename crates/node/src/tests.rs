@@ -8,6 +8,7 @@ mod errors;
 mod hops;
 mod keys;
 mod log;
+mod page;
 mod quic;
 mod records;
 mod retirement;

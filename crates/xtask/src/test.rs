@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that a merge must pass, as named steps, with one table at the end.
 
 mod not_run;
+mod npm;
+mod page;
 mod reader;
 mod report;
 mod steps;

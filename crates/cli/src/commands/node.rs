@@ -2,6 +2,7 @@
 
 mod init;
 mod keys;
+mod page;
 mod run;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ A token service, in one minute:
   nuncio node run --quic 127.0.0.1:7431            in a terminal of its own
   # name clients and what they may do in policy.toml (contracts/schema/policy.json), then:
   nuncio node reload
+  nuncio node page                                 a link that shows all that happens in a browser
   nuncio node keys rotate                          once a month, say";
 
 /// Runs the node of a trust domain: its token service (contracts/txts.md).
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     Init(init::Init),
     /// Run the node until it is stopped
     Run(run::Run),
+    /// Print a link that shows the running node in a browser, once
+    Page(page::Page),
     /// Turn the keys that sign tokens
     Keys(keys::Keys),
     /// Have the running node read its policy again
@@ -67,6 +71,7 @@ impl Node {
             Command::Init(command) => command.run(options),
             Command::Run(command) => command.run(options).await,
             Command::Keys(command) => command.run(options).await,
+            Command::Page(command) => command.run(options).await,
             Command::Reload(Reload {}) => reload(options).await,
             Command::Revoke(Revoke { txn }) => revoke(options, txn).await,
             Command::Check(command) => command.run(options),

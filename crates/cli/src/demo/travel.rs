@@ -11,6 +11,7 @@ mod journey;
 mod process;
 #[path = "../../../../examples/travel/roles.rs"]
 mod roles;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,11 @@ const CLAIMS: [&str; 3] = [
 /// A user's login token becomes a transaction token at a node; gateway, planner, booking, payment and notification, each in a process of its own, hand it
 /// on, narrowed. Then it is stolen, sent astray, widened and revoked. Nothing is left behind.
 #[derive(Args)]
-pub(crate) struct Travel {}
+pub(crate) struct Travel {
+    /// Watch it in a browser: a link to the node's page is printed, and it goes on when Enter is pressed, at the beginning and at the end
+    #[arg(long)]
+    pub(super) watch: bool,
+}
 
 /// One of the agents of `nuncio demo travel`.
 #[derive(Args)]
@@ -74,12 +79,15 @@ pub(super) fn untrue(error: anyhow::Error) -> Failure {
     }
 }
 
-pub(super) async fn tell(dir: &Path, teller: Teller) -> Result<Shown> {
+pub(super) async fn tell(dir: &Path, teller: Teller, watched: bool) -> Result<Shown> {
     let agents = domain::identities(dir, &[&ROLES[..], &[attacks::THIEF]].concat())?;
     let policy = domain::policy(&agents) + &attacks::policy_of_thief(&agents)?;
     let domain = Domain::start(dir, &policy).await?;
     let mut crew = Crew::start(Words(&["demo", "role"]), dir, &domain).await?;
     introduce(&crew, &domain, teller)?;
+    if watched {
+        watch::begin(&domain).await?;
+    }
 
     let (answer, path) = crew.travel(wish(&domain)?).await?;
     let transaction = path.first().map(|hop| hop.transaction.clone()).context("no hop was made")?;
@@ -89,7 +97,12 @@ pub(super) async fn tell(dir: &Path, teller: Teller) -> Result<Shown> {
     journey::check(&path, BUDGET_EUR)?;
     ensure!(answer.ends_with("340 EUR paid, user:mia told"), "the journey ended with: {answer}");
 
-    let attacks = Siege::begin(dir, &domain, crew, &path, teller).await?.all().await?;
+    let mut siege = Siege::begin(dir, &domain, crew, &path, teller).await?;
+    let attacks = siege.all().await?;
+    if watched {
+        watch::end().await?;
+    }
+    siege.end().await?;
     domain.stop().await?;
     let path = path.into_iter().map(|hop| Hop { token: None, ..hop }).collect();
     Ok(Shown { answer, path, attacks, shown: CLAIMS.to_vec() })

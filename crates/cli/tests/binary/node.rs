@@ -158,6 +158,22 @@ fn a_node_prints_the_line_that_agents_name_it_by() {
 }
 
 #[test]
+fn a_link_to_the_page_is_printed_and_signs_in_once() {
+    let homes = Homes::new();
+    let home = made(&homes);
+    let node = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &home);
+    let tcp = node.ready["tcp"].as_str().unwrap();
+    let link = ok(&home, &["node", "page"]);
+    let (place, secret) = link.trim().split_once('#').unwrap();
+    assert_eq!(place, format!("http://{tcp}/sign-in"));
+    let sign_in = || http(tcp, "POST /sign-in HTTP/1.1\r\nhost: node", secret).0;
+    assert_eq!((sign_in(), sign_in()), (204, 403));
+    assert_eq!(json(&home, &["node", "page"])["life_s"], 600);
+    drop(node);
+    assert!(fails(&home, &["node", "page"], 1).contains("nuncio node run"));
+}
+
+#[test]
 fn a_policy_is_read_again_on_sighup_and_a_bad_one_is_not_taken() {
     let homes = Homes::new();
     let home = made(&homes);

@@ -139,6 +139,6 @@ async fn to_its_end<T: Send + 'static>(
 }
 
 /// The owner is told what the log is told.
-fn refused(error: NodeError) -> Refusal {
+pub(super) fn refused(error: NodeError) -> Refusal {
     Refusal::new(Code::InvalidRequest, error.to_string())
 }

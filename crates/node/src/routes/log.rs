@@ -1,5 +1,6 @@
 //! The audit log's doors (contracts/audit.md section 5).
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Served;
 use crate::gate;
 use crate::log::{Answer, LogError, NotTaken, Told, View};
+use crate::page::Session;
 use crate::refusal::{Code, Refusal};
 use crate::scribe::NotNow;
 
@@ -133,6 +135,21 @@ pub(super) async fn tile(State(at): State<Served>, Path(path): Path<String>) -> 
     Ok((headers, Body::from(bytes)).into_response())
 }
 
+/// Who is who.
+#[derive(Serialize)]
+pub(super) struct Names {
+    domain: String,
+    node: String,
+    agents: BTreeMap<String, String>,
+}
+
+/// contracts/audit.md V16. Those who have left the policy have no name any more.
+pub(super) async fn names(State(at): State<Served>) -> Json<Names> {
+    let policy = at.service.policy();
+    let agents = policy.agent_names().map(|(agent, name)| (agent.to_string(), name.to_owned())).collect();
+    Json(Names { domain: policy.service.domain.clone(), node: at.service.identity().id().to_string(), agents })
+}
+
 #[derive(Deserialize)]
 pub(super) struct Start {
     from: Option<u64>,
@@ -142,13 +159,28 @@ pub(super) struct Start {
 pub(super) async fn stream(
     State(at): State<Served>,
     headers: HeaderMap,
+    session: Option<Extension<Session>>,
     Query(Start { from }): Query<Start>,
 ) -> impl IntoResponse {
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let next = seen.map(|seen| seen.saturating_add(1)).or(from);
     let (events, waiting) = mpsc::channel(EVENTS_WAITING);
-    tokio::spawn(tell(at, next, events));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = tell(at, next, events) => {}
+            // contracts/txts.md N38
+            () = ended(session.as_deref()) => {}
+        }
+    });
     Sse::new(ReceiverStream::new(waiting)).keep_alive(KeepAlive::default())
+}
+
+/// When a session is over; without one never.
+async fn ended(session: Option<&Session>) {
+    match session {
+        Some(session) => session.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Tells of entries as they come, until nobody listens or the node stops.

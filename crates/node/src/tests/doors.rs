@@ -14,17 +14,20 @@ use tokio_util::task::TaskTracker;
 use super::support::{Fixture, GATEWAY, ISSUER, PLANNER, Params, body, now_s, policy, write_policy};
 use crate::authn::{self, Attempt, Door};
 use crate::form::Form;
+use crate::page::Page;
 use crate::routes::{Needs, Row, Served, TABLE, router};
 use crate::{Node, NodeError, Tls};
 
 /// What the routes of a node are about, with another table and tasks of their own.
 pub(super) fn served(at: &Fixture, table: &'static [Row]) -> Served {
     let service = Arc::clone(at.node().service());
-    Served { service, table, closing: CancellationToken::new(), tasks: TaskTracker::new() }
+    let page = Arc::new(Page::new(Some(at.tcp), false, ISSUER));
+    Served { service, page, table, closing: CancellationToken::new(), tasks: TaskTracker::new() }
 }
 
 async fn status(at: &Fixture, table: &'static [Row], door: Option<Door>, row: &Row) -> u16 {
-    let mut request = Request::builder().method(row.method).uri(row.path).body(Body::empty()).unwrap();
+    let request = Request::builder().method(row.method).uri(row.path).header(header::HOST, "127.0.0.1");
+    let mut request = request.body(Body::empty()).unwrap();
     request.extensions_mut().extend(
         door.map(|door| {
             let mut extensions = axum::http::Extensions::new();
@@ -78,6 +81,16 @@ async fn who_may_ask_is_what_the_table_says() {
         ("/log/stream", far, 403),
         ("/log/checkpoint", far, 403),
         ("/log/tile/{*tile}", far, 403),
+        ("/log/names", near, 200),
+        ("/log/names", far, 403),
+        ("/", near, 403),
+        ("/", far, 403),
+        ("/", Door::Owner, 200),
+        ("/sign-out", near, 403),
+        ("/sign-in", far, 200),
+        ("/owner/page", near, 403),
+        ("/owner/page", far, 403),
+        ("/owner/page", Door::Owner, 200),
         ("/events", near, 401),
         ("/events", Door::Owner, 401),
         ("/token", near, 400),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::not_run::FILE_VARIABLE;
-use super::{Bench, Outcome, reader, strangers, tools};
+use super::{Bench, Outcome, page, reader, strangers, tools};
 use crate::child;
 use crate::contracts;
 use crate::tally::Tally;
@@ -43,6 +43,11 @@ pub(super) const STEPS: &[Step] = &[
         run: strangers::verify,
     },
     Step { name: "obtain", about: "npm's jose and openid-client obtain tokens of it", run: strangers::obtain },
+    Step {
+        name: "page",
+        about: "a real Chromium watches the node's page while agents and attackers act",
+        run: page::run,
+    },
     Step { name: "walk", about: "every rule of the token service, kept and broken from outside", run: strangers::walk },
 ];
 

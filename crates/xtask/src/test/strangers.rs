@@ -1,15 +1,15 @@
 //! Programs that share no code with ours: `contracts/strangers`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::steps::{CARGO_LIMIT, built, counted};
-use super::tools::{self, INSTALL_LIMIT};
+use super::tools;
 use super::venv::{self, Python};
-use super::{Bench, Outcome};
+use super::{Bench, Outcome, npm};
 use crate::child;
 use crate::workspace::root;
 
@@ -74,15 +74,8 @@ pub(super) fn walk(bench: &Bench) -> Result<Outcome> {
 
 /// npm's jose and openid-client obtain tokens.
 pub(super) fn obtain(bench: &Bench) -> Result<Outcome> {
-    for tool in [&tools::NODE_20, &tools::NPM] {
-        if let missing @ Outcome::NotRun(_) = tools::ensure(tool)? {
-            return Ok(missing);
-        }
-    }
-    if !npm_packages(&folder())? {
-        return Ok(Outcome::NotRun(
-            "the npm packages of contracts/strangers/package.json cannot be fetched".to_owned(),
-        ));
+    if let Some(missing) = npm::packages(&folder())? {
+        return Ok(missing);
     }
     let program = built(bench, "nuncio")?;
     counted(Command::new("node").arg(folder().join("obtain.mjs")).env(PROGRAM, program), bench)
@@ -103,21 +96,4 @@ const PROGRAM: &str = "NUNCIO";
 
 fn folder() -> PathBuf {
     root().join("contracts/strangers")
-}
-
-/// Exactly the locked packages, beside the script that imports them; false when they cannot be fetched.
-fn npm_packages(folder: &Path) -> Result<bool> {
-    let wanted = fs::read_to_string(folder.join("package-lock.json")).context("cannot read package-lock.json")?;
-    // Written last: an installation that was cut short is made again.
-    let installed = folder.join("node_modules/installed-package-lock.json");
-    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
-        return Ok(true);
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
-    if !child::run(&mut npm, INSTALL_LIMIT)?.success {
-        return Ok(false);
-    }
-    fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))?;
-    Ok(true)
 }

@@ -63,6 +63,12 @@ pub(super) struct Crate {
 /// Without its `https`: it is asked on loopback alone.
 pub(super) const WITNESS_LOG: Crate = Crate { name: "witness-log-cli", version: "0.6.1", program: "witness-log" };
 
+/// The browser that watches the node's page.
+pub(super) const CHROMIUM: Tool = Tool { program: CHROMIUM_PATH, probe: &["--version"], packages: &["chromium"] };
+
+/// Where Debian puts it.
+pub(super) const CHROMIUM_PATH: &str = "/usr/bin/chromium";
+
 pub(super) const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Passes when the tool is here, or came when asked for.

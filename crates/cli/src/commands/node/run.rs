@@ -20,7 +20,7 @@ use crate::output;
 /// Runs the node until SIGTERM or SIGINT; SIGHUP has it read its policy again.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio node run                               HTTP on loopback alone\n  nuncio node run --quic 0.0.0.0:7431 --advertise node.acme.example:7431    agents ask over their own connections\n  nuncio node run --listen 0.0.0.0:443 --tls-cert c.pem --tls-key k.pem\n\nWhen it is ready it prints who it is and where, and with --quic the line to paste as `node` under [trust] in an agent's nuncio.toml (--json: one object). Its endpoints are described in contracts/openapi/node.yaml."
+    after_help = "Examples:\n  nuncio node run                               HTTP on loopback alone\n  nuncio node run --quic 0.0.0.0:7431 --advertise node.acme.example:7431    agents ask over their own connections\n  nuncio node run --listen 0.0.0.0:443 --tls-cert c.pem --tls-key k.pem\n\nWhen it is ready it prints who it is and where, and with --quic the line to paste as `node` under [trust] in an agent's nuncio.toml (--json: one object). Its endpoints are described in contracts/openapi/node.yaml. `nuncio node page` prints a link that shows it in a browser."
 )]
 pub(crate) struct Run {
     /// TCP address for HTTP; port 0 takes a free one. Beyond loopback only with a certificate
@@ -153,6 +153,9 @@ fn announce(options: &Options, node: &Node, advertised: &[String]) -> Result<(),
     let at =
         |name: &str, address: Option<SocketAddr>| address.map_or(String::new(), |address| format!(" {name} {address}"));
     output::line(format_args!("{} serves{}{}", ready.node, at("TCP", ready.tcp), at("QUIC", ready.quic)))?;
+    if ready.tcp.is_some() {
+        output::note("`nuncio node page` prints a link that shows it in a browser");
+    }
     let Some(invitation) = invitation else { return Ok(()) };
     output::line(&invitation)?;
     if invitation.endpoints.is_empty() {

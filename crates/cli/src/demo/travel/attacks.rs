@@ -9,7 +9,7 @@ use nuncio::{Agent, AgentId, Config, Error, Inbox, Message, Scope, Transaction};
 use nuncio_contracts::registry::code;
 use serde::Serialize;
 
-use super::domain::{DOMAIN, Domain};
+use super::domain::{AUDIT, DOMAIN, Domain};
 use super::journey::{Crew, Hop};
 use super::process::Order;
 use super::{Teller, roles, wish};
@@ -64,9 +64,9 @@ impl<'a> Siege<'a> {
     ) -> Result<Siege<'a>> {
         let leaked = |role: &str| path.iter().find(|hop| hop.to == role).and_then(|hop| hop.token.clone());
         let (at_booking, at_payment) = leaked("booking").zip(leaked("payment")).context("logs leak the tokens")?;
-        let config =
-            |name: &str| Ok::<_, anyhow::Error>(Config::new(dir.join(name)).trust(DOMAIN, domain.invitation()?));
-        let thief = Agent::open(config(THIEF)?).await?;
+        let node = domain.invitation()?;
+        let config = |name: &str| Config::new(dir.join(name)).trust(DOMAIN, node.clone()).audit(AUDIT);
+        let thief = Agent::open(config(THIEF)).await?;
         let payment = crew.get("payment")?;
         thief.add_peer(&payment.invitation, Some("payment")).await?;
         payment.meet(vec![(THIEF.to_owned(), thief.invitation().await?.to_string())]).await?;
@@ -75,20 +75,22 @@ impl<'a> Siege<'a> {
         let listening = taken.invitation.endpoints.first().context("booking listens")?.parse()?;
         taken.stop().await?;
         let rule = roles::rule("booking").context("booking has a rule")?;
-        let booking = Agent::open(config("booking")?.listen(listening).rule(rule)).await?;
+        let booking = Agent::open(config("booking").listen(listening).rule(rule)).await?;
         let inbox = booking.inbox().await?;
         Ok(Self { domain, crew, teller, thief, booking, inbox, at_booking, at_payment })
     }
 
-    pub(super) async fn all(mut self) -> Result<Vec<Attack>> {
+    pub(super) async fn all(&mut self) -> Result<Vec<Attack>> {
         self.teller.say(
             "The agents' logs leak their tokens to mallory, whom they know, and the booking agent is taken over.",
         )?;
-        let attacks = vec![self.replay().await?, self.astray().await?, self.widen().await?, self.revoke().await?];
+        Ok(vec![self.replay().await?, self.astray().await?, self.widen().await?, self.revoke().await?])
+    }
+
+    pub(super) async fn end(self) -> Result<()> {
         self.thief.shutdown().await?;
         self.booking.shutdown().await?;
-        self.crew.stop().await?;
-        Ok(attacks)
+        self.crew.stop().await
     }
 
     /// The sender that a token names is the key of the session that it comes in.
