@@ -20,7 +20,7 @@ const LOGIN_LIFE: Duration = Duration::from_secs(600);
 
 /// Agents write down what happens in their sessions, and the node's log has it.
 pub(crate) const AUDIT: AuditPolicy =
-    AuditPolicy { auditing: Auditing::Offered, room: 10_000, when_full: WhenFull::Stop };
+    AuditPolicy { auditing: Auditing::Offered, room: 10_000, when_full: WhenFull::Stop, heartbeat: 0 };
 
 pub(crate) struct Domain {
     pub(crate) node: Node,
