@@ -220,7 +220,7 @@ fn ready_kib(node: &mut Child) -> Result<f64> {
     let mut line = String::new();
     BufReader::new(node.stdout.take().context("its output")?).read_line(&mut line)?;
     let ready: serde_json::Value = serde_json::from_str(&line).with_context(|| format!("it said {line:?}"))?;
-    ensure!(ready["tcp"].is_string(), "it is not ready");
+    ensure!(ready.get("tcp").is_some_and(serde_json::Value::is_string), "it is not ready");
     resident_kib(node.id())
 }
 
