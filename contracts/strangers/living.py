@@ -28,13 +28,13 @@ def endpoints(walk):
     wanted = {"issuer": "", "token_endpoint": "/token", "revocation_endpoint": "/revoke", "jwks_uri": "/jwks"}
     walk.holds("RFC 8414", "where everything is", all(told[name] == node.issuer + path for name, path in wanted.items()), told)
     walk.holds("RFC 8414", "private_key_jwt alone", told["token_endpoint_auth_methods_supported"] == ["private_key_jwt"], told)
-    for method, path in (("GET", "/token"), ("PUT", "/token"), ("GET", "/revoke"), ("POST", "/jwks"), ("DELETE", "/keys")):
+    for method, path in (("GET", "/token"), ("PUT", "/token"), ("GET", "/revoke"), ("POST", "/jwks"), ("DELETE", "/keys"), ("POST", "/")):
         answer = node.send(method, path)
         walk.holds("N33", f"{method} {path}", answer.status == 405 and answer.headers["Allow"] and b"eyJ" not in answer.body, answer)
     for path in ("/owner/reload", "/owner/keys/rotate?force=true"):
         answer = node.send("POST", path)
         walk.holds("N33", f"{path} is the owner's", (answer.status, answer.json["error"]) == (403, "access_denied"), answer)
-    for path in ("/", "/token/", "/tokens", "//token", "/authorize", "/introspect"):
+    for path in ("/token/", "/tokens", "//token", "/authorize", "/introspect"):
         answer = node.post(node.asserted(begin(), "gateway"), path=path)
         walk.holds("N33", f"nothing at {path}", answer.status == 404 and b"eyJ" not in answer.body, answer)
     for path in ("/health/live", "/health/ready"):

@@ -331,7 +331,10 @@ impl Desk {
         };
         if known.is_err() {
             // It holds through every restart, until a log is back that has this head.
-            self.events.log().remember_shown(head)?;
+            // Where that fails too, it holds until the next start at least.
+            if let Err(error) = self.events.log().remember_shown(head) {
+                tracing::error!(%error, "the head that the log has lost cannot be kept");
+            }
         }
         let _ = reply.send(known.is_ok());
         known

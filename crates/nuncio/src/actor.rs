@@ -413,6 +413,9 @@ impl Actor {
         while matches!(settled.try_recv(), Err(TryRecvError::Empty)) {
             let Some(writer) = self.writer.as_ref().filter(|_| !self.failed) else { return false };
             self.failed |= !self.backlog.flush_all(writer);
+            if self.failed {
+                return false;
+            }
             match self.urgent.recv().await {
                 Some(wake) => self.wake(wake),
                 None => return false,

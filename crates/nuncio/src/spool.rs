@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::audit::SignedEvent;
@@ -90,15 +90,15 @@ impl Spool {
 
     /// Gives events until the agent stops.
     pub(crate) async fn keep(mut self, more: Arc<Notify>, wakes: mpsc::Sender<Wake>, cancel: CancellationToken) {
-        let (mut shown, mut said, mut recounted) = (false, None, false);
+        let (mut shown, mut said, mut recounted) = (false, None, None::<Instant>);
         loop {
             let mut turn = self.turn(&mut shown, &wakes).await;
+            // A node that refuses without end does not have all signed again without end.
             if let Err(Waits::Unknown(reason)) = &turn
-                && !core::mem::replace(&mut recounted, true)
+                && recounted.is_none_or(|last| last.elapsed() >= LONG_PAUSE)
             {
+                recounted = Some(Instant::now());
                 turn = self.recount(reason, &wakes).await.map(|()| true);
-            } else {
-                recounted = false;
             }
             let (pause, why) = match turn {
                 Ok(true) => continue,

@@ -143,8 +143,10 @@ impl Actor {
         let mut begins = true;
         // Where it ends in between, the log refuses the rest, and all is told again.
         for part in waiting.chunks(RECOUNTED_AT_ONCE) {
-            let Some(step) = self.peer.recount(part, core::mem::take(&mut begins), now()) else { return };
-            self.commit(step);
+            match self.peer.recount(part, core::mem::take(&mut begins), now()) {
+                Some(step) => self.commit(step),
+                None => return tracing::error!("an event that waits is damaged: `nuncio doctor` says which"),
+            }
         }
         let nothing = nuncio_proto::step::Staged { ops: Vec::new(), effects: Default::default() };
         self.backlog.gather(nothing, Vec::new(), vec![answer(done, ())]);

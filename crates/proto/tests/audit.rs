@@ -198,6 +198,20 @@ fn what_a_log_does_not_know_the_beginning_of_is_told_again_as_a_new_chain() {
     assert_eq!((events(&a).len(), events(&a)[3].epoch), (4, new[0].epoch));
 }
 
+/// contracts/audit.md V23: a chain that began while the clock was far ahead does not end with it.
+#[test]
+fn a_chain_that_began_in_the_future_begins_anew_at_the_clock() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    let ahead = nuncio_proto::time::UnixMillis(START.0 + 365 * 86_400_000);
+    (a.now, b.now) = (ahead, ahead);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    assert_eq!(events(&a)[0].epoch, ahead.0);
+    let step = a.peer.recount(&waiting(&a), true, START).unwrap();
+    a.take(step);
+    assert!(events(&a).iter().all(|told| (told.epoch, told.at) == (START.0, START)));
+}
+
 /// contracts/audit.md V25: silence shows.
 #[test]
 fn an_agent_that_has_nothing_to_tell_says_that_it_is_there() {

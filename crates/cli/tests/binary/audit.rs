@@ -298,8 +298,8 @@ fn a_letter_is_opened_to_whoever_has_the_log() {
         std::fs::write(&opening, lines(home, more)).unwrap();
         let told = json(&scene.node, &["audit", "opened", opening.to_str().unwrap()]);
         assert_eq!(told["letter"], id);
-        assert_eq!(told["author"]["agent"], json(&scene.anna.home, &["id"])["agent"]);
-        assert_eq!(told["receiver"]["agent"], json(&scene.ben.home, &["id"])["agent"]);
+        assert_eq!(told["authors"][0]["agent"], json(&scene.anna.home, &["id"])["agent"]);
+        assert_eq!(told["receivers"][0]["agent"], json(&scene.ben.home, &["id"])["agent"]);
         assert_eq!(told["payload"], data_encoding::BASE64.encode(b"ten apples"));
     }
     // Another payload, a letter of somebody else, a letter that nobody knows.

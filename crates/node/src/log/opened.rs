@@ -1,39 +1,45 @@
 //! Who says what of a letter that somebody opens (contracts/audit.md V24).
 
+use std::collections::BTreeMap;
+
 use nuncio_contracts::registry::event;
 use nuncio_proto::audit::{Event, EventPeer};
 use nuncio_proto::ids::AgentId;
 
-/// The two ends of a letter, as the log has them, each by its index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the log has of a letter's two ends. An agent that tells the same again is named once, by its first event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
-    /// Who wrote it, and says so.
-    pub author: Option<(u64, AgentId)>,
-    /// Who had it, and says so.
-    pub receiver: Option<(u64, AgentId)>,
+    /// Who says that they have written it, each by the event's index.
+    pub authors: Vec<(u64, AgentId)>,
+    /// Who says that they have had it.
+    pub receivers: Vec<(u64, AgentId)>,
+    /// Whether there is one of each, and they name each other.
+    pub is_agreed: bool,
 }
 
-/// The ends of the letter that has this commitment. Commitments are there for everybody to copy: of several that claim to have written it, it is the one
-/// that the receiver names.
+/// The ends of the letter that has this commitment. Commitments are there for everybody to copy: where more than one claims the letter, nobody is believed.
 pub fn ends<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, commitment: &[u8; 32]) -> Ends {
-    let (mut sent, mut had) = (Vec::new(), Vec::new());
+    let (mut sent, mut had) = (BTreeMap::new(), BTreeMap::new());
     for (index, told) in all.into_iter().filter(|(_, told)| told.commitment.as_ref() == Some(commitment)) {
         match told.what.number() {
-            event::LETTER_SENT => sent.push((index, told)),
-            event::LETTER_RECEIVED | event::LETTER_REFUSED => had.push((index, told)),
+            event::LETTER_SENT => drop(sent.entry(told.agent).or_insert((index, told))),
+            event::LETTER_RECEIVED | event::LETTER_REFUSED => drop(had.entry(told.agent).or_insert((index, told))),
             _ => {}
         }
     }
-    let pairs = sent.iter().flat_map(|one| had.iter().map(move |other| (one, other)));
-    let agreed = pairs.into_iter().find(|(one, other)| names(one.1, &other.1.agent) && names(other.1, &one.1.agent));
-    let end = |(index, told): &(u64, &Event)| (*index, told.agent);
-    match (agreed, sent.as_slice(), had.as_slice()) {
-        (Some((one, other)), ..) => Ends { author: Some(end(one)), receiver: Some(end(other)) },
-        // Nobody contradicts it.
-        (None, [one], []) => Ends { author: Some(end(one)), receiver: None },
-        (None, _, [other, ..]) => Ends { author: None, receiver: Some(end(other)) },
-        (None, ..) => Ends::default(),
-    }
+    let one = |ends: &BTreeMap<AgentId, (u64, &'a Event)>| match ends.values().collect::<Vec<_>>().as_slice() {
+        [(_, told)] => Some(*told),
+        _ => None,
+    };
+    let is_agreed = one(&sent)
+        .zip(one(&had))
+        .is_some_and(|(author, receiver)| names(author, &receiver.agent) && names(receiver, &author.agent));
+    let told = |ends: BTreeMap<AgentId, (u64, &'a Event)>| {
+        let mut told: Vec<(u64, AgentId)> = ends.into_iter().map(|(agent, (index, _))| (index, agent)).collect();
+        told.sort_unstable();
+        told
+    };
+    Ends { is_agreed, authors: told(sent), receivers: told(had) }
 }
 
 fn names(told: &Event, agent: &AgentId) -> bool {

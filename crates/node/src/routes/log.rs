@@ -91,6 +91,10 @@ fn read_events(mut body: &[u8], agent: &AgentId) -> Result<Vec<SignedEvent>, Ref
         if event.event().agent != *agent {
             return Err(refused("it is another agent's"));
         }
+        // contracts/audit.md V17.
+        if event.event().what.is_of_node() {
+            return Err(refused("it tells of what a token service alone does"));
+        }
         events.push(event);
         body = rest;
     }

@@ -177,6 +177,7 @@ async fn what_is_no_next_event_of_the_one_who_asks_is_refused_by_name() {
         (unsigned, "shorter"),
         (list(std::slice::from_ref(&foreign)), "another agent's"),
         (list(&many), "one too many"),
+        (list(&[planner.sign(|event| event.what = What::of(event::TOKEN_REVOKED).unwrap())]), "a token service alone"),
         (list(&[first.clone(), foreign.clone()]), "event 1"),
     ] {
         let (status, answer) = planner.post("/events", bytes).await;

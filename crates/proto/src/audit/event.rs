@@ -144,6 +144,13 @@ impl What {
     pub const fn number(self) -> u8 {
         self.0
     }
+
+    /// Whether a domain's node alone does that.
+    // contracts/audit.md V17.
+    #[must_use]
+    pub const fn is_of_node(self) -> bool {
+        matches!(self.0, event::TOKEN_ISSUED..=event::TOKEN_REVOKED | event::KEY_ROTATED | event::POLICY_CHANGED)
+    }
 }
 
 impl EventPeer {

@@ -13,6 +13,8 @@ use crate::secret::Key;
 
 const VERSION: u8 = 1;
 const SCHEMA: &str = "nuncio/opening/1";
+/// A row has so much more than the letter, at most: key, header, commitment.
+const ROW_MORE: usize = 256;
 
 /// Shows what one letter said: its commitment can be computed from it, and nothing else's.
 #[derive(Clone)]
@@ -86,7 +88,8 @@ impl Kept {
     /// Reads its row.
     #[must_use]
     pub fn from_row(bytes: &[u8]) -> Option<Self> {
-        let Row(version, key, header, content, commitment) = codec::decode(bytes, limit::LETTER_LEN_MAX).ok()?;
+        let Row(version, key, header, content, commitment) =
+            codec::decode(bytes, limit::LETTER_LEN_MAX + ROW_MORE).ok()?;
         let (key, header, content) = (Key::new(key.into_array()), header.into_array(), content.into_vec());
         let opening = Opening { key, header, content };
         (version == VERSION).then_some(Self { opening, commitment: commitment.into_array() })

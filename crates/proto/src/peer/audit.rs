@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nuncio_contracts::registry::{code, event, extension};
+use nuncio_contracts::registry::{code, event, extension, time};
 use serde_bytes::ByteArray;
 
 use super::judge::Verdict;
@@ -125,7 +125,10 @@ impl Peer {
     }
 
     pub(super) fn apply_recounted(&mut self, events: Vec<(u64, Event)>, begins: bool, now: UnixMillis, out: &mut Out) {
-        let epoch = self.audit.chain.head().map_or(0, |head| head.epoch.saturating_add(1)).max(now.0);
+        // An epoch that the clock began while it was ahead is in no log.
+        let last = self.audit.chain.head().map(|head| head.epoch);
+        let last = last.filter(|epoch| *epoch <= now.0.saturating_add(time::CLOCK_SKEW));
+        let epoch = last.map_or(0, |epoch| epoch.saturating_add(1)).max(now.0);
         if begins {
             self.audit.chain = Chain::default();
         }

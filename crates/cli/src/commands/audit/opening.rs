@@ -80,45 +80,48 @@ impl Opened {
         })?;
         let ends = find(log, &opening.commitment())?;
         let Some(letter) = opening.letter() else { return Ok(()) };
-        if let Some(path) = &self.payload {
-            std::fs::write(path, &letter.payload).map_err(Failure::io("write", path))?;
-        }
-        let end = |end: Option<(u64, AgentId)>| {
-            end.map(|(index, agent)| json!({ "index": index, "agent": agent.to_string() }))
-        };
         if json {
-            let payload = self.payload.is_none().then(|| BASE64.encode(&letter.payload));
+            let payload = BASE64.encode(&letter.payload);
+            let told = |ends: &[(u64, AgentId)]| -> Vec<Value> {
+                ends.iter().map(|(index, agent)| json!({ "index": index, "agent": agent.to_string() })).collect()
+            };
             output::json(&json!({
-                "letter": letter.id.to_string(), "author": end(ends.author), "receiver": end(ends.receiver),
-                "content_type": letter.content_type.to_string(), "payload": payload,
+                "letter": letter.id.to_string(), "authors": told(&ends.authors), "receivers": told(&ends.receivers),
+                "agreed": ends.is_agreed, "content_type": letter.content_type.to_string(), "payload": payload,
             }))?;
         } else {
-            let who = |end: Option<(u64, AgentId)>| {
-                end.map_or_else(|| "nobody says so".to_owned(), |(index, agent)| format!("{agent} (entry {index})"))
-            };
             output::line(format_args!("letter      {}", letter.id))?;
-            output::line(format_args!("written by  {}", who(ends.author)))?;
-            output::line(format_args!("had by      {}", who(ends.receiver)))?;
+            output::line(format_args!("written by  {}", who(&ends.authors)))?;
+            output::line(format_args!("had by      {}", who(&ends.receivers)))?;
             output::line(format_args!("created     {}", output::time(letter.id.created().0)))?;
             output::line(format_args!("type        {}", output::harmless_line(&letter.content_type.to_string())))?;
             if self.payload.is_none() {
                 output::line(output::harmless_line(&String::from_utf8_lossy(&letter.payload)))?;
             }
         }
-        judge(ends)
+        judge(&ends)?;
+        match &self.payload {
+            Some(path) => std::fs::write(path, &letter.payload).map_err(Failure::io("write", path)),
+            None => Ok(()),
+        }
     }
 }
 
-/// What nobody but its receiver says is no proof of who wrote it.
-fn judge(ends: Ends) -> Result<(), Failure> {
-    let unsound = |why: &str| Err(Failure::Unsound(why.to_owned()));
-    match (ends.author, ends.receiver) {
-        (Some(_), _) => Ok(()),
-        (None, Some(_)) => {
-            unsound("the one that is said to have written it says nothing of it: this proves nothing about its author")
-        }
-        (None, None) => unsound("no event of the log has its commitment: this proves nothing"),
-    }
+fn who(ends: &[(u64, AgentId)]) -> String {
+    let each: Vec<String> = ends.iter().map(|(index, agent)| format!("{agent} (entry {index})")).collect();
+    if each.is_empty() { "nobody says so".to_owned() } else { each.join(", ") }
+}
+
+/// What one end says alone, or several claim, is no proof of who wrote it.
+fn judge(ends: &Ends) -> Result<(), Failure> {
+    let why = match (ends.authors.as_slice(), ends.receivers.as_slice()) {
+        _ if ends.is_agreed => return Ok(()),
+        ([], []) => "no event of the log has its commitment: this proves nothing",
+        ([], _) => "its author says nothing of it: this proves nothing about who wrote it",
+        (_, []) => "its receiver says nothing of it yet: anybody to whom it was shown could say that they wrote it",
+        _ => "they do not name each other, or more than one claims it: this proves nothing about who wrote it",
+    };
+    Err(Failure::Unsound(why.to_owned()))
 }
 
 /// The events with a commitment. Only what has its bytes somewhere is looked at.

@@ -77,31 +77,51 @@ fn a_refused_letter_fits_the_one_that_was_sent() {
     assert_eq!(found(&events, 0), []);
 }
 
-/// contracts/audit.md V24: whoever copies a commitment did not write the letter, and what nobody but its receiver says is no proof.
+/// contracts/audit.md V24: nobody is believed whom the other end does not name, or beside whom somebody else claims the letter.
 #[test]
 fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
     let events = honest();
     let commitment = hash("commitment", 0, 0);
     let of = |events: &[Event]| ends((0..).zip(events), &commitment);
     let (author, receiver) = ((1, agent(1)), (2, agent(2)));
-    assert_eq!(of(&events), Ends { author: Some(author), receiver: Some(receiver) });
-    // A thief tells the very event as its own, before and behind the author.
-    for at in [0, 3] {
+    let agreed = Ends { authors: vec![author], receivers: vec![receiver], is_agreed: true };
+    assert_eq!(of(&events), agreed);
+    // Told again, as a new chain.
+    let mut again = events.clone();
+    again.push(Event { epoch: 7, ..events[1].clone() });
+    assert_eq!(of(&again), agreed);
+    // A thief tells the very event as its own, before and behind the author; the receiver may be its accomplice.
+    for (at, accomplice) in [(0, false), (3, false), (3, true)] {
         let mut lie = events.clone();
+        if accomplice {
+            lie[2].peer = Some(EventPeer::Agent(agent(5)));
+        }
         lie.insert(at, Event { agent: agent(5), ..events[1].clone() });
-        assert_eq!(of(&lie).author.map(|(_, who)| who), Some(agent(1)), "{at}");
-        // Where the receiver says nothing, nobody is believed.
-        lie.retain(|told| told.what.number() != event::LETTER_RECEIVED);
-        assert_eq!(of(&lie), Ends::default());
+        assert_eq!((of(&lie).authors.len(), of(&lie).is_agreed), (2, false), "{at} {accomplice}");
     }
     let without = |what: u8| -> Vec<Event> {
         let mut left: Vec<Event> = events.clone();
         left.retain(|told| told.what.number() != what);
         left
     };
-    assert_eq!(of(&without(event::LETTER_RECEIVED)), Ends { author: Some(author), receiver: None });
-    assert_eq!(of(&without(event::LETTER_SENT)), Ends { author: None, receiver: Some((1, agent(2))) });
+    for what in [event::LETTER_RECEIVED, event::LETTER_SENT] {
+        assert!(!of(&without(what)).is_agreed, "one end alone");
+    }
+    let mut astray = events.clone();
+    astray[2].peer = Some(EventPeer::Agent(agent(5)));
+    assert!(!of(&astray).is_agreed, "they do not name each other");
     assert_eq!(ends((0..).zip(&events), &hash("commitment", 9, 99)), Ends::default());
+}
+
+/// What was told again, as a new chain, is no second letter.
+#[test]
+fn what_is_told_again_as_a_new_chain_is_the_same_letter() {
+    let mut events = honest();
+    let sent = events[1].clone();
+    events.push(Event { epoch: 7, seq: 0, prev: [0; 32], at: UnixMillis(9), ..sent.clone() });
+    assert_eq!(found(&events, 0), []);
+    events.push(Event { epoch: 8, size: Some(3), ..sent });
+    assert_eq!(found(&events, 0).len(), 1, "and another one is");
 }
 
 /// Eight ways to lie, each in a thousand places: every one is found, and nothing else is.
