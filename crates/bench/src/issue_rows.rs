@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
 use nuncio_proto::token::VerifyingKey;
 use nuncio_store::{Kek, Op, Staged, Store, Writer};
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::cpu::Worked;
 use crate::http::{Clients, one_core, serve_nothing};
 use crate::measure::{ROUNDS, Row, decile};
-use crate::token_service::{Deed, TokenService, key, last_record, token};
+use crate::token_service::{Deed, TokenService, key, token};
 
 /// Requests of a round.
 const BATCH: u32 = 200;
@@ -147,7 +148,9 @@ impl Needs {
             checked.push((own, input));
         }
         let signed = Signed::of(&token(answers.first().context("an answer")?)?)?;
-        Ok(Self { signer, checked, signed, record: last_record(folder)? })
+        let holder = AgentId::from_bytes(signer.public())?;
+        let record = nuncio_node::testing::record(holder, deed == Deed::Replace).context("a record")?;
+        Ok(Self { signer, checked, signed, record })
     }
 
     fn sign_and_check(&self) -> bool {

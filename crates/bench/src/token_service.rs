@@ -10,7 +10,7 @@ use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
 use nuncio_proto::testing::jws;
-use nuncio_store::{Engine as _, Kek, Store};
+use nuncio_store::Kek;
 use tokio::runtime::Runtime;
 
 use crate::http::{Answer, Clients, one_core};
@@ -18,8 +18,6 @@ use crate::http::{Answer, Clients, one_core};
 const DOMAIN: &str = "acme.example";
 const ISSUER: &str = "https://txts.example";
 const URN: &str = "urn:ietf:params:oauth";
-/// The first byte of an audit record's key (contracts/store.md section 4).
-const RECORDS: &[u8] = b"A";
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,14 +126,4 @@ fn policy_text() -> Result<String> {
          [[client.grant]]\nsubject_types = [\"unsigned_json\", \"txn_token\"]\nsubjects = [\"user:*\"]\n\
          scope = \"travel.book travel.pay\"\nreceivers = [\"*\"]\ndetails = {{ trip = \"copy\" }}\n"
     ))
-}
-
-/// Key and value of the last record of a service that was stopped.
-pub(crate) fn last_record(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
-    let mut last = None;
-    Store::open(&folder.join("home"), &kek())?.scan(RECORDS, &mut |key, value| {
-        last = Some((key.to_vec(), value.to_vec()));
-        Ok(())
-    })?;
-    last.context("a record")
 }

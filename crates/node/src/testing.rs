@@ -3,9 +3,14 @@
 use std::path::Path;
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Algorithm, Json};
+use nuncio_store::Op;
 
+use crate::audit::{Deed, Record};
+use crate::entropy;
 use crate::form::Form;
+use crate::once::UsedId;
 use crate::policy::{self, Service};
 use crate::request::TokenRequest;
 
@@ -80,4 +85,29 @@ pub fn policy(text: &str) -> Option<Policy> {
         operators: policy.operator_names().map(str::to_owned).collect(),
         subject_prefixes: policy.issuers.values().map(|issuer| issuer.subject_prefix.clone()).collect(),
     })
+}
+
+/// Key and value of a record as the service writes one for a token that it has issued or replaced: records leave its store for the log.
+#[must_use]
+pub fn record(holder: AgentId, is_replacement: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+    let at = entropy::now();
+    let record = Record {
+        at,
+        deed: if is_replacement { Deed::Replace } else { Deed::Issue },
+        client: Some("gateway".to_owned()),
+        txn: Some("01a21892-77f0-77d1-a1be-1ff4b8bf8ce3".to_owned()),
+        subject: Some("user:anna".to_owned()),
+        receiver: is_replacement.then(|| holder.to_string()),
+        hop: Some(u8::from(is_replacement)),
+        token: Some([7; 32]),
+        input: is_replacement.then_some([8; 32]),
+        holder: Some(holder),
+        scope: Some("travel.book travel.pay".to_owned()),
+        error: None,
+        used: vec![UsedId { id: [9; 16], until_s: at.0 / 1_000 + 60 }],
+    };
+    match record.put([1; 10]) {
+        Op::Put { key, value } => Some((key, value)),
+        Op::Delete { .. } => None,
+    }
 }
