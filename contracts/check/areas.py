@@ -397,5 +397,6 @@ AREAS = {
     "event": lambda given, _: events.event(given),
     "chain": lambda given, _: events.chain(given),
     "commitment": lambda given, _: events.commitment(given),
+    "opening": lambda given, _: events.opening(given),
     "hostile": hostile,
 }

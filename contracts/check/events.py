@@ -1,10 +1,14 @@
 """Events of the audit log (audit.md): COSE_Sign1 by cbor2, the rest from the page."""
 
+import base64
+import json
+import re
+
 import cbor2
 
 import messages
 import primitives
-from refused import refuse_unless
+from refused import Refused, refuse_unless
 from registry import label, limit, section
 
 PROTECTED = {1: -8, 3: "application/nuncio-event"}
@@ -130,4 +134,39 @@ def commitment(given):
     return {
         "commitment_key": key, "commitment": expected, "holds": said[0] == expected,
         "head": head and [str(head[0]), str(head[1]), head[2]],
+    }
+
+
+def members_once(pairs):
+    refuse_unless(len({name for name, _ in pairs}) == len(pairs), "malformed")
+    return dict(pairs)
+
+
+def unpadded(text):
+    refuse_unless(type(text) is str and re.fullmatch("[A-Za-z0-9_-]*", text) and len(text) % 4 != 1, "malformed")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    refuse_unless(base64.urlsafe_b64encode(data).decode().rstrip("=") == text, "malformed")
+    return data
+
+
+def opening(given):
+    """audit.md V24"""
+    text = given["json"]
+    refuse_unless(len(text.encode()) <= limit("opening_len_max"), "malformed")
+    try:
+        shown = json.loads(text, object_pairs_hook=members_once)
+    except ValueError:
+        refuse_unless(False, "malformed")
+    refuse_unless(type(shown) is dict and set(shown) == {"schema", "commitment_key", "header", "content"}, "malformed")
+    refuse_unless(shown["schema"] == "nuncio/opening/1", "malformed")
+    key, header, content = (unpadded(shown[name]) for name in ("commitment_key", "header", "content"))
+    refuse_unless(len(key) == 32 and len(header) == 74, "malformed")
+    try:
+        id, kind, _, _, content_type, payload, _ = messages.letter_form(content)
+    except Refused:
+        refuse_unless(False, "malformed")
+    refuse_unless(kind == 16 and messages.content_of(content) == content, "malformed")
+    return {
+        "commitment": primitives.hmac_sha256(key, header + primitives.sha256(content)), "id": id, "payload": payload,
+        "content_type": messages.CONTENT_FORMATS.get(content_type, content_type),
     }

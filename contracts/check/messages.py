@@ -229,7 +229,8 @@ def content_of(data):
     return cbor.encode([*rest, [extension for extension in extensions if extension[0] not in (2, 3, 4)]])
 
 
-def read_letter(data, now):
+def letter_form(data):
+    """A letter, whenever it was made."""
     letter = cbor.decode(data, LETTER_SHAPE, limit("letter_len_max"))
     id, kind, reply_to, deadline, content_type, payload, extensions = letter
     numbers = [number for number, _, _ in extensions]
@@ -238,6 +239,11 @@ def read_letter(data, now):
     refuse_unless(all(len(value) <= limit("extension_len_max") for _, _, value in extensions), "malformed")
     refuse_unless(len(payload) <= limit("payload_inline_max"), "malformed")
     refuse_unless(all(number in KNOWN_EXTENSIONS for number, critical, _ in extensions if critical), "unknown-extension")
+    return letter
+
+
+def read_letter(data, now):
+    id, kind, reply_to, deadline, content_type, payload, extensions = letter_form(data)
     created = int.from_bytes(id[:6])
     last = created + time("letter_life_max")
     expires = last if deadline is None else min(deadline, last)

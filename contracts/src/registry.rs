@@ -226,6 +226,17 @@ pub mod limit {
     /// Unit: bytes.
     pub const RECEIPT_LEN_MAX: usize = 135_168;
 
+    /// the longest letter in base64, and room: what shows to others what a letter said
+    ///
+    /// Unit: bytes.
+    pub const OPENING_LEN_MAX: usize = 122_880;
+
+    /// of a letter in a session that audits without its payload: it is kept for a month, and what a letter says belongs
+    /// into the payload
+    ///
+    /// Unit: bytes.
+    pub const OPENING_CONTENT_MAX: usize = 4096;
+
     /// a verifier's policy with as many post-quantum keys as it may name, each two kilobytes long, and room for
     /// comments
     ///

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nuncio_contracts::registry::{extension, limit};
-use nuncio_proto::audit::{Kept, Opening};
+use nuncio_proto::audit::{KeptOpening, Opening};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Extension, Letter};
 use nuncio_proto::peer::{ContactInfo, failed_letter};
@@ -219,7 +219,7 @@ impl Agent {
     pub async fn opening(&self, author: AgentId, letter: LetterId, payload: Vec<u8>) -> Result<Opening, Error> {
         let store = self.store()?;
         let row = chunks::blocking(move || Ok::<_, Error>(store.get(&rows::opening(&author, &letter))?)).await?;
-        let kept = row.and_then(|row| Kept::from_row(&row)).ok_or(Error::NoOpening)?;
+        let kept = row.and_then(|row| KeptOpening::from_row(&row)).ok_or(Error::NoOpening)?;
         kept.with_payload(payload).ok_or(Error::OtherPayload)
     }
 

@@ -10,6 +10,6 @@ pub use chain::{Chain, ChainError, Place};
 pub(crate) use commitment::AUDITED_LEN_MAX;
 pub use commitment::{Audited, commitment, commitment_key};
 pub use event::{Event, EventError, EventPeer, Head, What};
-pub use opening::{Kept, Opening};
+pub use opening::{KeptOpening, Opening};
 pub use signed::SignedEvent;
 pub(crate) use signed::seal;

@@ -6,7 +6,7 @@ use nuncio_contracts::registry::{extension, limit};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use crate::audit::{Audited, Head, Kept};
+use crate::audit::{Audited, Head, KeptOpening};
 use crate::codec;
 use crate::frame::{Frame, Nonce};
 use crate::identity::Identity;
@@ -97,7 +97,7 @@ impl Entry {
         session: &Session,
         identity: &Identity,
         head: Option<Head>,
-    ) -> (Vec<u8>, Option<(Letter, Kept)>) {
+    ) -> (Vec<u8>, Option<(Letter, KeptOpening)>) {
         let audits = session.audits() && !self.control;
         if self.token.is_none() && !audits {
             return (self.letter.clone(), None);

@@ -13,7 +13,7 @@ mod agent;
 
 use nuncio_contracts::registry::{code, event, extension};
 use nuncio_proto::audit::{
-    Audited, Chain, Event, EventPeer, Kept, Opening, Place, SignedEvent, commitment, commitment_key,
+    Audited, Chain, Event, EventPeer, KeptOpening, Opening, Place, SignedEvent, commitment, commitment_key,
 };
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::error::{PeerError, Refusal};
@@ -127,7 +127,7 @@ fn both_ends_can_open_a_letter_and_no_other() {
     let sent: Vec<[u8; 32]> = events(&a).iter().filter_map(|event| event.commitment).collect();
     for (agent, at) in [(&a, 0), (&a, 1), (&b, 0), (&b, 1)] {
         let row = agent.disk.0.get(&rows::opening(&a.peer.id(), &ids[at])).unwrap();
-        let kept = Kept::from_row(row).unwrap();
+        let kept = KeptOpening::from_row(row).unwrap();
         assert!(kept.with_payload(b"three".to_vec()).is_none() && kept.with_payload(Vec::new()).is_none());
         let opening = kept.with_payload(["one", "two"][at].into()).unwrap();
         assert_eq!(opening.commitment(), sent[at]);
@@ -153,6 +153,26 @@ fn both_ends_can_open_a_letter_and_no_other() {
     a.send(b.peer.id(), "one");
     settle(&mut a, &mut b);
     assert_eq!((openings(&a), openings(&b)), (0, 0));
+}
+
+/// contracts/audit.md V24: what is no payload is kept for a month, so there is not much of it.
+#[test]
+fn a_letter_with_more_than_a_payload_is_refused_where_it_would_be_kept() {
+    for (auditing_on, len, refused) in [(true, 3_000, false), (true, 5_000, true), (false, 5_000, false)] {
+        let both = if auditing_on { Auditing::Offered } else { Auditing::Off };
+        let (mut a, mut b) = auditing(both, both);
+        let mut letter = a.letter("one");
+        letter.extensions.push(Extension { number: 200, critical: false, value: vec![7; len] });
+        a.post(b.peer.id(), &letter);
+        settle(&mut a, &mut b);
+        let failed: Vec<u16> = a.failed.iter().map(|(_, code)| *code).collect();
+        assert_eq!(
+            (failed.as_slice(), b.inbox.len()),
+            if refused { ([code::TOO_LARGE].as_slice(), 0) } else { (&[][..], 1) }
+        );
+        let kept = b.disk.0.keys().filter(|key| key[0] == rows::OPENING).count();
+        assert_eq!(kept, usize::from(auditing_on && !refused));
+    }
 }
 
 /// The rows of the events that wait.
@@ -230,6 +250,13 @@ fn an_agent_that_has_nothing_to_tell_says_that_it_is_there() {
         a.run();
         assert_eq!(events(&a).len(), told + more, "after {after}");
     }
+    // The clock is set back by a day.
+    a.now = nuncio_proto::time::UnixMillis(last.0 - 86_400_000);
+    a.run();
+    assert_eq!(events(&a).len(), told + 3);
+    a.now = last.plus(2_000);
+    a.run();
+    let told = told + 2;
     // Where there is no room it waits, and does not wake for it.
     let waiting = u64::try_from(told).unwrap() + 2;
     a.peer.set_audit(beats(1_000, waiting), 0..waiting);

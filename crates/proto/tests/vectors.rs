@@ -80,6 +80,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("event", |input, _| event::event(input)),
     ("chain", |input, _| event::chain(input)),
     ("commitment", |input, _| event::commitment(input)),
+    ("opening", |input, _| event::opening(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 

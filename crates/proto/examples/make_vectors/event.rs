@@ -1,10 +1,13 @@
 //! Events of the audit log, and the chain that they make (contracts/audit.md).
 
+use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::{code, event, limit};
 use nuncio_proto::audit::{Audited, Chain, Event, EventPeer, Head, SignedEvent, What, commitment, commitment_key};
+use nuncio_proto::content_type::ContentType;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::header::HEADER_LEN;
-use nuncio_proto::ids::AgentId;
+use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::letter::{Extension, Letter, LetterKind};
 use nuncio_proto::secret::Key;
 use nuncio_proto::time::UnixMillis;
 use serde_json::{Value, json};
@@ -104,7 +107,7 @@ fn said(event: &Event, bytes: &[u8]) -> Value {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [taken(), shapes(), envelopes(), chains(), commitments()].into_iter().flatten().collect()
+    [taken(), shapes(), envelopes(), chains(), commitments(), openings()].into_iter().flatten().collect()
 }
 
 /// A letter's commitment, and the extension that carries it.
@@ -136,6 +139,76 @@ fn commitments() -> Vec<Case> {
         no("behind", "a byte behind it", &[&bytes_of, [0].as_slice()].concat()),
         no("short", "a commitment of 31 bytes", &Array(vec![bytes([7; 31]), Null]).encode()),
         no("items", "an item too many", &Array(vec![bytes(commitment), Null, Null]).encode()),
+    ]
+}
+
+/// What shows to others what one letter said.
+fn openings() -> Vec<Case> {
+    const AREA: &str = "opening";
+    let (key, header) = (Key::new(fixed("opening commitment key")), fixed::<HEADER_LEN>("opening header"));
+    let id = LetterId::new(NOW, [7; 10]);
+    let plain = Letter::plain(id, ContentType::TEXT, b"ten apples".to_vec());
+    let shown = |key: &[u8], header: &[u8], content: &[u8]| {
+        let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+        json!({ "schema": "nuncio/opening/1", "commitment_key": text(key), "header": text(header), "content": text(content) })
+    };
+    let good = shown(key.expose(), &header, &plain.encode());
+    let yes = |name: &str, comment: &str, letter: &Letter| {
+        let expect = json!({
+            "commitment": hex(commitment(&key, &header, &letter.encode())), "id": hex(letter.id.as_bytes()), "payload": hex(&letter.payload),
+            "content_type": letter.content_type.to_string(),
+        });
+        let json = shown(key.expose(), &header, &letter.encode()).to_string();
+        Case::valid(AREA, name, comment, json!({ "json": json }), expect)
+    };
+    let no = |name: &str, comment: &str, json: String| {
+        Case::refused(AREA, name, comment, json!({ "json": json }), "malformed")
+    };
+    let other = |member: &str, value: Value| {
+        let mut shown = good.clone();
+        shown[member] = value;
+        shown.to_string()
+    };
+    let content = |letter: &Letter| shown(key.expose(), &header, &letter.encode()).to_string();
+    let extended = |number: u16| Letter {
+        extensions: vec![Extension { number, critical: false, value: vec![7; 32] }],
+        ..plain.clone()
+    };
+    let control = Letter { kind: LetterKind::Control, ..plain.clone() };
+    let mut without = good.clone();
+    without.as_object_mut().unwrap().remove("header");
+    let twice = good.to_string().replacen('{', "{\"schema\":\"nuncio/opening/1\",", 1);
+    let behind = format!("{good}\n0");
+    vec![
+        yes("plain", "a letter with a payload", &plain),
+        yes("empty", "without payload, or with a large one", &Letter { payload: Vec::new(), ..plain.clone() }),
+        yes("unknown-extension", "what it says has an extension that nobody knows", &extended(200)),
+        no("schema", "of another version", other("schema", json!("nuncio/opening/2"))),
+        no("member", "a member too many", other("author", json!("did:key:z6Mk"))),
+        no("missing", "a member too few", without.to_string()),
+        no("twice", "a member twice", twice),
+        no("behind", "something behind it", behind),
+        no("number", "a member that is no text", other("header", json!(7))),
+        no("short-key", "a key of 31 bytes", shown(&[7; 31], &header, &plain.encode()).to_string()),
+        no("long-header", "a header of 75 bytes", shown(key.expose(), &[7; 75], &plain.encode()).to_string()),
+        no(
+            "padded",
+            "base64 with padding",
+            other("content", json!(format!("{}==", BASE64URL_NOPAD.encode(&plain.encode())))),
+        ),
+        no(
+            "trailing-bits",
+            "base64 with bits behind the last byte",
+            other("commitment_key", json!(format!("{}B", "A".repeat(42)))),
+        ),
+        no("no-letter", "a content that is no letter", shown(key.expose(), &header, b"ten apples").to_string()),
+        no("control", "a letter of kind 17 is in no event", content(&control)),
+        no("token", "a content with the token is not the one of K28", content(&extended(2))),
+        no(
+            "too-long",
+            "a byte too many",
+            good.to_string() + &" ".repeat(limit::OPENING_LEN_MAX + 1 - good.to_string().len()),
+        ),
     ]
 }
 

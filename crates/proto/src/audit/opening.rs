@@ -8,12 +8,12 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::commitment::commitment;
 use crate::codec;
 use crate::header::HEADER_LEN;
-use crate::letter::Letter;
+use crate::letter::{Letter, LetterKind};
 use crate::secret::Key;
 
 const VERSION: u8 = 1;
 const SCHEMA: &str = "nuncio/opening/1";
-/// A row has so much more than the letter, at most: key, header, commitment.
+/// A row has so much more than the content, at most: key, header, commitment.
 const ROW_MORE: usize = 256;
 
 /// Shows what one letter said: its commitment can be computed from it, and nothing else's.
@@ -24,9 +24,9 @@ pub struct Opening {
     content: Vec<u8>,
 }
 
-/// All of an [`Opening`] but the payload, which whoever opens the letter has: what an agent keeps.
+/// All of an [`Opening`] but the payload, which whoever opens the letter has.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct KeptOpening {
     opening: Opening,
     commitment: [u8; 32],
 }
@@ -49,7 +49,7 @@ impl core::fmt::Debug for Opening {
     }
 }
 
-impl Kept {
+impl KeptOpening {
     /// Of a letter with this key and header.
     pub(crate) fn of(key: Key, header: [u8; HEADER_LEN], letter: &Letter) -> Self {
         let commitment = commitment(&key, &header, &letter.content());
@@ -89,7 +89,7 @@ impl Kept {
     #[must_use]
     pub fn from_row(bytes: &[u8]) -> Option<Self> {
         let Row(version, key, header, content, commitment) =
-            codec::decode(bytes, limit::LETTER_LEN_MAX + ROW_MORE).ok()?;
+            codec::decode(bytes, limit::OPENING_CONTENT_MAX + ROW_MORE).ok()?;
         let (key, header, content) = (Key::new(key.into_array()), header.into_array(), content.into_vec());
         let opening = Opening { key, header, content };
         (version == VERSION).then_some(Self { opening, commitment: commitment.into_array() })
@@ -103,10 +103,11 @@ impl Opening {
         commitment(&self.key, &self.header, &self.content)
     }
 
-    /// What the letter said; `None` where the content is no letter.
+    /// What the letter said; `None` where the content is none of a letter of kind 16.
     #[must_use]
     pub fn letter(&self) -> Option<Letter> {
-        Letter::decode(&self.content).ok().filter(|letter| letter.content() == self.content)
+        let letter = Letter::decode(&self.content).ok().filter(|letter| letter.kind == LetterKind::Plain)?;
+        (letter.content() == self.content).then_some(letter)
     }
 
     /// As it is handed on: JSON (contracts/schema/opening.json).
@@ -123,10 +124,11 @@ impl Opening {
         serde_json::to_string(&shown).unwrap_or_default()
     }
 
-    /// Reads one; `None` for any other form, and where its content is no letter.
+    /// Reads one; `None` for any other form, and where its content is no letter's.
+    // contracts/audit.md V24.
     #[must_use]
     pub fn from_json(json: &[u8]) -> Option<Self> {
-        if json.len() > 2 * limit::LETTER_LEN_MAX {
+        if json.len() > limit::OPENING_LEN_MAX {
             return None;
         }
         let shown: Shown = serde_json::from_slice(json).ok().filter(|shown: &Shown| shown.schema == SCHEMA)?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nuncio_contracts::registry::{code, event, extension, time};
+use nuncio_contracts::registry::{code, event, extension, limit, time};
 use serde_bytes::ByteArray;
 
 use super::judge::Verdict;
 use super::{Change, Out, Peer};
-use crate::audit::{Audited, Chain, Event, EventPeer, Head, Kept, SignedEvent, What, commitment};
+use crate::audit::{Audited, Chain, Event, EventPeer, Head, KeptOpening, SignedEvent, What, commitment};
 use crate::codec;
 use crate::header::Header;
 use crate::ids::{AgentId, SessionId};
@@ -142,7 +142,10 @@ impl Peer {
     /// An agent of which there was nothing to tell for a while says that it is there.
     // contracts/audit.md V25.
     pub(super) fn next_heartbeat(&self, now: UnixMillis) -> Option<Step> {
-        self.audit.heartbeat_due().filter(|due| *due <= now).map(|_| self.step(Change::Heartbeat(now)))
+        let due = self.audit.heartbeat_due()?;
+        // One that was told by a clock that was ahead keeps nobody silent.
+        let is_due = due <= now || self.audit.told > now.plus(time::CLOCK_SKEW);
+        is_due.then(|| self.step(Change::Heartbeat(now)))
     }
 
     pub(super) fn apply_heartbeat(&mut self, now: UnixMillis, out: &mut Out) {
@@ -221,7 +224,7 @@ impl Peer {
         &self,
         session: &Session,
         letter: &Letter,
-        opening: Kept,
+        opening: KeptOpening,
         token: Option<(TokenHash, Arc<str>)>,
         now: UnixMillis,
     ) -> Option<Told> {
@@ -354,10 +357,10 @@ pub(super) fn opening_of(from: &AgentId, header: &Header, content: &mut Content,
         Verdict::Nothing | Verdict::Duplicate | Verdict::Refuse(_) => None,
     };
     let letter = letter.filter(|letter| letter.kind == LetterKind::Plain)?;
-    Some(put_opening(from, &letter, &Kept::of(key, header.to_bytes(), &letter)))
+    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_bytes(), &letter)))
 }
 
-fn put_opening(author: &AgentId, letter: &Letter, opening: &Kept) -> Op {
+fn put_opening(author: &AgentId, letter: &Letter, opening: &KeptOpening) -> Op {
     Op::Put { key: rows::opening(author, &letter.id), value: opening.to_row() }
 }
 
@@ -366,7 +369,12 @@ pub(crate) fn keeps_commitment(key: Option<&Key>, header: &Header, letter: &Lett
     let Some(key) = key.filter(|_| letter.kind == LetterKind::Plain) else {
         return if letter.extension(extension::AUDIT).is_none() { Ok(()) } else { Err(code::MALFORMED) };
     };
-    let expected = commitment(key, &header.to_bytes(), &letter.content());
+    let content = letter.content();
+    // contracts/audit.md V24.
+    if content.len() - letter.payload.len() > limit::OPENING_CONTENT_MAX {
+        return Err(code::TOO_LARGE);
+    }
+    let expected = commitment(key, &header.to_bytes(), &content);
     let said = audited(letter).is_some_and(|audited| audited.commitment == expected);
     if said { Ok(()) } else { Err(code::COMMITMENT) }
 }

@@ -1,7 +1,7 @@
 //! A session that audits (contracts/audit.md section 6).
 
 use super::Session;
-use crate::audit::{Kept, commitment_key};
+use crate::audit::{KeptOpening, commitment_key};
 use crate::letter::Letter;
 use crate::peer::AUDITS;
 
@@ -13,8 +13,8 @@ impl Session {
     }
 
     /// What opens the commitment of a letter that is sealed next.
-    pub(crate) fn next_opening(&self, letter: &Letter) -> Option<Kept> {
+    pub(crate) fn next_opening(&self, letter: &Letter) -> Option<KeptOpening> {
         let (chain, _, mk) = self.ratchet.send_step()?;
-        Some(Kept::of(commitment_key(&mk), self.header(chain.n)?.to_bytes(), letter))
+        Some(KeptOpening::of(commitment_key(&mk), self.header(chain.n)?.to_bytes(), letter))
     }
 }

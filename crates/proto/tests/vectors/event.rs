@@ -1,6 +1,6 @@
 //! Events of the audit log, and their chain.
 
-use nuncio_proto::audit::{Audited, Chain, EventPeer, Place, SignedEvent, commitment_key};
+use nuncio_proto::audit::{Audited, Chain, EventPeer, Opening, Place, SignedEvent, commitment_key};
 use nuncio_proto::secret::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -76,5 +76,21 @@ pub(crate) fn commitment(value: &Value) -> Outcome {
     let head = said.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
     Ok(json!({
         "commitment_key": hex(key.expose()), "commitment": hex(commitment), "holds": said.commitment == commitment, "head": head,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    json: String,
+}
+
+pub(crate) fn opening(value: &Value) -> Outcome {
+    let given: Shown = input(value);
+    let opening = Opening::from_json(given.json.as_bytes()).ok_or("malformed")?;
+    let letter = opening.letter().unwrap();
+    Ok(json!({
+        "commitment": hex(opening.commitment()), "id": hex(letter.id.as_bytes()), "payload": hex(&letter.payload),
+        "content_type": letter.content_type.to_string(),
     }))
 }
