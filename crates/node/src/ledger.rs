@@ -1,6 +1,6 @@
 //! What must be on the device before an answer leaves.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use data_encoding::HEXLOWER;
@@ -21,6 +21,8 @@ pub(crate) struct Ledger {
     /// `None` once it is closed.
     writer: RwLock<Option<Writer<Ticket>>>,
     stats: Arc<WriterStats>,
+    /// Counts records, so that those of one millisecond are in their order (RFC 9562 section 6.2).
+    order: AtomicU16,
     /// Records that wait for the audit log.
     waiting: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
@@ -51,14 +53,22 @@ impl Ledger {
             tracing::error!(%error, "the store cannot be written: no token is issued until the node is started again");
         })?;
         let stats = writer.stats();
-        let ledger = Self { writer: RwLock::new(Some(writer)), stats, waiting: Arc::default(), failed };
+        let ledger = Self {
+            writer: RwLock::new(Some(writer)),
+            stats,
+            order: AtomicU16::new(0),
+            waiting: Arc::default(),
+            failed,
+        };
         ledger.count(waiting);
         Ok(ledger)
     }
 
     /// Keeps a record and what goes with it. Returns when they are on the device (contracts/txts.md N30).
     pub(crate) async fn keep(&self, record: Record, mut ops: Vec<Op>) -> Result<(), Unwritten> {
-        ops.push(record.put(entropy::random().map_err(|_| Unwritten)?));
+        let mut random: [u8; 10] = entropy::random().map_err(|_| Unwritten)?;
+        [random[0], random[1]] = self.order.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        ops.push(record.put(random));
         self.write(ops).await?;
         self.count(1);
         Ok(())

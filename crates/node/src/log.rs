@@ -164,7 +164,8 @@ impl Log {
             folder.write(&tile, &hashes)?;
         }
         let signed = signed.clone().ok_or(LogError::Name)?;
-        let note = self.published_note.take().filter(|there| there.text() == signed.text()).unwrap_or(signed);
+        let there = self.published_note.as_ref().filter(|there| there.text() == signed.text());
+        let note = there.cloned().unwrap_or(signed);
         folder.write_checkpoint(&note)?;
         // C2SP tlog-tiles: an unfinished tile may go once the full one is there.
         Tile::filled_between(self.published, edge.size()).try_for_each(|tile| folder.remove_unfinished(&tile))?;

@@ -33,6 +33,8 @@ const GROUP_MAX: usize = 1_024;
 const RECORDS_MAX: usize = 256;
 /// A checkpoint is published so long after the first event that it adds, at most (a second is promised).
 const PUBLISH_AFTER: Duration = Duration::from_millis(500);
+/// Records wait so long for others with which they become events: they are durable meanwhile, and a commit for each would cost more than they do.
+const GATHER_RECORDS: Duration = Duration::from_millis(100);
 /// How often ids that cannot serve any more are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Between two tries while the disk is full.
@@ -88,6 +90,8 @@ struct Desk {
     published: watch::Sender<Arc<View>>,
     /// Since when something is not published.
     dirty: Option<Instant>,
+    /// Since when records wait.
+    records: Option<Instant>,
     forgot: Instant,
     /// Nothing comes any more.
     stopping: bool,
@@ -108,8 +112,8 @@ impl Scribe {
         let now = Instant::now();
         // A node that was stopped before it published does so now.
         let dirty = (events.log().published() < events.log().size()).then_some(now);
-        let (forgot, stopping) = (now, false);
-        let desk = Desk { events, store, node, signer, waiting, view, published, dirty, forgot, stopping };
+        let (forgot, records, stopping) = (now, None, false);
+        let desk = Desk { events, store, node, signer, waiting, view, published, dirty, records, forgot, stopping };
         let thread = std::thread::Builder::new()
             .name("nuncio-log".to_owned())
             .spawn(move || desk.run(&queue))
@@ -197,8 +201,7 @@ impl Scribe {
 impl Desk {
     fn run(mut self, queue: &Receiver<Work>) {
         loop {
-            let pause = self.dirty.map_or(FORGET_EVERY, |since| PUBLISH_AFTER.saturating_sub(since.elapsed()));
-            let first = match queue.recv_timeout(pause) {
+            let first = match queue.recv_timeout(self.pause()) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(Work::Stop),
@@ -219,10 +222,17 @@ impl Desk {
         }
     }
 
+    /// How long nothing is due.
+    fn pause(&self) -> Duration {
+        let left = |since: Option<Instant>, after: Duration| since.map(|since| after.saturating_sub(since.elapsed()));
+        let dues = [left(self.dirty, PUBLISH_AFTER), left(self.records, GATHER_RECORDS)];
+        dues.into_iter().flatten().min().unwrap_or(FORGET_EVERY)
+    }
+
     /// One group, and what is due; `false` when the log is to end.
     fn turn(&mut self, first: Option<Work>, queue: &Receiver<Work>) -> Result<bool, LogError> {
         // A nudge may have found no room.
-        let mut records = first.is_none();
+        let is_quiet = first.is_none();
         let (mut events, mut replies, mut goes_on) = (Vec::new(), Vec::new(), true);
         let mut next = first;
         while let Some(work) = next {
@@ -231,7 +241,7 @@ impl Desk {
                     replies.push((more.len(), reply));
                     events.extend(more);
                 }
-                Work::Records => records = true,
+                Work::Records => drop(self.records.get_or_insert_with(Instant::now)),
                 Work::Shown { head, reply } => self.shown(&head, reply)?,
                 Work::Behind { witness, signed } => {
                     return Err(LogError::BehindWitness { witness, signed, size: self.events.log().size() });
@@ -242,7 +252,9 @@ impl Desk {
                         self.publish()?;
                     }
                     if size == self.events.log().published() {
-                        self.events.log_mut().cosign_published(lines)?;
+                        // What cannot be written now is published again with the lines that came.
+                        let put = self.events.log_mut().cosign_published(lines);
+                        put.inspect_err(|_| drop(self.dirty.get_or_insert_with(Instant::now)))?;
                     }
                 }
                 Work::Stop => (goes_on, self.stopping) = (false, true),
@@ -252,7 +264,10 @@ impl Desk {
         if !events.is_empty() {
             self.take(&events, replies)?;
         }
-        while records && self.take_records()? == RECORDS_MAX {}
+        if is_quiet || self.records.is_some_and(|since| since.elapsed() >= GATHER_RECORDS || !goes_on) {
+            while self.take_records()? == RECORDS_MAX {}
+            self.records = None;
+        }
         if self.dirty.is_some_and(|since| since.elapsed() >= PUBLISH_AFTER) || (!goes_on && self.dirty.is_some()) {
             self.publish()?;
         }

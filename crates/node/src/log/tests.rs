@@ -135,8 +135,14 @@ fn cosignatures_stay_under_their_head() {
     log.cosign_published(vec![second]).unwrap();
     log.publish().unwrap();
     assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(10), Ok(20)));
+    // The disk is full meanwhile: what stands there stays, and what came is written once there is space.
+    std::os::unix::fs::symlink("/dev/full", home.folder().join("unfinished")).unwrap();
+    assert!(log.publish().is_err_and(|error| error.is_full()));
     // A witness that is asked again has one line, the newer.
-    log.cosign_published(vec![later]).unwrap();
+    assert!(log.cosign_published(vec![later]).is_err_and(|error| error.is_full()));
+    assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(10), Ok(20)));
+    fs::remove_file(home.folder().join("unfinished")).unwrap();
+    log.publish().unwrap();
     assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(30), Ok(20)));
     assert_eq!(file().signatures().len(), 3);
     // Another head has none of them.

@@ -131,10 +131,10 @@ pub(super) async fn tile(State(at): State<Served>, Path(path): Path<String>) -> 
     let tile = Tile::parse(&format!("tile/{path}")).map_err(|_| nothing())?;
     let view = Arc::clone(&at.service.scribe.view().borrow());
     let bytes = blocking(move || view.tile(&tile)).await?.map_err(|error| unreadable(&error))?.ok_or_else(nothing)?;
-    // C2SP tlog-tiles: what stands at a path never changes.
+    // C2SP tlog-tiles: what stands at a path never changes. It is for its reader alone (contracts/audit.md V16).
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
     ];
     Ok((headers, Body::from(bytes)).into_response())
 }
