@@ -194,6 +194,44 @@ async function judge(page, number, said, what = `entry ${number} is in the tree`
   await comes(what, () => page.locator(".verdict strong").innerText(), (got) => said.test(got));
 }
 
+/** A row that says anything else than the entry's bytes is found out, whatever it is that it says. */
+async function rows(page) {
+  const passed = await page.evaluate(async () => {
+    const [{ read, tellsOf }, { entry }, node, { parse }] = await Promise.all(["entry", "tree", "node", "checkpoint"].map((name) => import(`/page/${name}.js`)));
+    const { size } = parse(await node.checkpoint());
+    const told = await new Promise((resolve) => {
+      const [source, got] = [new EventSource("/log/stream?from=0"), []];
+      source.addEventListener("entry", (event) => {
+        if (got.push(JSON.parse(event.data)) === size) resolve(got);
+      });
+    });
+    const passed = { honest: 0, lies: [], tried: 0 };
+    const lie = (event, row, what) => {
+      passed.tried += 1;
+      if (tellsOf(event, row)) passed.lies.push(`${row.index} ${what}`);
+    };
+    for (const row of told) {
+      const event = read(await entry(row.index, size, node.tile));
+      passed.honest += tellsOf(event, row) ? 1 : 0;
+      for (const name of ["agent", "epoch", "seq", "at_ms", "what", "outcome", "peer", "transaction", "token", "commitment", "kind", "size", "head"]) {
+        if (row[name] === undefined) {
+          lie(event, { ...row, [name]: name === "size" ? 0 : name === "head" ? { epoch: 0, seq: 0, hash: "" } : "00" }, `${name} added`);
+          continue;
+        }
+        const { [name]: value, ...without } = row;
+        lie(event, without, `${name} left out`);
+        if (name === "outcome") continue;
+        const others = name === "head" ? [{ ...value, seq: value.seq + 1 }, { ...value, epoch: value.epoch + 1 }, { ...value, hash: "00" }]
+          : name === "what" ? ["heartbeat", "letter_received", "letter_sent"].filter((what) => what !== value) : [typeof value === "number" ? value + 1 : `${value}0`];
+        others.forEach((other) => lie(event, { ...row, [name]: other }, name));
+      }
+    }
+    return { ...passed, size };
+  });
+  check("every row says what its entry says", passed.honest === passed.size, passed);
+  check("no row that says something else passes", passed.lies.length === 0 && passed.tried > 13 * passed.size, passed);
+}
+
 /** The page's own tree against one that is made here, at sizes around full tiles. */
 async function trees(page) {
   const leaves = Array.from({ length: 66_000 }, (_, index) => hash([0], String(index)));
@@ -307,6 +345,7 @@ try {
   await demo.says(/^That was all/);
   await denialsAndAgents(page);
   await inclusion(page);
+  await rows(page);
   await trees(page);
   await keysAndHealth(page, demo);
   await keyboard(page);

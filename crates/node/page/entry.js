@@ -1,10 +1,12 @@
 // An entry of the log: a COSE_Sign1 of an event (contracts/audit.md sections 1 and 2). It is read here from its bytes, not from what the node tells of it.
 
-import { isEqual, join, keyOfDid, utf8 } from "./bytes.js";
+import { hex, isEqual, join, keyOfDid, utf8 } from "./bytes.js";
 import { isSigned } from "./signed.js";
+import { EVENTS } from "./words.js";
 
 const [UINT, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE] = [0, 2, 3, 4, 5, 6, 7];
 const NULL = 22;
+const KEY_LEN = 32;
 
 /** Reads one item of CBOR: those kinds alone that events have. */
 function item(bytes, at) {
@@ -53,18 +55,22 @@ function written(bytes) {
 export function read(bytes) {
   const [[header, , payload, signature], end] = item(bytes, 0);
   if (end !== bytes.length) throw new Error("something stands behind the entry");
-  const [[, agent, epoch, seq, , at, , , , transaction, token, , kind]] = item(payload, 0);
+  const [[, agent, epoch, seq, , at, what, outcome, peer, transaction, token, commitment, kind, size, newest]] = item(payload, 0);
   const toBeSigned = join(Uint8Array.of(0x84, 0x6a), utf8("Signature1"), written(header), written(new Uint8Array()), written(payload));
-  return { agent, epoch, seq, at, transaction, token, kind, signature, toBeSigned };
+  return { agent, epoch, seq, at, what, outcome, peer, transaction, token, commitment, kind, size, newest, signature, toBeSigned };
 }
 
 /** Whether the agent that it names has signed it: true, false, or undefined in a browser that cannot tell. */
 export const isOfItsAgent = (event) => isSigned(event.agent, event.signature, event.toBeSigned);
 
-/** Whether the row that the node told says what the entry's bytes say. */
+/** Whether the row that the node told says what the entry's bytes say; of a refusal, that there is one, not which. */
 export function tellsOf(event, row) {
-  const key = keyOfDid(row.agent);
-  const same = (value, told) => (value ?? undefined) === told;
-  return Boolean(key) && isEqual(event.agent, key) && same(event.epoch, row.epoch) && same(event.seq, row.seq) && same(event.at, row.at_ms)
-    && same(event.transaction, row.transaction) && same(event.kind, row.kind);
+  const plain = (value) => (value instanceof Uint8Array ? hex(value) : value ?? undefined);
+  const isAgent = (key, did) => isEqual(key, keyOfDid(did) ?? new Uint8Array());
+  const peer = event.peer?.length === KEY_LEN ? isAgent(event.peer, row.peer) : plain(event.peer) === row.peer;
+  const newest = event.newest === null ? row.head === undefined
+    : ["epoch", "seq", "hash"].every((name, at) => plain(event.newest[at]) === row.head?.[name]);
+  const same = ["epoch", "seq", "transaction", "token", "commitment", "kind", "size"].every((name) => plain(event[name]) === row[name]);
+  return isAgent(event.agent, row.agent) && event.at === row.at_ms && Object.keys(EVENTS)[event.what - 1] === row.what
+    && (event.outcome === null) === (row.outcome === undefined) && peer && newest && same;
 }

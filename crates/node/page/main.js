@@ -22,6 +22,10 @@ const DRAW_EVERY_MS = 150;
 /** Behind an entry the checkpoint that has it is published within a second. */
 const PUBLISHED_AFTER_MS = 800;
 const NEWS_EVERY_MS = 2_000;
+/** A log that was rolled back may have no new entry for long. */
+const HEAD_EVERY_MS = 30_000;
+/** How often a start asks for a head before it goes on without. */
+const START_TRIES = 5;
 
 const STATES = {
   connecting: { text: "connecting" },
@@ -102,8 +106,8 @@ function enter(isFirst) {
 
 function onEntry(entry) {
   world.entries.add(entry);
-  if (entry.what === "policy_changed") learnNames();
-  if (entry.what === "key_rotated") keys.refresh(world);
+  if (entry.what === "policy_changed") learnNamesSoon();
+  if (entry.what === "key_rotated") refreshKeysSoon();
   if (entry.index >= world.from) announce(entry);
   readHeadSoon();
   changed();
@@ -113,16 +117,23 @@ function onState(state) {
   world.state = state;
   [by("state").textContent, by("state").dataset.state] = [STATES[state].text, state];
   by("sign-out").hidden = state === "signed-out";
+  if (state === "live") readHeadSoon();
   changed();
 }
 
-let headAsked = false;
-
-function readHeadSoon() {
-  if (headAsked) return;
-  headAsked = true;
-  setTimeout(async () => { headAsked = false; await readHead(); }, PUBLISHED_AFTER_MS);
+/** Does something a moment later, once, however often it is asked for meanwhile. */
+function soon(work) {
+  let isAsked = false;
+  return () => {
+    if (isAsked) return;
+    isAsked = true;
+    setTimeout(() => { isAsked = false; work(); }, PUBLISHED_AFTER_MS);
+  };
 }
+
+const readHeadSoon = soon(readHead);
+const learnNamesSoon = soon(learnNames);
+const refreshKeysSoon = soon(() => keys.refresh(world));
 
 /** The published checkpoint. One that takes entries back, or has another root at the same size, is told loudly. */
 async function readHead() {
@@ -134,7 +145,8 @@ async function readHead() {
     const former = world.head;
     if (former && head.size < former.size) world.rolledBack = `the log had ${former.size} entries and now has ${head.size}: its disk was rolled back`;
     if (former && head.size === former.size && !isEqual(head.root, former.root)) world.rolledBack = `the log has two roots at ${head.size} entries: it was rewritten`;
-    world.head = { ...head, signed: signed === false ? false : await isOfLog(head, key), witnesses: witnesses(head) };
+    if (former && !isEqual(key, former.key)) world.rolledBack = "another key signs it than before";
+    world.head = { ...head, key, signed: signed === false ? false : await isOfLog(head, key), witnesses: witnesses(head) };
     if (head.size < world.entries.total) readHeadSoon();
   } catch {
     // The stream says what is wrong with the connection.
@@ -175,8 +187,12 @@ async function start() {
   // Its target is no view.
   document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); by("main").focus(); });
   await learnNames();
-  await readHead();
+  for (let tries = 0; world.head === undefined && tries < START_TRIES; tries += 1) {
+    if (tries > 0) await new Promise((resolve) => { setTimeout(resolve, PUBLISHED_AFTER_MS); });
+    await readHead();
+  }
   enter(true);
+  setInterval(readHeadSoon, HEAD_EVERY_MS);
   // What was there already is no news.
   world.from = world.head?.size ?? 0;
   follow(Math.max(0, world.from - KEPT), onEntry, onState);

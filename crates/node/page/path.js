@@ -32,8 +32,10 @@ function tokenStep(entry, entries, before) {
   const letters = entries.filter((other) => other.what.startsWith("letter_") && other.token === entry.token);
   const isBetween = (letter, from, to) => letter.what === "letter_sent" ? letter.agent === from && (to ?? letter.peer) === letter.peer
     : letter.peer === from && (to ?? letter.agent) === letter.agent;
-  const delivered = letters.find((letter) => letter.what === "letter_received" && letter.peer === entry.peer);
-  const receiver = delivered?.agent ?? letters.find((letter) => letter.what === "letter_sent" && letter.agent === entry.peer)?.peer;
+  const sent = letters.filter((letter) => letter.what === "letter_sent" && letter.agent === entry.peer);
+  // A token's hash is there for everybody to copy: who has had the letter is the one to whom its holder sent it.
+  const isOurs = (letter) => letter.peer === entry.peer && sent.some((other) => other.commitment === letter.commitment && other.peer === letter.agent);
+  const receiver = letters.find((letter) => letter.what === "letter_received" && isOurs(letter))?.agent ?? sent[0]?.peer;
   const scope = (entry.kind ?? "").split(" ").filter(Boolean);
   const tokens = before.filter((step) => step.scope);
   const parent = tokens.findLast((step) => step.receiver === entry.peer || step.entry.peer === entry.peer) ?? tokens.at(-1);

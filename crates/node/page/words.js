@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 
+/** In the order of their numbers, from 1. */
 export const EVENTS = {
   session_established: "session established",
   session_reset: "session reset",

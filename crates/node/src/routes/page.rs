@@ -163,9 +163,12 @@ mod tests {
     #[test]
     fn the_page_has_words_for_every_event_and_every_refusal() {
         let words = content("words.js");
-        let events = (0..=u8::MAX).map(event::name).filter(|name| *name != "unknown");
+        let events: Vec<&str> = (0..=u8::MAX).map(event::name).filter(|name| *name != "unknown").collect();
+        let places: Vec<Option<usize>> = events.iter().map(|name| words.find(&format!("  {name}:"))).collect();
+        assert!(places.is_sorted() && events.first() == Some(&event::name(1)), "the page tells them by their place");
         let refusals = (0..=u16::MAX).map(code::name).filter(|name| name.starts_with("token_"));
-        let missing: Vec<&str> = events.chain(refusals).filter(|name| !words.contains(&format!("{name}:"))).collect();
+        let missing: Vec<&str> =
+            events.into_iter().chain(refusals).filter(|name| !words.contains(&format!("{name}:"))).collect();
         assert_eq!(missing, Vec::<&str>::new());
     }
 
