@@ -241,7 +241,9 @@ impl Desk {
                     replies.push((more.len(), reply));
                     events.extend(more);
                 }
-                Work::Records => drop(self.records.get_or_insert_with(Instant::now)),
+                Work::Records => {
+                    self.records.get_or_insert_with(Instant::now);
+                }
                 Work::Shown { head, reply } => self.shown(&head, reply)?,
                 Work::Behind { witness, signed } => {
                     return Err(LogError::BehindWitness { witness, signed, size: self.events.log().size() });
@@ -253,8 +255,10 @@ impl Desk {
                     }
                     if size == self.events.log().published() {
                         // What cannot be written now is published again with the lines that came.
-                        let put = self.events.log_mut().cosign_published(lines);
-                        put.inspect_err(|_| drop(self.dirty.get_or_insert_with(Instant::now)))?;
+                        if let Err(error) = self.events.log_mut().cosign_published(lines) {
+                            self.dirty.get_or_insert_with(Instant::now);
+                            return Err(error);
+                        }
                     }
                 }
                 Work::Stop => (goes_on, self.stopping) = (false, true),
