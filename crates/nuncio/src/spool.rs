@@ -199,18 +199,7 @@ impl Spool {
         let logged: Logged = serde_json::from_slice(&answered.body).map_err(|error| Waits::Log(error.to_string()))?;
         let note = Note::parse(logged.checkpoint.as_bytes()).map_err(|error| Waits::Log(error.to_string()))?;
         let head = Checkpoint::open(&note, &self.key).map_err(|error| Waits::Log(error.to_string()))?;
-        if logged.answers.len() != waiting.len() {
-            return Err(Waits::Log("it does not answer for every event".to_owned()));
-        }
-        let mut places = Vec::with_capacity(waiting.len());
-        for ((no, event), said) in waiting.iter().zip(&logged.answers) {
-            match said.index.filter(|_| said.refused.is_none()) {
-                Some(index) => places.push((index, event.as_slice())),
-                // What is in front of it can go.
-                None if !places.is_empty() => break,
-                None => return Err(refused(*no, event, said.refused.as_deref())),
-            }
-        }
+        let places = places(waiting, &logged.answers)?;
         let mut tiles = Tiles { source: self, there: BTreeMap::new() };
         tiles.hold(&places, &head).await?;
         if let Some(before) = &self.seen {
@@ -219,6 +208,22 @@ impl Spool {
         }
         Ok((places.len(), note))
     }
+}
+
+/// Where the log says that the first events are: all in front of one that it does not take.
+fn places<'a>(waiting: &'a Waiting, answers: &[Said]) -> Result<Vec<(u64, &'a [u8])>, Waits> {
+    if answers.len() != waiting.len() {
+        return Err(Waits::Log("it does not answer for every event".to_owned()));
+    }
+    let mut places = Vec::with_capacity(waiting.len());
+    for ((no, event), said) in waiting.iter().zip(answers) {
+        match said.index.filter(|_| said.refused.is_none()) {
+            Some(index) => places.push((index, event.as_slice())),
+            None if !places.is_empty() => break,
+            None => return Err(refused(*no, event, said.refused.as_deref())),
+        }
+    }
+    Ok(places)
 }
 
 /// Why the log does not take the first event that waits.
@@ -388,6 +393,30 @@ mod tests {
             let found = self.full.get(&tile.path()).cloned().or_else(unfinished);
             found.ok_or_else(|| Waits::Node("no such tile".to_owned()))
         }
+    }
+
+    /// contracts/audit.md V23.
+    #[test]
+    fn what_is_in_front_of_a_refused_event_is_let_go_and_the_refused_one_says_why() {
+        let waiting: Waiting = (7..10).map(|no| (no, vec![0; 4])).collect();
+        let said = |refused: &[Option<&str>]| -> Vec<Said> {
+            let said = |(index, refused): (u64, &Option<&str>)| Said {
+                index: Some(index),
+                refused: refused.map(str::to_owned),
+            };
+            (40..).zip(refused).map(said).collect()
+        };
+        let of = |refused: &[Option<&str>]| places(&waiting, &said(refused)).map(|places| places.len());
+        assert_eq!(of(&[None, None, None]).unwrap(), 3);
+        assert_eq!(of(&[None, None, Some("gap")]).unwrap(), 2);
+        // Evidence has an index too, and is not taken.
+        assert_eq!(of(&[None, Some("other-story"), None]).unwrap(), 1);
+        for reason in ["past", "gap", "prev", "other-story"] {
+            assert!(matches!(of(&[Some(reason), None, None]), Err(Waits::Unknown(_))), "{reason}");
+        }
+        assert!(matches!(of(&[Some("future"), None, None]), Err(Waits::Node(_))), "the log's clock is behind");
+        assert!(matches!(of(&[Some("flood"), None, None]), Err(Waits::Log(_))));
+        assert!(matches!(of(&[None, None]), Err(Waits::Log(_))), "one too few");
     }
 
     const SIZES: [u64; 6] = [1, 255, 256, 257, 600, 70_000];

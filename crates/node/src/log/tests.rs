@@ -145,6 +145,13 @@ fn cosignatures_stay_under_their_head() {
     log.publish().unwrap();
     assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(30), Ok(20)));
     assert_eq!(file().signatures().len(), 3);
+    // A checkpoint that cannot be put in its place is put there with all lines once it can.
+    fs::remove_file(home.folder().join("checkpoint")).unwrap();
+    fs::create_dir(home.folder().join("checkpoint")).unwrap();
+    assert!(log.publish().is_err());
+    fs::remove_dir(home.folder().join("checkpoint")).unwrap();
+    log.publish().unwrap();
+    assert_eq!((cosigned_at(&file(), &one), cosigned_at(&file(), &two)), (Ok(30), Ok(20)));
     // Another head has none of them.
     log.append(entries(3, 1), Vec::new()).unwrap();
     log.publish().unwrap();

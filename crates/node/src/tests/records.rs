@@ -8,7 +8,7 @@ use nuncio_proto::token::hash_of;
 use nuncio_store::{Engine as _, Op, RowFault, StoreError};
 
 use super::support::{BOOKING, Fixture, GATEWAY, OPERATOR, PLANNER, Params, body, kek, policy, write_policy};
-use crate::audit::Deed;
+use crate::audit::{Deed, Record};
 use crate::{NodeError, rotate};
 
 /// contracts/txts.md N30.
@@ -86,6 +86,20 @@ async fn what_the_owner_does_is_a_record_too() {
         (Deed::Policy, hash(&policy())),
     ];
     assert_eq!(done, expected);
+}
+
+/// They become events in this order.
+#[tokio::test]
+async fn records_of_one_millisecond_are_in_their_order() {
+    let mut at = Fixture::new().await;
+    let (names, moment): (Vec<String>, _) =
+        ((0..300).map(|number| number.to_string()).collect(), crate::entropy::now());
+    for name in &names {
+        let record = Record::of_owner(Deed::Rotate, moment, name);
+        at.node().service().ledger.keep(record, Vec::new()).await.unwrap();
+    }
+    let records = at.all_records().await.into_iter().filter(|record| record.deed == Deed::Rotate);
+    assert_eq!(records.map(|record| record.subject.unwrap()).collect::<Vec<_>>(), names);
 }
 
 /// contracts/txts.md N30: what a record used up must be known, or it would serve again.
