@@ -25,6 +25,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::tlog::{Checkpoint, KeyKind, Note, NoteKey};
+use nuncio_store::testing::copy_dir;
 use nuncio_store::{Kek, Store};
 
 const HOME: &str = "NUNCIO_LOG_FAULTS_HOME";
@@ -173,19 +174,6 @@ fn check(home: &Path, promised: &[(u64, String)], what: &str) {
     assert_eq!(verdict.head.size, size, "{what}");
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 fn not_run(reason: &str) {
     let line = format!("log_faults (crates/node): {reason}");
     eprintln!("NOT RUN: {line}");
@@ -212,7 +200,7 @@ fn no_fault_at_any_call_breaks_a_promise_of_the_log() {
     drop(scene);
     let fresh = |name: &str| -> PathBuf {
         let home = dir.path().join(name);
-        copy(&template, &home);
+        copy_dir(&template, &home).unwrap();
         home
     };
     let whole = fresh("whole");

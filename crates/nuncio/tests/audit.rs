@@ -9,6 +9,7 @@ use nuncio::{AuditPolicy, Auditing, Message, WhenFull};
 use nuncio_node::log::{Verdict, verify};
 use nuncio_proto::audit::{Event, SignedEvent};
 use nuncio_proto::tlog::{KeyKind, NoteKey, TileKind, entries_of};
+use nuncio_store::testing::copy_dir;
 
 #[path = "support/domain.rs"]
 mod domain;
@@ -137,7 +138,7 @@ async fn rolled_back(speaks: bool) {
     let quic = domain.node.as_ref().unwrap().quic_addr().unwrap().to_string();
     domain.stop().await;
     let (home, copy) = (domain.dir.path().join("node"), domain.dir.path().join("copy"));
-    copy_dir(&home, &copy);
+    copy_dir(&home, &copy).unwrap();
     domain.start(&quic).await;
     gateway.outcome(to, Message::text("two").under(&begun)).await.unwrap();
     given(&gateway).await;
@@ -205,7 +206,7 @@ async fn an_agent_whose_home_was_put_back_by_hand_goes_on() {
     gateway.agent.shutdown().await.unwrap();
     drop(gateway);
     let (home, copy) = (domain.dir.path().join("gateway"), domain.dir.path().join("copy"));
-    copy_dir(&home, &copy);
+    copy_dir(&home, &copy).unwrap();
     let gateway = domain.member_at("gateway", &address).await;
     gateway.outcome(to, Message::text("two").under(&begun)).await.unwrap();
     given(&gateway).await;
@@ -221,17 +222,4 @@ async fn an_agent_whose_home_was_put_back_by_hand_goes_on() {
     assert_eq!(epochs.len(), 2, "a new chain behind the evidence: {:?}", named(&events));
     let verdict = verify(&domain.dir.path().join("node/log"), &domain.key(), |_| {}).unwrap();
     assert!(!verdict.other_stories.is_empty(), "the evidence");
-}
-
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::tlog::{KeyKind, NoteKey};
+use nuncio_store::testing::copy_dir;
 use serde_json::Value;
 
 use crate::node::Running;
@@ -70,19 +71,6 @@ impl Scene {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn the_log_is_read_and_verified_from_its_folder_and_over_http() {
     let scene = Scene::new();
@@ -135,7 +123,7 @@ fn what_is_wrong_with_a_log_is_named_and_what_is_missing_is_said() {
 
     // Of a copy one byte of one entry is another.
     let copy = scene.homes.path("copy");
-    copy_dir(&scene.node.join("log"), &copy);
+    copy_dir(&scene.node.join("log"), &copy).unwrap();
     let bundles = copy.join("tile/entries/000.p");
     let newest = std::fs::read_dir(&bundles).unwrap().map(|entry| entry.unwrap().path());
     let newest = newest.max_by_key(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().unwrap()).unwrap();
@@ -255,7 +243,7 @@ fn a_witness_cosigns_the_nodes_head() {
     let named = format!("{policy}[[witness]]\nkey = \"{key}\"\nurl = \"http://{at}/add-checkpoint\"\n");
     std::fs::write(node.join("policy.toml"), named).unwrap();
     let copy = homes.path("copy");
-    copy_dir(&node, &copy);
+    copy_dir(&node, &copy).unwrap();
     let running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node);
     let until = Instant::now() + PATIENCE;
     // It is published within a second.

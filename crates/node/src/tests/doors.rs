@@ -177,19 +177,9 @@ async fn plain_tcp_beyond_loopback_is_refused_at_the_start() {
 #[tokio::test]
 async fn with_a_certificate_tcp_is_tls() {
     let mut at = Fixture::new().await;
-    at.stop().await;
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = Tls { cert: at.folder.path().join("cert.pem"), key: at.folder.path().join("key.pem") };
-    std::fs::write(&tls.cert, made.cert.pem()).unwrap();
-    std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
-    let mut config = at.config();
-    config.tls = Some(tls);
-    let node = Node::start(config).await.unwrap();
-    let address = node.tcp_addr().unwrap();
-    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
-    let trusting = reqwest::Client::builder().no_proxy().tls_certs_only([root]).resolve("localhost", address);
+    let (node, address, trusting) = at.with_certificate().await;
     let url = format!("https://localhost:{}/health/ready", address.port());
-    assert_eq!(trusting.build().unwrap().get(&url).send().await.unwrap().status(), 200);
+    assert_eq!(trusting.get(&url).send().await.unwrap().status(), 200);
     assert!(at.http.get(format!("http://{address}/health/ready")).send().await.is_err(), "plain");
     node.stop().await.unwrap();
 }

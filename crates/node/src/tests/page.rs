@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::{Fixture, GATEWAY, agent};
+use crate::Node;
 use crate::page::Page;
-use crate::{Node, Tls};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
@@ -278,18 +278,7 @@ async fn every_part_of_the_page_keeps_the_browser_to_this_node() {
 #[tokio::test]
 async fn over_tls_the_cookie_is_for_tls_alone() {
     let mut at = Fixture::new().await;
-    at.stop().await;
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = Tls { cert: at.folder.path().join("cert.pem"), key: at.folder.path().join("key.pem") };
-    std::fs::write(&tls.cert, made.cert.pem()).unwrap();
-    std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
-    let mut config = at.config();
-    config.tls = Some(tls);
-    let node = Node::start(config).await.unwrap();
-    let address = node.tcp_addr().unwrap();
-    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
-    let trusting = reqwest::Client::builder().no_proxy().tls_certs_only([root]).resolve("localhost", address);
-    let trusting = trusting.build().unwrap();
+    let (node, address, trusting) = at.with_certificate().await;
     let link = node.page_link().unwrap();
     let (place, secret) = link.split_once('#').unwrap();
     assert_eq!(place, "https://txts.acme.example/sign-in", "the name that the certificate should have");

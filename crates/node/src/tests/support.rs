@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::audit::{Deed, Record};
 use crate::entropy;
 use crate::jose::AwsLc;
-use crate::{Config, Node, NodeError, init};
+use crate::{Config, Node, NodeError, Tls, init};
 
 pub(crate) const DOMAIN: &str = "acme.example";
 pub(crate) const ISSUER: &str = "https://txts.acme.example";
@@ -146,6 +146,22 @@ impl Fixture {
 
     pub(crate) async fn stop(&mut self) {
         self.node.take().unwrap().stop().await.unwrap();
+    }
+
+    /// A node with a certificate in the place of this one, where it listens, and a client that trusts it as `localhost`.
+    pub(crate) async fn with_certificate(&mut self) -> (Node, SocketAddr, reqwest::Client) {
+        self.stop().await;
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let tls = Tls { cert: self.folder.path().join("cert.pem"), key: self.folder.path().join("key.pem") };
+        std::fs::write(&tls.cert, made.cert.pem()).unwrap();
+        std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+        let mut config = self.config();
+        config.tls = Some(tls);
+        let node = Node::start(config).await.unwrap();
+        let address = node.tcp_addr().unwrap();
+        let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+        let trusting = reqwest::Client::builder().no_proxy().tls_certs_only([root]).resolve("localhost", address);
+        (node, address, trusting.build().unwrap())
     }
 
     /// Stops the node and reads its records, the first first.
