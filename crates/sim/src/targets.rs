@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use nuncio_contracts::registry::{limit, text};
-use nuncio_proto::audit::SignedEvent;
+use nuncio_proto::audit::{Opening, SignedEvent};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
@@ -168,7 +168,7 @@ fn said_by_a_node(members: &str) {
     }
 }
 
-/// What an agent says of itself, under its genuine signature: refused, or it has one spelling.
+/// What an agent says of itself, under its genuine signature: refused, or it has one spelling. What opens a letter likewise.
 pub fn event(bytes: &[u8]) {
     let signer = SigningKey::from_seed(&[9; 32]);
     let mut payload = bytes.to_vec();
@@ -183,6 +183,10 @@ pub fn event(bytes: &[u8]) {
     }
     if SignedEvent::parse(bytes) != SignedEvent::parse(bytes) {
         panic!("event: two readings differ");
+    }
+    if let Some(opening) = Opening::from_json(bytes) {
+        let again = Opening::from_json(opening.to_json().as_bytes()).map(|again| again.commitment());
+        assert_eq!(again, Some(opening.commitment()), "an opening has one meaning");
     }
 }
 
