@@ -1,5 +1,5 @@
-//! A token service beside what each of its requests cannot do without: signatures, an empty answer, its share of a commit. All of it in
-//! processor time, whole threads counted, as if one core served alone.
+//! A token service beside what each of its requests cannot do without: signatures (the assertion's and the token's, and that of the event which
+//! its record becomes), an empty answer, its share of a commit. All of it in processor time, whole threads counted, as if one core served alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
+use nuncio_contracts::registry::event;
+use nuncio_proto::audit::{Event, EventPeer, What};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::VerifyingKey;
 use nuncio_store::{Kek, Op, Staged, Store, Writer};
 use nuncio_transport::AwsLc;
@@ -106,11 +109,12 @@ fn round(service: &mut TokenService, deed: Deed) -> Result<Round> {
     Ok(Round { forms, us, groups: stats.groups() - groups, waits })
 }
 
-/// What one request needs: the texts whose signatures are checked, the text that is signed, the record that is written.
+/// What one request needs: the texts whose signatures are checked, the text and the event that are signed, the record that is written.
 struct Needs {
     signer: SigningKey,
     checked: Vec<(VerifyingKey, Signed)>,
     signed: Signed,
+    event: Vec<u8>,
     record: (Vec<u8>, Vec<u8>),
 }
 
@@ -150,13 +154,27 @@ impl Needs {
         let signed = Signed::of(&token(answers.first().context("an answer")?)?)?;
         let holder = AgentId::from_bytes(signer.public())?;
         let record = nuncio_node::testing::record(holder, deed == Deed::Replace).context("a record")?;
-        Ok(Self { signer, checked, signed, record })
+        Ok(Self { signer, checked, signed, event: event_of(holder, deed)?, record })
     }
 
     fn sign_and_check(&self) -> bool {
         std::hint::black_box(self.signer.sign_raw(self.signed.text.as_bytes()));
+        std::hint::black_box(self.signer.sign_raw(&self.event));
         self.checked.iter().all(|(key, signed)| key.verifies(signed.text.as_bytes(), &signed.signature, &AwsLc))
     }
+}
+
+/// The event that the node tells of one request.
+fn event_of(holder: AgentId, deed: Deed) -> Result<Vec<u8>> {
+    let what = if deed == Deed::Replace { event::TOKEN_REPLACED } else { event::TOKEN_ISSUED };
+    let event = Event {
+        peer: Some(EventPeer::Agent(holder)),
+        transaction: Some("01a21892-77f0-77d1-a1be-1ff4b8bf8ce3".to_owned()),
+        token: Some([7; 32]),
+        kind: Some("travel.book travel.pay".to_owned()),
+        ..Event::new(holder, UnixMillis(1_800_000_000_000), What::of(what).context("a kind")?)
+    };
+    Ok(event.encode())
 }
 
 /// Does what is needed and nothing else, on a runtime like the node's.

@@ -14,6 +14,7 @@ mod log_rows;
 mod measure;
 mod memory_rows;
 mod pair;
+mod receipt_rows;
 mod token_rows;
 mod token_service;
 mod twin;
@@ -61,6 +62,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("audit-append", log_rows::append),
     ("audit-append-growth", log_rows::growth),
     ("audit-bytes-per-event", log_rows::bytes),
+    ("audit-receipt-p99", receipt_rows::p99),
     ("audit-verify", log_rows::verified),
     ("audit-agent-cpu", audit_rows::agent_cpu),
     ("audit-resident", audit_rows::resident),
