@@ -398,5 +398,6 @@ AREAS = {
     "chain": lambda given, _: events.chain(given),
     "commitment": lambda given, _: events.commitment(given),
     "opening": lambda given, _: events.opening(given),
+    "pseudonym": lambda given, _: events.pseudonym(given),
     "hostile": hostile,
 }

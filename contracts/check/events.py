@@ -157,10 +157,10 @@ def opening(given):
         shown = json.loads(text, object_pairs_hook=members_once)
     except ValueError:
         refuse_unless(False, "malformed")
-    refuse_unless(type(shown) is dict and set(shown) == {"schema", "commitment_key", "header", "content"}, "malformed")
+    refuse_unless(type(shown) is dict and set(shown) == {"schema", "commitment_key", "pair_key", "header", "content"}, "malformed")
     refuse_unless(shown["schema"] == "nuncio/opening/1", "malformed")
-    key, header, content = (unpadded(shown[name]) for name in ("commitment_key", "header", "content"))
-    refuse_unless(len(key) == 32 and len(header) == 74, "malformed")
+    key, pair, header, content = (unpadded(shown[name]) for name in ("commitment_key", "pair_key", "header", "content"))
+    refuse_unless(len(key) == len(pair) == 32 and len(header) == 74, "malformed")
     try:
         id, kind, _, _, content_type, payload, _ = messages.letter_form(content)
     except Refused:
@@ -168,5 +168,15 @@ def opening(given):
     refuse_unless(kind == 16 and messages.content_of(content) == content, "malformed")
     return {
         "commitment": primitives.hmac_sha256(key, header + primitives.sha256(content)), "id": id, "payload": payload,
-        "content_type": messages.CONTENT_FORMATS.get(content_type, content_type),
+        "content_type": messages.CONTENT_FORMATS.get(content_type, content_type), "pair_key": pair,
     }
+
+
+def pseudonym(given):
+    """audit.md V26"""
+    seed, other = bytes.fromhex(given["seed"]), primitives.check_agent_key(bytes.fromhex(given["other"]))
+    own = primitives.public_of(seed)
+    lower, higher = sorted([own, other])
+    [pair] = primitives.hkdf(bytes(32), primitives.agree(seed, other), label("pair") + b"\0" + lower + higher, 1)
+    of = lambda key: primitives.hmac_sha256(pair, key)[:16]
+    return {"pair_key": pair, "own": of(own), "others": of(other)}

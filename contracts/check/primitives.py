@@ -78,6 +78,18 @@ def check_agent_key(key):
     return key
 
 
+def public_of(seed):
+    return ed25519.Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def agree(seed, other):
+    """X25519 between the twins of two identity keys: RFC 8032 section 5.1.5 for the private half, RFC 7748 section 4.1's map for the public one."""
+    _, y = _point(other)
+    twin = (1 + y) * pow(1 - y, -1, P) % P
+    private = x25519.X25519PrivateKey.from_private_bytes(hashlib.sha512(seed).digest()[:32])
+    return private.exchange(x25519.X25519PublicKey.from_public_bytes(twin.to_bytes(32, "little")))
+
+
 def is_signed(key, message, signature):
     """Strict: `s` below the group's order, R in its one spelling, neither R nor the key of small order."""
     if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER or not (is_usable(key) and is_usable(signature[:32])):

@@ -730,6 +730,9 @@ pub mod label {
     /// the key of a letter's commitment, out of its message key
     pub const COMMITMENT: &[u8] = b"nuncio/1 commitment";
 
+    /// what two agents share out of their identity keys: their pseudonyms in audit events
+    pub const PAIR: &[u8] = b"nuncio/1 pair";
+
     /// associated data of a value at rest
     pub const ROW: &[u8] = b"nuncio/1 row";
 

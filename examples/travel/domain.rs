@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use nuncio::{AgentId, AuditPolicy, Auditing, Config, Invitation, WhenFull};
+use nuncio::{AgentId, AuditPolicy, Auditing, Config, Invitation, PeerNames, WhenFull};
 use nuncio_node::Node;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::secret::Key;
@@ -19,8 +19,13 @@ const POLICY: &str = include_str!("policy.toml");
 const LOGIN_LIFE: Duration = Duration::from_secs(600);
 
 /// Agents write down what happens in their sessions, and the node's log has it.
-pub(crate) const AUDIT: AuditPolicy =
-    AuditPolicy { auditing: Auditing::Offered, room: 10_000, when_full: WhenFull::Stop, heartbeat: 0 };
+pub(crate) const AUDIT: AuditPolicy = AuditPolicy {
+    auditing: Auditing::Offered,
+    peer_names: PeerNames::Keys,
+    room: 10_000,
+    when_full: WhenFull::Stop,
+    heartbeat: 0,
+};
 
 pub(crate) struct Domain {
     pub(crate) node: Node,

@@ -14,7 +14,7 @@ use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::Letter;
-use nuncio_proto::peer::{AuditPolicy, Auditing, ContactInfo, Peer, Seen, WhenFull};
+use nuncio_proto::peer::{AuditPolicy, Auditing, ContactInfo, Peer, Seen};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Effect, Op, Step};
 use nuncio_proto::tlog::{KeyKind, NoteKey};
@@ -64,7 +64,7 @@ impl Talker {
         let mut rng = BlockRng::new();
         let (mut peer, _) = Peer::create(Identity::generate(&mut rng)?, NOW, &mut rng);
         peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
-        peer.set_audit(AuditPolicy { auditing, room: u64::MAX, when_full: WhenFull::Stop, heartbeat: 0 }, 0..0);
+        peer.set_audit(AuditPolicy { auditing, room: u64::MAX, ..AuditPolicy::default() }, 0..0);
         Ok(Self { peer, rng, frames: Vec::new(), wants: false, bundle: None, events: 0, delivered: 0 })
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nuncio::{AgentId, AuditPolicy, Auditing, Config, ContentType, Invitation, Rule, Scope, WhenFull};
+use nuncio::{AgentId, AuditPolicy, Auditing, Config, ContentType, Invitation, PeerNames, Rule, Scope, WhenFull};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -35,6 +35,16 @@ struct Audit {
     when_full: Full,
     #[serde(default = "heartbeat_s")]
     heartbeat_s: u64,
+    #[serde(default)]
+    peers: Peers,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Peers {
+    #[default]
+    Keys,
+    Pseudonyms,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -74,7 +84,11 @@ impl From<Audit> for AuditPolicy {
             Full::Stop => WhenFull::Stop,
             Full::Gap => WhenFull::Gap,
         };
-        Self { auditing, room: audit.room, when_full, heartbeat: audit.heartbeat_s.saturating_mul(1_000) }
+        let peer_names = match audit.peers {
+            Peers::Keys => PeerNames::Keys,
+            Peers::Pseudonyms => PeerNames::Pseudonyms,
+        };
+        Self { auditing, peer_names, room: audit.room, when_full, heartbeat: audit.heartbeat_s.saturating_mul(1_000) }
     }
 }
 

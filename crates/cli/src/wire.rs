@@ -318,6 +318,9 @@ pub struct Peer {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// By what this agent's audit events name it, where they do not by its key: in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudonym: Option<String>,
 }
 
 /// All known agents.

@@ -232,6 +232,23 @@ async function rows(page) {
   check("no row that says something else passes", passed.lies.length === 0 && passed.tried > 13 * passed.size, passed);
 }
 
+/** Whom a half of a letter names by a pseudonym is who alone tells of the other half. */
+async function pseudonyms(page) {
+  const peers = await page.evaluate(async () => {
+    const { withPeers } = await import("/page/path.js");
+    const [one, two] = ["1", "2"].map((digit) => digit.repeat(32));
+    const letter = (what, agent, peer, commitment) => ({ what, agent, peer, commitment });
+    const told = [
+      letter("letter_sent", "did:a", one, "c1"), letter("letter_received", "did:b", two, "c1"), letter("letter_sent", "did:a", one, "c2"),
+      letter("letter_sent", "did:a", one, "c3"), letter("letter_refused", "did:b", "did:a", "c3"), letter("letter_received", "did:thief", two, "c3"),
+      { what: "session_established", agent: "did:a", peer: one },
+    ];
+    return withPeers(told).map(({ peer }) => peer);
+  });
+  const [one, two] = ["1", "2"].map((digit) => digit.repeat(32));
+  check("a pseudonym is resolved by a letter's other half, if one agent alone tells of it", JSON.stringify(peers) === JSON.stringify(["did:b", "did:a", one, one, "did:a", "did:a", one]), [peers, two]);
+}
+
 /** The page's own tree against one that is made here, at sizes around full tiles. */
 async function trees(page) {
   const leaves = Array.from({ length: 66_000 }, (_, index) => hash([0], String(index)));
@@ -346,6 +363,7 @@ try {
   await denialsAndAgents(page);
   await inclusion(page);
   await rows(page);
+  await pseudonyms(page);
   await trees(page);
   await keysAndHealth(page, demo);
   await keyboard(page);

@@ -1,7 +1,26 @@
 // From entries to transactions: who handed a token to whom, and what it allowed.
 
+const isPseudonym = (peer) => /^[0-9a-f]{32}$/.test(peer ?? "");
+
+/** A letter's halves have one commitment: whom one of them names by a pseudonym is who tells of the other, if one agent alone does. */
+export function withPeers(entries) {
+  const halves = { sent: new Map(), had: new Map() };
+  const half = (entry) => entry.what === "letter_sent" ? "sent" : "had";
+  const letters = entries.filter((entry) => entry.what.startsWith("letter_") && entry.commitment);
+  for (const entry of letters) {
+    const of = halves[half(entry)];
+    of.set(entry.commitment, (of.get(entry.commitment) ?? new Set()).add(entry.agent));
+  }
+  return entries.map((entry) => {
+    if (!isPseudonym(entry.peer) || !entry.commitment) return entry;
+    const others = halves[half(entry) === "sent" ? "had" : "sent"].get(entry.commitment) ?? new Set();
+    return others.size === 1 ? { ...entry, peer: others.values().next().value } : entry;
+  });
+}
+
 /** The newest begun first. Each: `id`, `began` (its first entry), `last`, `agents` in the order of the path, `steps`, `denied`, `revoked`. */
-export function transactionsOf(entries) {
+export function transactionsOf(logged) {
+  const entries = withPeers(logged);
   const sent = new Map(entries.filter((entry) => entry.what === "letter_sent" && entry.commitment).map((entry) => [entry.commitment, entry]));
   const found = new Map();
   for (const entry of entries) {

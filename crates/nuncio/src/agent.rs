@@ -220,7 +220,9 @@ impl Agent {
         let store = self.store()?;
         let row = chunks::blocking(move || Ok::<_, Error>(store.get(&rows::opening(&author, &letter))?)).await?;
         let kept = row.and_then(|row| KeptOpening::from_row(&row)).ok_or(Error::NoOpening)?;
-        kept.with_payload(payload).ok_or(Error::OtherPayload)
+        let with = kept.other();
+        let pair = self.ask(|reply| Command::PairKey { with, reply }).await?.ok_or(Error::NoOpening)?;
+        kept.with_payload(payload, pair).ok_or(Error::OtherPayload)
     }
 
     /// How many sealed bytes of a letter's large payload were handed to the network, and how many there are; `None` when no such payload is on its way.

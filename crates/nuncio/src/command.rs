@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use nuncio_proto::audit::PairKey;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::ContactInfo;
@@ -37,6 +38,10 @@ pub(crate) enum Command {
         to: AgentId,
         id: LetterId,
         reply: Reply<Option<(u64, u64)>>,
+    },
+    PairKey {
+        with: AgentId,
+        reply: Reply<Option<PairKey>>,
     },
     AwaitDelivery {
         to: AgentId,

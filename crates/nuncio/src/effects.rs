@@ -235,6 +235,10 @@ impl Actor {
                 let sent = self.payload_sent(to, id);
                 tell(reply, Ok(sent));
             }
+            Command::PairKey { with, reply } => {
+                let pair = self.peer.pair_key(&with);
+                tell(reply, Ok(pair));
+            }
             Command::AwaitDelivery { to, id, reply } => self.await_delivery(to, id, reply),
             Command::Subscribe { reply } => {
                 let inbox = self.subscribe();

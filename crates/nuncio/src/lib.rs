@@ -66,7 +66,7 @@ pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
 pub use nuncio_proto::audit::Opening;
-pub use nuncio_proto::peer::{AuditPolicy, Auditing, WhenFull};
+pub use nuncio_proto::peer::{AuditPolicy, Auditing, PeerNames, WhenFull};
 pub use status::{PeerInfo, SessionInfo, Status, Undelivered};
 pub use transaction::{Grant, Subject, Transaction};
 

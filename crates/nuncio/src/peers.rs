@@ -75,6 +75,7 @@ impl Actor {
             connected: self.links.contains_key(&agent),
             waiting: waiting(agent),
             problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),
+            pseudonym: self.peer.pseudonym(&agent),
         };
         self.peer.contacts().map(info).collect()
     }

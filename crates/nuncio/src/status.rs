@@ -25,6 +25,8 @@ pub struct PeerInfo {
     pub waiting: usize,
     /// What went wrong last, if anything.
     pub problem: Option<String>,
+    /// By what this agent's events name it, where they do not by its key (contracts/audit.md V26).
+    pub pseudonym: Option<[u8; 16]>,
 }
 
 /// A letter of ours that is not delivered.

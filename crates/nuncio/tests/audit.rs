@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use domain::{DOMAIN, Domain, Member, PATIENCE, begin};
-use nuncio::{AuditPolicy, Auditing, Message, WhenFull};
+use nuncio::{AuditPolicy, Auditing, Message, PeerNames, WhenFull};
 use nuncio_node::log::{Verdict, verify};
 use nuncio_proto::audit::{Event, SignedEvent};
 use nuncio_proto::tlog::{KeyKind, NoteKey, TileKind, entries_of};
@@ -14,8 +14,13 @@ use nuncio_store::testing::copy_dir;
 #[path = "support/domain.rs"]
 mod domain;
 
-const AUDITED: AuditPolicy =
-    AuditPolicy { auditing: Auditing::Required, room: 10_000, when_full: WhenFull::Stop, heartbeat: 0 };
+const AUDITED: AuditPolicy = AuditPolicy {
+    auditing: Auditing::Required,
+    peer_names: PeerNames::Keys,
+    room: 10_000,
+    when_full: WhenFull::Stop,
+    heartbeat: 0,
+};
 
 async fn members(names: &[&str]) -> (Domain, Vec<Member>) {
     Domain::with("EdDSA", names, AUDITED).await

@@ -4,6 +4,7 @@ mod chain;
 mod commitment;
 mod event;
 mod opening;
+mod pseudonym;
 mod signed;
 
 pub use chain::{Chain, ChainError, Place};
@@ -11,5 +12,6 @@ pub(crate) use commitment::AUDITED_LEN_MAX;
 pub use commitment::{Audited, commitment, commitment_key};
 pub use event::{Event, EventError, EventPeer, Head, What};
 pub use opening::{KeptOpening, Opening};
+pub use pseudonym::PairKey;
 pub use signed::SignedEvent;
 pub(crate) use signed::seal;

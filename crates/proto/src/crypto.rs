@@ -3,7 +3,7 @@
 //! | purpose | primitive | source |
 //! |---|---|---|
 //! | identity, bundles, statements | Ed25519, strict verification | RFC 8032 |
-//! | agreement, ratchet | X25519, all-zero output refused | RFC 7748 |
+//! | agreement, ratchet, pair keys | X25519, all-zero output refused | RFC 7748 |
 //! | post-quantum half | ML-KEM-768 | FIPS 203 |
 //! | witnesses' cosignatures | ML-DSA-44, verified alone | FIPS 204 |
 //! | header, body | ChaCha20-Poly1305 | RFC 8439 |
@@ -159,6 +159,14 @@ impl SigningKey {
     #[must_use]
     pub fn sign(&self, label: &[u8], message: &[u8]) -> [u8; 64] {
         self.sign_raw(&labelled(label, message))
+    }
+
+    /// X25519 between the twins that two identity keys have on Curve25519: the same at both ends (contracts/audit.md V26).
+    ///
+    /// # Errors
+    /// [`CryptoError::AllZero`], which no [`PublicKey`] gives.
+    pub fn agree(&self, other: &PublicKey) -> Result<Key, CryptoError> {
+        dh(&Key::new(self.0.to_scalar_bytes()), &other.0.to_montgomery().to_bytes())
     }
 
     /// PKCS #8 version 1 DER, the form that TLS libraries load.

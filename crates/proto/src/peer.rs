@@ -44,7 +44,7 @@ mod tokens;
 
 pub(crate) use audit::AUDITS;
 use audit::Auditor;
-pub use audit::{AuditPolicy, Auditing, WhenFull};
+pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};

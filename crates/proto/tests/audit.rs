@@ -13,15 +13,16 @@ mod agent;
 
 use nuncio_contracts::registry::{code, event, extension};
 use nuncio_proto::audit::{
-    Audited, Chain, Event, EventPeer, KeptOpening, Opening, Place, SignedEvent, commitment, commitment_key,
+    Audited, Chain, Event, EventPeer, KeptOpening, Opening, PairKey, Place, SignedEvent, commitment, commitment_key,
 };
 use nuncio_proto::bundle::Bundle;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::error::{PeerError, Refusal};
 use nuncio_proto::frame::Frame;
 use nuncio_proto::handshake;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::letter::Extension;
-use nuncio_proto::peer::{AuditPolicy, Auditing, WhenFull};
+use nuncio_proto::peer::{AuditPolicy, Auditing, PeerNames, WhenFull};
 use nuncio_proto::rows;
 use nuncio_proto::secret::Key;
 use nuncio_proto::session::{Parties, Session};
@@ -31,7 +32,7 @@ use nuncio_proto::testing::rng;
 use agent::{Agent, START, pair, settle};
 
 fn policy(auditing: Auditing) -> AuditPolicy {
-    AuditPolicy { auditing, room: 1_000, when_full: WhenFull::Stop, heartbeat: 0 }
+    AuditPolicy { auditing, room: 1_000, ..AuditPolicy::default() }
 }
 
 /// The events that wait, in their order; each follows the one before.
@@ -128,8 +129,11 @@ fn both_ends_can_open_a_letter_and_no_other() {
     for (agent, at) in [(&a, 0), (&a, 1), (&b, 0), (&b, 1)] {
         let row = agent.disk.0.get(&rows::opening(&a.peer.id(), &ids[at])).unwrap();
         let kept = KeptOpening::from_row(row).unwrap();
-        assert!(kept.with_payload(b"three".to_vec()).is_none() && kept.with_payload(Vec::new()).is_none());
-        let opening = kept.with_payload(["one", "two"][at].into()).unwrap();
+        let other = if agent.peer.id() == a.peer.id() { &b } else { &a };
+        assert_eq!(kept.other(), other.peer.id());
+        let pair = || agent.peer.pair_key(&other.peer.id()).unwrap();
+        assert!([b"three".to_vec(), Vec::new()].into_iter().all(|lie| kept.with_payload(lie, pair()).is_none()));
+        let opening = kept.with_payload(["one", "two"][at].into(), pair()).unwrap();
         assert_eq!(opening.commitment(), sent[at]);
         assert_eq!(
             (opening.letter().unwrap().id, opening.letter().unwrap().payload),
@@ -143,7 +147,8 @@ fn both_ends_can_open_a_letter_and_no_other() {
             let mut lie = json.clone().into_bytes();
             lie[place] = if lie[place] == b'A' { b'B' } else { b'A' };
             let opened = Opening::from_json(&lie);
-            assert!(opened.is_none_or(|lie| !sent.contains(&lie.commitment())), "{place}");
+            let is_same = |lie: &Opening| sent.contains(&lie.commitment()) && lie.pair().expose() == pair().expose();
+            assert!(lie == json.as_bytes() || opened.is_none_or(|lie| !is_same(&lie)), "{place}");
         }
     }
     // No opening of a letter that was refused for its commitment, of a control letter, or where nothing is audited.
@@ -153,6 +158,32 @@ fn both_ends_can_open_a_letter_and_no_other() {
     a.send(b.peer.id(), "one");
     settle(&mut a, &mut b);
     assert_eq!((openings(&a), openings(&b)), (0, 0));
+}
+
+/// contracts/audit.md V26: no event names the peer, both ends know whom each means, and each may do as it likes.
+#[test]
+fn who_uses_pseudonyms_names_no_peer_and_is_known_to_it_alone() {
+    let (mut a, mut b) = auditing(Auditing::Offered, Auditing::Offered);
+    a.peer.set_audit(AuditPolicy { peer_names: PeerNames::Pseudonyms, ..policy(Auditing::Offered) }, 0..0);
+    a.send(b.peer.id(), "one");
+    settle(&mut a, &mut b);
+    b.send(a.peer.id(), "two");
+    settle(&mut a, &mut b);
+    let pair = b.peer.pair_key(&a.peer.id()).unwrap();
+    let expected = EventPeer::Pseudonym(pair.pseudonym(&b.peer.id()));
+    let told = events(&a);
+    assert_eq!(told.iter().filter(|event| event.peer == Some(expected)).count(), 3, "established, sent, received");
+    assert!(told.iter().all(|event| event.peer == Some(expected)));
+    assert_eq!(a.peer.pseudonym(&b.peer.id()), Some(pair.pseudonym(&b.peer.id())));
+    for (key, row) in a.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL) {
+        assert!(!row.windows(32).any(|part| part == b.peer.id().as_bytes()), "{key:?}");
+    }
+    assert!(events(&b).iter().all(|event| event.peer == Some(EventPeer::Agent(a.peer.id()))), "b names a by its key");
+    assert_eq!(b.peer.pseudonym(&a.peer.id()), None);
+    // A third agent has another key with each.
+    let third = SigningKey::from_seed(&[3; 32]);
+    let theirs = PairKey::of(&third, &b.peer.id()).unwrap();
+    assert_ne!(theirs.pseudonym(&b.peer.id()), pair.pseudonym(&b.peer.id()));
 }
 
 /// contracts/audit.md V24: what is no payload is kept for a month, so there is not much of it.

@@ -81,6 +81,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("chain", |input, _| event::chain(input)),
     ("commitment", |input, _| event::commitment(input)),
     ("opening", |input, _| event::opening(input)),
+    ("pseudonym", |input, _| event::pseudonym(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 

@@ -107,6 +107,12 @@ async fn list(options: &Options) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = known.peers.iter().map(row).collect();
     output::table(&["NAME", "AGENT", "STATE", "WAITING", "ADDRESSES"], &rows)?;
     for peer in &known.peers {
+        if let Some(pseudonym) = &peer.pseudonym {
+            let name = peer.name.as_ref().unwrap_or(&peer.agent);
+            output::note(format_args!("{name}: {pseudonym} in this agent's audit events"));
+        }
+    }
+    for peer in &known.peers {
         if let Some(problem) = &peer.problem {
             output::note(format_args!(
                 "{}: {}",

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use data_encoding::HEXLOWER;
 use nuncio::Invitation;
 
 use super::Served;
@@ -21,6 +22,7 @@ pub(super) async fn list(State(served): State<Served>) -> Result<Json<Peers>, Re
         connected: peer.connected,
         waiting: wide(peer.waiting),
         problem: peer.problem,
+        pseudonym: peer.pseudonym.map(|pseudonym| HEXLOWER.encode(&pseudonym)),
     });
     Ok(Json(Peers { peers: peers.collect() }))
 }

@@ -22,6 +22,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more settings of auditing for both agents.
+    fn with(more: &str) -> Self {
         let homes = Homes::new();
         let node = crate::node::made(&homes);
         let running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node);
@@ -31,7 +36,7 @@ impl Scene {
             let home = homes.path(name);
             ok(&home, &["init", "--trust-domain", "acme.example", "--node", &line]);
             let settings = std::fs::read_to_string(home.join("nuncio.toml")).unwrap();
-            std::fs::write(home.join("nuncio.toml"), settings + "\n[audit]\nsessions = \"required\"\n").unwrap();
+            std::fs::write(home.join("nuncio.toml"), settings + "\n[audit]\nsessions = \"required\"\n" + more).unwrap();
             let did = json(&home, &["id"])["agent"].as_str().unwrap().to_owned();
             policy += &format!(
                 "[[client]]\nname = \"{name}\"\ndid = \"{did}\"\n[[client.grant]]\nsubject_types = [\"self_signed\", \"txn_token\"]\n\
@@ -270,7 +275,28 @@ fn a_witness_cosigns_the_nodes_head() {
 /// One end proves what one letter said to somebody who has nothing but the log, and no more than that.
 #[test]
 fn a_letter_is_opened_to_whoever_has_the_log() {
-    let scene = Scene::new();
+    opened(&Scene::new());
+}
+
+/// By pseudonyms too: the log names no peer, the opening shows who is meant, and their owners know.
+#[test]
+fn a_letter_is_opened_where_the_log_names_no_peer() {
+    let scene = Scene::with("peers = \"pseudonyms\"\n");
+    opened(&scene);
+    let did = |home: &Path| json(home, &["id"])["agent"].as_str().unwrap().to_owned();
+    let (anna, ben) = (did(&scene.anna.home), did(&scene.ben.home));
+    let known = json(&scene.anna.home, &["peers"])["peers"][0]["pseudonym"].as_str().unwrap().to_owned();
+    let events = scene.logged("letter_sent", 2);
+    let told = |of: &str| {
+        events.iter().filter(|event| event["agent"] == of && event["what"] != "heartbeat").collect::<Vec<_>>()
+    };
+    assert!(told(&anna).iter().all(|event| event["peer"] == known) && told(&anna).len() >= 3, "{events:?}");
+    assert!(told(&ben).iter().all(|event| event["peer"].as_str().unwrap().len() == 32) && told(&ben).len() >= 3);
+    assert!(ok(&scene.anna.home, &["peers"]).contains(&ben), "the list itself names it");
+    assert!(stderr(&nuncio(&scene.anna.home, &["peers"])).contains(&known));
+}
+
+fn opened(scene: &Scene) {
     scene.tell("ten apples");
     scene.tell("no pears");
     scene.logged("letter_received", 2);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::event;
-use nuncio_proto::audit::{Event, EventPeer};
+use nuncio_proto::audit::{Event, PairKey};
 use nuncio_proto::ids::AgentId;
 
 /// What the log has of a letter's two ends. An agent that tells the same again is named once, by its first event.
@@ -17,8 +17,9 @@ pub struct Ends {
     pub is_agreed: bool,
 }
 
-/// The ends of the letter that has this commitment. Commitments are there for everybody to copy: where more than one claims the letter, nobody is believed.
-pub fn ends<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, commitment: &[u8; 32]) -> Ends {
+/// The ends of the letter that has this commitment, who name each other by key or by what their pair's key gives. Commitments are there for everybody to
+/// copy: where more than one claims the letter, nobody is believed.
+pub fn ends<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, commitment: &[u8; 32], pair: &PairKey) -> Ends {
     let (mut sent, mut had) = (BTreeMap::new(), BTreeMap::new());
     for (index, told) in all.into_iter().filter(|(_, told)| told.commitment.as_ref() == Some(commitment)) {
         match told.what.number() {
@@ -31,22 +32,13 @@ pub fn ends<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, commitment: &[u
         [(_, told)] => Some(*told),
         _ => None,
     };
-    let is_agreed = one(&sent)
-        .zip(one(&had))
-        .is_some_and(|(author, receiver)| names(author, &receiver.agent) && names(receiver, &author.agent));
+    let names = |told: &Event, other: &Event| told.peer.is_some_and(|peer| pair.is_of(&peer, &other.agent));
+    let is_agreed =
+        one(&sent).zip(one(&had)).is_some_and(|(author, receiver)| names(author, receiver) && names(receiver, author));
     let told = |ends: BTreeMap<AgentId, (u64, &'a Event)>| {
         let mut told: Vec<(u64, AgentId)> = ends.into_iter().map(|(agent, (index, _))| (index, agent)).collect();
         told.sort_unstable();
         told
     };
     Ends { is_agreed, authors: told(sent), receivers: told(had) }
-}
-
-fn names(told: &Event, agent: &AgentId) -> bool {
-    match told.peer {
-        Some(EventPeer::Agent(peer)) => peer == *agent,
-        // Only the two know whom it names.
-        Some(EventPeer::Pseudonym(_)) => true,
-        None => false,
-    }
 }

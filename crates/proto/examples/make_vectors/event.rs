@@ -2,7 +2,9 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::{code, event, limit};
-use nuncio_proto::audit::{Audited, Chain, Event, EventPeer, Head, SignedEvent, What, commitment, commitment_key};
+use nuncio_proto::audit::{
+    Audited, Chain, Event, EventPeer, Head, PairKey, SignedEvent, What, commitment, commitment_key,
+};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::header::HEADER_LEN;
@@ -107,7 +109,7 @@ fn said(event: &Event, bytes: &[u8]) -> Value {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [taken(), shapes(), envelopes(), chains(), commitments(), openings()].into_iter().flatten().collect()
+    [taken(), shapes(), envelopes(), chains(), commitments(), openings(), pseudonyms()].into_iter().flatten().collect()
 }
 
 /// A letter's commitment, and the extension that carries it.
@@ -148,15 +150,16 @@ fn openings() -> Vec<Case> {
     let (key, header) = (Key::new(fixed("opening commitment key")), fixed::<HEADER_LEN>("opening header"));
     let id = LetterId::new(NOW, [7; 10]);
     let plain = Letter::plain(id, ContentType::TEXT, b"ten apples".to_vec());
+    let pair = fixed::<32>("opening pair key");
     let shown = |key: &[u8], header: &[u8], content: &[u8]| {
         let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-        json!({ "schema": "nuncio/opening/1", "commitment_key": text(key), "header": text(header), "content": text(content) })
+        json!({ "schema": "nuncio/opening/1", "commitment_key": text(key), "pair_key": text(&pair), "header": text(header), "content": text(content) })
     };
     let good = shown(key.expose(), &header, &plain.encode());
     let yes = |name: &str, comment: &str, letter: &Letter| {
         let expect = json!({
             "commitment": hex(commitment(&key, &header, &letter.encode())), "id": hex(letter.id.as_bytes()), "payload": hex(&letter.payload),
-            "content_type": letter.content_type.to_string(),
+            "content_type": letter.content_type.to_string(), "pair_key": hex(pair),
         });
         let json = shown(key.expose(), &header, &letter.encode()).to_string();
         Case::valid(AREA, name, comment, json!({ "json": json }), expect)
@@ -189,6 +192,7 @@ fn openings() -> Vec<Case> {
         no("twice", "a member twice", twice),
         no("behind", "something behind it", behind),
         no("number", "a member that is no text", other("header", json!(7))),
+        no("short-pair-key", "a pair key of 31 bytes", other("pair_key", json!("A".repeat(42)))),
         no("short-key", "a key of 31 bytes", shown(&[7; 31], &header, &plain.encode()).to_string()),
         no("long-header", "a header of 75 bytes", shown(key.expose(), &[7; 75], &plain.encode()).to_string()),
         no(
@@ -209,6 +213,36 @@ fn openings() -> Vec<Case> {
             "a byte too many",
             good.to_string() + &" ".repeat(limit::OPENING_LEN_MAX + 1 - good.to_string().len()),
         ),
+    ]
+}
+
+/// By what two agents know each other in events.
+fn pseudonyms() -> Vec<Case> {
+    const AREA: &str = "pseudonym";
+    let seeds = ["pseudonym one", "pseudonym two", "pseudonym three"].map(fixed::<32>);
+    let agent = |seed: &[u8; 32]| SigningKey::from_seed(seed).public();
+    let input = |own: &[u8; 32], other: &[u8]| json!({ "seed": hex(own), "other": hex(other) });
+    let yes = |name: &str, comment: &str, own: &[u8; 32], other: [u8; 32]| {
+        let own_id = AgentId::from_bytes(agent(own)).unwrap();
+        let other_id = AgentId::from_bytes(other).unwrap();
+        let pair = PairKey::of(&SigningKey::from_seed(own), &other_id).unwrap();
+        let expect = json!({
+            "pair_key": hex(pair.expose()), "own": hex(pair.pseudonym(&own_id)), "others": hex(pair.pseudonym(&other_id)),
+        });
+        Case::valid(AREA, name, comment, input(own, &other), expect)
+    };
+    let no = |name: &str, comment: &str, other: [u8; 32]| {
+        Case::refused(AREA, name, comment, input(&seeds[0], &other), "bad-key")
+    };
+    let [mut one, mut wide] = [[0; 32], [0xff; 32]];
+    (one[0], wide[31]) = (1, 0x7f);
+    vec![
+        yes("one", "an agent and another", &seeds[0], agent(&seeds[1])),
+        yes("other", "the same two, from the other side: the same key", &seeds[1], agent(&seeds[0])),
+        yes("third", "another pair", &seeds[0], agent(&seeds[2])),
+        yes("itself", "an agent and itself", &seeds[0], agent(&seeds[0])),
+        no("small-order", "the point of order one", one),
+        no("not-reduced", "a coordinate that is not below the field's order", wide),
     ]
 }
 

@@ -5,40 +5,48 @@ use nuncio_contracts::registry::limit;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use super::PairKey;
 use super::commitment::commitment;
 use crate::codec;
 use crate::header::HEADER_LEN;
+use crate::ids::AgentId;
 use crate::letter::{Letter, LetterKind};
 use crate::secret::Key;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SCHEMA: &str = "nuncio/opening/1";
-/// A row has so much more than the content, at most: key, header, commitment.
+/// A row has so much more than the content, at most: key, header, commitment, agent.
 const ROW_MORE: usize = 256;
 
 /// Shows what one letter said: its commitment can be computed from it, and nothing else's.
 #[derive(Clone)]
 pub struct Opening {
     key: Key,
+    pair: PairKey,
     header: [u8; HEADER_LEN],
     content: Vec<u8>,
 }
 
-/// All of an [`Opening`] but the payload, which whoever opens the letter has.
-#[derive(Clone, Debug)]
+/// All of an [`Opening`] but the payload, which whoever opens the letter has, and the pair key, which follows from the other agent.
+#[derive(Clone)]
 pub struct KeptOpening {
-    opening: Opening,
+    key: Key,
+    header: [u8; HEADER_LEN],
+    /// Without its payload.
+    content: Vec<u8>,
     commitment: [u8; 32],
+    other: AgentId,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row(u8, ByteArray<32>, ByteArray<HEADER_LEN>, ByteBuf, ByteArray<32>);
+struct Row(u8, ByteArray<32>, ByteArray<HEADER_LEN>, ByteBuf, ByteArray<32>, ByteArray<32>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Shown {
     schema: String,
     commitment_key: String,
+    pair_key: String,
     header: String,
     content: String,
 }
@@ -49,13 +57,19 @@ impl core::fmt::Debug for Opening {
     }
 }
 
+impl core::fmt::Debug for KeptOpening {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("KeptOpening").finish_non_exhaustive()
+    }
+}
+
 impl KeptOpening {
-    /// Of a letter with this key and header.
-    pub(crate) fn of(key: Key, header: [u8; HEADER_LEN], letter: &Letter) -> Self {
+    /// Of a letter with this key and header, whose other end is another agent.
+    pub(crate) fn of(key: Key, header: [u8; HEADER_LEN], letter: &Letter, other: AgentId) -> Self {
         let commitment = commitment(&key, &header, &letter.content());
         let mut bare = letter.clone();
         bare.payload.clear();
-        Self { opening: Opening { key, header, content: bare.content() }, commitment }
+        Self { key, header, content: bare.content(), commitment, other }
     }
 
     /// The letter's commitment.
@@ -64,36 +78,47 @@ impl KeptOpening {
         self.commitment
     }
 
-    /// The opening, with the letter's payload; `None` where the payload is another one.
+    /// The letter's other end.
     #[must_use]
-    pub fn with_payload(&self, payload: Vec<u8>) -> Option<Opening> {
-        let mut letter = self.opening.letter()?;
+    pub const fn other(&self) -> AgentId {
+        self.other
+    }
+
+    /// The opening, with the letter's payload and the two ends' key; `None` where the payload is another one.
+    #[must_use]
+    pub fn with_payload(&self, payload: Vec<u8>, pair: PairKey) -> Option<Opening> {
+        let mut letter = plain(&self.content)?;
         letter.payload = payload;
-        let opening = Opening { content: letter.encode(), ..self.opening.clone() };
+        let opening = Opening { key: self.key.clone(), pair, header: self.header, content: letter.encode() };
         (opening.commitment() == self.commitment).then_some(opening)
     }
 
     /// Its row.
     pub(crate) fn to_row(&self) -> Vec<u8> {
-        let Opening { key, header, content } = &self.opening;
         codec::encode(&Row(
             VERSION,
-            ByteArray::new(*key.expose()),
-            ByteArray::new(*header),
-            ByteBuf::from(content.as_slice()),
+            ByteArray::new(*self.key.expose()),
+            ByteArray::new(self.header),
+            ByteBuf::from(self.content.as_slice()),
             ByteArray::new(self.commitment),
+            ByteArray::new(*self.other.as_bytes()),
         ))
     }
 
     /// Reads its row.
     #[must_use]
     pub fn from_row(bytes: &[u8]) -> Option<Self> {
-        let Row(version, key, header, content, commitment) =
+        let Row(version, key, header, content, commitment, other) =
             codec::decode(bytes, limit::OPENING_CONTENT_MAX + ROW_MORE).ok()?;
         let (key, header, content) = (Key::new(key.into_array()), header.into_array(), content.into_vec());
-        let opening = Opening { key, header, content };
-        (version == VERSION).then_some(Self { opening, commitment: commitment.into_array() })
+        let (commitment, other) = (commitment.into_array(), AgentId::from_bytes(other.into_array()).ok()?);
+        (version == VERSION).then_some(Self { key, header, content, commitment, other })
     }
+}
+
+fn plain(content: &[u8]) -> Option<Letter> {
+    let letter = Letter::decode(content).ok().filter(|letter| letter.kind == LetterKind::Plain)?;
+    (letter.content() == content).then_some(letter)
 }
 
 impl Opening {
@@ -106,8 +131,13 @@ impl Opening {
     /// What the letter said; `None` where the content is none of a letter of kind 16.
     #[must_use]
     pub fn letter(&self) -> Option<Letter> {
-        let letter = Letter::decode(&self.content).ok().filter(|letter| letter.kind == LetterKind::Plain)?;
-        (letter.content() == self.content).then_some(letter)
+        plain(&self.content)
+    }
+
+    /// By what the two ends of the letter know each other.
+    #[must_use]
+    pub const fn pair(&self) -> &PairKey {
+        &self.pair
     }
 
     /// As it is handed on: JSON (contracts/schema/opening.json).
@@ -117,10 +147,11 @@ impl Opening {
         let shown = Shown {
             schema: SCHEMA.to_owned(),
             commitment_key: text(self.key.expose()),
+            pair_key: text(self.pair.expose()),
             header: text(&self.header),
             content: text(&self.content),
         };
-        // Four texts are always JSON.
+        // Texts are always JSON.
         serde_json::to_string(&shown).unwrap_or_default()
     }
 
@@ -135,7 +166,8 @@ impl Opening {
         let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
         let key = Key::new(bytes(&shown.commitment_key)?.try_into().ok()?);
         let header = bytes(&shown.header)?.try_into().ok()?;
-        let opening = Self { key, header, content: bytes(&shown.content)? };
+        let pair = PairKey::shown(bytes(&shown.pair_key)?.try_into().ok()?);
+        let opening = Self { key, pair, header, content: bytes(&shown.content)? };
         opening.letter().is_some().then_some(opening)
     }
 }

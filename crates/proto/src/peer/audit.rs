@@ -8,7 +8,7 @@ use serde_bytes::ByteArray;
 
 use super::judge::Verdict;
 use super::{Change, Out, Peer};
-use crate::audit::{Audited, Chain, Event, EventPeer, Head, KeptOpening, SignedEvent, What, commitment};
+use crate::audit::{Audited, Chain, Event, EventPeer, Head, KeptOpening, PairKey, SignedEvent, What, commitment};
 use crate::codec;
 use crate::header::Header;
 use crate::ids::{AgentId, SessionId};
@@ -42,11 +42,23 @@ pub enum WhenFull {
     Gap,
 }
 
+/// How events name peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PeerNames {
+    /// By their keys: whoever reads the log knows them.
+    #[default]
+    Keys,
+    /// By what only the two know each other by (contracts/audit.md V26).
+    Pseudonyms,
+}
+
 /// How an agent audits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditPolicy {
     /// Whether sessions audit.
     pub auditing: Auditing,
+    /// How its events name peers.
+    pub peer_names: PeerNames,
     /// Events that wait for the log, at most.
     pub room: u64,
     /// What happens then.
@@ -68,6 +80,8 @@ pub(super) struct Auditor {
     told: UnixMillis,
     /// Of each peer the newest event that it named.
     heads: BTreeMap<AgentId, Head>,
+    /// Keys of pairs that were needed: each takes two agreements' time to make.
+    pairs: BTreeMap<AgentId, PairKey>,
     moved: bool,
 }
 
@@ -252,6 +266,7 @@ impl Peer {
     ) {
         let Some(audited) = audited(letter) else { return };
         self.audit.heads.extend(audited.head.map(|head| (from, head)));
+        self.keep_pair(from);
         let Some(mut event) = self.event(event::LETTER_RECEIVED, from, now) else { return };
         about(&mut event, letter, token.map(|token| (token.hash(), token.claims().txn.as_str())));
         (event.commitment, event.head) = (Some(audited.commitment), audited.head);
@@ -284,13 +299,44 @@ impl Peer {
     /// Tells what happened to a session that audits.
     pub(super) fn tell_session(&mut self, id: SessionId, what: u8, now: UnixMillis, out: &mut Out) {
         let with = self.sessions.get(&id).filter(|session| session.audits()).map(Session::peer);
+        with.into_iter().for_each(|with| self.keep_pair(with));
         let event = with.and_then(|with| self.event(what, with, now));
         event.into_iter().for_each(|event| self.write_down(event, out));
     }
 
     fn event(&self, what: u8, peer: AgentId, now: UnixMillis) -> Option<Event> {
         let event = Event::new(self.id(), now, What::of(what)?);
-        self.keeps_log().then_some(Event { peer: Some(EventPeer::Agent(peer)), ..event })
+        self.keeps_log().then(|| Event { peer: self.named(&peer), ..event })
+    }
+
+    /// What this agent and another share, for the events of both.
+    #[must_use]
+    pub fn pair_key(&self, other: &AgentId) -> Option<PairKey> {
+        PairKey::of(self.identity.signing(), other)
+    }
+
+    /// By what events name another agent, where they do not by its key.
+    #[must_use]
+    pub fn pseudonym(&self, peer: &AgentId) -> Option<[u8; 16]> {
+        if self.audit.policy.peer_names == PeerNames::Keys {
+            return None;
+        }
+        let kept = self.audit.pairs.get(peer).map(|pair| pair.pseudonym(peer));
+        kept.or_else(|| self.pair_key(peer).map(|pair| pair.pseudonym(peer)))
+    }
+
+    fn named(&self, peer: &AgentId) -> Option<EventPeer> {
+        match self.audit.policy.peer_names {
+            PeerNames::Keys => Some(EventPeer::Agent(*peer)),
+            PeerNames::Pseudonyms => self.pseudonym(peer).map(EventPeer::Pseudonym),
+        }
+    }
+
+    fn keep_pair(&mut self, peer: AgentId) {
+        if self.audit.policy.peer_names == PeerNames::Pseudonyms && !self.audit.pairs.contains_key(&peer) {
+            let pair = self.pair_key(&peer);
+            self.audit.pairs.extend(pair.map(|pair| (peer, pair)));
+        }
     }
 
     /// Signs an event, which is in the step's commit; where there is no room it is counted.
@@ -357,7 +403,7 @@ pub(super) fn opening_of(from: &AgentId, header: &Header, content: &mut Content,
         Verdict::Nothing | Verdict::Duplicate | Verdict::Refuse(_) => None,
     };
     let letter = letter.filter(|letter| letter.kind == LetterKind::Plain)?;
-    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_bytes(), &letter)))
+    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_bytes(), &letter, *from)))
 }
 
 fn put_opening(author: &AgentId, letter: &Letter, opening: &KeptOpening) -> Op {

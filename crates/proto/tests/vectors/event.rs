@@ -1,6 +1,8 @@
 //! Events of the audit log, and their chain.
 
-use nuncio_proto::audit::{Audited, Chain, EventPeer, Opening, Place, SignedEvent, commitment_key};
+use nuncio_proto::audit::{Audited, Chain, EventPeer, Opening, PairKey, Place, SignedEvent, commitment_key};
+use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -91,6 +93,26 @@ pub(crate) fn opening(value: &Value) -> Outcome {
     let letter = opening.letter().unwrap();
     Ok(json!({
         "commitment": hex(opening.commitment()), "id": hex(letter.id.as_bytes()), "payload": hex(&letter.payload),
-        "content_type": letter.content_type.to_string(),
+        "content_type": letter.content_type.to_string(), "pair_key": hex(opening.pair().expose()),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pair {
+    seed: Hex,
+    other: Hex,
+}
+
+/// contracts/audit.md V26.
+pub(crate) fn pseudonym(value: &Value) -> Outcome {
+    let given: Pair = input(value);
+    let other = AgentId::from_bytes(given.other.0.try_into().unwrap()).map_err(|_| "bad-key")?;
+    let own = SigningKey::from_seed(&given.seed.0.try_into().unwrap());
+    let own_id = AgentId::from_bytes(own.public()).unwrap();
+    let pair = PairKey::of(&own, &other).unwrap();
+    assert!(pair.is_of(&EventPeer::Pseudonym(pair.pseudonym(&other)), &other));
+    Ok(json!({
+        "pair_key": hex(pair.expose()), "own": hex(pair.pseudonym(&own_id)), "others": hex(pair.pseudonym(&other)),
     }))
 }

@@ -78,7 +78,7 @@ impl Opened {
         let opening = Opening::from_json(&read(&self.opening)?).ok_or_else(|| {
             Failure::usage(format!("{} is no opening", self.opening.display()), "`nuncio audit open` writes one")
         })?;
-        let ends = find(log, &opening.commitment())?;
+        let ends = find(log, &opening)?;
         let Some(letter) = opening.letter() else { return Ok(()) };
         if json {
             let payload = BASE64.encode(&letter.payload);
@@ -124,14 +124,15 @@ fn judge(ends: &Ends) -> Result<(), Failure> {
     Err(Failure::Unsound(why.to_owned()))
 }
 
-/// The events with a commitment. Only what has its bytes somewhere is looked at.
-fn find(log: &Log, commitment: &[u8; 32]) -> Result<Ends, Failure> {
+/// The events with a letter's commitment. Only what has its bytes somewhere is looked at.
+fn find(log: &Log, opening: &Opening) -> Result<Ends, Failure> {
+    let commitment = opening.commitment();
     let head = log.head()?.checkpoint;
     let (mut found, mut next) = (Vec::new(), 0);
     while next < head.size {
         let entries = log.files.entries(next, &head)?;
         for (index, entry) in (next..).zip(&entries) {
-            if entry.windows(commitment.len()).any(|part| part == commitment) {
+            if entry.windows(commitment.len()).any(|part| part == commitment.as_slice()) {
                 // Its place in the tree is checked, and so is its signature.
                 let (entry, _) = log.receipt(index)?;
                 let event = SignedEvent::parse(&entry);
@@ -143,5 +144,5 @@ fn find(log: &Log, commitment: &[u8; 32]) -> Result<Ends, Failure> {
         }
         next = next.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
     }
-    Ok(ends(found.iter().map(|(index, event)| (*index, event.event())), commitment))
+    Ok(ends(found.iter().map(|(index, event)| (*index, event.event())), &commitment, opening.pair()))
 }

@@ -1,7 +1,7 @@
 //! What was left out or altered in one transaction among many.
 
 use nuncio_contracts::registry::event;
-use nuncio_proto::audit::{Event, EventPeer, What};
+use nuncio_proto::audit::{Event, EventPeer, PairKey, What};
 use nuncio_proto::crypto::{SigningKey, sha256};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
@@ -82,7 +82,8 @@ fn a_refused_letter_fits_the_one_that_was_sent() {
 fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
     let events = honest();
     let commitment = hash("commitment", 0, 0);
-    let of = |events: &[Event]| ends((0..).zip(events), &commitment);
+    let pair = PairKey::of(&SigningKey::from_seed(&[1; 32]), &agent(2)).unwrap();
+    let of = |events: &[Event]| ends((0..).zip(events), &commitment, &pair);
     let (author, receiver) = ((1, agent(1)), (2, agent(2)));
     let agreed = Ends { authors: vec![author], receivers: vec![receiver], is_agreed: true };
     assert_eq!(of(&events), agreed);
@@ -110,7 +111,23 @@ fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
     let mut astray = events.clone();
     astray[2].peer = Some(EventPeer::Agent(agent(5)));
     assert!(!of(&astray).is_agreed, "they do not name each other");
-    assert_eq!(ends((0..).zip(&events), &hash("commitment", 9, 99)), Ends::default());
+    assert_eq!(ends((0..).zip(&events), &hash("commitment", 9, 99), &pair), Ends::default());
+    // By pseudonyms: those of this pair, and no other's.
+    let thiefs = PairKey::of(&SigningKey::from_seed(&[5; 32]), &agent(2)).unwrap();
+    let named = |author: &PairKey, receiver: &PairKey| {
+        let mut events = events.clone();
+        events[1].peer = Some(EventPeer::Pseudonym(author.pseudonym(&agent(2))));
+        events[2].peer = Some(EventPeer::Pseudonym(receiver.pseudonym(&agent(1))));
+        events
+    };
+    assert_eq!(of(&named(&pair, &pair)), agreed);
+    for (author, receiver) in [(&thiefs, &pair), (&pair, &thiefs)] {
+        assert!(!of(&named(author, receiver)).is_agreed, "another pair's");
+    }
+    // The thief tells of the letter instead of its author, whose receiver names the author.
+    let mut stolen = named(&thiefs, &pair);
+    stolen[1].agent = agent(5);
+    assert!(!of(&stolen).is_agreed && !ends((0..).zip(&stolen), &commitment, &thiefs).is_agreed);
 }
 
 /// What was told again, as a new chain, is no second letter.
