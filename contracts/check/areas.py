@@ -70,6 +70,11 @@ def bundle(given, _):
     }
 
 
+def batch(given, _):
+    number, not_after, leaves = messages.read_batch(messages.agent_of(given["agent"]), unhex(given["bytes"]), given["now"])
+    return {"batch": number, "not_after": not_after, "leaves": leaves}
+
+
 def retirement(given, _):
     agent, successor, made = messages.read_retirement(unhex(given["bytes"]))
     return {"agent": messages.did(agent), "successor": successor and messages.did(successor), "made": made}
@@ -372,6 +377,7 @@ def hostile(given, _):
 AREAS = {
     "did-key": did_key,
     "bundle": bundle,
+    "batch": batch,
     "retirement": retirement,
     "handshake": handshakes,
     "kdf": kdf,

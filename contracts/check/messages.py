@@ -137,6 +137,24 @@ def read_bundle(data, now):
     return body, one_time, sha256(label("invitation"), b"\0", cbor.encode([body, signature, None]))
 
 
+def read_batch(agent, data, now):
+    """directory.md section 1: number, end, and the leaves."""
+    number, not_after, signature, keys = cbor.decode(data, [cbor.U32, cbor.U64, 64, cbor.BYTES], limit("batch_len_max"))
+    size, each = limit("one_time_batch"), 32 + KEM_PUBLIC
+    refuse_unless(len(keys) == size * each, "codec")
+    parts = [keys[at : at + each] for at in range(0, len(keys), each)]
+    leaves = [leaf(number, index, part[:32], part[32:]) for index, part in enumerate(parts)]
+    level = leaves
+    while len(level) > 1:
+        level = [sha256(label("node"), b"\0", *level[at : at + 2]) for at in range(0, len(level), 2)]
+    try:
+        primitives.verify(agent, label("one_time"), number.to_bytes(4) + not_after.to_bytes(8) + level[0], signature)
+    except primitives.Refused:
+        raise primitives.Refused("one-time") from None
+    refuse_unless(now <= not_after, "not-now")
+    return number, not_after, leaves
+
+
 def check_one_time(agent, one_time):
     batch, index, agreement, kem, path, not_after, signature = one_time
     size = limit("one_time_batch")

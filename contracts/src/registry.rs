@@ -149,6 +149,21 @@ pub mod limit {
     /// Unit: prekeys.
     pub const ONE_TIME_BATCH: u16 = 64;
 
+    /// a whole batch of one-time prekeys: 64 of 1,216 bytes, signature and heads; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const BATCH_LEN_MAX: usize = 77_910;
+
+    /// of one agent in a directory: 256 one-time prekeys, 312 KB on disk
+    ///
+    /// Unit: batches.
+    pub const DIRECTORY_BATCHES_MAX: usize = 4;
+
+    /// of one agent's one-time prekeys at once; more get its prekeys of last resort, so that nobody takes them all
+    ///
+    /// Unit: claims.
+    pub const DIRECTORY_CLAIMS_BURST: u32 = 32;
+
     /// when fewer are left a new batch is made
     ///
     /// Unit: prekeys.
@@ -460,6 +475,12 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const LETTER_LIFE_MAX: u64 = 604_800_000;
+
+    /// behind the burst one one-time prekey of an agent is given in this time: 256 last for forty minutes of claims
+    /// without an end
+    ///
+    /// Unit: ms.
+    pub const DIRECTORY_CLAIM_EVERY: u64 = 10_000;
 
     /// a month: long enough that a dispute over a letter has begun
     ///

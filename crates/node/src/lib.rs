@@ -14,6 +14,7 @@ mod authn;
 mod config;
 mod cosigner;
 mod decisions;
+mod directory;
 mod entropy;
 mod error;
 mod exact;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::ids::AgentId;
 
 /// A rate of one client.
 #[derive(Debug)]
@@ -52,6 +54,29 @@ impl Sources {
     pub(crate) fn forget(&self) {
         self.requests.retain_recent();
         self.failures.retain_recent();
+    }
+}
+
+/// How fast one-time prekeys of each agent are given away (contracts/directory.md D9).
+#[derive(Debug)]
+pub(crate) struct Claims(DefaultKeyedRateLimiter<AgentId>);
+
+impl Claims {
+    pub(crate) fn new() -> Self {
+        let burst = NonZeroU32::new(limit::DIRECTORY_CLAIMS_BURST).unwrap_or(NonZeroU32::MIN);
+        let every = Quota::with_period(Duration::from_millis(time::DIRECTORY_CLAIM_EVERY));
+        let quota = every.unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
+        Self(RateLimiter::keyed(quota))
+    }
+
+    /// Whether one more of this agent's is given now.
+    pub(crate) fn allow(&self, of: &AgentId) -> bool {
+        self.0.check_key(of).is_ok()
+    }
+
+    /// Forgets agents of whom nobody asks.
+    pub(crate) fn forget(&self) {
+        self.0.retain_recent();
     }
 }
 

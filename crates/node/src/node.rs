@@ -30,7 +30,7 @@ pub const LOG_FOLDER: &str = "log";
 /// The file with the key that the log is verified by, in the home.
 pub const LOG_KEY: &str = "log.pub";
 
-/// How often addresses that are quiet are forgotten.
+/// How often addresses that are quiet are forgotten, and what is over in the directory.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// A node that runs. It serves until [`Node::stop`].
@@ -208,7 +208,7 @@ async fn forget(service: Arc<Service>, closing: CancellationToken) {
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
-            () = tokio::time::sleep(FORGET_EVERY) => service.sources.forget(),
+            () = tokio::time::sleep(FORGET_EVERY) => service.forget().await,
         }
     }
 }

@@ -28,6 +28,10 @@ pub(crate) enum Code {
     Slow,
     /// The log has signed what it does not have.
     Behind,
+    /// Something newer is there.
+    Outdated,
+    /// There is no room.
+    Full,
 }
 
 impl Code {
@@ -45,6 +49,8 @@ impl Code {
             Self::AccessDenied => "access_denied",
             Self::NotFound => "not_found",
             Self::Behind => "log_behind",
+            Self::Outdated => "outdated",
+            Self::Full => "full",
             Self::Unavailable | Self::TooMany => "temporarily_unavailable",
         }
     }
@@ -54,7 +60,8 @@ impl Code {
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::AccessDenied => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Behind => StatusCode::CONFLICT,
+            Self::Behind | Self::Outdated => StatusCode::CONFLICT,
+            Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,12 +1,13 @@
 //! What is answered where, and to whom: one table (contracts/openapi/node.yaml; contracts/txts.md N33).
 
 mod answers;
+mod directory;
 mod log;
 pub(crate) mod page;
 
 use std::sync::Arc;
 
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use axum::{Router, middleware};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,10 @@ pub(crate) const TABLE: &[Row] = &[
     row("GET", METADATA, Needs::Anyone),
     row("POST", "/events", Needs::Agent),
     row("POST", "/checkpoint", Needs::Agent),
+    row("GET", "/directory", Needs::Agent),
+    row("PUT", "/directory/bundle", Needs::Agent),
+    row("PUT", "/directory/prekeys", Needs::Agent),
+    row("POST", "/directory/claim/{agent}", Needs::Agent),
     row("GET", "/log/checkpoint", Needs::Reader),
     row("GET", "/log/tile/{*tile}", Needs::Reader),
     row("GET", "/log/stream", Needs::Reader),
@@ -90,7 +95,7 @@ pub(crate) struct Served {
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 23] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 27] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -100,6 +105,10 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 23] {
         (METADATA, get(answers::metadata)),
         ("/events", post(log::give)),
         ("/checkpoint", post(log::show)),
+        ("/directory", get(directory::left)),
+        ("/directory/bundle", put(directory::list_bundle)),
+        ("/directory/prekeys", put(directory::list_batch)),
+        ("/directory/claim/{agent}", post(directory::claim)),
         ("/log/checkpoint", get(log::checkpoint)),
         ("/log/tile/{*tile}", get(log::tile)),
         ("/log/stream", get(log::stream)),

@@ -1,5 +1,6 @@
 //! What a node keeps, row by row (contracts/store.md section 4).
 
+use nuncio_proto::bundle::OneTimeRef;
 use nuncio_proto::codec;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
@@ -36,6 +37,10 @@ pub(crate) const WITNESS_KEY: &[u8] = b"w";
 pub(crate) const WITNESSED: u8 = b'W';
 /// Where in the log an event is that tells another story than its agent told under that number.
 pub(crate) const OTHER_STORY: u8 = b'Q';
+/// What the directory has of an agent.
+pub(crate) const LISTING: u8 = b'D';
+/// One-time prekeys of the directory that were given to nobody.
+pub(crate) const LISTED: u8 = b'P';
 
 /// What the rows of a tree of a node's home are, by the first byte of their keys; `None` of a tree that is not a node's.
 #[must_use]
@@ -54,6 +59,8 @@ pub const fn tree_name(tree: u8) -> Option<&'static str> {
         CHAIN => Some("agents in the log"),
         EVENT_AT => Some("places of events in the log"),
         OTHER_STORY => Some("events that tell another story"),
+        LISTING => Some("agents in the directory"),
+        LISTED => Some("one-time prekeys in the directory"),
         _ => None,
     }
 }
@@ -130,6 +137,22 @@ pub(crate) fn events_at(agent: &AgentId, epoch: u64, block: u64) -> Vec<u8> {
 
 pub(crate) fn other_story(agent: &AgentId, epoch: u64, seq: u64) -> Vec<u8> {
     numbered(OTHER_STORY, agent, epoch, seq)
+}
+
+pub(crate) fn listing(agent: &AgentId) -> Vec<u8> {
+    [&[LISTING], agent.as_bytes().as_slice()].concat()
+}
+
+pub(crate) fn listed(agent: &AgentId, at: OneTimeRef) -> Vec<u8> {
+    [&[LISTED], agent.as_bytes().as_slice(), &at.batch.to_be_bytes(), &at.index.to_be_bytes()].concat()
+}
+
+/// Whose one-time prekey a row is, and which one.
+pub(crate) fn split_listed(key: &[u8]) -> Option<(AgentId, OneTimeRef)> {
+    let (agent, at) = key.get(1..)?.split_first_chunk()?;
+    let (batch, index) = at.split_first_chunk()?;
+    let at = OneTimeRef { batch: u32::from_be_bytes(*batch), index: u16::from_be_bytes(index.try_into().ok()?) };
+    Some((AgentId::from_bytes(*agent).ok()?, at))
 }
 
 fn numbered(tree: u8, agent: &AgentId, epoch: u64, number: u64) -> Vec<u8> {

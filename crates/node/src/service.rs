@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::audit::{Deed, Record};
 use crate::authn::{Attempt, Caller, Request};
+use crate::directory::Directory;
 use crate::entropy;
 use crate::error::NodeError;
 use crate::form::Form;
@@ -51,6 +52,8 @@ pub(crate) struct Service {
     signed_keys: Made,
     signed_revocations: Made,
     once: Once,
+    pub(crate) store: Arc<Store>,
+    pub(crate) directory: Directory,
     pub(crate) ledger: Ledger,
     pub(crate) scribe: Scribe,
     pub(crate) sources: Sources,
@@ -86,6 +89,7 @@ impl Service {
                 let _ = once.take(&client, used, now_s);
             }
         })?;
+        let (directory, own) = (Directory::load(&store)?, Arc::clone(&store));
         let scribe =
             Scribe::start(events, store, identity.signing().clone(), identity.id(), Arc::clone(ledger.waiting()))?;
         Ok(Self {
@@ -99,6 +103,8 @@ impl Service {
             signed_keys: Made::default(),
             signed_revocations: Made::default(),
             once,
+            store: own,
+            directory,
             ledger,
             scribe,
             sources: Sources::new(),
@@ -271,6 +277,18 @@ impl Service {
             let txns = list.entries(edition.iat);
             statement::revoked(&self.identity, &self.policy().service.domain, list.serial(), txns, now)
         })
+    }
+
+    /// An agent's bundle, for somebody who wants to write to it.
+    pub(crate) async fn claim(&self, of: AgentId) -> Result<Vec<u8>, Refusal> {
+        self.directory.claim(&self.store, &self.ledger, of, entropy::now()).await
+    }
+
+    /// Forgets what is over and who is quiet.
+    pub(crate) async fn forget(&self) {
+        self.sources.forget();
+        let policy = self.policy();
+        self.directory.forget(&self.ledger, |agent| policy.is_retired(agent), entropy::now()).await;
     }
 
     /// The node's identity.

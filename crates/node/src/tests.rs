@@ -3,6 +3,7 @@
 mod begin;
 mod clients;
 mod decisions;
+mod directory;
 mod doors;
 mod errors;
 mod hops;

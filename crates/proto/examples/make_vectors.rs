@@ -15,6 +15,8 @@
 
 #[path = "make_vectors/add_checkpoint.rs"]
 mod add_checkpoint;
+#[path = "make_vectors/batch.rs"]
+mod batch;
 #[path = "make_vectors/bundle.rs"]
 mod bundle;
 #[path = "make_vectors/cbor.rs"]
@@ -82,6 +84,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
     let areas = [
         did_key::cases(),
         bundle::cases(),
+        batch::cases(),
         retirement::cases(),
         handshake::cases(),
         kdf::cases(),

@@ -166,6 +166,12 @@ impl Bundle {
         Ok(Self { agent, prekeys, not_before, not_after, endpoints, mailbox, one_time, audits })
     }
 
+    /// Until when a bundle is valid that was verified before.
+    pub fn edition(bytes: &[u8]) -> Result<UnixMillis, BundleError> {
+        let BundleWire(body, _, _) = codec::decode(bytes, limit::BUNDLE_LEN_MAX)?;
+        Ok(UnixMillis(body.2))
+    }
+
     /// The hash that an invitation gives, over the bundle without one-time prekey.
     pub fn invitation_hash(bytes: &[u8]) -> Result<[u8; 32], BundleError> {
         let BundleWire(body, signature, _) = codec::decode(bytes, limit::BUNDLE_LEN_MAX)?;
@@ -174,8 +180,14 @@ impl Bundle {
 
     /// Puts a claimed one-time prekey beside a signed bundle.
     pub fn with_one_time(bundle: &[u8], one_time: &OneTimeOffer) -> Result<Vec<u8>, BundleError> {
+        Self::with_offer(bundle, &one_time.to_bytes())
+    }
+
+    /// [`Bundle::with_one_time`], of the bytes of an [`OneTimeOffer`].
+    pub fn with_offer(bundle: &[u8], offer: &[u8]) -> Result<Vec<u8>, BundleError> {
         let BundleWire(body, signature, _) = codec::decode(bundle, limit::BUNDLE_LEN_MAX)?;
-        Ok(codec::encode(&BundleWire(body, signature, Some(one_time.wire()))))
+        let offer: OneTimeWire = codec::decode(offer, limit::BUNDLE_LEN_MAX)?;
+        Ok(codec::encode(&BundleWire(body, signature, Some(offer))))
     }
 }
 
@@ -247,6 +259,31 @@ impl OneTimeBatch {
         Self { batch, not_after, signature, levels }
     }
 
+    /// One that its owner has signed.
+    pub(crate) fn signed(
+        owner: &AgentId,
+        batch: u32,
+        not_after: UnixMillis,
+        signature: [u8; 64],
+        leaves: Vec<[u8; 32]>,
+    ) -> Result<Self, BundleError> {
+        let levels = levels(leaves);
+        let root = levels.last().and_then(|top| top.first()).copied().unwrap_or_default();
+        crypto::verify(owner.as_bytes(), label::ONE_TIME, &batch_statement(batch, not_after, &root), &signature)
+            .map_err(|_| BundleError::OneTime)?;
+        Ok(Self { batch, not_after, signature, levels })
+    }
+
+    /// Whether these are its leaves, all of them.
+    pub(crate) fn has_leaves(&self, leaves: impl Iterator<Item = [u8; 32]>) -> bool {
+        self.levels.first().is_some_and(|own| own.iter().copied().eq(leaves))
+    }
+
+    /// Its owner's signature over the root.
+    pub(crate) const fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
     /// The batch as its record keeps it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -304,8 +341,22 @@ impl OneTimeBatch {
 struct BatchRecord(u8, u32, u64, ByteArray<64>, ByteBuf);
 
 impl OneTimeOffer {
-    fn wire(&self) -> OneTimeWire {
-        OneTimeWire(
+    /// The prekey.
+    #[must_use]
+    pub const fn prekey(&self) -> &OneTimePrekey {
+        &self.prekey
+    }
+
+    /// The owner's signature over the root of its batch.
+    #[must_use]
+    pub const fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
+    /// Its bytes: the third item of a bundle.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(&OneTimeWire(
             self.prekey.at.batch,
             self.prekey.at.index,
             ByteArray::new(self.prekey.agreement),
@@ -313,7 +364,7 @@ impl OneTimeOffer {
             self.path.iter().copied().map(ByteArray::new).collect(),
             self.not_after.0,
             ByteArray::new(self.signature),
-        )
+        ))
     }
 }
 

@@ -59,6 +59,7 @@
 //! ```
 
 pub mod audit;
+pub mod batch;
 pub mod bundle;
 pub mod codec;
 mod contact;

@@ -55,6 +55,7 @@ type Reader = fn(&Value, &Value) -> Outcome;
 const AREAS: &[(&str, Reader)] = &[
     ("did-key", |input, _| messages::did_key(input)),
     ("bundle", |input, _| messages::bundle(input)),
+    ("batch", |input, _| messages::batch(input)),
     ("retirement", |input, _| messages::retirement(input)),
     ("handshake", handshake::outcome),
     ("kdf", sealing::kdf),

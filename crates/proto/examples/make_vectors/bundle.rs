@@ -17,7 +17,7 @@ const SKEW: u64 = 300_000;
 pub(crate) const PREKEY_ID: u32 = 7;
 /// The one-time prekey that is given away in them.
 pub(crate) const ONE_TIME: OneTimeRef = OneTimeRef { batch: 3, index: 41 };
-const BATCH_NOT_AFTER: UnixMillis = UnixMillis(NOW.0 + 2 * WEEK);
+pub(crate) const BATCH_NOT_AFTER: UnixMillis = UnixMillis(NOW.0 + 2 * WEEK);
 
 pub(crate) fn signed_prekeys(owner: &Actor) -> SignedPrekeys {
     SignedPrekeys {
@@ -36,7 +36,7 @@ pub(crate) fn one_time(index: u16) -> OneTimePrekey {
     }
 }
 
-fn batch(owner: &Actor) -> OneTimeBatch {
+pub(crate) fn batch(owner: &Actor) -> OneTimeBatch {
     let leaves = (0..64).map(|index| one_time(index).leaf()).collect();
     OneTimeBatch::sign(&owner.identity, ONE_TIME.batch, BATCH_NOT_AFTER, leaves)
 }

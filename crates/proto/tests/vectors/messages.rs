@@ -1,5 +1,6 @@
 //! The areas that are one call: bytes in, fields or a refusal out.
 
+use nuncio_proto::batch::PrekeyBatch;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::control::Control;
 use nuncio_proto::crypto;
@@ -54,6 +55,24 @@ pub(crate) fn invitation(value: &Value) -> Outcome {
         "bundle_hash": invitation.bundle_hash.map(hex),
         "written": invitation.to_string(),
     }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owned {
+    agent: String,
+    bytes: Hex,
+    now: u64,
+}
+
+/// contracts/directory.md section 1: each prekey comes with a proof that its claimer takes.
+pub(crate) fn batch(value: &Value) -> Outcome {
+    let Owned { agent, bytes, now } = input(value);
+    let batch = PrekeyBatch::parse(&agent.parse().unwrap(), &bytes.0, UnixMillis(now)).map_err(|error| error.name())?;
+    assert_eq!(batch.to_bytes(), bytes.0);
+    assert!(batch.offer(64).is_none());
+    let leaves: Vec<Value> = (0..64).map(|index| hex(batch.offer(index).unwrap().prekey().leaf())).collect();
+    Ok(json!({ "batch": batch.number(), "not_after": batch.not_after().0, "leaves": leaves }))
 }
 
 pub(crate) fn bundle(value: &Value) -> Outcome {
