@@ -60,6 +60,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("POST", "/checkpoint", Needs::Agent),
     row("GET", "/log/checkpoint", Needs::Reader),
     row("GET", "/log/tile/{*tile}", Needs::Reader),
+    row("GET", "/log/anchor/{file}", Needs::Reader),
     row("GET", "/log/stream", Needs::Reader),
     row("GET", "/log/names", Needs::Reader),
     row("GET", page::PATH, Needs::Session),
@@ -90,7 +91,7 @@ pub(crate) struct Served {
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 23] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 24] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -102,6 +103,7 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 23] {
         ("/checkpoint", post(log::show)),
         ("/log/checkpoint", get(log::checkpoint)),
         ("/log/tile/{*tile}", get(log::tile)),
+        ("/log/anchor/{file}", get(log::anchor)),
         ("/log/stream", get(log::stream)),
         ("/log/names", get(log::names)),
         (page::PATH, get(page::show)),
