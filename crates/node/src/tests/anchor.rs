@@ -12,10 +12,14 @@ use axum::routing::{get, post};
 use data_encoding::HEXLOWER;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::crypto;
-use nuncio_proto::tlog::{Attestation, Checkpoint, Detached, Note, NoteKey, Operation, Timestamp, blinded};
+use nuncio_proto::tlog::{
+    Attestation, Checkpoint, Detached, KeyKind, Note, NoteKey, Operation, Timestamp, blinded, cosigned_at,
+};
+use tokio_util::sync::CancellationToken;
 
-use super::support::{Fixture, policy, write_policy};
+use super::support::{Fixture, kek, key, policy, write_policy};
 use crate::log::{Anchored, verify};
+use crate::witness::{Witness, bind};
 
 /// What a stand-in does.
 #[derive(Clone, Debug)]
@@ -210,6 +214,32 @@ async fn a_head_is_anchored_and_its_block_asked_for_until_there_is_one() {
     until("no head", || published(&at) > size).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((one.asked().len(), newest(&at)), (asked, Some(size)));
+    at.stop().await;
+}
+
+/// contracts/log.md G22: a head waits a while for its witnesses, and not for one that is away.
+#[tokio::test]
+async fn what_is_anchored_has_its_witnesses_lines() {
+    let mut at = Fixture::new().await;
+    let calendar = Calendar::new(Mood::Honest(None)).await;
+    let home = tempfile::tempdir().unwrap();
+    let witness = Witness::open(&home.path().join("w"), &kek(), "witness.example/w1", vec![log_key(&at)]).unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("http://{}/add-checkpoint", listener.local_addr().unwrap());
+    let (witness, closing) = (Arc::new(witness), CancellationToken::new());
+    tokio::spawn(Arc::clone(&witness).serve(listener, closing.clone()));
+    let away = NoteKey::new("witness.example/away", KeyKind::CosignatureV1, key(4).public()).unwrap();
+    let named = |key: &NoteKey, url: &str| format!("[[witness]]\nkey = \"{key}\"\nurl = \"{url}\"\n");
+    let witnesses = named(witness.key(), &url) + &named(&away, "http://127.0.0.1:1/add-checkpoint");
+    at.stop().await;
+    at.records_stay = false;
+    write_policy(at.folder.path(), &(with_calendars(&[&calendar]) + &witnesses));
+    at.start().await;
+    let size = anchored(&at).await;
+    let note = Note::parse(&file(&at, &size.to_string()).unwrap()).unwrap();
+    assert!(cosigned_at(&note, witness.key()).is_ok());
+    assert!(cosigned_at(&note, &away).is_err());
+    closing.cancel();
     at.stop().await;
 }
 
