@@ -1,11 +1,12 @@
 //! Anchors of a log as its readers have them (contracts/log.md section 8). What calendars say of one nobody has checked.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::ErrorKind;
 
 use nuncio_proto::crypto;
-use nuncio_proto::tlog::{Attested, Checkpoint, CheckpointError, Detached, Note, NoteKey, TimestampError};
+use nuncio_proto::tlog::{Attested, Checkpoint, CheckpointError, Detached, Hash, Note, NoteKey, TimestampError};
 
 use super::anchor_file::{ANCHORS, AnchorFile, read_newest};
 use super::{Files, Wrong};
@@ -48,25 +49,34 @@ pub enum AnchorFault {
     Digest,
 }
 
-/// Anchors by their sizes.
-pub(super) type Anchors = BTreeMap<u64, Anchored>;
+/// The anchors that are known: in a folder all of them, on the web the newest.
+#[derive(Debug, Default)]
+pub(super) struct Anchors {
+    /// Their roots, by their sizes.
+    pub(super) roots: BTreeMap<u64, Hash>,
+    pub(super) newest: Option<Anchored>,
+}
 
 impl Files {
-    /// The newest anchor's size, and every anchor that is known: in a folder all of them, on the web the newest.
-    pub(super) fn anchors(&self, key: &NoteKey) -> Result<(Option<u64>, Anchors), Wrong> {
-        let path = AnchorFile::Newest.path();
-        let newest = self.anchor_file(AnchorFile::Newest)?;
-        let wrong = || Wrong::Anchor(path.clone(), AnchorFault::Name);
-        let newest = newest.map(|bytes| read_newest(&bytes).ok_or_else(wrong)).transpose()?;
-        let mut anchors = Anchors::new();
-        for size in newest.into_iter().chain(self.anchored_sizes()?) {
-            let must_be_whole = newest == Some(size);
-            anchors.insert(size, self.anchor(size, key, must_be_whole)?);
+    /// The anchors, as far as their own files say.
+    pub(super) fn anchors(&self, key: &NoteKey) -> Result<Anchors, Wrong> {
+        let mut anchors = Anchors::default();
+        if let Some(bytes) = self.anchor_file(AnchorFile::Newest)? {
+            let wrong = || Wrong::Anchor(AnchorFile::Newest.path(), AnchorFault::Name);
+            let size = read_newest(&bytes).ok_or_else(wrong)?;
+            let newest = self.anchor(size, key, true)?;
+            anchors.roots.insert(size, newest.head.root);
+            anchors.newest = Some(newest);
         }
-        Ok((newest, anchors))
+        for size in self.anchored_sizes()? {
+            if let Entry::Vacant(place) = anchors.roots.entry(size) {
+                place.insert(self.anchor(size, key, false)?.head.root);
+            }
+        }
+        Ok(anchors)
     }
 
-    /// One anchor, as far as its own files say.
+    /// One of them.
     // contracts/log.md G22.
     fn anchor(&self, size: u64, key: &NoteKey, must_be_whole: bool) -> Result<Anchored, Wrong> {
         let (note_file, timestamp_file) = (AnchorFile::Note(size), AnchorFile::Timestamp(size));

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nuncio_proto::audit::{Chain, ChainError, Event, EventError, Place, SignedEvent};
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, Note, NoteKey, Tile, TileError, TileKind, entries_of};
+use nuncio_proto::tlog::{
+    Checkpoint, CheckpointError, Edge, Hash, Note, NoteKey, Tile, TileError, TileKind, entries_of,
+};
 
 use super::Files;
 use super::anchor_file::{ANCHORS, AnchorFile};
@@ -90,7 +92,7 @@ pub fn verify(folder: &Path, key: &NoteKey, progress: impl FnMut(u64)) -> Result
 /// As [`verify`].
 pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
     // Before the head: a log that goes on anchors later ones meanwhile.
-    let (newest, anchors) = files.anchors(key)?;
+    let Anchors { roots: anchors, newest } = files.anchors(key)?;
     let (note, head) = files.checkpoint(key)?;
     let (edge, chains, strange) = (Edge::default(), BTreeMap::new(), Vec::new());
     let mut reading = Reading { files, size: head.size, edge, chains, strange, anchors };
@@ -109,8 +111,7 @@ pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64))
     if let Some(folder) = files.as_folder() {
         reading.check_files(folder, folder)?;
     }
-    let anchor = newest.and_then(|newest| reading.anchors.remove(&newest));
-    Ok(Verdict { head, note, chains: reading.chains, other_stories, anchor })
+    Ok(Verdict { head, note, chains: reading.chains, other_stories, anchor: newest })
 }
 
 struct Reading<'a> {
@@ -120,7 +121,8 @@ struct Reading<'a> {
     chains: BTreeMap<AgentId, Vec<Chain>>,
     /// Entries that stand in no chain.
     strange: Vec<(u64, SignedEvent)>,
-    anchors: Anchors,
+    /// Roots that were anchored, by their sizes.
+    anchors: BTreeMap<u64, Hash>,
 }
 
 impl Reading<'_> {
@@ -153,7 +155,7 @@ impl Reading<'_> {
     fn check_anchor(&self) -> Result<(), Wrong> {
         let size = self.edge.size();
         match self.anchors.get(&size) {
-            Some(anchored) if anchored.head.root != self.edge.root() => Err(anchor_fault(size, AnchorFault::Root)),
+            Some(root) if *root != self.edge.root() => Err(anchor_fault(size, AnchorFault::Root)),
             _ => Ok(()),
         }
     }
