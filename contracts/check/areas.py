@@ -11,6 +11,7 @@ import messages
 import policies
 import primitives
 import session
+import timestamps
 import tokens
 from refused import Refused, refuse_unless
 from registry import limit
@@ -400,6 +401,7 @@ AREAS = {
     "receipt": lambda given, _: logs.receipt(given),
     "add-checkpoint": lambda given, _: logs.add_checkpoint(given),
     "tlog-policy": lambda given, _: policies.policy(given),
+    "timestamp": lambda given, _: timestamps.timestamp(given),
     "event": lambda given, _: events.event(given),
     "chain": lambda given, _: events.chain(given),
     "commitment": lambda given, _: events.commitment(given),

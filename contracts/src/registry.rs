@@ -263,6 +263,49 @@ pub mod limit {
     /// Unit: logs, witnesses or groups.
     pub const TLOG_POLICY_ITEMS_MAX: usize = 64;
 
+    /// a detached timestamp with a branch of each of sixteen calendars, two kilobytes long where it reaches a block,
+    /// and room
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_LEN_MAX: usize = 65_536;
+
+    /// a calendar's answer: the published library reads no more of one
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_ANSWER_LEN_MAX: usize = 10_000;
+
+    /// what an operation of a timestamp makes, and its operand: the published library's bound
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_MESSAGE_LEN_MAX: usize = 4096;
+
+    /// one behind the other in a timestamp: the published library goes no deeper, and neither does our stack
+    ///
+    /// Unit: operations.
+    pub const TIMESTAMP_DEPTH_MAX: usize = 255;
+
+    /// what an attestation says: the published library's bound
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_PAYLOAD_LEN_MAX: usize = 8192;
+
+    /// a calendar's address in a pending attestation: the published library's bound
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_URI_LEN_MAX: usize = 1000;
+
+    /// a message that a calendar is asked for: it is in the request's path, and the published calendars make messages
+    /// of 44
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_ASKED_LEN_MAX: usize = 64;
+
+    /// the newest ones, which a node asks its calendars for until a block is named: ten days of them, one an hour; a
+    /// block is named within a day
+    ///
+    /// Unit: anchors.
+    pub const ANCHORS_OPEN_MAX: usize = 256;
+
     /// a JWK set of a token service: its keys at their longest, with room
     ///
     /// Unit: bytes.
@@ -665,6 +708,32 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DECISION_PATIENCE: u64 = 2000;
+
+    /// 1 hour, where the policy does not say otherwise: calendars wait for a block longer than that, and are free
+    /// because they are asked seldom
+    ///
+    /// Unit: ms.
+    pub const ANCHOR_EVERY: u64 = 3_600_000;
+
+    /// 1 minute; so long after no calendar answered, they are asked again
+    ///
+    /// Unit: ms.
+    pub const ANCHOR_RETRY: u64 = 60_000;
+
+    /// 10 minutes, a block's own time; a calendar is asked for a pending message at most so often
+    ///
+    /// Unit: ms.
+    pub const ANCHOR_ASK: u64 = 600_000;
+
+    /// so long a head that is to be anchored waits for its witnesses' lines
+    ///
+    /// Unit: ms.
+    pub const ANCHOR_WAIT: u64 = 10_000;
+
+    /// how long a calendar may take to answer
+    ///
+    /// Unit: ms.
+    pub const ANCHOR_PATIENCE: u64 = 10_000;
 
     /// how long a request to a node may take to come, and how long its answer may lie without a byte of it being taken
     ///

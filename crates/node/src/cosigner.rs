@@ -2,22 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::tlog::{AddCheckpoint, Note, NoteKey, NoteSignature, cosigned_at, read_lines};
 use tokio_util::sync::CancellationToken;
 
+use crate::anchor::{self, Anchor, Vouched};
 use crate::fetch::Fetch;
 use crate::log::{LogError, View};
-use crate::policy::Witness;
+use crate::policy::{Policy, Witness};
 use crate::service::Service;
 
 /// How long a witness may take.
 const PATIENCE_MS: u64 = 2_000;
-/// Between two tries of those who have not cosigned.
-const AGAIN: Duration = Duration::from_secs(10);
 
 /// Of each witness, by its key's name, how many entries the head has that it cosigned last.
 type Known = BTreeMap<String, u64>;
@@ -51,70 +49,46 @@ pub(crate) async fn check_start(witnesses: &[Witness], view: &View, signer: &Sig
 /// Has each new head cosigned until the node stops.
 pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
     let Ok(fetch) = Fetch::new(PATIENCE_MS) else { return tracing::error!("no witness can be asked") };
-    let (mut views, mut rounds) = (service.scribe.published(), Rounds::default());
-    loop {
-        let view = Arc::clone(&views.borrow_and_update());
-        let policy = service.policy();
-        let round = tokio::select! {
-            () = closing.cancelled() => return,
-            round = rounds.ask(&fetch, &policy.witnesses, &view) => round,
-        };
-        if let Some((witness, size)) = round.behind {
-            tracing::error!(witness, size, "a witness has seen more of the log than there is");
-            service.scribe.behind(&witness, size);
-            return;
-        }
-        if !round.lines.is_empty() {
-            service.scribe.cosigned(view.size(), round.lines);
-        }
-        tokio::select! {
-            () = closing.cancelled() => return,
-            changed = tokio::time::timeout(AGAIN, views.changed()) => if matches!(changed, Ok(Err(_))) { return },
-        }
-    }
+    anchor::keep(Cosigner::new(fetch), service, closing).await;
 }
 
 /// What is known of the witnesses from one round to the next.
-#[derive(Default)]
-struct Rounds {
+struct Cosigner {
+    fetch: Fetch,
     known: Known,
     /// The head that is cosigned, and the keys of those who have.
     size: u64,
     done: BTreeSet<String>,
 }
 
-/// What came of asking each witness that has not cosigned yet.
-#[derive(Default)]
-struct Round {
-    lines: Vec<NoteSignature>,
-    /// Who has seen more of the log than there is, and how much.
-    behind: Option<(String, u64)>,
+impl Cosigner {
+    const fn new(fetch: Fetch) -> Self {
+        Self { fetch, known: Known::new(), size: 0, done: BTreeSet::new() }
+    }
 }
 
-impl Rounds {
-    async fn ask(&mut self, fetch: &Fetch, witnesses: &[Witness], view: &View) -> Round {
+impl Anchor for Cosigner {
+    /// Asks each witness that has not cosigned yet.
+    async fn vouch(&mut self, view: &View, policy: &Policy) -> Vouched {
         if self.size != view.size() {
             (self.size, self.done) = (view.size(), BTreeSet::new());
         }
-        let mut round = Round::default();
-        for witness in witnesses.iter().filter(|_| view.signed().is_some()) {
+        let mut lines = Vec::new();
+        for witness in policy.witnesses.iter().filter(|_| view.signed().is_some()) {
             let (name, key) = (witness.key.name(), witness.key.to_string());
             if self.done.contains(&key) {
                 continue;
             }
-            match cosigned(fetch, witness, view, &mut self.known).await {
+            match cosigned(&self.fetch, witness, view, &mut self.known).await {
                 Ok(line) => {
-                    round.lines.push(line);
+                    lines.push(line);
                     self.done.insert(key);
                 }
-                Err(Refused::Behind(size)) => {
-                    round.behind = Some((name.to_owned(), size));
-                    return round;
-                }
+                Err(Refused::Behind(signed)) => return Vouched::Behind { witness: name.to_owned(), signed },
                 Err(Refused::Reason(reason)) => tracing::warn!(witness = name, reason, "a head was not cosigned"),
             }
         }
-        round
+        if lines.is_empty() { Vouched::Nothing } else { Vouched::Lines(lines) }
     }
 }
 

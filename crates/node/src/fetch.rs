@@ -1,12 +1,16 @@
-//! A small HTTP client: key sets of issuers, decisions. Nothing is fetched that the policy does not name.
+//! A small HTTP client: key sets of issuers, decisions, witnesses, calendars. Nothing is fetched that the policy does not name.
 
 use std::time::Duration;
 
+use nuncio_contracts::registry::limit;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Request, Response, header};
+use reqwest::{Client, Request, RequestBuilder, Response, header};
 
 /// An answer that is longer is not read to its end.
 const ANSWER_LEN_MAX: usize = 64 * 1024;
+
+/// What calendars speak.
+pub(crate) const TIMESTAMP_TYPE: &str = "application/vnd.opentimestamps.v1";
 
 /// A client with its patience.
 #[derive(Clone, Debug)]
@@ -43,6 +47,27 @@ impl Fetch {
         Ok((response.status().as_u16(), read(response, max).await?))
     }
 
+    /// What a calendar answers for a digest (contracts/log.md G25).
+    pub(crate) async fn post_digest(&self, url: &str, digest: [u8; 32]) -> Result<Vec<u8>, String> {
+        let answer = self.timestamp(self.0.post(url).body(digest.to_vec())).await?;
+        answer.ok_or_else(|| "the answer is 404".to_owned())
+    }
+
+    /// A further timestamp of a calendar; `None` while there is none.
+    pub(crate) async fn get_timestamp(&self, url: &str) -> Result<Option<Vec<u8>>, String> {
+        self.timestamp(self.0.get(url)).await
+    }
+
+    async fn timestamp(&self, request: RequestBuilder) -> Result<Option<Vec<u8>>, String> {
+        let request = request.header(header::ACCEPT, TIMESTAMP_TYPE).send().await;
+        let response = request.map_err(|error| error.without_url().to_string())?;
+        match response.status().as_u16() {
+            200 => read(response, limit::TIMESTAMP_ANSWER_LEN_MAX).await.map(Some),
+            404 => Ok(None),
+            status => Err(format!("the answer is {status}")),
+        }
+    }
+
     async fn send(&self, request: reqwest::Result<Request>) -> Result<Vec<u8>, String> {
         let request = request.map_err(|error| error.without_url().to_string())?;
         let response = self.0.execute(request).await.map_err(|error| error.without_url().to_string())?;
@@ -57,7 +82,7 @@ async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
         if bytes.len() + piece.len() > max {
-            return Err(format!("the answer is longer than {} KiB", max / 1024));
+            return Err(format!("the answer is longer than {max} bytes"));
         }
         bytes.extend_from_slice(&piece);
     }

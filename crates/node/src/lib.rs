@@ -9,8 +9,10 @@
 //!
 //! [`Service`](service::Service) knows no HTTP; the routes know no rule. What is answered was written to the store before.
 
+mod anchor;
 mod audit;
 mod authn;
+mod calendars;
 mod config;
 mod cosigner;
 mod decisions;

@@ -8,6 +8,8 @@
 //!
 //! Nothing counts before the commit: files of an append that was stopped are written again, since nobody reads what no checkpoint has.
 
+mod anchor_file;
+mod anchored;
 mod error;
 mod events;
 mod files;
@@ -30,6 +32,8 @@ use nuncio_store::{Engine as _, Op, Store};
 use serde_bytes::ByteArray;
 
 use crate::rows;
+pub use anchor_file::AnchorFile;
+pub use anchored::{AnchorFault, Anchored};
 pub use error::LogError;
 pub use events::{Answer, Events, NotTaken};
 pub use files::Files;

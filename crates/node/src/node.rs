@@ -19,7 +19,7 @@ use crate::page::Page;
 use crate::routes::{Served, TABLE, router};
 use crate::serve::{self, Hall};
 use crate::service::Service;
-use crate::{cosigner, home, keys};
+use crate::{calendars, cosigner, home, keys};
 
 /// The owner's socket, in the home.
 pub const OWNER_SOCKET: &str = "node.sock";
@@ -97,6 +97,7 @@ impl Node {
         }
         node.tasks.spawn(serve::serve_owner(owners, hall));
         node.tasks.spawn(cosigner::keep(Arc::clone(&node.service), node.closing.clone()));
+        node.tasks.spawn(calendars::keep(Arc::clone(&node.service), node.closing.clone()));
         node.tasks.spawn(forget(Arc::clone(&node.service), node.closing.clone()));
         Ok(node)
     }

@@ -7,6 +7,7 @@ mod load;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::tlog::NoteKey;
@@ -35,6 +36,15 @@ pub(crate) struct Policy {
     pub(crate) decisions: Option<DecisionPoint>,
     /// Who cosigns the log.
     pub(crate) witnesses: Vec<Witness>,
+    pub(crate) anchors: Anchors,
+}
+
+/// Who anchors the log, and how often (contracts/log.md G26).
+#[derive(Clone, Debug)]
+pub(crate) struct Anchors {
+    /// Addresses of calendars, without a slash at the end.
+    pub(crate) calendars: Vec<String>,
+    pub(crate) every: Duration,
 }
 
 /// Who cosigns the log.

@@ -65,6 +65,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("POST", "/directory/claim/{agent}", Needs::Agent),
     row("GET", "/log/checkpoint", Needs::Reader),
     row("GET", "/log/tile/{*tile}", Needs::Reader),
+    row("GET", "/log/anchor/{file}", Needs::Reader),
     row("GET", "/log/stream", Needs::Reader),
     row("GET", "/log/names", Needs::Reader),
     row("GET", page::PATH, Needs::Session),
@@ -95,7 +96,7 @@ pub(crate) struct Served {
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 27] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 28] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -111,6 +112,7 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 27] {
         ("/directory/claim/{agent}", post(directory::claim)),
         ("/log/checkpoint", get(log::checkpoint)),
         ("/log/tile/{*tile}", get(log::tile)),
+        ("/log/anchor/{file}", get(log::anchor)),
         ("/log/stream", get(log::stream)),
         ("/log/names", get(log::names)),
         (page::PATH, get(page::show)),

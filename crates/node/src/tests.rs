@@ -1,5 +1,6 @@
 //! A node from outside: everything goes through its doors; the records are read from its home afterwards.
 
+mod anchor;
 mod begin;
 mod clients;
 mod decisions;

@@ -63,6 +63,8 @@ mod sealing;
 mod snapshot;
 #[path = "make_vectors/statement.rs"]
 mod statement;
+#[path = "make_vectors/timestamp.rs"]
+pub(crate) mod timestamp;
 #[path = "make_vectors/tlog_policy.rs"]
 mod tlog_policy;
 #[path = "make_vectors/token.rs"]
@@ -105,6 +107,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         cosignature::cases(),
         add_checkpoint::cases(),
         tlog_policy::cases(),
+        timestamp::cases(),
         event::cases(),
     ];
     let mut files = BTreeMap::new();

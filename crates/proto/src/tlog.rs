@@ -1,4 +1,4 @@
-//! A transparency log's formats, as C2SP and RFC 6962 give them (contracts/log.md): tree, proofs, tiles, notes, checkpoints, receipts, policies.
+//! A transparency log's formats, as C2SP and RFC 6962 give them (contracts/log.md): tree, proofs, tiles, notes, checkpoints, receipts, policies, timestamps.
 //!
 //! ```text
 //!   entry ─► leaf hash ─► Frontier ─► root ─► Checkpoint ─► signed note
@@ -16,6 +16,7 @@ mod policy;
 mod proof;
 mod receipt;
 mod tile;
+mod timestamp;
 mod tree;
 mod witness;
 
@@ -27,5 +28,6 @@ pub use policy::{Cosigned, LineError, Policy, PolicyError, PolicyWitness};
 pub use proof::{Nodes, ProofError, consistency_proof, inclusion_proof, root_of, verify_consistency, verify_inclusion};
 pub use receipt::{Receipt, ReceiptError};
 pub use tile::{NodeError, Tile, TileError, TileKind, TileNodes, bundle_of, entries_of};
+pub use timestamp::{Attestation, Attested, Detached, Operation, Timestamp, TimestampError, blinded};
 pub use tree::{Frontier, Hash, leaf_hash, node_hash, subtree_root};
 pub use witness::{AddCheckpoint, REQUEST_LEN_MAX, WitnessError, read_lines};

@@ -33,6 +33,8 @@ mod ratchet;
 mod sealing;
 #[path = "vectors/statement.rs"]
 mod statement;
+#[path = "vectors/timestamp.rs"]
+mod timestamp;
 #[path = "vectors/token.rs"]
 mod token;
 
@@ -78,6 +80,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("receipt", |input, _| log::receipt(input)),
     ("add-checkpoint", |input, _| log::add_checkpoint(input)),
     ("tlog-policy", |input, _| log::policy(input)),
+    ("timestamp", |input, _| timestamp::outcome(input)),
     ("event", |input, _| event::event(input)),
     ("chain", |input, _| event::chain(input)),
     ("commitment", |input, _| event::commitment(input)),

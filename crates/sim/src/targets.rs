@@ -24,7 +24,10 @@ use nuncio_proto::session::Session;
 use nuncio_proto::step::Effect;
 use nuncio_proto::testing::{jws, seal_as, signed_event};
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::tlog::{AddCheckpoint, Checkpoint, Note, NoteKey, Policy, Receipt, Tile, bundle_of, entries_of};
+use nuncio_proto::tlog::{
+    AddCheckpoint, Attested, Checkpoint, Detached, Note, NoteKey, Policy, Receipt, Tile, Timestamp, bundle_of,
+    entries_of,
+};
 use nuncio_proto::token::{EdDsaOnly, Genuine, KeyBundle, KeySet, RevokedList, Trusted, VerifyingKey, sign};
 
 use crate::agent::{Agent, START};
@@ -190,8 +193,33 @@ pub fn event(bytes: &[u8]) {
     }
 }
 
-/// A text of a transparency log: refused, or it has one spelling. A bundle of entries likewise.
+/// A timestamp is refused, or says the same when it is written again, in one spelling.
+fn timestamp(bytes: &[u8]) {
+    if let Ok(read) = Detached::parse(bytes) {
+        let written = read.to_bytes();
+        if Detached::parse(&written).as_ref() != Ok(&read) || written.len() != bytes.len() {
+            panic!("timestamp: written and read, it says something else");
+        }
+        let said: BTreeSet<Attested> = read.attested().into_iter().collect();
+        // What was said stays, whatever is merged in.
+        for pending in said.iter().filter(|attested| attested.pending().is_some()).take(2) {
+            if let Ok(merged) = read.with_answer(pending, &read.timestamp)
+                && !said.is_subset(&merged.attested().into_iter().collect())
+            {
+                panic!("timestamp: merging takes something away");
+            }
+        }
+    }
+    if let Ok(answer) = Timestamp::parse(bytes, 44)
+        && Timestamp::parse(&answer.to_bytes(), 44).as_ref() != Ok(&answer)
+    {
+        panic!("timestamp: an answer says something else");
+    }
+}
+
+/// A text of a transparency log: refused, or it has one spelling. A bundle of entries, a timestamp likewise.
 pub fn log(bytes: &[u8]) {
+    timestamp(bytes);
     let text = String::from_utf8_lossy(bytes);
     if let Ok(note) = Note::parse(bytes) {
         same("note", note.to_string().as_bytes(), bytes);

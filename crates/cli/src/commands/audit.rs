@@ -1,5 +1,6 @@
 //! `nuncio audit`
 
+mod anchor;
 mod head;
 mod opening;
 mod place;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nuncio_proto::crypto::SigningKey;
-use nuncio_proto::tlog::{KeyKind, NoteKey};
+use nuncio_proto::crypto::sha256;
+use nuncio_proto::tlog::{Attestation, Attested, Checkpoint, Detached, KeyKind, Note, NoteKey, Operation, Timestamp};
 use nuncio_store::testing::copy_dir;
 use serde_json::Value;
 
@@ -329,4 +330,68 @@ fn opened(scene: &Scene) {
     assert!(said.contains("no event of the log"), "{said}");
     std::fs::write(&opening, "{}").unwrap();
     fails(&scene.node, &["audit", "opened", opening.to_str().unwrap()], 2);
+}
+
+/// Puts an anchor of the log's head into its folder, as though calendars had answered; its size, and the message that is a block's merkle root.
+fn anchored(log: &Path, key: &NoteKey) -> (u64, Attested) {
+    let note = std::fs::read(log.join("checkpoint")).unwrap();
+    let size = Checkpoint::open(&Note::parse(&note).unwrap(), key).unwrap().size;
+    let pending = Timestamp::attested(Attestation::Pending("https://one.example".to_owned()));
+    let block = Timestamp::path([Operation::Sha256], Timestamp::attested(Attestation::Bitcoin(970_000)));
+    let stamp = Detached::of_answers(sha256(&[&note]), [3; 16], vec![pending, block]).unwrap();
+    std::fs::create_dir_all(log.join("anchor")).unwrap();
+    std::fs::write(log.join(format!("anchor/{size}")), &note).unwrap();
+    std::fs::write(log.join(format!("anchor/{size}.ots")), stamp.to_bytes()).unwrap();
+    std::fs::write(log.join("anchor/newest"), format!("{size}\n")).unwrap();
+    (size, stamp.attested().into_iter().find(|attested| attested.block().is_some()).unwrap())
+}
+
+/// contracts/log.md G22, G24.
+#[test]
+fn what_was_anchored_is_told_and_never_called_proven() {
+    let scene = Scene::new();
+    scene.tell("one");
+    scene.logged("letter_received", 1);
+    let key = NoteKey::parse(std::fs::read_to_string(scene.node.join("log.pub")).unwrap().trim()).unwrap();
+    assert_eq!(json(&scene.node, &["audit", "verify"])["anchor"], Value::Null);
+    let (size, block) = anchored(&scene.node.join("log"), &key);
+    let (height, root) = block.block().unwrap();
+    // In its folder, and over HTTP.
+    let url = format!("http://{}/log/", scene._running.ready["tcp"].as_str().unwrap());
+    for (home, place) in [(&scene.node, &[][..]), (&scene.ben.home, &["--log", &url])] {
+        let words = [&["audit"], place, &["verify"]].concat();
+        let told = json(home, &words)["anchor"].clone();
+        assert_eq!((&told["size"], &told["pending"]), (&size.into(), &serde_json::json!(["https://one.example"])));
+        assert_eq!(told["blocks"], serde_json::json!([{ "height": height, "merkle_root": root }]));
+        assert_eq!(told["blocks_checked"], false);
+        let said = nuncio(home, &words);
+        let lines = String::from_utf8(said.stdout.clone()).unwrap();
+        assert!(lines.contains(&format!("block 970000, not checked here: its merkle root must be {root}")), "{lines}");
+        assert!(lines.contains(&format!("first {size} entries")) && lines.contains("pending at https://one.example"));
+        assert!(stderr(&said).contains(&format!("ots verify anchor/{size}.ots")), "{}", stderr(&said));
+    }
+    // What is no anchor of this log fails, by its name, in its folder and over HTTP.
+    let log = scene.node.join("log/anchor");
+    let (note, stamp) = (log.join(size.to_string()), log.join(format!("{size}.ots")));
+    let whole = std::fs::read(&stamp).unwrap();
+    let rewritten = Checkpoint { origin: key.name().to_owned(), size, root: [7; 32] };
+    let foreign = rewritten.sign(&key, &SigningKey::from_seed(&[9; 32])).unwrap().to_string();
+    let own = std::fs::read(&note).unwrap();
+    for (path, bytes, why) in [
+        (&stamp, &whole[..whole.len() - 1], "not a timestamp"),
+        (&stamp, &[&whole[..33], &[0; 32], &whole[65..]].concat(), "another file"),
+        (&note, foreign.as_bytes(), "signature"),
+        (&log.join("newest"), b"99999999\n", "anchor/99999999"),
+    ] {
+        let before = std::fs::read(path).unwrap();
+        std::fs::write(path, bytes).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        for (home, place) in [(&scene.node, &[][..]), (&scene.ben.home, &["--log", &url])] {
+            let said = fails(home, &[&["audit"], place, &["verify"]].concat(), 1);
+            assert!(said.contains(why) && said.contains("anchor/"), "{name}: {said}");
+        }
+        std::fs::write(path, before).unwrap();
+    }
+    assert_eq!(std::fs::read(&note).unwrap(), own);
+    ok(&scene.node, &["audit", "verify"]);
 }

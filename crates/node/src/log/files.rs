@@ -149,7 +149,7 @@ impl Files {
     }
 
     /// A file, no longer than it may be.
-    fn read(&self, path: &str, max: usize) -> Result<Vec<u8>, Wrong> {
+    pub(super) fn read(&self, path: &str, max: usize) -> Result<Vec<u8>, Wrong> {
         match &self.0 {
             Kind::Folder(folder) => read_file(&folder.join(path), max),
             Kind::Web { client, base, handle } => handle.block_on(fetch(client, base, path, max)),
@@ -172,8 +172,13 @@ async fn fetch(client: &Client, base: &Url, path: &str, max: usize) -> Result<Ve
     let url = base.join(path).map_err(|error| failed(error.to_string()))?;
     let response = client.get(url).send().await;
     let mut response = response.map_err(|error| failed(error.without_url().to_string()))?;
-    if !response.status().is_success() {
-        return Err(failed(format!("the server answers {}", response.status())));
+    let status = response.status();
+    if !status.is_success() {
+        // Of a file that is not there, web servers that list nothing say that it is forbidden.
+        let is_gone = matches!(status.as_u16(), 403 | 404 | 410);
+        let kind = if is_gone { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
+        let source = io::Error::new(kind, format!("the server answers {status}"));
+        return Err(Wrong::Io { path: path.into(), source });
     }
     let mut bytes = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| failed(error.without_url().to_string()))? {

@@ -1,16 +1,18 @@
 //! The files of a log, as any web server publishes them (C2SP tlog-tiles): each is there whole, and durable, or not at all.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::tlog::{Hash, Note, Tile, TileKind, subtree_root};
 
 use super::LogError;
+use super::anchor_file::{ANCHORS, AnchorFile};
 
 pub(super) const CHECKPOINT: &str = "checkpoint";
-/// What is being written. There is one writer.
+/// What is being written. There is one writer; of anchors another one, in their folder.
 pub(super) const UNFINISHED: &str = "unfinished";
 
 /// The folder.
@@ -80,16 +82,63 @@ impl Folder {
         self.put(&self.0.join(CHECKPOINT), note.to_string().as_bytes())
     }
 
-    /// Writes a file beside its place, syncs it, and puts it there.
-    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
-        let unfinished = self.0.join(UNFINISHED);
-        let folder = path.parent().unwrap_or(&self.0);
-        make_folders(folder)?;
-        let mut file = File::create(&unfinished).map_err(LogError::io("write", &unfinished))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(LogError::io("write", &unfinished))?;
-        fs::rename(&unfinished, path).map_err(LogError::io("put in place", path))?;
-        sync_folder(folder)
+    /// A file of an anchor; `None` where it is not there.
+    pub(super) fn anchor(&self, file: AnchorFile) -> Result<Option<Vec<u8>>, LogError> {
+        let path = self.0.join(file.path());
+        let mut bytes = Vec::new();
+        let max = u64::try_from(file.len_max()).unwrap_or(u64::MAX);
+        match File::open(&path).and_then(|there| there.take(max.saturating_add(1)).read_to_end(&mut bytes)) {
+            Ok(_) if bytes.len() <= file.len_max() => Ok(Some(bytes)),
+            Ok(_) => Err(LogError::Damaged(file.path())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LogError::io("read", &path)(error)),
+        }
     }
+
+    /// When a file of an anchor was written; `None` where it is not there.
+    pub(super) fn anchored_at(&self, file: AnchorFile) -> Result<Option<SystemTime>, LogError> {
+        let path = self.0.join(file.path());
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(at) => Ok(Some(at)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LogError::io("read", &path)(error)),
+        }
+    }
+
+    /// The sizes that have a timestamp.
+    pub(super) fn timestamped(&self) -> Result<Vec<u64>, LogError> {
+        let path = self.0.join(ANCHORS);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(LogError::io("read", &path))?,
+        };
+        let mut sizes = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(LogError::io("read", &path))?.file_name();
+            if let Some(AnchorFile::Timestamp(size)) = name.to_str().and_then(AnchorFile::parse) {
+                sizes.push(size);
+            }
+        }
+        Ok(sizes)
+    }
+
+    pub(super) fn write_anchor(&self, file: AnchorFile, bytes: &[u8]) -> Result<(), LogError> {
+        put(&self.0.join(file.path()), &self.0.join(ANCHORS).join(UNFINISHED), bytes)
+    }
+
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+        put(path, &self.0.join(UNFINISHED), bytes)
+    }
+}
+
+/// Writes a file beside its place, syncs it, and puts it there.
+fn put(path: &Path, unfinished: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    let folder = path.parent().unwrap_or(path);
+    make_folders(folder)?;
+    let mut file = File::create(unfinished).map_err(LogError::io("write", unfinished))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(LogError::io("write", unfinished))?;
+    fs::rename(unfinished, path).map_err(LogError::io("put in place", path))?;
+    sync_folder(folder)
 }
 
 /// Makes a folder and those above it, each durable in the one above.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod anchored;
 mod events;
 mod reconcile;
 mod verify;

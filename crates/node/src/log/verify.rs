@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 
 use nuncio_proto::audit::{Chain, ChainError, Event, EventError, Place, SignedEvent};
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::tlog::{Checkpoint, CheckpointError, Edge, Note, NoteKey, Tile, TileError, TileKind, entries_of};
+use nuncio_proto::tlog::{
+    Checkpoint, CheckpointError, Edge, Hash, Note, NoteKey, Tile, TileError, TileKind, entries_of,
+};
 
 use super::Files;
+use super::anchor_file::{ANCHORS, AnchorFile};
+use super::anchored::{AnchorFault, Anchored, Anchors};
 use super::folder::{CHECKPOINT, UNFINISHED};
 
 /// What a log was found to be.
@@ -23,6 +27,8 @@ pub struct Verdict {
     pub chains: BTreeMap<AgentId, Vec<Chain>>,
     /// Entries that prove that their agent told two stories.
     pub other_stories: Vec<u64>,
+    /// The newest anchor: of this log, and of no more than it says; what calendars say of it nobody has checked.
+    pub anchor: Option<Anchored>,
 }
 
 /// The first thing that is wrong with a log.
@@ -67,6 +73,9 @@ pub enum Wrong {
     /// The entries have another root than the head.
     #[error("the entries have another root than the checkpoint")]
     Root,
+    /// An anchor is not of this log.
+    #[error("{0}: {1}")]
+    Anchor(String, AnchorFault),
 }
 
 /// Checks a log in a folder from its first entry on, and every file in it, and tells how many entries are checked.
@@ -82,9 +91,12 @@ pub fn verify(folder: &Path, key: &NoteKey, progress: impl FnMut(u64)) -> Result
 /// # Errors
 /// As [`verify`].
 pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
+    // Before the head: a log that goes on anchors later ones meanwhile.
+    let Anchors { roots: anchors, newest } = files.anchors(key)?;
     let (note, head) = files.checkpoint(key)?;
-    let mut reading =
-        Reading { files, size: head.size, edge: Edge::default(), chains: BTreeMap::new(), strange: Vec::new() };
+    let (edge, chains, strange) = (Edge::default(), BTreeMap::new(), Vec::new());
+    let mut reading = Reading { files, size: head.size, edge, chains, strange, anchors };
+    reading.check_anchors()?;
     for tile in reading.bundles() {
         reading.bundle(&tile)?;
         progress(reading.edge.size());
@@ -99,7 +111,7 @@ pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64))
     if let Some(folder) = files.as_folder() {
         reading.check_files(folder, folder)?;
     }
-    Ok(Verdict { head, note, chains: reading.chains, other_stories })
+    Ok(Verdict { head, note, chains: reading.chains, other_stories, anchor: newest })
 }
 
 struct Reading<'a> {
@@ -109,6 +121,8 @@ struct Reading<'a> {
     chains: BTreeMap<AgentId, Vec<Chain>>,
     /// Entries that stand in no chain.
     strange: Vec<(u64, SignedEvent)>,
+    /// Roots that were anchored, by their sizes.
+    anchors: BTreeMap<u64, Hash>,
 }
 
 impl Reading<'_> {
@@ -123,8 +137,27 @@ impl Reading<'_> {
             for (tile, hashes) in self.edge.push(entry) {
                 self.compare(&tile, &hashes)?;
             }
+            self.check_anchor()?;
         }
         Ok(())
+    }
+
+    /// None is of more than there is, or of an empty log that had something in it.
+    fn check_anchors(&self) -> Result<(), Wrong> {
+        match self.anchors.last_key_value() {
+            Some((size, _)) if *size > self.size => Err(anchor_fault(*size, AnchorFault::Ahead)),
+            _ => self.check_anchor(),
+        }
+    }
+
+    /// The anchor of as many entries as are read, if there is one.
+    // contracts/log.md G22.
+    fn check_anchor(&self) -> Result<(), Wrong> {
+        let size = self.edge.size();
+        match self.anchors.get(&size) {
+            Some(root) if *root != self.edge.root() => Err(anchor_fault(size, AnchorFault::Root)),
+            _ => Ok(()),
+        }
     }
 
     fn entry(&mut self, entry: &[u8]) -> Result<(), Wrong> {
@@ -199,11 +232,27 @@ impl Reading<'_> {
             let path = entry.map_err(at(folder))?.path();
             if path.is_dir() {
                 self.check_files(log, &path)?;
+            } else if folder == log.join(ANCHORS) {
+                self.check_anchor_file(&path)?;
             } else if ![CHECKPOINT, UNFINISHED].iter().any(|known| path == log.join(known)) {
                 self.check_file(log, &path)?;
             }
         }
         Ok(())
+    }
+
+    /// Those that were there before are checked; a later one came since.
+    fn check_anchor_file(&self, path: &Path) -> Result<(), Wrong> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_later = |size| self.anchors.last_key_value().is_none_or(|(last, _)| size > *last);
+        let is_known = match AnchorFile::parse(name) {
+            Some(AnchorFile::Newest) => true,
+            Some(AnchorFile::Note(size) | AnchorFile::Timestamp(size)) => {
+                self.anchors.contains_key(&size) || is_later(size)
+            }
+            None => name == UNFINISHED,
+        };
+        if is_known { Ok(()) } else { Err(Wrong::File(path.to_owned())) }
     }
 
     fn check_file(&self, log: &Path, path: &Path) -> Result<(), Wrong> {
@@ -226,6 +275,10 @@ impl Reading<'_> {
 fn number_of(signed: &SignedEvent, behind: u64) -> (AgentId, u64, u64) {
     let event = signed.event();
     (event.agent, event.epoch, event.seq.saturating_add(behind))
+}
+
+fn anchor_fault(size: u64, fault: AnchorFault) -> Wrong {
+    Wrong::Anchor(AnchorFile::Note(size).path(), fault)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Wrong {

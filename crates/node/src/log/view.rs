@@ -1,6 +1,7 @@
 //! A log as it is after one commit: all that readers need, while the writer goes on.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::tlog::{
@@ -8,6 +9,7 @@ use nuncio_proto::tlog::{
     inclusion_proof, root_of,
 };
 
+use super::anchor_file::{AnchorFile, read_newest};
 use super::folder::Folder;
 use super::{LogError, Tail, WIDTH, bundle, full};
 
@@ -65,6 +67,32 @@ impl View {
     /// A file that cannot be read.
     pub fn published(&self) -> Result<Option<Note>, LogError> {
         self.folder.checkpoint()
+    }
+
+    /// A file of an anchor (contracts/log.md G22); `None` where it is not there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is longer than it can be.
+    pub fn anchor(&self, file: AnchorFile) -> Result<Option<Vec<u8>>, LogError> {
+        self.folder.anchor(file)
+    }
+
+    /// The newest size that is anchored, and when that was written.
+    pub(crate) fn newest_anchor(&self) -> Result<Option<(u64, SystemTime)>, LogError> {
+        let file = AnchorFile::Newest;
+        let Some(bytes) = self.folder.anchor(file)? else { return Ok(None) };
+        let size = read_newest(&bytes).ok_or_else(|| LogError::Damaged(file.path()))?;
+        Ok(self.folder.anchored_at(file)?.map(|at| (size, at)))
+    }
+
+    /// The sizes that have a timestamp.
+    pub(crate) fn timestamped(&self) -> Result<Vec<u64>, LogError> {
+        self.folder.timestamped()
+    }
+
+    /// Puts a file of an anchor in its place. There is one who does.
+    pub(crate) fn put_anchor(&self, file: AnchorFile, bytes: &[u8]) -> Result<(), LogError> {
+        self.folder.write_anchor(file, bytes)
     }
 
     /// An entry.

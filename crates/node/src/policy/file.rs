@@ -20,6 +20,14 @@ pub(super) struct File {
     pub(super) decisions: Option<Decisions>,
     #[serde(default)]
     pub(super) witness: Vec<Witness>,
+    #[serde(default)]
+    pub(super) anchor: Vec<Anchor>,
+    pub(super) anchor_every_minutes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Anchor {
+    pub(super) calendar: String,
 }
 
 #[derive(Deserialize)]

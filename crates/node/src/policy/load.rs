@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::POLICY_SCHEMA;
@@ -18,7 +19,7 @@ use serde_json::Value;
 
 use super::grant::{Grant, Origin, Receivers, SubjectType};
 use super::issuer::{Fetched, Issuer, Source};
-use super::{Client, Policy, Service, Witness, file};
+use super::{Anchors, Client, Policy, Service, Witness, file};
 use crate::decisions::DecisionPoint;
 use crate::error::NodeError;
 use crate::holder::Holder;
@@ -69,6 +70,7 @@ fn build(file: file::File, hash: String, beside: &Path) -> Result<Policy, Why> {
         retired: file.retired_files.iter().map(|file| retired(&beside.join(file))).collect::<Result<_, _>>()?,
         decisions: file.decisions.map(|decisions| decision_point(decisions, beside)).transpose()?,
         witnesses: file.witness.into_iter().map(witness).collect::<Result<_, _>>()?,
+        anchors: anchors(file.anchor, file.anchor_every_minutes)?,
         service,
     };
     for client in file.client {
@@ -266,6 +268,20 @@ fn witness(witness: file::Witness) -> Result<Witness, Why> {
     let key = NoteKey::parse(&witness.key).filter(|key| key.kind().cosigns());
     let key = key.ok_or_else(|| format!("{}: no key of a witness", witness.key))?;
     Ok(Witness { key, url: witness.url })
+}
+
+fn anchors(listed: Vec<file::Anchor>, every_minutes: Option<u64>) -> Result<Anchors, Why> {
+    let mut calendars: Vec<String> = Vec::new();
+    for file::Anchor { calendar } in listed {
+        check_url(&calendar)?;
+        let calendar = calendar.trim_end_matches('/').to_owned();
+        if calendars.contains(&calendar) {
+            return Err(format!("anchor {calendar} is there twice"));
+        }
+        calendars.push(calendar);
+    }
+    let every_ms = every_minutes.map_or(time::ANCHOR_EVERY, |minutes| minutes.saturating_mul(60_000));
+    Ok(Anchors { calendars, every: Duration::from_millis(every_ms) })
 }
 
 /// A secret that others can read is none.

@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Served;
+use crate::fetch::TIMESTAMP_TYPE;
 use crate::gate;
-use crate::log::{Answer, LogError, NotTaken, Told, View};
+use crate::log::{AnchorFile, Answer, LogError, NotTaken, Told, View};
 use crate::page::Session;
 use crate::refusal::{Code, Refusal};
 use crate::scribe::NotNow;
@@ -137,6 +138,19 @@ pub(super) async fn tile(State(at): State<Served>, Path(path): Path<String>) -> 
         (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
     ];
     Ok((headers, Body::from(bytes)).into_response())
+}
+
+/// log.md section 8.
+pub(super) async fn anchor(State(at): State<Served>, Path(name): Path<String>) -> Result<Response, Refusal> {
+    let nothing = || Refusal::new(Code::NotFound, "there is no such anchor");
+    let file = AnchorFile::parse(&name).ok_or_else(nothing)?;
+    let view = Arc::clone(&at.service.scribe.view().borrow());
+    let bytes = blocking(move || view.anchor(file)).await?.map_err(|error| unreadable(&error))?.ok_or_else(nothing)?;
+    let kind = match file {
+        AnchorFile::Timestamp(_) => TIMESTAMP_TYPE,
+        AnchorFile::Newest | AnchorFile::Note(_) => "text/plain; charset=utf-8",
+    };
+    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], Body::from(bytes)).into_response())
 }
 
 /// Who is who.

@@ -81,6 +81,7 @@ async fn who_may_ask_is_what_the_table_says() {
         ("/log/stream", far, 403),
         ("/log/checkpoint", far, 403),
         ("/log/tile/{*tile}", far, 403),
+        ("/log/anchor/{file}", far, 403),
         ("/log/names", near, 200),
         ("/log/names", far, 403),
         ("/", near, 403),

@@ -38,6 +38,11 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step { name: "cose", about: "scitt-cose agrees with the log's events and proofs", run: strangers::cose },
     Step {
+        name: "anchor",
+        about: "OpenTimestamps' own library reads our timestamps, and a calendar made of it anchors a node's log",
+        run: strangers::anchor,
+    },
+    Step {
         name: "verify",
         about: "PyJWT, joserfc and jwcrypto verify what a running node signs",
         run: strangers::verify,

@@ -67,6 +67,11 @@ pub(super) fn cose(bench: &Bench) -> Result<Outcome> {
     }
 }
 
+/// opentimestamps reads the vectors of timestamps, and anchors a node's log.
+pub(super) fn anchor(bench: &Bench) -> Result<Outcome> {
+    script(bench, "anchor.py")
+}
+
 /// Every MUST of the draft and of contracts/txts.md, kept and broken.
 pub(super) fn walk(bench: &Bench) -> Result<Outcome> {
     script(bench, "walk.py")

@@ -8,12 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nuncio_node::log::verify_files;
 use serde_json::json;
 
+use super::anchor;
 use super::place::Log;
 use super::read;
 use crate::failure::Failure;
 use crate::output;
 
-/// Checks the whole log: each entry's signature and place in its agent's chain, each tile, the head, and who cosigned it.
+/// Checks the whole log: each entry's signature and place in its agent's chain, each tile, the head, who cosigned it, and that what was anchored is in it.
 #[derive(Args)]
 pub(super) struct Verify {}
 
@@ -31,7 +32,7 @@ impl Verify {
             output::json(&json!({
                 "origin": verdict.head.origin, "size": verdict.head.size, "root": root, "agents": agents,
                 "other_stories": verdict.other_stories, "witnessed": witnessed.by, "quorum": witnessed.is_quorum,
-                "missing": witnessed.missing,
+                "missing": witnessed.missing, "anchor": verdict.anchor.as_ref().map(anchor::told),
             }))?;
         } else {
             output::line(format_args!(
@@ -40,6 +41,9 @@ impl Verify {
             ))?;
             for (witness, at_s) in &witnessed.by {
                 output::line(read::witness_line(witness, *at_s))?;
+            }
+            if let Some(anchored) = &verdict.anchor {
+                anchor::print(anchored)?;
             }
         }
         witnessed.enough()?;

@@ -137,3 +137,32 @@ fn no_url_holds_a_secret_and_none_is_shown_for_it() {
         assert!(!read(&decisions).unwrap_err().contains("secret"));
     }
 }
+
+/// contracts/log.md G26.
+#[test]
+fn calendars_are_named_once_and_over_tls() {
+    let anchors = |calendars: &[&str], every: &str| {
+        let named = |calendar: &&str| format!("[[anchor]]\ncalendar = \"{calendar}\"\n");
+        read(&format!("{every}{SERVICE}\n{}", calendars.iter().map(named).collect::<String>()))
+            .map(|policy| (policy.anchors.calendars.clone(), policy.anchors.every.as_secs()))
+    };
+    let one = "https://one.example";
+    assert_eq!(anchors(&[], ""), Ok((vec![], 3_600)));
+    assert_eq!(anchors(&["https://one.example/"], "anchor_every_minutes = 5\n"), Ok((vec![one.to_owned()], 300)));
+    assert!(anchors(&["http://127.0.0.1:9/a"], "").is_ok());
+    for bad in [
+        &["http://one.example"][..],
+        &["https://one.example/?a"],
+        &["https://anna@one.example"],
+        &["ftp://one.example"],
+        &[one, "https://one.example/"],
+    ] {
+        assert!(anchors(bad, "").is_err(), "{bad:?}");
+    }
+    let many: Vec<String> = (0..17).map(|number| format!("https://{number}.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(anchors(&many[..16], "").is_ok() && anchors(&many, "").is_err());
+    for every in [0, 10_081] {
+        assert!(anchors(&[one], &format!("anchor_every_minutes = {every}\n")).is_err());
+    }
+}
