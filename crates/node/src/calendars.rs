@@ -29,7 +29,8 @@ const ASKED_MAX: usize = 32;
 /// Has heads anchored until the node stops.
 pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
     let Ok(fetch) = Fetch::new(time::ANCHOR_PATIENCE) else { return tracing::error!("no calendar can be asked") };
-    let calendars = Calendars { fetch, open: None, retry: Instant::now(), waits: None };
+    let now = Instant::now();
+    let calendars = Calendars { fetch, open: None, retry: now, rests: now, waits: None };
     anchor::keep(calendars, service, closing).await;
 }
 
@@ -40,6 +41,8 @@ struct Calendars {
     open: Option<BTreeMap<u64, Instant>>,
     /// No head is sent before.
     retry: Instant,
+    /// Nothing is done before: files could not be read.
+    rests: Instant,
     /// Since when a head that is due waits for its witnesses' lines.
     waits: Option<Instant>,
 }
@@ -56,7 +59,7 @@ type Files = Vec<(AnchorFile, Vec<u8>)>;
 
 impl Anchor for Calendars {
     async fn vouch(&mut self, view: &View, policy: &Policy) -> Vouched {
-        if policy.anchors.calendars.is_empty() {
+        if policy.anchors.calendars.is_empty() || self.rests > Instant::now() {
             return Vouched::Nothing;
         }
         match self.turn(view, policy).await {
@@ -64,6 +67,7 @@ impl Anchor for Calendars {
             Ok(files) => Vouched::Files(files),
             Err(error) => {
                 tracing::error!(%error, "the log's anchors cannot be read");
+                self.rests = in_ms(time::ANCHOR_RETRY);
                 Vouched::Nothing
             }
         }
@@ -74,11 +78,16 @@ impl Calendars {
     async fn turn(&mut self, view: &View, policy: &Policy) -> Result<Files, LogError> {
         let (own, every) = (view.clone(), policy.anchors.every);
         let due = blocking(move || due(&own, every)).await?;
-        match due {
-            Some(due) if due.is_kept => Ok(vec![newest(due.size)]),
-            Some(due) if self.retry <= Instant::now() && !self.waits_for_lines(&due.note, policy) => {
-                Ok(self.send(due, policy).await)
+        if self.open.is_none() {
+            let own = view.clone();
+            self.open = Some(blocking(move || read_open(&own)).await?);
+        }
+        match due.filter(|_| self.retry <= Instant::now()) {
+            Some(due) if due.is_kept => {
+                self.retry = in_ms(time::ANCHOR_RETRY);
+                Ok(vec![newest(due.size)])
             }
+            Some(due) if !self.waits_for_lines(&due.note, policy) => Ok(self.send(due, policy).await),
             _ => self.ask(view, policy).await,
         }
     }
@@ -94,7 +103,7 @@ impl Calendars {
     // contracts/log.md G25, G26.
     async fn send(&mut self, due: Due, policy: &Policy) -> Files {
         self.waits = None;
-        self.retry = Instant::now() + Duration::from_millis(time::ANCHOR_RETRY);
+        self.retry = in_ms(time::ANCHOR_RETRY);
         let Ok(nonce) = entropy::random() else { return Vec::new() };
         let note = due.note.to_string().into_bytes();
         let digest = crypto::sha256(&[&note]);
@@ -118,21 +127,18 @@ impl Calendars {
             }
         }
         let Some(stamp) = kept else { return Vec::new() };
-        let next = Instant::now() + Duration::from_millis(time::ANCHOR_ASK);
-        self.open.get_or_insert_default().insert(due.size, next);
+        let open = self.open.get_or_insert_default();
+        open.insert(due.size, in_ms(time::ANCHOR_ASK));
+        if open.len() > limit::ANCHORS_OPEN_MAX {
+            open.pop_first();
+        }
         let (note_file, timestamp_file) = (AnchorFile::Note(due.size), AnchorFile::Timestamp(due.size));
         vec![(note_file, note), (timestamp_file, stamp.to_bytes()), newest(due.size)]
     }
 
     /// Asks for one anchor that is open, if it is time for one.
     async fn ask(&mut self, view: &View, policy: &Policy) -> Result<Files, LogError> {
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let own = view.clone();
-                self.open.insert(blocking(move || read_open(&own)).await?)
-            }
-        };
+        let open = self.open.get_or_insert_default();
         let now = Instant::now();
         while let Some((&size, next)) = open.iter_mut().min_by_key(|(_, next)| **next).filter(|(_, next)| **next <= now)
         {
@@ -144,7 +150,7 @@ impl Calendars {
                 open.remove(&size);
                 continue;
             };
-            *next = now + Duration::from_millis(time::ANCHOR_ASK);
+            *next = in_ms(time::ANCHOR_ASK);
             let more = ask_for(&self.fetch, &stamp, &policy.anchors.calendars).await;
             return Ok(more.map(|more| (AnchorFile::Timestamp(size), more.to_bytes())).into_iter().collect());
         }
@@ -180,6 +186,10 @@ fn read_open(view: &View) -> Result<BTreeMap<u64, Instant>, LogError> {
     let (mut sizes, now) = (view.timestamped()?, Instant::now());
     sizes.sort_unstable();
     Ok(sizes.into_iter().rev().take(limit::ANCHORS_OPEN_MAX).map(|size| (size, now)).collect())
+}
+
+fn in_ms(ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(ms)
 }
 
 fn newest(size: u64) -> (AnchorFile, Vec<u8>) {

@@ -77,12 +77,11 @@ impl View {
         self.folder.anchor(file)
     }
 
-    /// The newest size that is anchored, and when that was written.
+    /// The newest size that is anchored, and when that was written; none where it is damaged, so that it is written again.
     pub(crate) fn newest_anchor(&self) -> Result<Option<(u64, SystemTime)>, LogError> {
         let file = AnchorFile::Newest;
-        let Some(bytes) = self.folder.anchor(file)? else { return Ok(None) };
-        let size = read_newest(&bytes).ok_or_else(|| LogError::Damaged(file.path()))?;
-        Ok(self.folder.anchored_at(file)?.map(|at| (size, at)))
+        let size = self.folder.anchor(file)?.and_then(|bytes| read_newest(&bytes));
+        Ok(size.zip(self.folder.anchored_at(file)?))
     }
 
     /// The sizes that have a timestamp.

@@ -271,6 +271,12 @@ async fn the_next_head_is_anchored_when_its_time_has_come() {
     until("no second anchor", || newest(&at) > Some(first)).await;
     assert_eq!(calendar.sent().len(), 2);
     assert!(file(&at, &format!("{first}.ots")).is_some(), "the first stays");
+    // It is not forgotten because another one was due first.
+    let second = newest(&at).unwrap();
+    calendar.is_now(Mood::Honest(Some(970_001)));
+    at.begun().await;
+    until("the first is not asked for", || heights(&stamp(&at, first)) == [970_001]).await;
+    assert_eq!((newest(&at), calendar.asked().len()), (Some(second), 1), "it is not time yet for the second");
     assert_eq!(verified(&at).await.unwrap().head.size, newest(&at).unwrap());
     at.stop().await;
 }
@@ -383,20 +389,19 @@ async fn half_an_anchor_is_finished_or_made_again() {
     start(&mut at, &[&calendar]).await;
     let size = anchored(&at).await;
     at.stop().await;
-    let remove = |name: &str| std::fs::remove_file(at.home().join("log/anchor").join(name)).unwrap();
     let before = file(&at, &format!("{size}.ots"));
-    remove("newest");
+    std::fs::remove_file(at.home().join("log/anchor/newest")).unwrap();
     at.records_stay = true;
     // Nothing new is in the log meanwhile, but that its policy came into force.
     at.start().await;
     assert_eq!(anchored(&at).await, size);
     assert_eq!((file(&at, &format!("{size}.ots")), calendar.sent().len()), (before.clone(), 1));
     at.stop().await;
-    let remove = |name: &str| std::fs::remove_file(at.home().join("log/anchor").join(name)).unwrap();
-    remove("newest");
-    remove(&format!("{size}.ots"));
+    let folder = at.home().join("log/anchor");
+    std::fs::write(folder.join("newest"), "damaged").unwrap();
+    std::fs::remove_file(folder.join(format!("{size}.ots"))).unwrap();
     at.start().await;
-    assert_eq!(anchored(&at).await, size);
+    until("no anchor", || file(&at, "newest") == Some(format!("{size}\n").into_bytes())).await;
     assert_eq!(calendar.sent().len(), 2);
     assert_ne!(file(&at, &format!("{size}.ots")), before, "another nonce");
     at.stop().await;
