@@ -14,7 +14,7 @@ import session
 import timestamps
 import tokens
 from refused import Refused, refuse_unless
-from registry import limit
+from registry import label, limit
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 
@@ -74,6 +74,18 @@ def bundle(given, _):
 def batch(given, _):
     number, not_after, leaves = messages.read_batch(messages.agent_of(given["agent"]), unhex(given["bytes"]), given["now"])
     return {"batch": number, "not_after": not_after, "leaves": leaves}
+
+
+def deposit(given, _):
+    to, frame = messages.read_deposit(unhex(given["bytes"]))
+    return {"to": [[messages.did(agent), key and key.hex()] for agent, key in to], "frame": frame}
+
+
+def deposit_key(given, _):
+    """mailbox.md section 1"""
+    secret, key = unhex(given["secret"]), unhex(given["key"])
+    own = key[:16] + primitives.hmac_sha256(secret, label("deposit") + b"\0" + key[:16])[:16]
+    return {"key": own, "holds": own == key}
 
 
 def retirement(given, _):
@@ -379,6 +391,8 @@ AREAS = {
     "did-key": did_key,
     "bundle": bundle,
     "batch": batch,
+    "deposit": deposit,
+    "deposit-key": deposit_key,
     "retirement": retirement,
     "handshake": handshakes,
     "kdf": kdf,

@@ -155,6 +155,16 @@ def read_batch(agent, data, now):
     return number, not_after, leaves
 
 
+def read_deposit(data):
+    """mailbox.md M3"""
+    to, frame = cbor.decode(data, [cbor.many([32, cbor.optional(32)]), cbor.BYTES], limit("deposit_len_max"))
+    refuse_unless(len(to) <= limit("deposit_recipients_max"), "recipients")
+    agents = [primitives.check_agent_key(agent) for agent, _ in to]
+    refuse_unless(agents and all(one < other for one, other in zip(agents, agents[1:])), "recipients")
+    refuse_unless(1 <= len(frame) <= limit("frame_len_max"), "frame")
+    return to, frame
+
+
 def check_one_time(agent, one_time):
     batch, index, agreement, kem, path, not_after, signature = one_time
     size = limit("one_time_batch")

@@ -17,6 +17,7 @@ _CDDL = Cddl((CONTRACTS / "cddl/nuncio.cddl").read_text())
 # Where vectors keep CBOR, and the rule that it is of.
 _RULES = {
     "bundle": ("bundle", lambda v: v["input"]["bytes"]),
+    "deposit": ("deposit", lambda v: v["input"]["bytes"]),
     "batch": ("batch", lambda v: v["input"]["bytes"]),
     "retirement": ("retirement", lambda v: v["input"]["bytes"]),
     "frame": ("frame", lambda v: v["input"]["bytes"]),

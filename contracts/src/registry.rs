@@ -164,6 +164,46 @@ pub mod limit {
     /// Unit: claims.
     pub const DIRECTORY_CLAIMS_BURST: u32 = 32;
 
+    /// for whom one frame is left at a node at once; larger channels make more deposits
+    ///
+    /// Unit: agents.
+    pub const DEPOSIT_RECIPIENTS_MAX: usize = 64;
+
+    /// a frame, 64 recipients with their deposit keys, heads; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const DEPOSIT_LEN_MAX: usize = 70_144;
+
+    /// that wait for one agent: a week of a busy one
+    ///
+    /// Unit: frames.
+    pub const MAILBOX_FRAMES_MAX: usize = 10_000;
+
+    /// of these frames together: 64 MiB of a node's disk for each agent that its policy names
+    ///
+    /// Unit: bytes.
+    pub const MAILBOX_BYTES_MAX: u64 = 67_108_864;
+
+    /// first frames of strangers that wait for one agent: they need no key, so there is hardly any room
+    ///
+    /// Unit: frames.
+    pub const MAILBOX_STRANGERS_MAX: usize = 16;
+
+    /// with one deposit key at once
+    ///
+    /// Unit: frames.
+    pub const DEPOSITS_BURST: u32 = 256;
+
+    /// connections to a node over QUIC whose keys nobody knows
+    ///
+    /// Unit: connections.
+    pub const GUESTS_MAX: usize = 256;
+
+    /// of these from one address (IPv6: one /64)
+    ///
+    /// Unit: connections.
+    pub const GUESTS_PER_SOURCE: usize = 32;
+
     /// when fewer are left a new batch is made
     ///
     /// Unit: prekeys.
@@ -525,6 +565,21 @@ pub mod time {
     /// Unit: ms.
     pub const DIRECTORY_CLAIM_EVERY: u64 = 10_000;
 
+    /// behind the burst one frame is taken with one deposit key in this time: five a second, for as long as one likes
+    ///
+    /// Unit: ms.
+    pub const DEPOSIT_EVERY: u64 = 200;
+
+    /// a connection that nobody is known by and on which nothing was asked for so long is closed
+    ///
+    /// Unit: ms.
+    pub const GUEST_PATIENCE: u64 = 10_000;
+
+    /// a letter's longest life and twice the clocks' difference: what waits longer would be refused
+    ///
+    /// Unit: ms.
+    pub const MAILBOX_LIFE: u64 = 605_400_000;
+
     /// a month: long enough that a dispute over a letter has begun
     ///
     /// Unit: ms.
@@ -823,6 +878,9 @@ pub mod label {
     /// what two agents share out of their identity keys: their pseudonyms in audit events
     pub const PAIR: &[u8] = b"nuncio/1 pair";
 
+    /// the key by which a peer leaves frames for an agent, out of the secret that the agent's node has
+    pub const DEPOSIT: &[u8] = b"nuncio/1 deposit";
+
     /// associated data of a value at rest
     pub const ROW: &[u8] = b"nuncio/1 row";
 
@@ -900,6 +958,12 @@ pub mod code {
 
     /// notice and refusal: this identity was retired by its owner
     pub const RETIRED: u16 = 19;
+
+    /// a node's answer to a deposit: the agent has no mailbox there, or the deposit key is none of its own
+    pub const DEPOSIT_DENIED: u16 = 21;
+
+    /// a node's answer to a deposit: so many frames wait for the agent that there is no room
+    pub const MAILBOX_FULL: u16 = 22;
 
     /// notice: this agent has sessions alone that audit
     pub const UNAUDITED: u16 = 20;
@@ -993,6 +1057,8 @@ pub mod code {
             17 => "stranger",
             18 => "start_refused",
             19 => "retired",
+            21 => "deposit_denied",
+            22 => "mailbox_full",
             20 => "unaudited",
             32 => "expired",
             33 => "unknown_extension",
@@ -1131,4 +1197,7 @@ pub mod stream {
 
     /// HTTP to a node; an end that serves no node resets it
     pub const HTTP: u8 = 4;
+
+    /// a frame that is left at a node for agents that are away
+    pub const DEPOSIT: u8 = 5;
 }

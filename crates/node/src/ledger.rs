@@ -76,9 +76,15 @@ impl Ledger {
 
     /// Writes rows that are no record.
     pub(crate) async fn write(&self, ops: Vec<Op>) -> Result<(), Unwritten> {
+        self.begin(ops)?.await.map_err(|_| Unwritten)
+    }
+
+    /// Hands rows over that are no record. They are durable when the answer comes, each after all that were handed over before it; none comes
+    /// where they cannot be written.
+    pub(crate) fn begin(&self, ops: Vec<Op>) -> Result<oneshot::Receiver<()>, Unwritten> {
         let (ticket, durable) = oneshot::channel();
         self.submit(Staged { ops, ticket })?;
-        durable.await.map_err(|_| Unwritten)
+        Ok(durable)
     }
 
     fn submit(&self, staged: Staged<Ticket>) -> Result<(), Unwritten> {

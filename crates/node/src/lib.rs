@@ -30,6 +30,7 @@ mod keys;
 mod ledger;
 mod limits;
 pub mod log;
+mod mailbox;
 mod metrics;
 mod mint;
 mod node;

@@ -63,10 +63,7 @@ pub(crate) struct Claims(DefaultKeyedRateLimiter<AgentId>);
 
 impl Claims {
     pub(crate) fn new() -> Self {
-        let burst = NonZeroU32::new(limit::DIRECTORY_CLAIMS_BURST).unwrap_or(NonZeroU32::MIN);
-        let every = Quota::with_period(Duration::from_millis(time::DIRECTORY_CLAIM_EVERY));
-        let quota = every.unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN)).allow_burst(burst);
-        Self(RateLimiter::keyed(quota))
+        Self(RateLimiter::keyed(every(time::DIRECTORY_CLAIM_EVERY, limit::DIRECTORY_CLAIMS_BURST)))
     }
 
     /// Whether one more of this agent's is given now.
@@ -80,9 +77,32 @@ impl Claims {
     }
 }
 
-/// Places over TCP: so many in all, so many for one address.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+/// How fast frames come with each deposit key (contracts/mailbox.md M7). Keys are told apart here, and nowhere else.
+#[derive(Debug)]
+pub(crate) struct Deposits(DefaultKeyedRateLimiter<[u8; 16]>);
+
+impl Deposits {
+    pub(crate) fn new() -> Self {
+        Self(RateLimiter::keyed(every(time::DEPOSIT_EVERY, limit::DEPOSITS_BURST)))
+    }
+
+    /// Whether one more comes now with the key of this id.
+    pub(crate) fn allow(&self, id: &[u8; 16]) -> bool {
+        self.0.check_key(id).is_ok()
+    }
+
+    /// Forgets keys with which nothing comes.
+    pub(crate) fn forget(&self) {
+        self.0.retain_recent();
+    }
+}
+
+/// Places of connections: so many in all, so many for one address.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    taken: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    max: usize,
+}
 
 /// A place that was taken, until it is dropped.
 #[derive(Debug)]
@@ -92,10 +112,15 @@ pub(crate) struct Place {
 }
 
 impl Places {
+    /// So many in all.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { taken: Arc::default(), max }
+    }
+
     /// A place for an address, if there is one.
     pub(crate) fn take(&self, address: IpAddr, per_source: usize) -> Option<Place> {
         let (mut taken, source) = (self.taken(), network(address));
-        if taken.values().sum::<usize>() >= limit::NODE_CONNECTIONS_MAX {
+        if taken.values().sum::<usize>() >= self.max {
             return None;
         }
         let own = taken.get(&source).copied().unwrap_or_default();
@@ -107,7 +132,7 @@ impl Places {
     }
 
     fn taken(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +149,12 @@ impl Drop for Place {
 fn quota(rate: u32, burst: u32) -> Quota {
     let some = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     Quota::per_second(some(rate)).allow_burst(some(burst))
+}
+
+/// One in so many milliseconds, behind a burst.
+fn every(ms: u64, burst: u32) -> Quota {
+    let quota = Quota::with_period(Duration::from_millis(ms)).unwrap_or_else(|| quota(1, 1));
+    quota.allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))
 }
 
 /// One household has a /64 of IPv6.
@@ -152,7 +183,7 @@ mod tests {
     /// contracts/txts.md N34.
     #[test]
     fn one_address_takes_so_many_places_and_what_is_left_is_for_others() {
-        let (places, address) = (Places::default(), |last: u8| IpAddr::from([192, 0, 2, last]));
+        let (places, address) = (Places::new(limit::NODE_CONNECTIONS_MAX), |last: u8| IpAddr::from([192, 0, 2, last]));
         let mut held: Vec<Place> = (0..10).filter_map(|_| places.take(address(1), 3)).collect();
         assert_eq!(held.len(), 3);
         assert!(places.take("2001:db8::1".parse().unwrap(), 1).is_some(), "given back at once");

@@ -3,6 +3,7 @@
 mod answers;
 mod directory;
 mod log;
+mod mailbox;
 pub(crate) mod page;
 
 use std::sync::Arc;
@@ -63,6 +64,10 @@ pub(crate) const TABLE: &[Row] = &[
     row("PUT", "/directory/bundle", Needs::Agent),
     row("PUT", "/directory/prekeys", Needs::Agent),
     row("POST", "/directory/claim/{agent}", Needs::Agent),
+    row("GET", "/mailbox", Needs::Agent),
+    row("PUT", "/mailbox/secret", Needs::Agent),
+    row("DELETE", "/mailbox/secret", Needs::Agent),
+    row("POST", "/mailbox/taken", Needs::Agent),
     row("GET", "/log/checkpoint", Needs::Reader),
     row("GET", "/log/tile/{*tile}", Needs::Reader),
     row("GET", "/log/anchor/{file}", Needs::Reader),
@@ -96,7 +101,7 @@ pub(crate) struct Served {
     pub(crate) tasks: TaskTracker,
 }
 
-fn handlers() -> [(&'static str, MethodRouter<Served>); 28] {
+fn handlers() -> [(&'static str, MethodRouter<Served>); 31] {
     [
         ("/token", post(answers::token)),
         ("/revoke", post(answers::revoke)),
@@ -110,6 +115,9 @@ fn handlers() -> [(&'static str, MethodRouter<Served>); 28] {
         ("/directory/bundle", put(directory::list_bundle)),
         ("/directory/prekeys", put(directory::list_batch)),
         ("/directory/claim/{agent}", post(directory::claim)),
+        ("/mailbox", get(mailbox::fetch)),
+        ("/mailbox/secret", put(mailbox::open).delete(mailbox::close)),
+        ("/mailbox/taken", post(mailbox::taken)),
         ("/log/checkpoint", get(log::checkpoint)),
         ("/log/tile/{*tile}", get(log::tile)),
         ("/log/anchor/{file}", get(log::anchor)),

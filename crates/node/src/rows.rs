@@ -41,6 +41,10 @@ pub(crate) const OTHER_STORY: u8 = b'Q';
 pub(crate) const LISTING: u8 = b'D';
 /// One-time prekeys of the directory that were given to nobody.
 pub(crate) const LISTED: u8 = b'P';
+/// A mailbox: its secret, and the highest number of a frame that left it.
+pub(crate) const MAILBOX: u8 = b'Y';
+/// Frames that wait for an agent, by their numbers.
+pub(crate) const FRAME: u8 = b'V';
 
 /// What the rows of a tree of a node's home are, by the first byte of their keys; `None` of a tree that is not a node's.
 #[must_use]
@@ -61,6 +65,8 @@ pub const fn tree_name(tree: u8) -> Option<&'static str> {
         OTHER_STORY => Some("events that tell another story"),
         LISTING => Some("agents in the directory"),
         LISTED => Some("one-time prekeys in the directory"),
+        MAILBOX => Some("mailboxes"),
+        FRAME => Some("frames in mailboxes"),
         _ => None,
     }
 }
@@ -145,6 +151,20 @@ pub(crate) fn listing(agent: &AgentId) -> Vec<u8> {
 
 pub(crate) fn listed(agent: &AgentId, at: OneTimeRef) -> Vec<u8> {
     [&[LISTED], agent.as_bytes().as_slice(), &at.batch.to_be_bytes(), &at.index.to_be_bytes()].concat()
+}
+
+pub(crate) fn mailbox(agent: &AgentId) -> Vec<u8> {
+    [&[MAILBOX], agent.as_bytes().as_slice()].concat()
+}
+
+pub(crate) fn frame(agent: &AgentId, number: u64) -> Vec<u8> {
+    [&[FRAME], agent.as_bytes().as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// For whom a frame's row is, and its number.
+pub(crate) fn split_frame(key: &[u8]) -> Option<(AgentId, u64)> {
+    let (agent, number) = key.get(1..)?.split_first_chunk()?;
+    Some((AgentId::from_bytes(*agent).ok()?, u64::from_be_bytes(number.try_into().ok()?)))
 }
 
 /// Whose one-time prekey a row is, and which one.

@@ -1,5 +1,6 @@
 //! The doors: TCP, QUIC, the owner's socket. One router behind all.
 
+mod guests;
 mod quic;
 mod tls;
 
@@ -14,6 +15,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use nuncio_contracts::registry::limit;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::timeout;
@@ -69,7 +71,7 @@ impl Hall {
 
 /// Serves TCP, with TLS where there is a certificate.
 pub(crate) async fn serve_tcp(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>, hall: Hall) {
-    let places = Places::default();
+    let places = Places::new(limit::NODE_CONNECTIONS_MAX);
     loop {
         let accepted = tokio::select! {
             () = hall.closing.cancelled() => return,

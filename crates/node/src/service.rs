@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use nuncio_proto::deposit::Deposit;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::time::UnixMillis;
@@ -26,6 +27,7 @@ use crate::keys::{Keys, Rotated};
 use crate::ledger::{Ledger, Unwritten};
 use crate::limits::Sources;
 use crate::log::{Events, Log, LogError};
+use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mint::{Draft, Minted};
 use crate::once::Once;
@@ -54,6 +56,7 @@ pub(crate) struct Service {
     once: Once,
     pub(crate) store: Arc<Store>,
     pub(crate) directory: Directory,
+    pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) ledger: Ledger,
     pub(crate) scribe: Scribe,
     pub(crate) sources: Sources,
@@ -89,7 +92,8 @@ impl Service {
                 let _ = once.take(&client, used, now_s);
             }
         })?;
-        let (directory, own) = (Directory::load(&store)?, Arc::clone(&store));
+        let (directory, mailboxes) = (Directory::load(&store)?, Arc::new(Mailboxes::load(&store)?));
+        let own = Arc::clone(&store);
         let scribe =
             Scribe::start(events, store, identity.signing().clone(), identity.id(), Arc::clone(ledger.waiting()))?;
         Ok(Self {
@@ -105,6 +109,7 @@ impl Service {
             once,
             store: own,
             directory,
+            mailboxes,
             ledger,
             scribe,
             sources: Sources::new(),
@@ -284,11 +289,19 @@ impl Service {
         self.directory.claim(&self.store, &self.ledger, of, entropy::now()).await
     }
 
+    /// Takes a frame for agents that the policy names.
+    pub(crate) async fn deposit(&self, deposit: &Deposit) -> Result<Vec<u16>, Unwritten> {
+        let policy = self.policy();
+        let has_mailbox = |agent: &AgentId| policy.client_of(agent).is_some() && !policy.is_retired(agent);
+        self.mailboxes.deposit(&self.ledger, deposit, has_mailbox, entropy::now()).await
+    }
+
     /// Forgets what is over and who is quiet.
     pub(crate) async fn forget(&self) {
         self.sources.forget();
         let policy = self.policy();
         self.directory.forget(&self.ledger, |agent| policy.is_retired(agent), entropy::now()).await;
+        self.mailboxes.expire(&self.ledger, entropy::now());
     }
 
     /// The node's identity.

@@ -10,6 +10,7 @@ mod errors;
 mod hops;
 mod keys;
 mod log;
+mod mailbox;
 mod page;
 mod quic;
 mod records;

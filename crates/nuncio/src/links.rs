@@ -110,7 +110,9 @@ pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: boo
             Ok((StreamKind::Large, send, recv)) => {
                 tasks.tracker.spawn(take_payload_request(connection.peer(), send, recv, tasks.clone()));
             }
-            Ok((StreamKind::Http, mut send, _)) => drop(send.reset(CloseCode::UNSUPPORTED_STREAM.into())),
+            Ok((StreamKind::Http | StreamKind::Deposit, mut send, _)) => {
+                drop(send.reset(CloseCode::UNSUPPORTED_STREAM.into()))
+            }
             Err(error) => break error.to_string(),
         }
     };

@@ -25,6 +25,8 @@ pub(crate) mod cbor;
 mod control;
 #[path = "make_vectors/cosignature.rs"]
 mod cosignature;
+#[path = "make_vectors/deposit.rs"]
+mod deposit;
 #[path = "make_vectors/did_key.rs"]
 mod did_key;
 #[path = "make_vectors/event.rs"]
@@ -87,6 +89,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         did_key::cases(),
         bundle::cases(),
         batch::cases(),
+        deposit::cases(),
         retirement::cases(),
         handshake::cases(),
         kdf::cases(),

@@ -66,6 +66,7 @@ mod contact;
 pub mod content_type;
 pub mod control;
 pub mod crypto;
+pub mod deposit;
 pub mod error;
 pub mod frame;
 pub mod handshake;

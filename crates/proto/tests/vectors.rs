@@ -58,6 +58,8 @@ const AREAS: &[(&str, Reader)] = &[
     ("did-key", |input, _| messages::did_key(input)),
     ("bundle", |input, _| messages::bundle(input)),
     ("batch", |input, _| messages::batch(input)),
+    ("deposit", |input, _| messages::deposit(input)),
+    ("deposit-key", |input, _| messages::deposit_key(input)),
     ("retirement", |input, _| messages::retirement(input)),
     ("handshake", handshake::outcome),
     ("kdf", sealing::kdf),

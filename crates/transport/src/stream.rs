@@ -13,12 +13,14 @@ pub enum StreamKind {
     Prekeys,
     /// HTTP to a node.
     Http,
+    /// A frame that is left at a node.
+    Deposit,
 }
 
 /// Which kinds a peer may open, of an end that is an agent and no node.
 pub const SERVED_BY_AGENTS: &[StreamKind] = &[StreamKind::Frames, StreamKind::Large, StreamKind::Prekeys];
 /// Which kinds a peer may open, of an end that is a node and no agent.
-pub const SERVED_BY_NODES: &[StreamKind] = &[StreamKind::Http];
+pub const SERVED_BY_NODES: &[StreamKind] = &[StreamKind::Http, StreamKind::Deposit];
 
 impl StreamKind {
     /// The byte that opens a stream of this kind.
@@ -29,6 +31,7 @@ impl StreamKind {
             Self::Large => stream::LARGE,
             Self::Prekeys => stream::PREKEYS,
             Self::Http => stream::HTTP,
+            Self::Deposit => stream::DEPOSIT,
         }
     }
 
@@ -44,7 +47,7 @@ impl StreamKind {
         match self {
             Self::Frames => 2,
             Self::Prekeys => 1,
-            Self::Large | Self::Http => 0,
+            Self::Large | Self::Http | Self::Deposit => 0,
         }
     }
 }

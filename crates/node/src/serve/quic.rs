@@ -7,13 +7,14 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{CloseCode, Connection, Link, StreamKind};
 
-use super::Hall;
+use super::{Hall, guests};
 use crate::authn::Door;
+use crate::limits::Places;
 use crate::service::Service;
 
-/// Takes connections of agents that the policy names, and closes others (contracts/txts.md N32).
+/// Takes connections of agents that the policy names, and of guests (contracts/txts.md N32, mailbox.md M7).
 pub(crate) async fn serve_quic(link: Arc<Link>, service: Arc<Service>, hall: Hall) {
-    let mut peers = BTreeMap::new();
+    let (mut peers, places) = (BTreeMap::new(), Places::new(limit::GUESTS_MAX));
     loop {
         let connection = tokio::select! {
             () = hall.closing.cancelled() => return,
@@ -22,15 +23,22 @@ pub(crate) async fn serve_quic(link: Arc<Link>, service: Arc<Service>, hall: Hal
                 None => return,
             },
         };
+        let (own, known) = (hall.clone(), Arc::clone(&service));
         if service.policy().client_of(&connection.peer()).is_none() {
-            tracing::debug!(peer = %connection.peer(), "a stranger was turned away");
-            connection.close(CloseCode::STRANGER, "the policy names no client with this key");
+            let source = connection.remote_address().ip().to_canonical();
+            let Some(place) = places.take(source, limit::GUESTS_PER_SOURCE) else {
+                connection.close(CloseCode::BUSY, "there are too many guests");
+                continue;
+            };
+            hall.tasks.spawn(async move {
+                guests::serve_guest(&connection, &own, &known).await;
+                drop(place);
+            });
             continue;
         }
         connection.welcome();
         make_room(&mut peers, &connection);
-        let own = hall.clone();
-        hall.tasks.spawn(async move { serve_streams(&connection, &own).await });
+        hall.tasks.spawn(async move { serve_streams(&connection, &own, &known).await });
     }
 }
 
@@ -49,14 +57,21 @@ fn make_room(peers: &mut BTreeMap<AgentId, VecDeque<Connection>>, newest: &Conne
     }
 }
 
-async fn serve_streams(connection: &Connection, hall: &Hall) {
+async fn serve_streams(connection: &Connection, hall: &Hall, service: &Arc<Service>) {
     loop {
         let opened = tokio::select! {
             () = hall.closing.cancelled() => return,
             opened = connection.accept_stream() => opened,
         };
-        // The link serves this kind alone; anything else it has refused already.
-        let Ok((StreamKind::Http, send, recv)) = opened else { return };
+        // The link serves these kinds alone; anything else it has refused already.
+        let (send, recv) = match opened {
+            Ok((StreamKind::Http, send, recv)) => (send, recv),
+            Ok((StreamKind::Deposit, send, recv)) => {
+                guests::take(connection, hall, service, send, recv);
+                continue;
+            }
+            _ => return,
+        };
         let door = Door::Quic { peer: connection.peer(), from: connection.remote_address().ip().to_canonical() };
         let own = hall.clone();
         hall.tasks.spawn(async move { own.serve(tokio::io::join(recv, send), door).await });

@@ -65,6 +65,8 @@ async fn over_quic_no_second_way_to_authenticate_is_taken() {
 async fn a_stranger_is_turned_away_and_one_who_left_the_policy_gets_nothing_more() {
     let at = Fixture::new().await;
     let (_link, stranger) = dial(&at, 77).await;
+    // It may leave a frame for an agent, and nothing else (contracts/mailbox.md section 2).
+    let _stream = stranger.open(StreamKind::Http).await.unwrap();
     let closed = tokio::time::timeout(std::time::Duration::from_secs(5), stranger.closed()).await;
     match closed.expect("it is closed at once") {
         CloseReason::ByPeer { code, .. } => assert_eq!(code, CloseCode::STRANGER),

@@ -4,6 +4,7 @@ use nuncio_proto::batch::PrekeyBatch;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::control::Control;
 use nuncio_proto::crypto;
+use nuncio_proto::deposit::{Deposit, DepositKey, MailboxSecret};
 use nuncio_proto::frame::Frame;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
@@ -73,6 +74,32 @@ pub(crate) fn batch(value: &Value) -> Outcome {
     assert!(batch.offer(64).is_none());
     let leaves: Vec<Value> = (0..64).map(|index| hex(batch.offer(index).unwrap().prekey().leaf())).collect();
     Ok(json!({ "batch": batch.number(), "not_after": batch.not_after().0, "leaves": leaves }))
+}
+
+/// contracts/mailbox.md M3.
+pub(crate) fn deposit(value: &Value) -> Outcome {
+    let Bytes { bytes } = input(value);
+    let deposit = Deposit::parse(&bytes.0).map_err(|error| error.name())?;
+    assert_eq!(deposit.to_bytes(), bytes.0);
+    let to = deposit.to().iter();
+    let to: Vec<Value> =
+        to.map(|(agent, key)| json!([agent.to_string(), key.as_ref().map(|key| hex(key.expose()))])).collect();
+    Ok(json!({ "to": to, "frame": hex(deposit.frame()) }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Held {
+    secret: Hex,
+    key: Hex,
+}
+
+/// contracts/mailbox.md section 1.
+pub(crate) fn deposit_key(value: &Value) -> Outcome {
+    let Held { secret, key } = input(value);
+    let secret = MailboxSecret::new(secret.0.try_into().unwrap());
+    let key = DepositKey::new(key.0.try_into().unwrap());
+    Ok(json!({ "key": hex(secret.deposit_key(key.id()).expose()), "holds": secret.has(&key) }))
 }
 
 pub(crate) fn bundle(value: &Value) -> Outcome {

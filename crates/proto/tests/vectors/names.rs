@@ -4,6 +4,7 @@ use nuncio_contracts::registry::code;
 use nuncio_proto::bundle::BundleError;
 use nuncio_proto::codec::CodecError;
 use nuncio_proto::crypto::CryptoError;
+use nuncio_proto::deposit::DepositError;
 use nuncio_proto::frame::FrameError;
 use nuncio_proto::handshake::HandshakeError;
 use nuncio_proto::identity::IdentityError;
@@ -71,6 +72,18 @@ impl Name for BundleError {
             Self::NotNow => "not-now",
             Self::Endpoints => "endpoints",
             Self::OneTime => "one-time",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for DepositError {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Agent(why) => why.name(),
+            Self::Recipients => "recipients",
+            Self::Frame => "frame",
             other => panic!("{other} has no name"),
         }
     }

@@ -1,0 +1,394 @@
+//! Where frames wait for agents that are away (contracts/mailbox.md).
+//!
+//! ```text
+//!   deposit ─► judged, numbered, handed to the store's writer, all at once ─► durable ─► the answer, and who fetches is woken
+//!   taken   ─► rows deleted, and in the same commit the highest number that was ever given
+//! ```
+//!
+//! The writer keeps its order, so what is durable has nothing before it that is not.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use data_encoding::HEXLOWER;
+use nuncio_contracts::registry::{code, limit, time};
+use nuncio_proto::codec;
+use nuncio_proto::deposit::{Deposit, DepositKey, MailboxSecret};
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::time::UnixMillis;
+use nuncio_store::{Engine as _, Op, RowFault, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use tokio::sync::watch;
+
+use crate::ledger::{Ledger, Unwritten};
+use crate::limits::Deposits;
+use crate::rows;
+
+const VERSION: u8 = 1;
+/// A frame as it stands in its row.
+const ROW_LEN_MAX: usize = limit::FRAME_LEN_MAX + 64;
+/// Version 1 of an array of seven, and its kind (contracts/frame.md).
+const START: [u8; 3] = [0x87, 1, 1];
+
+/// Every agent's mailbox.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    boxes: Mutex<BTreeMap<AgentId, Mailbox>>,
+    deposits: Deposits,
+}
+
+#[derive(Debug)]
+struct Mailbox {
+    /// Where there is none, nothing is taken.
+    secret: Option<MailboxSecret>,
+    waiting: BTreeMap<u64, Waiting>,
+    bytes: u64,
+    strangers: usize,
+    /// The highest number that was given.
+    last: u64,
+    /// The highest number of a frame that is durable: what is below it is too.
+    durable: watch::Sender<u64>,
+    /// How many have begun to fetch: the newest does, the others end.
+    readers: watch::Sender<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    len: u64,
+    came: UnixMillis,
+    is_stranger: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MailboxRow(u8, Option<ByteArray<32>>, u64);
+
+#[derive(Serialize, Deserialize)]
+struct FrameRow(u8, u64, bool, ByteBuf);
+
+/// One who fetches, until another does for the same agent.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    agent: AgentId,
+    sent: u64,
+    own: u64,
+    durable: watch::Receiver<u64>,
+    readers: watch::Receiver<u64>,
+}
+
+impl Mailbox {
+    fn new(secret: Option<MailboxSecret>, last: u64) -> Self {
+        let (durable, readers) = (watch::Sender::new(last), watch::Sender::new(0));
+        Self { secret, waiting: BTreeMap::new(), bytes: 0, strangers: 0, last, durable, readers }
+    }
+
+    fn put(&self, agent: &AgentId) -> Op {
+        let secret = self.secret.as_ref().map(|secret| ByteArray::new(*secret.expose()));
+        Op::Put { key: rows::mailbox(agent), value: codec::encode(&MailboxRow(VERSION, secret, self.last)) }
+    }
+
+    fn insert(&mut self, number: u64, waiting: Waiting) {
+        self.last = self.last.max(number);
+        self.bytes += waiting.len;
+        self.strangers += usize::from(waiting.is_stranger);
+        self.waiting.insert(number, waiting);
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(waiting) = self.waiting.remove(&number) {
+            self.bytes -= waiting.len;
+            self.strangers -= usize::from(waiting.is_stranger);
+        }
+    }
+
+    /// Why a frame is not taken; 0 where it is.
+    // contracts/mailbox.md M4 to M7.
+    fn judge(&self, key: Option<&DepositKey>, frame: &[u8], deposits: &Deposits) -> u16 {
+        let Some(secret) = &self.secret else { return code::DEPOSIT_DENIED };
+        match key {
+            Some(key) if !secret.has(key) => return code::DEPOSIT_DENIED,
+            None if !frame.starts_with(&START) => return code::DEPOSIT_DENIED,
+            Some(key) if !deposits.allow(&key.id()) => return code::BUSY,
+            None if self.strangers >= limit::MAILBOX_STRANGERS_MAX => return code::MAILBOX_FULL,
+            _ => {}
+        }
+        let has_room = self.waiting.len() < limit::MAILBOX_FRAMES_MAX
+            && self.bytes.saturating_add(len_of(frame)) <= limit::MAILBOX_BYTES_MAX;
+        if has_room { 0 } else { code::MAILBOX_FULL }
+    }
+}
+
+fn len_of(frame: &[u8]) -> u64 {
+    u64::try_from(frame.len()).unwrap_or(u64::MAX)
+}
+
+impl Mailboxes {
+    /// Every mailbox, and what waits in it.
+    pub(crate) fn load(store: &Store) -> Result<Self, StoreError> {
+        let unreadable = |key: &[u8]| StoreError::Row { key: HEXLOWER.encode(key), fault: RowFault::Malformed };
+        let mut boxes = BTreeMap::<AgentId, Mailbox>::new();
+        store.scan(&[rows::MAILBOX], &mut |key, value| {
+            let (agent, mailbox) = read_mailbox(key, value).ok_or_else(|| unreadable(key))?;
+            boxes.insert(agent, mailbox);
+            Ok(())
+        })?;
+        store.scan(&[rows::FRAME], &mut |key, value| {
+            let ((agent, number), (waiting, _)) =
+                rows::split_frame(key).zip(read_frame(value)).ok_or_else(|| unreadable(key))?;
+            let mailbox = boxes.get_mut(&agent).ok_or_else(|| unreadable(key))?;
+            mailbox.insert(number, waiting);
+            mailbox.durable.send_replace(mailbox.last);
+            Ok(())
+        })?;
+        Ok(Self { boxes: Mutex::new(boxes), deposits: Deposits::new() })
+    }
+
+    /// Opens an agent's mailbox, or closes it.
+    // contracts/mailbox.md M1.
+    pub(crate) async fn set_secret(
+        &self,
+        ledger: &Ledger,
+        agent: AgentId,
+        secret: Option<MailboxSecret>,
+    ) -> Result<(), Unwritten> {
+        let durable = {
+            let mut boxes = self.boxes();
+            let mailbox = boxes.entry(agent).or_insert_with(|| Mailbox::new(None, 0));
+            let former = core::mem::replace(&mut mailbox.secret, secret);
+            let begun = ledger.begin(vec![mailbox.put(&agent)]);
+            if begun.is_err() {
+                mailbox.secret = former;
+            }
+            begun?
+        };
+        durable.await.map_err(|_| Unwritten)
+    }
+
+    /// Takes a frame for each of its recipients that wants it: a code for each. What was taken is durable.
+    pub(crate) async fn deposit(
+        &self,
+        ledger: &Ledger,
+        deposit: &Deposit,
+        has_mailbox: impl Fn(&AgentId) -> bool,
+        now: UnixMillis,
+    ) -> Result<Vec<u16>, Unwritten> {
+        let (codes, taken, durable) = {
+            let mut boxes = self.boxes();
+            let (mut codes, mut taken, mut ops) = (Vec::new(), Vec::new(), Vec::new());
+            for (agent, key) in deposit.to() {
+                let Some(mailbox) = boxes.get_mut(agent).filter(|_| has_mailbox(agent)) else {
+                    codes.push(code::DEPOSIT_DENIED);
+                    continue;
+                };
+                let code = mailbox.judge(key.as_ref(), deposit.frame(), &self.deposits);
+                codes.push(code);
+                if code == 0 {
+                    let waiting = Waiting { len: len_of(deposit.frame()), came: now, is_stranger: key.is_none() };
+                    let number = mailbox.last + 1;
+                    mailbox.insert(number, waiting);
+                    taken.push((*agent, number));
+                    ops.push(put_frame(agent, number, &waiting, deposit.frame()));
+                }
+            }
+            if ops.is_empty() {
+                return Ok(codes);
+            }
+            let begun = ledger.begin(ops);
+            if begun.is_err() {
+                forget(&mut boxes, &taken);
+            }
+            (codes, taken, begun?)
+        };
+        if durable.await.is_err() {
+            // Nothing is written any more.
+            forget(&mut self.boxes(), &taken);
+            return Err(Unwritten);
+        }
+        let boxes = self.boxes();
+        for (agent, number) in &taken {
+            let raise = |durable: &mut u64| {
+                let is_higher = *number > *durable;
+                *durable = (*durable).max(*number);
+                is_higher
+            };
+            if let Some(mailbox) = boxes.get(agent) {
+                mailbox.durable.send_if_modified(raise);
+            }
+        }
+        Ok(codes)
+    }
+
+    /// Begins to fetch for an agent, of the frames above a number; whoever fetched for it ends.
+    // contracts/mailbox.md M9.
+    pub(crate) fn reader(&self, agent: AgentId) -> Reader {
+        let mut boxes = self.boxes();
+        let mailbox = boxes.entry(agent).or_insert_with(|| Mailbox::new(None, 0));
+        let mut own = 0;
+        mailbox.readers.send_modify(|readers| {
+            *readers += 1;
+            own = *readers;
+        });
+        Reader { agent, sent: 0, own, durable: mailbox.durable.subscribe(), readers: mailbox.readers.subscribe() }
+    }
+
+    /// Frames are on their recipient's disk, up to a number.
+    // contracts/mailbox.md M10.
+    pub(crate) async fn taken(&self, ledger: &Ledger, agent: AgentId, up_to: u64) -> Result<(), Unwritten> {
+        let durable = {
+            let mut boxes = self.boxes();
+            let Some(mailbox) = boxes.get_mut(&agent) else { return Ok(()) };
+            // One that is not durable yet was not fetched.
+            let up_to = up_to.min(*mailbox.durable.borrow());
+            let gone: Vec<u64> = mailbox.waiting.range(..=up_to).map(|(number, _)| *number).collect();
+            let Some(begun) = delete(mailbox, &agent, &gone, ledger) else { return Ok(()) };
+            begun?
+        };
+        durable.await.map_err(|_| Unwritten)
+    }
+
+    /// Deletes what has waited too long (contracts/mailbox.md M8).
+    pub(crate) fn expire(&self, ledger: &Ledger, now: UnixMillis) {
+        for (agent, mailbox) in self.boxes().iter_mut() {
+            let durable = *mailbox.durable.borrow();
+            let is_over = |waiting: &Waiting| now.since(waiting.came) > time::MAILBOX_LIFE;
+            let over = mailbox.waiting.range(..=durable).filter(|(_, waiting)| is_over(waiting));
+            let over: Vec<u64> = over.map(|(number, _)| *number).collect();
+            if let Some(Err(_)) = delete(mailbox, agent, &over, ledger) {
+                tracing::warn!("frames that have waited too long are deleted later: the disk does not keep up");
+            }
+        }
+        self.deposits.forget();
+    }
+
+    /// The next frames for who fetches, at most some; none where there are none now. Reads the disk.
+    fn next(&self, store: &Store, agent: &AgentId, above: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        const AT_ONCE: usize = 16;
+        let numbers: Vec<u64> = {
+            let boxes = self.boxes();
+            let Some(mailbox) = boxes.get(agent) else { return Ok(Vec::new()) };
+            let durable = *mailbox.durable.borrow();
+            let range = mailbox
+                .waiting
+                .range((core::ops::Bound::Excluded(above), core::ops::Bound::Included(durable.max(above + 1))));
+            range.filter(|(number, _)| **number <= durable).map(|(number, _)| *number).take(AT_ONCE).collect()
+        };
+        let mut frames = Vec::new();
+        for number in numbers {
+            let key = rows::frame(agent, number);
+            // It may have been taken meanwhile.
+            let Some(row) = store.get(&key)? else { continue };
+            let unreadable = || StoreError::Row { key: HEXLOWER.encode(&key), fault: RowFault::Malformed };
+            frames.push((number, read_frame(&row).ok_or_else(unreadable)?.1));
+        }
+        Ok(frames)
+    }
+
+    fn boxes(&self) -> MutexGuard<'_, BTreeMap<AgentId, Mailbox>> {
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    /// The frames that come next, in their order; `None` once another fetches.
+    pub(crate) async fn next(
+        &mut self,
+        mailboxes: &Arc<Mailboxes>,
+        store: &Arc<Store>,
+    ) -> Result<Option<Vec<(u64, Vec<u8>)>>, StoreError> {
+        loop {
+            self.durable.borrow_and_update();
+            let (boxes, store, agent, sent) = (Arc::clone(mailboxes), Arc::clone(store), self.agent, self.sent);
+            let read = tokio::task::spawn_blocking(move || boxes.next(&store, &agent, sent)).await;
+            let frames = read.unwrap_or_else(|_| Ok(Vec::new()))?;
+            if *self.readers.borrow_and_update() != self.own {
+                return Ok(None);
+            }
+            if let Some((last, _)) = frames.last() {
+                self.sent = *last;
+                return Ok(Some(frames));
+            }
+            tokio::select! {
+                changed = self.durable.changed() => if changed.is_err() { return Ok(None) },
+                changed = self.readers.changed() => if changed.is_err() { return Ok(None) },
+            }
+        }
+    }
+}
+
+/// Deletes frames; `None` where there are none. What cannot be handed over stays.
+fn delete(
+    mailbox: &mut Mailbox,
+    agent: &AgentId,
+    gone: &[u64],
+    ledger: &Ledger,
+) -> Option<Result<tokio::sync::oneshot::Receiver<()>, Unwritten>> {
+    if gone.is_empty() {
+        return None;
+    }
+    let mut ops: Vec<Op> = gone.iter().map(|number| Op::Delete { key: rows::frame(agent, *number) }).collect();
+    // No number is given twice, also where nothing waits when the node is started again.
+    ops.push(mailbox.put(agent));
+    let begun = ledger.begin(ops);
+    if begun.is_ok() {
+        gone.iter().for_each(|number| mailbox.remove(*number));
+    }
+    Some(begun)
+}
+
+fn forget(boxes: &mut BTreeMap<AgentId, Mailbox>, taken: &[(AgentId, u64)]) {
+    for (agent, number) in taken {
+        boxes.get_mut(agent).into_iter().for_each(|mailbox| mailbox.remove(*number));
+    }
+}
+
+fn read_mailbox(key: &[u8], value: &[u8]) -> Option<(AgentId, Mailbox)> {
+    let agent = AgentId::from_bytes(key.get(1..)?.try_into().ok()?).ok()?;
+    let MailboxRow(version, secret, last) = codec::decode(value, 64).ok()?;
+    let secret = secret.map(|secret| MailboxSecret::new(secret.into_array()));
+    (version == VERSION).then(|| (agent, Mailbox::new(secret, last)))
+}
+
+fn put_frame(agent: &AgentId, number: u64, waiting: &Waiting, frame: &[u8]) -> Op {
+    let row = FrameRow(VERSION, waiting.came.0, waiting.is_stranger, ByteBuf::from(frame));
+    Op::Put { key: rows::frame(agent, number), value: codec::encode(&row) }
+}
+
+fn read_frame(value: &[u8]) -> Option<(Waiting, Vec<u8>)> {
+    let FrameRow(version, came, is_stranger, frame) = codec::decode(value, ROW_LEN_MAX).ok()?;
+    let waiting = Waiting { len: len_of(&frame), came: UnixMillis(came), is_stranger };
+    (version == VERSION).then_some((waiting, frame.into_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// contracts/mailbox.md M6.
+    #[test]
+    fn there_is_an_end_to_what_waits_for_one_agent() {
+        let (deposits, frame) = (Deposits::new(), [7; 1_000]);
+        let secret = MailboxSecret::new([1; 32]);
+        let key = |number: u64| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            secret.deposit_key(id)
+        };
+        let waits = |len| Waiting { len, came: UnixMillis(0), is_stranger: false };
+        let mut many = Mailbox::new(Some(secret.clone()), 0);
+        for number in 1..=u64::try_from(limit::MAILBOX_FRAMES_MAX).unwrap() {
+            assert_eq!(many.judge(Some(&key(number)), &frame, &deposits), 0);
+            many.insert(number, waits(1));
+        }
+        assert_eq!(many.judge(Some(&key(0)), &frame, &deposits), code::MAILBOX_FULL);
+        many.remove(1);
+        assert_eq!(many.judge(Some(&key(0)), &frame, &deposits), 0);
+        let mut large = Mailbox::new(Some(secret.clone()), 0);
+        large.insert(1, waits(limit::MAILBOX_BYTES_MAX - 1_000));
+        assert_eq!(large.judge(Some(&key(0)), &frame, &deposits), 0);
+        large.insert(2, waits(1));
+        assert_eq!(large.judge(Some(&key(0)), &frame, &deposits), code::MAILBOX_FULL);
+        large.remove(2);
+        large.remove(2);
+        assert_eq!((large.bytes, large.waiting.len()), (limit::MAILBOX_BYTES_MAX - 1_000, 1));
+    }
+}
