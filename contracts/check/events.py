@@ -157,10 +157,11 @@ def opening(given):
         shown = json.loads(text, object_pairs_hook=members_once)
     except ValueError:
         refuse_unless(False, "malformed")
-    refuse_unless(type(shown) is dict and set(shown) == {"schema", "commitment_key", "pair_key", "header", "content"}, "malformed")
+    refuse_unless(type(shown) is dict and set(shown) | {"pair_key"} == {"schema", "commitment_key", "pair_key", "header", "content"}, "malformed")
     refuse_unless(shown["schema"] == "nuncio/opening/1", "malformed")
-    key, pair, header, content = (unpadded(shown[name]) for name in ("commitment_key", "pair_key", "header", "content"))
-    refuse_unless(len(key) == len(pair) == 32 and len(header) == 74, "malformed")
+    key, header, content = (unpadded(shown[name]) for name in ("commitment_key", "header", "content"))
+    pair = unpadded(shown["pair_key"]) if "pair_key" in shown else None
+    refuse_unless(len(key) == 32 and len(header) == 74 and (pair is None or len(pair) == 32), "malformed")
     try:
         id, kind, _, _, content_type, payload, _ = messages.letter_form(content)
     except Refused:

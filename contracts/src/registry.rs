@@ -164,6 +164,16 @@ pub mod limit {
     /// Unit: claims.
     pub const DIRECTORY_CLAIMS_BURST: u32 = 32;
 
+    /// of one agent's one-time prekeys by one other at once: a session needs one, and a lost store another
+    ///
+    /// Unit: claims.
+    pub const DIRECTORY_CLAIMS_PER_AGENT: u32 = 4;
+
+    /// of a bundle in a directory, so that with a one-time prekey it has at most bundle_len_max
+    ///
+    /// Unit: bytes.
+    pub const LISTED_BUNDLE_LEN_MAX: usize = 6144;
+
     /// for whom one frame is left at a node at once; larger channels make more deposits
     ///
     /// Unit: agents.
@@ -313,6 +323,17 @@ pub mod limit {
     ///
     /// Unit: bytes.
     pub const TIMESTAMP_ANSWER_LEN_MAX: usize = 10_000;
+
+    /// of a calendar's first answer a node keeps no longer one: so sixteen of them, and what follows, fit into one
+    /// timestamp
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_FIRST_LEN_MAX: usize = 1024;
+
+    /// of its further answer: some forty hashes up to a block, and a transaction
+    ///
+    /// Unit: bytes.
+    pub const TIMESTAMP_FURTHER_LEN_MAX: usize = 3000;
 
     /// what an operation of a timestamp makes, and its operand: the published library's bound
     ///
@@ -564,6 +585,11 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DIRECTORY_CLAIM_EVERY: u64 = 10_000;
+
+    /// behind the burst one agent is given one one-time prekey of another in this time
+    ///
+    /// Unit: ms.
+    pub const DIRECTORY_CLAIM_AGAIN: u64 = 600_000;
 
     /// behind the burst one frame is taken with one deposit key in this time: five a second, for as long as one likes
     ///

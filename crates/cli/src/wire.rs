@@ -67,6 +67,9 @@ pub struct WantedOpening {
     /// Its payload in standard base64, padded; none for a letter without one, or with a large one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
+    /// Show whom the log's events under pseudonyms mean: of all events of the two ends.
+    #[serde(default)]
+    pub show_pair: bool,
 }
 
 /// The transaction in which a letter acts.

@@ -241,12 +241,13 @@ async function pseudonyms(page) {
     const told = [
       letter("letter_sent", "did:a", one, "c1"), letter("letter_received", "did:b", two, "c1"), letter("letter_sent", "did:a", one, "c2"),
       letter("letter_sent", "did:a", one, "c3"), letter("letter_refused", "did:b", "did:a", "c3"), letter("letter_received", "did:thief", two, "c3"),
+      letter("letter_sent", "did:a", one, "c4"), letter("letter_received", "did:thief", "did:c", "c4"),
       { what: "session_established", agent: "did:a", peer: one },
     ];
     return withPeers(told).map(({ peer }) => peer);
   });
   const [one, two] = ["1", "2"].map((digit) => digit.repeat(32));
-  check("a pseudonym is resolved by a letter's other half, if one agent alone tells of it", JSON.stringify(peers) === JSON.stringify(["did:b", "did:a", one, one, "did:a", "did:a", one]), [peers, two]);
+  check("a pseudonym is resolved by a letter's other half, if one agent alone tells of it", JSON.stringify(peers) === JSON.stringify(["did:b", "did:a", one, one, "did:a", "did:a", one, "did:c", one]), [peers, two]);
 }
 
 /** The page's own tree against one that is made here, at sizes around full tiles. */
@@ -283,6 +284,8 @@ async function keyboard(page) {
   await page.evaluate(() => { location.hash = "#transactions"; });
   await page.reload();
   await comes("live again", () => text(page, "#state"), has("live"));
+  // Behind the views there is something to reach.
+  await page.locator("main a").first().waitFor();
   const reached = [];
   for (let tab = 0; tab < 3 + VIEWS.length; tab += 1) {
     await page.keyboard.press("Tab");

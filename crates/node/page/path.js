@@ -2,19 +2,21 @@
 
 const isPseudonym = (peer) => /^[0-9a-f]{32}$/.test(peer ?? "");
 
-/** A letter's halves have one commitment: whom one of them names by a pseudonym is who tells of the other, if one agent alone does. */
+/** A letter's halves have one commitment: whom one of them names by a pseudonym is, as far as the log says, who tells of the other; if one agent alone does, and names
+ * this one or nobody by key. A commitment is there for everybody to copy: the peer is `claimed`. */
 export function withPeers(entries) {
   const halves = { sent: new Map(), had: new Map() };
   const half = (entry) => entry.what === "letter_sent" ? "sent" : "had";
-  const letters = entries.filter((entry) => entry.what.startsWith("letter_") && entry.commitment);
-  for (const entry of letters) {
+  for (const entry of entries.filter((entry) => entry.what.startsWith("letter_") && entry.commitment)) {
     const of = halves[half(entry)];
-    of.set(entry.commitment, (of.get(entry.commitment) ?? new Set()).add(entry.agent));
+    of.set(entry.commitment, [...(of.get(entry.commitment) ?? []), entry]);
   }
   return entries.map((entry) => {
     if (!isPseudonym(entry.peer) || !entry.commitment) return entry;
-    const others = halves[half(entry) === "sent" ? "had" : "sent"].get(entry.commitment) ?? new Set();
-    return others.size === 1 ? { ...entry, peer: others.values().next().value } : entry;
+    const others = halves[half(entry) === "sent" ? "had" : "sent"].get(entry.commitment) ?? [];
+    const agents = new Set(others.map((other) => other.agent));
+    const fits = agents.size === 1 && others.every((other) => isPseudonym(other.peer) || other.peer === entry.agent);
+    return fits ? { ...entry, peer: others[0].agent, claimed: true } : entry;
   });
 }
 
@@ -60,7 +62,7 @@ function tokenStep(entry, entries, before) {
   const parent = tokens.findLast((step) => step.receiver === entry.peer || step.entry.peer === entry.peer) ?? tokens.at(-1);
   const dropped = (parent?.scope ?? []).filter((word) => !scope.includes(word));
   const own = letters.filter((letter) => isBetween(letter, entry.peer, receiver));
-  return { what: entry.what, entry, holder: entry.peer, receiver, scope, dropped, letters: own };
+  return { what: entry.what, entry, holder: entry.peer, receiver, claimed: own.some((letter) => letter.claimed), scope, dropped, letters: own };
 }
 
 /** Each agent once, in the order in which the transaction reached it. */

@@ -92,7 +92,8 @@ function heading(step) {
   const { entry } = step;
   switch (step.what) {
     case "token_issued": return [who(step.holder), " begins it", step.receiver && step.receiver !== step.holder ? [" → ", who(step.receiver)] : ""];
-    case "token_replaced": return [who(step.holder), el("span", { class: "arrow" }, " → "), step.receiver ? who(step.receiver) : "the next"];
+    case "token_replaced": return [who(step.holder), el("span", { class: "arrow" }, " → "), step.receiver ? who(step.receiver) : "the next",
+      step.claimed ? " (under a pseudonym: it tells of the letter's other half)" : ""];
     case "token_denied": return ["The node denies ", who(entry.peer), ` a token: ${reason(entry.kind)}`];
     case "letter_refused": return [who(entry.agent), " refuses a letter of ", who(entry.peer), `: ${reason(entry.outcome)}`];
     case "token_revoked": return ["The transaction is revoked: no token of it is issued any more"];

@@ -23,8 +23,8 @@ use crate::log::{AnchorFile, LogError, View};
 use crate::policy::Policy;
 use crate::service::Service;
 
-/// Messages of one anchor that are asked for at once: two of each calendar.
-const ASKED_MAX: usize = 32;
+/// Messages of one anchor that are asked for at once: each calendar's first answer has made one.
+const ASKED_MAX: usize = 16;
 
 /// Has heads anchored until the node stops.
 pub(crate) async fn keep(service: Arc<Service>, closing: CancellationToken) {
@@ -143,10 +143,13 @@ impl Calendars {
         while let Some((&size, next)) = open.iter_mut().min_by_key(|(_, next)| **next).filter(|(_, next)| **next <= now)
         {
             let own = view.clone();
-            let stamp = blocking(move || own.anchor(AnchorFile::Timestamp(size))).await?;
-            let stamp = stamp.and_then(|stamp| Detached::parse(&stamp).ok());
-            // One that could not be written, is damaged, or has its block.
-            let Some(stamp) = stamp.filter(|stamp| stamp.attested().iter().all(|it| it.block().is_none())) else {
+            let read = blocking(move || own.anchor(AnchorFile::Timestamp(size))).await;
+            if let Err(error) = &read {
+                tracing::error!(%error, size, "an anchor cannot be read");
+            }
+            let stamp = read.ok().flatten().and_then(|stamp| Detached::parse(&stamp).ok());
+            // One that cannot be read, is damaged, or has all its blocks.
+            let Some(stamp) = stamp.filter(|stamp| !stamp.open().is_empty()) else {
                 open.remove(&size);
                 continue;
             };
@@ -199,13 +202,17 @@ fn newest(size: u64) -> (AnchorFile, Vec<u8>) {
 /// A first answer, if it can come to something.
 // contracts/log.md G25.
 fn taken(answer: &[u8], sent: &[u8], calendars: &[String]) -> Result<Timestamp, String> {
-    let answer = Timestamp::parse(answer, sent.len()).map_err(|error| error.to_string())?;
-    let told = answer.evaluate(sent);
-    if told.iter().any(|it| it.block().is_some() || calendar_of(it, calendars).is_some()) {
-        return Ok(answer);
+    if answer.len() > limit::TIMESTAMP_FIRST_LEN_MAX {
+        return Err("its answer is longer than a first one is".to_owned());
     }
-    let elsewhere: Vec<&str> = told.iter().filter_map(Attested::pending).collect();
-    Err(format!("it is pending at no calendar of the policy, but at {:?}", elsewhere.join(", ")))
+    let answer = Timestamp::parse(answer, sent.len()).map_err(|error| error.to_string())?;
+    match answer.evaluate(sent).as_slice() {
+        [one] if calendar_of(one, calendars).is_some() => Ok(answer),
+        [one] => {
+            Err(format!("it is pending at no calendar of the policy, but at {:?}", one.pending().unwrap_or_default()))
+        }
+        told => Err(format!("it says {} things where one is wanted", told.len())),
+    }
 }
 
 /// The calendar of the policy that it is pending at.
@@ -217,7 +224,7 @@ fn calendar_of<'a>(attested: &Attested, calendars: &'a [String]) -> Option<&'a S
 /// A timestamp with the blocks that calendars name, if one of them does.
 async fn ask_for(fetch: &Fetch, stamp: &Detached, calendars: &[String]) -> Option<Detached> {
     let mut tasks = JoinSet::new();
-    let pending = stamp.attested().into_iter().filter(|it| it.message.len() <= limit::TIMESTAMP_ASKED_LEN_MAX);
+    let pending = stamp.open().into_iter().filter(|it| it.message.len() <= limit::TIMESTAMP_ASKED_LEN_MAX);
     let asked = pending.filter_map(|it| Some((calendar_of(&it, calendars)?.clone(), it)));
     for (calendar, pending) in asked.take(ASKED_MAX) {
         let (fetch, url) = (fetch.clone(), format!("{calendar}/timestamp/{}", HEXLOWER.encode(&pending.message)));
@@ -237,11 +244,14 @@ async fn ask_for(fetch: &Fetch, stamp: &Detached, calendars: &[String]) -> Optio
 
 /// contracts/log.md G25.
 fn with_block(stamp: &Detached, pending: &Attested, answer: &[u8]) -> Result<Detached, String> {
+    if answer.len() > limit::TIMESTAMP_FURTHER_LEN_MAX {
+        return Err("its answer is longer than it may be".to_owned());
+    }
     let answer = Timestamp::parse(answer, pending.message.len()).map_err(|error| error.to_string())?;
     if answer.evaluate(&pending.message).iter().all(|it| it.block().is_none()) {
         return Err("it names no block".to_owned());
     }
-    stamp.with_answer(pending, &answer).map_err(|error| error.to_string())
+    stamp.settled(pending, &answer).map_err(|error| error.to_string())
 }
 
 /// What reads files does it apart from the tasks that serve.

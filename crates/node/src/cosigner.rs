@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::tlog::{AddCheckpoint, Note, NoteKey, NoteSignature, cosigned_at, read_lines};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::anchor::{self, Anchor, Vouched};
@@ -16,6 +20,8 @@ use crate::service::Service;
 
 /// How long a witness may take.
 const PATIENCE_MS: u64 = 2_000;
+/// How long after the first.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Of each witness, by its key's name, how many entries the head has that it cosigned last.
 type Known = BTreeMap<String, u64>;
@@ -73,22 +79,44 @@ impl Anchor for Cosigner {
         if self.size != view.size() {
             (self.size, self.done) = (view.size(), BTreeSet::new());
         }
-        let mut lines = Vec::new();
+        let mut asking = JoinSet::new();
         for witness in policy.witnesses.iter().filter(|_| view.signed().is_some()) {
-            let (name, key) = (witness.key.name(), witness.key.to_string());
-            if self.done.contains(&key) {
-                continue;
+            if !self.done.contains(&witness.key.to_string()) {
+                let (fetch, witness, view) = (self.fetch.clone(), witness.clone(), view.clone());
+                let old = self.known.get(witness.key.name()).copied();
+                asking.spawn(async move {
+                    let said = cosigned(&fetch, &witness, &view, old.unwrap_or(0)).await;
+                    (witness, said)
+                });
             }
-            match cosigned(&self.fetch, witness, view, &mut self.known).await {
+        }
+        let (mut lines, mut until) = (Vec::new(), None);
+        // Once one has cosigned the others have a moment: a log that grows has another head soon, under which no line of this one stands.
+        while let Ok(Some(Ok((witness, said)))) = next(&mut asking, until).await {
+            let name = witness.key.name().to_owned();
+            match said {
                 Ok(line) => {
                     lines.push(line);
-                    self.done.insert(key);
+                    self.known.insert(name, view.size());
+                    self.done.insert(witness.key.to_string());
+                    until.get_or_insert_with(|| Instant::now() + MOMENT);
                 }
-                Err(Refused::Behind(signed)) => return Vouched::Behind { witness: name.to_owned(), signed },
+                Err(Refused::Behind(signed)) => return Vouched::Behind { witness: name, signed },
                 Err(Refused::Reason(reason)) => tracing::warn!(witness = name, reason, "a head was not cosigned"),
             }
         }
         if lines.is_empty() { Vouched::Nothing } else { Vouched::Lines(lines) }
+    }
+}
+
+/// The next that has answered; an error once the time is over.
+async fn next<T: 'static>(
+    asking: &mut JoinSet<T>,
+    until: Option<Instant>,
+) -> Result<Option<Result<T, JoinError>>, Elapsed> {
+    match until {
+        Some(until) => timeout_at(until, asking.join_next()).await,
+        None => Ok(asking.join_next().await),
     }
 }
 
@@ -98,17 +126,12 @@ enum Refused {
 }
 
 /// One witness's cosignature of a head; asked a second time where it says what it cosigned last.
-async fn cosigned(fetch: &Fetch, witness: &Witness, view: &View, known: &mut Known) -> Result<NoteSignature, Refused> {
-    let name = witness.key.name();
+async fn cosigned(fetch: &Fetch, witness: &Witness, view: &View, mut old: u64) -> Result<NoteSignature, Refused> {
     for _ in 0..2 {
-        let old = known.get(name).copied().unwrap_or(0).min(view.size());
-        match ask(fetch, witness, view, old, view.signed().cloned()).await.map_err(Refused::Reason)? {
-            Said::Line(line) => {
-                known.insert(name.to_owned(), view.size());
-                return Ok(line);
-            }
+        match ask(fetch, witness, view, old.min(view.size()), view.signed().cloned()).await.map_err(Refused::Reason)? {
+            Said::Line(line) => return Ok(line),
             Said::Size(size) if size > view.size() => return Err(Refused::Behind(size)),
-            Said::Size(size) => drop(known.insert(name.to_owned(), size)),
+            Said::Size(size) => old = size,
         }
     }
     Err(Refused::Reason("it has seen another tree of this size, or takes no head".to_owned()))

@@ -1,10 +1,10 @@
 //! Where an agent that sleeps is found: its newest bundle, and one-time prekeys of which each is given away once (contracts/directory.md).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::batch::PrekeyBatch;
 use nuncio_proto::bundle::{Bundle, OneTimeRef};
 use nuncio_proto::codec;
@@ -47,6 +47,14 @@ struct Listing {
 struct Newest {
     number: u32,
     hash: [u8; 32],
+}
+
+/// Who wants whose bundle, and whether a one-time prekey may go with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) by: AgentId,
+    pub(crate) of: AgentId,
+    pub(crate) gives: bool,
 }
 
 /// What an owner is told of its listing.
@@ -119,11 +127,13 @@ impl Directory {
         &self,
         ledger: &Ledger,
         owner: AgentId,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         now: UnixMillis,
     ) -> Result<Left, Refusal> {
-        let batch = PrekeyBatch::parse(&owner, bytes, now).map_err(|error| Refusal::request(error.to_string()))?;
-        let newest = Newest { number: batch.number(), hash: sha256(&[bytes]) };
+        let read = move || PrekeyBatch::parse(&owner, &bytes, now).map(|batch| (sha256(&[&bytes]), batch));
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| Refusal::unavailable("it broke off"))?;
+        let (hash, batch) = read.map_err(|error| Refusal::request(error.to_string()))?;
+        let newest = Newest { number: batch.number(), hash };
         let _alone = self.listing.lock().await;
         let mut listing = self.of(&owner);
         if listing.newest == Some(newest) {
@@ -135,7 +145,7 @@ impl Directory {
                 "the directory has had a batch of this number, or of a higher one",
             ));
         }
-        if listing.ends.len() >= limit::DIRECTORY_BATCHES_MAX {
+        if listing.batches() >= limit::DIRECTORY_BATCHES_MAX {
             return Err(Refusal::new(Code::Full, "the directory keeps no more batches of this agent"));
         }
         listing.newest = Some(newest);
@@ -158,37 +168,36 @@ impl Directory {
         self.listings().get(owner).map(|listing| listing.left(now)).unwrap_or_default()
     }
 
-    /// A bundle with a prekey that nobody else is given, or with none (contracts/directory.md D8 to D10).
+    /// A bundle with a prekey that nobody else is given, or with none (contracts/directory.md D8 to D11).
     pub(crate) async fn claim(
         &self,
-        store: &Store,
+        store: &Arc<Store>,
         ledger: &Ledger,
-        of: AgentId,
+        claim: Claim,
         now: UnixMillis,
     ) -> Result<Vec<u8>, Refusal> {
         let nothing = || Refusal::new(Code::NotFound, "the directory has no bundle of this agent");
         let (bundle, at) = {
             let mut listings = self.listings();
-            let listing = listings.get_mut(&of).ok_or_else(nothing)?;
+            let listing = listings.get_mut(&claim.of).ok_or_else(nothing)?;
             let (bundle, end) = listing.bundle.clone().ok_or_else(nothing)?;
-            if now > end {
+            if now > end.plus(time::CLOCK_SKEW) {
                 return Err(nothing());
             }
             // A claim that asks for a prekey where none is left takes nobody's place.
-            let at = listing.next(now).filter(|_| self.claims.allow(&of));
+            let at = listing.next(now).filter(|_| claim.gives && self.claims.allow(&claim.by, &claim.of));
             if let Some(at) = &at {
                 listing.left.remove(at);
             }
             (bundle, at)
         };
         let Some(at) = at else { return Ok(bundle) };
-        let key = rows::listed(&of, at);
-        let row = store.get(&key).map_err(|_| Refusal::unavailable("the directory cannot be read"))?;
-        let (_, offer) = row.as_deref().and_then(read_listed).ok_or_else(nothing)?;
-        let bundle =
-            Bundle::with_offer(&bundle, &offer).map_err(|_| Refusal::unavailable("the directory cannot be read"))?;
-        ledger.write(vec![Op::Delete { key }]).await?;
-        Ok(bundle)
+        let given = give(store, ledger, &claim.of, at, &bundle).await;
+        if given.is_err() && ledger.is_sound() {
+            // It was handed to nobody, and is there still.
+            self.listings().entry(claim.of).or_default().left.insert(at);
+        }
+        given
     }
 
     /// Deletes what is over, and all of those whose identity is (contracts/directory.md D10).
@@ -241,6 +250,11 @@ impl Listing {
         Op::Put { key: rows::listing(agent), value: codec::encode(&ListingRow(VERSION, bundle, newest)) }
     }
 
+    /// Batches of which prekeys are left.
+    fn batches(&self) -> usize {
+        self.left.iter().map(|at| at.batch).collect::<BTreeSet<u32>>().len()
+    }
+
     /// The next prekey that is not over.
     fn next(&self, now: UnixMillis) -> Option<OneTimeRef> {
         self.left.iter().find(|at| self.ends.get(&at.batch).is_some_and(|end| now <= *end)).copied()
@@ -254,6 +268,24 @@ impl Listing {
             valid_until_ms: self.bundle.as_ref().map(|(_, edition)| edition.0),
         }
     }
+}
+
+/// The bundle with this prekey, once the prekey's row is deleted.
+async fn give(
+    store: &Arc<Store>,
+    ledger: &Ledger,
+    of: &AgentId,
+    at: OneTimeRef,
+    bundle: &[u8],
+) -> Result<Vec<u8>, Refusal> {
+    let unreadable = || Refusal::unavailable("the directory cannot be read");
+    let (key, store) = (rows::listed(of, at), Arc::clone(store));
+    let own = key.clone();
+    let row = tokio::task::spawn_blocking(move || store.get(&own)).await.map_err(|_| unreadable())?;
+    let (_, offer) = row.ok().flatten().as_deref().and_then(read_listed).ok_or_else(unreadable)?;
+    let bundle = Bundle::with_offer(bundle, &offer).map_err(|_| unreadable())?;
+    ledger.write(vec![Op::Delete { key }]).await?;
+    Ok(bundle)
 }
 
 /// Until when a prekey is given away, and its bytes.

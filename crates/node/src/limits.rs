@@ -57,23 +57,29 @@ impl Sources {
     }
 }
 
-/// How fast one-time prekeys of each agent are given away (contracts/directory.md D9).
+/// How fast one-time prekeys of each agent are given away, to all and to each (contracts/directory.md D9).
 #[derive(Debug)]
-pub(crate) struct Claims(DefaultKeyedRateLimiter<AgentId>);
+pub(crate) struct Claims {
+    of: DefaultKeyedRateLimiter<AgentId>,
+    by: DefaultKeyedRateLimiter<(AgentId, AgentId)>,
+}
 
 impl Claims {
     pub(crate) fn new() -> Self {
-        Self(RateLimiter::keyed(every(time::DIRECTORY_CLAIM_EVERY, limit::DIRECTORY_CLAIMS_BURST)))
+        let of = RateLimiter::keyed(every(time::DIRECTORY_CLAIM_EVERY, limit::DIRECTORY_CLAIMS_BURST));
+        let by = every(time::DIRECTORY_CLAIM_AGAIN, limit::DIRECTORY_CLAIMS_PER_AGENT);
+        Self { of, by: RateLimiter::keyed(by) }
     }
 
-    /// Whether one more of this agent's is given now.
-    pub(crate) fn allow(&self, of: &AgentId) -> bool {
-        self.0.check_key(of).is_ok()
+    /// Whether one more of an agent's is given to this one now.
+    pub(crate) fn allow(&self, by: &AgentId, of: &AgentId) -> bool {
+        self.by.check_key(&(*by, *of)).is_ok() && self.of.check_key(of).is_ok()
     }
 
     /// Forgets agents of whom nobody asks.
     pub(crate) fn forget(&self) {
-        self.0.retain_recent();
+        self.of.retain_recent();
+        self.by.retain_recent();
     }
 }
 

@@ -41,7 +41,7 @@ use folder::Folder;
 pub use opened::{Ends, ends};
 pub use reconcile::{Account, Mismatch, reconcile};
 pub use told::{Told, ToldHead};
-pub use verify::{Verdict, Wrong, verify, verify_files};
+pub use verify::{Verdict, Wrong, verify, verify_against, verify_files};
 pub use view::View;
 
 /// Entries in a full bundle.

@@ -212,16 +212,23 @@ impl Agent {
     }
 
     /// What shows to whoever has the audit log what a letter said, and nothing else (contracts/audit.md V24). `author` wrote it: this agent, or the one
-    /// from which it came. The payload is the caller's to bring; of a letter with a large payload it is empty.
+    /// from which it came. The payload is the caller's to bring; of a letter with a large payload it is empty. `shows_pair` says whom every event of the two
+    /// under pseudonyms means, now and later (V27): without it an opening proves nothing where an end uses them.
     ///
     /// # Errors
     /// [`Error::NoOpening`] where nothing is kept of such a letter, [`Error::OtherPayload`] where it had another one.
-    pub async fn opening(&self, author: AgentId, letter: LetterId, payload: Vec<u8>) -> Result<Opening, Error> {
+    pub async fn opening(
+        &self,
+        author: AgentId,
+        letter: LetterId,
+        payload: Vec<u8>,
+        shows_pair: bool,
+    ) -> Result<Opening, Error> {
         let store = self.store()?;
         let row = chunks::blocking(move || Ok::<_, Error>(store.get(&rows::opening(&author, &letter))?)).await?;
         let kept = row.and_then(|row| KeptOpening::from_row(&row)).ok_or(Error::NoOpening)?;
         let with = kept.other();
-        let pair = self.ask(|reply| Command::PairKey { with, reply }).await?.ok_or(Error::NoOpening)?;
+        let pair = if shows_pair { self.ask(|reply| Command::PairKey { with, reply }).await? } else { None };
         kept.with_payload(payload, pair).ok_or(Error::OtherPayload)
     }
 

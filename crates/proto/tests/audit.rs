@@ -13,7 +13,8 @@ mod agent;
 
 use nuncio_contracts::registry::{code, event, extension};
 use nuncio_proto::audit::{
-    Audited, Chain, Event, EventPeer, KeptOpening, Opening, PairKey, Place, SignedEvent, commitment, commitment_key,
+    Audited, Chain, Event, EventPeer, Head, KeptOpening, Opening, PairKey, Place, SignedEvent, commitment,
+    commitment_key,
 };
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::crypto::SigningKey;
@@ -131,7 +132,7 @@ fn both_ends_can_open_a_letter_and_no_other() {
         let kept = KeptOpening::from_row(row).unwrap();
         let other = if agent.peer.id() == a.peer.id() { &b } else { &a };
         assert_eq!(kept.other(), other.peer.id());
-        let pair = || agent.peer.pair_key(&other.peer.id()).unwrap();
+        let pair = || agent.peer.pair_key(&other.peer.id());
         assert!([b"three".to_vec(), Vec::new()].into_iter().all(|lie| kept.with_payload(lie, pair()).is_none()));
         let opening = kept.with_payload(["one", "two"][at].into(), pair()).unwrap();
         assert_eq!(opening.commitment(), sent[at]);
@@ -147,7 +148,10 @@ fn both_ends_can_open_a_letter_and_no_other() {
             let mut lie = json.clone().into_bytes();
             lie[place] = if lie[place] == b'A' { b'B' } else { b'A' };
             let opened = Opening::from_json(&lie);
-            let is_same = |lie: &Opening| sent.contains(&lie.commitment()) && lie.pair().expose() == pair().expose();
+            let is_same = |lie: &Opening| {
+                sent.contains(&lie.commitment())
+                    && lie.pair().map(PairKey::expose) == pair().as_ref().map(PairKey::expose)
+            };
             assert!(lie == json.as_bytes() || opened.is_none_or(|lie| !is_same(&lie)), "{place}");
         }
     }
@@ -175,6 +179,24 @@ fn who_uses_pseudonyms_names_no_peer_and_is_known_to_it_alone() {
     assert_eq!(told.iter().filter(|event| event.peer == Some(expected)).count(), 3, "established, sent, received");
     assert!(told.iter().all(|event| event.peer == Some(expected)));
     assert_eq!(a.peer.pseudonym(&b.peer.id()), Some(pair.pseudonym(&b.peer.id())));
+    // Nor does the number of a peer's newest event say whose it is.
+    let heads: Vec<_> = told.iter().filter_map(|event| event.head).collect();
+    let shown: Vec<_> =
+        events(&b).iter().map(|event| Head { epoch: event.epoch, seq: event.seq, hash: [0; 32] }).collect();
+    assert!(!heads.is_empty() && heads.iter().all(|head| (head.epoch, head.seq) == (0, 0)), "{heads:?}");
+    let hashes: Vec<_> = b
+        .disk
+        .0
+        .iter()
+        .filter(|(key, _)| key[0] == rows::SPOOL)
+        .map(|(_, row)| SignedEvent::parse(row).unwrap().hash())
+        .collect();
+    let told_by_b =
+        |head: &Head| shown.iter().zip(&hashes).any(|(at, hash)| pair.blind(&Head { hash: *hash, ..*at }) == *head);
+    assert!(
+        heads.iter().all(|head| !hashes.contains(&head.hash) && told_by_b(head)),
+        "and who knows the pair can check it"
+    );
     for (key, row) in a.disk.0.iter().filter(|(key, _)| key[0] == rows::SPOOL) {
         assert!(!row.windows(32).any(|part| part == b.peer.id().as_bytes()), "{key:?}");
     }

@@ -92,7 +92,7 @@ pub(super) async fn open(State(served): State<Served>, Body(wanted): Body<Wanted
     };
     let id = letter_id(&wanted.id)?;
     let payload = wanted.base64.as_deref().map(base64).transpose()?.unwrap_or_default();
-    let opening = served.agent.opening(author, id, payload).await?;
+    let opening = served.agent.opening(author, id, payload, wanted.show_pair).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], opening.to_json()).into_response())
 }
 

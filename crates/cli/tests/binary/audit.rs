@@ -276,14 +276,14 @@ fn a_witness_cosigns_the_nodes_head() {
 /// One end proves what one letter said to somebody who has nothing but the log, and no more than that.
 #[test]
 fn a_letter_is_opened_to_whoever_has_the_log() {
-    opened(&Scene::new());
+    opened(&Scene::new(), &[]);
 }
 
 /// By pseudonyms too: the log names no peer, the opening shows who is meant, and their owners know.
 #[test]
 fn a_letter_is_opened_where_the_log_names_no_peer() {
     let scene = Scene::with("peers = \"pseudonyms\"\n");
-    opened(&scene);
+    opened(&scene, &["--show-pair"]);
     let did = |home: &Path| json(home, &["id"])["agent"].as_str().unwrap().to_owned();
     let (anna, ben) = (did(&scene.anna.home), did(&scene.ben.home));
     let known = json(&scene.anna.home, &["peers"])["peers"][0]["pseudonym"].as_str().unwrap().to_owned();
@@ -297,7 +297,7 @@ fn a_letter_is_opened_where_the_log_names_no_peer() {
     assert!(stderr(&nuncio(&scene.anna.home, &["peers"])).contains(&known));
 }
 
-fn opened(scene: &Scene) {
+fn opened(scene: &Scene, show: &[&str]) {
     scene.tell("ten apples");
     scene.tell("no pears");
     scene.logged("letter_received", 2);
@@ -309,8 +309,13 @@ fn opened(scene: &Scene) {
     std::fs::write(&payload, "ten apples").unwrap();
     let (payload, opening) = (payload.to_str().unwrap(), scene.homes.path("opening"));
     let lines = |home: &Path, more: &[&str]| ok(home, &[&["audit", "open", &id, "--payload", payload], more].concat());
+    if !show.is_empty() {
+        std::fs::write(&opening, lines(&scene.anna.home, &[])).unwrap();
+        let said = fails(&scene.node, &["audit", "opened", opening.to_str().unwrap()], 1);
+        assert!(said.contains("--show-pair"), "{said}");
+    }
     for (home, more) in [(&scene.anna.home, [].as_slice()), (&scene.ben.home, &["--from", "anna"])] {
-        std::fs::write(&opening, lines(home, more)).unwrap();
+        std::fs::write(&opening, lines(home, &[more, show].concat())).unwrap();
         let told = json(&scene.node, &["audit", "opened", opening.to_str().unwrap()]);
         assert_eq!(told["letter"], id);
         assert_eq!(told["authors"][0]["agent"], json(&scene.anna.home, &["id"])["agent"]);

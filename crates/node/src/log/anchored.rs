@@ -49,6 +49,27 @@ pub enum AnchorFault {
     Digest,
 }
 
+impl Anchored {
+    /// An anchor that somebody has kept, of whatever log has this key: its note and its timestamp.
+    ///
+    /// # Errors
+    /// [`AnchorFault`].
+    // contracts/log.md G22.
+    pub fn kept(note: &[u8], timestamp: &[u8], key: &NoteKey) -> Result<Self, AnchorFault> {
+        let (head, parsed) = read_note(note, key)?;
+        let timestamp = Detached::parse(timestamp)?;
+        if timestamp.digest != crypto::sha256(&[note]) {
+            return Err(AnchorFault::Digest);
+        }
+        Ok(Self { head, note: parsed, attested: timestamp.attested() })
+    }
+}
+
+fn read_note(bytes: &[u8], key: &NoteKey) -> Result<(Checkpoint, Note), AnchorFault> {
+    let note = Note::parse(bytes).map_err(CheckpointError::Note)?;
+    Ok((Checkpoint::open(&note, key)?, note))
+}
+
 /// The anchors that are known: in a folder all of them, on the web the newest.
 #[derive(Debug, Default)]
 pub(super) struct Anchors {
@@ -82,8 +103,7 @@ impl Files {
         let (note_file, timestamp_file) = (AnchorFile::Note(size), AnchorFile::Timestamp(size));
         let bytes = self.read(&note_file.path(), note_file.len_max())?;
         let wrong = |fault: AnchorFault| Wrong::Anchor(note_file.path(), fault);
-        let note = Note::parse(&bytes).map_err(|error| wrong(CheckpointError::Note(error).into()))?;
-        let head = Checkpoint::open(&note, key).map_err(|error| wrong(error.into()))?;
+        let (head, note) = read_note(&bytes, key).map_err(wrong)?;
         if head.size != size {
             return Err(wrong(AnchorFault::Size));
         }
@@ -94,11 +114,7 @@ impl Files {
             Some(timestamp) => timestamp,
         };
         let wrong = |fault: AnchorFault| Wrong::Anchor(timestamp_file.path(), fault);
-        let timestamp = Detached::parse(&timestamp).map_err(|error| wrong(error.into()))?;
-        if timestamp.digest != crypto::sha256(&[&bytes]) {
-            return Err(wrong(AnchorFault::Digest));
-        }
-        Ok(Anchored { head, note, attested: timestamp.attested() })
+        Anchored::kept(&bytes, &timestamp, key).map_err(wrong)
     }
 
     /// A file that need not be there.

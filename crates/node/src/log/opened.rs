@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::event;
-use nuncio_proto::audit::{Event, PairKey};
+use nuncio_proto::audit::{Event, EventPeer, PairKey};
 use nuncio_proto::ids::AgentId;
 
 /// What the log has of a letter's two ends. An agent that tells the same again is named once, by its first event.
@@ -19,7 +19,11 @@ pub struct Ends {
 
 /// The ends of the letter that has this commitment, who name each other by key or by what their pair's key gives. Commitments are there for everybody to
 /// copy: where more than one claims the letter, nobody is believed.
-pub fn ends<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, commitment: &[u8; 32], pair: &PairKey) -> Ends {
+pub fn ends<'a>(
+    all: impl IntoIterator<Item = (u64, &'a Event)>,
+    commitment: &[u8; 32],
+    pair: Option<&PairKey>,
+) -> Ends {
     let (mut sent, mut had) = (BTreeMap::new(), BTreeMap::new());
     for (index, told) in all.into_iter().filter(|(_, told)| told.commitment.as_ref() == Some(commitment)) {
         match told.what.number() {
@@ -32,7 +36,11 @@ pub fn ends<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, commitment: &[u
         [(_, told)] => Some(*told),
         _ => None,
     };
-    let names = |told: &Event, other: &Event| told.peer.is_some_and(|peer| pair.is_of(&peer, &other.agent));
+    let names = |told: &Event, other: &Event| match told.peer {
+        Some(EventPeer::Agent(peer)) => peer == other.agent,
+        Some(peer @ EventPeer::Pseudonym(_)) => pair.is_some_and(|pair| pair.is_of(&peer, &other.agent)),
+        None => false,
+    };
     let is_agreed =
         one(&sent).zip(one(&had)).is_some_and(|(author, receiver)| names(author, receiver) && names(receiver, author));
     let told = |ends: BTreeMap<AgentId, (u64, &'a Event)>| {

@@ -51,8 +51,12 @@ pub struct Account {
 
 /// Compares what was said of a transaction. `all` are the events of the log with their indexes; what names no transaction may belong to it by its
 /// commitment. What a token service did, only its node can say.
+///
+/// Whom a pseudonym means, only its two agents know. It means one agent in all events: where a letter's other half is another's than that of another letter
+/// under the same pseudonym, the two halves differ.
 pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transaction: &str, node: &AgentId) -> Account {
     let all: Vec<(u64, &Event)> = all.into_iter().collect();
+    let meant = Meant::of(&all);
     let is = |event: &Event, what: u8| event.what.number() == what;
     let named = |event: &Event| event.transaction.as_deref() == Some(transaction);
     let commitments: BTreeSet<[u8; 32]> =
@@ -91,7 +95,9 @@ pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transactio
         }
         match got.get(commitment) {
             None => mismatches.push(Mismatch::SentOnly(*index)),
-            Some((other, received)) if !agree(told, received) => mismatches.push(Mismatch::Differ(*index, *other)),
+            Some((other, received)) if !agree(told, received, &meant) => {
+                mismatches.push(Mismatch::Differ(*index, *other))
+            }
             Some(_) => {}
         }
     }
@@ -107,17 +113,43 @@ fn is_again(first: &Event, told: &Event) -> bool {
     epoch != told.epoch && Event { epoch, seq, prev, at, ..told.clone() } == *first
 }
 
+/// Who tells of the other halves of letters under one agent's pseudonym for a peer.
+struct Meant(BTreeMap<(AgentId, [u8; 16]), BTreeSet<AgentId>>);
+
+impl Meant {
+    fn of(all: &[(u64, &Event)]) -> Self {
+        let is_sent = |told: &Event| told.what.number() == event::LETTER_SENT;
+        let mut tellers = BTreeMap::<([u8; 32], bool), BTreeSet<AgentId>>::new();
+        let letters = || all.iter().filter_map(|(_, told)| told.commitment.map(|commitment| (commitment, *told)));
+        for (commitment, told) in letters() {
+            tellers.entry((commitment, is_sent(told))).or_default().insert(told.agent);
+        }
+        let mut meant = BTreeMap::<_, BTreeSet<AgentId>>::new();
+        for (commitment, told) in letters() {
+            let Some(EventPeer::Pseudonym(pseudonym)) = told.peer else { continue };
+            let others = tellers.get(&(commitment, !is_sent(told))).into_iter().flatten();
+            meant.entry((told.agent, pseudonym)).or_default().extend(others);
+        }
+        Self(meant)
+    }
+
+    fn names(&self, told: &Event, agent: &AgentId) -> bool {
+        match told.peer {
+            Some(EventPeer::Agent(peer)) => peer == *agent,
+            Some(EventPeer::Pseudonym(pseudonym)) => {
+                let meant = self.0.get(&(told.agent, pseudonym));
+                meant.is_some_and(|agents| agents.len() == 1 && agents.contains(agent))
+            }
+            None => false,
+        }
+    }
+}
+
 /// Whether two ends say the same of one letter. A refusal says less.
-fn agree(sent: &Event, got: &Event) -> bool {
-    let names = |event: &Event, agent| match event.peer {
-        Some(EventPeer::Agent(peer)) => peer == agent,
-        // Only the two know whom it names.
-        Some(EventPeer::Pseudonym(_)) => true,
-        None => false,
-    };
+fn agree(sent: &Event, got: &Event, meant: &Meant) -> bool {
     let said = |one: Option<&[u8]>, other: Option<&[u8]>| one.is_none() || other.is_none() || one == other;
-    names(sent, got.agent)
-        && names(got, sent.agent)
+    meant.names(sent, &got.agent)
+        && meant.names(got, &sent.agent)
         && said(sent.token.as_ref().map(|hash| hash.as_slice()), got.token.as_ref().map(|hash| hash.as_slice()))
         && said(sent.kind.as_deref().map(str::as_bytes), got.kind.as_deref().map(str::as_bytes))
         && (sent.size.is_none() || got.size.is_none() || sent.size == got.size)

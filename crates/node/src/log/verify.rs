@@ -90,9 +90,27 @@ pub fn verify(folder: &Path, key: &NoteKey, progress: impl FnMut(u64)) -> Result
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_files(files: &Files, key: &NoteKey, mut progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
+pub fn verify_files(files: &Files, key: &NoteKey, progress: impl FnMut(u64)) -> Result<Verdict, Wrong> {
+    verify_against(files, key, &[], progress)
+}
+
+/// [`verify_files`], and that what was anchored and kept elsewhere is in it.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_against(
+    files: &Files,
+    key: &NoteKey,
+    kept: &[Anchored],
+    mut progress: impl FnMut(u64),
+) -> Result<Verdict, Wrong> {
     // Before the head: a log that goes on anchors later ones meanwhile.
-    let Anchors { roots: anchors, newest } = files.anchors(key)?;
+    let Anchors { roots: mut anchors, newest } = files.anchors(key)?;
+    for Checkpoint { size, root, .. } in kept.iter().map(|kept| &kept.head) {
+        if anchors.insert(*size, *root).is_some_and(|there| there != *root) {
+            return Err(anchor_fault(*size, AnchorFault::Root));
+        }
+    }
     let (note, head) = files.checkpoint(key)?;
     let (edge, chains, strange) = (Edge::default(), BTreeMap::new(), Vec::new());
     let mut reading = Reading { files, size: head.size, edge, chains, strange, anchors };

@@ -131,7 +131,7 @@ pub(super) async fn revoke_as_owner(
 
 /// A task of its own, for which a node that stops waits: whoever goes away in the middle leaves nothing on disk that is not in force, and
 /// nothing done that is not on disk.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     at: &Served,
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -1,5 +1,7 @@
 //! The directory's doors (contracts/directory.md).
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -8,6 +10,7 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::ids::AgentId;
 
 use super::Served;
+use super::answers::to_its_end;
 use crate::directory::Left;
 use crate::refusal::{Code, Refusal};
 use crate::{entropy, gate};
@@ -23,9 +26,10 @@ pub(super) async fn list_bundle(
     Extension(agent): Extension<AgentId>,
     request: Request,
 ) -> Result<Json<Left>, Refusal> {
-    let bundle = gate::read(request.into_body(), limit::BUNDLE_LEN_MAX).await?.to_vec();
-    let listed = at.service.directory.list_bundle(&at.service.ledger, agent, bundle, entropy::now());
-    Ok(Json(listed.await?))
+    let bundle = gate::read(request.into_body(), limit::LISTED_BUNDLE_LEN_MAX).await?.to_vec();
+    let service = Arc::clone(&at.service);
+    let listed = async move { service.directory.list_bundle(&service.ledger, agent, bundle, entropy::now()).await };
+    Ok(Json(to_its_end(&at, listed).await?))
 }
 
 /// contracts/directory.md D5.
@@ -34,17 +38,24 @@ pub(super) async fn list_batch(
     Extension(agent): Extension<AgentId>,
     request: Request,
 ) -> Result<Json<Left>, Refusal> {
-    let batch = gate::read(request.into_body(), limit::BATCH_LEN_MAX).await?;
-    Ok(Json(at.service.directory.list_batch(&at.service.ledger, agent, &batch, entropy::now()).await?))
+    let batch = gate::read(request.into_body(), limit::BATCH_LEN_MAX).await?.to_vec();
+    let service = Arc::clone(&at.service);
+    let listed = async move { service.directory.list_batch(&service.ledger, agent, batch, entropy::now()).await };
+    Ok(Json(to_its_end(&at, listed).await?))
 }
 
 /// contracts/directory.md D8.
-pub(super) async fn claim(State(at): State<Served>, Path(of): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn claim(
+    State(at): State<Served>,
+    Extension(by): Extension<AgentId>,
+    Path(of): Path<String>,
+) -> Result<Response, Refusal> {
     let of: AgentId = of.parse().map_err(|_| Refusal::request("this is no agent"))?;
     let policy = at.service.policy();
     if policy.is_retired(&of) || policy.client_of(&of).is_none() {
         return Err(Refusal::new(Code::NotFound, "the directory has no bundle of this agent"));
     }
-    let bundle = at.service.claim(of).await?;
+    let service = Arc::clone(&at.service);
+    let bundle = to_its_end(&at, async move { service.claim(by, of).await }).await?;
     Ok(([(header::CONTENT_TYPE, "application/cbor"), (header::CACHE_CONTROL, "no-store")], bundle).into_response())
 }

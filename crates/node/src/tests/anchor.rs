@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::crypto;
 use nuncio_proto::tlog::{
-    Attestation, Checkpoint, Detached, KeyKind, Note, NoteKey, Operation, Timestamp, blinded, cosigned_at,
+    Attestation, Attested, Checkpoint, Detached, KeyKind, Note, NoteKey, Operation, Timestamp, blinded, cosigned_at,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -202,12 +202,13 @@ async fn a_head_is_anchored_and_its_block_asked_for_until_there_is_one() {
     start(&mut at, &[&one, &two]).await;
     until("no block", || heights(&stamp(&at, size)) == [970_000]).await;
     let after = stamp(&at, size);
-    assert!(before.attested().iter().all(|it| after.attested().contains(it)), "nothing has gone");
+    let gone: Vec<_> = told.iter().filter(|it| !after.attested().contains(it)).filter_map(Attested::pending).collect();
+    assert_eq!(gone, [one.url.as_str()], "what was answered waits no more, and nothing else has gone");
     let wanted = in_block(970_000).evaluate(&at_calendar(&one.url).message);
     assert!(wanted.iter().all(|it| after.attested().contains(it)));
     assert_eq!(verified(&at).await.unwrap().attested, after.attested());
     assert_eq!(file(&at, &size.to_string()).unwrap(), note, "a note stays as it is");
-    // Nobody is asked any more.
+    // It is not asked any more.
     let asked = one.asked().len();
     start(&mut at, &[&one, &two]).await;
     at.begun().await;
@@ -319,6 +320,47 @@ async fn what_is_no_answer_is_not_kept() {
         assert_eq!(stamp(&at, size), before, "{mood:?}");
     }
     assert!(elsewhere.asked().is_empty() && elsewhere.sent().is_empty(), "it is not in the policy");
+    at.stop().await;
+}
+
+/// contracts/log.md G25, G26: what one calendar says takes neither the room nor the place of what another does.
+#[tokio::test]
+async fn one_calendar_that_lies_keeps_no_other_from_its_block() {
+    let mut at = Fixture::new().await;
+    let (good, liar) = (Calendar::new(Mood::Honest(None)).await, Calendar::new(Mood::Honest(Some(1))).await);
+    let flood = |count: u8| {
+        let one = |number: u8| {
+            let way = [Operation::Append(vec![number; 8]), Operation::Sha256];
+            Timestamp::path(way, pending(&liar.url)).to_bytes()
+        };
+        let (last, first) = (one(count), (0..count).flat_map(|number| [vec![0xff], one(number)].concat()));
+        first.chain(last).collect::<Vec<u8>>()
+    };
+    let long = Timestamp::path([Operation::Append(vec![7; 1_100]), Operation::Sha256], pending(&liar.url)).to_bytes();
+    // Each of these is refused, and the other's is kept.
+    for lie in [flood(20), flood(1), long, in_block(2).to_bytes()] {
+        let mut fresh = Fixture::new().await;
+        liar.is_now(Mood::Says(lie));
+        start(&mut fresh, &[&liar, &good]).await;
+        let size = anchored(&fresh).await;
+        assert_eq!(
+            stamp(&fresh, size).attested().iter().filter_map(Attested::pending).collect::<Vec<_>>(),
+            [good.url.as_str()]
+        );
+        fresh.stop().await;
+    }
+    // One that names a false block at once; the other has none yet.
+    liar.is_now(Mood::Honest(Some(1)));
+    start(&mut at, &[&liar, &good]).await;
+    let size = anchored(&at).await;
+    // A node that starts asks at once.
+    start(&mut at, &[&liar, &good]).await;
+    until("no block", || heights(&stamp(&at, size)) == [1]).await;
+    let asked = liar.asked().len();
+    good.is_now(Mood::Honest(Some(970_000)));
+    start(&mut at, &[&liar, &good]).await;
+    until("the honest one is not asked any more", || heights(&stamp(&at, size)).contains(&970_000)).await;
+    assert_eq!((liar.asked().len(), stamp(&at, size).open().len()), (asked, 0));
     at.stop().await;
 }
 

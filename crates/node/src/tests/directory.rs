@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::batch::PrekeyBatch;
 use nuncio_proto::bundle::{Bundle, OneTimeBatch, OneTimePrekey, OneTimeRef, SignedPrekeys};
 use nuncio_proto::crypto;
 use nuncio_proto::identity::Identity;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::{Key, Secret};
 use nuncio_proto::testing::rng;
 use nuncio_proto::time::UnixMillis;
@@ -18,6 +19,7 @@ use nuncio_transport::{Connection, Link, LinkConfig, StreamKind};
 use serde_json::{Value, json};
 
 use super::support::{Fixture, policy, write_policy};
+use crate::directory::Claim;
 use crate::entropy::now;
 
 const LIFE: u64 = 600_000;
@@ -30,8 +32,19 @@ struct Guest {
 }
 
 fn identity(name: &str) -> Identity {
-    let seed = if name == "anna" { 101 } else { 102 };
+    let seed = if name == "anna" {
+        101
+    } else {
+        102 + u64::from(name.bytes().fold(0_u32, |sum, byte| sum * 31 + u32::from(byte)))
+    };
     Identity::generate(&mut rng(seed)).unwrap()
+}
+
+/// One who claims, as many of them as there are prekeys to be had at once.
+const CLAIMERS: usize = 8;
+
+fn claimer(number: usize) -> String {
+    format!("c{}", number % CLAIMERS)
 }
 
 /// The policy of the tests, with agents of these names.
@@ -72,10 +85,14 @@ impl Guest {
 
     /// What is claimed of an agent, as whoever claims it reads it.
     async fn claim(&self, of: &Guest) -> Bundle {
-        let (status, body) = self.ask("POST", &format!("/directory/claim/{}", of.identity.id()), &[]).await;
+        self.claim_of(of.identity.id()).await
+    }
+
+    async fn claim_of(&self, of: AgentId) -> Bundle {
+        let (status, body) = self.ask("POST", &format!("/directory/claim/{of}"), &[]).await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
         let bundle = Bundle::parse(&body, now()).unwrap();
-        assert_eq!(bundle.agent, of.identity.id());
+        assert_eq!(bundle.agent, of);
         bundle
     }
 
@@ -109,7 +126,9 @@ impl Guest {
 }
 
 async fn fixture() -> (Fixture, Guest, Guest) {
-    let at = Fixture::with(&with(&["anna", "ben"])).await;
+    let claimers: Vec<String> = (0..CLAIMERS).map(claimer).collect();
+    let names: Vec<&str> = ["anna", "ben"].into_iter().chain(claimers.iter().map(String::as_str)).collect();
+    let at = Fixture::with(&with(&names)).await;
     let (anna, ben) = (Guest::new(&at, "anna").await, Guest::new(&at, "ben").await);
     (at, anna, ben)
 }
@@ -128,8 +147,8 @@ async fn each_one_time_prekey_is_given_once_also_through_a_restart() {
             at.stop().await;
             at.start().await;
         }
-        let ben = Guest::new(&at, "ben").await;
-        let one_time = ben.claim(&anna).await.one_time.expect("a one-time prekey");
+        let other = Guest::new(&at, &claimer(usize::try_from(turn).unwrap())).await;
+        let one_time = other.claim(&anna).await.one_time.expect("a one-time prekey");
         assert_eq!(one_time.at, OneTimeRef { batch: 3, index: u16::try_from(turn).unwrap() });
         assert!(given.insert(one_time.at));
         assert_eq!(Guest::new(&at, "anna").await.left().await["left"], 64 - given.len());
@@ -142,13 +161,30 @@ async fn each_one_time_prekey_is_given_once_also_through_a_restart() {
 /// contracts/directory.md D9: nobody takes them all.
 #[tokio::test]
 async fn who_claims_too_fast_gets_the_prekeys_of_last_resort() {
-    let (_at, anna, ben) = fixture().await;
+    let (at, anna, ben) = fixture().await;
     anna.put("bundle", &anna.bundle(LIFE)).await;
     anna.list(1).await;
     let mut with = 0;
-    for _ in 0..limit::DIRECTORY_CLAIMS_BURST + 4 {
+    for _ in 0..limit::DIRECTORY_CLAIMS_BURST {
         with += u32::from(ben.claim(&anna).await.one_time.is_some());
     }
+    assert_eq!(with, limit::DIRECTORY_CLAIMS_PER_AGENT, "one claimer takes no more, however often it asks");
+    // All at once: no two are given the same.
+    let mut all = Vec::new();
+    for number in 0..CLAIMERS {
+        all.push(Guest::new(&at, &claimer(number)).await);
+    }
+    let (mut claims, of) = (tokio::task::JoinSet::new(), anna.identity.id());
+    for one in all.into_iter().map(std::sync::Arc::new) {
+        for _ in 0..5 {
+            let one = std::sync::Arc::clone(&one);
+            claims.spawn(async move { one.claim_of(of).await });
+        }
+    }
+    let given: Vec<_> = claims.join_all().await.into_iter().filter_map(|it| it.one_time).collect();
+    let places: BTreeSet<_> = given.iter().map(|one| one.at).collect();
+    assert_eq!(places.len(), given.len());
+    with += u32::try_from(given.len()).unwrap();
     // One may have come back while this ran.
     assert!((limit::DIRECTORY_CLAIMS_BURST..=limit::DIRECTORY_CLAIMS_BURST + 1).contains(&with), "{with}");
     assert_eq!(anna.left().await["left"], 64 - with);
@@ -177,7 +213,8 @@ async fn an_older_bundle_does_not_take_the_place_of_a_newer_one() {
 #[tokio::test]
 async fn a_batch_is_listed_once_and_there_is_room_for_so_many() {
     let (mut at, anna, ben) = fixture().await;
-    anna.put("bundle", &anna.bundle(LIFE)).await;
+    let bundle = anna.bundle(LIFE);
+    anna.put("bundle", &bundle).await;
     let five = anna.batch(5, LIFE).to_bytes();
     assert_eq!(anna.put("prekeys", &five).await.0, 200);
     assert_eq!(ben.claim(&anna).await.one_time.unwrap().at.index, 0);
@@ -219,8 +256,11 @@ async fn what_is_over_is_given_to_nobody_and_deleted() {
     anna.list(1).await;
     let service = at.node().service();
     let (directory, ledger) = (&service.directory, &service.ledger);
-    let later = UnixMillis(now().0 + LIFE + 1);
-    assert!(directory.claim(&service.store, ledger, anna.identity.id(), later).await.is_err(), "the bundle is over");
+    let later = UnixMillis(now().0 + LIFE + time::CLOCK_SKEW + 1);
+    let wanted = Claim { by: ben.identity.id(), of: anna.identity.id(), gives: true };
+    assert!(directory.claim(&service.store, ledger, wanted, later).await.is_err(), "the bundle is over");
+    let none = directory.claim(&service.store, ledger, Claim { gives: false, ..wanted }, now()).await.unwrap();
+    assert_eq!(Bundle::parse(&none, now()).unwrap().one_time, None, "the node was found to be an older copy");
     directory.forget(ledger, |_| false, later).await;
     assert_eq!(anna.left().await["left"], 0);
     anna.list(2).await;
@@ -233,4 +273,22 @@ async fn what_is_over_is_given_to_nobody_and_deleted() {
     write_policy(at.folder.path(), &with(&["ben"]));
     at.node().reload().await.unwrap();
     assert_eq!(claim(anna.identity.id().to_string()).await, 404);
+}
+
+/// contracts/directory.md D8: what was given is on the device before the answer: a copy of the home from right behind it gives it to nobody.
+#[tokio::test]
+async fn what_was_given_is_given_also_where_the_node_is_killed() {
+    let (mut at, anna, ben) = fixture().await;
+    anna.put("bundle", &anna.bundle(LIFE)).await;
+    anna.list(1).await;
+    let first = ben.claim(&anna).await.one_time.unwrap().at;
+    let copy = at.folder.path().join("copy");
+    nuncio_store::testing::copy_dir(&at.home(), &copy).unwrap();
+    at.stop().await;
+    std::fs::remove_dir_all(at.home()).unwrap();
+    std::fs::rename(&copy, at.home()).unwrap();
+    at.start().await;
+    let (anna, ben) = (Guest::new(&at, "anna").await, Guest::new(&at, "ben").await);
+    assert_eq!(anna.left().await["left"], 63);
+    assert!(ben.claim(&anna).await.one_time.unwrap().at > first);
 }

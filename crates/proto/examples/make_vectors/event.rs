@@ -185,6 +185,22 @@ fn openings() -> Vec<Case> {
     vec![
         yes("plain", "a letter with a payload", &plain),
         yes("empty", "without payload, or with a large one", &Letter { payload: Vec::new(), ..plain.clone() }),
+        {
+            let mut bare = good.clone();
+            bare.as_object_mut().unwrap().remove("pair_key");
+            let expect = json!({
+                "commitment": hex(commitment(&key, &header, &plain.encode())), "id": hex(plain.id.as_bytes()), "payload": hex(&plain.payload),
+                "content_type": plain.content_type.to_string(), "pair_key": null,
+            });
+            Case::valid(
+                AREA,
+                "no-pair-key",
+                "one that does not show whom pseudonyms mean",
+                json!({ "json": bare.to_string() }),
+                expect,
+            )
+        },
+        no("null-pair-key", "a member that is null", other("pair_key", Value::Null)),
         yes("unknown-extension", "what it says has an extension that nobody knows", &extended(200)),
         no("schema", "of another version", other("schema", json!("nuncio/opening/2"))),
         no("member", "a member too many", other("author", json!("did:key:z6Mk"))),

@@ -220,6 +220,11 @@ fn forms() -> Vec<Case> {
         bad("operand-empty", "an operand of nothing", &whole(&path(&[&append([]), &pending(ONE)]))),
         bad("operand-cut", "an operand that is longer than the rest", &whole(&[0xf0, 0x20, 1, 2, 3])),
         bad("twice-pending", "one attestation twice", &twice(&pending(ONE))),
+        bad(
+            "twice-in-front",
+            "one attestation twice, in front of an operation that nobody knows",
+            &whole(&fork(&[&pending(ONE), &pending(ONE), &[2]])),
+        ),
         bad("twice-operation", "one operation twice", &twice(&path(&[SHA256, &bitcoin(1)]))),
         bad(
             "twice-apart",

@@ -22,7 +22,7 @@ const ROW_MORE: usize = 256;
 #[derive(Clone)]
 pub struct Opening {
     key: Key,
-    pair: PairKey,
+    pair: Option<PairKey>,
     header: [u8; HEADER_LEN],
     content: Vec<u8>,
 }
@@ -46,7 +46,8 @@ struct Row(u8, ByteArray<32>, ByteArray<HEADER_LEN>, ByteBuf, ByteArray<32>, Byt
 struct Shown {
     schema: String,
     commitment_key: String,
-    pair_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    pair_key: Option<String>,
     header: String,
     content: String,
 }
@@ -84,9 +85,9 @@ impl KeptOpening {
         self.other
     }
 
-    /// The opening, with the letter's payload and the two ends' key; `None` where the payload is another one.
+    /// The opening, with the letter's payload, and where it is to show whom pseudonyms mean the two ends' key; `None` where the payload is another one.
     #[must_use]
-    pub fn with_payload(&self, payload: Vec<u8>, pair: PairKey) -> Option<Opening> {
+    pub fn with_payload(&self, payload: Vec<u8>, pair: Option<PairKey>) -> Option<Opening> {
         let mut letter = plain(&self.content)?;
         letter.payload = payload;
         let opening = Opening { key: self.key.clone(), pair, header: self.header, content: letter.encode() };
@@ -116,6 +117,11 @@ impl KeptOpening {
     }
 }
 
+/// A member that may be missing, and is no `null`.
+fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
+}
+
 fn plain(content: &[u8]) -> Option<Letter> {
     let letter = Letter::decode(content).ok().filter(|letter| letter.kind == LetterKind::Plain)?;
     (letter.content() == content).then_some(letter)
@@ -134,10 +140,10 @@ impl Opening {
         plain(&self.content)
     }
 
-    /// By what the two ends of the letter know each other.
+    /// By what the two ends of the letter know each other, if it is shown.
     #[must_use]
-    pub const fn pair(&self) -> &PairKey {
-        &self.pair
+    pub const fn pair(&self) -> Option<&PairKey> {
+        self.pair.as_ref()
     }
 
     /// As it is handed on: JSON (contracts/schema/opening.json).
@@ -147,7 +153,7 @@ impl Opening {
         let shown = Shown {
             schema: SCHEMA.to_owned(),
             commitment_key: text(self.key.expose()),
-            pair_key: text(self.pair.expose()),
+            pair_key: self.pair.as_ref().map(|pair| text(pair.expose())),
             header: text(&self.header),
             content: text(&self.content),
         };
@@ -166,7 +172,10 @@ impl Opening {
         let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
         let key = Key::new(bytes(&shown.commitment_key)?.try_into().ok()?);
         let header = bytes(&shown.header)?.try_into().ok()?;
-        let pair = PairKey::shown(bytes(&shown.pair_key)?.try_into().ok()?);
+        let pair = match &shown.pair_key {
+            Some(pair) => Some(PairKey::shown(bytes(pair)?.try_into().ok()?)),
+            None => None,
+        };
         let opening = Self { key, pair, header, content: bytes(&shown.content)? };
         opening.letter().is_some().then_some(opening)
     }

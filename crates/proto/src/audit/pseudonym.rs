@@ -2,7 +2,7 @@
 
 use nuncio_contracts::registry::label;
 
-use super::EventPeer;
+use super::{EventPeer, Head};
 use crate::crypto::{self, PublicKey, SigningKey};
 use crate::ids::AgentId;
 use crate::secret::Key;
@@ -41,6 +41,13 @@ impl PairKey {
         let [pseudonym @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
             crypto::hmac_sha256(self.expose(), &[agent.as_bytes()]);
         pseudonym
+    }
+
+    /// The newest event of an agent of the pair, as an event of the other says it: by its number nobody else is to know whose it is.
+    #[must_use]
+    pub fn blind(&self, head: &Head) -> Head {
+        let (epoch, seq) = (head.epoch.to_be_bytes(), head.seq.to_be_bytes());
+        Head { epoch: 0, seq: 0, hash: crypto::hmac_sha256(self.expose(), &[&epoch, &seq, &head.hash]) }
     }
 
     /// Whether an event's peer is an agent of the pair, by its key or by its pseudonym.

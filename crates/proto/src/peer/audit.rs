@@ -246,7 +246,7 @@ impl Peer {
         let head = self.audit.heads.get(&peer).copied();
         let mut event = self.event(event::LETTER_SENT, peer, now)?;
         about(&mut event, letter, token.as_ref().map(|(hash, txn)| (hash, &**txn)));
-        (event.commitment, event.head) = (Some(audited.commitment), head);
+        (event.commitment, event.head) = (Some(audited.commitment), head.and_then(|head| self.told_head(&peer, head)));
         Some(Told(Box::new(event), put_opening(&self.id(), letter, &opening)))
     }
 
@@ -269,7 +269,8 @@ impl Peer {
         self.keep_pair(from);
         let Some(mut event) = self.event(event::LETTER_RECEIVED, from, now) else { return };
         about(&mut event, letter, token.map(|token| (token.hash(), token.claims().txn.as_str())));
-        (event.commitment, event.head) = (Some(audited.commitment), audited.head);
+        event.commitment = Some(audited.commitment);
+        event.head = audited.head.and_then(|head| self.told_head(&from, head));
         self.write_down(event, out);
     }
 
@@ -291,7 +292,7 @@ impl Peer {
             let audited = audited(letter);
             // One that is not the letter's is no commitment of its sender.
             event.commitment = audited.filter(|_| code != code::COMMITMENT).map(|audited| audited.commitment);
-            event.head = audited.and_then(|audited| audited.head);
+            event.head = audited.and_then(|audited| audited.head).and_then(|head| self.told_head(&from, head));
         }
         self.write_down(event, out);
     }
@@ -318,17 +319,29 @@ impl Peer {
     /// By what events name another agent, where they do not by its key.
     #[must_use]
     pub fn pseudonym(&self, peer: &AgentId) -> Option<[u8; 16]> {
-        if self.audit.policy.peer_names == PeerNames::Keys {
-            return None;
-        }
-        let kept = self.audit.pairs.get(peer).map(|pair| pair.pseudonym(peer));
-        kept.or_else(|| self.pair_key(peer).map(|pair| pair.pseudonym(peer)))
+        self.pair_for_events(peer).map(|pair| pair.pseudonym(peer))
+    }
+
+    /// The key of a pair whose events name nobody.
+    fn pair_for_events(&self, peer: &AgentId) -> Option<PairKey> {
+        let kept = || self.audit.pairs.get(peer).cloned();
+        let is_hidden = self.audit.policy.peer_names == PeerNames::Pseudonyms;
+        is_hidden.then(|| kept().or_else(|| self.pair_key(peer))).flatten()
     }
 
     fn named(&self, peer: &AgentId) -> Option<EventPeer> {
         match self.audit.policy.peer_names {
             PeerNames::Keys => Some(EventPeer::Agent(*peer)),
             PeerNames::Pseudonyms => self.pseudonym(peer).map(EventPeer::Pseudonym),
+        }
+    }
+
+    /// A peer's newest event as this agent's events say it.
+    // contracts/audit.md V26.
+    fn told_head(&self, peer: &AgentId, head: Head) -> Option<Head> {
+        match self.audit.policy.peer_names {
+            PeerNames::Keys => Some(head),
+            PeerNames::Pseudonyms => self.pair_for_events(peer).map(|pair| pair.blind(&head)),
         }
     }
 

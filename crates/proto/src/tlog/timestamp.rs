@@ -160,10 +160,15 @@ impl Timestamp {
                 tag => (tag, true),
             };
             if tag == ATTESTATION {
-                read.attestations.push(Attestation::read(reader, message_len)?);
+                let attestation = Attestation::read(reader, message_len)?;
+                if read.attestations.contains(&attestation) {
+                    return Err(TimestampError::Malformed);
+                }
+                read.attestations.push(attestation);
             } else {
                 let operation = Operation::read(tag, reader)?;
-                let len = operation.len_of(message_len).filter(|_| depth < limit::TIMESTAMP_DEPTH_MAX);
+                let is_twice = read.operations.iter().any(|(there, _)| *there == operation);
+                let len = operation.len_of(message_len).filter(|_| depth < limit::TIMESTAMP_DEPTH_MAX && !is_twice);
                 let below = Self::read(reader, len.ok_or(TimestampError::Malformed)?, depth + 1)?;
                 read.operations.push((operation, below));
             }
@@ -173,9 +178,7 @@ impl Timestamp {
         }
         read.attestations.sort_unstable();
         read.operations.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let is_twice = read.attestations.array_windows().any(|[one, other]| one == other)
-            || read.operations.array_windows().any(|[(one, _), (other, _)]| one == other);
-        if is_twice { Err(TimestampError::Malformed) } else { Ok(read) }
+        Ok(read)
     }
 
     /// Its bytes, every item in its place.
@@ -244,6 +247,15 @@ impl Timestamp {
         }
     }
 
+    /// Takes an attestation of `of` away wherever it speaks of `of`, and something else stands there.
+    fn take(&mut self, message: &[u8], of: &Attested) {
+        let is_here = message == of.message && self.attestations.len() + self.operations.len() > 1;
+        self.attestations.retain(|there| !is_here || *there != of.attestation);
+        for (operation, below) in &mut self.operations {
+            below.take(&operation.apply(message), of);
+        }
+    }
+
     /// Puts a timestamp of `of` wherever that attestation speaks of `of`; whether there was such a place.
     fn put(&mut self, message: &[u8], of: &Attested, more: &Self) -> bool {
         let is_here = message == of.message && self.attestations.contains(&of.attestation);
@@ -293,6 +305,23 @@ impl Detached {
     #[must_use]
     pub fn attested(&self) -> Vec<Attested> {
         self.timestamp.evaluate(&self.digest)
+    }
+
+    /// The attestations that wait for a calendar.
+    #[must_use]
+    pub fn open(&self) -> Vec<Attested> {
+        self.attested().into_iter().filter(|it| it.pending().is_some()).collect()
+    }
+
+    /// With the block that the calendar of a pending attestation has named, in the place of that attestation.
+    ///
+    /// # Errors
+    /// As [`Detached::with_answer`].
+    // contracts/log.md G25.
+    pub fn settled(&self, of: &Attested, answer: &Timestamp) -> Result<Self, TimestampError> {
+        let mut settled = self.with_answer(of, answer)?;
+        settled.timestamp.take(&self.digest, of);
+        Ok(settled)
     }
 
     /// With what a calendar answered for the message of one of its attestations.

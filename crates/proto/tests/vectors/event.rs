@@ -93,7 +93,7 @@ pub(crate) fn opening(value: &Value) -> Outcome {
     let letter = opening.letter().unwrap();
     Ok(json!({
         "commitment": hex(opening.commitment()), "id": hex(letter.id.as_bytes()), "payload": hex(&letter.payload),
-        "content_type": letter.content_type.to_string(), "pair_key": hex(opening.pair().expose()),
+        "content_type": letter.content_type.to_string(), "pair_key": opening.pair().map(|pair| hex(pair.expose())),
     }))
 }
 

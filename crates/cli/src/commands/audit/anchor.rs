@@ -1,12 +1,22 @@
 //! What is said of when a log was there (contracts/log.md section 8). No block is known here: nothing of it is called proven.
 
+use std::path::Path;
+
 use data_encoding::BASE64;
 use nuncio_node::log::{AnchorFile, Anchored};
-use nuncio_proto::tlog::Attested;
+use nuncio_proto::tlog::{Attested, NoteKey};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output;
+
+/// An anchor that somebody has kept.
+pub(super) fn kept(path: &Path, key: &NoteKey) -> Result<Anchored, Failure> {
+    let read = |path: &Path| std::fs::read(path).map_err(Failure::io("read", path));
+    let timestamp = path.with_file_name(format!("{}.ots", path.file_name().unwrap_or_default().display()));
+    Anchored::kept(&read(path)?, &read(&timestamp)?, key)
+        .map_err(|fault| Failure::Unsound(format!("{}: {fault}", path.display())))
+}
 
 /// For programs.
 pub(super) fn told(anchored: &Anchored) -> Value {

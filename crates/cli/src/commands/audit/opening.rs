@@ -38,13 +38,17 @@ pub(super) struct Open {
     /// Its payload, the very bytes; `-` reads them from standard input. None of a letter without one, or with a large one
     #[arg(long, value_name = "FILE|-")]
     payload: Option<PathBuf>,
+    /// Also show whom the log's events under pseudonyms mean: of every event of this agent and the other one, before and after. Without it the opening
+    /// proves nothing where one of the two uses pseudonyms
+    #[arg(long)]
+    show_pair: bool,
 }
 
 impl Open {
     pub(super) async fn run(self, options: &Options) -> Result<(), Failure> {
         let payload = self.payload.as_ref().map(|path| read(path)).transpose()?;
         let base64 = payload.map(|payload| BASE64.encode(&payload));
-        let wanted = WantedOpening { id: self.letter, from: self.from, base64 };
+        let wanted = WantedOpening { id: self.letter, from: self.from, base64, show_pair: self.show_pair };
         let opening = options.with(async |api| api.post::<Value>("/v1/openings", &wanted).await).await?;
         output::json(&opening)
     }
@@ -119,7 +123,9 @@ fn judge(ends: &Ends) -> Result<(), Failure> {
         ([], []) => "no event of the log has its commitment: this proves nothing",
         ([], _) => "its author says nothing of it: this proves nothing about who wrote it",
         (_, []) => "its receiver says nothing of it yet: anybody to whom it was shown could say that they wrote it",
-        _ => "they do not name each other, or more than one claims it: this proves nothing about who wrote it",
+        _ => {
+            "they do not name each other, or not so that the opening shows it (`nuncio audit open --show-pair`), or more than one claims it: this proves nothing about who wrote it"
+        }
     };
     Err(Failure::Unsound(why.to_owned()))
 }

@@ -8,7 +8,7 @@ use nuncio_proto::tlog::{Attestation, CheckpointError, Detached, NoteError, Time
 
 use super::events::{Teller, open, take};
 use super::*;
-use crate::log::verify;
+use crate::log::{Anchored, Files, verify, verify_against};
 
 struct Scene {
     home: Home,
@@ -87,6 +87,35 @@ fn the_newest_anchor_is_told_and_every_one_is_of_this_log() {
     assert!(scene.verdict().is_ok());
     fs::remove_file(scene.file("newest")).unwrap();
     assert_eq!(scene.verdict().unwrap().anchor, None);
+}
+
+/// contracts/log.md G22: an anchor that somebody has kept finds out a log that was rewritten, and anchored anew, since.
+#[test]
+fn what_was_kept_elsewhere_is_held_against_the_log() {
+    let mut scene = Scene::new(5);
+    scene.anchor();
+    let read = |name: &str| fs::read(scene.file(name)).unwrap();
+    let (note, stamp) = (read("5"), read("5.ots"));
+    scene.grow(3);
+    let kept = Anchored::kept(&note, &stamp, &key()).unwrap();
+    let against = |scene: &Scene, kept: &Anchored| {
+        verify_against(&Files::folder(&scene.home.folder()), &key(), core::slice::from_ref(kept), |_| {})
+            .map(|it| it.head.size)
+    };
+    assert_eq!(against(&scene, &kept).unwrap(), 8);
+    let mut rewritten = Scene { teller: Teller::new(2), ..Scene::new(0) };
+    rewritten.grow(9);
+    rewritten.anchor();
+    assert!(rewritten.verdict().is_ok(), "by itself it is whole");
+    assert!(matches!(against(&rewritten, &kept), Err(Wrong::Anchor(path, AnchorFault::Root)) if path == "anchor/5"));
+    let rolled_back = Scene::new(4);
+    assert!(matches!(against(&rolled_back, &kept), Err(Wrong::Anchor(path, AnchorFault::Ahead)) if path == "anchor/5"));
+    // A timestamp of another file, and a note of another log.
+    let of_other = Detached { digest: [7; 32], ..Detached::parse(&stamp).unwrap() }.to_bytes();
+    assert_eq!(Anchored::kept(&note, &of_other, &key()).unwrap_err(), AnchorFault::Digest);
+    let mut turned = note.clone();
+    turned[20] ^= 1;
+    assert!(matches!(Anchored::kept(&turned, &stamp, &key()), Err(AnchorFault::Checkpoint(_))));
 }
 
 #[test]

@@ -53,6 +53,18 @@ fn honest() -> Vec<Event> {
     events
 }
 
+/// The same, where nobody names a peer.
+fn hidden() -> Vec<Event> {
+    let mut events = honest();
+    for told in events.iter_mut().filter(|told| told.agent != agent(9)) {
+        let own = (1..=6).find(|number| agent(*number) == told.agent).unwrap();
+        let Some(EventPeer::Agent(peer)) = told.peer else { continue };
+        let pair = PairKey::of(&SigningKey::from_seed(&[own; 32]), &peer).unwrap();
+        told.peer = Some(EventPeer::Pseudonym(pair.pseudonym(&peer)));
+    }
+    events
+}
+
 fn found(events: &[Event], transaction: u64) -> Vec<Mismatch> {
     reconcile((0..).zip(events), &name(transaction), &agent(9)).mismatches
 }
@@ -65,6 +77,16 @@ fn an_honest_transaction_has_nothing_that_does_not_fit() {
         assert_eq!((account.events.len(), account.mismatches), (15, vec![]));
     }
     assert!(reconcile((0..).zip(&events), "another", &agent(9)).events.is_empty());
+}
+
+/// A helper tells of a letter in the place of its receiver, which leaves it out.
+#[test]
+fn who_takes_anothers_place_under_a_pseudonym_is_found() {
+    let mut events = hidden();
+    assert_eq!(found(&events, 0), []);
+    let received = events.iter_mut().find(|told| told.what.number() == event::LETTER_RECEIVED).unwrap();
+    (received.agent, received.peer) = (agent(8), Some(EventPeer::Pseudonym([7; 16])));
+    assert_eq!(found(&events, 0).len(), 1);
 }
 
 /// A refusal names no token, and is found by the letter's commitment.
@@ -83,7 +105,7 @@ fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
     let events = honest();
     let commitment = hash("commitment", 0, 0);
     let pair = PairKey::of(&SigningKey::from_seed(&[1; 32]), &agent(2)).unwrap();
-    let of = |events: &[Event]| ends((0..).zip(events), &commitment, &pair);
+    let of = |events: &[Event]| ends((0..).zip(events), &commitment, Some(&pair));
     let (author, receiver) = ((1, agent(1)), (2, agent(2)));
     let agreed = Ends { authors: vec![author], receivers: vec![receiver], is_agreed: true };
     assert_eq!(of(&events), agreed);
@@ -111,7 +133,7 @@ fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
     let mut astray = events.clone();
     astray[2].peer = Some(EventPeer::Agent(agent(5)));
     assert!(!of(&astray).is_agreed, "they do not name each other");
-    assert_eq!(ends((0..).zip(&events), &hash("commitment", 9, 99), &pair), Ends::default());
+    assert_eq!(ends((0..).zip(&events), &hash("commitment", 9, 99), Some(&pair)), Ends::default());
     // By pseudonyms: those of this pair, and no other's.
     let thiefs = PairKey::of(&SigningKey::from_seed(&[5; 32]), &agent(2)).unwrap();
     let named = |author: &PairKey, receiver: &PairKey| {
@@ -121,13 +143,14 @@ fn the_author_of_a_letter_is_the_one_that_its_receiver_names() {
         events
     };
     assert_eq!(of(&named(&pair, &pair)), agreed);
+    assert!(!ends((0..).zip(&named(&pair, &pair)), &commitment, None).is_agreed, "nobody has shown whom they mean");
     for (author, receiver) in [(&thiefs, &pair), (&pair, &thiefs)] {
         assert!(!of(&named(author, receiver)).is_agreed, "another pair's");
     }
     // The thief tells of the letter instead of its author, whose receiver names the author.
     let mut stolen = named(&thiefs, &pair);
     stolen[1].agent = agent(5);
-    assert!(!of(&stolen).is_agreed && !ends((0..).zip(&stolen), &commitment, &thiefs).is_agreed);
+    assert!(!of(&stolen).is_agreed && !ends((0..).zip(&stolen), &commitment, Some(&thiefs)).is_agreed);
 }
 
 /// What was told again, as a new chain, is no second letter.
@@ -160,14 +183,13 @@ fn what_was_left_out_or_altered_anywhere_is_found() {
             events.push(again);
         }),
     ];
-    let honest = honest();
-    for (what, kind, lie) in lies {
+    for (honest, (what, kind, lie)) in [honest(), hidden()].iter().flat_map(|told| lies.map(|lie| (told, lie))) {
         let places: Vec<usize> = (0..honest.len()).filter(|at| honest[*at].what.number() == kind).collect();
         for turn in 0..1_000_u64 {
             let random = sha256(&[what.as_bytes(), &turn.to_be_bytes()]);
             let at = places[usize::from(u16::from_be_bytes([random[0], random[1]])) % places.len()];
             let told = honest[at].transaction.clone().unwrap();
-            let mut events = honest.clone();
+            let mut events: Vec<Event> = honest.clone();
             lie(&mut events, at);
             assert_ne!(reconcile((0..).zip(&events), &told, &agent(9)).mismatches, [], "{what} at {at}");
             let other = if told == name(0) { 1 } else { 0 };
