@@ -59,10 +59,13 @@ pub(super) fn witness(bench: &Bench) -> Result<Outcome> {
     counted(&mut script, bench)
 }
 
-/// scitt-cose reads the vectors of events and trees.
+/// scitt-cose reads the vectors of events and trees, and a log of every size at an edge of its tiles.
 pub(super) fn cose(bench: &Bench) -> Result<Outcome> {
     match venv::python(bench)? {
-        Python::Here(python) => counted(Command::new(python).arg(folder().join("cose.py")), bench),
+        Python::Here(python) => {
+            let written = written_log(bench)?;
+            counted(Command::new(python).arg(folder().join("cose.py")).arg(written), bench)
+        }
         Python::Missing(outcome) => Ok(outcome),
     }
 }
