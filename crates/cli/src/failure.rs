@@ -206,7 +206,9 @@ fn hint_for(kind: &str) -> &'static str {
             "a key file holds 32 bytes that you alone can read; `nuncio restore` brings back the home's own `keys`"
         }
         "name" => "give another --name",
-        "log_unreadable" => "look at --log; a log that has just begun is published within a second",
+        "log_unreadable" => {
+            "look at --log: a node has its log at /log/ of its address; one that has just begun is published within a second"
+        }
         "log_wrong" => {
             "what was said is the first thing that is wrong: ask for another copy, or do not trust this one; --key says whose log it should be"
         }

@@ -68,7 +68,9 @@ pub enum Error {
     )]
     NoOpening,
     /// The payload is not the letter's.
-    #[error("the letter had another payload: give the bytes that were sent, all of them")]
+    #[error(
+        "the letter had another payload: give the bytes that were sent, all of them; of one that travelled by itself (over 48 KiB) none: its opening shows no more than how long it was"
+    )]
     OtherPayload,
     /// Sessions are to audit, and there is no node that keeps a log.
     #[error("auditing needs a trust domain, whose node keeps the log: name one beside it")]

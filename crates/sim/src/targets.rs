@@ -9,6 +9,7 @@ use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::deposit::Deposit;
 use nuncio_proto::frame::Frame;
 use nuncio_proto::handshake::Start;
 use nuncio_proto::handshake::rekey::{self, Offer};
@@ -53,6 +54,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("handshake", handshake),
     ("control", control),
     ("statement", statement),
+    ("deposit", deposit),
     ("event", event),
     ("log", log),
     ("token", token),
@@ -190,6 +192,14 @@ pub fn event(bytes: &[u8]) {
     if let Some(opening) = Opening::from_json(bytes) {
         let again = Opening::from_json(opening.to_json().as_bytes()).map(|again| again.commitment());
         assert_eq!(again, Some(opening.commitment()), "an opening has one meaning");
+    }
+}
+
+/// A deposit is refused, or has one spelling, and is a frame for somebody.
+pub fn deposit(bytes: &[u8]) {
+    if let Ok(deposit) = Deposit::parse(bytes) {
+        same("deposit", &deposit.to_bytes(), bytes);
+        assert!(!deposit.to().is_empty() && !deposit.frame().is_empty(), "a deposit of nothing, or for nobody");
     }
 }
 

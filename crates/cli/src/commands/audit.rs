@@ -17,12 +17,12 @@ use place::Place;
 
 const EXAMPLES: &str = "\
 Examples:
-  nuncio audit root                                  beside the node, or as an agent of its domain
-  nuncio audit tail --follow
-  nuncio audit verify
+  nuncio --home NODE-HOME audit root                 beside the node
+  nuncio --home NODE-HOME audit tail --follow
+  nuncio audit --log https://log.acme.example/log/ verify    as an agent of its domain, which knows the key
   nuncio audit --policy trusted.policy verify        signed by a log of the policy, cosigned by enough of its witnesses
   nuncio audit reconcile 01a21892-77f0-77d1-a1be-1ff4b8bf8ce3
-  nuncio audit --log https://log.acme.example/ --key 'acme.example/log+5214abcd+AX…' verify
+  nuncio audit --log https://log.acme.example/log/ --key 'acme.example/log+5214abcd+AX…' verify
   nuncio audit prove 1742 > letter.tlog-proof";
 
 /// Reads and verifies an audit log (contracts/log.md, contracts/audit.md). Nothing of it is believed that was not checked.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use nuncio_contracts::registry::limit;
 use tokio::time::Instant;
 
 use super::begin::read_token;
@@ -15,6 +16,9 @@ use crate::failure::Failure;
 use crate::wire::{Accepted, Delivery, LetterState, NewLetter, Peer, Peers, Under};
 use crate::{output, span};
 
+/// The longest payload that is in its letter.
+#[expect(clippy::as_conversions, reason = "usize to u64 in a constant")]
+const INLINE_MAX: u64 = limit::PAYLOAD_INLINE_MAX as u64;
 /// Most that is read from standard input; more is given as a file.
 const STDIN_LEN_MAX: u64 = 8 << 20;
 /// How long one request waits for a delivery.
@@ -197,10 +201,14 @@ impl LetterArgs {
                     let what = format!("{} is no regular file", path.display());
                     return Err(Failure::usage(what, "pipe what it gives: … | nuncio send PEER -"));
                 }
-                let whole = path.canonicalize().map_err(Failure::io("open", path))?;
-                let len = about.len();
-                letter.file = Some(whole);
-                len
+                // What fits into the letter itself is sent there, so that an opening of it shows what it was (contracts/audit.md V24).
+                if about.len() <= INLINE_MAX {
+                    let bytes = std::fs::read(path).map_err(Failure::io("read", path))?;
+                    letter.base64 = Some(data_encoding::BASE64.encode(&bytes));
+                    return Ok((letter, bytes.len().try_into().unwrap_or(u64::MAX)));
+                }
+                letter.file = Some(path.canonicalize().map_err(Failure::io("open", path))?);
+                about.len()
             }
             (None, None) => {
                 return Err(Failure::usage(

@@ -276,7 +276,19 @@ fn a_witness_cosigns_the_nodes_head() {
 /// One end proves what one letter said to somebody who has nothing but the log, and no more than that.
 #[test]
 fn a_letter_is_opened_to_whoever_has_the_log() {
-    opened(&Scene::new(), &[]);
+    let scene = Scene::new();
+    opened(&scene, &[]);
+    // A small file is in its letter, like any text.
+    let (token, file) = (scene.homes.path("token"), scene.homes.path("order.json"));
+    std::fs::write(&file, "{\"apples\":10}").unwrap();
+    let (token, file) = (token.to_str().unwrap(), file.to_str().unwrap());
+    let sent = json(&scene.anna.home, &["send", "ben", file, "--under", token, "--wait"]);
+    scene.logged("letter_received", 3);
+    let opening = scene.homes.path("opening");
+    let id = sent["id"].as_str().unwrap();
+    std::fs::write(&opening, ok(&scene.anna.home, &["audit", "open", id, "--payload", file])).unwrap();
+    let told = json(&scene.node, &["audit", "opened", opening.to_str().unwrap()]);
+    assert_eq!(told["payload"], data_encoding::BASE64.encode(b"{\"apples\":10}"));
 }
 
 /// By pseudonyms too: the log names no peer, the opening shows who is meant, and their owners know.

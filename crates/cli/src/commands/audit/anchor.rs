@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data_encoding::BASE64;
-use nuncio_node::log::{AnchorFile, Anchored};
+use nuncio_node::log::{AnchorFault, AnchorFile, Anchored};
 use nuncio_proto::tlog::{Attested, NoteKey};
 use serde_json::{Value, json};
 
@@ -13,9 +13,12 @@ use crate::output;
 /// An anchor that somebody has kept.
 pub(super) fn kept(path: &Path, key: &NoteKey) -> Result<Anchored, Failure> {
     let read = |path: &Path| std::fs::read(path).map_err(Failure::io("read", path));
-    let timestamp = path.with_file_name(format!("{}.ots", path.file_name().unwrap_or_default().display()));
-    Anchored::kept(&read(path)?, &read(&timestamp)?, key)
-        .map_err(|fault| Failure::Unsound(format!("{}: {fault}", path.display())))
+    let timestamp = &path.with_file_name(format!("{}.ots", path.file_name().unwrap_or_default().display()));
+    Anchored::kept(&read(path)?, &read(timestamp)?, key).map_err(|fault| {
+        let of_timestamp = matches!(fault, AnchorFault::Timestamp(_) | AnchorFault::Digest);
+        let wrong = if of_timestamp { timestamp } else { path };
+        Failure::Unsound(format!("{}: {fault}; it says nothing of this log", wrong.display()))
+    })
 }
 
 /// For programs.
