@@ -79,7 +79,7 @@ fn start(folder: &Path, runtime: &Runtime) -> Result<Node> {
         (1..=AGENTS).map(|seed| Ok(format!("[[client]]\nname = \"agent-{seed}\"\ndid = \"{}\"\n", agent(seed)?)));
     let agents = agents.collect::<Result<String>>()?;
     let service = format!(
-        "schema = \"nuncio/policy/1\"\n[service]\ntrust_domain = \"{DOMAIN}\"\nissuer = \"https://txts.example\"\n"
+        "schema = \"nuncio/policy/1\"\n[service]\ntrust_domain = \"{DOMAIN}\"\nissuer = \"https://txts.example\"\ntransaction_life_s = 3600\n"
     );
     std::fs::write(&policy, service + &agents)?;
     let mut config = Config::new(home, kek(), policy);
