@@ -15,7 +15,7 @@ use nuncio_store::{Engine as _, Op, RowFault, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Unwritten};
 use crate::limits::Claims;
 use crate::refusal::{Code, Refusal};
 use crate::rows;
@@ -192,12 +192,19 @@ impl Directory {
             (bundle, at)
         };
         let Some(at) = at else { return Ok(bundle) };
-        let given = give(store, ledger, &claim.of, at, &bundle).await;
-        if given.is_err() && ledger.is_sound() {
-            // It was handed to nobody, and is there still.
+        let key = rows::listed(&claim.of, at);
+        let Some(with_one) = with_offer(store, key.clone(), &bundle).await else {
+            // Nobody is kept waiting by a row that cannot be read: it is given to nobody, and the next claim has another.
+            tracing::error!(agent = %claim.of, "a one-time prekey in the directory cannot be read");
+            return Ok(bundle);
+        };
+        let Ok(deleted) = ledger.begin(vec![Op::Delete { key }]) else {
+            // Nothing was handed over: it is there still.
             self.listings().entry(claim.of).or_default().left.insert(at);
-        }
-        given
+            return Err(Unwritten.into());
+        };
+        deleted.await.map_err(|_| Unwritten)?;
+        Ok(with_one)
     }
 
     /// Deletes what is over, and all of those whose identity is (contracts/directory.md D10).
@@ -270,22 +277,11 @@ impl Listing {
     }
 }
 
-/// The bundle with this prekey, once the prekey's row is deleted.
-async fn give(
-    store: &Arc<Store>,
-    ledger: &Ledger,
-    of: &AgentId,
-    at: OneTimeRef,
-    bundle: &[u8],
-) -> Result<Vec<u8>, Refusal> {
-    let unreadable = || Refusal::unavailable("the directory cannot be read");
-    let (key, store) = (rows::listed(of, at), Arc::clone(store));
-    let own = key.clone();
-    let row = tokio::task::spawn_blocking(move || store.get(&own)).await.map_err(|_| unreadable())?;
-    let (_, offer) = row.ok().flatten().as_deref().and_then(read_listed).ok_or_else(unreadable)?;
-    let bundle = Bundle::with_offer(bundle, &offer).map_err(|_| unreadable())?;
-    ledger.write(vec![Op::Delete { key }]).await?;
-    Ok(bundle)
+/// The bundle with the prekey of this row; `None` where that cannot be read.
+async fn with_offer(store: &Arc<Store>, key: Vec<u8>, bundle: &[u8]) -> Option<Vec<u8>> {
+    let store = Arc::clone(store);
+    let row = tokio::task::spawn_blocking(move || store.get(&key)).await.ok()?.ok()??;
+    Bundle::with_offer(bundle, &read_listed(&row)?.1).ok()
 }
 
 /// Until when a prekey is given away, and its bytes.

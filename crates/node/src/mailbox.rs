@@ -8,6 +8,7 @@
 //! The writer keeps its order, so what is durable has nothing before it that is not.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
@@ -65,6 +66,9 @@ struct MailboxRow(u8, Option<ByteArray<32>>, u64);
 
 #[derive(Serialize, Deserialize)]
 struct FrameRow(u8, u64, bool, ByteBuf);
+
+/// Frames, each behind its number.
+type Frames = Vec<(u64, Vec<u8>)>;
 
 /// One who fetches, until another does for the same agent.
 #[derive(Debug)]
@@ -260,27 +264,27 @@ impl Mailboxes {
         self.deposits.forget();
     }
 
-    /// The next frames for who fetches, at most some; none where there are none now. Reads the disk.
-    fn next(&self, store: &Store, agent: &AgentId, above: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    /// The next frames for who fetches, at most some, and the last number that was looked at; none where there are none now. Reads the disk.
+    fn next(&self, store: &Store, agent: &AgentId, above: u64) -> Result<(Option<u64>, Frames), StoreError> {
         const AT_ONCE: usize = 16;
         let numbers: Vec<u64> = {
             let boxes = self.boxes();
-            let Some(mailbox) = boxes.get(agent) else { return Ok(Vec::new()) };
+            let Some(mailbox) = boxes.get(agent) else { return Ok((None, Vec::new())) };
             let durable = *mailbox.durable.borrow();
-            let range = mailbox
-                .waiting
-                .range((core::ops::Bound::Excluded(above), core::ops::Bound::Included(durable.max(above + 1))));
-            range.filter(|(number, _)| **number <= durable).map(|(number, _)| *number).take(AT_ONCE).collect()
+            let waiting = mailbox.waiting.range((Bound::Excluded(above), Bound::Unbounded));
+            waiting.map(|(number, _)| *number).take_while(|number| *number <= durable).take(AT_ONCE).collect()
         };
         let mut frames = Vec::new();
-        for number in numbers {
-            let key = rows::frame(agent, number);
+        for number in &numbers {
             // It may have been taken meanwhile.
-            let Some(row) = store.get(&key)? else { continue };
-            let unreadable = || StoreError::Row { key: HEXLOWER.encode(&key), fault: RowFault::Malformed };
-            frames.push((number, read_frame(&row).ok_or_else(unreadable)?.1));
+            let Some(row) = store.get(&rows::frame(agent, *number))? else { continue };
+            match read_frame(&row) {
+                Some((_, frame)) => frames.push((*number, frame)),
+                // Its sender has the letter still, and no other frame waits for it.
+                None => tracing::error!(%agent, number, "a frame in a mailbox cannot be read: it is passed over"),
+            }
         }
-        Ok(frames)
+        Ok((numbers.last().copied(), frames))
     }
 
     fn boxes(&self) -> MutexGuard<'_, BTreeMap<AgentId, Mailbox>> {
@@ -294,18 +298,21 @@ impl Reader {
         &mut self,
         mailboxes: &Arc<Mailboxes>,
         store: &Arc<Store>,
-    ) -> Result<Option<Vec<(u64, Vec<u8>)>>, StoreError> {
+    ) -> Result<Option<Frames>, StoreError> {
         loop {
             self.durable.borrow_and_update();
             let (boxes, store, agent, sent) = (Arc::clone(mailboxes), Arc::clone(store), self.agent, self.sent);
             let read = tokio::task::spawn_blocking(move || boxes.next(&store, &agent, sent)).await;
-            let frames = read.unwrap_or_else(|_| Ok(Vec::new()))?;
+            let (last, frames) = read.unwrap_or_else(|_| Ok((None, Vec::new())))?;
             if *self.readers.borrow_and_update() != self.own {
                 return Ok(None);
             }
-            if let Some((last, _)) = frames.last() {
-                self.sent = *last;
+            self.sent = last.unwrap_or(self.sent);
+            if !frames.is_empty() {
                 return Ok(Some(frames));
+            }
+            if last.is_some() {
+                continue;
             }
             tokio::select! {
                 changed = self.durable.changed() => if changed.is_err() { return Ok(None) },

@@ -37,20 +37,19 @@ pub(super) async fn serve_guest(connection: &Connection, hall: &Hall, service: &
 /// Takes a deposit apart from what else comes over the connection.
 pub(super) fn take(connection: &Connection, hall: &Hall, service: &Arc<Service>, send: SendStream, recv: RecvStream) {
     let (service, from) = (Arc::clone(service), connection.remote_address().ip().to_canonical());
-    hall.tasks.spawn(async move {
-        if timeout(PATIENCE, deposit(&service, from, send, recv)).await.is_err() {
-            tracing::debug!(%from, "a deposit did not come in time");
-        }
-    });
+    hall.tasks.spawn(async move { deposit(&service, from, send, recv).await });
 }
 
+/// What has come whole is taken to its end: only coming and answering have a time.
 // contracts/mailbox.md M3, M4.
 async fn deposit(service: &Service, from: IpAddr, mut send: SendStream, mut recv: RecvStream) {
     if !service.sources.allow(from) {
         return refuse(&mut send, &mut recv, CloseCode::BUSY);
     }
-    let read = recv.read_to_end(limit::DEPOSIT_LEN_MAX).await.ok();
-    let Some(deposit) = read.and_then(|bytes| Deposit::parse(&bytes).ok()) else {
+    let Ok(read) = timeout(PATIENCE, recv.read_to_end(limit::DEPOSIT_LEN_MAX)).await else {
+        return refuse(&mut send, &mut recv, CloseCode::BUSY);
+    };
+    let Some(deposit) = read.ok().and_then(|bytes| Deposit::parse(&bytes).ok()) else {
         return refuse(&mut send, &mut recv, CloseCode::PROTOCOL);
     };
     let Ok(codes) = service.deposit(&deposit).await else {
@@ -58,9 +57,12 @@ async fn deposit(service: &Service, from: IpAddr, mut send: SendStream, mut recv
     };
     let answer: Vec<u8> = codes.iter().flat_map(|code| code.to_be_bytes()).collect();
     // Whoever does not take the answer deposits again, and its recipient takes the frame as once.
-    if send.write_all(&answer).await.is_ok() && send.finish().is_ok() {
-        let _ = send.stopped().await;
-    }
+    let answered = async {
+        if send.write_all(&answer).await.is_ok() && send.finish().is_ok() {
+            let _ = send.stopped().await;
+        }
+    };
+    let _ = timeout(PATIENCE, answered).await;
 }
 
 fn refuse(send: &mut SendStream, recv: &mut RecvStream, code: CloseCode) {

@@ -15,12 +15,14 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::{Key, Secret};
 use nuncio_proto::testing::rng;
 use nuncio_proto::time::UnixMillis;
+use nuncio_store::{Engine as _, Op};
 use nuncio_transport::{Connection, Link, LinkConfig, StreamKind};
 use serde_json::{Value, json};
 
 use super::support::{Fixture, policy, write_policy};
 use crate::directory::Claim;
 use crate::entropy::now;
+use crate::rows;
 
 const LIFE: u64 = 600_000;
 
@@ -291,4 +293,27 @@ async fn what_was_given_is_given_also_where_the_node_is_killed() {
     let (anna, ben) = (Guest::new(&at, "anna").await, Guest::new(&at, "ben").await);
     assert_eq!(anna.left().await["left"], 63);
     assert!(ben.claim(&anna).await.one_time.unwrap().at > first);
+}
+
+/// A row that is damaged is given to nobody, and the next claim has another.
+#[tokio::test]
+async fn a_prekey_that_cannot_be_read_holds_up_no_other() {
+    let (at, anna, ben) = fixture().await;
+    anna.put("bundle", &anna.bundle(LIFE)).await;
+    anna.list(1).await;
+    let key = rows::listed(&anna.identity.id(), OneTimeRef { batch: 1, index: 0 });
+    at.node().service().store.commit(&[Op::Put { key, value: vec![7] }]).unwrap();
+    assert_eq!(ben.claim(&anna).await.one_time, None);
+    assert_eq!(ben.claim(&anna).await.one_time.unwrap().at.index, 1);
+}
+
+/// Where nothing was handed over to be deleted, the prekey is there still.
+#[tokio::test]
+async fn a_claim_that_cannot_be_written_gives_nothing_away() {
+    let (at, anna, ben) = fixture().await;
+    anna.put("bundle", &anna.bundle(LIFE)).await;
+    anna.list(1).await;
+    at.node().close_store_for_test();
+    let (status, _) = ben.ask("POST", &format!("/directory/claim/{}", anna.identity.id()), &[]).await;
+    assert_eq!((status, anna.left().await["left"].as_u64()), (503, Some(64)));
 }

@@ -13,10 +13,12 @@ use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::deposit::{Deposit, DepositKey, MailboxSecret};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
+use nuncio_store::{Engine as _, Op};
 use nuncio_transport::{CloseCode, CloseReason, Connection, Link, LinkConfig, StreamKind};
 
 use super::support::{BOOKING, Fixture, PLANNER, agent, key, policy, write_policy};
 use crate::entropy::{now, random};
+use crate::rows;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -305,4 +307,24 @@ async fn the_newest_stream_alone_has_the_frames_and_what_is_over_goes() {
     service.mailboxes.expire(&service.ledger, UnixMillis(now().0 + time::MAILBOX_LIFE + 60_000));
     assert_eq!(guest.leave(agent(PLANNER), Some(&key), b"three").await, 0);
     assert_eq!(planner.fetch().await.next().await.unwrap().1, b"three");
+}
+
+/// A row that is damaged takes its own frame, and no other.
+#[tokio::test]
+async fn a_frame_that_cannot_be_read_holds_up_no_other() {
+    let at = Fixture::new().await;
+    let own = secret();
+    let planner = End::agent(&at, PLANNER).await;
+    planner.open(&own).await;
+    let (guest, key) = (End::guest(&at).await, own.deposit_key([1; 16]));
+    for number in 0..20_u8 {
+        assert_eq!(guest.leave(agent(PLANNER), Some(&key), &[number]).await, 0);
+    }
+    let numbers: Vec<u64> = planner.fetch().await.frames(20).await.into_iter().map(|(number, _)| number).collect();
+    // More of them than are read at once.
+    let damaged =
+        numbers[..18].iter().map(|number| Op::Put { key: rows::frame(&agent(PLANNER), *number), value: vec![7] });
+    at.node().service().store.commit(&damaged.collect::<Vec<_>>()).unwrap();
+    let left: Vec<Vec<u8>> = planner.fetch().await.frames(2).await.into_iter().map(|(_, frame)| frame).collect();
+    assert_eq!(left, [[18], [19]]);
 }
