@@ -18,6 +18,7 @@ import warnings
 
 sys.dont_write_bytecode = True  # this folder holds sources
 
+from checks import check, counts  # noqa: E402
 from node import Node  # noqa: E402
 from opentimestamps.calendar import RemoteCalendar  # noqa: E402
 from opentimestamps.core.notary import BitcoinBlockHeaderAttestation, PendingAttestation  # noqa: E402
@@ -43,15 +44,6 @@ STRICTER = {
     "twice-pending": "it takes an item twice, and writes it once",
     "version-long": "it takes a number in more bytes than it needs",
 }
-counts = {True: 0, False: 0}
-
-
-def check(what, right, why=""):
-    counts[bool(right)] += 1
-    if not right:
-        print(f"FAILED: {what} {why}")
-
-
 def read(kind, data, *message):
     """It, if the library takes all of it."""
     context = BytesDeserializationContext(data)

@@ -19,6 +19,7 @@ import time
 
 sys.dont_write_bytecode = True  # this folder holds sources
 
+from checks import check, counts  # noqa: E402
 from node import PROGRAM, Node, free_port, policy  # noqa: E402
 
 STRANGER = os.environ["WITNESS_LOG"]
@@ -31,15 +32,6 @@ STRICTER = {
     "no-newline": "it takes a note whose last newline is missing",
     "too-long": "our bound",
 }
-counts = {True: 0, False: 0}
-
-
-def check(what, right, why=""):
-    counts[bool(right)] += 1
-    if not right:
-        print(f"FAILED: {what} {why}")
-
-
 def stranger(*words):
     return subprocess.run([STRANGER, *map(str, words)], capture_output=True, text=True, timeout=60)
 

@@ -10,6 +10,7 @@ use nuncio_proto::audit::{Chain, Event, EventPeer, Head, SignedEvent, What};
 use nuncio_proto::crypto::{self, SigningKey};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::tlog::{KeyKind, NoteKey};
 use nuncio_store::{Kek, Store};
 
@@ -49,21 +50,32 @@ impl Tellers {
         self.0.rotate_left(1);
         let peer = self.0.get(1).context("a peer")?.1;
         let (signer, agent, chain) = self.0.first_mut().context("a teller")?;
-        let mut event = Event {
-            peer: Some(EventPeer::Agent(peer)),
-            transaction: Some("97053963-771d-49cc-a4e3-20aad399c312".to_owned()),
-            token: Some([7; 32]),
-            commitment: Some([8; 32]),
-            kind: Some("application/json".to_owned()),
-            size: Some(9),
-            head: Some(Head { epoch: NOW.0, seq: 41, hash: [9; 32] }),
-            ..Event::new(*agent, NOW, What::of(event::LETTER_SENT).context("a kind")?)
-        };
-        chain.number(&mut event, NOW.0);
-        let signed = SignedEvent::sign(event, signer).context("an event")?;
-        chain.follow(&signed);
-        Ok(signed)
+        sent(signer, *agent, peer, chain, NOW)
     }
+}
+
+/// What an agent tells of a letter, next in its chain, with all that an event can hold.
+pub(crate) fn sent(
+    signer: &SigningKey,
+    agent: AgentId,
+    peer: AgentId,
+    chain: &mut Chain,
+    now: UnixMillis,
+) -> Result<SignedEvent> {
+    let mut event = Event {
+        peer: Some(EventPeer::Agent(peer)),
+        transaction: Some("97053963-771d-49cc-a4e3-20aad399c312".to_owned()),
+        token: Some([7; 32]),
+        commitment: Some([8; 32]),
+        kind: Some("application/json".to_owned()),
+        size: Some(9),
+        head: Some(Head { epoch: now.0, seq: 41, hash: [9; 32] }),
+        ..Event::new(agent, now, What::of(event::LETTER_SENT).context("a kind")?)
+    };
+    chain.number(&mut event, now.0);
+    let signed = SignedEvent::sign(event, signer).context("an event")?;
+    chain.follow(&signed);
+    Ok(signed)
 }
 
 fn log(folder: &Path) -> Result<Events> {

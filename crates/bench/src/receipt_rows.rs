@@ -10,9 +10,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use nuncio_contracts::registry::event;
 use nuncio_node::{Config, Node, init};
-use nuncio_proto::audit::{Chain, Event, EventPeer, SignedEvent, What};
+use nuncio_proto::audit::Chain;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
@@ -24,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cpu::ASKING;
 use crate::http::one_core;
+use crate::log_rows::sent;
 use crate::measure::Row;
 
 /// Agents that give events, each over a connection of its own.
@@ -131,23 +131,11 @@ fn bodies(seed: u8) -> Result<Vec<Bytes>> {
     let (signer, agent, peer) = (key(seed), agent(seed)?, agent(seed + 1)?);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let now = UnixMillis(u64::try_from(now.as_millis())?);
-    let what = What::of(event::LETTER_SENT).context("a kind")?;
     let mut chain = Chain::default();
     let mut body = || {
         let mut bytes = Vec::new();
         for _ in 0..EVENTS {
-            let mut event = Event {
-                peer: Some(EventPeer::Agent(peer)),
-                transaction: Some("97053963-771d-49cc-a4e3-20aad399c312".to_owned()),
-                token: Some([7; 32]),
-                commitment: Some([8; 32]),
-                kind: Some("application/json".to_owned()),
-                size: Some(9),
-                ..Event::new(agent, now, what)
-            };
-            chain.number(&mut event, now.0);
-            let signed = SignedEvent::sign(event, &signer).context("an event")?;
-            chain.follow(&signed);
+            let signed = sent(&signer, agent, peer, &mut chain, now)?;
             bytes.extend_from_slice(&u16::try_from(signed.as_bytes().len())?.to_be_bytes());
             bytes.extend_from_slice(signed.as_bytes());
         }

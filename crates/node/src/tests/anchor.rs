@@ -292,8 +292,11 @@ async fn what_is_no_answer_is_not_kept() {
     let garbage = b"<html>".to_vec();
     let too_much = [vec![0xf0, 0x01], vec![0; limit::TIMESTAMP_ANSWER_LEN_MAX]].concat();
     let other = Timestamp::attested(Attestation::Other { tag: *b"whatever", payload: vec![] }).to_bytes();
+    let block = Timestamp::attested(Attestation::Bitcoin(9));
+    let long = [Operation::Append(vec![7; limit::TIMESTAMP_FURTHER_LEN_MAX]), Operation::Sha256];
     let bad = [
         Mood::Says(garbage),
+        Mood::Says(Timestamp::path(long, block).to_bytes()),
         Mood::Says(too_much),
         Mood::Says(whole),
         Mood::Says(other),
