@@ -142,7 +142,10 @@ fn both_ends_can_open_a_letter_and_no_other() {
         );
         assert!(!row.windows(3).any(|part| part == ["one", "two"][at].as_bytes()), "the payload is not kept");
         let json = opening.to_json();
-        assert_eq!(Opening::from_json(json.as_bytes()).unwrap().commitment(), sent[at]);
+        let read = Opening::from_json(json.as_bytes()).unwrap();
+        assert_eq!((read.commitment(), read.pair().unwrap().expose()), (sent[at], pair().unwrap().expose()));
+        let bare = kept.with_payload(["one", "two"][at].into(), None).unwrap().to_json();
+        assert!(Opening::from_json(bare.as_bytes()).unwrap().pair().is_none());
         // Whatever is changed in it opens nothing, or is none.
         for place in 0..json.len() {
             let mut lie = json.clone().into_bytes();
