@@ -252,9 +252,13 @@ fn a_witness_cosigns_the_nodes_head() {
     copy_dir(&node, &copy).unwrap();
     let running = Running::start(env!("CARGO_BIN_EXE_nuncio-node"), &[], &node);
     let until = Instant::now() + PATIENCE;
-    // It is published within a second.
+    // It is published within a second: that the policy came into force, at the first start and at this one. Nothing comes behind it.
     let root = || nuncio(&node, &["audit", "--witness", key, "root"]);
-    while !root().status.success() {
+    let is_whole = || {
+        let told = nuncio(&node, &["--json", "audit", "--witness", key, "root"]);
+        told.status.success() && serde_json::from_slice::<Value>(&told.stdout).unwrap()["size"] == 2
+    };
+    while !is_whole() {
         assert!(Instant::now() < until, "{}", String::from_utf8_lossy(&root().stderr));
         std::thread::sleep(Duration::from_millis(50));
     }
