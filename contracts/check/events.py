@@ -180,4 +180,6 @@ def pseudonym(given):
     lower, higher = sorted([own, other])
     [pair] = primitives.hkdf(bytes(32), primitives.agree(seed, other), label("pair") + b"\0" + lower + higher, 1)
     of = lambda key: primitives.hmac_sha256(pair, key)[:16]
-    return {"pair_key": pair, "own": of(own), "others": of(other)}
+    epoch, seq, hash = given["head"]
+    head = primitives.hmac_sha256(pair, int(epoch).to_bytes(8) + int(seq).to_bytes(8) + bytes.fromhex(hash))
+    return {"pair_key": pair, "own": of(own), "others": of(other), "head": head}

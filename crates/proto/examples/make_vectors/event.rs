@@ -237,13 +237,16 @@ fn pseudonyms() -> Vec<Case> {
     const AREA: &str = "pseudonym";
     let seeds = ["pseudonym one", "pseudonym two", "pseudonym three"].map(fixed::<32>);
     let agent = |seed: &[u8; 32]| SigningKey::from_seed(seed).public();
-    let input = |own: &[u8; 32], other: &[u8]| json!({ "seed": hex(own), "other": hex(other) });
+    let head = Head { epoch: NOW.0, seq: 41, hash: fixed("event of the other") };
+    let named = json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]);
+    let input = |own: &[u8; 32], other: &[u8]| json!({ "seed": hex(own), "other": hex(other), "head": named });
     let yes = |name: &str, comment: &str, own: &[u8; 32], other: [u8; 32]| {
         let own_id = AgentId::from_bytes(agent(own)).unwrap();
         let other_id = AgentId::from_bytes(other).unwrap();
         let pair = PairKey::of(&SigningKey::from_seed(own), &other_id).unwrap();
         let expect = json!({
             "pair_key": hex(pair.expose()), "own": hex(pair.pseudonym(&own_id)), "others": hex(pair.pseudonym(&other_id)),
+            "head": hex(pair.blind(&head).hash),
         });
         Case::valid(AREA, name, comment, input(own, &other), expect)
     };

@@ -1,6 +1,6 @@
 //! Events of the audit log, and their chain.
 
-use nuncio_proto::audit::{Audited, Chain, EventPeer, Opening, PairKey, Place, SignedEvent, commitment_key};
+use nuncio_proto::audit::{Audited, Chain, EventPeer, Head, Opening, PairKey, Place, SignedEvent, commitment_key};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
@@ -102,6 +102,7 @@ pub(crate) fn opening(value: &Value) -> Outcome {
 struct Pair {
     seed: Hex,
     other: Hex,
+    head: (String, String, Hex),
 }
 
 /// contracts/audit.md V26.
@@ -112,7 +113,12 @@ pub(crate) fn pseudonym(value: &Value) -> Outcome {
     let own_id = AgentId::from_bytes(own.public()).unwrap();
     let pair = PairKey::of(&own, &other).unwrap();
     assert!(pair.is_of(&EventPeer::Pseudonym(pair.pseudonym(&other)), &other));
+    let (epoch, seq, hash) = given.head;
+    let head = Head { epoch: epoch.parse().unwrap(), seq: seq.parse().unwrap(), hash: hash.0.try_into().unwrap() };
+    let blind = pair.blind(&head);
+    assert_eq!((blind.epoch, blind.seq), (0, 0));
     Ok(json!({
         "pair_key": hex(pair.expose()), "own": hex(pair.pseudonym(&own_id)), "others": hex(pair.pseudonym(&other)),
+        "head": hex(blind.hash),
     }))
 }
