@@ -11,6 +11,7 @@ mod floors;
 mod http;
 mod issue_rows;
 mod log_rows;
+mod mailbox_rows;
 mod measure;
 mod memory_rows;
 mod pair;
@@ -66,6 +67,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("audit-verify", log_rows::verified),
     ("audit-agent-cpu", audit_rows::agent_cpu),
     ("audit-resident", audit_rows::resident),
+    ("mailbox-deposit", mailbox_rows::deposit),
 ];
 
 fn main() -> Result<ExitCode> {

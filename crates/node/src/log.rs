@@ -119,19 +119,20 @@ impl Log {
         let first = self.size();
         let (mut view, mut ops) = (View::clone(&self.view), with);
         let View { folder, edge, tail, .. } = &mut view;
-        let (mut in_row, mut filed_root) = (first, None);
+        let (mut in_row, mut filed_root, mut files) = (first, None, Vec::new());
         for entry in entries {
             let filled = edge.push(&entry);
             tail.entries.push(entry);
             if !filled.is_empty() {
-                folder.write(&full(TileKind::Entries, tail.filed / WIDTH)?, &bundle(&tail.entries)?)?;
-                filled.iter().try_for_each(|(tile, hashes)| folder.write(tile, hashes))?;
+                files.push((full(TileKind::Entries, tail.filed / WIDTH)?, bundle(&tail.entries)?));
+                files.extend(filled);
                 ops.extend(tail.rows.drain(..).map(|first| Op::Delete { key: rows::log_entries(first) }));
                 tail.filed += WIDTH;
                 tail.entries.clear();
                 (in_row, filed_root) = (tail.filed, Some(edge.root()));
             }
         }
+        folder.write(&files)?;
         let new = usize::try_from(in_row - tail.filed).ok().and_then(|at| tail.entries.get(at..)).unwrap_or_default();
         if !new.is_empty() {
             ops.push(Op::Put { key: rows::log_entries(in_row), value: [&[VERSION], bundle(new)?.as_slice()].concat() });
@@ -161,12 +162,13 @@ impl Log {
             self.commit(View::clone(&self.view), Vec::new())?;
         }
         let View { folder, edge, tail, signed, .. } = &*self.view;
-        if let Some(tile) = Tile::in_tree(TileKind::Entries, tail.filed / WIDTH, edge.size()) {
-            folder.write(&tile, &bundle(&tail.entries)?)?;
+        let entries = Tile::in_tree(TileKind::Entries, tail.filed / WIDTH, edge.size());
+        let mut files = Vec::new();
+        if let Some(tile) = entries {
+            files.push((tile, bundle(&tail.entries)?));
         }
-        for (tile, hashes) in edge.unfinished() {
-            folder.write(&tile, &hashes)?;
-        }
+        files.extend(edge.unfinished());
+        folder.write(&files)?;
         let signed = signed.clone().ok_or(LogError::Name)?;
         let there = self.published_note.as_ref().filter(|there| there.text() == signed.text());
         let note = there.cloned().unwrap_or(signed);

@@ -1,5 +1,6 @@
 //! The files of a log, as any web server publishes them (C2SP tlog-tiles): each is there whole, and durable, or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -54,8 +55,15 @@ impl Folder {
         Ok(roots.collect::<Result<Vec<Hash>, LogError>>()?.concat())
     }
 
-    pub(super) fn write(&self, tile: &Tile, bytes: &[u8]) -> Result<(), LogError> {
-        self.put(&self.0.join(tile.path()), bytes)
+    /// Writes tiles: when it returns all of them are durable.
+    pub(super) fn write(&self, tiles: &[(Tile, Vec<u8>)]) -> Result<(), LogError> {
+        let mut folders = BTreeSet::new();
+        for (tile, bytes) in tiles {
+            let path = self.0.join(tile.path());
+            put_in_place(&path, &self.0.join(UNFINISHED), bytes)?;
+            folders.insert(path.parent().unwrap_or(&path).to_owned());
+        }
+        folders.iter().try_for_each(|folder| sync_folder(folder))
     }
 
     /// Removes what a full tile was before it was full.
@@ -131,14 +139,18 @@ impl Folder {
     }
 }
 
-/// Writes a file beside its place, syncs it, and puts it there.
+/// Writes a file beside its place, syncs it, puts it there, and syncs that.
 fn put(path: &Path, unfinished: &Path, bytes: &[u8]) -> Result<(), LogError> {
-    let folder = path.parent().unwrap_or(path);
-    make_folders(folder)?;
+    put_in_place(path, unfinished, bytes)?;
+    sync_folder(path.parent().unwrap_or(path))
+}
+
+/// Writes a file beside its place, syncs it, and puts it there: after a crash it is there whole, or not at all.
+fn put_in_place(path: &Path, unfinished: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    make_folders(path.parent().unwrap_or(path))?;
     let mut file = File::create(unfinished).map_err(LogError::io("write", unfinished))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(LogError::io("write", unfinished))?;
-    fs::rename(unfinished, path).map_err(LogError::io("put in place", path))?;
-    sync_folder(folder)
+    fs::rename(unfinished, path).map_err(LogError::io("put in place", path))
 }
 
 /// Makes a folder and those above it, each durable in the one above.

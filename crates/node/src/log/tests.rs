@@ -205,8 +205,8 @@ fn a_log_that_stops_between_two_of_its_steps_goes_on() {
     let mut log = home.open();
     log.append(entries(0, 255), Vec::new()).unwrap();
     let lost = bundle(&entries(1_000, 256)).unwrap();
-    log.view().folder.write(&full(TileKind::Entries, 0).unwrap(), &lost).unwrap();
-    log.view().folder.write(&full(TileKind::Hashes(0), 0).unwrap(), &[7; 8_192]).unwrap();
+    let hashes = full(TileKind::Hashes(0), 0).unwrap();
+    log.view().folder.write(&[(full(TileKind::Entries, 0).unwrap(), lost), (hashes, vec![7; 8_192])]).unwrap();
     drop(log);
     let mut log = home.open();
     holds(&log, 255);
