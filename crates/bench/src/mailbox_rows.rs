@@ -138,7 +138,10 @@ async fn leave(guest: Guest, task: u16) -> Result<()> {
 async fn write_all(folder: &Path) -> Result<f64> {
     let store = Arc::new(Store::create(&folder.join("alone"), &Kek::from_key(Key::new([7; 32])))?);
     let answer = |durable: Vec<nuncio_store::Durable<tokio::sync::oneshot::Sender<()>>>| {
-        durable.into_iter().for_each(|one| drop(one.into_inner().send(())));
+        for one in durable {
+            // Its task waits for it.
+            let _ = one.into_inner().send(());
+        }
     };
     let writer = Arc::new(Writer::spawn(store, answer, |_| {})?);
     let begun = Instant::now();
