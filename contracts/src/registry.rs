@@ -571,6 +571,82 @@ pub mod limit {
     ///
     /// Unit: ids.
     pub const USED_IDS_PER_CLIENT: usize = 524_288;
+
+    /// of one channel, its owner among them: each letter has a MAC for every one
+    ///
+    /// Unit: members.
+    pub const CHANNEL_MEMBERS_MAX: usize = 1024;
+
+    /// of one channel; as many signatures a succession carries at the most
+    ///
+    /// Unit: admins.
+    pub const CHANNEL_ADMINS_MAX: usize = 16;
+
+    /// what a channel is called
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_NAME_LEN_MAX: usize = 128;
+
+    /// added, removed or gone in one entry: a channel of 1,000 is founded in 17 entries
+    ///
+    /// Unit: agents.
+    pub const CHANNEL_CHANGE_AGENTS_MAX: usize = 64;
+
+    /// 64 newcomers with their consents and invitations; fits a control letter; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_ENTRY_LEN_MAX: usize = 32_768;
+
+    /// of one record: ten changes a day for four years; who goes on founds another channel
+    ///
+    /// Unit: entries.
+    pub const CHANNEL_ENTRIES_MAX: u32 = 16_384;
+
+    /// 16 MiB of entries, which every member keeps and every newcomer verifies
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_RECORD_LEN_MAX: usize = 16_777_216;
+
+    /// a proposal of 64 agents and heads; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_STATEMENT_LEN_MAX: usize = 6144;
+
+    /// how far behind the newest entry an epoch may lie on which a proposal or a new chain stands: who was away has not
+    /// heard of all
+    ///
+    /// Unit: entries.
+    pub const CHANNEL_BEHIND_MAX: u32 = 64;
+
+    /// of one sending chain: a stolen chain key opens no more, and no gap costs more steps
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_CHAIN_LETTERS: u64 = 100;
+
+    /// of one sender of whose letters some are missing; the oldest is forgotten
+    ///
+    /// Unit: chains.
+    pub const CHANNEL_CHAINS_MAX: usize = 8;
+
+    /// the newest letters of one sender with which an attestation is compared: 4 KiB
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_ATTESTED_MAX: usize = 256;
+
+    /// of one channel that wait for what they answer or follow; more are handed out at once, with a mark
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_WAITING_MAX: usize = 1024;
+
+    /// as many bytes of them
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_WAITING_BYTES_MAX: usize = 4_194_304;
+
+    /// letters of one channel that were handed out, remembered for those that answer them
+    ///
+    /// Unit: ids.
+    pub const CHANNEL_HANDED_MAX: usize = 4096;
 }
 
 /// Durations.
@@ -840,6 +916,21 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const KEY_SET_RETRY: u64 = 10_000;
+
+    /// 1 hour; a sender begins a new chain then, so a theft heals
+    ///
+    /// Unit: ms.
+    pub const CHANNEL_CHAIN_LIFE: u64 = 3_600_000;
+
+    /// 7 days: so long admins can answer a captured owner key, and so long a majority of them can take the channel
+    ///
+    /// Unit: ms.
+    pub const CHANNEL_SUCCESSION_WINDOW: u64 = 604_800_000;
+
+    /// a letter waits so long for what it answers, and is then handed out with a mark
+    ///
+    /// Unit: ms.
+    pub const CHANNEL_WAIT: u64 = 60_000;
 }
 
 /// Domain separation: no label begins another.
@@ -918,6 +1009,48 @@ pub mod label {
 
     /// the key under which an agent disowns connections of its former life
     pub const STATELESS_RESET: &[u8] = b"nuncio/1 quic stateless reset";
+
+    /// what a channel is named by, out of its first entry
+    pub const CHANNEL_ID: &[u8] = b"nuncio/1 channel id";
+
+    /// what an entry of a membership record is named by
+    pub const CHANNEL_EPOCH: &[u8] = b"nuncio/1 channel epoch";
+
+    /// an entry of a membership record, by its signer
+    pub const CHANNEL_ENTRY: &[u8] = b"nuncio/1 channel entry";
+
+    /// hash of who is in a channel after an entry
+    pub const CHANNEL_ROSTER: &[u8] = b"nuncio/1 channel roster";
+
+    /// an invitation into a channel, by its owner or an admin
+    pub const CHANNEL_INVITE: &[u8] = b"nuncio/1 channel invitation";
+
+    /// the consent of who joins
+    pub const CHANNEL_JOIN: &[u8] = b"nuncio/1 channel join";
+
+    /// the word of who leaves
+    pub const CHANNEL_LEAVE: &[u8] = b"nuncio/1 channel leave";
+
+    /// a change that an admin proposes
+    pub const CHANNEL_PROPOSE: &[u8] = b"nuncio/1 channel proposal";
+
+    /// an admin is for a succession
+    pub const CHANNEL_SUPPORT: &[u8] = b"nuncio/1 channel support";
+
+    /// what a chain is named by, out of its first key and all that it stands on
+    pub const CHANNEL_CHAIN: &[u8] = b"nuncio/1 channel chain";
+
+    /// HKDF info of a chain's header key
+    pub const CHANNEL_HEADER: &[u8] = b"nuncio/1 channel header key";
+
+    /// the MAC for one recipient of a channel's frame
+    pub const CHANNEL_MAC: &[u8] = b"nuncio/1 channel mac";
+
+    /// the signature over a frame of a channel that audits
+    pub const CHANNEL_FRAME: &[u8] = b"nuncio/1 channel frame";
+
+    /// running hash over one sender's letters
+    pub const CHANNEL_TRANSCRIPT: &[u8] = b"nuncio/1 channel transcript";
 }
 
 /// Fixed strings that peers compare.
@@ -945,6 +1078,9 @@ pub mod kind {
 
     /// an unsealed hint, believed only from the QUIC-authenticated peer: unknown tag, stranger
     pub const FRAME_NOTICE: u8 = 4;
+
+    /// a letter of a channel: sealed once for all, with a MAC for each
+    pub const FRAME_CHANNEL: u8 = 5;
 
     /// a letter for the application; numbers in CBOR's one-byte range
     pub const LETTER_PLAIN: u8 = 16;
@@ -1208,6 +1344,33 @@ pub mod event {
             _ => "unknown",
         }
     }
+}
+
+/// What an entry of a channel's record changes.
+pub mod change {
+    /// it begins, with its owner, its name, and whether it audits
+    pub const CREATE: u8 = 0;
+
+    /// agents are members from now on, each by its own consent
+    pub const ADD: u8 = 1;
+
+    /// agents are members no more
+    pub const REMOVE: u8 = 2;
+
+    /// agents are members no more, each by its own word
+    pub const LEAVE: u8 = 3;
+
+    /// one member may propose and invite, or may no more
+    pub const ADMIN: u8 = 4;
+
+    /// another name
+    pub const RENAME: u8 = 5;
+
+    /// another owner, by the one before
+    pub const HAND_OVER: u8 = 6;
+
+    /// another owner, by a majority of the admins
+    pub const SUCCEED: u8 = 7;
 }
 
 /// The first byte of each kind of stream.

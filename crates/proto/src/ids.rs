@@ -126,6 +126,18 @@ opaque_id!(
     Tag, 16
 );
 opaque_id!(
+    /// One channel: the hash of the first entry of its record.
+    ChannelId, 32
+);
+opaque_id!(
+    /// What a channel is after one entry of its record: that entry's hash.
+    EpochId, 32
+);
+opaque_id!(
+    /// One sender's chain in a channel: hash of its first key and of all that it stands on.
+    ChainId, 32
+);
+opaque_id!(
     /// One letter: a UUIDv7 (RFC 9562 section 5.7), so it carries the time at which the letter was made.
     LetterId, 16
 );

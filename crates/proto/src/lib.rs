@@ -61,6 +61,7 @@
 pub mod audit;
 pub mod batch;
 pub mod bundle;
+pub mod channel;
 pub mod codec;
 mod contact;
 pub mod content_type;
