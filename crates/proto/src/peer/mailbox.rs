@@ -16,7 +16,7 @@ use crate::codec;
 use crate::control::Control;
 use crate::deposit::{DepositKey, MailboxSecret};
 use crate::frame::Nonce;
-use crate::ids::{AgentId, LetterId, SessionId};
+use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::mailbox::{Given, Mailbox};
 use crate::rows;
 use crate::session::{Gap, Told};
@@ -76,7 +76,8 @@ pub(crate) enum MailChange {
 struct OwnRow(u8, ByteArray<32>, String);
 type At = (String, Option<ByteArray<32>>);
 #[derive(Serialize, Deserialize)]
-struct OfRow(u8, Option<ByteArray<16>>, Option<ByteArray<32>>, bool, Option<At>);
+struct OfRow(u8, Option<ByteArray<16>>, Option<ByteArray<32>>, bool, Option<At>, Option<MailedRow>);
+type MailedRow = (ByteArray<32>, Seq, u64, Seq);
 #[derive(Serialize, Deserialize)]
 struct DepositedRow(u8, u64, ByteArray<12>);
 
@@ -232,7 +233,7 @@ impl Peer {
         contact.mail.at.as_ref()?;
         let oldest = session.outstanding.values().find_map(|frame| frame.entry)?;
         let at = self.outbox.get(&oldest)?.deposited_at().filter(|at| now.since(*at) >= time::DEPOSIT_AGAIN)?;
-        let silent = contact.mail.heard.is_none_or(|heard| heard < at);
+        let silent = contact.mail.heard.is_none_or(|heard| heard <= at);
         silent.then(|| self.step(Change::Restart { with: to, session: session.id, now }))
     }
 
@@ -318,10 +319,11 @@ impl Peer {
     }
 
     fn apply_mailed(&mut self, to: AgentId, frames: &[Mailed], now: UnixMillis, out: &mut Out) {
-        for Mailed { entry, told } in frames {
-            if let Some(contact) = self.contacts.get_mut(&to).filter(|_| told.is_some()) {
-                contact.mail.mailed = *told;
-            }
+        let told = frames.iter().rev().find_map(|mailed| mailed.told);
+        if told.is_some_and(|_| self.contacts.get(&to).is_some_and(|contact| contact.mail.mailed != told)) {
+            self.change_mail(to, out, |mail| mail.mailed = told);
+        }
+        for Mailed { entry, .. } in frames {
             let Some((no, nonce)) = entry else { continue };
             let Some(entry) = self.outbox.get_mut(no).filter(|entry| entry.to == to) else { continue };
             entry.deposited = Some((*nonce, now));
@@ -337,7 +339,8 @@ impl Peer {
         let at =
             mail.at.as_ref().map(|(at, key)| (at.to_string(), key.as_ref().map(|key| ByteArray::new(*key.expose()))));
         let told = mail.told.map(|session| ByteArray::new(*session.as_bytes()));
-        let value = codec::encode(&OfRow(ROW_VERSION, mail.id.map(ByteArray::new), told, mail.stale, at));
+        let mailed = mail.mailed.map(Told::to_row);
+        let value = codec::encode(&OfRow(ROW_VERSION, mail.id.map(ByteArray::new), told, mail.stale, at, mailed));
         out.ops.push(Op::Put { key: rows::mailbox_of(&agent), value });
         out.contacts.insert(agent);
     }
@@ -351,7 +354,7 @@ impl Peer {
 
     pub(super) fn load_mailbox_of(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let agent = AgentId::from_bytes(rows::split_32(key)?).ok()?;
-        let OfRow(version, id, told, stale, at) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        let OfRow(version, id, told, stale, at, mailed) = codec::decode(value, ROW_LEN_MAX).ok()?;
         let at = at.map(|(at, key)| Some((at.parse().ok()?, key.map(|key| DepositKey::new(key.into_array())))));
         let at = match at {
             Some(at) => Some(at?),
@@ -360,7 +363,7 @@ impl Peer {
         let mail = &mut self.contacts.get_mut(&agent).filter(|_| version == ROW_VERSION)?.mail;
         (mail.id, mail.told) =
             (id.map(ByteArray::into_array), told.map(|session| SessionId::from_bytes(session.into_array())));
-        (mail.stale, mail.at) = (stale, at);
+        (mail.stale, mail.at, mail.mailed) = (stale, at, mailed.map(Told::from_row));
         Some(())
     }
 

@@ -1,5 +1,7 @@
 //! What one end can see of frames that somebody withholds (contracts/mailbox.md M16), and of what the peer was told.
 
+use serde_bytes::ByteArray;
+
 use super::{Place, Session};
 use crate::ids::{AgentId, Seq, SessionId};
 use crate::time::UnixMillis;
@@ -24,6 +26,16 @@ pub(crate) struct Told {
     next: Seq,
     above: u64,
     floor: Seq,
+}
+
+impl Told {
+    pub(crate) fn to_row(self) -> (ByteArray<32>, Seq, u64, Seq) {
+        (ByteArray::new(*self.session.as_bytes()), self.next, self.above, self.floor)
+    }
+
+    pub(crate) fn from_row((session, next, above, floor): (ByteArray<32>, Seq, u64, Seq)) -> Self {
+        Self { session: SessionId::from_bytes(session.into_array()), next, above, floor }
+    }
 }
 
 impl Session {
