@@ -30,9 +30,10 @@ def did_key(given, _):
 
 
 def invitation(given, _):
-    agent, endpoints, bundle_hash = messages.read_invitation(given["text"])
-    written = messages.write_invitation(agent, endpoints, bundle_hash)
-    return {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
+    agent, endpoints, bundle_hash, mailbox = messages.read_invitation(given["text"])
+    written = messages.write_invitation(agent, endpoints, bundle_hash, mailbox)
+    said = {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
+    return said if mailbox is None else said | {"mailbox": mailbox}
 
 
 def token(given, _):

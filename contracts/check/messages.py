@@ -63,7 +63,7 @@ def read_invitation(text):
         agent_of(agent)
     except primitives.Refused:
         raise primitives.Refused("not-invitation") from None
-    endpoints, hashes = [], []
+    endpoints, hashes, mailboxes = [], [], []
     for part in filter(None, parts.split("&")):
         name, equals, value = part.partition("=")
         refuse_unless(equals, "not-invitation")
@@ -71,8 +71,26 @@ def read_invitation(text):
             endpoints.append(_invited_endpoint(value))
         elif name == "bundle":
             hashes.append(_invited_hash(value))
+        elif name == "mailbox":
+            refuse_unless(is_mailbox(value.encode()), "not-invitation")
+            mailboxes.append(value)
     refuse_unless(len(endpoints) <= limit("endpoints_max") and len(hashes) <= 1, "not-invitation")
-    return agent, endpoints, hashes[0] if hashes else None
+    refuse_unless(len(mailboxes) <= 1, "not-invitation")
+    return agent, endpoints, hashes[0] if hashes else None, mailboxes[0] if mailboxes else None
+
+
+def is_mailbox(data):
+    """Whether bytes are `did:key:…@host:port` (bundle.md B6, identity.md I13)."""
+    try:
+        text = data.decode("ascii")
+        node, at, endpoint = text.partition("@")
+        refuse_unless(at and len(text) <= limit("endpoint_len_max"), "no mailbox")
+        refuse_unless(all("!" <= c <= "~" for c in text), "no mailbox")
+        agent_of(node)
+        _invited_endpoint(endpoint)
+    except (UnicodeDecodeError, primitives.Refused):
+        return False
+    return True
 
 
 def _invited_endpoint(text):
@@ -93,8 +111,10 @@ def _hash_text(data):
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def write_invitation(agent, endpoints, bundle_hash):
+def write_invitation(agent, endpoints, bundle_hash, mailbox):
     parts = [f"at={endpoint}" for endpoint in endpoints]
+    if mailbox is not None:
+        parts.append(f"mailbox={mailbox}")
     if bundle_hash is not None:
         parts.append(f"bundle={_hash_text(bundle_hash)}")
     return f"nuncio:{agent}" + ("?" + "&".join(parts) if parts else "")
@@ -298,14 +318,15 @@ def read_control(payload):
     except primitives.Refused:
         raise primitives.Refused("malformed") from None
     names = {1: "refused", 2: "rekey-offer", 3: "rekey-answer", 4: "hello", 5: "retired", 6: "payload-taken"}
-    names |= {7: "token-wanted", 8: "token", 9: "statement"}
+    names |= {7: "token-wanted", 8: "token", 9: "statement", 10: "mailbox"}
     refuse_unless(what in names, "malformed")
-    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9)
+    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9, 10)
     refuse_unless((letter is not None) == about_a_letter and (letter is None or is_letter_id(letter)), "malformed")
     refuse_unless((what == 1 or code == 0) and (carries or data == b""), "malformed")
     refuse_unless(what != 1 or len(data) == 12, "malformed")
     refuse_unless(what != 7 or len(data) == 32, "malformed")
     refuse_unless(what != 9 or data, "malformed")
+    refuse_unless(what != 10 or not data or is_mailbox(data[32:]), "malformed")
     refuse_unless(what != 8 or 32 < len(data) <= limit("token_len_max"), "malformed")
     control = {"what": names[what]}
     if about_a_letter:

@@ -677,6 +677,38 @@ pub mod time {
     /// Unit: ms.
     pub const GUEST_PATIENCE: u64 = 10_000;
 
+    /// 1 day; a frame that was left at a node is not left there again sooner: a peer that is away for a week costs its
+    /// mailbox seven of each
+    ///
+    /// Unit: ms.
+    pub const DEPOSIT_AGAIN: u64 = 86_400_000;
+
+    /// first pause after a mailbox took nothing: it was full, busy or not reached; pauses double, with jitter
+    ///
+    /// Unit: ms.
+    pub const MAIL_PAUSE_MIN: u64 = 1000;
+
+    /// 5 minutes; the longest of them
+    ///
+    /// Unit: ms.
+    pub const MAIL_PAUSE_MAX: u64 = 300_000;
+
+    /// one acknowledgement alone is left for a peer in this time, the newest: they are worth little and take a place in
+    /// its mailbox
+    ///
+    /// Unit: ms.
+    pub const MAIL_ACK_EVERY: u64 = 5000;
+
+    /// 5 minutes; how often an agent looks what its directory has left of it, when no start makes it look
+    ///
+    /// Unit: ms.
+    pub const DIRECTORY_LOOK: u64 = 300_000;
+
+    /// 5 minutes, five times the longest pause between two resends: a number that is missing for longer is reported
+    ///
+    /// Unit: ms.
+    pub const GAP_PATIENCE: u64 = 300_000;
+
     /// a letter's longest life and twice the clocks' difference: what waits longer would be refused
     ///
     /// Unit: ms.

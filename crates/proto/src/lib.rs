@@ -76,6 +76,7 @@ pub mod identity;
 pub mod ids;
 pub mod invitation;
 pub mod letter;
+pub mod mailbox;
 mod outbox;
 pub mod padding;
 pub mod payload;

@@ -43,6 +43,14 @@ pub const CHAIN: u8 = b'd';
 pub const SPOOL: u8 = b'a';
 /// What opens the commitments of letters.
 pub const OPENING: u8 = b'O';
+/// Where frames wait for this agent, and the secret that its node has: one row.
+pub const MAILBOX: u8 = b'B';
+/// What a contact was given of our mailbox, and what it gave of its own.
+pub const MAILBOX_OF: u8 = b'l';
+/// Frames that were left at a node.
+pub const DEPOSITED: u8 = b'v';
+/// Batches of one-time prekeys that are the directory's.
+pub const LISTED: u8 = b'y';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -65,6 +73,14 @@ pub(crate) fn retired() -> Vec<u8> {
 
 pub(crate) fn next_arrival() -> Vec<u8> {
     vec![NEXT_ARRIVAL]
+}
+
+pub(crate) fn mailbox() -> Vec<u8> {
+    vec![MAILBOX]
+}
+
+pub(crate) fn mailbox_of(agent: &AgentId) -> Vec<u8> {
+    key(MAILBOX_OF, &[agent.as_bytes()])
 }
 
 pub(crate) fn contact(agent: &AgentId) -> Vec<u8> {
@@ -123,6 +139,10 @@ pub(crate) fn one_time(at: OneTimeRef) -> Vec<u8> {
 
 pub(crate) fn batch(number: u32) -> Vec<u8> {
     key(BATCH, &[&number.to_be_bytes()])
+}
+
+pub(crate) fn listed(number: u32) -> Vec<u8> {
+    key(LISTED, &[&number.to_be_bytes()])
 }
 
 pub(crate) fn start(ephemeral: &[u8; 32]) -> Vec<u8> {

@@ -152,6 +152,13 @@ pub enum Effect {
         /// Its name.
         session: SessionId,
     },
+    /// A contact said where its mailbox is, or that it has none ([`crate::peer::Peer::mailbox_of`]).
+    Mailbox {
+        /// Which contact.
+        of: AgentId,
+    },
+    /// A start came with a one-time prekey that was the directory's to give: fewer are left there.
+    ListedUsed,
     /// A letter waits for the key of its token: fetch the key set, then [`crate::peer::Peer::set_verifier`].
     WantKey {
         /// The key's thumbprint.

@@ -3,6 +3,7 @@
 use nuncio_contracts::registry::limit;
 use nuncio_proto::control::Control;
 use nuncio_proto::identity::Retirement;
+use nuncio_proto::mailbox::Given;
 use serde_json::json;
 
 use super::cbor::{Array, Item, Null, Raw, Uint, bytes, text};
@@ -25,6 +26,8 @@ fn valid() -> Vec<Case> {
         |code: u16| json!({ "what": "refused", "letter": hex(id().as_bytes()), "code": code, "bytes": hex(frame) });
     let carried = |what: &str, bytes: &[u8]| json!({ "what": what, "bytes": hex(bytes) });
     let offer: [u8; 48] = fixed("control offer");
+    let near = format!("{}@node.example:7421", actor("carol").did());
+    let given = |at: &str| Control::Mailbox(Given::parse(&given_bytes(at)));
     let statement = Retirement::sign(&actor("alice").identity, None, NOW);
     vec![
         case("refused", "the letter came and was not delivered: it had expired", &refused(32), told(32)),
@@ -73,6 +76,19 @@ fn valid() -> Vec<Case> {
             carried("statement", b"e30.e30.AAAA"),
         ),
         case(
+            "mailbox",
+            "where frames wait for the sender, and the key by which this peer leaves some",
+            &given(&near),
+            carried("mailbox", &given_bytes(&near)),
+        ),
+        case(
+            "mailbox-longest",
+            "as long as an address may be",
+            &given(&far(255)),
+            carried("mailbox", &given_bytes(&far(255))),
+        ),
+        case("mailbox-none", "the sender has no mailbox any more", &Control::Mailbox(None), carried("mailbox", &[])),
+        case(
             "token-longest",
             "as long as a token may be",
             &Control::Token(vec![b'.'; limit::TOKEN_LEN_MAX]),
@@ -81,16 +97,36 @@ fn valid() -> Vec<Case> {
     ]
 }
 
+/// A mailbox whose address has so many bytes.
+fn far(len: usize) -> String {
+    let (node, end) = (actor("carol").did(), ".example:7421");
+    format!("{node}@{}{end}", "a".repeat(len - node.len() - 1 - end.len()))
+}
+
+fn given_bytes(at: &str) -> Vec<u8> {
+    [&fixed::<32>("deposit key"), at.as_bytes()].concat()
+}
+
 fn refused() -> Vec<Case> {
     let good = Array(vec![Uint(1), bytes(id().as_bytes()), Uint(32), bytes([1; 12])]);
     let no = |name: &str, comment: &str, item: Item| {
         Case::refused(AREA, name, comment, json!({ "payload": hex(item.encode()) }), "malformed")
     };
     let what = |what: u64, letter: Item, code: u64, value: Item| Array(vec![Uint(what), letter, Uint(code), value]);
+    let mailbox = |at: String| what(10, Null, 0, bytes([&[7; 32], at.as_bytes()].concat()));
     vec![
         no("empty", "no bytes", Raw(vec![])),
         no("what-0", "says nothing", good.with(0, Uint(0))),
-        no("what-10", "of the future", what(10, Null, 0, bytes([]))),
+        no("what-255", "of the future", what(255, Null, 0, bytes([]))),
+        no("mailbox-key-alone", "a key, and nowhere to use it", what(10, Null, 0, bytes([7; 32]))),
+        no("mailbox-31", "no key", what(10, Null, 0, bytes([7; 31]))),
+        no("mailbox-no-node", "nobody keeps it", mailbox("agent.example:7420".to_owned())),
+        no("mailbox-no-port", "its node is nowhere", mailbox(format!("{}@node.example", actor("carol").did()))),
+        no("mailbox-port-0", "nobody listens there", mailbox(format!("{}@node.example:0", actor("carol").did()))),
+        no("mailbox-space", "visible ASCII alone", mailbox(format!("{}@node .example:1", actor("carol").did()))),
+        no("mailbox-256", "one byte too many", mailbox(far(256))),
+        no("mailbox-with-code", "it has no code", what(10, Null, 1, bytes([]))),
+        no("mailbox-with-letter", "it names no letter", what(10, bytes(id().as_bytes()), 0, bytes([]))),
         no("token-wanted-no-hash", "a hash is wanted", what(7, Null, 0, bytes([]))),
         no("token-wanted-31", "a hash has 32 bytes", what(7, Null, 0, bytes([1; 31]))),
         no("token-wanted-with-code", "it has no code", what(7, Null, 1, bytes([1; 32]))),

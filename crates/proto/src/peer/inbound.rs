@@ -300,6 +300,9 @@ impl Peer {
     pub(super) fn apply_answered(&mut self, answered: Answered, out: &mut Out) {
         let Answered { session, used, opened, verdict, now } = answered;
         let id = session.id;
+        if used.one_time.is_some_and(|at| self.prekeys.is_listed(at)) {
+            out.effects.push(Effect::ListedUsed);
+        }
         self.prekeys.spend(&used, &session.peer(), &mut out.ops);
         self.counters.handshakes += 1;
         self.place_answered(session, now, out);
@@ -347,6 +350,7 @@ impl Peer {
         self.end_replaced(id, with, now, out);
         self.apply_acked(id, with, acked, now, out);
         self.forget_told(with, &heard, out);
+        self.note_heard(id, with, now);
     }
 
     /// Whoever gave the number of a refused letter up needs not be told any more, and what told it would hold a place in the window for ever if this
@@ -492,6 +496,7 @@ impl Peer {
             Control::RekeyOffer(offer) => self.take_offer(id, from, offer, out),
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
+            Control::Mailbox(given) => self.take_mailbox(from, given, out),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }
