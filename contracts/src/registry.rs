@@ -643,6 +643,26 @@ pub mod limit {
     /// Unit: bytes.
     pub const CHANNEL_WAITING_BYTES_MAX: usize = 4_194_304;
 
+    /// so many get a channel's letters each in a session of its own: cheaper, and every turn of a ratchet heals
+    ///
+    /// Unit: members.
+    pub const CHANNEL_PAIRWISE_MAX: usize = 8;
+
+    /// that one agent is in, or was; a record of each is in memory
+    ///
+    /// Unit: channels.
+    pub const CHANNELS_MAX: usize = 256;
+
+    /// into channels, that nobody has answered; the oldest goes
+    ///
+    /// Unit: invitations.
+    pub const CHANNEL_INVITES_MAX: usize = 64;
+
+    /// of a record that go into one letter: the rest goes into the next
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_WORD_LEN_MAX: usize = 40_960;
+
     /// letters of one channel that were handed out, remembered for those that answer them
     ///
     /// Unit: ids.
@@ -1186,6 +1206,9 @@ pub mod code {
     /// refusal: in a session that audits, a letter without its commitment, or with another one
     pub const COMMITMENT: u16 = 39;
 
+    /// a letter to a channel of which its sender or its receiver is no member, or in an epoch that is over
+    pub const NOT_MEMBER: u16 = 40;
+
     /// refusal: a letter of this kind needs a token
     pub const TOKEN_MISSING: u16 = 64;
 
@@ -1262,6 +1285,7 @@ pub mod code {
             37 => "cancelled",
             38 => "too_large",
             39 => "commitment",
+            40 => "not_member",
             64 => "token_missing",
             65 => "token_malformed",
             66 => "token_algorithm",
@@ -1294,6 +1318,9 @@ pub mod extension {
 
     /// not critical: the sender's own signature over the hop; who does not know it loses only the proof
     pub const HOP_PROOF: u16 = 3;
+
+    /// critical: a letter to a channel: which, in which epoch, and its number among its sender's
+    pub const CHANNEL: u16 = 5;
 
     /// critical: in a session that audits the letter's commitment, and its sender's newest event
     pub const AUDIT: u16 = 4;
@@ -1403,6 +1430,33 @@ pub mod change {
 
     /// another owner, by a majority of the admins
     pub const SUCCEED: u8 = 7;
+}
+
+/// What members tell each other of a channel.
+pub mod word {
+    /// the invitation, and what the channel is called
+    pub const INVITED: u8 = 1;
+
+    /// a consent, the invitation that it answers, and where the newcomer is
+    pub const JOINED: u8 = 2;
+
+    /// entries of the record, in their order, and where members are
+    pub const ENTRIES: u8 = 3;
+
+    /// entries are wanted, from this number on
+    pub const WANTED: u8 = 4;
+
+    /// a member's farewell, for the owner
+    pub const LEFT: u8 = 5;
+
+    /// an admin's proposal, for the owner
+    pub const PROPOSED: u8 = 6;
+
+    /// an entry by which an admin would succeed the owner: other admins are asked for their support
+    pub const DRAFTED: u8 = 7;
+
+    /// an admin's support for it
+    pub const SUPPORTED: u8 = 8;
 }
 
 /// The first byte of each kind of stream.

@@ -4,6 +4,7 @@ use nuncio_contracts::registry::limit;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::channel::Word;
 use crate::codec;
 use crate::frame::Nonce;
 use crate::ids::LetterId;
@@ -40,6 +41,8 @@ pub enum Control {
     Statement(Vec<u8>),
     /// Where frames wait for the sender; `None` where none do any more.
     Mailbox(Option<Given>),
+    /// Of a channel.
+    Channel(Box<Word>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +67,7 @@ impl Control {
                 let given = given.as_ref().map(Given::to_bytes).unwrap_or_default();
                 Wire(10, None, 0, ByteBuf::from(given))
             }
+            Self::Channel(word) => Wire(11, None, 0, ByteBuf::from(word.to_bytes())),
             Self::PayloadTaken(letter) => Wire(6, Some(ByteArray::new(*letter.as_bytes())), 0, ByteBuf::new()),
         };
         codec::encode(&wire)
@@ -88,6 +92,7 @@ impl Control {
             (9, None, 0) if !bytes.is_empty() => Some(Self::Statement(bytes.into_vec())),
             (10, None, 0) if bytes.is_empty() => Some(Self::Mailbox(None)),
             (10, None, 0) => Some(Self::Mailbox(Some(Given::parse(&bytes)?))),
+            (11, None, 0) => Some(Self::Channel(Box::new(Word::parse(&bytes)?))),
             _ => None,
         }
     }

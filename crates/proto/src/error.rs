@@ -6,6 +6,7 @@ use crate::handshake::HandshakeError;
 use crate::identity::IdentityError;
 use crate::ids::{AgentId, LetterId, Tag};
 use crate::letter::LetterError;
+use crate::peer::ChannelError;
 use crate::session::OpenError;
 use crate::snapshot::SnapshotError;
 
@@ -47,6 +48,9 @@ pub enum Refusal {
     /// A hint that names nothing of ours, or came from nobody in particular.
     #[error("notice that names no frame of ours")]
     UselessNotice,
+    /// As many letters of a channel wait for its record as may; the frame comes again.
+    #[error("too many letters of a channel wait for its record")]
+    ChannelFull,
     /// The record of letters seen could not be read; the frame will come again.
     #[error("the record of delivered letters could not be read")]
     SeenUnreadable,
@@ -72,6 +76,7 @@ impl Refusal {
             Self::TooManyRefusals => "too_many_refusals",
             Self::TooManySessions => "too_many_sessions",
             Self::UselessNotice => "useless_notice",
+            Self::ChannelFull => "channel_full",
             Self::SeenUnreadable => "seen_unreadable",
         }
     }
@@ -125,6 +130,9 @@ pub enum PeerError {
     /// The handshake cannot be begun.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// The channel cannot be had so.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
     /// The state has moved since the step was made: make it again.
     #[error("the state has moved since this step was made")]
     StaleStep,

@@ -34,6 +34,7 @@ use crate::step::{Effect, Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
 mod audit;
+mod channels;
 mod contacts;
 mod counters;
 mod inbound;
@@ -48,6 +49,9 @@ mod tokens;
 pub(crate) use audit::AUDITS;
 use audit::Auditor;
 pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
+pub(crate) use channels::ChannelChange;
+use channels::Channels;
+pub use channels::{ChannelError, ChannelNews, Invited};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
@@ -99,6 +103,7 @@ pub struct Peer {
     tokens: Tokens,
     audit: Auditor,
     mailbox: Option<Own>,
+    channels: Channels,
     /// Contacts that are to be told of our mailbox.
     untold: BTreeSet<AgentId>,
     accept_strangers: bool,
@@ -118,6 +123,7 @@ pub(crate) enum Change {
     TurnedAway(TurnedAway),
     Started(Box<Session>, Option<Mailbox>),
     Mail(MailChange),
+    Channel(ChannelChange),
     Restart { with: AgentId, session: SessionId, now: UnixMillis },
     Rekeyed(Box<Rekeyed>),
     AckSent { to: AgentId, session: SessionId, frame: Vec<u8> },
@@ -187,6 +193,7 @@ impl Peer {
             tokens: Tokens::default(),
             audit: Auditor::default(),
             mailbox: None,
+            channels: Channels::default(),
             untold: BTreeSet::new(),
             accept_strangers: false,
             retired: false,
@@ -414,6 +421,7 @@ impl Peer {
         self.next_expiry(now)
             .or_else(|| self.next_decision(now))
             .or_else(|| self.next_mismatch(now))
+            .or_else(|| self.next_channel(now))
             .or_else(|| self.next_telling(now, rng))
             .or_else(|| self.next_draft(now, rng))
             .or_else(|| self.next_hello(now))
@@ -433,7 +441,7 @@ impl Peer {
         let old = self.old_until.first().map(|(at, _)| *at);
         let offered = self.offered.first().map(|(at, _)| *at);
         let beat = self.audit.heartbeat_due();
-        let dues = [timer, expiry, old, offered, beat, self.tokens.due(), Some(self.prekeys.due())];
+        let dues = [timer, expiry, old, offered, beat, self.tokens.due(), self.channel_due(), Some(self.prekeys.due())];
         dues.into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
     }
 
@@ -473,6 +481,7 @@ impl Peer {
             Change::TurnedAway(turned) => self.apply_turned_away(turned, &mut out),
             Change::Started(session, mailbox) => self.apply_started(*session, mailbox, &mut out),
             Change::Mail(change) => self.apply_mail(change, &mut out),
+            Change::Channel(change) => self.apply_channel(change, &mut out),
             Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
             Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
             Change::AckSent { to, session, frame } => self.apply_ack_sent(to, session, frame, &mut out),

@@ -1,7 +1,7 @@
 //! What is kept, and under which key. The first byte of a key names its tree; the store seals the values (contracts/store.md).
 
 use crate::bundle::OneTimeRef;
-use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId};
 
 /// The identity record: one row.
 pub const IDENTITY: u8 = b'm';
@@ -51,6 +51,14 @@ pub const MAILBOX_OF: u8 = b'l';
 pub const DEPOSITED: u8 = b'v';
 /// Batches of one-time prekeys that are the directory's.
 pub const LISTED: u8 = b'y';
+/// Entries of channels' records.
+pub const CHANNEL_ENTRY: u8 = b'j';
+/// What this agent itself is in a channel.
+pub const CHANNEL_OWN: u8 = b'z';
+/// Letters to a channel that wait for earlier ones, or for the record.
+pub const CHANNEL_HELD: u8 = b'Z';
+/// Invitations into channels.
+pub const CHANNEL_INVITED: u8 = b'J';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -127,6 +135,28 @@ pub fn opening(author: &AgentId, letter: &LetterId) -> Vec<u8> {
 #[must_use]
 pub fn failed(letter: &LetterId) -> Vec<u8> {
     key(FAILED, &[letter.as_bytes()])
+}
+
+pub(crate) fn channel_entry(channel: &ChannelId, number: u32) -> Vec<u8> {
+    key(CHANNEL_ENTRY, &[channel.as_bytes(), &number.to_be_bytes()])
+}
+
+pub(crate) fn channel_own(channel: &ChannelId) -> Vec<u8> {
+    key(CHANNEL_OWN, &[channel.as_bytes()])
+}
+
+pub(crate) fn channel_held(channel: &ChannelId, no: u64) -> Vec<u8> {
+    key(CHANNEL_HELD, &[channel.as_bytes(), &no.to_be_bytes()])
+}
+
+pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {
+    key(CHANNEL_INVITED, &[channel.as_bytes()])
+}
+
+/// Takes a key apart: the channel, and the number behind it.
+pub(crate) fn split_of_channel<const N: usize>(key: &[u8]) -> Option<(ChannelId, [u8; N])> {
+    let (id, rest) = key.get(1..)?.split_first_chunk::<32>()?;
+    Some((ChannelId::from_bytes(*id), rest.try_into().ok()?))
 }
 
 pub(crate) fn signed_prekey(id: u32) -> Vec<u8> {

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use crate::ids::{AgentId, LetterId, SessionId};
+use crate::ids::{AgentId, ChannelId, LetterId, SessionId};
 use crate::letter::Letter;
-use crate::peer::Change;
+use crate::peer::{Change, ChannelNews};
 use crate::time::UnixMillis;
 use crate::token::{Genuine, Thumbprint};
 
@@ -156,6 +156,13 @@ pub enum Effect {
     Mailbox {
         /// Which contact.
         of: AgentId,
+    },
+    /// Something is new of a channel.
+    Channel {
+        /// Which.
+        channel: ChannelId,
+        /// What.
+        news: ChannelNews,
     },
     /// A start came with a one-time prekey that was the directory's to give: fewer are left there.
     ListedUsed,

@@ -130,6 +130,10 @@ fn check_agents(agents: &[AgentId]) -> Result<(), ChangeError> {
 }
 
 fn check_name(name: &str) -> Result<(), ChangeError> {
-    let is_bounded = (1..=limit::CHANNEL_NAME_LEN_MAX).contains(&name.len());
-    if is_bounded && !name.chars().any(char::is_control) { Ok(()) } else { Err(ChangeError::Name) }
+    if is_name(name) { Ok(()) } else { Err(ChangeError::Name) }
+}
+
+/// Whether a channel may be called so.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=limit::CHANNEL_NAME_LEN_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }

@@ -213,7 +213,7 @@ impl Peer {
         match self.contact(agent) {
             Some(info) if info.retired => Some(code::RETIRED),
             Some(info) if info.allowed => None,
-            _ if self.accept_strangers => None,
+            _ if self.accept_strangers || self.is_fellow(agent) => None,
             _ => Some(code::STRANGER),
         }
     }
@@ -451,7 +451,7 @@ impl Peer {
         }
         if letter.kind == LetterKind::Control {
             if let Some(control) = Control::decode(&letter.payload) {
-                self.obey(id, from, control, out);
+                self.obey(id, from, control, now, out);
             }
             return;
         }
@@ -459,15 +459,30 @@ impl Peer {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
-        let (no, bytes) = (self.next_arrival, next.letter);
+        if let Some(letter) = self.take_channel_letter(from, letter, &next.letter, next.token.as_ref(), now, out) {
+            self.deliver(from, letter, &next.letter, next.token, now, out);
+        }
+    }
+
+    /// A letter is in the inbox from now on.
+    pub(super) fn deliver(
+        &mut self,
+        from: AgentId,
+        letter: Letter,
+        bytes: &[u8],
+        token: Option<Arc<Genuine>>,
+        received: UnixMillis,
+        out: &mut Out,
+    ) {
+        let no = self.next_arrival;
         self.next_arrival += 1;
-        let token = next.token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));
-        let row = InboxRow(ROW_VERSION, ByteArray::new(*from.as_bytes()), now.0, Bytes::new(&bytes), token);
-        let value = codec::encode_sized(&row, bytes.len() + token.map_or(0, |token| token.len()) + 64);
+        let text = token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));
+        let row = InboxRow(ROW_VERSION, ByteArray::new(*from.as_bytes()), received.0, Bytes::new(bytes), text);
+        let value = codec::encode_sized(&row, bytes.len() + text.map_or(0, |text| text.len()) + 64);
         self.inbox.insert(no, bytes.len());
         self.inbox_bytes += bytes.len();
         out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value });
-        out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter, token: next.token }));
+        out.effects.push(Effect::Deliver(Arrival { no, from, received, letter, token }));
     }
 
     /// A letter may be held in several sessions. It is delivered from the first in which it is next; the others keep its number.
@@ -485,7 +500,7 @@ impl Peer {
         }
     }
 
-    fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
+    fn obey(&mut self, id: SessionId, from: AgentId, control: Control, now: UnixMillis, out: &mut Out) {
         match control {
             // Heard when it came.
             Control::Refused { .. }
@@ -497,6 +512,7 @@ impl Peer {
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
             Control::Mailbox(given) => self.take_mailbox(from, given, out),
+            Control::Channel(word) => self.take_word(from, *word, now, out),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }

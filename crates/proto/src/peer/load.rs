@@ -42,6 +42,17 @@ impl Peer {
         for (key, value) in by_tree(rows::CONTACT) {
             peer.load_contact(key, value).ok_or_else(|| damaged(key))?;
         }
+        // In the order of their numbers.
+        let mut entries: Vec<_> = by_tree(rows::CHANNEL_ENTRY).collect();
+        entries.sort_by_key(|(key, _)| key);
+        for (key, value) in entries {
+            peer.load_channel_entry(key, value).ok_or_else(|| damaged(key))?;
+        }
+        for (tree, load) in Self::CHANNEL_ROWS {
+            for (key, value) in by_tree(tree) {
+                load(&mut peer, key, value).ok_or_else(|| damaged(key))?;
+            }
+        }
         for (key, value) in by_tree(rows::MAILBOX) {
             peer.load_mailbox(value).ok_or_else(|| damaged(key))?;
         }
