@@ -291,9 +291,7 @@ impl Peer {
                 self.tell_channel(self.id(), now, out);
             }
             ChannelChange::Entry { channel, bytes, next, now } => {
-                if self.apply_entry(channel, &bytes, *next, now, out) {
-                    self.tell_all(channel, now, out);
-                }
+                self.apply_own_entry(channel, &bytes, *next, now, out)
             }
             ChannelChange::Say { to, word, now } => self.say(to, word, now, out),
             ChannelChange::Joining { channel, reach, now } => self.apply_joining(channel, reach, now, out),

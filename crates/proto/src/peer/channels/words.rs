@@ -4,7 +4,7 @@ use nuncio_contracts::registry::limit;
 
 use super::super::{Out, Peer};
 use super::{Channel, ChannelNews, Invited};
-use crate::channel::{Change, Entry, Invite, Join, Judged, Proposal, Reach, Record, RecordError, Says, Word};
+use crate::channel::{Change, Entry, Invite, Join, Judged, Next, Proposal, Reach, Record, RecordError, Says, Word};
 use crate::control::Control;
 use crate::ids::{AgentId, ChannelId, LetterId};
 use crate::rows;
@@ -95,9 +95,7 @@ impl Peer {
         let appended = record.append(Change::Add(vec![agent]), vec![join, invite], now, self.identity.signing());
         if let Ok((bytes, next)) = appended {
             self.meet(agent, Some(reach), out);
-            if self.apply_entry(channel, &bytes, next, now, out) {
-                self.tell_all(channel, now, out);
-            }
+            self.apply_own_entry(channel, &bytes, next, now, out);
         }
     }
 
@@ -122,15 +120,20 @@ impl Peer {
         if record.roster().owner() != self.id() {
             return;
         }
-        let gone: Vec<AgentId> = match &change {
+        let Ok((bytes, next)) = record.append(change, consents, now, self.identity.signing()) else { return };
+        self.apply_own_entry(id, &bytes, next, now, out);
+    }
+
+    /// The owner's own entry: everybody is told, whoever it takes out as well.
+    pub(super) fn apply_own_entry(&mut self, id: ChannelId, bytes: &[u8], next: Next, now: UnixMillis, out: &mut Out) {
+        let gone: Vec<AgentId> = match next.change() {
             Change::Remove(agents) | Change::Leave(agents) => agents.clone(),
             _ => Vec::new(),
         };
-        let Ok((bytes, next)) = record.append(change, consents, now, self.identity.signing()) else { return };
-        if self.apply_entry(id, &bytes, next, now, out) {
+        let number = next.roster().number();
+        if self.apply_entry(id, bytes, next, now, out) {
             self.tell_all(id, now, out);
-            // Whoever was taken out hears of it from the owner.
-            gone.into_iter().for_each(|agent| self.give_newest(agent, id, now, out));
+            gone.into_iter().for_each(|agent| self.send_entries(agent, id, number, now, out));
         }
     }
 
@@ -170,11 +173,6 @@ impl Peer {
         invites.any(|invite| invite.by == self.id())
     }
 
-    fn give_newest(&mut self, agent: AgentId, id: ChannelId, now: UnixMillis, out: &mut Out) {
-        let number = self.channel(&id).map(|record| record.roster().number());
-        number.into_iter().for_each(|number| self.send_entries(agent, id, number, now, out));
-    }
-
     /// Gives an agent the entries from a number on, if it is, or was, a member.
     fn give_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
@@ -197,7 +195,9 @@ impl Peer {
             len += entry.len();
             parts.last_mut().into_iter().for_each(|part: &mut Vec<Vec<u8>>| part.push(entry.to_vec()));
         }
-        let members = channel.record.roster().members().map(|(member, _)| *member);
+        // Where members are is told to members.
+        let roster = channel.record.roster();
+        let members = roster.members().map(|(member, _)| *member).filter(|_| roster.has(&agent));
         let mut reach: Vec<_> = members.filter(|member| *member != agent && *member != self.id()).collect();
         reach.truncate(REACH_MAX);
         let mut reach: Vec<_> = reach.into_iter().map(|member| (member, self.reach_of(&member))).collect();
