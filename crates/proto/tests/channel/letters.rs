@@ -39,6 +39,17 @@ fn letters_come_in_any_order_and_across_chains() {
     assert_eq!((members[1].into.kept(), members[1].into.tags().count()), (0, 1), "chains that are over are forgotten");
 }
 
+/// The key of a letter that was passed over goes when the letter came, whatever else is missing.
+#[test]
+fn a_kept_key_is_deleted_with_its_letter() {
+    let mut members = group(2, false);
+    let sealed: Vec<_> = (0..4).map(|_| members[0].seal(b"letter")).collect();
+    for (at, kept) in [(3, 3), (1, 2), (2, 1), (0, 0)] {
+        members[1].receive_from(&sealed[at]).unwrap();
+        assert_eq!(members[1].into.kept(), kept);
+    }
+}
+
 #[test]
 fn a_chain_is_over_after_so_many_letters_and_so_long() {
     let mut members = group(2, false);

@@ -196,6 +196,11 @@ fn a_proposal_counts_only_of_an_admin_of_now_and_then() {
     assert_eq!(record.check_proposal(&proposal), Ok(()));
     let by_member = Proposal { by: all[2].id(), ..proposal.clone() };
     assert_eq!(record.check_proposal(&by_member), Err(RecordError::NotAdmin));
+    assert_eq!(
+        record.check_proposal(&Proposal { by: owner.id(), ..proposal.clone() }),
+        Err(RecordError::NotAdmin),
+        "an owner appends"
+    );
     assert!(Proposal::parse(&by_member.sign(admin.signing())).is_err(), "signed by another than it says");
     assert_eq!(record.check_proposal(&Proposal { epoch: early, ..proposal.clone() }), Err(RecordError::NotAdmin));
     let (channel, epoch) = (ChannelId::from_bytes([1; 32]), EpochId::from_bytes([1; 32]));
