@@ -36,6 +36,7 @@ pub use outgoing::{NewChain, Outgoing, SealError, Sealed};
 pub use place::ChannelPlace;
 pub use record::{Fork, Judged, Next, Record, RecordError};
 pub use roster::{Member, Roster};
+pub(crate) use sender_key::forge;
 pub use sender_key::{SenderKey, SenderKeyError};
 pub use statement::{Invite, Join, Leave, Proposal, StatementError, Support};
 pub use transcript::{Equivocation, Transcript};

@@ -4,11 +4,15 @@ use nuncio_contracts::registry::limit;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
-use super::chain::Base;
+use super::chain::{Base, Chain};
+use super::frame;
+use super::header::ChannelHeader;
 use super::transcript::Run;
 use crate::codec::{self, CodecError};
+use crate::crypto;
 use crate::ids::{AgentId, ChainId, ChannelId, EpochId, Seq};
 use crate::secret::Key;
+use crate::testing::ChannelForgery;
 
 /// A chain, whole, and the MAC key of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,4 +96,22 @@ impl SenderKey {
     pub(super) const fn base(&self, sender: &AgentId) -> Base {
         Base { epoch: self.epoch, sender: *sender, first: self.first, run: self.run }
     }
+}
+
+/// [`crate::testing::forge_channel`].
+pub(crate) fn forge(
+    key: &SenderKey,
+    sender: &AgentId,
+    recipient: &AgentId,
+    forgery: ChannelForgery,
+    alter: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let ChannelForgery { seq, floor_below, letter } = forgery;
+    let chain = Chain::new(key.ck.clone(), key.base(sender));
+    let (_, mk, _) = chain.step_to(seq);
+    let header = ChannelHeader { seq, floor_below, attestation: None };
+    let mut common = frame::seal(&key.channel, &chain, &mk, &[0x5a; 12], &header, letter, None);
+    alter(&mut common);
+    let mac = frame::mac(&key.mac_key, &chain.id, &crypto::sha256(&[&common]), recipient);
+    [common.as_slice(), &mac].concat()
 }
