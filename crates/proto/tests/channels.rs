@@ -77,7 +77,8 @@ fn the_one_removed_reads_nothing_more_and_is_heard_by_nobody() {
     assert_one_roster(&group, channel, &[0, 1, 2]);
     assert!(!group.agents[3].roster(channel).has(&removed), "the owner tells it");
     let (now, letter) = (group.now, group.letter(3, "again"));
-    assert!(group.agents[3].peer.channel_send(channel, &letter, now).is_err());
+    let one = &mut group.agents[3];
+    assert!(one.peer.channel_send(channel, &letter, now, &mut one.rng).is_err());
 }
 
 /// A newcomer reads nothing from before, and is a member for everybody.

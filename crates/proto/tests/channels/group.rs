@@ -296,7 +296,7 @@ impl Group {
     pub(crate) fn post(&mut self, by: usize, channel: ChannelId, letter: &Letter) -> LetterId {
         let now = self.now;
         let one = &mut self.agents[by];
-        let step = one.peer.channel_send(channel, letter, now).unwrap();
+        let step = one.peer.channel_send(channel, letter, now, &mut one.rng).unwrap();
         one.take(step);
         letter.id
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_contracts::registry::{code, extension, limit};
+use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -80,7 +81,13 @@ impl Peer {
     /// # Errors
     /// [`PeerError`]: not a member, over a bound, or a letter that cannot be sent.
     // contracts/channel.md C52.
-    pub fn channel_send(&self, channel: ChannelId, letter: &Letter, now: UnixMillis) -> Result<Step, PeerError> {
+    pub fn channel_send<R: CryptoRng + ?Sized>(
+        &self,
+        channel: ChannelId,
+        letter: &Letter,
+        now: UnixMillis,
+        _rng: &mut R,
+    ) -> Result<Step, PeerError> {
         let record = self.member_of(&channel)?;
         if self.retired {
             return Err(PeerError::RetiredHere);
