@@ -1,5 +1,7 @@
 //! The letters of a channel's other members: one screen for each of the two things that come, chains and frames (contracts/channel.md sections 5 to 8).
 
+mod rows;
+
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::{limit, time};
@@ -290,6 +292,12 @@ impl Incoming {
     /// The tags under which a frame of the channel may come.
     pub fn tags(&self) -> impl Iterator<Item = Tag> + '_ {
         self.tags.keys().copied()
+    }
+
+    /// Whose frames come under a tag.
+    #[must_use]
+    pub fn sender_of(&self, tag: &Tag) -> Option<&AgentId> {
+        self.tags.get(tag)
     }
 
     /// Everything of a member below this number came or never will: what it is told.

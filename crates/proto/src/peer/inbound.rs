@@ -10,6 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf, Bytes};
 use super::audit::opening_of;
 use super::judge::{Verdict, expiry};
 use super::{Change, Out, Peer};
+use crate::channel::ChannelFrame;
 use crate::codec;
 use crate::control::Control;
 use crate::error::Refusal;
@@ -104,6 +105,9 @@ impl Peer {
         rng: &mut R,
         seen: &dyn Seen,
     ) -> Result<Step, Refusal> {
+        if ChannelFrame::is_one(bytes) {
+            return self.receive_group(from, bytes, now, seen);
+        }
         let frame = match Frame::decode(bytes)? {
             Frame::Notice(notice) => return self.notice(from, notice, now),
             Frame::Sealed(frame) => frame,
@@ -258,7 +262,9 @@ impl Peer {
     /// Acknowledges again what came again: the peer's acknowledgement was lost.
     #[must_use]
     pub fn ack_again<R: CryptoRng + ?Sized>(&self, refusal: &Refusal, frame: &[u8], rng: &mut R) -> Option<Step> {
-        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else { return None };
+        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else {
+            return self.ack_group_again(refusal, frame);
+        };
         let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { return None };
         let session = self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id))?;
         // A sender that sends a refused letter again was restored to a time before it was told.
