@@ -251,8 +251,11 @@ impl Incoming {
     pub fn apply(&mut self, opened: Opened, now: UnixMillis) -> Moved {
         let from = opened.sender;
         let Some(sender) = self.senders.get_mut(&from) else { return Moved::default() };
+        let chains = sender.chains.len();
         let moved = sender.apply(&from, opened, now);
-        self.forget_tags();
+        if sender.chains.len() != chains {
+            self.forget_tags();
+        }
         moved
     }
 
@@ -323,8 +326,8 @@ impl Incoming {
     // contracts/channel.md C41.
     #[must_use]
     pub fn compare(&self, by: &AgentId, attestation: &Attestation) -> Option<Equivocation> {
-        let sender = AgentId::from_bytes(attestation.sender).ok()?;
-        self.senders.get(&sender)?.transcript.compare(&sender, by, attestation)
+        let (agent, sender) = self.senders.get_key_value(&attestation.sender)?;
+        sender.transcript.compare(agent, by, attestation)
     }
 
     fn forget_tags(&mut self) {
