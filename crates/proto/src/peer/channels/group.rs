@@ -323,7 +323,7 @@ impl Peer {
         let left = sealed.macs().iter().filter(|(agent, _)| !gone.contains(agent)).copied().collect();
         let frame = OutFrame { letter: letter.id, expires: letter.expires(), common: sealed.common().to_vec(), left };
         out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
-        for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(agent)) {
+        for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
             let first = (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2);
             group.resend.entry(*agent).or_insert(first);
