@@ -99,6 +99,8 @@ pub struct Peer {
     tokens: Tokens,
     audit: Auditor,
     mailbox: Option<Own>,
+    /// The mailbox's node has its secret.
+    mailbox_open: bool,
     /// Contacts that are to be told of our mailbox.
     untold: BTreeSet<AgentId>,
     accept_strangers: bool,
@@ -120,7 +122,7 @@ pub(crate) enum Change {
     Mail(MailChange),
     Restart { with: AgentId, session: SessionId, now: UnixMillis },
     Rekeyed(Box<Rekeyed>),
-    AckSent { to: AgentId, session: SessionId, frame: Vec<u8> },
+    AckSent { to: AgentId, session: SessionId, frame: Vec<u8>, again: bool },
     Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
     BundleWanted { of: AgentId, now: UnixMillis },
     Hello { to: AgentId, now: UnixMillis },
@@ -187,6 +189,7 @@ impl Peer {
             tokens: Tokens::default(),
             audit: Auditor::default(),
             mailbox: None,
+            mailbox_open: false,
             untold: BTreeSet::new(),
             accept_strangers: false,
             retired: false,
@@ -475,7 +478,10 @@ impl Peer {
             Change::Mail(change) => self.apply_mail(change, &mut out),
             Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
             Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
-            Change::AckSent { to, session, frame } => self.apply_ack_sent(to, session, frame, &mut out),
+            Change::AckSent { to, session, frame, again } => {
+                self.ack_comes_again(&to, again);
+                self.apply_ack_sent(to, session, frame, &mut out);
+            }
             Change::Resent { to, now, burst, probe } => self.apply_resent(to, now, burst, probe, &mut out),
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
