@@ -355,6 +355,7 @@ impl Actor {
             Wake::MailboxWaits { why } => self.mailbox_waits(why),
             Wake::Fetched { frames, taken } => self.fetched(&frames, taken),
             Wake::Listed { left, list } => self.listed(left, list),
+            Wake::DirectoryHas(left) => self.mail_left(left),
             Wake::Deposited { to, deposited } => self.deposited(to, deposited),
             Wake::DepositsRested { to, failing } => self.deposits_rested(to, failing),
             Wake::DialEnded { peer } => {

@@ -36,32 +36,28 @@ pub(crate) enum NotKept {
     Later(String),
 }
 
-/// Leaves frames, one after the other, until one is not kept.
-pub(crate) async fn deposit(to: AgentId, mail: Mail) -> Deposited {
+/// Leaves frames, one after the other, until one is not kept; tells how it ended, then closes the connection, which may take a while.
+pub(crate) async fn deposit(to: AgentId, mail: Mail, tell: impl FnOnce(Deposited)) {
     let (mut kept, acks_alone) = (Vec::new(), mail.acks_alone);
-    let failed = leave(to, mail, &mut kept).await.err();
-    Deposited { kept, acks_alone, failed }
+    match connect(&mail).await {
+        Ok((link, connection)) => {
+            let failed = leave(to, mail, &connection, &mut kept).await.err();
+            tell(Deposited { kept, acks_alone, failed });
+            link.close(CloseCode::CLOSED, "done").await;
+        }
+        Err(reason) => tell(Deposited { kept, acks_alone, failed: Some(NotKept::Later(reason)) }),
+    }
 }
 
-async fn leave(to: AgentId, mail: Mail, kept: &mut Vec<Mailed>) -> Result<(), NotKept> {
-    let (link, connection) = connect(&mail).await.map_err(NotKept::Later)?;
-    let mut left = Ok(());
+async fn leave(to: AgentId, mail: Mail, connection: &Connection, kept: &mut Vec<Mailed>) -> Result<(), NotKept> {
     for (frame, mailed) in mail.frames {
-        left = match one(&connection, to, mail.key.clone(), frame).await {
-            Ok(0) => {
-                kept.push(mailed);
-                Ok(())
-            }
-            Ok(code::DEPOSIT_DENIED) => Err(NotKept::Denied(mail.key.clone())),
-            Ok(code) => Err(NotKept::Later(format!("its mailbox answers {}", code::name(code)))),
-            Err(reason) => Err(NotKept::Later(reason)),
-        };
-        if left.is_err() {
-            break;
+        match one(connection, to, mail.key.clone(), frame).await.map_err(NotKept::Later)? {
+            0 => kept.push(mailed),
+            code::DEPOSIT_DENIED => return Err(NotKept::Denied(mail.key)),
+            code => return Err(NotKept::Later(format!("its mailbox answers {}", code::name(code)))),
         }
     }
-    link.close(CloseCode::CLOSED, "done").await;
-    left
+    Ok(())
 }
 
 /// A connection under a key of its own, on a socket of its own.

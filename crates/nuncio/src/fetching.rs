@@ -188,17 +188,17 @@ impl Post {
     /// Looks what the directory has, and lists what it has not.
     // contracts/directory.md D7.
     async fn list(&self) -> Result<(), String> {
-        let answered = said(self.node.get("/directory").await)?;
-        let left: Left = serde_json::from_slice(&answered.body).map_err(|error| error.to_string())?;
+        let left = left_in(&said(self.node.get("/directory").await)?)?;
         let (list, listing) = oneshot::channel();
         self.tasks.wakes.send(Wake::Listed { left, list }).await.map_err(|_| "the agent stops")?;
         let Listing { bundle, batch } = listing.await.map_err(|_| "the agent stops")?;
-        if let Some(bundle) = bundle {
-            said(self.node.put("/directory/bundle", bundle.into()).await)?;
+        let mut has = left;
+        let both = [("/directory/bundle", bundle), ("/directory/prekeys", batch)];
+        for (path, listed) in both.into_iter().filter_map(|(path, listed)| Some((path, listed?))) {
+            has = left_in(&said(self.node.put(path, listed.into()).await)?)?;
         }
-        if let Some(batch) = batch {
-            said(self.node.put("/directory/prekeys", batch.into()).await)?;
-        }
+        // The actor may have stopped.
+        let _ = self.tasks.urgent.send(Wake::DirectoryHas(has));
         Ok(())
     }
 }
@@ -210,6 +210,10 @@ pub(crate) async fn claim(node: Arc<Node>, of: AgentId, tasks: Tasks) {
     let bundle = bundle.map(|answered| answered.body.to_vec());
     // The actor may have stopped.
     let _ = tasks.urgent.send(Wake::BundleCame { of, bundle });
+}
+
+fn left_in(answered: &Answered) -> Result<Left, String> {
+    serde_json::from_slice(&answered.body).map_err(|error| error.to_string())
 }
 
 fn said(answered: Result<Answered, Unreachable>) -> Result<Answered, String> {

@@ -175,7 +175,6 @@ impl Actor {
     /// What the directory lacks.
     // contracts/directory.md D6, D7.
     pub(crate) fn listed(&mut self, left: Left, list: oneshot::Sender<Listing>) {
-        self.mail.left = Some(left.left);
         let half = now().plus(time::SIGNED_PREKEY_LIFE / 2).0;
         let is_stale = !self.mail.listed || left.valid_until_ms.is_none_or(|until| until < half);
         let mut listing = Listing::default();
@@ -199,6 +198,10 @@ impl Actor {
             }
         }
         self.when_durable(Answer(Box::new(move || drop(list.send(listing)))));
+    }
+
+    pub(crate) const fn mail_left(&mut self, left: Left) {
+        self.mail.left = Some(left.left);
     }
 
     /// A prekey that the directory gave was used: fewer are left there.
@@ -267,11 +270,12 @@ impl Actor {
         let leave = move || {
             mail.frames.iter().for_each(|(frame, _)| nuncio_proto::seal_log::sent(frame));
             let urgent = tasks.urgent.clone();
+            // The actor may have stopped: what was kept is left once more.
+            let tell = move |deposited| drop(urgent.send(Wake::Deposited { to, deposited }));
             tasks.tracker.spawn(async move {
                 tokio::select! {
                     () = cancel.cancelled() => {}
-                    // The actor may have stopped: what was kept is left once more.
-                    deposited = depositing::deposit(to, mail) => drop(urgent.send(Wake::Deposited { to, deposited })),
+                    () = depositing::deposit(to, mail, tell) => {}
                 }
             });
         };

@@ -52,6 +52,8 @@ pub(crate) enum Wake {
     Fetched { frames: Vec<Bytes>, taken: oneshot::Sender<usize> },
     /// What the directory has of us. The answer is what to list.
     Listed { left: Left, list: oneshot::Sender<Listing> },
+    /// What the directory has of us, once it has what was listed.
+    DirectoryHas(Left),
     /// Frames were left at a peer's node, or were not.
     Deposited { to: AgentId, deposited: Deposited },
     /// A pause before frames are left for a peer is over.
