@@ -304,6 +304,8 @@ impl Actor {
     pub(crate) fn deposited(&mut self, to: AgentId, deposited: Deposited) {
         let Deposited { kept, acks_alone, failed } = deposited;
         if !kept.is_empty() {
+            // What was taken in part goes on soon.
+            self.mail.peers.entry(to).or_default().pauses = None;
             let step = self.peer.mailed(to, kept, now());
             self.commit(step);
         }
