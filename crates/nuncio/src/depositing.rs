@@ -92,3 +92,48 @@ async fn one(connection: &Connection, to: AgentId, key: Option<DepositKey>, fram
     let code = answer.map_err(closed)?.try_into().map_err(|_| "its node answers something else than a code")?;
     Ok(u16::from_be_bytes(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nuncio_proto::mailbox::Mailbox;
+    use nuncio_transport::SERVED_BY_NODES;
+
+    /// contracts/mailbox.md section 2: what a node sees of a sender is another key each time, and in what it is given nobody but the receiver.
+    #[tokio::test]
+    async fn a_deposit_names_nobody_but_its_receiver() {
+        let [node, bob] = [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]));
+        let mut config = LinkConfig::new("127.0.0.1:0".parse().unwrap());
+        config.served = SERVED_BY_NODES;
+        let link = Link::bind(config, &node).unwrap();
+        let [node, bob] = [node, bob].map(|key| AgentId::from_bytes(key.public()).unwrap());
+        let at = Mailbox { node, endpoint: link.local_addr().unwrap().to_string() };
+        let key = DepositKey::new([5; 32]);
+        let mut keys = std::collections::BTreeSet::new();
+        for answer in [0, code::MAILBOX_FULL, code::DEPOSIT_DENIED] {
+            let frames = vec![(b"frame".to_vec(), Mailed::default())];
+            let mail = Mail { at: at.clone(), key: Some(key.clone()), frames, acks_alone: false };
+            let mut told = None;
+            let serve = async {
+                let connection = link.accept().await.unwrap();
+                let (kind, mut send, mut recv) = connection.accept_stream().await.unwrap();
+                let bytes = recv.read_to_end(1_000).await.unwrap();
+                send.write_all(&answer.to_be_bytes()).await.unwrap();
+                send.finish().unwrap();
+                let _ = send.stopped().await;
+                (connection.peer(), kind, bytes)
+            };
+            let ((peer, kind, bytes), ()) = tokio::join!(serve, deposit(bob, mail, |deposited| told = Some(deposited)));
+            assert_eq!(kind, StreamKind::Deposit);
+            assert!(keys.insert(peer), "a key of its own for each");
+            let expected = Deposit::new(vec![(bob, Some(key.clone()))], b"frame".to_vec()).unwrap();
+            assert_eq!(Deposit::parse(&bytes).unwrap(), expected);
+            let Deposited { kept, failed, .. } = told.unwrap();
+            match answer {
+                0 => assert!(kept.len() == 1 && failed.is_none()),
+                code::DEPOSIT_DENIED => assert!(matches!(failed, Some(NotKept::Denied(Some(denied))) if denied == key)),
+                _ => assert!(kept.is_empty() && matches!(failed, Some(NotKept::Later(_)))),
+            }
+        }
+    }
+}

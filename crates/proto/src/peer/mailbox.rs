@@ -44,7 +44,7 @@ pub struct Mail {
 }
 
 /// Which frame was left at a node: the caller gives it back to [`Peer::mailed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mailed {
     /// The outbox entry and the nonce of its frame; an acknowledgement alone has none.
     entry: Option<(u64, Nonce)>,
