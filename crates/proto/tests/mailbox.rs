@@ -7,7 +7,7 @@ use nuncio_proto::bundle::Bundle;
 use nuncio_proto::deposit::{DepositKey, MailboxSecret};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::mailbox::Mailbox;
-use nuncio_proto::peer::{Mail, Way};
+use nuncio_proto::peer::{ContactInfo, Mail, Way};
 use nuncio_proto::rows;
 
 use agent::{Agent, later, pair, settle};
@@ -183,6 +183,13 @@ fn a_letter_that_comes_by_both_ways_is_delivered_once() {
         b.receive(ida, frame).unwrap();
     }
     b.fetch(&left);
+    b.fetch(&left);
+    assert_eq!(b.inbox, ["first", "once"]);
+    // contracts/mailbox.md M11: one that may not write any more does not by this way either.
+    let step = b.peer.set_contact(ida, ContactInfo::default()).unwrap();
+    b.take(step);
+    a.send(idb, "unwanted");
+    let left = a.leave(idb);
     b.fetch(&left);
     assert_eq!(b.inbox, ["first", "once"]);
     // What a contact that was removed has left is nobody's.
