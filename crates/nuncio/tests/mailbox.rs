@@ -349,7 +349,7 @@ async fn what_is_fetched_stays_at_the_node_until_its_commit_is_durable() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     // The letter that tells where alice's mailbox is came before it, and is in no inbox: its place is free, and no other.
     let mut free = 0;
-    while leave_junk(&domain, bob_line.agent, junk).await == Some(0) {
+    while free < 4 && leave_junk(&domain, bob_line.agent, junk).await == Some(0) {
         free += 1;
     }
     assert!(free <= 1, "{free} were taken away too early");
