@@ -247,7 +247,11 @@ async fn an_agent_lists_more_when_few_are_left() {
         // All but a few are given away.
         let store = Store::open(&domain.dir.path().join("node"), &kek()).unwrap();
         let mut rows = Vec::new();
-        store.scan(b"P", &mut |key, _| Ok(rows.push(key.to_vec()))).unwrap();
+        let mut keep = |key: &[u8], _: &[u8]| {
+            rows.push(key.to_vec());
+            Ok(())
+        };
+        store.scan(b"P", &mut keep).unwrap();
         assert_eq!(rows.len(), usize::from(limit::ONE_TIME_BATCH));
         let given = rows.split_off(usize::try_from(few).unwrap());
         store.commit(&given.into_iter().map(|key| Op::Delete { key }).collect::<Vec<_>>()).unwrap();
