@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::{DOMAIN, Domain, Member, PATIENCE, kek};
-use nuncio::{Agent, AgentId, Config, Invitation, LetterId, Message, Trace, Way};
+use nuncio::{Agent, AgentId, AuditPolicy, Config, Invitation, LetterId, Message, Trace, Way};
 use nuncio_contracts::registry::{code, limit};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::deposit::Deposit;
@@ -18,6 +18,10 @@ use nuncio_transport::{CloseCode, Link, LinkConfig, StreamKind};
 mod domain;
 
 impl Domain {
+    async fn asleep(names: &[&str]) -> Self {
+        Self::with_homes("EdDSA", names, AuditPolicy::default()).await
+    }
+
     fn asleep_config(&self, name: &str) -> Config {
         let home = Config::new(self.dir.path().join(name)).letters_without_token();
         home.trust(DOMAIN, self.invitation.clone()).mailbox()
