@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import cbor
+import channels
 import events
 import handshake
 import logs
@@ -30,9 +31,10 @@ def did_key(given, _):
 
 
 def invitation(given, _):
-    agent, endpoints, bundle_hash = messages.read_invitation(given["text"])
-    written = messages.write_invitation(agent, endpoints, bundle_hash)
-    return {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
+    agent, endpoints, bundle_hash, mailbox = messages.read_invitation(given["text"])
+    written = messages.write_invitation(agent, endpoints, bundle_hash, mailbox)
+    said = {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
+    return said if mailbox is None else said | {"mailbox": mailbox}
 
 
 def token(given, _):
@@ -86,6 +88,32 @@ def deposit_key(given, _):
     secret, key = unhex(given["secret"]), unhex(given["key"])
     own = key[:16] + primitives.hmac_sha256(secret, label("deposit") + b"\0" + key[:16])[:16]
     return {"key": own, "holds": own == key}
+
+
+def channel_statement(given, _):
+    return channels.statement_outcome(given["what"], unhex(given["bytes"]))
+
+
+def channel_entry(given, _):
+    return channels.entry_outcome(unhex(given["bytes"]))
+
+
+def channel_record(given, _):
+    then = [(unhex(said["entry"]), said["now"]) for said in given["then"]]
+    return channels.record_outcome([unhex(entry) for entry in given["entries"]], given["now"], then)
+
+
+def sender_key(given, _):
+    chain = channels.Chain.read(unhex(given["bytes"]), messages.agent_of(given["sender"]))
+    return {"channel": chain.channel, "epoch": chain.epoch, "first": str(chain.first), "chain": chain.id}
+
+
+def channel_frame(given, _):
+    record = channels.Record([unhex(entry) for entry in given["record"]], 2**64 - 1)
+    sender, recipient = messages.agent_of(given["sender"]), messages.agent_of(given["recipient"])
+    chain = channels.Chain.read(unhex(given["key"]), sender)
+    channels.check_member(record, chain, sender, recipient)
+    return channels.receive(record, chain, sender, recipient, unhex(given["bytes"]))
 
 
 def retirement(given, _):
@@ -421,5 +449,10 @@ AREAS = {
     "commitment": lambda given, _: events.commitment(given),
     "opening": lambda given, _: events.opening(given),
     "pseudonym": lambda given, _: events.pseudonym(given),
+    "channel-statement": channel_statement,
+    "channel-entry": channel_entry,
+    "channel-record": channel_record,
+    "sender-key": sender_key,
+    "channel-frame": channel_frame,
     "hostile": hostile,
 }

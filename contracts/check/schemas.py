@@ -26,6 +26,10 @@ _RULES = {
     "control": ("control", lambda v: v["input"]["payload"]),
     "payload": ("payload-handle", lambda v: v["input"].get("bytes")),
     "handshake": ("handshake", lambda v: v["input"].get("handshake") or v["expect"].get("handshake")),
+    "channel-statement": ("channel-statement", lambda v: v["input"]["bytes"]),
+    "channel-entry": ("channel-entry", lambda v: v["input"]["bytes"]),
+    "channel-frame": ("channel-frame", lambda v: v["input"]["bytes"]),
+    "sender-key": ("sender-key", lambda v: v["input"]["bytes"]),
     "event": ("event", lambda v: events.payload_of(v["input"]["bytes"])),
     "snapshot": ("snapshot", lambda v: v["input"]["bytes"]),
 }

@@ -571,6 +571,102 @@ pub mod limit {
     ///
     /// Unit: ids.
     pub const USED_IDS_PER_CLIENT: usize = 524_288;
+
+    /// of one channel, its owner among them: each letter has a MAC for every one
+    ///
+    /// Unit: members.
+    pub const CHANNEL_MEMBERS_MAX: usize = 1024;
+
+    /// of one channel; as many signatures a succession carries at the most
+    ///
+    /// Unit: admins.
+    pub const CHANNEL_ADMINS_MAX: usize = 16;
+
+    /// what a channel is called
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_NAME_LEN_MAX: usize = 128;
+
+    /// added, removed or gone in one entry: a channel of 1,000 is founded in 17 entries
+    ///
+    /// Unit: agents.
+    pub const CHANNEL_CHANGE_AGENTS_MAX: usize = 64;
+
+    /// 64 newcomers with their consents and invitations; fits a control letter; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_ENTRY_LEN_MAX: usize = 32_768;
+
+    /// of one record: ten changes a day for four years; who goes on founds another channel
+    ///
+    /// Unit: entries.
+    pub const CHANNEL_ENTRIES_MAX: u32 = 16_384;
+
+    /// 16 MiB of entries, which every member keeps and every newcomer verifies
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_RECORD_LEN_MAX: usize = 16_777_216;
+
+    /// a proposal of 64 agents and heads; checked before decoding
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_STATEMENT_LEN_MAX: usize = 6144;
+
+    /// how far behind the newest entry an epoch may lie on which a proposal or a new chain stands: who was away has not
+    /// heard of all
+    ///
+    /// Unit: entries.
+    pub const CHANNEL_BEHIND_MAX: u32 = 64;
+
+    /// of one sending chain: a stolen chain key opens no more, and no gap costs more steps
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_CHAIN_LETTERS: u64 = 100;
+
+    /// of one sender of whose letters some are missing; the oldest is forgotten
+    ///
+    /// Unit: chains.
+    pub const CHANNEL_CHAINS_MAX: usize = 8;
+
+    /// the newest letters of one sender with which an attestation is compared: 4 KiB
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_ATTESTED_MAX: usize = 256;
+
+    /// of one channel that wait for what they answer or follow; more are handed out at once, with a mark
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_WAITING_MAX: usize = 1024;
+
+    /// as many bytes of them
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_WAITING_BYTES_MAX: usize = 4_194_304;
+
+    /// so many get a channel's letters each in a session of its own: cheaper, and every turn of a ratchet heals
+    ///
+    /// Unit: members.
+    pub const CHANNEL_PAIRWISE_MAX: usize = 8;
+
+    /// that one agent is in, or was; a record of each is in memory
+    ///
+    /// Unit: channels.
+    pub const CHANNELS_MAX: usize = 256;
+
+    /// into channels, that nobody has answered; the oldest goes
+    ///
+    /// Unit: invitations.
+    pub const CHANNEL_INVITES_MAX: usize = 64;
+
+    /// of a record that go into one letter: the rest goes into the next
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_WORD_LEN_MAX: usize = 40_960;
+
+    /// letters of one channel that were handed out, remembered for those that answer them
+    ///
+    /// Unit: ids.
+    pub const CHANNEL_HANDED_MAX: usize = 4096;
 }
 
 /// Durations.
@@ -600,6 +696,38 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const GUEST_PATIENCE: u64 = 10_000;
+
+    /// 1 day; a frame that was left at a node is not left there again sooner: a peer that is away for a week costs its
+    /// mailbox seven of each
+    ///
+    /// Unit: ms.
+    pub const DEPOSIT_AGAIN: u64 = 86_400_000;
+
+    /// first pause after a mailbox took nothing: it was full, busy or not reached; pauses double, with jitter
+    ///
+    /// Unit: ms.
+    pub const MAIL_PAUSE_MIN: u64 = 1000;
+
+    /// 5 minutes; the longest of them
+    ///
+    /// Unit: ms.
+    pub const MAIL_PAUSE_MAX: u64 = 300_000;
+
+    /// one acknowledgement alone is left for a peer in this time, the newest: they are worth little and take a place in
+    /// its mailbox
+    ///
+    /// Unit: ms.
+    pub const MAIL_ACK_EVERY: u64 = 1000;
+
+    /// 5 minutes; how often an agent looks what its directory has left of it, when no start makes it look
+    ///
+    /// Unit: ms.
+    pub const DIRECTORY_LOOK: u64 = 300_000;
+
+    /// 5 minutes, five times the longest pause between two resends: a number that is missing for longer is reported
+    ///
+    /// Unit: ms.
+    pub const GAP_PATIENCE: u64 = 300_000;
 
     /// a letter's longest life and twice the clocks' difference: what waits longer would be refused
     ///
@@ -840,6 +968,21 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const KEY_SET_RETRY: u64 = 10_000;
+
+    /// 1 hour; a sender begins a new chain then, so a theft heals
+    ///
+    /// Unit: ms.
+    pub const CHANNEL_CHAIN_LIFE: u64 = 3_600_000;
+
+    /// 7 days: so long admins can answer a captured owner key, and so long a majority of them can take the channel
+    ///
+    /// Unit: ms.
+    pub const CHANNEL_SUCCESSION_WINDOW: u64 = 604_800_000;
+
+    /// a letter waits so long for what it answers, and is then handed out with a mark
+    ///
+    /// Unit: ms.
+    pub const CHANNEL_WAIT: u64 = 60_000;
 }
 
 /// Domain separation: no label begins another.
@@ -918,6 +1061,48 @@ pub mod label {
 
     /// the key under which an agent disowns connections of its former life
     pub const STATELESS_RESET: &[u8] = b"nuncio/1 quic stateless reset";
+
+    /// what a channel is named by, out of its first entry
+    pub const CHANNEL_ID: &[u8] = b"nuncio/1 channel id";
+
+    /// what an entry of a membership record is named by
+    pub const CHANNEL_EPOCH: &[u8] = b"nuncio/1 channel epoch";
+
+    /// an entry of a membership record, by its signer
+    pub const CHANNEL_ENTRY: &[u8] = b"nuncio/1 channel entry";
+
+    /// hash of who is in a channel after an entry
+    pub const CHANNEL_ROSTER: &[u8] = b"nuncio/1 channel roster";
+
+    /// an invitation into a channel, by its owner or an admin
+    pub const CHANNEL_INVITE: &[u8] = b"nuncio/1 channel invitation";
+
+    /// the consent of who joins
+    pub const CHANNEL_JOIN: &[u8] = b"nuncio/1 channel join";
+
+    /// the word of who leaves
+    pub const CHANNEL_LEAVE: &[u8] = b"nuncio/1 channel leave";
+
+    /// a change that an admin proposes
+    pub const CHANNEL_PROPOSE: &[u8] = b"nuncio/1 channel proposal";
+
+    /// an admin is for a succession
+    pub const CHANNEL_SUPPORT: &[u8] = b"nuncio/1 channel support";
+
+    /// what a chain is named by, out of its first key and all that it stands on
+    pub const CHANNEL_CHAIN: &[u8] = b"nuncio/1 channel chain";
+
+    /// HKDF info of a chain's header key
+    pub const CHANNEL_HEADER: &[u8] = b"nuncio/1 channel header key";
+
+    /// the MAC for one recipient of a channel's frame
+    pub const CHANNEL_MAC: &[u8] = b"nuncio/1 channel mac";
+
+    /// the signature over a frame of a channel that audits
+    pub const CHANNEL_FRAME: &[u8] = b"nuncio/1 channel frame";
+
+    /// running hash over one sender's letters
+    pub const CHANNEL_TRANSCRIPT: &[u8] = b"nuncio/1 channel transcript";
 }
 
 /// Fixed strings that peers compare.
@@ -945,6 +1130,9 @@ pub mod kind {
 
     /// an unsealed hint, believed only from the QUIC-authenticated peer: unknown tag, stranger
     pub const FRAME_NOTICE: u8 = 4;
+
+    /// a letter of a channel: sealed once for all, with a MAC for each
+    pub const FRAME_CHANNEL: u8 = 5;
 
     /// a letter for the application; numbers in CBOR's one-byte range
     pub const LETTER_PLAIN: u8 = 16;
@@ -1017,6 +1205,9 @@ pub mod code {
 
     /// refusal: in a session that audits, a letter without its commitment, or with another one
     pub const COMMITMENT: u16 = 39;
+
+    /// a letter to a channel of which its sender or its receiver is no member, or in an epoch that is over
+    pub const NOT_MEMBER: u16 = 40;
 
     /// refusal: a letter of this kind needs a token
     pub const TOKEN_MISSING: u16 = 64;
@@ -1094,6 +1285,7 @@ pub mod code {
             37 => "cancelled",
             38 => "too_large",
             39 => "commitment",
+            40 => "not_member",
             64 => "token_missing",
             65 => "token_malformed",
             66 => "token_algorithm",
@@ -1126,6 +1318,9 @@ pub mod extension {
 
     /// not critical: the sender's own signature over the hop; who does not know it loses only the proof
     pub const HOP_PROOF: u16 = 3;
+
+    /// critical: a letter to a channel: which, in which epoch, and its number among its sender's
+    pub const CHANNEL: u16 = 5;
 
     /// critical: in a session that audits the letter's commitment, and its sender's newest event
     pub const AUDIT: u16 = 4;
@@ -1208,6 +1403,66 @@ pub mod event {
             _ => "unknown",
         }
     }
+}
+
+/// What an entry of a channel's record changes.
+pub mod change {
+    /// it begins, with its owner, its name, and whether it audits
+    pub const CREATE: u8 = 0;
+
+    /// agents are members from now on, each by its own consent
+    pub const ADD: u8 = 1;
+
+    /// agents are members no more
+    pub const REMOVE: u8 = 2;
+
+    /// agents are members no more, each by its own word
+    pub const LEAVE: u8 = 3;
+
+    /// one member may propose and invite, or may no more
+    pub const ADMIN: u8 = 4;
+
+    /// another name
+    pub const RENAME: u8 = 5;
+
+    /// another owner, by the one before
+    pub const HAND_OVER: u8 = 6;
+
+    /// another owner, by a majority of the admins
+    pub const SUCCEED: u8 = 7;
+}
+
+/// What members tell each other of a channel.
+pub mod word {
+    /// the invitation, and what the channel is called
+    pub const INVITED: u8 = 1;
+
+    /// a consent, the invitation that it answers, and where the newcomer is
+    pub const JOINED: u8 = 2;
+
+    /// entries of the record, in their order, and where members are
+    pub const ENTRIES: u8 = 3;
+
+    /// entries are wanted, from this number on
+    pub const WANTED: u8 = 4;
+
+    /// a member's farewell, for the owner
+    pub const LEFT: u8 = 5;
+
+    /// an admin's proposal, for the owner
+    pub const PROPOSED: u8 = 6;
+
+    /// an entry by which an admin would succeed the owner: other admins are asked for their support
+    pub const DRAFTED: u8 = 7;
+
+    /// an admin's support for it
+    pub const SUPPORTED: u8 = 8;
+
+    /// a chain, handed over
+    pub const SENDER_KEY: u8 = 9;
+
+    /// below this number everything of the other's letters is here, or will never be
+    pub const ACKED: u8 = 10;
 }
 
 /// The first byte of each kind of stream.

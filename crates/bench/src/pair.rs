@@ -78,7 +78,7 @@ impl Responder {
             agreement_prekey: crypto::dh_public(&prekey),
             kem_prekey: Box::new(crypto::kem_public(&kem)),
         };
-        let bundle = Bundle::sign(&identity, &public, NOW, NOW.plus(1_000_000), &[], false);
+        let bundle = Bundle::sign(&identity, &public, NOW, NOW.plus(1_000_000), (&[], None), false);
         Ok(Self { identity, prekey, kem, public, bundle })
     }
 

@@ -21,6 +21,10 @@ mod batch;
 mod bundle;
 #[path = "make_vectors/cbor.rs"]
 pub(crate) mod cbor;
+#[path = "make_vectors/channel.rs"]
+mod channel;
+#[path = "make_vectors/channel_frame.rs"]
+mod channel_frame;
 #[path = "make_vectors/control.rs"]
 mod control;
 #[path = "make_vectors/cosignature.rs"]
@@ -112,6 +116,8 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         tlog_policy::cases(),
         timestamp::cases(),
         event::cases(),
+        channel::cases(),
+        channel_frame::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

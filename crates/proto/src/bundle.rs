@@ -9,6 +9,7 @@ use crate::codec::{self, CodecError};
 use crate::crypto::{self, CryptoError, KEM_PUBLIC_LEN};
 use crate::identity::Identity;
 use crate::ids::{AgentId, IdError};
+use crate::mailbox::Mailbox;
 use crate::time::UnixMillis;
 
 /// A verified bundle.
@@ -121,19 +122,19 @@ impl SignedPrekeys {
 }
 
 impl Bundle {
-    /// Signs a bundle without one-time prekey: its bytes.
+    /// Signs a bundle without one-time prekey: its bytes. Beside where the agent listens stands where frames wait for it.
     #[must_use]
     pub fn sign(
         identity: &Identity,
         prekeys: &SignedPrekeys,
         not_before: UnixMillis,
         not_after: UnixMillis,
-        endpoints: &[String],
+        (endpoints, mailbox): (&[String], Option<&Mailbox>),
         audits: bool,
     ) -> Vec<u8> {
         let mut keys = prekeys.wire(&identity.id());
         keys.0.extend(audits.then_some(limit::WIRE_VERSION_AUDITED));
-        let body = BodyWire(keys, not_before.0, not_after.0, endpoints.to_vec(), None);
+        let body = BodyWire(keys, not_before.0, not_after.0, endpoints.to_vec(), mailbox.map(Mailbox::to_string));
         let signature = identity.signing().sign(label::BUNDLE, &codec::encode(&body));
         codec::encode(&BundleWire(body, ByteArray::new(signature), None))
     }

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use crate::codec;
+use crate::deposit::DepositKey;
 use crate::ids::{LetterId, Seq, SessionId};
+use crate::mailbox::Mailbox;
+use crate::session::Told;
 use crate::time::UnixMillis;
 
 /// The lasting part: what a person or a program said of the other agent.
@@ -78,8 +81,31 @@ pub(crate) struct Contact {
     pub(crate) started: Option<UnixMillis>,
     /// The least time from that to the next; doubles until a session is confirmed.
     pub(crate) start_delay: u64,
+    /// What the two know of each other's mailboxes.
+    pub(crate) mail: ContactMail,
     /// The timer under which the peer lists this contact.
     pub(crate) timer: Option<UnixMillis>,
+}
+
+/// What this agent gave the contact of its mailbox, and the contact of its own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ContactMail {
+    /// Id of the deposit key that it was given.
+    pub(crate) id: Option<[u8; 16]>,
+    /// The session in which it was told.
+    pub(crate) told: Option<SessionId>,
+    /// What it was told is over.
+    pub(crate) stale: bool,
+    /// The outbox entry that tells it.
+    pub(crate) telling: Option<u64>,
+    /// It was not heard while a letter that told it lived: it is told again once it is.
+    pub(crate) silent: bool,
+    /// Where frames wait for it, and by what some are left.
+    pub(crate) at: Option<(Mailbox, Option<DepositKey>)>,
+    /// When a frame of it was opened last.
+    pub(crate) heard: Option<UnixMillis>,
+    /// What frames left at its node have told it.
+    pub(crate) mailed: Option<Told>,
 }
 
 impl Contact {

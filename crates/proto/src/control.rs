@@ -4,9 +4,11 @@ use nuncio_contracts::registry::limit;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::channel::Word;
 use crate::codec;
 use crate::frame::Nonce;
 use crate::ids::LetterId;
+use crate::mailbox::Given;
 use crate::token::TokenHash;
 
 /// What a control letter says.
@@ -37,6 +39,10 @@ pub enum Control {
     Token(Vec<u8>),
     /// Something that the token service of the trust domain has signed.
     Statement(Vec<u8>),
+    /// Where frames wait for the sender; `None` where none do any more.
+    Mailbox(Option<Given>),
+    /// Of a channel.
+    Channel(Box<Word>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +63,11 @@ impl Control {
             Self::TokenWanted(hash) => Wire(7, None, 0, ByteBuf::from(hash.as_slice())),
             Self::Statement(statement) => Wire(9, None, 0, ByteBuf::from(statement.as_slice())),
             Self::Token(token) => Wire(8, None, 0, ByteBuf::from(token.as_slice())),
+            Self::Mailbox(given) => {
+                let given = given.as_ref().map(Given::to_bytes).unwrap_or_default();
+                Wire(10, None, 0, ByteBuf::from(given))
+            }
+            Self::Channel(word) => Wire(11, None, 0, ByteBuf::from(word.to_bytes())),
             Self::PayloadTaken(letter) => Wire(6, Some(ByteArray::new(*letter.as_bytes())), 0, ByteBuf::new()),
         };
         codec::encode(&wire)
@@ -79,6 +90,9 @@ impl Control {
             (7, None, 0) => Some(Self::TokenWanted(bytes.into_vec().try_into().ok()?)),
             (8, None, 0) if (33..=limit::TOKEN_LEN_MAX).contains(&bytes.len()) => Some(Self::Token(bytes.into_vec())),
             (9, None, 0) if !bytes.is_empty() => Some(Self::Statement(bytes.into_vec())),
+            (10, None, 0) if bytes.is_empty() => Some(Self::Mailbox(None)),
+            (10, None, 0) => Some(Self::Mailbox(Some(Given::parse(&bytes)?))),
+            (11, None, 0) => Some(Self::Channel(Box::new(Word::parse(&bytes)?))),
             _ => None,
         }
     }

@@ -55,6 +55,13 @@ impl AgentId {
     }
 }
 
+/// Maps by agent are asked by bytes that are not known to be one.
+impl core::borrow::Borrow<[u8; 32]> for AgentId {
+    fn borrow(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl FromStr for AgentId {
     type Err = IdError;
 
@@ -124,6 +131,18 @@ opaque_id!(
 opaque_id!(
     /// Finds a session without trial decryption; derived from a header key, it changes with every ratchet turn.
     Tag, 16
+);
+opaque_id!(
+    /// One channel: the hash of the first entry of its record.
+    ChannelId, 32
+);
+opaque_id!(
+    /// What a channel is after one entry of its record: that entry's hash.
+    EpochId, 32
+);
+opaque_id!(
+    /// One sender's chain in a channel: hash of its first key and of all that it stands on.
+    ChainId, 32
 );
 opaque_id!(
     /// One letter: a UUIDv7 (RFC 9562 section 5.7), so it carries the time at which the letter was made.

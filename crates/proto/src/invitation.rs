@@ -6,6 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::ids::{AgentId, IdError};
+use crate::mailbox::Mailbox;
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::limit;
 
@@ -32,6 +33,9 @@ pub enum NotInvitation {
     /// The hash of the bundle.
     #[error("not an invitation: the bundle hash (bundle=) is not 43 characters of base64url, or is there twice")]
     Bundle,
+    /// Where its mailbox is.
+    #[error("not an invitation: the mailbox (mailbox=) is not did:key:…@HOST:PORT, or is there twice")]
+    Mailbox,
     /// A part that is no `name=value`.
     #[error("not an invitation: a part behind the ? has no =")]
     Part,
@@ -44,6 +48,8 @@ pub struct Invitation {
     pub agent: AgentId,
     /// `host:port` to dial; may be empty.
     pub endpoints: Vec<String>,
+    /// Where frames wait for it while it is away, and where its bundle is claimed.
+    pub mailbox: Option<Mailbox>,
     /// Hash of its bundle when the invitation was made.
     pub bundle_hash: Option<[u8; 32]>,
 }
@@ -53,7 +59,8 @@ impl fmt::Display for Invitation {
         write!(f, "{SCHEME}{}", self.agent)?;
         let at = self.endpoints.iter().map(|endpoint| format!("at={endpoint}"));
         let bundle = self.bundle_hash.iter().map(|hash| format!("bundle={}", BASE64URL_NOPAD.encode(hash)));
-        for (i, part) in at.chain(bundle).enumerate() {
+        let mailbox = self.mailbox.iter().map(|mailbox| format!("mailbox={mailbox}"));
+        for (i, part) in at.chain(mailbox).chain(bundle).enumerate() {
             write!(f, "{}{part}", if i == 0 { '?' } else { '&' })?;
         }
         Ok(())
@@ -72,7 +79,7 @@ impl FromStr for Invitation {
         let rest = line.strip_prefix(SCHEME).ok_or(NotInvitation::Scheme)?;
         let (did, query) = rest.split_once('?').unwrap_or((rest, ""));
         let agent = did.parse().map_err(NotInvitation::Did)?;
-        let mut invitation = Self { agent, endpoints: Vec::new(), bundle_hash: None };
+        let mut invitation = Self { agent, endpoints: Vec::new(), mailbox: None, bundle_hash: None };
         query.split('&').filter(|part| !part.is_empty()).try_for_each(|part| invitation.take(part))?;
         Ok(invitation)
     }
@@ -93,6 +100,11 @@ impl Invitation {
                 let hash = hash.filter(|_| self.bundle_hash.is_none());
                 self.bundle_hash = Some(hash.ok_or(NotInvitation::Bundle)?);
             }
+            // contracts/identity.md I17.
+            ("mailbox", mailbox) => {
+                let mailbox = mailbox.parse().ok().filter(|_| self.mailbox.is_none());
+                self.mailbox = Some(mailbox.ok_or(NotInvitation::Mailbox)?);
+            }
             _ => {}
         }
         Ok(())
@@ -100,7 +112,7 @@ impl Invitation {
 }
 
 /// `host:port`, with a port as numbers are written: no sign and no zero in front.
-fn is_endpoint(text: &str) -> bool {
+pub(crate) fn is_endpoint(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let plain = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
     !host.is_empty() && plain && port.parse::<u16>().is_ok() && text.len() <= limit::ENDPOINT_LEN_MAX
@@ -114,7 +126,10 @@ mod tests {
 
     #[test]
     fn a_line_comes_back_as_it_was_printed() {
-        let line = format!("nuncio:{DID}?at=127.0.0.1:4433&at=[::1]:4433&bundle={}", BASE64URL_NOPAD.encode(&[7; 32]));
+        let line = format!(
+            "nuncio:{DID}?at=127.0.0.1:4433&at=[::1]:4433&mailbox={DID}@h:1&bundle={}",
+            BASE64URL_NOPAD.encode(&[7; 32])
+        );
         assert_eq!(line.parse::<Invitation>().unwrap().to_string(), line);
         let bare: Invitation = format!("nuncio:{DID}").parse().unwrap();
         assert_eq!((bare.endpoints.len(), bare.bundle_hash), (0, None));
@@ -122,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_damaged_line_is_refused_by_its_part() {
-        use NotInvitation::{Address, Bundle, Did, Line, Part, Scheme};
+        use NotInvitation::{Address, Bundle, Did, Line, Mailbox, Part, Scheme};
         let hash = BASE64URL_NOPAD.encode(&[7; 32]);
         for (line, why) in [
             (DID.to_owned(), Scheme),
@@ -131,6 +146,8 @@ mod tests {
             (format!("nuncio:{DID}?at=a b:1"), Line),
             (format!("nuncio:{DID}?bundle=short"), Bundle),
             (format!("nuncio:{DID}?bundle={hash}&bundle={hash}"), Bundle),
+            (format!("nuncio:{DID}?mailbox=h:1"), Mailbox),
+            (format!("nuncio:{DID}?mailbox={DID}@h:1&mailbox={DID}@h:1"), Mailbox),
             (format!("nuncio:{DID}?at"), Part),
             (format!("nuncio:{DID}x"), Did(IdError::NotEd25519)),
             ("nuncio:did:web:x".to_owned(), Did(IdError::NotDidKey)),

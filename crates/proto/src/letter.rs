@@ -179,7 +179,9 @@ impl Letter {
             return Err(LetterError::Malformed);
         }
         // contracts/letter.md L7: an unknown extension marked critical is refused.
-        let known = |number: u16| matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN | extension::AUDIT);
+        let known = |number: u16| {
+            matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN | extension::AUDIT | extension::CHANNEL)
+        };
         if let Some(unknown) = extensions.iter().find(|e| e.1 && !known(e.0)) {
             return Err(LetterError::UnknownExtension(unknown.0));
         }

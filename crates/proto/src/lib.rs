@@ -61,6 +61,7 @@
 pub mod audit;
 pub mod batch;
 pub mod bundle;
+pub mod channel;
 pub mod codec;
 mod contact;
 pub mod content_type;
@@ -75,6 +76,7 @@ pub mod identity;
 pub mod ids;
 pub mod invitation;
 pub mod letter;
+pub mod mailbox;
 mod outbox;
 pub mod padding;
 pub mod payload;

@@ -12,7 +12,7 @@ use crate::frame::{Frame, Nonce};
 use crate::identity::Identity;
 use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::letter::{Extension, Letter, LetterKind};
-use crate::session::Session;
+use crate::session::{Session, Told};
 use crate::time::UnixMillis;
 use crate::token::proof::Hop;
 use crate::token::{Genuine, TokenHash, hash_of};
@@ -33,6 +33,8 @@ pub(crate) struct Entry {
     pub(crate) renewals: u8,
     /// The whole token with which it was sealed, where it was given another one since. After a start nobody knows.
     pub(crate) former: Option<Vec<u8>>,
+    /// When its frame was left at a node, by the frame's nonce.
+    pub(crate) deposited: Option<(Nonce, UnixMillis)>,
     /// It was sealed in another session and may have arrived there. After a start nobody knows.
     pub(crate) tried: bool,
 }
@@ -52,6 +54,8 @@ pub(crate) struct SealedAs {
     pub(crate) frame: Vec<u8>,
     /// The token with which it was sealed, if that is known: not after a start.
     pub(crate) token: Option<TokenHash>,
+    /// What it acknowledges, if that is known: not after a start.
+    pub(crate) told: Option<Told>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +73,7 @@ impl Entry {
             token: Carried::of(letter),
             renewals: 0,
             former: None,
+            deposited: None,
             tried: false,
         }
     }
@@ -146,6 +151,12 @@ impl Entry {
         }
     }
 
+    /// When the frame that it has now was left at a node.
+    pub(crate) fn deposited_at(&self) -> Option<UnixMillis> {
+        let (frame, at) = self.deposited?;
+        (self.nonce() == Some(frame)).then_some(at)
+    }
+
     pub(crate) fn from_row(bytes: &[u8]) -> Option<Self> {
         let Row(_, to, letter, sealed) = codec::decode(bytes, 2 * limit::FRAME_LEN_MAX).ok()?;
         let read = Letter::decode(&letter).ok()?;
@@ -154,6 +165,7 @@ impl Entry {
             seq,
             frame: frame.into_vec(),
             token: None,
+            told: None,
         });
         Some(Self { sealed, tried: true, ..Self::draft(AgentId::from_bytes(to.into_array()).ok()?, &read) })
     }

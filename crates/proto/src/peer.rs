@@ -25,6 +25,7 @@ use crate::handshake;
 use crate::identity::{Identity, Retirement};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterError, LetterKind};
+use crate::mailbox::Mailbox;
 use crate::outbox::Entry;
 use crate::prekeys::{Made, Prekeys};
 use crate::rows;
@@ -33,10 +34,14 @@ use crate::step::{Effect, Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
 mod audit;
+mod channels;
+mod contacts;
 mod counters;
 mod inbound;
+mod inbox;
 mod judge;
 mod load;
+mod mailbox;
 mod outbound;
 mod places;
 mod renew;
@@ -45,10 +50,16 @@ mod tokens;
 pub(crate) use audit::AUDITS;
 use audit::Auditor;
 pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
+pub(crate) use channels::ChannelChange;
+use channels::Channels;
+pub use channels::{ChannelError, ChannelNews, Invited};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
 pub use load::Record;
+pub(crate) use mailbox::MailChange;
+use mailbox::Own;
+pub use mailbox::{Mail, Mailed, Way};
 pub(crate) use outbound::SealedEntry;
 pub use outbound::failed_letter;
 pub(crate) use renew::Rekeyed;
@@ -92,6 +103,12 @@ pub struct Peer {
     old_until: BTreeSet<(UnixMillis, SessionId)>,
     tokens: Tokens,
     audit: Auditor,
+    mailbox: Option<Own>,
+    channels: Channels,
+    /// The mailbox's node has its secret.
+    mailbox_open: bool,
+    /// Contacts that are to be told of our mailbox.
+    untold: BTreeSet<AgentId>,
     accept_strangers: bool,
     /// Our own identity is over.
     retired: bool,
@@ -107,10 +124,12 @@ pub(crate) enum Change {
     Received(Box<Received>),
     Answered(Box<Answered>),
     TurnedAway(TurnedAway),
-    Started(Box<Session>),
+    Started(Box<Session>, Option<Mailbox>),
+    Mail(MailChange),
+    Channel(ChannelChange),
     Restart { with: AgentId, session: SessionId, now: UnixMillis },
     Rekeyed(Box<Rekeyed>),
-    AckSent { to: AgentId, session: SessionId, frame: Vec<u8> },
+    AckSent { to: AgentId, session: SessionId, frame: Vec<u8>, again: bool },
     Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
     BundleWanted { of: AgentId, now: UnixMillis },
     Hello { to: AgentId, now: UnixMillis },
@@ -176,6 +195,10 @@ impl Peer {
             old_until: BTreeSet::new(),
             tokens: Tokens::default(),
             audit: Auditor::default(),
+            mailbox: None,
+            channels: Channels::default(),
+            mailbox_open: false,
+            untold: BTreeSet::new(),
             accept_strangers: false,
             retired: false,
             generation: 0,
@@ -325,13 +348,16 @@ impl Peer {
         let prekey = &bundle.prekeys.agreement_prekey;
         let session = Session::initiate(initiation.secrets, parties, parameters, prekey, handshake, now, rng)
             .map_err(handshake::HandshakeError::from)?;
-        Ok(self.step(Change::Started(Box::new(session))))
+        let mailbox = bundle.mailbox.as_ref().and_then(|at| at.parse().ok());
+        Ok(self.step(Change::Started(Box::new(session), mailbox)))
     }
 
     /// Answers a request for our bundle with one one-time prekey, which is given to nobody else; the answer comes as [`Effect::Bundle`].
     pub fn claim(&self, by: AgentId, request: u64, endpoints: &[String], now: UnixMillis) -> Result<Step, PeerError> {
-        let bundle =
-            self.prekeys.bundle(&self.identity, now, endpoints, self.keeps_log()).ok_or(PeerError::NoPrekeys)?;
+        let bundle = self
+            .prekeys
+            .bundle(&self.identity, now, (endpoints, self.mailbox()), self.keeps_log())
+            .ok_or(PeerError::NoPrekeys)?;
         let one_time = self.prekeys.next_one_time();
         let bundle = match one_time.and_then(|at| self.prekeys.offer(&bundle, at)) {
             Some(with_one_time) => with_one_time.map_err(PeerError::Bundle)?,
@@ -342,19 +368,9 @@ impl Peer {
 
     /// Our signed bundle without one-time prekey, for an invitation.
     pub fn bundle(&self, endpoints: &[String], now: UnixMillis) -> Result<Vec<u8>, PeerError> {
-        self.prekeys.bundle(&self.identity, now, endpoints, self.keeps_log()).ok_or(PeerError::NoPrekeys)
-    }
-
-    /// Adds an agent or changes what is said of it.
-    #[must_use]
-    pub fn set_contact(&self, agent: AgentId, info: ContactInfo) -> Option<Step> {
-        (agent != self.id()).then(|| self.step(Change::Contact { agent, info: Some(info) }))
-    }
-
-    /// Removes an agent: its sessions end and letters to it fail.
-    #[must_use]
-    pub fn remove_contact(&self, agent: AgentId) -> Option<Step> {
-        self.contacts.contains_key(&agent).then(|| self.step(Change::Contact { agent, info: None }))
+        self.prekeys
+            .bundle(&self.identity, now, (endpoints, self.mailbox()), self.keeps_log())
+            .ok_or(PeerError::NoPrekeys)
     }
 
     /// Takes a signed statement that retires an identity. Our own is passed on to every contact; another's ends that contact.
@@ -409,6 +425,8 @@ impl Peer {
         self.next_expiry(now)
             .or_else(|| self.next_decision(now))
             .or_else(|| self.next_mismatch(now))
+            .or_else(|| self.next_channel(now))
+            .or_else(|| self.next_telling(now, rng))
             .or_else(|| self.next_draft(now, rng))
             .or_else(|| self.next_hello(now))
             .or_else(|| self.next_timer(now, rng))
@@ -427,7 +445,7 @@ impl Peer {
         let old = self.old_until.first().map(|(at, _)| *at);
         let offered = self.offered.first().map(|(at, _)| *at);
         let beat = self.audit.heartbeat_due();
-        let dues = [timer, expiry, old, offered, beat, self.tokens.due(), Some(self.prekeys.due())];
+        let dues = [timer, expiry, old, offered, beat, self.tokens.due(), self.channel_due(), Some(self.prekeys.due())];
         dues.into_iter().flatten().min().unwrap_or(UnixMillis::NEVER)
     }
 
@@ -465,10 +483,15 @@ impl Peer {
             Change::Received(received) => self.apply_received(*received, &mut out),
             Change::Answered(answered) => self.apply_answered(*answered, &mut out),
             Change::TurnedAway(turned) => self.apply_turned_away(turned, &mut out),
-            Change::Started(session) => self.apply_started(*session, &mut out),
+            Change::Started(session, mailbox) => self.apply_started(*session, mailbox, &mut out),
+            Change::Mail(change) => self.apply_mail(change, &mut out),
+            Change::Channel(change) => self.apply_channel(change, &mut out),
             Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
             Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
-            Change::AckSent { to, session, frame } => self.apply_ack_sent(to, session, frame, &mut out),
+            Change::AckSent { to, session, frame, again } => {
+                self.ack_comes_again(&to, again);
+                self.apply_ack_sent(to, session, frame, &mut out);
+            }
             Change::Resent { to, now, burst, probe } => self.apply_resent(to, now, burst, probe, &mut out),
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
@@ -518,6 +541,7 @@ impl Peer {
     /// Brings what is derived from a contact up to date after it changed.
     fn touch(&mut self, agent: &AgentId) {
         self.update_ready(agent);
+        self.update_untold(agent);
         self.update_renewable(agent);
         self.set_timer(agent);
     }
@@ -542,49 +566,6 @@ impl Peer {
             let kept = self.sessions.get_mut(&id).and_then(|session| session.skipped.remove(&seq));
             self.skipped_total -= usize::from(kept.is_some());
             out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, seq) });
-        }
-    }
-
-    fn apply_contact(&mut self, agent: AgentId, info: Option<ContactInfo>, out: &mut Out) {
-        let key = rows::contact(&agent);
-        // A retirement is for ever: what is left of a retired agent that was removed is that it is retired.
-        let retired = self.contact(&agent).is_some_and(|known| known.retired);
-        let info =
-            if retired { Some(ContactInfo { retired, allowed: false, ..info.unwrap_or_default() }) } else { info };
-        if let Some(info) = info {
-            out.ops.push(Op::Put { key, value: info.to_row() });
-            self.contacts.entry(agent).or_default().info = info;
-            out.contacts.insert(agent);
-            return;
-        }
-        self.end_all(agent, nuncio_contracts::registry::code::CANCELLED, out);
-        if let Some(at) = self.contacts.remove(&agent).and_then(|contact| contact.timer) {
-            self.timers.remove(&(at, agent));
-        }
-        self.ready.remove(&agent);
-        self.stuck.remove(&agent);
-        self.ack_pending.remove(&agent);
-        out.ops.push(Op::Delete { key });
-    }
-
-    fn apply_retired(&mut self, agent: AgentId, out: &mut Out) {
-        let Some(contact) = self.contacts.get_mut(&agent) else { return };
-        contact.info.retired = true;
-        contact.info.allowed = false;
-        out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
-        // contracts/identity.md I9: nothing is taken from it, and nothing is sent to it.
-        self.end_all(agent, nuncio_contracts::registry::code::RETIRED, out);
-        out.effects.push(Effect::TurnedAway { by: agent, code: nuncio_contracts::registry::code::RETIRED });
-    }
-
-    /// Ends all sessions with an agent; letters to it fail.
-    fn end_all(&mut self, agent: AgentId, code: u16, out: &mut Out) {
-        let sessions: Vec<_> =
-            self.contacts.get(&agent).map(|contact| contact.sessions().collect()).unwrap_or_default();
-        sessions.into_iter().for_each(|id| self.drop_session(id, out));
-        let entries: Vec<u64> = self.outbox.iter().filter(|(_, entry)| entry.to == agent).map(|(no, _)| *no).collect();
-        for entry in entries {
-            self.apply_expired(entry, code, out);
         }
     }
 }

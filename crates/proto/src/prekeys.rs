@@ -1,18 +1,20 @@
 //! An agent's own prekeys: made, given away once, spent, rotated, deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::{limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
+use crate::batch::PrekeyBatch;
 use crate::bundle::{Bundle, BundleError, OneTimeBatch, OneTimePrekey, OneTimeRef, SignedPrekeys};
 use crate::codec;
 use crate::crypto::{self, KemSeed};
 use crate::handshake::{ResponderKeys, Used};
 use crate::identity::Identity;
 use crate::ids::AgentId;
+use crate::mailbox::Mailbox;
 use crate::rows;
 use crate::secret::Key;
 use crate::step::Op;
@@ -23,6 +25,8 @@ use crate::time::UnixMillis;
 pub(crate) struct Prekeys {
     signed: BTreeMap<u32, SignedPair>,
     batches: BTreeMap<u32, OneTimeBatch>,
+    /// Batches that are the directory's (contracts/directory.md D6).
+    listed: BTreeSet<u32>,
     one_time: BTreeMap<OneTimeRef, OneTimePair>,
     /// Starts without one-time prekey that were taken, with the signed prekeys they used and by whom.
     starts: BTreeMap<[u8; 32], (u32, AgentId)>,
@@ -58,6 +62,8 @@ const ROW_VERSION: u8 = 2;
 pub(crate) enum Made {
     Signed(u32, Box<SignedPair>),
     Batch(OneTimeBatch, Vec<(OneTimeRef, Key, KemSeed)>),
+    /// A batch that is the directory's from its making on.
+    Listed(OneTimeBatch, Vec<(OneTimeRef, Key, KemSeed)>),
 }
 
 impl Prekeys {
@@ -77,7 +83,43 @@ impl Prekeys {
     }
 
     pub(crate) fn left(&self) -> usize {
-        self.one_time.values().filter(|pair| pair.given.is_none()).count()
+        self.own().count()
+    }
+
+    /// One-time prekeys that were given to nobody, and are this agent's to give.
+    // contracts/directory.md D6.
+    fn own(&self) -> impl Iterator<Item = OneTimeRef> {
+        let free = self.one_time.iter().filter(|(at, pair)| pair.given.is_none() && !self.is_listed(**at));
+        free.map(|(at, _)| *at)
+    }
+
+    /// Whether a one-time prekey was the directory's to give.
+    pub(crate) fn is_listed(&self, at: OneTimeRef) -> bool {
+        self.listed.contains(&at.batch)
+    }
+
+    /// The newest batch that is the directory's, where none of its prekeys was used or has expired.
+    pub(crate) fn newest_listed(&self) -> Option<PrekeyBatch> {
+        let batch = self.batches.get(self.listed.last()?)?;
+        let prekey = |index| {
+            let at = OneTimeRef { batch: batch.number(), index };
+            self.one_time.get(&at).map(|pair| public_of(at, &pair.agreement, &pair.kem))
+        };
+        PrekeyBatch::of(batch.clone(), (0..limit::ONE_TIME_BATCH).map_while(prekey).collect())
+    }
+
+    /// A batch for the directory, with a number above all of ours and another one.
+    pub(crate) fn make_listed<R: CryptoRng + ?Sized>(
+        &self,
+        me: &Identity,
+        above: u32,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Option<Made> {
+        let newest = self.batches.last_key_value().map_or(0, |(number, _)| *number);
+        let number = newest.max(above).checked_add(1).filter(|_| !self.is_full())?;
+        let (batch, pairs) = batch_of(me, number, now, rng);
+        Some(Made::Listed(batch, pairs))
     }
 
     /// When the next rotation or deletion is due.
@@ -97,12 +139,8 @@ impl Prekeys {
 
     pub(crate) fn make_batch<R: CryptoRng + ?Sized>(&self, me: &Identity, now: UnixMillis, rng: &mut R) -> Made {
         let batch = self.batches.last_key_value().map_or(1, |(number, _)| number.saturating_add(1));
-        let pairs: Vec<_> = (0..limit::ONE_TIME_BATCH)
-            .map(|index| (OneTimeRef { batch, index }, Key::random(rng), KemSeed::random(rng)))
-            .collect();
-        let leaves = pairs.iter().map(|(at, agreement, kem)| public_of(*at, agreement, kem).leaf()).collect();
-        let not_after = now.plus(time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE);
-        Made::Batch(OneTimeBatch::sign(me, batch, not_after, leaves), pairs)
+        let (batch, pairs) = batch_of(me, batch, now, rng);
+        Made::Batch(batch, pairs)
     }
 
     pub(crate) fn keep(&mut self, made: Made, ops: &mut Vec<Op>) {
@@ -110,6 +148,11 @@ impl Prekeys {
             Made::Signed(id, pair) => {
                 ops.push(Op::Put { key: rows::signed_prekey(id), value: pair.to_row() });
                 self.signed.insert(id, *pair);
+            }
+            Made::Listed(batch, pairs) => {
+                ops.push(Op::Put { key: rows::listed(batch.number()), value: codec::encode(&(1_u8,)) });
+                self.listed.insert(batch.number());
+                self.keep(Made::Batch(batch, pairs), ops);
             }
             Made::Batch(batch, pairs) => {
                 ops.push(Op::Put { key: rows::batch(batch.number()), value: batch.to_bytes() });
@@ -124,15 +167,21 @@ impl Prekeys {
     }
 
     /// A signed bundle of the current prekeys.
-    pub(crate) fn bundle(&self, me: &Identity, now: UnixMillis, endpoints: &[String], audits: bool) -> Option<Vec<u8>> {
+    pub(crate) fn bundle(
+        &self,
+        me: &Identity,
+        now: UnixMillis,
+        at: (&[String], Option<&Mailbox>),
+        audits: bool,
+    ) -> Option<Vec<u8>> {
         let (_, pair) = self.signed.last_key_value()?;
         let not_after = now.plus(time::SIGNED_PREKEY_LIFE);
-        Some(Bundle::sign(me, &pair.public, pair.made, not_after, endpoints, audits))
+        Some(Bundle::sign(me, &pair.public, pair.made, not_after, at, audits))
     }
 
     /// The next one-time prekey that was not given away.
     pub(crate) fn next_one_time(&self) -> Option<OneTimeRef> {
-        self.one_time.iter().find(|(_, pair)| pair.given.is_none()).map(|(at, _)| *at).filter(|_| !self.is_full())
+        self.own().next().filter(|_| !self.is_full())
     }
 
     /// Puts a one-time prekey beside a bundle.
@@ -214,6 +263,9 @@ impl Prekeys {
         for number in batches {
             self.batches.remove(&number);
             ops.push(Op::Delete { key: rows::batch(number) });
+            if self.listed.remove(&number) {
+                ops.push(Op::Delete { key: rows::listed(number) });
+            }
             let refs: Vec<_> = self.one_time.keys().filter(|at| at.batch == number).copied().collect();
             for at in refs {
                 self.one_time.remove(&at);
@@ -244,6 +296,11 @@ impl Prekeys {
                 let batch = OneTimeBatch::from_bytes(value).ok()?;
                 self.batches.insert(batch.number(), batch);
             }
+            (&rows::LISTED, number) => {
+                let (version,): (u8,) = codec::decode(value, 16).ok()?;
+                let number = u32::from_be_bytes(number.try_into().ok()?);
+                (version == 1).then(|| self.listed.insert(number))?;
+            }
             (&rows::START, _) => {
                 let StartRow(version, signed, by) = codec::decode(value, 64).ok()?;
                 let by = AgentId::from_bytes(by.into_array()).ok().filter(|_| version == ROW_VERSION)?;
@@ -253,6 +310,20 @@ impl Prekeys {
         }
         Some(())
     }
+}
+
+fn batch_of<R: CryptoRng + ?Sized>(
+    me: &Identity,
+    batch: u32,
+    now: UnixMillis,
+    rng: &mut R,
+) -> (OneTimeBatch, Vec<(OneTimeRef, Key, KemSeed)>) {
+    let pairs: Vec<_> = (0..limit::ONE_TIME_BATCH)
+        .map(|index| (OneTimeRef { batch, index }, Key::random(rng), KemSeed::random(rng)))
+        .collect();
+    let leaves = pairs.iter().map(|(at, agreement, kem)| public_of(*at, agreement, kem).leaf()).collect();
+    let not_after = now.plus(time::SIGNED_PREKEY_LIFE + time::SIGNED_PREKEY_GRACE);
+    (OneTimeBatch::sign(me, batch, not_after, leaves), pairs)
 }
 
 fn public_of(at: OneTimeRef, agreement: &Key, kem: &KemSeed) -> OneTimePrekey {

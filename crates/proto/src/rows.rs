@@ -1,7 +1,7 @@
 //! What is kept, and under which key. The first byte of a key names its tree; the store seals the values (contracts/store.md).
 
 use crate::bundle::OneTimeRef;
-use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId};
 
 /// The identity record: one row.
 pub const IDENTITY: u8 = b'm';
@@ -43,6 +43,28 @@ pub const CHAIN: u8 = b'd';
 pub const SPOOL: u8 = b'a';
 /// What opens the commitments of letters.
 pub const OPENING: u8 = b'O';
+/// Where frames wait for this agent, and the secret that its node has: one row.
+pub const MAILBOX: u8 = b'B';
+/// What a contact was given of our mailbox, and what it gave of its own.
+pub const MAILBOX_OF: u8 = b'l';
+/// Frames that were left at a node.
+pub const DEPOSITED: u8 = b'v';
+/// Batches of one-time prekeys that are the directory's.
+pub const LISTED: u8 = b'y';
+/// Entries of channels' records.
+pub const CHANNEL_ENTRY: u8 = b'j';
+/// What this agent itself is in a channel.
+pub const CHANNEL_OWN: u8 = b'z';
+/// Letters to a channel that wait for earlier ones, or for the record.
+pub const CHANNEL_HELD: u8 = b'Z';
+/// What the letters of a channel's other members have moved.
+pub const CHANNEL_SENDER: u8 = b'N';
+/// Letters to a channel that were sealed once for all, and are not acknowledged by all.
+pub const CHANNEL_OUT: u8 = b'G';
+/// Chains of a channel that were handed over in an epoch that is not known here.
+pub const CHANNEL_KEY: u8 = b'E';
+/// Invitations into channels.
+pub const CHANNEL_INVITED: u8 = b'J';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -65,6 +87,14 @@ pub(crate) fn retired() -> Vec<u8> {
 
 pub(crate) fn next_arrival() -> Vec<u8> {
     vec![NEXT_ARRIVAL]
+}
+
+pub(crate) fn mailbox() -> Vec<u8> {
+    vec![MAILBOX]
+}
+
+pub(crate) fn mailbox_of(agent: &AgentId) -> Vec<u8> {
+    key(MAILBOX_OF, &[agent.as_bytes()])
 }
 
 pub(crate) fn contact(agent: &AgentId) -> Vec<u8> {
@@ -113,6 +143,40 @@ pub fn failed(letter: &LetterId) -> Vec<u8> {
     key(FAILED, &[letter.as_bytes()])
 }
 
+pub(crate) fn channel_entry(channel: &ChannelId, number: u32) -> Vec<u8> {
+    key(CHANNEL_ENTRY, &[channel.as_bytes(), &number.to_be_bytes()])
+}
+
+pub(crate) fn channel_own(channel: &ChannelId) -> Vec<u8> {
+    key(CHANNEL_OWN, &[channel.as_bytes()])
+}
+
+pub(crate) fn channel_held(channel: &ChannelId, no: u64) -> Vec<u8> {
+    key(CHANNEL_HELD, &[channel.as_bytes(), &no.to_be_bytes()])
+}
+
+pub(crate) fn channel_sender(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
+    key(CHANNEL_SENDER, &[channel.as_bytes(), sender.as_bytes()])
+}
+
+pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
+    key(CHANNEL_KEY, &[channel.as_bytes(), sender.as_bytes()])
+}
+
+pub(crate) fn channel_out(channel: &ChannelId, seq: Seq) -> Vec<u8> {
+    key(CHANNEL_OUT, &[channel.as_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {
+    key(CHANNEL_INVITED, &[channel.as_bytes()])
+}
+
+/// Takes a key apart: the channel, and the number behind it.
+pub(crate) fn split_of_channel<const N: usize>(key: &[u8]) -> Option<(ChannelId, [u8; N])> {
+    let (id, rest) = key.get(1..)?.split_first_chunk::<32>()?;
+    Some((ChannelId::from_bytes(*id), rest.try_into().ok()?))
+}
+
 pub(crate) fn signed_prekey(id: u32) -> Vec<u8> {
     key(SIGNED_PREKEY, &[&id.to_be_bytes()])
 }
@@ -123,6 +187,10 @@ pub(crate) fn one_time(at: OneTimeRef) -> Vec<u8> {
 
 pub(crate) fn batch(number: u32) -> Vec<u8> {
     key(BATCH, &[&number.to_be_bytes()])
+}
+
+pub(crate) fn listed(number: u32) -> Vec<u8> {
+    key(LISTED, &[&number.to_be_bytes()])
 }
 
 pub(crate) fn start(ephemeral: &[u8; 32]) -> Vec<u8> {

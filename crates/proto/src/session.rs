@@ -57,6 +57,8 @@ pub struct Session {
     pub(crate) outstanding: BTreeMap<Seq, Outstanding>,
     /// Letters delivered whose frames the peer may still send again.
     pub(crate) delivered: BTreeMap<Seq, LetterId>,
+    /// The lowest number that is missing below one that came, and since when. In memory only.
+    pub(crate) gap: Option<(Seq, UnixMillis)>,
     /// It has lived long enough for a re-key.
     pub(crate) aged: bool,
     /// Whole tokens that came in it, the latest last. In memory only: what was forgotten is asked for.
@@ -284,9 +286,12 @@ mod acks;
 mod apply;
 mod audit;
 mod chain_ref;
+mod gap;
 mod latest;
 
 use chain_ref::ChainRef;
+pub use gap::Gap;
+pub(crate) use gap::Told;
 pub(crate) use latest::Latest;
 
 const AD_LEN: usize = 3 + 3 * 32 + HEADER_LEN;
@@ -321,6 +326,7 @@ impl Session {
             acked_run: run,
             outstanding: BTreeMap::new(),
             delivered: BTreeMap::new(),
+            gap: None,
             aged: false,
             tokens_in: Latest::default(),
             tokens_out: Latest::default(),

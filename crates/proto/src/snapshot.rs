@@ -180,6 +180,7 @@ impl Session {
             acked_run: sent.2.into_array(),
             outstanding: std::collections::BTreeMap::new(),
             delivered: std::collections::BTreeMap::new(),
+            gap: None,
             aged: false,
             tokens_in: Latest::default(),
             tokens_out: Latest::default(),

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use crate::ids::{AgentId, LetterId, SessionId};
+use crate::ids::{AgentId, ChannelId, LetterId, SessionId};
 use crate::letter::Letter;
-use crate::peer::Change;
+use crate::peer::{Change, ChannelNews};
 use crate::time::UnixMillis;
 use crate::token::{Genuine, Thumbprint};
 
@@ -152,6 +152,20 @@ pub enum Effect {
         /// Its name.
         session: SessionId,
     },
+    /// A contact said where its mailbox is, or that it has none ([`crate::peer::Peer::mailbox_of`]).
+    Mailbox {
+        /// Which contact.
+        of: AgentId,
+    },
+    /// Something is new of a channel.
+    Channel {
+        /// Which.
+        channel: ChannelId,
+        /// What.
+        news: ChannelNews,
+    },
+    /// A start came with a one-time prekey that was the directory's to give: fewer are left there.
+    ListedUsed,
     /// A letter waits for the key of its token: fetch the key set, then [`crate::peer::Peer::set_verifier`].
     WantKey {
         /// The key's thumbprint.

@@ -4,9 +4,11 @@ use core::convert::Infallible;
 
 use rand_core::{TryCryptoRng, TryRng};
 
+use crate::channel::SenderKey;
 use crate::crypto;
 use crate::frame;
 use crate::header::Header;
+use crate::ids::AgentId;
 use crate::padding;
 use crate::session::Session;
 
@@ -54,6 +56,30 @@ pub fn seal_as(session: &Session, letter: Option<Vec<u8>>, alter: impl FnOnce(&m
         letter
     });
     Some(frame::seal(&chain.hk, chain.tag, &nonce, None, body.as_deref(), &header))
+}
+
+/// What a channel's forger writes.
+#[derive(Clone, Debug)]
+pub struct ChannelForgery {
+    /// The number.
+    pub seq: u64,
+    /// How far below the floor lies.
+    pub floor_below: u16,
+    /// The letter.
+    pub letter: Vec<u8>,
+}
+
+/// A channel's frame by whoever was handed a sender's chain: right in every seal, unsigned, with the common part altered before the MAC, and the MAC by
+/// the forger's own key.
+#[must_use]
+pub fn forge_channel(
+    key: &SenderKey,
+    sender: &AgentId,
+    recipient: &AgentId,
+    forgery: ChannelForgery,
+    alter: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    crate::channel::forge(key, sender, recipient, forgery, alter)
 }
 
 impl TryRng for TestRng {

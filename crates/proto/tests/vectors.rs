@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "vectors/channel.rs"]
+mod channel;
 #[path = "vectors/docs.rs"]
 mod docs;
 #[path = "vectors/event.rs"]
@@ -88,6 +90,11 @@ const AREAS: &[(&str, Reader)] = &[
     ("commitment", |input, _| event::commitment(input)),
     ("opening", |input, _| event::opening(input)),
     ("pseudonym", |input, _| event::pseudonym(input)),
+    ("channel-statement", |input, _| channel::statement(input)),
+    ("channel-entry", |input, _| channel::entry(input)),
+    ("channel-record", |input, _| channel::record(input)),
+    ("sender-key", |input, _| channel::sender_key(input)),
+    ("channel-frame", |input, _| channel::frame(input)),
     ("hostile", |input, _| hostile::outcome(input)),
 ];
 

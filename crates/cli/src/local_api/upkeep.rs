@@ -79,6 +79,10 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::CHAIN => "newest event",
         rows::SPOOL => "events that wait for the log",
         rows::OPENING => "openings of letters",
+        rows::MAILBOX => "this agent's mailbox",
+        rows::MAILBOX_OF => "mailboxes of contacts",
+        rows::DEPOSITED => "frames that were left at a node",
+        rows::LISTED => "batches that are the directory's",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

@@ -106,7 +106,7 @@ impl Guest {
             agreement_prekey: crypto::dh_public(&Key::random(&mut random)),
             kem_prekey: Box::new(crypto::kem_public(&Secret::<64>::random(&mut random))),
         };
-        Bundle::sign(&self.identity, &prekeys, now(), now().plus(valid_for), &[], false)
+        Bundle::sign(&self.identity, &prekeys, now(), now().plus(valid_for), (&[], None), false)
     }
 
     fn batch(&self, number: u32, valid_for: u64) -> PrekeyBatch {

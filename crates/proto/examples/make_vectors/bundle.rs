@@ -48,7 +48,7 @@ pub(crate) fn plain(owner: &Actor) -> Vec<u8> {
         &signed_prekeys(owner),
         UnixMillis(NOW.0 - 1_000),
         UnixMillis(NOW.0 + WEEK),
-        &endpoints,
+        (&endpoints, None),
         false,
     )
 }

@@ -120,7 +120,7 @@ fn kinds() -> Vec<Case> {
     let with = |kind: Item| letter().with(1, kind).encode();
     vec![
         no("kind-0", "never existed", &with(Uint(0)), "kind"),
-        no("kind-5", "of the future", &with(Uint(5)), "kind"),
+        no("kind-5", "a channel's frame, which has its own reader", &with(Uint(5)), "kind"),
         no("kind-long", "18 02 is 2 in two bytes", &with(Raw(vec![0x18, 2])), "kind"),
         no("kind-16", "a letter's kind is none of a frame", &with(Uint(16)), "kind"),
         no("kind-start-without-handshake", "a start has seven items", &with(Uint(1)), "codec"),

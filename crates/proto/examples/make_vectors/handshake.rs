@@ -241,7 +241,7 @@ fn initiations_refused() -> Vec<Case> {
             agreement_prekey: prekey,
             kem_prekey: Box::new(kem.try_into().unwrap()),
         };
-        let bundle = Bundle::sign(owner, &keys, NOW, NOW.plus(1_000), &[], false);
+        let bundle = Bundle::sign(owner, &keys, NOW, NOW.plus(1_000), (&[], None), false);
         let input = json!({
             "what": "initiate",
             "initiator": start.initiator.secrets(),

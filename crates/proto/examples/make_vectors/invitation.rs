@@ -8,7 +8,10 @@ use super::kit::{Case, actor, fixed, hex};
 const AREA: &str = "invitation";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [valid(), lenient(), lines_refused(), endpoints_refused(), hashes_refused()].into_iter().flatten().collect()
+    [valid(), lenient(), mailboxes(), lines_refused(), endpoints_refused(), hashes_refused()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Alice's line up to its parts.
@@ -92,6 +95,28 @@ fn lenient() -> Vec<Case> {
             says(&[], false),
         ),
         refused("line-4097", "one byte more", format!("{longest}x")),
+    ]
+}
+
+fn mailboxes() -> Vec<Case> {
+    let (line, node) = (line(), actor("carol").did());
+    let at = format!("{node}@node.example:7421");
+    let mut says = says(&["h:1"], false);
+    (says["mailbox"], says["written"]) = (json!(at), json!(format!("{line}?at=h:1&mailbox={at}")));
+    let no = |name: &str, comment: &str, at: &str| refused(name, comment, format!("{line}?mailbox={at}"));
+    vec![
+        taken(
+            "valid-mailbox",
+            "an agent that sleeps: where its frames wait",
+            format!("{line}?mailbox={at}&at=h:1"),
+            says,
+        ),
+        no("mailbox-empty", "no mailbox", ""),
+        no("mailbox-no-node", "an address alone: nobody's", "node.example:7421"),
+        no("mailbox-no-address", "a node alone", &node),
+        no("mailbox-port-0", "nobody listens there", &format!("{node}@node.example:0")),
+        no("mailbox-other-method", "another DID method", &at.replace("did:key", "did:web")),
+        no("mailbox-twice", "one mailbox, also if both are the same", &format!("{at}&mailbox={at}")),
     ]
 }
 

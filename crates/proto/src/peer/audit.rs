@@ -305,6 +305,11 @@ impl Peer {
         event.into_iter().for_each(|event| self.write_down(event, out));
     }
 
+    /// Tells of what was done about an agent.
+    pub(super) fn tell_of(&mut self, what: u8, about: AgentId, now: UnixMillis, out: &mut Out) {
+        self.event(what, about, now).into_iter().for_each(|event| self.write_down(event, out));
+    }
+
     fn event(&self, what: u8, peer: AgentId, now: UnixMillis) -> Option<Event> {
         let event = Event::new(self.id(), now, What::of(what)?);
         self.keeps_log().then(|| Event { peer: self.named(&peer), ..event })

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{code, event, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf, Bytes};
+use serde_bytes::{ByteArray, ByteBuf};
 
 use super::audit::opening_of;
 use super::judge::{Verdict, expiry};
 use super::{Change, Out, Peer};
+use crate::channel::ChannelFrame;
 use crate::codec;
 use crate::control::Control;
 use crate::error::Refusal;
@@ -22,7 +23,7 @@ use crate::ratchet::RatchetError;
 use crate::replay::ReplayError;
 use crate::rows;
 use crate::session::{Held, Hold, InOrder, Moved, OpenError, Opened, Parties, Place, Session};
-use crate::step::{Arrival, Effect, Op, Step};
+use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 use crate::token::Genuine;
 
@@ -61,8 +62,6 @@ pub(crate) struct TurnedAway {
 }
 
 #[derive(Serialize, Deserialize)]
-struct InboxRow<'a>(u8, ByteArray<32>, u64, #[serde(borrow)] &'a Bytes, #[serde(borrow)] Option<&'a Bytes>);
-#[derive(Serialize, Deserialize)]
 struct HeldRow(u8, ByteArray<12>, ByteBuf, u8, Option<ByteBuf>);
 #[derive(Serialize, Deserialize)]
 struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
@@ -71,25 +70,6 @@ struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
 const ROW_VERSION: u8 = 2;
 /// A letter and its token, with room for the rest.
 const ROW_LEN_MAX: usize = limit::FRAME_LEN_MAX + limit::TOKEN_LEN_MAX;
-
-impl Arrival {
-    /// Reads an inbox row.
-    #[must_use]
-    pub fn from_row(key: &[u8], value: &[u8]) -> Option<Self> {
-        let InboxRow(version, from, received, letter, token) = codec::decode(value, ROW_LEN_MAX).ok()?;
-        if version != ROW_VERSION {
-            return None;
-        }
-        let token = token.map(|token| Genuine::kept(token).map(Arc::new).ok_or(())).transpose().ok()?;
-        Some(Self {
-            token,
-            no: rows::split_numbered(key)?,
-            from: AgentId::from_bytes(from.into_array()).ok()?,
-            received: UnixMillis(received),
-            letter: Letter::decode(letter).ok()?,
-        })
-    }
-}
 
 impl Peer {
     /// Takes a frame: check, authenticate. `from` is the QUIC-authenticated peer, if it came directly.
@@ -104,6 +84,9 @@ impl Peer {
         rng: &mut R,
         seen: &dyn Seen,
     ) -> Result<Step, Refusal> {
+        if ChannelFrame::is_one(bytes) {
+            return self.receive_group(from, bytes, now, seen);
+        }
         let frame = match Frame::decode(bytes)? {
             Frame::Notice(notice) => return self.notice(from, notice, now),
             Frame::Sealed(frame) => frame,
@@ -138,7 +121,8 @@ impl Peer {
         if frame.body.is_some() && self.is_mismatch(session) {
             return Err(Refusal::OutOfStep(frame.tag));
         }
-        if from.is_some_and(|from| from != with) {
+        // contracts/mailbox.md M11: whoever may not write does not by way of a mailbox either.
+        if from.map_or_else(|| self.turned_away(&with).is_some(), |from| from != with) {
             return Err(Refusal::WrongPeer(with));
         }
         if self.is_over(session, now) {
@@ -213,7 +197,7 @@ impl Peer {
         match self.contact(agent) {
             Some(info) if info.retired => Some(code::RETIRED),
             Some(info) if info.allowed => None,
-            _ if self.accept_strangers => None,
+            _ if self.accept_strangers || self.is_fellow(agent) => None,
             _ => Some(code::STRANGER),
         }
     }
@@ -258,7 +242,9 @@ impl Peer {
     /// Acknowledges again what came again: the peer's acknowledgement was lost.
     #[must_use]
     pub fn ack_again<R: CryptoRng + ?Sized>(&self, refusal: &Refusal, frame: &[u8], rng: &mut R) -> Option<Step> {
-        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else { return None };
+        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else {
+            return self.ack_group_again(refusal, frame);
+        };
         let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { return None };
         let session = self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id))?;
         // A sender that sends a refused letter again was restored to a time before it was told.
@@ -272,7 +258,8 @@ impl Peer {
         }
         let mut nonce = [0; 12];
         rng.fill_bytes(&mut nonce);
-        Some(self.step(Change::AckSent { to: session.peer(), session: session.id, frame: session.seal_ack(nonce)? }))
+        let (to, frame) = (session.peer(), session.seal_ack(nonce)?);
+        Some(self.step(Change::AckSent { to, session: session.id, frame, again: true }))
     }
 
     /// The hint that may be given to the QUIC-authenticated peer for a refused frame.
@@ -300,6 +287,9 @@ impl Peer {
     pub(super) fn apply_answered(&mut self, answered: Answered, out: &mut Out) {
         let Answered { session, used, opened, verdict, now } = answered;
         let id = session.id;
+        if used.one_time.is_some_and(|at| self.prekeys.is_listed(at)) {
+            out.effects.push(Effect::ListedUsed);
+        }
         self.prekeys.spend(&used, &session.peer(), &mut out.ops);
         self.counters.handshakes += 1;
         self.place_answered(session, now, out);
@@ -347,6 +337,7 @@ impl Peer {
         self.end_replaced(id, with, now, out);
         self.apply_acked(id, with, acked, now, out);
         self.forget_told(with, &heard, out);
+        self.note_heard(id, with, now);
     }
 
     /// Whoever gave the number of a refused letter up needs not be told any more, and what told it would hold a place in the window for ever if this
@@ -447,7 +438,7 @@ impl Peer {
         }
         if letter.kind == LetterKind::Control {
             if let Some(control) = Control::decode(&letter.payload) {
-                self.obey(id, from, control, out);
+                self.obey(id, from, control, now, out);
             }
             return;
         }
@@ -455,15 +446,9 @@ impl Peer {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
-        let (no, bytes) = (self.next_arrival, next.letter);
-        self.next_arrival += 1;
-        let token = next.token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));
-        let row = InboxRow(ROW_VERSION, ByteArray::new(*from.as_bytes()), now.0, Bytes::new(&bytes), token);
-        let value = codec::encode_sized(&row, bytes.len() + token.map_or(0, |token| token.len()) + 64);
-        self.inbox.insert(no, bytes.len());
-        self.inbox_bytes += bytes.len();
-        out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value });
-        out.effects.push(Effect::Deliver(Arrival { no, from, received: now, letter, token: next.token }));
+        if let Some(letter) = self.take_channel_letter(from, letter, &next.letter, next.token.as_ref(), now, out) {
+            self.deliver(from, letter, &next.letter, next.token, now, out);
+        }
     }
 
     /// A letter may be held in several sessions. It is delivered from the first in which it is next; the others keep its number.
@@ -481,7 +466,7 @@ impl Peer {
         }
     }
 
-    fn obey(&mut self, id: SessionId, from: AgentId, control: Control, out: &mut Out) {
+    fn obey(&mut self, id: SessionId, from: AgentId, control: Control, now: UnixMillis, out: &mut Out) {
         match control {
             // Heard when it came.
             Control::Refused { .. }
@@ -492,20 +477,9 @@ impl Peer {
             Control::RekeyOffer(offer) => self.take_offer(id, from, offer, out),
             Control::RekeyAnswer(answer) => self.take_answer(id, answer, out),
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
+            Control::Mailbox(given) => self.take_mailbox(from, given, out),
+            Control::Channel(word) => self.take_word(from, *word, now, out),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
-        }
-    }
-
-    /// A letter is removed from the inbox, for good.
-    pub(super) fn apply_done(&mut self, no: u64, out: &mut Out) {
-        if let Some(len) = self.inbox.remove(&no) {
-            self.inbox_bytes -= len;
-            out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
-            // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
-            if no + 1 == self.next_arrival {
-                let value = codec::encode(&(1_u8, self.next_arrival));
-                out.ops.push(Op::Put { key: rows::next_arrival(), value });
-            }
         }
     }
 

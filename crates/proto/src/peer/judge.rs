@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{code, limit, time};
 
 use super::audit::keeps_commitment;
+use super::channels::Judged;
 use super::inbound::put_held;
 use super::tokens::Need;
 use super::{Out, Peer, Seen};
@@ -112,7 +113,10 @@ impl Peer {
         let bound = limit::HELD_BYTES_MAX - limit::HELD_CONTROLS_MAX;
         session.check_held(content.fresh.seq(), content.floor, content.letter.len(), bound)?;
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
-            Ok(()) => Ok(self.judge_token(session, letter, frame, now)),
+            Ok(()) => match self.judge_channel(&from, &letter)? {
+                Judged::Welcome => Ok(self.judge_token(session, letter, frame, now)),
+                Judged::Refused(code) => Ok(refuse(letter, code)),
+            },
             Err(error) => Ok(refuse(letter, error.code())),
         }
     }

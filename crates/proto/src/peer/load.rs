@@ -34,13 +34,30 @@ impl Peer {
         let (_, identity) = by_tree(rows::IDENTITY).next().ok_or(LoadError::NoIdentity)?;
         let identity = Identity::from_bytes(identity).map_err(|_| damaged(&[rows::IDENTITY]))?;
         let mut peer = Self::empty(identity);
-        for tree in [rows::SIGNED_PREKEY, rows::ONE_TIME, rows::BATCH, rows::START] {
+        for tree in [rows::SIGNED_PREKEY, rows::ONE_TIME, rows::BATCH, rows::LISTED, rows::START] {
             for (key, value) in by_tree(tree) {
                 peer.prekeys.load(&peer.identity, key, value).ok_or_else(|| damaged(key))?;
             }
         }
         for (key, value) in by_tree(rows::CONTACT) {
             peer.load_contact(key, value).ok_or_else(|| damaged(key))?;
+        }
+        // In the order of their numbers.
+        let mut entries: Vec<_> = by_tree(rows::CHANNEL_ENTRY).collect();
+        entries.sort_by_key(|(key, _)| key);
+        for (key, value) in entries {
+            peer.load_channel_entry(key, value).ok_or_else(|| damaged(key))?;
+        }
+        for (tree, load) in Self::CHANNEL_ROWS {
+            for (key, value) in by_tree(tree) {
+                load(&mut peer, key, value).ok_or_else(|| damaged(key))?;
+            }
+        }
+        for (key, value) in by_tree(rows::MAILBOX) {
+            peer.load_mailbox(value).ok_or_else(|| damaged(key))?;
+        }
+        for (key, value) in by_tree(rows::MAILBOX_OF) {
+            peer.load_mailbox_of(key, value).ok_or_else(|| damaged(key))?;
         }
         for (key, value) in by_tree(rows::RETIRED) {
             let own = Retirement::parse(value).is_ok_and(|statement| statement.agent == peer.id());
@@ -73,6 +90,9 @@ impl Peer {
         }
         for (key, value) in by_tree(rows::OUTBOX) {
             peer.load_entry(key, value).ok_or_else(|| damaged(key))?;
+        }
+        for (key, value) in by_tree(rows::DEPOSITED) {
+            peer.load_deposited(key, value).ok_or_else(|| damaged(key))?;
         }
         for (key, value) in by_tree(rows::NEXT_ARRIVAL) {
             let (_, next): (u8, u64) = codec::decode(value, 16).map_err(|_| damaged(key))?;
@@ -127,6 +147,7 @@ impl Peer {
             }
             self.touch(&agent);
         }
+        self.sessions.values_mut().for_each(|session| session.note_gap(now));
         self.resume_waiting(now);
     }
 }

@@ -122,6 +122,9 @@ impl Peer {
             return self.ack_step(*to, rng);
         }
         if let Some((at, _)) = contact.resend.filter(|(at, _)| *at <= now) {
+            if let Some(step) = self.unheard(*to, now) {
+                return Some(step);
+            }
             let burst = if at == AT_ONCE { 0 } else { limit::RESEND_BURST };
             return self.resend_step(*to, now, burst, rng);
         }
@@ -135,7 +138,7 @@ impl Peer {
     fn ack_step<R: CryptoRng + ?Sized>(&self, to: AgentId, rng: &mut R) -> Option<Step> {
         let session = *self.contacts.get(&to)?.ack_in.first()?;
         let frame = self.sessions.get(&session).and_then(|session| session.seal_ack(nonce(rng)));
-        Some(self.step(Change::AckSent { to, session, frame: frame.unwrap_or_default() }))
+        Some(self.step(Change::AckSent { to, session, frame: frame.unwrap_or_default(), again: false }))
     }
 
     pub(super) fn apply_ack_sent(&mut self, to: AgentId, session: SessionId, frame: Vec<u8>, out: &mut Out) {
@@ -187,6 +190,9 @@ impl Peer {
         out: &mut Out,
     ) {
         out.contacts.insert(to);
+        if burst > limit::RESEND_BURST {
+            self.hurry_frames(to, now);
+        }
         let Some(session) = self.current(&to) else {
             if let Some(contact) = self.contacts.get_mut(&to) {
                 contact.resend = None;
@@ -261,8 +267,12 @@ impl Peer {
         self.outbox_controls -= usize::from(entry.control);
         self.expiries.remove(&(entry.expires, no));
         self.letters.remove(&(entry.to, entry.id));
+        if entry.deposited.is_some() {
+            out.ops.push(Op::Delete { key: rows::numbered(rows::DEPOSITED, no) });
+        }
         if let Some(contact) = self.contacts.get_mut(&entry.to) {
             contact.drafts.remove(&(!entry.control, no));
+            contact.mail.telling = contact.mail.telling.filter(|telling| *telling != no);
             contact.controls -= usize::from(entry.control && contact.controls > 0);
         }
         out.ops.push(Op::Delete { key: rows::numbered(rows::OUTBOX, no) });
@@ -287,11 +297,11 @@ impl Peer {
     }
 
     pub(super) fn apply_sealed(&mut self, sealed: SealedEntry, out: &mut Out) {
-        let SealedEntry { entry: no, session: id, sealing, told, now } = sealed;
+        let SealedEntry { entry: no, session: id, sealing, told: event, now } = sealed;
         let (Some(session), Some(entry)) = (self.sessions.get_mut(&id), self.outbox.get_mut(&no)) else { return };
         let (to, frame) = (entry.to, sealing.frame.clone());
-        let token = entry.token.as_ref().map(|token| token.hash);
-        entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone(), token });
+        let (token, told) = (entry.token.as_ref().map(|token| token.hash), session.told());
+        entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone(), token, told });
         session.apply_sealed(sealing, no);
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
         out.sessions.insert(id);
@@ -301,7 +311,7 @@ impl Peer {
             contact.resend.get_or_insert((now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
         self.counters.sealed += 1;
-        told.into_iter().for_each(|told| self.apply_told(told, out));
+        event.into_iter().for_each(|event| self.apply_told(event, out));
         self.ack_is_sent(to, id);
         out.effects.push(Effect::Send { to, frame });
     }
@@ -341,6 +351,7 @@ impl Peer {
     /// Gives an entry up: its letter fails, and its number, if it has one, is never sent again.
     pub(super) fn apply_expired(&mut self, no: u64, code: u16, out: &mut Out) {
         let renewal = self.is_renewal(no);
+        self.telling_failed(no);
         let Some(entry) = self.remove_entry(no, out) else { return };
         if let Some(SealedAs { session: id, seq, .. }) = entry.sealed {
             self.give_up(id, seq, out);

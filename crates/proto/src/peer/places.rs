@@ -13,6 +13,7 @@ use nuncio_contracts::registry::{event, limit, time};
 
 use super::{Out, Peer};
 use crate::ids::{AgentId, SessionId};
+use crate::mailbox::Mailbox;
 use crate::rows;
 use crate::session::{Place, Session};
 use crate::step::Op;
@@ -34,8 +35,9 @@ impl Peer {
         self.sessions.insert(session.id, session);
     }
 
-    pub(super) fn apply_started(&mut self, session: Session, out: &mut Out) {
+    pub(super) fn apply_started(&mut self, session: Session, mailbox: Option<Mailbox>, out: &mut Out) {
         let with = session.peer();
+        mailbox.into_iter().for_each(|at| self.learn_mailbox(with, at, out));
         out.sessions.insert(session.id);
         out.contacts.insert(with);
         self.counters.handshakes += 1;

@@ -37,7 +37,7 @@ impl Responder {
     }
 
     pub(crate) fn bundle(&self, public: &SignedPrekeys) -> Bundle {
-        Bundle::parse(&Bundle::sign(&self.identity, public, NOW, NOW.plus(1_000), &[], false), NOW).unwrap()
+        Bundle::parse(&Bundle::sign(&self.identity, public, NOW, NOW.plus(1_000), (&[], None), false), NOW).unwrap()
     }
 
     /// Answers as a peer does: the prekeys that the start names are looked up first.

@@ -50,12 +50,16 @@ pub(crate) fn did_key(value: &Value) -> Outcome {
 pub(crate) fn invitation(value: &Value) -> Outcome {
     let Text { text } = input(value);
     let invitation: Invitation = text.parse().map_err(|error: nuncio_proto::invitation::NotInvitation| error.name())?;
-    Ok(json!({
+    let mut says = json!({
         "agent": invitation.agent.to_string(),
         "endpoints": invitation.endpoints,
         "bundle_hash": invitation.bundle_hash.map(hex),
         "written": invitation.to_string(),
-    }))
+    });
+    if let Some(mailbox) = &invitation.mailbox {
+        says["mailbox"] = json!(mailbox.to_string());
+    }
+    Ok(says)
 }
 
 #[derive(Deserialize)]
@@ -197,6 +201,11 @@ pub(crate) fn control(value: &Value) -> Outcome {
         Control::TokenWanted(hash) => json!({ "what": "token-wanted", "bytes": hex(hash) }),
         Control::Token(token) => json!({ "what": "token", "bytes": hex(token) }),
         Control::Statement(statement) => json!({ "what": "statement", "bytes": hex(statement) }),
+        Control::Mailbox(given) => {
+            let bytes = given.map(|given| given.to_bytes()).unwrap_or_default();
+            json!({ "what": "mailbox", "bytes": hex(bytes) })
+        }
+        Control::Channel(word) => json!({ "what": "channel", "bytes": hex(word.to_bytes()) }),
         Control::Retired(bytes) => json!({ "what": "retired", "bytes": hex(bytes) }),
     })
 }

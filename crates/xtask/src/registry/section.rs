@@ -61,6 +61,8 @@ pub(super) const ALL: &[Section] = &[
     Section::new("code", "Refusal and close codes.", RustType::U16, Distinct::Values).with_names(),
     Section::new("extension", "Letter extensions.", RustType::U16, Distinct::Values),
     Section::new("event", "What an event of the audit log tells of.", RustType::U8, Distinct::Values).with_names(),
+    Section::new("change", "What an entry of a channel's record changes.", RustType::U8, Distinct::Values),
+    Section::new("word", "What members tell each other of a channel.", RustType::U8, Distinct::Values),
     Section::new("stream", "The first byte of each kind of stream.", RustType::U8, Distinct::Values),
 ];
 

@@ -1,0 +1,588 @@
+//! Areas `channel-statement`, `channel-entry` and `channel-record`: who is in a channel (contracts/channel.md sections 1 to 4).
+
+use nuncio_contracts::registry::{change, label, limit, time};
+use nuncio_proto::channel::{Change, Entry, Invite, Join, Leave, Proposal, Record, Support};
+use nuncio_proto::crypto::{self, SigningKey};
+use nuncio_proto::ids::EpochId;
+use nuncio_proto::time::UnixMillis;
+use serde_json::{Value, json};
+
+use super::cbor::{Array, Bool, Item, Null, Uint, bytes, text};
+use super::kit::{Actor, Case, NOW, actor, fixed, hex};
+
+pub(crate) fn cases() -> Vec<Case> {
+    [statements(), entries(), honest_records(), hostile_records(), rivals()].into_iter().flatten().collect()
+}
+
+/// Actors in the order of their keys.
+pub(crate) fn members(count: usize) -> Vec<Actor> {
+    let mut all: Vec<Actor> = (0..count).map(|at| actor(&format!("channel member {at}"))).collect();
+    all.sort_by_key(|actor| actor.identity.id());
+    all
+}
+
+pub(crate) fn signing(actor: &Actor) -> &SigningKey {
+    actor.identity.signing()
+}
+
+/// A record with its entries as it grows.
+pub(crate) struct Scene {
+    pub(crate) members: Vec<Actor>,
+    pub(crate) record: Record,
+}
+
+impl Scene {
+    /// The first of so many is the owner; so many have joined.
+    pub(crate) fn new(count: usize, joined: usize, audits: bool) -> Self {
+        let members = members(count);
+        let record = Record::create(signing(&members[0]), "works", audits, NOW, fixed("channel")).unwrap();
+        let mut scene = Self { members, record };
+        for newcomer in 1..joined {
+            scene.add(newcomer);
+        }
+        scene
+    }
+
+    pub(crate) fn add(&mut self, newcomer: usize) -> Vec<u8> {
+        let consents = self.joins(&self.invite(0, newcomer), 0, newcomer);
+        self.append(Change::Add(vec![self.members[newcomer].identity.id()]), consents)
+    }
+
+    fn invite(&self, by: usize, agent: usize) -> Invite {
+        Invite {
+            channel: self.record.channel(),
+            epoch: self.record.epoch(),
+            by: self.members[by].identity.id(),
+            agent: self.members[agent].identity.id(),
+            expires: NOW.plus(60_000),
+            id: fixed("invitation"),
+        }
+    }
+
+    fn joins(&self, invite: &Invite, by: usize, agent: usize) -> Vec<Vec<u8>> {
+        let bytes = invite.sign(signing(&self.members[by]));
+        let (agent, channel) = (&self.members[agent], invite.channel);
+        let join = Join { channel, agent: agent.identity.id(), invite: Invite::hash(&bytes) };
+        vec![join.sign(signing(agent)), bytes]
+    }
+
+    /// The owner's next entry, whoever that is.
+    pub(crate) fn append(&mut self, change: Change, consents: Vec<Vec<u8>>) -> Vec<u8> {
+        let owner = self.record.roster().owner();
+        let owner = self.members.iter().find(|member| member.identity.id() == owner).unwrap();
+        let (bytes, next) = self.record.append(change, consents, NOW, signing(owner)).unwrap();
+        self.record.apply(next).unwrap();
+        bytes
+    }
+
+    fn id(&self, at: usize) -> nuncio_proto::ids::AgentId {
+        self.members[at].identity.id()
+    }
+
+    fn admin(&mut self, at: usize) -> Vec<u8> {
+        self.append(Change::Admin { agent: self.id(at), admin: true }, vec![])
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Value> {
+        self.record.entries().map(hex).collect()
+    }
+
+    /// A succession of one, on an epoch, with the support of some.
+    fn succession(&self, record: &Record, on: EpochId, new: usize, by: &[usize]) -> Vec<u8> {
+        let draft = record.draft(&on, Change::Succeed(self.id(new)), NOW).unwrap();
+        let support = |by: &usize| {
+            let support = Support { channel: record.channel(), agent: self.id(*by), body: draft.body_hash() };
+            support.sign(signing(&self.members[*by]))
+        };
+        let consents = by.iter().map(support).collect();
+        draft.sign(signing(&self.members[new]), consents).to_bytes()
+    }
+}
+
+fn statements() -> Vec<Case> {
+    const AREA: &str = "channel-statement";
+    let scene = Scene::new(3, 2, false);
+    let (channel, epoch) = (scene.record.channel(), scene.record.epoch());
+    let (owner, other) = (&scene.members[0], &scene.members[1]);
+    let (id, did) = (|at: usize| scene.id(at), |at: usize| scene.members[at].did());
+    let base = || json!({ "channel": hex(channel.as_bytes()), "epoch": hex(epoch.as_bytes()) });
+    let with = |mut value: Value, more: Value| {
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        value
+    };
+    let yes = |what: &str, comment: &str, bytes: &[u8], expect: Value| {
+        Case::valid(AREA, what, comment, json!({ "what": what, "bytes": hex(bytes) }), expect)
+    };
+    let no = |what: &str, name: &str, comment: &str, bytes: &[u8], error: &str| {
+        let input = json!({ "what": what, "bytes": hex(bytes) });
+        Case::refused(AREA, &format!("{what}-{name}"), comment, input, error)
+    };
+    let invite = scene.invite(0, 2);
+    let invited = invite.sign(signing(owner));
+    let join = Join { channel, agent: id(1), invite: Invite::hash(&invited) };
+    let leave = Leave { channel, epoch, agent: id(1) };
+    let proposal = Proposal { channel, epoch, by: id(1), change: Change::Remove(vec![id(2)]) };
+    let support = Support { channel, agent: id(1), body: fixed("entry body") };
+    let channel_alone = json!({ "channel": hex(channel.as_bytes()), "agent": did(1) });
+    let removed = json!({ "what": change::REMOVE, "agents": [did(2)], "yes": null, "name": null });
+    let mut cases = vec![
+        yes(
+            "invite",
+            "the owner asks an agent to join",
+            &invited,
+            with(
+                base(),
+                json!({ "by": did(0), "agent": did(2), "expires": invite.expires.0, "id": hex(invite.id),
+                        "hash": hex(Invite::hash(&invited)) }),
+            ),
+        ),
+        yes(
+            "join",
+            "an agent consents",
+            &join.sign(signing(other)),
+            with(channel_alone.clone(), json!({ "invite": hex(join.invite) })),
+        ),
+        yes("leave", "a member goes", &leave.sign(signing(other)), with(base(), json!({ "agent": did(1) }))),
+        yes(
+            "proposal",
+            "an admin proposes",
+            &proposal.sign(signing(other)),
+            with(base(), json!({ "by": did(1), "change": removed })),
+        ),
+        yes(
+            "support",
+            "an admin is for a succession",
+            &support.sign(signing(other)),
+            with(channel_alone, json!({ "body": hex(support.body) })),
+        ),
+    ];
+    // Each signed by another than it names, cut, and with an item more.
+    for (what, right, by_another) in [
+        ("invite", invited.clone(), invite.sign(signing(other))),
+        ("join", join.sign(signing(other)), join.sign(signing(owner))),
+        ("leave", leave.sign(signing(other)), leave.sign(signing(owner))),
+        ("proposal", proposal.sign(signing(other)), proposal.sign(signing(owner))),
+        ("support", support.sign(signing(other)), support.sign(signing(owner))),
+    ] {
+        cases.push(no(what, "by-another", "signed by another than it names", &by_another, "bad-signature"));
+        cases.push(no(what, "cut", "its last byte is missing", &right[..right.len() - 1], "codec"));
+        cases.push(no(what, "behind", "a byte behind it", &[right.as_slice(), &[0]].concat(), "codec"));
+        let long = vec![0; limit::CHANNEL_STATEMENT_LEN_MAX + 1];
+        cases.push(no(what, "too-long", "longer than any", &long, "too-long"));
+    }
+    // A leave has the form of a join: the label tells them apart.
+    let as_join = [leave.sign(signing(other))].concat();
+    cases.push(no("join", "of-a-leave", "a leave, of the same form", &as_join, "bad-signature"));
+    let hash = |value: &[u8; 32]| bytes(value);
+    let signed = |label: &[u8], body: Item, by: &Actor| {
+        let signature = by.identity.signing().sign(label, &body.encode());
+        Array(vec![body, bytes(signature)]).encode()
+    };
+    let body = Array(vec![hash(channel.as_bytes()), hash(id(1).as_bytes()), hash(&support.body)]);
+    let other_label = signed(label::CHANNEL_JOIN, body, other);
+    cases.push(no("support", "of-a-join", "signed as a join, of the same form", &other_label, "bad-signature"));
+    let propose = |change: Item| {
+        let parts = vec![hash(channel.as_bytes()), hash(epoch.as_bytes()), hash(id(1).as_bytes()), change];
+        signed(label::CHANNEL_PROPOSE, Array(parts), other)
+    };
+    let nobody = Array(vec![Uint(change::REMOVE.into()), Array(vec![]), Null, Null]);
+    cases.push(no("proposal", "nobody", "removes nobody", &propose(nobody), "agents"));
+    let unknown = Array(vec![Uint(9), Array(vec![hash(id(2).as_bytes())]), Null, Null]);
+    cases.push(no("proposal", "unknown", "a change that there is not", &propose(unknown), "kind"));
+    cases
+}
+
+/// A change as an expectation.
+fn change_json(what: u8, agents: &[String], yes: Option<bool>, name: Option<&str>) -> Value {
+    json!({ "what": what, "agents": agents, "yes": yes, "name": name })
+}
+
+fn entries() -> Vec<Case> {
+    const AREA: &str = "channel-entry";
+    let scene = Scene::new(70, 3, true);
+    let [first, second, third] = scene.record.entries().collect::<Vec<_>>().try_into().unwrap();
+    let yes = |name: &str, comment: &str, bytes: &[u8], change: Value| {
+        let entry = Entry::parse(bytes).unwrap();
+        let expect = json!({
+            "number": entry.number,
+            "prev": hex(entry.prev.as_bytes()),
+            "at": entry.at.0,
+            "change": change,
+            "roster": hex(entry.roster),
+            "consents": entry.consents.len(),
+            "body_hash": hex(entry.body_hash()),
+            "epoch": hex(entry.epoch().as_bytes()),
+            "channel": hex(entry.channel().as_bytes()),
+        });
+        Case::valid(AREA, name, comment, json!({ "bytes": hex(bytes) }), expect)
+    };
+    let no = |name: &str, comment: &str, bytes: &[u8], error: &str| {
+        Case::refused(AREA, name, comment, json!({ "bytes": hex(bytes) }), error)
+    };
+    let created = change_json(change::CREATE, &[scene.members[0].did()], Some(true), Some("works"));
+    let added = change_json(change::ADD, &[scene.members[1].did()], None, None);
+    let mut cases = vec![
+        yes("create", "the first of a record", first, created),
+        yes("add", "with consent and invitation", second, added),
+        no("cut", "its last byte is missing", &second[..second.len() - 1], "codec"),
+        no("behind", "a byte behind it", &[third, &[0]].concat(), "codec"),
+        no("too-long", "longer than any", &vec![0; limit::CHANNEL_ENTRY_LEN_MAX + 1], "too-long"),
+        no("empty", "nothing", &[], "codec"),
+    ];
+    // Well formed but for one item. Nobody's signature is looked at here.
+    let entry = |version: u64, change: Item, consents: usize| {
+        let at = Uint(NOW.0);
+        let body = vec![Uint(version), Uint(3), bytes([5; 32]), at, change, bytes([6; 32])];
+        Array(vec![Array(body), bytes([7; 64]), Array(vec![bytes([8; 3]); consents])]).encode()
+    };
+    let agent = |at: usize| bytes(scene.id(at).as_bytes());
+    let change =
+        |what: u8, agents: Vec<Item>, yes: Item, name: Item| Array(vec![Uint(what.into()), Array(agents), yes, name]);
+    let rename = |name: &str| change(change::RENAME, vec![], Null, text(name));
+    let all = |range: std::ops::Range<usize>| range.map(agent).collect::<Vec<_>>();
+    let dids = |range: std::ops::Range<usize>| range.map(|at| scene.members[at].did()).collect::<Vec<_>>();
+    let (longest, most) = ("n".repeat(limit::CHANNEL_NAME_LEN_MAX), limit::CHANNEL_CHANGE_AGENTS_MAX);
+    let removes = |agents| change(change::REMOVE, agents, Null, Null);
+    cases.extend([
+        yes(
+            "rename",
+            "the longest name",
+            &entry(1, rename(&longest), 0),
+            change_json(change::RENAME, &[], None, Some(&longest)),
+        ),
+        yes(
+            "remove",
+            "as many as one entry may",
+            &entry(1, removes(all(0..most)), 0),
+            change_json(change::REMOVE, &dids(0..most), None, None),
+        ),
+        yes(
+            "leave",
+            "with the most consents that any has",
+            &entry(1, change(change::LEAVE, all(1..3), Null, Null), 128),
+            change_json(change::LEAVE, &dids(1..3), None, None),
+        ),
+        yes(
+            "admin",
+            "one may no more",
+            &entry(1, change(change::ADMIN, all(1..2), Bool(false), Null), 0),
+            change_json(change::ADMIN, &dids(1..2), Some(false), None),
+        ),
+        yes(
+            "hand-over",
+            "another owner",
+            &entry(1, change(change::HAND_OVER, all(1..2), Null, Null), 0),
+            change_json(change::HAND_OVER, &dids(1..2), None, None),
+        ),
+        yes(
+            "succeed",
+            "another owner, by admins",
+            &entry(1, change(change::SUCCEED, all(1..2), Null, Null), 2),
+            change_json(change::SUCCEED, &dids(1..2), None, None),
+        ),
+        no("version", "of another version", &entry(2, rename("x"), 0), "version"),
+        no("consents", "one more than any has", &entry(1, rename("x"), 129), "consent"),
+        no("name-empty", "no name", &entry(1, rename(""), 0), "name"),
+        no("name-long", "a byte too long", &entry(1, rename(&format!("{longest}n")), 0), "name"),
+        no("name-control", "two lines", &entry(1, rename("a\nb"), 0), "name"),
+        no("nobody", "removes nobody", &entry(1, removes(vec![]), 0), "agents"),
+        no("many", "one too many", &entry(1, removes(all(0..most + 1)), 0), "agents"),
+        no("twice", "one twice", &entry(1, removes(vec![agent(1), agent(1)]), 0), "agents"),
+        no("order", "not ascending", &entry(1, removes(vec![agent(2), agent(1)]), 0), "agents"),
+        no("no-agent", "a point of small order", &entry(1, removes(vec![bytes([0; 32])]), 0), "bad-key"),
+        no("short-agent", "a key of 31 bytes", &entry(1, removes(vec![bytes([1; 31])]), 0), "codec"),
+        no("unknown", "a change that there is not", &entry(1, change(8, all(1..2), Null, Null), 0), "kind"),
+    ]);
+    for (name, what, agents, yes, text_item) in [
+        ("add-with-name", change::ADD, all(1..2), Null, text("x")),
+        ("add-with-yes", change::ADD, all(1..2), Bool(true), Null),
+        ("admin-without-yes", change::ADMIN, all(1..2), Null, Null),
+        ("admin-two", change::ADMIN, all(1..3), Bool(true), Null),
+        ("rename-with-agent", change::RENAME, all(1..2), Null, text("x")),
+        ("create-without-name", change::CREATE, all(1..2), Bool(true), Null),
+        ("create-without-yes", change::CREATE, all(1..2), Null, text("x")),
+        ("hand-over-two", change::HAND_OVER, all(1..3), Null, Null),
+        ("succeed-nobody", change::SUCCEED, vec![], Null, Null),
+    ] {
+        let comment = "a change with what it has not, or without what it has";
+        cases.push(no(name, comment, &entry(1, change(what, agents, yes, text_item), 0), "kind"));
+    }
+    cases
+}
+
+/// What comes behind a record that is verified: bytes, the time, and what they are to it.
+type Then = (Vec<u8>, UnixMillis, &'static str);
+
+fn record_case(name: &str, comment: &str, record: &Record, then: &[Then], after: &Record) -> Case {
+    let input = json!({
+        "entries": record.entries().map(hex).collect::<Vec<_>>(),
+        "now": NOW.0,
+        "then": then.iter().map(|(bytes, now, _)| json!({ "entry": hex(bytes), "now": now.0 })).collect::<Vec<_>>(),
+    });
+    let roster = after.roster();
+    let members = roster.members().map(|(agent, member)| json!([agent.to_string(), member.admin_since.is_some()]));
+    let expect = json!({
+        "channel": hex(after.channel().as_bytes()),
+        "epoch": hex(after.epoch().as_bytes()),
+        "number": roster.number(),
+        "owner": roster.owner().to_string(),
+        "name": roster.name(),
+        "audits": roster.audits(),
+        "members": members.collect::<Vec<_>>(),
+        "roster": hex(roster.hash()),
+        "then": then.iter().map(|(_, _, what)| json!(what)).collect::<Vec<_>>(),
+    });
+    Case::valid("channel-record", name, comment, input, expect)
+}
+
+fn no_record(name: &str, comment: &str, entries: &[Vec<u8>], error: &str) -> Case {
+    let entries: Vec<Value> = entries.iter().map(hex).collect();
+    let input = json!({ "entries": entries, "now": NOW.0, "then": [] });
+    Case::refused("channel-record", name, comment, input, error)
+}
+
+fn honest_records() -> Vec<Case> {
+    let mut scene = Scene::new(6, 1, true);
+    let founded = scene.record.clone();
+    let mut then: Vec<Then> = Vec::new();
+    for newcomer in 1..4 {
+        then.push((scene.add(newcomer), NOW, "next"));
+    }
+    then.push((scene.admin(1), NOW, "next"));
+    then.push((scene.append(Change::Rename("other works".into()), vec![]), NOW, "next"));
+    let leave = Leave { channel: scene.record.channel(), epoch: scene.record.epoch(), agent: scene.id(3) };
+    let consents = vec![leave.sign(signing(&scene.members[3]))];
+    then.push((scene.append(Change::Leave(vec![scene.id(3)]), consents), NOW, "next"));
+    then.push((scene.append(Change::HandOver(scene.id(2)), vec![]), NOW, "next"));
+    let consents = scene.joins(&scene.invite(1, 4), 1, 4);
+    then.push((scene.append(Change::Add(vec![scene.id(4)]), consents), NOW, "next"));
+    then.push((scene.append(Change::Remove(vec![scene.id(0)]), vec![]), NOW, "next"));
+    let known = then[3].0.clone();
+    then.push((known, NOW, "known"));
+    vec![
+        record_case("founded", "one entry", &founded, &[], &founded),
+        record_case("whole", "every change but a succession", &scene.record, &[], &scene.record),
+        record_case("followed", "the same, entry by entry", &founded, &then, &scene.record),
+    ]
+}
+
+/// An entry that says anything, by anybody.
+fn forged(number: u64, prev: &EpochId, change: Item, roster: [u8; 32], consents: &[Vec<u8>], by: &Actor) -> Vec<u8> {
+    let body = vec![Uint(1), Uint(number), bytes(prev.as_bytes()), Uint(NOW.0), change, bytes(roster)];
+    let body = Array(body);
+    let signature = by.identity.signing().sign(label::CHANNEL_ENTRY, &body.encode());
+    Array(vec![body, bytes(signature), Array(consents.iter().map(bytes).collect())]).encode()
+}
+
+fn hostile_records() -> Vec<Case> {
+    let mut scene = Scene::new(6, 4, false);
+    scene.admin(1);
+    let (on, number) = (scene.record.epoch(), u64::from(scene.record.roster().number()) + 1);
+    let good: Vec<Vec<u8>> = scene.record.entries().map(<[u8]>::to_vec).collect();
+    let after = |change: &Change| scene.record.draft(&on, change.clone(), NOW).unwrap().roster;
+    let item = |what: u8, agents: &[usize], yes: Item, name: Item| {
+        let agents = agents.iter().map(|at| bytes(scene.id(*at).as_bytes())).collect();
+        Array(vec![Uint(what.into()), Array(agents), yes, name])
+    };
+    let renamed = || item(change::RENAME, &[], Null, text("new"));
+    let rename_hash = after(&Change::Rename("new".into()));
+    let with = |entry: Vec<u8>| [good.clone(), vec![entry]].concat();
+    let no = |name: &str, comment: &str, entry: Vec<u8>, error: &str| no_record(name, comment, &with(entry), error);
+    let owner = &scene.members[0];
+    let entry =
+        |change: Item, roster: [u8; 32], consents: &[Vec<u8>]| forged(number, &on, change, roster, consents, owner);
+    let wrong =
+        |name: &str, change: Item| no(name, "changes what is not so", entry(change, [0; 32], &[]), "impossible");
+    let mut cases = vec![
+        no(
+            "by-admin",
+            "an admin appends",
+            forged(number, &on, renamed(), rename_hash, &[], &scene.members[1]),
+            "bad-signature",
+        ),
+        no("number", "leaves a number out", forged(number + 1, &on, renamed(), rename_hash, &[], owner), "number"),
+        no("roster", "says another roster", entry(renamed(), [0; 32], &[]), "roster"),
+        no("needless", "a consent that nobody asked for", entry(renamed(), rename_hash, &[vec![1]]), "consent"),
+        no(
+            "other-prev",
+            "on an epoch of no entry",
+            forged(number, &EpochId::from_bytes([1; 32]), renamed(), rename_hash, &[], owner),
+            "unknown-epoch",
+        ),
+        wrong("add-member", item(change::ADD, &[1], Null, Null)),
+        wrong("remove-stranger", item(change::REMOVE, &[5], Null, Null)),
+        wrong("remove-owner", item(change::REMOVE, &[0], Null, Null)),
+        wrong("leave-owner", item(change::LEAVE, &[0], Null, Null)),
+        wrong("admin-stranger", item(change::ADMIN, &[5], Bool(true), Null)),
+        wrong("admin-owner", item(change::ADMIN, &[0], Bool(true), Null)),
+        wrong("admin-again", item(change::ADMIN, &[1], Bool(true), Null)),
+        wrong("same-name", item(change::RENAME, &[], Null, text("works"))),
+        wrong("hand-over-stranger", item(change::HAND_OVER, &[5], Null, Null)),
+        wrong("hand-over-itself", item(change::HAND_OVER, &[0], Null, Null)),
+        wrong("create-again", item(change::CREATE, &[0], Bool(false), text("works"))),
+        no_record("nothing", "no entry at all", &[], "not-first"),
+        no_record("without-first", "begins with its second", &good[1..], "not-first"),
+        no_record("gap", "an entry is left out", &[good[0].clone(), good[2].clone()], "unknown-epoch"),
+        no_record("twice", "an entry comes twice", &with(good.last().unwrap().clone()), "unknown-epoch"),
+    ];
+    let first = item(change::CREATE, &[1], Bool(false), text("works"));
+    let stolen = forged(0, &EpochId::from_bytes(fixed("x")), first, [0; 32], &[], owner);
+    cases.push(no_record("founded-by-another", "signed by another than the owner", &[stolen], "bad-signature"));
+
+    // Joins.
+    let added = after(&Change::Add(vec![scene.id(5)]));
+    let add = |consents: &[Vec<u8>]| entry(item(change::ADD, &[5], Null, Null), added, consents);
+    let invite = scene.invite(0, 5);
+    let joined = |invite: &Invite, by: usize| add(&scene.joins(invite, by, 5));
+    let none = |name: &str, comment: &str, entry: Vec<u8>| no(name, comment, entry, "consent");
+    let early = Invite { expires: UnixMillis(NOW.0 - 1), ..invite.clone() };
+    let strange = Invite { epoch: EpochId::from_bytes([1; 32]), ..invite.clone() };
+    let for_another = Invite { agent: scene.id(4), ..invite.clone() };
+    let right = scene.joins(&invite, 0, 5);
+    let other = Invite { id: [9; 16], ..invite.clone() }.sign(signing(owner));
+    let before_admin = Invite { epoch: first_epoch(&scene.record), ..scene.invite(1, 5) };
+    cases.extend([
+        none("join-without", "nobody consents", add(&[])),
+        none("join-half", "a consent without its invitation", add(&right[..1])),
+        none("join-expired", "an invitation that is over", joined(&early, 0)),
+        none("join-epoch", "an invitation of no epoch", joined(&strange, 0)),
+        none("join-for-another", "an invitation for another", joined(&for_another, 0)),
+        none("join-by-member", "an invitation by no admin", joined(&scene.invite(2, 5), 2)),
+        none("join-before-admin", "an invitation from before its maker was admin", joined(&before_admin, 1)),
+        none("join-other", "a consent to another invitation", add(&[right[0].clone(), other])),
+        no(
+            "join-forged",
+            "the owner consents for it",
+            add(&[forged_join(&invite, owner, &right[1]), right[1].clone()]),
+            "bad-signature",
+        ),
+    ]);
+    let mut again = Scene::new(6, 4, false);
+    let first_time = again.joins(&again.invite(0, 5), 0, 5);
+    again.append(Change::Add(vec![again.id(5)]), first_time.clone());
+    again.append(Change::Remove(vec![again.id(5)]), vec![]);
+    let (on, draft) =
+        (again.record.epoch(), again.record.draft(&again.record.epoch(), Change::Add(vec![again.id(5)]), NOW).unwrap());
+    let back = forged(draft.number.into(), &on, item(change::ADD, &[5], Null, Null), draft.roster, &first_time, owner);
+    let entries: Vec<Vec<u8>> = again.record.entries().map(<[u8]>::to_vec).chain([back]).collect();
+    cases.push(no_record("join-again", "put back by what it said before it went", &entries, "consent"));
+
+    // Leaves.
+    let gone = after(&Change::Leave(vec![scene.id(3)]));
+    let leave = |word: Leave, by: usize| {
+        entry(item(change::LEAVE, &[3], Null, Null), gone, &[word.sign(signing(&scene.members[by]))])
+    };
+    let word = Leave { channel: scene.record.channel(), epoch: scene.record.epoch(), agent: scene.id(3) };
+    cases.extend([
+        none("leave-of-another", "another's word", leave(Leave { agent: scene.id(2), ..word.clone() }, 2)),
+        none(
+            "leave-epoch",
+            "a word of no epoch",
+            leave(Leave { epoch: EpochId::from_bytes([1; 32]), ..word.clone() }, 3),
+        ),
+        none(
+            "leave-early",
+            "a word from before it joined",
+            leave(Leave { epoch: first_epoch(&scene.record), ..word.clone() }, 3),
+        ),
+        no("leave-forged", "its word by the owner", leave(word, 0), "bad-signature"),
+    ]);
+    cases
+}
+
+fn first_epoch(record: &Record) -> EpochId {
+    Entry::parse(record.entries().next().unwrap()).unwrap().epoch()
+}
+
+fn forged_join(invite: &Invite, by: &Actor, invited: &[u8]) -> Vec<u8> {
+    let join = Join { channel: invite.channel, agent: invite.agent, invite: crypto::sha256(&[invited]) };
+    join.sign(signing(by))
+}
+
+/// Forks and successions.
+fn rivals() -> Vec<Case> {
+    let mut scene = Scene::new(6, 5, false);
+    for admin in 1..4 {
+        scene.admin(admin);
+    }
+    let (base, on) = (scene.record.clone(), scene.record.epoch());
+    let removed = scene.append(Change::Remove((1..4).map(|at| scene.id(at)).collect()), vec![]);
+    let renamed = scene.append(Change::Rename("mine".into()), vec![]);
+    let captured = scene.record.clone();
+    let answer = scene.succession(&base, on, 2, &[1, 2]);
+    let rival = scene.succession(&base, on, 1, &[1, 3]);
+    let (weak, weaker) = (scene.succession(&base, on, 2, &[2]), scene.succession(&base, on, 3, &[3]));
+    let by_member = scene.succession(&base, on, 2, &[2, 4]);
+    let twice = scene.succession(&base, on, 2, &[2, 2]);
+    let descending = scene.succession(&base, on, 2, &[2, 1]);
+    let by_owner = scene.succession(&base, on, 2, &[0, 2]);
+    let (_, other) =
+        (0, base.append(Change::Rename("yours".into()), vec![], NOW, signing(&scene.members[0])).unwrap().0);
+    let late = NOW.plus(time::CHANNEL_SUCCESSION_WINDOW);
+    let last = UnixMillis(late.0 - 1);
+    let mut succeeded = base.clone();
+    let nuncio_proto::channel::Judged::Next(next) = succeeded.check(&answer, NOW).unwrap() else { panic!("next") };
+    succeeded.apply(*next).unwrap();
+    let no = |bytes: &Vec<u8>, error: &'static str| (bytes.clone(), NOW, error);
+    vec![
+        record_case(
+            "succession",
+            "two of three admins make one of them owner",
+            &base,
+            &[no(&answer, "next")],
+            &succeeded,
+        ),
+        record_case(
+            "captured",
+            "a thief of the owner's key has removed all admins, and is answered; it is heard no more",
+            &captured,
+            &[(answer.clone(), last, "instead"), no(&removed, "outranked"), no(&renamed, "unknown-epoch")],
+            &succeeded,
+        ),
+        record_case(
+            "captured-too-long",
+            "the answer comes when the thief's entry is here for seven days",
+            &captured,
+            &[(answer.clone(), late, "too-late")],
+            &captured,
+        ),
+        record_case(
+            "successions-two",
+            "of two the first stays",
+            &base,
+            &[no(&answer, "next"), no(&rival, "fork"), no(&weaker, "majority")],
+            &succeeded,
+        ),
+        record_case(
+            "no-majority",
+            "supports that are too few, not of admins, twice, or not in order",
+            &base,
+            &[
+                no(&weak, "majority"),
+                no(&by_member, "consent"),
+                no(&twice, "consent"),
+                no(&descending, "consent"),
+                no(&by_owner, "consent"),
+            ],
+            &base,
+        ),
+        record_case("fork", "two entries on one epoch: the first stays", &captured, &[no(&other, "fork")], &captured),
+        record_case(
+            "no-fork",
+            "an entry of a stranger on an epoch that has one is no evidence",
+            &captured,
+            &[no(
+                &forged(
+                    u64::from(base.roster().number()) + 1,
+                    &on,
+                    Array(vec![Uint(change::RENAME.into()), Array(vec![]), Null, text("x")]),
+                    [0; 32],
+                    &[],
+                    &scene.members[5],
+                ),
+                "bad-signature",
+            )],
+            &captured,
+        ),
+    ]
+}

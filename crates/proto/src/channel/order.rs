@@ -1,0 +1,146 @@
+//! In which order letters of a channel are handed out: each sender's in the order of their numbers, and none before the one that it answers
+//! (contracts/channel.md section 9).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use nuncio_contracts::registry::{limit, time};
+
+use crate::ids::{AgentId, LetterId, Seq};
+use crate::time::UnixMillis;
+
+/// A letter that may wait. `T` is whatever the caller hands out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting<T> {
+    /// Whose it is.
+    pub sender: AgentId,
+    /// Its number.
+    pub seq: Seq,
+    /// Its id.
+    pub id: LetterId,
+    /// The letter that it answers.
+    pub reply_to: Option<LetterId>,
+    /// Its bytes, for the bound.
+    pub len: usize,
+    /// The letter.
+    pub letter: T,
+}
+
+/// A letter whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed<T> {
+    /// The letter.
+    pub letter: Waiting<T>,
+    /// What it answers or follows is not here: it waited as long as any does, or what it answers is old.
+    pub early: bool,
+}
+
+/// Letters of one channel that wait for what they answer, or for earlier ones of their sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order<T> {
+    /// The number of each sender's next letter.
+    next: BTreeMap<AgentId, Seq>,
+    /// By arrival.
+    waiting: VecDeque<(UnixMillis, Waiting<T>)>,
+    len: usize,
+    handed: BTreeSet<LetterId>,
+    handed_order: VecDeque<LetterId>,
+}
+
+impl<T> Default for Order<T> {
+    fn default() -> Self {
+        let (waiting, handed_order) = (VecDeque::new(), VecDeque::new());
+        Self { next: BTreeMap::new(), waiting, len: 0, handed: BTreeSet::new(), handed_order }
+    }
+}
+
+impl<T> Order<T> {
+    /// A letter came, after [`Order::passed`] of what came with it: all letters whose turn it is now.
+    // contracts/channel.md C45, C46.
+    pub fn offer(&mut self, letter: Waiting<T>, now: UnixMillis) -> Vec<Handed<T>> {
+        self.len = self.len.saturating_add(letter.len);
+        self.waiting.push_back((now, letter));
+        self.due(now)
+    }
+
+    /// A sender's letters begin with this number here: its first chain.
+    pub fn begins(&mut self, sender: AgentId, first: Seq) {
+        self.next.entry(sender).or_insert(first);
+    }
+
+    /// Everything of a sender below a number came or never will, and what waits of it goes first: holes are waited for no more.
+    pub fn passed(&mut self, sender: AgentId, holes: &[(Seq, Seq)], now: UnixMillis) -> Vec<Handed<T>> {
+        let mut out = Vec::new();
+        for (from, to) in holes {
+            out.extend(self.due(now));
+            if let Some(next) = self.next.get_mut(&sender).filter(|next| (*from..*to).contains(next)) {
+                *next = *to;
+            }
+        }
+        out.extend(self.due(now));
+        out
+    }
+
+    /// This agent's own letter: others may answer it.
+    pub fn sent(&mut self, id: LetterId, now: UnixMillis) -> Vec<Handed<T>> {
+        self.remember(id);
+        self.due(now)
+    }
+
+    /// All letters whose turn it is, by what came, by time, or because too much waits.
+    pub fn due(&mut self, now: UnixMillis) -> Vec<Handed<T>> {
+        let mut out = Vec::new();
+        loop {
+            let turn = self.waiting.iter().position(|(_, letter)| self.is_next(letter, now));
+            let forced = || self.is_over(now).then(|| self.first_of_oldest()).flatten();
+            let Some(at) = turn.or_else(forced) else { return out };
+            let Some((_, letter)) = self.waiting.remove(at) else { return out };
+            let early = !self.follows(&letter) || !self.is_answered(&letter);
+            self.len = self.len.saturating_sub(letter.len);
+            let next = self.next.entry(letter.sender).or_default();
+            *next = letter.seq.saturating_add(1).max(*next);
+            self.remember(letter.id);
+            out.push(Handed { letter, early });
+        }
+    }
+
+    /// When [`Order::due`] has something to hand out at the latest.
+    #[must_use]
+    pub fn wakes(&self) -> Option<UnixMillis> {
+        self.waiting.front().map(|(since, _)| since.plus(time::CHANNEL_WAIT))
+    }
+
+    fn follows(&self, letter: &Waiting<T>) -> bool {
+        self.next.get(&letter.sender).is_some_and(|next| letter.seq <= *next)
+    }
+
+    fn is_answered(&self, letter: &Waiting<T>) -> bool {
+        letter.reply_to.is_none_or(|id| self.handed.contains(&id))
+    }
+
+    fn is_next(&self, letter: &Waiting<T>, now: UnixMillis) -> bool {
+        let is_old = |id: LetterId| now.since(id.created()) >= time::CHANNEL_WAIT;
+        self.follows(letter) && (self.is_answered(letter) || letter.reply_to.is_some_and(is_old))
+    }
+
+    // contracts/channel.md C46.
+    fn is_over(&self, now: UnixMillis) -> bool {
+        let oldest = self.waiting.front().is_some_and(|(since, _)| now.since(*since) >= time::CHANNEL_WAIT);
+        oldest || self.waiting.len() > limit::CHANNEL_WAITING_MAX || self.len > limit::CHANNEL_WAITING_BYTES_MAX
+    }
+
+    /// The lowest number of the sender whose letter waits for the longest: none overtakes another of its own sender.
+    fn first_of_oldest(&self) -> Option<usize> {
+        let (_, oldest) = self.waiting.front()?;
+        let own = self.waiting.iter().enumerate().filter(|(_, (_, letter))| letter.sender == oldest.sender);
+        own.min_by_key(|(_, (_, letter))| letter.seq).map(|(at, _)| at)
+    }
+
+    fn remember(&mut self, id: LetterId) {
+        if self.handed.insert(id) {
+            self.handed_order.push_back(id);
+        }
+        if self.handed_order.len() > limit::CHANNEL_HANDED_MAX {
+            self.handed_order.pop_front().map(|id| self.handed.remove(&id));
+        }
+    }
+}

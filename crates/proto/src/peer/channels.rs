@@ -1,0 +1,471 @@
+//! Channels of an agent: their records, kept and told; its own changes (contracts/channel.md section 10).
+//!
+//! ```text
+//!   create · change · invite · join · leave ─► an entry by the owner, or a word to the owner
+//!   an entry, whoever brings it ─► Record::check ─► apply_entry: kept, members known, told on, letters looked at again
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_contracts::registry::{code, event, limit, time};
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use super::{Change, Out, Peer};
+use crate::channel::{
+    self, Equivocation, Fork, Invite, Join, Leave, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
+};
+use crate::codec;
+use crate::ids::{AgentId, ChannelId};
+use crate::letter::Letter;
+use crate::rows;
+use crate::step::{Effect, Op, Step};
+use crate::time::UnixMillis;
+
+mod group;
+mod letters;
+mod words;
+
+use group::{Group, GroupChange};
+pub(super) use letters::Judged;
+use letters::Letters;
+
+/// All channels of one agent.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    all: BTreeMap<ChannelId, Channel>,
+    invited: BTreeMap<ChannelId, Invited>,
+    /// Letters of these are looked at again.
+    again: BTreeSet<ChannelId>,
+}
+
+/// One channel, as this agent has it. It is a member where the record's roster says so.
+#[derive(Debug)]
+struct Channel {
+    record: Record,
+    letters: Letters,
+    group: Box<Group>,
+    /// The newest entry that each agent is known to have.
+    told: BTreeMap<AgentId, u32>,
+    /// Entries were asked for, behind this one.
+    asked: Option<u32>,
+}
+
+/// An invitation that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invited {
+    /// Who invites.
+    pub by: AgentId,
+    /// What the channel was called then.
+    pub name: String,
+    /// Until when it may be answered.
+    pub expires: UnixMillis,
+    /// It was answered.
+    pub joining: bool,
+    bytes: Vec<u8>,
+}
+
+/// What moves of channels.
+#[derive(Debug)]
+pub(crate) enum ChannelChange {
+    Founded(Box<Record>, UnixMillis),
+    Entry { channel: ChannelId, bytes: Vec<u8>, next: Box<Next>, now: UnixMillis },
+    Say { to: AgentId, word: Word, now: UnixMillis },
+    Joining { channel: ChannelId, reach: Reach, now: UnixMillis },
+    Declined(ChannelId),
+    Sent { channel: ChannelId, letter: Box<Letter>, now: UnixMillis },
+    LookAgain { channel: ChannelId, now: UnixMillis },
+    Group { channel: ChannelId, change: GroupChange, now: UnixMillis },
+}
+
+/// What an application is told of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChannelNews {
+    /// An invitation came: [`Peer::channel_join`], or [`Peer::channel_decline`].
+    Invited {
+        /// Who invites.
+        by: AgentId,
+    },
+    /// The record has moved: members, admins, owner or name.
+    Changed {
+        /// The number of its newest entry.
+        number: u32,
+    },
+    /// A member, or whoever says so, has told two members two things under one number.
+    Equivocated(Box<Equivocation>),
+    /// Two entries on one epoch: its owner's key is in two hands, or its owner lies.
+    Forked(Box<Fork>),
+}
+
+/// Why a channel cannot be had as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// Unknown, or left.
+    #[error("this agent is no member of such a channel")]
+    NotMember,
+    /// Only the owner, or an admin, does this.
+    #[error("only the channel's owner or one of its admins may do this")]
+    NotAllowed,
+    /// The owner hands the channel over before it leaves.
+    #[error("the owner cannot leave: hand the channel over first")]
+    OwnerStays,
+    /// Nobody has invited, or the invitation is over.
+    #[error("there is no invitation into such a channel, or its time is over")]
+    NotInvited,
+    /// As many channels as an agent keeps.
+    #[error("too many channels")]
+    TooMany,
+    /// The record refuses it.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryRow(u8, u64, ByteBuf);
+#[derive(Serialize, Deserialize)]
+struct InvitedRow(u8, ByteArray<32>, String, u64, bool, ByteBuf);
+
+const ROW_VERSION: u8 = 1;
+
+impl Peer {
+    /// The channels that this agent is or was in, each by its record.
+    pub fn channels(&self) -> impl Iterator<Item = &Record> {
+        self.channels.all.values().map(|channel| &channel.record)
+    }
+
+    /// The record of a channel.
+    #[must_use]
+    pub fn channel(&self, channel: &ChannelId) -> Option<&Record> {
+        self.channels.all.get(channel).map(|channel| &channel.record)
+    }
+
+    /// Invitations into channels of which this agent is no member yet.
+    pub fn channel_invitations(&self) -> impl Iterator<Item = (ChannelId, &Invited)> {
+        self.channels.invited.iter().map(|(channel, invited)| (*channel, invited))
+    }
+
+    /// Whether an agent shares a channel with this one: it may begin a session.
+    // contracts/channel.md C51.
+    #[must_use]
+    pub fn is_fellow(&self, agent: &AgentId) -> bool {
+        self.channels.all.values().any(|channel| {
+            let roster = channel.record.roster();
+            roster.has(agent) && roster.has(&self.id())
+        })
+    }
+
+    /// A new channel, of which this agent is the owner and the only member.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn channel_create<R: CryptoRng + ?Sized>(
+        &self,
+        name: &str,
+        audits: bool,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<(ChannelId, Step), ChannelError> {
+        if self.channels.all.len() >= limit::CHANNELS_MAX {
+            return Err(ChannelError::TooMany);
+        }
+        let mut random = [0; 32];
+        rng.fill_bytes(&mut random);
+        let record = Record::create(self.identity.signing(), name, audits, now, random)?;
+        let change = ChannelChange::Founded(Box::new(record), now);
+        let id = match &change {
+            ChannelChange::Founded(record, _) => record.channel(),
+            _ => return Err(ChannelError::NotMember),
+        };
+        Ok((id, self.step(Change::Channel(change))))
+    }
+
+    /// Asks an agent that is known to join: the owner, or an admin.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn channel_invite<R: CryptoRng + ?Sized>(
+        &self,
+        channel: ChannelId,
+        agent: AgentId,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Step, ChannelError> {
+        let record = self.member_of(&channel)?;
+        let roster = record.roster();
+        if roster.owner() != self.id() && !roster.is_admin(&self.id()) {
+            return Err(ChannelError::NotAllowed);
+        }
+        // What the record would refuse later is refused now.
+        let _after = record.draft(&record.epoch(), channel::Change::Add(vec![agent]), now)?;
+        let mut id = [0; 16];
+        rng.fill_bytes(&mut id);
+        let expires = now.plus(time::LETTER_LIFE_MAX);
+        let invite = Invite { channel, epoch: record.epoch(), by: self.id(), agent, expires, id };
+        let says = Says::Invited { invite: invite.sign(self.identity.signing()), name: roster.name().to_owned() };
+        Ok(self.step(Change::Channel(ChannelChange::Say { to: agent, word: Word { channel, says }, now })))
+    }
+
+    /// Answers an invitation. Others reach this agent as it says.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn channel_join(&self, channel: ChannelId, reach: Reach, now: UnixMillis) -> Result<Step, ChannelError> {
+        let invited = self.channels.invited.get(&channel).ok_or(ChannelError::NotInvited)?;
+        if now > invited.expires {
+            return Err(ChannelError::NotInvited);
+        }
+        if self.channels.all.len() >= limit::CHANNELS_MAX && !self.channels.all.contains_key(&channel) {
+            return Err(ChannelError::TooMany);
+        }
+        Ok(self.step(Change::Channel(ChannelChange::Joining { channel, reach, now })))
+    }
+
+    /// Forgets an invitation; `None` where there is none. Nobody is told.
+    #[must_use]
+    pub fn channel_decline(&self, channel: ChannelId) -> Option<Step> {
+        let is_there = self.channels.invited.contains_key(&channel);
+        is_there.then(|| self.step(Change::Channel(ChannelChange::Declined(channel))))
+    }
+
+    /// Changes a channel: the owner by an entry of the record, an admin by a proposal to the owner.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn channel_change(
+        &self,
+        channel: ChannelId,
+        change: channel::Change,
+        now: UnixMillis,
+    ) -> Result<Step, ChannelError> {
+        let record = self.member_of(&channel)?;
+        let owner = record.roster().owner();
+        if owner == self.id() {
+            let (bytes, next) = record.append(change, Vec::new(), now, self.identity.signing())?;
+            let next = Box::new(next);
+            return Ok(self.step(Change::Channel(ChannelChange::Entry { channel, bytes, next, now })));
+        }
+        let proposal = Proposal { channel, epoch: record.epoch(), by: self.id(), change };
+        record.check_proposal(&proposal).map_err(|error| match error {
+            RecordError::NotAdmin => ChannelError::NotAllowed,
+            other => ChannelError::Record(other),
+        })?;
+        let word = Word { channel, says: Says::Proposed(proposal.sign(self.identity.signing())) };
+        Ok(self.step(Change::Channel(ChannelChange::Say { to: owner, word, now })))
+    }
+
+    /// Leaves a channel: the owner is told, and says so in the record.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub fn channel_leave(&self, channel: ChannelId, now: UnixMillis) -> Result<Step, ChannelError> {
+        let record = self.member_of(&channel)?;
+        let owner = record.roster().owner();
+        if owner == self.id() {
+            return Err(ChannelError::OwnerStays);
+        }
+        let leave = Leave { channel, epoch: record.epoch(), agent: self.id() };
+        let word = Word { channel, says: Says::Left(leave.sign(self.identity.signing())) };
+        Ok(self.step(Change::Channel(ChannelChange::Say { to: owner, word, now })))
+    }
+
+    fn member_of(&self, channel: &ChannelId) -> Result<&Record, ChannelError> {
+        let record = self.channel(channel).filter(|record| record.roster().has(&self.id()));
+        record.ok_or(ChannelError::NotMember)
+    }
+
+    /// What channels want to be done by themselves.
+    pub(super) fn next_channel(&self, now: UnixMillis) -> Option<Step> {
+        let due = |channel: &Channel| channel.letters.wakes().is_some_and(|at| at <= now);
+        let timed = || self.channels.all.iter().find(|(_, channel)| due(channel)).map(|(id, _)| *id);
+        match self.channels.again.first().copied().or_else(timed) {
+            Some(channel) => Some(self.step(Change::Channel(ChannelChange::LookAgain { channel, now }))),
+            None => self.next_group(now),
+        }
+    }
+
+    /// When [`Peer::next_channel`] has something to do.
+    pub(super) fn channel_due(&self) -> Option<UnixMillis> {
+        let dues = |channel: &Channel| [channel.letters.wakes(), channel.group.due()].into_iter().flatten().min();
+        self.channels.all.values().filter_map(dues).min()
+    }
+
+    pub(super) fn apply_channel(&mut self, change: ChannelChange, out: &mut Out) {
+        match change {
+            ChannelChange::Founded(record, now) => {
+                let (id, first) = (record.channel(), record.entries().next().map(<[u8]>::to_vec));
+                first.into_iter().for_each(|bytes| put_entry(&id, 0, now, &bytes, out));
+                self.channels.all.insert(id, Channel::new(*record, self.id()));
+                out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: 0 } });
+                self.tell_channel(self.id(), now, out);
+            }
+            ChannelChange::Entry { channel, bytes, next, now } => {
+                self.apply_own_entry(channel, &bytes, *next, now, out)
+            }
+            ChannelChange::Say { to, word, now } => self.say(to, word, now, out),
+            ChannelChange::Joining { channel, reach, now } => self.apply_joining(channel, reach, now, out),
+            ChannelChange::Declined(channel) => self.forget_invitation(&channel, out),
+            ChannelChange::Sent { channel, letter, now } => self.apply_channel_sent(channel, *letter, now, out),
+            ChannelChange::Group { channel, change, now } => self.apply_group(channel, change, now, out),
+            ChannelChange::LookAgain { channel, now } => self.look_again(channel, now, out),
+        }
+    }
+
+    fn apply_joining(&mut self, channel: ChannelId, reach: Reach, now: UnixMillis, out: &mut Out) {
+        let Some(invited) = self.channels.invited.get_mut(&channel) else { return };
+        invited.joining = true;
+        out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
+        let (by, invite) = (invited.by, invited.bytes.clone());
+        let join = Join { channel, agent: self.id(), invite: Invite::hash(&invite) };
+        let join = join.sign(self.identity.signing());
+        self.say(by, Word { channel, says: Says::Joined { join, invite, reach } }, now, out);
+    }
+
+    pub(super) fn forget_invitation(&mut self, channel: &ChannelId, out: &mut Out) {
+        if self.channels.invited.remove(channel).is_some() {
+            out.ops.push(Op::Delete { key: rows::channel_invited(channel) });
+        }
+    }
+
+    /// Moves a record by an entry that was judged; `false` where it has moved meanwhile.
+    pub(super) fn apply_entry(
+        &mut self,
+        id: ChannelId,
+        bytes: &[u8],
+        next: Next,
+        now: UnixMillis,
+        out: &mut Out,
+    ) -> bool {
+        let me = self.id();
+        let Some(channel) = self.channels.all.get_mut(&id) else { return false };
+        let before = channel.record.roster().clone();
+        let Ok(dropped) = channel.record.apply(next) else { return false };
+        let after = channel.record.roster().clone();
+        // A succession takes the place of entries.
+        for number in 0..dropped.len() {
+            let number = after.number().saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
+            out.ops.push(Op::Delete { key: rows::channel_entry(&id, number) });
+        }
+        let taken = channel.record.taken(after.number()).unwrap_or(now);
+        put_entry(&id, after.number(), taken, bytes, out);
+        channel.told.retain(|agent, number| after.has(agent) && *number < after.number());
+        channel.asked = None;
+        self.channels.again.insert(id);
+        out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: after.number() } });
+        self.tell_difference(&before, &after, now, out);
+        // contracts/channel.md C53: nothing more goes to who was taken out, and nothing at all where this agent was.
+        let gone = before.members().map(|(agent, _)| *agent).filter(|agent| !after.has(agent) || !after.has(&me));
+        for agent in gone.collect::<Vec<_>>() {
+            self.take_back_letters(&id, &agent, out);
+            self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
+        }
+        self.follow_record(id, now, out);
+        if after.has(&me) {
+            self.forget_invitation(&id, out);
+            after.members().filter(|(agent, _)| **agent != me).for_each(|(agent, _)| self.meet(*agent, None, out));
+        }
+        true
+    }
+
+    /// Every change is an event, about each agent that it is about.
+    fn tell_difference(&mut self, before: &Roster, after: &Roster, now: UnixMillis, out: &mut Out) {
+        let differs = |agent: &AgentId| before.member(agent) != after.member(agent);
+        let agents = before.members().chain(after.members()).map(|(agent, _)| *agent).filter(differs);
+        let mut agents: BTreeSet<AgentId> = agents.collect();
+        if agents.is_empty() {
+            agents.insert(after.owner());
+        }
+        agents.into_iter().for_each(|agent| self.tell_channel(agent, now, out));
+    }
+
+    fn tell_channel(&mut self, about: AgentId, now: UnixMillis, out: &mut Out) {
+        self.tell_of(event::CHANNEL_CHANGED, about, now, out);
+    }
+
+    /// An agent with which a channel is shared is known from now on, and where it is, if that was not known.
+    fn meet(&mut self, agent: AgentId, reach: Option<&Reach>, out: &mut Out) {
+        let contact = self.contacts.entry(agent).or_default();
+        let endpoints = reach.filter(|_| contact.info.endpoints.is_empty()).map(|reach| reach.endpoints.clone());
+        let is_new = endpoints.is_some_and(|endpoints| {
+            let is_new = !endpoints.is_empty();
+            contact.info.endpoints = endpoints;
+            is_new
+        });
+        if is_new || contact.timer.is_none() && contact.current.is_none() {
+            out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
+        }
+        out.contacts.insert(agent);
+        if let Some(at) = reach.and_then(|reach| reach.mailbox.clone()) {
+            self.learn_mailbox(agent, at, out);
+        }
+    }
+
+    /// Where an agent is, as far as it is known here.
+    fn reach_of(&self, agent: &AgentId) -> Reach {
+        let endpoints = self.contact(agent).map(|info| info.endpoints.clone()).unwrap_or_default();
+        Reach { endpoints, mailbox: self.mailbox_of(agent).map(|(at, _)| at.clone()) }
+    }
+
+    pub(super) fn load_channel_entry(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, number) = rows::split_of_channel::<4>(key)?;
+        let EntryRow(version, taken, bytes) = codec::decode(value, limit::CHANNEL_ENTRY_LEN_MAX + 64).ok()?;
+        let (number, taken) = (u32::from_be_bytes(number), UnixMillis(taken));
+        if version != ROW_VERSION {
+            return None;
+        }
+        if number == 0 {
+            let record = Record::begin(&bytes, taken).ok().filter(|record| record.channel() == id)?;
+            self.channels.all.insert(id, Channel::new(record, self.id()));
+            return Some(());
+        }
+        let record = &mut self.channels.all.get_mut(&id)?.record;
+        let channel::Judged::Next(next) = record.check(&bytes, taken).ok()? else { return None };
+        record.apply(*next).ok().filter(|_| record.roster().number() == number).map(drop)
+    }
+
+    pub(super) fn load_invited(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, []) = rows::split_of_channel::<0>(key)?;
+        let InvitedRow(version, by, name, expires, joining, bytes) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        let by = AgentId::from_bytes(by.into_array()).ok().filter(|_| version == ROW_VERSION)?;
+        let invited = Invited { by, name, expires: UnixMillis(expires), joining, bytes: bytes.into_vec() };
+        self.channels.invited.insert(id, invited);
+        Some(())
+    }
+
+    /// Letters to an agent are given up that are not acknowledged.
+    fn take_back_letters(&mut self, channel: &ChannelId, agent: &AgentId, out: &mut Out) {
+        let of = |letter: &[u8]| {
+            let place =
+                Letter::decode(letter).ok().and_then(|letter| channel::ChannelPlace::of(&letter).ok().flatten());
+            place.is_some_and(|place| place.channel == *channel)
+        };
+        let theirs = self.outbox.iter().filter(|(_, entry)| entry.to == *agent && !entry.control && of(&entry.letter));
+        for no in theirs.map(|(no, _)| *no).collect::<Vec<_>>() {
+            self.apply_expired(no, code::NOT_MEMBER, out);
+        }
+    }
+}
+
+/// Rows of invitations and of what this agent is in a channel are shorter.
+const ROW_LEN_MAX: usize = 1_024;
+
+impl Channel {
+    fn new(record: Record, me: AgentId) -> Self {
+        let group = Box::new(Group::new(&record, me));
+        Self { record, letters: Letters::default(), group, told: BTreeMap::new(), asked: None }
+    }
+}
+
+impl Invited {
+    fn to_row(&self) -> Vec<u8> {
+        let (by, bytes) = (ByteArray::new(*self.by.as_bytes()), ByteBuf::from(self.bytes.as_slice()));
+        codec::encode(&InvitedRow(ROW_VERSION, by, self.name.clone(), self.expires.0, self.joining, bytes))
+    }
+}
+
+fn put_entry(channel: &ChannelId, number: u32, taken: UnixMillis, bytes: &[u8], out: &mut Out) {
+    let value = codec::encode(&EntryRow(ROW_VERSION, taken.0, ByteBuf::from(bytes)));
+    out.ops.push(Op::Put { key: rows::channel_entry(channel, number), value });
+}

@@ -1,0 +1,308 @@
+//! Letters to a channel: sent to each member, and handed out in their order (contracts/channel.md sections 9 and 11).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nuncio_contracts::registry::{code, extension, limit};
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use super::super::{Change, Out, Peer};
+use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
+use crate::channel::{ChannelPlace, Handed, Order, Waiting};
+use crate::codec;
+use crate::error::{PeerError, Refusal};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq};
+use crate::letter::{Letter, LetterError, LetterKind};
+use crate::outbox::Entry;
+use crate::rows;
+use crate::step::{Op, Step};
+use crate::time::UnixMillis;
+use crate::token::Genuine;
+
+/// Letters of one channel.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    /// The number of this agent's next.
+    next: Seq,
+    order: Order<Held>,
+    /// Of epochs that are not known here, and after a start all that waited, by the numbers of their rows.
+    set_aside: BTreeMap<u64, (AgentId, Held)>,
+    next_row: u64,
+}
+
+/// A letter that is not handed out yet.
+#[derive(Clone, Debug)]
+struct Held {
+    received: UnixMillis,
+    letter: Letter,
+    bytes: Vec<u8>,
+    token: Option<Arc<Genuine>>,
+    /// The number of its row.
+    row: u64,
+}
+
+/// Whether a letter may be delivered, as far as its channel is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Judged {
+    /// It may.
+    Welcome,
+    /// It may not; one of the registry's codes says why.
+    Refused(u16),
+}
+
+#[derive(Serialize, Deserialize)]
+struct OwnRow(u8, Seq, ByteBuf);
+#[derive(Serialize, Deserialize)]
+struct HeldRow(u8, ByteArray<32>, u64, ByteBuf, Option<ByteBuf>);
+
+/// Numbers and a transcript.
+const OWN_LEN_MAX: usize = 8_192;
+/// A letter and its token, with room for the rest.
+const HELD_LEN_MAX: usize = limit::FRAME_LEN_MAX + limit::TOKEN_LEN_MAX;
+
+type LoadRow = fn(&mut Peer, &[u8], &[u8]) -> Option<()>;
+
+impl Letters {
+    pub(super) fn wakes(&self) -> Option<UnixMillis> {
+        self.order.wakes()
+    }
+
+    /// The number of this agent's next letter.
+    pub(super) const fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// Whether as many letters wait for the record as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+    }
+
+    pub(super) fn begins(&mut self, sender: AgentId, first: Seq) {
+        self.order.begins(sender, first);
+    }
+}
+
+impl Peer {
+    /// How the rows of channels are loaded, behind their records.
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 6] = [
+        (rows::CHANNEL_OUT, Self::load_channel_out),
+        (rows::CHANNEL_OWN, Self::load_channel_own),
+        (rows::CHANNEL_SENDER, Self::load_channel_sender),
+        (rows::CHANNEL_KEY, Self::load_channel_key),
+        (rows::CHANNEL_INVITED, Self::load_invited),
+        (rows::CHANNEL_HELD, Self::load_channel_held),
+    ];
+
+    /// Accepts a letter for all other members of a channel: each of them is delivered it once, or the sender is told why not.
+    ///
+    /// # Errors
+    /// [`PeerError`]: not a member, over a bound, or a letter that cannot be sent.
+    // contracts/channel.md C52.
+    pub fn channel_send<R: CryptoRng + ?Sized>(
+        &self,
+        channel: ChannelId,
+        letter: &Letter,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Step, PeerError> {
+        let record = self.member_of(&channel)?;
+        if self.retired {
+            return Err(PeerError::RetiredHere);
+        }
+        let unfit = [extension::TOKEN, extension::AUDIT, extension::LARGE_PAYLOAD, extension::CHANNEL];
+        if letter.kind != LetterKind::Plain || unfit.iter().any(|number| letter.extension(*number).is_some()) {
+            return Err(PeerError::Letter(LetterError::Malformed));
+        }
+        if letter.payload.len() > limit::PAYLOAD_INLINE_MAX {
+            return Err(PeerError::TooLarge);
+        }
+        letter.check_time(now).map_err(PeerError::Letter)?;
+        if record.roster().members().len() > limit::CHANNEL_PAIRWISE_MAX {
+            return self.seal_for_all(channel, letter, now, rng);
+        }
+        let others = record.roster().members().len().saturating_sub(1);
+        let used = self.outbox.len() - self.outbox_controls;
+        let bytes = letter.payload.len().saturating_add(ROW_LEN_MAX).saturating_mul(others);
+        if used + others > limit::OUTBOX_LETTERS_MAX
+            || self.outbox_bytes.saturating_add(bytes) > limit::OUTBOX_BYTES_MAX
+        {
+            return Err(PeerError::OutboxFull);
+        }
+        let letter = Box::new(letter.clone());
+        Ok(self.step(Change::Channel(ChannelChange::Sent { channel, letter, now })))
+    }
+
+    pub(super) fn apply_channel_sent(&mut self, id: ChannelId, mut letter: Letter, now: UnixMillis, out: &mut Out) {
+        let me = self.id();
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let (epoch, seq) = (channel.record.epoch(), channel.letters.next);
+        letter.set_extension(ChannelPlace { channel: id, epoch, seq }.extension());
+        let others = channel.record.roster().members().map(|(agent, _)| *agent).filter(|agent| *agent != me);
+        for agent in others.collect::<Vec<_>>() {
+            // contracts/channel.md C49: whoever is sent a letter has its epoch, or hears of it first.
+            self.tell_member(agent, id, now, out);
+            if self.contact(&agent).is_some_and(|info| !info.retired) {
+                self.apply_queued(Entry::draft(agent, &letter), out);
+            }
+        }
+        self.passed_number(id, letter.id, now, out);
+    }
+
+    /// A letter has its number, whichever way it goes.
+    pub(super) fn passed_number(&mut self, id: ChannelId, letter: LetterId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        channel.letters.next = channel.letters.next.saturating_add(1);
+        let outgoing = ByteBuf::from(channel.group.outgoing.to_row());
+        let value = codec::encode(&OwnRow(ROW_VERSION, channel.letters.next, outgoing));
+        out.ops.push(Op::Put { key: rows::channel_own(&id), value });
+        let handed = channel.letters.order.sent(letter, now);
+        self.show_letters(id, handed, None, out);
+    }
+
+    /// Numbers of a sender came or never will.
+    pub(super) fn pass_holes(
+        &mut self,
+        id: ChannelId,
+        sender: AgentId,
+        holes: &[(Seq, Seq)],
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let handed = channel.letters.order.passed(sender, holes, now);
+        self.show_letters(id, handed, None, out);
+    }
+
+    /// Whether the channel that a letter names takes it.
+    // contracts/channel.md C53.
+    pub(in super::super) fn judge_channel(&self, from: &AgentId, letter: &Letter) -> Result<Judged, Refusal> {
+        let place = match ChannelPlace::of(letter) {
+            Ok(Some(place)) => place,
+            Ok(None) => return Ok(Judged::Welcome),
+            Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
+        };
+        let Ok(record) = self.member_of(&place.channel) else { return Ok(Judged::Refused(code::NOT_MEMBER)) };
+        let roster = record.roster();
+        let (Some(sender), Some(own)) = (roster.member(from), roster.member(&self.id())) else {
+            return Ok(Judged::Refused(code::NOT_MEMBER));
+        };
+        let Some(number) = record.number_of(&place.epoch) else {
+            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full());
+            return if is_full { Err(Refusal::ChannelFull) } else { Ok(Judged::Welcome) };
+        };
+        let is_over = roster.number().saturating_sub(number) > limit::CHANNEL_BEHIND_MAX;
+        let was_in = sender.since <= number && own.since <= number;
+        Ok(if was_in && !is_over { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) })
+    }
+
+    /// Takes a letter that names a channel out of the caller's hands; what it does not take is delivered at once.
+    pub(in super::super) fn take_channel_letter(
+        &mut self,
+        from: AgentId,
+        letter: Letter,
+        bytes: &[u8],
+        token: Option<&Arc<Genuine>>,
+        received: UnixMillis,
+        out: &mut Out,
+    ) -> Option<Letter> {
+        let Ok(Some(place)) = ChannelPlace::of(&letter) else { return Some(letter) };
+        // It was judged when it came; if this agent is no member any more, nobody hears it.
+        let channel = self.channels.all.get_mut(&place.channel)?;
+        let row = channel.letters.next_row;
+        channel.letters.next_row += 1;
+        let held = Held { received, letter, bytes: bytes.to_vec(), token: token.cloned(), row };
+        if channel.record.number_of(&place.epoch).is_none() {
+            put_held(&place.channel, &from, &held, out);
+            channel.letters.set_aside.insert(row, (from, held));
+            self.ask_entries(from, place.channel, received, out);
+            return None;
+        }
+        let handed = offer(channel, from, place.seq, held.clone(), received);
+        if !handed.iter().any(|one| one.letter.letter.row == row) {
+            put_held(&place.channel, &from, &held, out);
+        }
+        self.show_letters(place.channel, handed, Some(row), out);
+        None
+    }
+
+    /// Delivers letters whose turn it is; all but a new one have a row that goes.
+    fn show_letters(&mut self, id: ChannelId, handed: Vec<Handed<Held>>, new: Option<u64>, out: &mut Out) {
+        for Handed { letter: Waiting { sender, letter: held, .. }, .. } in handed {
+            if Some(held.row) != new {
+                out.ops.push(Op::Delete { key: rows::channel_held(&id, held.row) });
+            }
+            self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out);
+        }
+    }
+
+    /// The record has moved, or time has passed: letters that waited for it.
+    pub(super) fn look_again(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        self.channels.again.remove(&id);
+        let me = self.id();
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let (record, aside) = (&channel.record, core::mem::take(&mut channel.letters.set_aside));
+        let (mut again, mut handed) = (BTreeMap::new(), Vec::new());
+        for (row, (from, held)) in aside {
+            let place = ChannelPlace::of(&held.letter).ok().flatten();
+            let number = place.as_ref().and_then(|place| record.number_of(&place.epoch));
+            match (place, number) {
+                (Some(place), Some(number)) => {
+                    let since = |agent: &AgentId| record.roster().member(agent).map(|member| member.since);
+                    if [from, me].iter().all(|agent| since(agent).is_some_and(|since| since <= number)) {
+                        again.insert(row, (from, place.seq, held));
+                    } else {
+                        out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
+                    }
+                }
+                // contracts/channel.md C54: what is over waits for nothing.
+                _ if now > held.letter.expires() => out.ops.push(Op::Delete { key: rows::channel_held(&id, row) }),
+                _ => drop(channel.letters.set_aside.insert(row, (from, held))),
+            }
+        }
+        for (from, seq, held) in again.into_values() {
+            let received = held.received;
+            handed.extend(offer(channel, from, seq, held, received));
+        }
+        handed.extend(channel.letters.order.due(now));
+        self.show_letters(id, handed, None, out);
+    }
+
+    fn load_channel_own(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, []) = rows::split_of_channel::<0>(key)?;
+        let OwnRow(version, next, outgoing) = codec::decode(value, OWN_LEN_MAX).ok()?;
+        self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?.letters.next = next;
+        self.load_outgoing(&id, &outgoing)
+    }
+
+    fn load_channel_held(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, row) = rows::split_of_channel::<8>(key)?;
+        let HeldRow(version, from, received, bytes, token) = codec::decode(value, HELD_LEN_MAX).ok()?;
+        let (row, received) = (u64::from_be_bytes(row), UnixMillis(received));
+        let from = AgentId::from_bytes(from.into_array()).ok().filter(|_| version == ROW_VERSION)?;
+        let token = token.map(|token| Genuine::kept(&token).map(Arc::new).ok_or(())).transpose().ok()?;
+        let held = Held { received, letter: Letter::decode(&bytes).ok()?, bytes: bytes.into_vec(), token, row };
+        let Channels { all, again, .. } = &mut self.channels;
+        let letters = &mut all.get_mut(&id)?.letters;
+        letters.next_row = letters.next_row.max(row.checked_add(1)?);
+        letters.set_aside.insert(row, (from, held));
+        again.insert(id);
+        Some(())
+    }
+}
+
+fn offer(channel: &mut super::Channel, sender: AgentId, seq: Seq, held: Held, now: UnixMillis) -> Vec<Handed<Held>> {
+    let order = &mut channel.letters.order;
+    // Its session brings a sender's letters in their order, so the first that comes is the first that there is.
+    order.begins(sender, seq);
+    let (id, reply_to, len) = (held.letter.id, held.letter.reply_to, held.bytes.len());
+    order.offer(Waiting { sender, seq, id, reply_to, len, letter: held }, now)
+}
+
+fn put_held(channel: &ChannelId, from: &AgentId, held: &Held, out: &mut Out) {
+    let token = held.token.as_ref().map(|token| ByteBuf::from(token.text().as_bytes()));
+    let (sender, bytes) = (ByteArray::new(*from.as_bytes()), ByteBuf::from(held.bytes.as_slice()));
+    let row = HeldRow(ROW_VERSION, sender, held.received.0, bytes, token);
+    out.ops.push(Op::Put { key: rows::channel_held(channel, held.row), value: codec::encode(&row) });
+}

@@ -1,0 +1,295 @@
+//! What members tell each other of a channel, sent and taken (contracts/channel.md section 10).
+
+use nuncio_contracts::registry::limit;
+
+use super::super::{Out, Peer};
+use super::{Channel, ChannelNews, Invited};
+use crate::channel::{Change, Entry, Invite, Join, Judged, Next, Proposal, Reach, Record, RecordError, Says, Word};
+use crate::control::Control;
+use crate::ids::{AgentId, ChannelId, LetterId};
+use crate::rows;
+use crate::step::{Effect, Op};
+use crate::time::UnixMillis;
+
+impl Peer {
+    pub(super) fn say(&mut self, to: AgentId, word: Word, now: UnixMillis, out: &mut Out) {
+        let about = LetterId::new(now, *word.channel.as_bytes().first_chunk().unwrap_or(&[0; 10]));
+        self.queue_control(to, &Control::Channel(Box::new(word)), about, now, out);
+    }
+
+    /// Whether a word of this agent is listened to: of one that was added, or that shares a channel.
+    fn listens_to(&self, from: &AgentId) -> bool {
+        self.contact(from).is_some_and(|info| info.allowed && !info.retired) || self.is_fellow(from)
+    }
+
+    pub(in super::super) fn take_word(&mut self, from: AgentId, word: Word, now: UnixMillis, out: &mut Out) {
+        let Word { channel, says } = word;
+        match says {
+            Says::Invited { invite, name } => self.take_invited(from, channel, invite, name, now, out),
+            Says::Joined { join, invite, reach } => self.take_joined(from, channel, [join, invite], &reach, now, out),
+            Says::Entries { entries, reach } => self.take_entries(from, channel, &entries, &reach, now, out),
+            Says::Wanted { from: number } => self.give_entries(from, channel, number, now, out),
+            Says::Left(leave) => self.take_left(channel, leave, now, out),
+            Says::Proposed(proposal) => self.take_proposed(channel, &proposal, now, out),
+            Says::Key(key) => self.take_key(from, channel, key, now, out),
+            Says::Acked(next) => self.take_acked(from, channel, next, now, out),
+            // contracts/channel.md C50: whoever supports nobody says nothing.
+            Says::Drafted(_) | Says::Supported(_) => {}
+        }
+    }
+
+    // contracts/channel.md C48.
+    fn take_invited(
+        &mut self,
+        from: AgentId,
+        channel: ChannelId,
+        bytes: Vec<u8>,
+        name: String,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Ok(invite) = Invite::parse(&bytes) else { return };
+        let is_mine = invite.channel == channel && invite.by == from && invite.agent == self.id();
+        let is_member = self.channel(&channel).is_some_and(|record| record.roster().has(&self.id()));
+        if !is_mine || is_member || invite.expires < now || !self.listens_to(&from) {
+            return;
+        }
+        while self.channels.invited.len() >= limit::CHANNEL_INVITES_MAX {
+            let oldest = self.channels.invited.iter().min_by_key(|(_, invited)| invited.expires).map(|(id, _)| *id);
+            oldest.into_iter().for_each(|oldest| self.forget_invitation(&oldest, out));
+        }
+        let invited = Invited { by: from, name, expires: invite.expires, joining: false, bytes };
+        out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
+        self.channels.invited.insert(channel, invited);
+        out.effects.push(Effect::Channel { channel, news: ChannelNews::Invited { by: from } });
+    }
+
+    /// A consent: the owner adds its agent, an admin hands it on to the owner.
+    fn take_joined(
+        &mut self,
+        from: AgentId,
+        channel: ChannelId,
+        [join, invite]: [Vec<u8>; 2],
+        reach: &Reach,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Ok(record) = self.member_of(&channel) else { return };
+        let Ok(joined) = Join::parse(&join) else { return };
+        let roster = record.roster();
+        let (owner, agent) = (roster.owner(), joined.agent);
+        if joined.channel != channel || (agent != from && !roster.is_admin(&from)) {
+            return;
+        }
+        if roster.has(&agent) {
+            // It does not know yet that it is.
+            return self.give_entries(agent, channel, 0, now, out);
+        }
+        if owner != self.id() {
+            let by_me = Invite::parse(&invite).is_ok_and(|invite| invite.by == self.id());
+            if by_me && agent == from {
+                self.meet(agent, Some(reach), out);
+                let says = Says::Joined { join, invite, reach: reach.clone() };
+                self.say(owner, Word { channel, says }, now, out);
+            }
+            return;
+        }
+        let appended = record.append(Change::Add(vec![agent]), vec![join, invite], now, self.identity.signing());
+        if let Ok((bytes, next)) = appended {
+            self.meet(agent, Some(reach), out);
+            self.apply_own_entry(channel, &bytes, next, now, out);
+        }
+    }
+
+    fn take_left(&mut self, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
+        let Ok(agent) = crate::channel::Leave::parse(&leave).map(|leave| leave.agent) else { return };
+        self.append(channel, Change::Leave(vec![agent]), vec![leave], now, out);
+    }
+
+    // contracts/channel.md C16.
+    fn take_proposed(&mut self, channel: ChannelId, bytes: &[u8], now: UnixMillis, out: &mut Out) {
+        let Ok(proposal) = Proposal::parse(bytes) else { return };
+        let is_followed = self.member_of(&channel).is_ok_and(|record| record.check_proposal(&proposal).is_ok());
+        // Whom an admin would have added has not consented by that.
+        if is_followed && !matches!(proposal.change, Change::Add(_)) {
+            self.append(channel, proposal.change, Vec::new(), now, out);
+        }
+    }
+
+    /// The owner's next entry, where this agent is the owner and the record takes it.
+    fn append(&mut self, id: ChannelId, change: Change, consents: Vec<Vec<u8>>, now: UnixMillis, out: &mut Out) {
+        let Ok(record) = self.member_of(&id) else { return };
+        if record.roster().owner() != self.id() {
+            return;
+        }
+        let Ok((bytes, next)) = record.append(change, consents, now, self.identity.signing()) else { return };
+        self.apply_own_entry(id, &bytes, next, now, out);
+    }
+
+    /// The owner's own entry: everybody is told, whoever it takes out as well.
+    pub(super) fn apply_own_entry(&mut self, id: ChannelId, bytes: &[u8], next: Next, now: UnixMillis, out: &mut Out) {
+        let gone: Vec<AgentId> = match next.change() {
+            Change::Remove(agents) | Change::Leave(agents) => agents.clone(),
+            _ => Vec::new(),
+        };
+        let number = next.roster().number();
+        if self.apply_entry(id, bytes, next, now, out) {
+            self.tell_all(id, now, out);
+            gone.into_iter().for_each(|agent| self.send_entries(agent, id, number, now, out));
+        }
+    }
+
+    /// Tells every member what is new in the record.
+    // contracts/channel.md C49.
+    pub(super) fn tell_all(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let me = self.id();
+        let Some(channel) = self.channels.all.get(&id) else { return };
+        let others: Vec<AgentId> =
+            channel.record.roster().members().map(|(agent, _)| *agent).filter(|agent| *agent != me).collect();
+        for agent in others {
+            self.tell_member(agent, id, now, out);
+        }
+    }
+
+    /// Tells a member what it is not known to have: a newcomer all of it, others the newest entry.
+    pub(super) fn tell_member(&mut self, agent: AgentId, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get(&id) else { return };
+        let roster = channel.record.roster();
+        let Some(member) = roster.member(&agent) else { return };
+        let from = match channel.told.get(&agent) {
+            Some(told) if *told >= roster.number() => return,
+            Some(told) => told.saturating_add(1),
+            None if member.since == roster.number() && self.is_invited_by_me(channel, roster.number()) => 0,
+            // Its inviter gives it the record.
+            None if member.since == roster.number() && roster.number() > 0 => return,
+            None => roster.number(),
+        };
+        self.give_entries(agent, id, from, now, out);
+    }
+
+    /// Whether a newcomer of the newest entry was invited by this agent.
+    fn is_invited_by_me(&self, channel: &Channel, number: u32) -> bool {
+        let entry = usize::try_from(number).ok().and_then(|number| channel.record.entries().nth(number));
+        let entry = entry.and_then(|bytes| Entry::parse(bytes).ok());
+        let mut invites = entry.iter().flat_map(|entry| &entry.consents).filter_map(|bytes| Invite::parse(bytes).ok());
+        invites.any(|invite| invite.by == self.id())
+    }
+
+    /// Gives an agent the entries from a number on, if it is, or was, a member.
+    fn give_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let roster = channel.record.roster();
+        if !roster.has(&agent) {
+            return;
+        }
+        channel.told.insert(agent, roster.number());
+        self.send_entries(agent, id, from, now, out);
+    }
+
+    fn send_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get(&id) else { return };
+        let (mut parts, mut len) = (vec![Vec::new()], 0_usize);
+        for entry in channel.record.entries().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+            if len + entry.len() > limit::CHANNEL_WORD_LEN_MAX {
+                parts.push(Vec::new());
+                len = 0;
+            }
+            len += entry.len();
+            parts.last_mut().into_iter().for_each(|part: &mut Vec<Vec<u8>>| part.push(entry.to_vec()));
+        }
+        // Where members are is told to members.
+        let roster = channel.record.roster();
+        let members = roster.members().map(|(member, _)| *member).filter(|_| roster.has(&agent));
+        let mut reach: Vec<_> = members.filter(|member| *member != agent && *member != self.id()).collect();
+        reach.truncate(REACH_MAX);
+        let mut reach: Vec<_> = reach.into_iter().map(|member| (member, self.reach_of(&member))).collect();
+        for entries in parts.into_iter().filter(|part| !part.is_empty()) {
+            let says = Says::Entries { entries, reach: core::mem::take(&mut reach) };
+            self.say(agent, Word { channel: id, says }, now, out);
+        }
+    }
+
+    /// Entries that another has: each is judged by itself.
+    fn take_entries(
+        &mut self,
+        from: AgentId,
+        id: ChannelId,
+        entries: &[Vec<u8>],
+        reach: &[(AgentId, Reach)],
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let (me, mut has_moved) = (self.id(), false);
+        for bytes in entries {
+            let Some(channel) = self.channels.all.get_mut(&id) else {
+                // contracts/channel.md C48: only a channel that this agent has consented to join, from whoever invited.
+                let is_joining = self.channels.invited.get(&id).is_some_and(|one| one.joining && one.by == from);
+                match Record::begin(bytes, now) {
+                    Ok(record) if is_joining && record.channel() == id => {
+                        super::put_entry(&id, 0, now, bytes, out);
+                        self.channels.all.insert(id, Channel::new(record, me));
+                        continue;
+                    }
+                    _ => return,
+                }
+            };
+            match channel.record.check(bytes, now) {
+                Ok(Judged::Known) => {}
+                Ok(Judged::Next(next)) => has_moved |= self.apply_entry(id, bytes, *next, now, out),
+                Ok(Judged::Fork(fork)) => {
+                    let news = ChannelNews::Forked(Box::new(fork));
+                    out.effects.push(Effect::Channel { channel: id, news });
+                }
+                Err(RecordError::UnknownEpoch) => return self.ask_entries(from, id, now, out),
+                // One that is refused says nothing of those behind it: they stand on it.
+                Err(_) => break,
+            }
+        }
+        let Some(channel) = self.channels.all.get_mut(&id).filter(|channel| channel.record.roster().has(&me)) else {
+            return;
+        };
+        let roster = channel.record.roster().clone();
+        if let Some(last) = entries.last().and_then(|bytes| Entry::parse(bytes).ok()) {
+            let known = channel.record.number_of(&last.epoch()).filter(|_| roster.has(&from));
+            channel.told.extend(known.map(|number| (from, number)));
+        }
+        for (agent, reach) in reach.iter().filter(|(agent, _)| *agent != me && roster.has(agent)) {
+            self.meet(*agent, Some(reach), out);
+        }
+        if has_moved && roster.owner() != me {
+            self.welcome(id, now, out);
+        }
+    }
+
+    /// Gives the record to those whom this agent has invited.
+    fn welcome(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get(&id) else { return };
+        let number = channel.record.roster().number();
+        if !self.is_invited_by_me(channel, number) {
+            return;
+        }
+        let newcomers: Vec<AgentId> = channel
+            .record
+            .roster()
+            .members()
+            .filter(|(agent, member)| member.since == number && **agent != self.id())
+            .map(|(agent, _)| *agent)
+            .collect();
+        newcomers.into_iter().for_each(|agent| self.give_entries(agent, id, 0, now, out));
+    }
+
+    /// Entries are missing here that another has.
+    pub(super) fn ask_entries(&mut self, of: AgentId, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let number = channel.record.roster().number();
+        if channel.asked == Some(number) {
+            return;
+        }
+        channel.asked = Some(number);
+        let says = Says::Wanted { from: number.saturating_add(1) };
+        self.say(of, Word { channel: id, says }, now, out);
+    }
+}
+
+/// Members whose whereabouts go with entries: what a letter holds beside them.
+const REACH_MAX: usize = 32;

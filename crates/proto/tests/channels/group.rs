@@ -1,0 +1,306 @@
+//! Agents by hand that talk to each other, whoever is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_proto::bundle::Bundle;
+use nuncio_proto::channel::{Change, ChannelPlace, Reach, Roster};
+use nuncio_proto::content_type::ContentType;
+use nuncio_proto::identity::Identity;
+use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
+use nuncio_proto::letter::Letter;
+use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo, Peer, Seen};
+use nuncio_proto::rows;
+use nuncio_proto::step::{Effect, Op, Staged, Step};
+use nuncio_proto::testing::{TestRng, rng};
+use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Policy;
+
+pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
+
+pub(crate) struct Disk(pub(crate) BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Seen for Disk {
+    fn seen(&self, from: &AgentId, letter: &LetterId) -> Option<bool> {
+        Some(self.0.contains_key(&rows::seen(from, letter)))
+    }
+}
+
+/// What came in a channel, or beside one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Came {
+    pub(crate) from: AgentId,
+    pub(crate) channel: Option<ChannelId>,
+    pub(crate) text: String,
+}
+
+pub(crate) struct Agent {
+    pub(crate) peer: Peer,
+    pub(crate) disk: Disk,
+    pub(crate) rng: TestRng,
+    pub(crate) inbox: Vec<Came>,
+    pub(crate) delivered: Vec<(AgentId, LetterId)>,
+    pub(crate) failed: Vec<(AgentId, LetterId, u16)>,
+    pub(crate) news: Vec<(ChannelId, ChannelNews)>,
+    pub(crate) away: bool,
+    out: Vec<(AgentId, Vec<u8>)>,
+    wants: Vec<AgentId>,
+}
+
+/// Agents, and a time for all.
+pub(crate) struct Group {
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) now: UnixMillis,
+    /// Frames between these two are lost.
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Every frame that was sent.
+    pub(crate) sent: Vec<Vec<u8>>,
+}
+
+impl Agent {
+    fn new(seed: u64) -> Self {
+        let mut rng = rng(seed);
+        let (mut peer, staged) = Peer::create(Identity::generate(&mut rng).unwrap(), START, &mut rng);
+        peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
+        let mut agent = Self {
+            peer,
+            disk: Disk(BTreeMap::new()),
+            rng,
+            inbox: vec![],
+            delivered: vec![],
+            failed: vec![],
+            news: vec![],
+            away: false,
+            out: vec![],
+            wants: vec![],
+        };
+        agent.commit(staged);
+        agent
+    }
+
+    fn commit(&mut self, staged: Staged) {
+        for op in staged.ops {
+            match op {
+                Op::Put { key, value } => drop(self.disk.0.insert(key, value)),
+                Op::Delete { key } => drop(self.disk.0.remove(&key)),
+            }
+        }
+        for effect in staged.effects.after_commit() {
+            match effect {
+                Effect::Send { to, frame } => self.out.push((to, frame)),
+                Effect::Deliver(arrival) => {
+                    let channel = ChannelPlace::of(&arrival.letter).unwrap().map(|place| place.channel);
+                    let text = String::from_utf8(arrival.letter.payload).unwrap();
+                    self.inbox.push(Came { from: arrival.from, channel, text });
+                }
+                Effect::Delivered { to, letter } => self.delivered.push((to, letter)),
+                Effect::Failed { to, letter, code } => self.failed.push((to, letter, code)),
+                Effect::WantBundle { of } => self.wants.push(of),
+                Effect::Channel { channel, news } => self.news.push((channel, news)),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> AgentId {
+        self.peer.id()
+    }
+
+    pub(crate) fn take(&mut self, step: Step) {
+        let staged = self.peer.stage(step).unwrap();
+        self.commit(staged);
+    }
+
+    fn run(&mut self, now: UnixMillis) {
+        for _ in 0..10_000 {
+            let Some(step) = self.peer.next(now, true, &mut self.rng) else { return };
+            self.take(step);
+        }
+        panic!("next never comes to rest");
+    }
+
+    pub(crate) fn restart(&mut self, now: UnixMillis) {
+        let records: Vec<_> =
+            self.disk.0.iter().filter(|(key, _)| Peer::loads(key[0])).map(|(k, v)| (k.clone(), v.clone())).collect();
+        self.peer = Peer::load(&records, now).unwrap();
+        self.peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
+        self.out.clear();
+        self.wants.clear();
+    }
+
+    pub(crate) fn know(&mut self, other: AgentId) {
+        let info = ContactInfo { allowed: true, ..ContactInfo::default() };
+        let step = self.peer.set_contact(other, info).unwrap();
+        self.take(step);
+    }
+
+    pub(crate) fn roster(&self, channel: ChannelId) -> Roster {
+        self.peer.channel(&channel).unwrap().roster().clone()
+    }
+
+    pub(crate) fn texts(&self, channel: ChannelId) -> Vec<&str> {
+        self.inbox.iter().filter(|came| came.channel == Some(channel)).map(|came| came.text.as_str()).collect()
+    }
+}
+
+impl Group {
+    /// So many agents, of whom the first is known to all and knows all.
+    pub(crate) fn new(count: usize) -> Self {
+        let mut agents: Vec<Agent> = (1..).map(Agent::new).take(count).collect();
+        let ids: Vec<AgentId> = agents.iter().map(Agent::id).collect();
+        for (at, agent) in agents.iter_mut().enumerate().skip(1) {
+            agent.know(ids[0]);
+            assert_ne!(at, 0);
+        }
+        ids.iter().skip(1).for_each(|id| agents[0].know(*id));
+        Self { agents, now: START, cut: BTreeSet::new(), sent: vec![] }
+    }
+
+    pub(crate) fn id(&self, at: usize) -> AgentId {
+        self.agents[at].id()
+    }
+
+    fn at(&self, id: AgentId) -> Option<usize> {
+        self.agents.iter().position(|agent| agent.id() == id)
+    }
+
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        let is_cut = self.cut.contains(&(from.min(to), from.max(to)));
+        !self.agents[from].away && !self.agents[to].away && !is_cut
+    }
+
+    fn claim(&mut self, by: usize, of: AgentId) {
+        let Some(at) = self.at(of).filter(|at| self.reaches(by, *at)) else { return };
+        let (asker, now) = (self.id(by), self.now);
+        let other = &mut self.agents[at];
+        let staged = other.peer.stage(other.peer.claim(asker, 7, &[], now).unwrap()).unwrap();
+        for op in staged.ops {
+            if let Op::Put { key, value } = op {
+                other.disk.0.insert(key, value);
+            }
+        }
+        for effect in staged.effects.after_commit() {
+            if let Effect::Bundle { bundle, .. } = effect {
+                let (bundle, one) = (Bundle::parse(&bundle, now).unwrap(), &mut self.agents[by]);
+                if let Ok(step) = one.peer.begin(&bundle, now, &mut one.rng) {
+                    one.take(step);
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize) -> bool {
+        let now = self.now;
+        self.agents[from].run(now);
+        for of in core::mem::take(&mut self.agents[from].wants) {
+            self.claim(from, of);
+        }
+        self.agents[from].run(now);
+        let (sender, frames) = (self.id(from), core::mem::take(&mut self.agents[from].out));
+        let moved = !frames.is_empty();
+        for (to, frame) in frames {
+            self.sent.push(frame.clone());
+            let Some(at) = self.at(to).filter(|at| self.reaches(from, *at)) else { continue };
+            let agent = &mut self.agents[at];
+            match agent.peer.receive(Some(sender), &frame, now, &mut agent.rng, &agent.disk) {
+                Ok(step) => agent.take(step),
+                Err(refusal) => {
+                    if let Some(step) = agent.peer.ack_again(&refusal, &frame, &mut agent.rng) {
+                        agent.take(step);
+                    }
+                    if let Some(notice) = Peer::notice_for(&refusal) {
+                        agent.out.push((sender, notice));
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    /// Carries everything until nothing moves.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..500 {
+            let moved: Vec<bool> = (0..self.agents.len()).map(|from| self.carry(from)).collect();
+            if !moved.contains(&true) {
+                return;
+            }
+        }
+        panic!("the group never comes to rest");
+    }
+
+    /// Time passes, in steps in which whatever is due happens.
+    pub(crate) fn pass(&mut self, ms: u64, steps: u64) {
+        for _ in 0..steps {
+            self.now = self.now.plus(ms / steps);
+            self.settle();
+        }
+    }
+
+    pub(crate) fn create(&mut self, owner: usize, name: &str) -> ChannelId {
+        let (now, agent) = (self.now, &mut self.agents[owner]);
+        let (channel, step) = agent.peer.channel_create(name, false, now, &mut agent.rng).unwrap();
+        agent.take(step);
+        channel
+    }
+
+    pub(crate) fn invite(&mut self, by: usize, channel: ChannelId, agent: usize) -> Result<(), ChannelError> {
+        let (now, id) = (self.now, self.id(agent));
+        let one = &mut self.agents[by];
+        let step = one.peer.channel_invite(channel, id, now, &mut one.rng)?;
+        one.take(step);
+        self.settle();
+        Ok(())
+    }
+
+    pub(crate) fn join(&mut self, agent: usize, channel: ChannelId) {
+        let now = self.now;
+        let one = &mut self.agents[agent];
+        let step = one.peer.channel_join(channel, Reach::default(), now).unwrap();
+        one.take(step);
+        self.settle();
+    }
+
+    /// A channel of the first so many, which the first has founded.
+    pub(crate) fn channel(&mut self, members: usize) -> ChannelId {
+        let channel = self.create(0, "travel");
+        for agent in 1..members {
+            self.invite(0, channel, agent).unwrap();
+            self.join(agent, channel);
+        }
+        channel
+    }
+
+    pub(crate) fn change(&mut self, by: usize, channel: ChannelId, change: Change) -> Result<(), ChannelError> {
+        let now = self.now;
+        let one = &mut self.agents[by];
+        let step = one.peer.channel_change(channel, change, now)?;
+        one.take(step);
+        Ok(())
+    }
+
+    pub(crate) fn leave(&mut self, agent: usize, channel: ChannelId) -> Result<(), ChannelError> {
+        let now = self.now;
+        let one = &mut self.agents[agent];
+        let step = one.peer.channel_leave(channel, now)?;
+        one.take(step);
+        Ok(())
+    }
+
+    pub(crate) fn letter(&mut self, by: usize, text: &str) -> Letter {
+        let mut random = [0; 10];
+        rand_core::Rng::fill_bytes(&mut self.agents[by].rng, &mut random);
+        Letter::plain(LetterId::new(self.now, random), ContentType::TEXT, text.into())
+    }
+
+    pub(crate) fn send(&mut self, by: usize, channel: ChannelId, text: &str) -> LetterId {
+        let letter = self.letter(by, text);
+        self.post(by, channel, &letter)
+    }
+
+    pub(crate) fn post(&mut self, by: usize, channel: ChannelId, letter: &Letter) -> LetterId {
+        let now = self.now;
+        let one = &mut self.agents[by];
+        let step = one.peer.channel_send(channel, letter, now, &mut one.rng).unwrap();
+        one.take(step);
+        letter.id
+    }
+}
