@@ -386,6 +386,37 @@ fn a_letter_of_an_unknown_epoch_waits_for_the_record() {
     assert_eq!(group.agents[2].texts(channel), ["news"]);
 }
 
+/// contracts/mailbox.md M14: a frame that is sealed once is left for each member that is away, and not again and again.
+#[test]
+fn members_that_are_away_have_what_was_said_from_their_mailboxes() {
+    let mut group = Group::new(10);
+    group.open_mailboxes();
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.send(0, channel, "so that all have sessions, and know where mailboxes are");
+    group.pass(LONG, 10);
+    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
+    let away = [7, 8];
+    away.iter().for_each(|at| group.agents[*at].away = true);
+    let expected: Vec<String> = (0..20).map(|number| format!("letter {number}")).collect();
+    for text in &expected {
+        group.send(0, channel, text);
+        group.settle();
+        group.leave_mail();
+    }
+    for _ in 0..10 {
+        group.pass(time::RESEND_MAX, 1);
+        group.leave_mail();
+    }
+    for at in away {
+        let id = group.id(at);
+        let left = group.boxes[&id].iter().filter(|frame| frame[2] == 5).count();
+        assert_eq!(left, 20, "each once");
+        group.fetch(at);
+        assert_eq!(group.agents[at].texts(channel), expected, "agent {at}");
+    }
+}
+
 /// Who was not asked is in nothing, and who is in nothing hears nothing.
 #[test]
 fn nobody_is_put_into_a_channel_without_its_consent() {

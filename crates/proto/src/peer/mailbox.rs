@@ -16,7 +16,7 @@ use crate::codec;
 use crate::control::Control;
 use crate::deposit::{DepositKey, MailboxSecret};
 use crate::frame::Nonce;
-use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId};
 use crate::mailbox::{Given, Mailbox};
 use crate::rows;
 use crate::session::{Gap, Told};
@@ -49,6 +49,8 @@ pub struct Mailed {
     /// The outbox entry and the nonce of its frame; an acknowledgement alone has none.
     entry: Option<(u64, Nonce)>,
     told: Option<Told>,
+    /// A letter to a channel that was sealed once for all.
+    group: Option<(ChannelId, Seq)>,
 }
 
 /// By which way a letter of ours has left.
@@ -159,15 +161,20 @@ impl Peer {
         let sealed = under_way.filter_map(|no| {
             let entry = self.outbox.get(&no)?;
             let sealed = entry.sealed.as_ref().filter(|sealed| is_due(&sealed.frame, entry.deposited_at()))?;
-            Some((sealed.frame.clone(), Mailed { entry: Some((no, entry.nonce()?)), told: sealed.told }))
+            Some((sealed.frame.clone(), Mailed { entry: Some((no, entry.nonce()?)), told: sealed.told, group: None }))
         });
         let mut frames: Vec<_> = sealed.take(most).collect();
+        if key.is_some() {
+            let left = most.saturating_sub(frames.len());
+            let of = |(frame, group)| (frame, Mailed { group: Some(group), ..Mailed::default() });
+            frames.extend(self.group_mail(to, now).take(left).map(of));
+        }
         let (acks_alone, told) = (frames.is_empty(), session.told());
         let brought = frames.iter().any(|(_, mailed)| mailed.told == told) || contact.mail.mailed == told;
         if told.is_some() && !brought && key.is_some() && session.handshake.is_none() {
             let mut nonce = [0; 12];
             rng.fill_bytes(&mut nonce);
-            frames.extend(session.seal_ack(nonce).map(|ack| (ack, Mailed { entry: None, told })));
+            frames.extend(session.seal_ack(nonce).map(|ack| (ack, Mailed { told, ..Mailed::default() })));
         }
         (!frames.is_empty()).then(|| Mail { at: at.clone(), key: key.clone(), frames, acks_alone })
     }
@@ -340,7 +347,8 @@ impl Peer {
         if told.is_some_and(|_| self.contacts.get(&to).is_some_and(|contact| contact.mail.mailed != told)) {
             self.change_mail(to, out, |mail| mail.mailed = told);
         }
-        for Mailed { entry, .. } in frames {
+        for Mailed { entry, group, .. } in frames {
+            group.iter().for_each(|(channel, seq)| self.group_mailed(channel, *seq, to, now));
             let Some((no, nonce)) = entry else { continue };
             let Some(entry) = self.outbox.get_mut(no).filter(|entry| entry.to == to) else { continue };
             entry.deposited = Some((*nonce, now));

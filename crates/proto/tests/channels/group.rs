@@ -8,6 +8,7 @@ use nuncio_proto::content_type::ContentType;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
+use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo, Peer, Seen};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Effect, Op, Staged, Step};
@@ -52,6 +53,8 @@ pub(crate) struct Group {
     pub(crate) now: UnixMillis,
     /// Frames between these two are lost.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// What waits for those who are away.
+    pub(crate) boxes: BTreeMap<AgentId, Vec<Vec<u8>>>,
     /// Every frame that was sent.
     pub(crate) sent: Vec<Vec<u8>>,
 }
@@ -152,7 +155,7 @@ impl Group {
             assert_ne!(at, 0);
         }
         ids.iter().skip(1).for_each(|id| agents[0].know(*id));
-        Self { agents, now: START, cut: BTreeSet::new(), sent: vec![] }
+        Self { agents, now: START, cut: BTreeSet::new(), boxes: BTreeMap::new(), sent: vec![] }
     }
 
     pub(crate) fn id(&self, at: usize) -> AgentId {
@@ -225,6 +228,43 @@ impl Group {
             }
         }
         panic!("the group never comes to rest");
+    }
+
+    /// Everybody has a mailbox.
+    pub(crate) fn open_mailboxes(&mut self) {
+        let node: AgentId = "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd".parse().unwrap();
+        for agent in &mut self.agents {
+            let at = Mailbox { node, endpoint: "node.example:1".to_owned() };
+            let step = agent.peer.set_mailbox(Some(at), &mut agent.rng).unwrap();
+            agent.take(step);
+            agent.peer.mailbox_opened();
+        }
+    }
+
+    /// What is for those who are away is left at their nodes.
+    pub(crate) fn leave_mail(&mut self) {
+        let (now, away) = (self.now, self.agents.iter().filter(|agent| agent.away).map(Agent::id).collect::<Vec<_>>());
+        for agent in self.agents.iter_mut().filter(|agent| !agent.away) {
+            agent.run(now);
+            for to in &away {
+                let Some(mail) = agent.peer.mail(*to, now, 1_000, &mut agent.rng) else { continue };
+                let (frames, mailed): (Vec<_>, Vec<_>) = mail.frames.into_iter().unzip();
+                self.boxes.entry(*to).or_default().extend(frames);
+                let step = agent.peer.mailed(*to, mailed, now);
+                agent.take(step);
+            }
+        }
+    }
+
+    /// One that is away fetches what waits for it, and hears nobody otherwise.
+    pub(crate) fn fetch(&mut self, at: usize) {
+        let (now, id) = (self.now, self.id(at));
+        let agent = &mut self.agents[at];
+        for frame in self.boxes.remove(&id).unwrap_or_default() {
+            if let Ok(step) = agent.peer.receive(None, &frame, now, &mut agent.rng, &agent.disk) {
+                agent.take(step);
+            }
+        }
     }
 
     /// Time passes, in steps in which whatever is due happens.

@@ -56,6 +56,8 @@ struct OutFrame {
     expires: UnixMillis,
     common: Vec<u8>,
     left: BTreeMap<AgentId, Mac>,
+    /// When it was left at whose node. After a start nobody knows.
+    mailed: BTreeMap<AgentId, UnixMillis>,
 }
 
 /// A chain that begins with a letter.
@@ -153,7 +155,7 @@ impl OutFrame {
             Some((agent, mac.into_array()))
         });
         let left = left.collect::<Option<BTreeMap<_, _>>>()?;
-        Some(Self { letter, expires: UnixMillis(expires), common: common.into_vec(), left })
+        Some(Self { letter, expires: UnixMillis(expires), common: common.into_vec(), left, mailed: BTreeMap::new() })
     }
 }
 
@@ -321,7 +323,13 @@ impl Peer {
         group.outgoing.apply(sealed);
         group.attested = sealed.attested().or(group.attested);
         let left = sealed.macs().iter().filter(|(agent, _)| !gone.contains(agent)).copied().collect();
-        let frame = OutFrame { letter: letter.id, expires: letter.expires(), common: sealed.common().to_vec(), left };
+        let frame = OutFrame {
+            letter: letter.id,
+            expires: letter.expires(),
+            common: sealed.common().to_vec(),
+            left,
+            mailed: BTreeMap::new(),
+        };
         out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
         for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
@@ -353,6 +361,29 @@ impl Peer {
     pub(in super::super) fn hurry_frames(&mut self, to: AgentId, now: UnixMillis) {
         for channel in self.channels.all.values_mut() {
             channel.group.resend.entry(to).and_modify(|due| *due = (now, time::RESEND_FIRST));
+        }
+    }
+
+    /// Frames that are to be left at a member's node.
+    // contracts/mailbox.md M14.
+    pub(in super::super) fn group_mail(
+        &self,
+        to: AgentId,
+        now: UnixMillis,
+    ) -> impl Iterator<Item = (Vec<u8>, (ChannelId, Seq))> {
+        self.channels.all.iter().flat_map(move |(id, channel)| {
+            channel.group.out.iter().filter_map(move |(seq, frame)| {
+                let mac = frame.left.get(&to)?;
+                let is_there = frame.mailed.get(&to).is_some_and(|at| now.since(*at) < time::DEPOSIT_AGAIN);
+                (!is_there).then(|| ([frame.common.as_slice(), mac].concat(), (*id, *seq)))
+            })
+        })
+    }
+
+    pub(in super::super) fn group_mailed(&mut self, id: &ChannelId, seq: Seq, to: AgentId, now: UnixMillis) {
+        let frame = self.channels.all.get_mut(id).and_then(|channel| channel.group.out.get_mut(&seq));
+        if let Some(frame) = frame {
+            frame.mailed.insert(to, now);
         }
     }
 
