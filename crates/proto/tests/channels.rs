@@ -417,6 +417,57 @@ fn members_that_are_away_have_what_was_said_from_their_mailboxes() {
     }
 }
 
+/// contracts/channel.md C18: an owner's key that was stolen is answered by the admins, also by those whom its thief removed.
+#[test]
+fn admins_answer_a_stolen_owner_key() {
+    let mut group = Group::new(6);
+    let channel = group.channel(5);
+    let admins: Vec<_> = [1, 2, 3].map(|at| group.id(at)).to_vec();
+    for agent in &admins {
+        group.change(0, channel, Change::Admin { agent: *agent, admin: true }).unwrap();
+    }
+    for at in 1..5 {
+        group.send(at, channel, "so that all have sessions");
+    }
+    group.pass(LONG, 10);
+    let before = group.agents[1].peer.channel(&channel).unwrap().epoch();
+    // Whoever has the key puts a friend in and the admins out.
+    group.invite(0, channel, 5).unwrap();
+    group.join(5, channel);
+    group.change(0, channel, Change::Remove(Change::ordered(admins.clone()))).unwrap();
+    group.pass(LONG, 10);
+    assert_one_roster(&group, channel, &[0, 4, 5]);
+    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
+    let now = group.now;
+    assert!(group.agents[4].peer.channel_succeed(channel, Some(before), now).is_err(), "it was no admin");
+    let step = group.agents[1].peer.channel_succeed(channel, Some(before), now).unwrap();
+    group.agents[1].take(step);
+    group.settle();
+    assert!(!group.agents[1].roster(channel).has(&admins[0]), "one of three is no majority");
+    assert!(group.agents[2].peer.channel_support(channel, admins[2], now).is_err(), "that one has not asked");
+    let asked = |news: &(_, ChannelNews)| matches!(&news.1, ChannelNews::SupportWanted { by, .. } if *by == admins[0]);
+    assert!(group.agents[2].news.iter().any(asked) && group.agents[3].news.iter().any(asked));
+    let step = group.agents[3].peer.channel_support(channel, admins[0], now).unwrap();
+    group.agents[3].take(step);
+    group.pass(LONG, 10);
+    assert_one_roster(&group, channel, &[1, 2, 3, 4]);
+    assert_eq!(group.agents[4].roster(channel).owner(), admins[0]);
+    let heard = group.send(4, channel, "we are back");
+    group.pass(LONG, 10);
+    for at in [1, 2, 3] {
+        assert_eq!(group.agents[at].texts(channel), ["we are back"], "agent {at}");
+    }
+    assert!(!group.agents[4].failed.iter().any(|(_, id, _)| *id == heard));
+    assert_eq!(group.agents[5].texts(channel), [""; 0], "the friend hears nothing");
+    // Also after a start, and whatever the thief says now.
+    let now = group.now;
+    group.agents[4].restart(now);
+    let rename = group.change(0, channel, Change::Rename("mine".to_owned()));
+    group.pass(LONG, 10);
+    assert!(rename.is_err() || group.agents[4].roster(channel).name() != "mine");
+    assert_one_roster(&group, channel, &[1, 2, 3, 4]);
+}
+
 /// Who was not asked is in nothing, and who is in nothing hears nothing.
 #[test]
 fn nobody_is_put_into_a_channel_without_its_consent() {

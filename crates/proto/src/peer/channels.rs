@@ -25,11 +25,13 @@ use crate::time::UnixMillis;
 
 mod group;
 mod letters;
+mod succession;
 mod words;
 
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
 use letters::Letters;
+use succession::Draft;
 
 /// All channels of one agent.
 #[derive(Debug, Default)]
@@ -50,6 +52,10 @@ struct Channel {
     told: BTreeMap<AgentId, u32>,
     /// Entries were asked for, behind this one.
     asked: Option<u32>,
+    /// An entry by which this agent would be owner.
+    draft: Option<Draft>,
+    /// Admins that ask for support, each with its entry.
+    asking: BTreeMap<AgentId, channel::Entry>,
 }
 
 /// An invitation that came.
@@ -76,6 +82,7 @@ pub(crate) enum ChannelChange {
     Declined(ChannelId),
     Sent { channel: ChannelId, letter: Box<Letter>, now: UnixMillis },
     LookAgain { channel: ChannelId, now: UnixMillis },
+    Succeeding { channel: ChannelId, entry: Box<channel::Entry>, now: UnixMillis },
     Group { channel: ChannelId, change: GroupChange, now: UnixMillis },
 }
 
@@ -87,6 +94,13 @@ pub enum ChannelNews {
     Invited {
         /// Who invites.
         by: AgentId,
+    },
+    /// An admin would be owner and asks this one for its support: [`Peer::channel_support`], or nothing.
+    SupportWanted {
+        /// The admin.
+        by: AgentId,
+        /// The number of the entry behind which it would stand; what stands there now would go.
+        number: u32,
     },
     /// The record has moved: members, admins, owner or name.
     Changed {
@@ -308,6 +322,7 @@ impl Peer {
             ChannelChange::Joining { channel, reach, now } => self.apply_joining(channel, reach, now, out),
             ChannelChange::Declined(channel) => self.forget_invitation(&channel, out),
             ChannelChange::Sent { channel, letter, now } => self.apply_channel_sent(channel, *letter, now, out),
+            ChannelChange::Succeeding { channel, entry, now } => self.apply_succeeding(channel, *entry, now, out),
             ChannelChange::Group { channel, change, now } => self.apply_group(channel, change, now, out),
             ChannelChange::LookAgain { channel, now } => self.look_again(channel, now, out),
         }
@@ -344,7 +359,7 @@ impl Peer {
         let Ok(dropped) = channel.record.apply(next) else { return false };
         let after = channel.record.roster().clone();
         // A succession takes the place of entries.
-        for number in 0..dropped.len() {
+        for number in 1..dropped.len() {
             let number = after.number().saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
             out.ops.push(Op::Delete { key: rows::channel_entry(&id, number) });
         }
@@ -352,6 +367,7 @@ impl Peer {
         put_entry(&id, after.number(), taken, bytes, out);
         channel.told.retain(|agent, number| after.has(agent) && *number < after.number());
         channel.asked = None;
+        channel.asking.retain(|_, entry| channel.record.number_of(&entry.prev).is_some());
         self.channels.again.insert(id);
         out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: after.number() } });
         self.tell_difference(&before, &after, now, out);
@@ -454,7 +470,15 @@ const ROW_LEN_MAX: usize = 1_024;
 impl Channel {
     fn new(record: Record, me: AgentId) -> Self {
         let group = Box::new(Group::new(&record, me));
-        Self { record, letters: Letters::default(), group, told: BTreeMap::new(), asked: None }
+        Self {
+            record,
+            letters: Letters::default(),
+            group,
+            told: BTreeMap::new(),
+            asked: None,
+            draft: None,
+            asking: BTreeMap::new(),
+        }
     }
 }
 

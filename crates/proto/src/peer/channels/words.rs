@@ -33,8 +33,8 @@ impl Peer {
             Says::Proposed(proposal) => self.take_proposed(channel, &proposal, now, out),
             Says::Key(key) => self.take_key(from, channel, key, now, out),
             Says::Acked(next) => self.take_acked(from, channel, next, now, out),
-            // contracts/channel.md C50: whoever supports nobody says nothing.
-            Says::Drafted(_) | Says::Supported(_) => {}
+            Says::Drafted(entry) => self.take_drafted(from, channel, &entry, out),
+            Says::Supported(support) => self.take_supported(from, channel, support, now, out),
         }
     }
 
