@@ -648,6 +648,12 @@ pub mod limit {
     /// Unit: members.
     pub const CHANNEL_PAIRWISE_MAX: usize = 8;
 
+    /// so far ahead a member may say that it has a sender's letters: one that was restored from a copy goes on behind
+    /// them, and nobody uses its numbers up by a lie
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_AHEAD_MAX: u64 = 1_048_576;
+
     /// that one agent is in, or was; a record of each is in memory
     ///
     /// Unit: channels.

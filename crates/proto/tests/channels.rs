@@ -468,6 +468,62 @@ fn admins_answer_a_stolen_owner_key() {
     assert_one_roster(&group, channel, &[1, 2, 3, 4]);
 }
 
+/// A member that lost its store is taken out and invited again.
+#[test]
+fn a_member_that_lost_its_store_comes_back() {
+    for size in SIZES {
+        let mut group = Group::new(size);
+        let channel = group.channel(size);
+        group.send(1, channel, "before");
+        group.send(2, channel, "before");
+        group.pass(LONG, 10);
+        let (lost, owner) = (group.id(2), group.id(0));
+        group.replace(2);
+        assert_eq!(group.id(2), lost, "it is the same agent");
+        group.agents[2].know(owner);
+        group.change(0, channel, Change::Remove(vec![lost])).unwrap();
+        group.pass(LONG, 10);
+        group.invite(0, channel, 2).unwrap();
+        group.join(2, channel);
+        group.pass(LONG, 10);
+        assert_one_roster(&group, channel, &(0..size).collect::<Vec<_>>());
+        group.send(2, channel, "here again");
+        group.pass(LONG, 10);
+        group.send(1, channel, "welcome");
+        group.pass(LONG, 10);
+        assert_eq!(group.agents[1].texts(channel).last(), Some(&"here again"));
+        assert_eq!(group.agents[2].texts(channel), ["welcome"]);
+    }
+}
+
+/// A home that was put back from a copy: its numbers were used, and it goes on behind them.
+#[test]
+fn a_member_that_was_restored_from_a_copy_speaks_again() {
+    for size in SIZES {
+        let mut group = Group::new(size);
+        let channel = group.channel(size);
+        group.send(1, channel, "one");
+        group.pass(LONG, 10);
+        let copy = group.agents[1].disk.0.clone();
+        for text in ["two", "three"] {
+            group.send(1, channel, text);
+            group.pass(LONG, 10);
+        }
+        let now = group.now;
+        group.agents[1].disk.0 = copy;
+        group.agents[1].restart(now);
+        group.send(1, channel, "lost, or heard");
+        group.pass(LONG, 20);
+        group.send(1, channel, "four");
+        group.pass(LONG, 20);
+        for at in (0..size).filter(|at| *at != 1) {
+            let texts = group.agents[at].texts(channel);
+            assert_eq!(texts[..3], ["one", "two", "three"], "agent {at} of {size}");
+            assert_eq!(texts.iter().filter(|text| **text == "four").count(), 1, "agent {at} of {size}: {texts:?}");
+        }
+    }
+}
+
 /// Who was not asked is in nothing, and who is in nothing hears nothing.
 #[test]
 fn nobody_is_put_into_a_channel_without_its_consent() {

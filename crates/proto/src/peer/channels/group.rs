@@ -454,6 +454,9 @@ impl Peer {
     // contracts/channel.md C38.
     pub(super) fn take_acked(&mut self, from: AgentId, id: ChannelId, next: Seq, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        if next > channel.letters.next() {
+            return self.go_on_from(id, from, next, out);
+        }
         let group = &mut channel.group;
         let below: Vec<Seq> = group.out.range(..next).map(|(seq, _)| *seq).collect();
         for seq in below {
@@ -470,6 +473,20 @@ impl Peer {
         } else {
             group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
+    }
+
+    /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers
+    /// that it knows, and the next letter goes on behind them.
+    // contracts/channel.md C56.
+    fn go_on_from(&mut self, id: ChannelId, from: AgentId, next: Seq, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        if !channel.record.roster().has(&from) || next - channel.letters.next() > limit::CHANNEL_AHEAD_MAX {
+            return;
+        }
+        channel.group.outgoing.skip_to(next);
+        channel.letters.skip_to(next);
+        self.give_up_frames(id, &from, code::REFUSED, out);
+        self.keep_own(id, out);
     }
 
     /// A chain was handed over.
@@ -491,6 +508,12 @@ impl Peer {
                 out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
                 group.aside.insert(from, bytes);
                 return self.ask_entries(from, id, now, out);
+            }
+            // A sender that was restored from a copy uses numbers again: it is told where to go on.
+            // contracts/channel.md C56.
+            Err(KeyError::Number) => {
+                group.acks.insert(from, now);
+                return;
             }
             Err(_) => return,
         };

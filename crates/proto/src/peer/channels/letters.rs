@@ -74,6 +74,10 @@ impl Letters {
         self.next
     }
 
+    pub(super) fn skip_to(&mut self, next: Seq) {
+        self.next = self.next.max(next);
+    }
+
     /// Whether as many letters wait for the record as may.
     pub(super) fn is_full(&self) -> bool {
         self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
@@ -154,11 +158,17 @@ impl Peer {
     pub(super) fn passed_number(&mut self, id: ChannelId, letter: LetterId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         channel.letters.next = channel.letters.next.saturating_add(1);
+        let handed = channel.letters.order.sent(letter, now);
+        self.keep_own(id, out);
+        self.show_letters(id, handed, None, out);
+    }
+
+    /// Keeps this agent's numbers.
+    pub(super) fn keep_own(&self, id: ChannelId, out: &mut Out) {
+        let Some(channel) = self.channels.all.get(&id) else { return };
         let outgoing = ByteBuf::from(channel.group.outgoing.to_row());
         let value = codec::encode(&OwnRow(ROW_VERSION, channel.letters.next, outgoing));
         out.ops.push(Op::Put { key: rows::channel_own(&id), value });
-        let handed = channel.letters.order.sent(letter, now);
-        self.show_letters(id, handed, None, out);
     }
 
     /// Numbers of a sender came or never will.
