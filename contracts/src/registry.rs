@@ -654,6 +654,12 @@ pub mod limit {
     /// Unit: letters.
     pub const CHANNEL_AHEAD_MAX: u64 = 1_048_576;
 
+    /// of a channel's letters that not every member has: the oldest is given up for those who lack it, as a channel
+    /// waits for nobody
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_OUT_BYTES_MAX: usize = 8_388_608;
+
     /// that one agent is in, or was; a record of each is in memory
     ///
     /// Unit: channels.

@@ -375,6 +375,9 @@ impl Actor {
                 if let Some(step) = self.peer.forget_skipped(now()) {
                     self.commit(step);
                 }
+                if let Some(step) = self.peer.forget_channel_keys(now()) {
+                    self.commit(step);
+                }
             }
             Wake::Statement { statement } => self.take_statement(None, &statement),
             Wake::EventsLogged { up_to, seen, done } => self.events_logged(up_to, seen, done),

@@ -13,7 +13,7 @@ use super::record::Record;
 use super::sender_key::{SenderKey, SenderKeyError};
 use super::transcript::{Broken, Equivocation, Transcript};
 use crate::crypto::CryptoError;
-use crate::ids::{AgentId, ChannelId, Seq, Tag};
+use crate::ids::{AgentId, ChannelId, EpochId, Seq, Tag};
 use crate::padding;
 use crate::replay::{Fresh, ReplayError, Window};
 use crate::secret::Key;
@@ -75,6 +75,8 @@ pub struct Opened {
     pub letter: Vec<u8>,
     /// Its header.
     pub header: ChannelHeader,
+    /// The epoch of its chain.
+    pub epoch: EpochId,
     /// Its author has other letters of a third member than are here.
     pub equivocation: Option<Equivocation>,
     fresh: Fresh,
@@ -243,8 +245,8 @@ impl Incoming {
         let len = padding::unpad(&letter).ok_or(ReceiveError::Malformed)?.len();
         letter.truncate(len);
         let equivocation = header.attestation.and_then(|attestation| self.compare(from, &attestation));
-        let (sender, tag) = (*from, frame.tag);
-        Ok(Opened { sender, letter, header, equivocation, fresh, floor, tag, digest, moves })
+        let (sender, tag, epoch) = (*from, frame.tag, chain.base.epoch);
+        Ok(Opened { sender, letter, header, epoch, equivocation, fresh, floor, tag, digest, moves })
     }
 
     /// Moves past an opened frame. Only one that was opened from this very state may be applied.

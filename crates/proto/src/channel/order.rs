@@ -62,6 +62,16 @@ impl<T> Order<T> {
         self.due(now)
     }
 
+    /// Letters of senders that are heard no more: they wait for nothing.
+    pub fn forget(&mut self, keep: impl Fn(&AgentId) -> bool) -> Vec<Waiting<T>> {
+        self.next.retain(|sender, _| keep(sender));
+        let all = core::mem::take(&mut self.waiting).into_iter();
+        let (stay, gone): (VecDeque<_>, VecDeque<_>) = all.partition(|(_, letter)| keep(&letter.sender));
+        self.waiting = stay;
+        self.len = self.waiting.iter().map(|(_, letter)| letter.len).sum();
+        gone.into_iter().map(|(_, letter)| letter).collect()
+    }
+
     /// A sender's letters begin with this number here: its first chain.
     pub fn begins(&mut self, sender: AgentId, first: Seq) {
         self.next.entry(sender).or_insert(first);

@@ -405,8 +405,12 @@ impl Record {
         if !self.roster.is_admin(&proposal.by) || !self.roster.speaks_since(&proposal.by, made) {
             return Err(RecordError::NotAdmin);
         }
-        let is_proposed =
-            matches!(proposal.change, Change::Add(_) | Change::Remove(_) | Change::Admin { .. } | Change::Rename(_));
+        let is_proposed = match &proposal.change {
+            Change::Add(_) | Change::Rename(_) => true,
+            // One admin of several must not make itself their majority.
+            Change::Remove(agents) => !agents.iter().any(|agent| self.roster.is_admin(agent)),
+            _ => false,
+        };
         let is_near = self.roster.number().saturating_sub(made) <= limit::CHANNEL_BEHIND_MAX;
         if !is_proposed || !is_near {
             return Err(RecordError::Stale);

@@ -78,6 +78,13 @@ type ReachWire = (Vec<String>, Option<String>);
 struct Wire(u8, ByteArray<32>, Vec<ByteBuf>, Vec<(Option<ByteArray<32>>, ReachWire)>, Option<u64>, Option<String>);
 
 impl Reach {
+    /// Bytes that it takes in a word, at most.
+    pub(crate) fn len(&self) -> usize {
+        let texts = self.endpoints.iter().map(String::len);
+        let mailbox = self.mailbox.as_ref().map_or(0, |at| at.to_string().len());
+        texts.chain([mailbox]).map(|len| len + 3).sum::<usize>() + 40
+    }
+
     fn to_wire(&self) -> ReachWire {
         (self.endpoints.clone(), self.mailbox.as_ref().map(ToString::to_string))
     }

@@ -50,8 +50,10 @@ struct Channel {
     group: Box<Group>,
     /// The newest entry that each agent is known to have.
     told: BTreeMap<AgentId, u32>,
-    /// Entries were asked for, behind this one.
-    asked: Option<u32>,
+    /// Of whom entries were asked since the record moved last.
+    asked: BTreeSet<AgentId>,
+    /// The newest letter with entries that answers each agent's question.
+    giving: BTreeMap<AgentId, u64>,
     /// An entry by which this agent would be owner.
     draft: Option<Draft>,
     /// Admins that ask for support, each with its entry.
@@ -82,6 +84,7 @@ pub(crate) enum ChannelChange {
     Declined(ChannelId),
     Sent { channel: ChannelId, letter: Box<Letter>, now: UnixMillis },
     LookAgain { channel: ChannelId, now: UnixMillis },
+    ExpireKeys(UnixMillis),
     Succeeding { channel: ChannelId, entry: Box<channel::Entry>, now: UnixMillis },
     Group { channel: ChannelId, change: GroupChange, now: UnixMillis },
 }
@@ -169,6 +172,12 @@ impl Peer {
             let roster = channel.record.roster();
             roster.has(agent) && roster.has(&self.id())
         })
+    }
+
+    /// Whether an agent is known by a channel alone: nobody has added it, and it writes nothing but what is for the channel.
+    pub(super) fn is_fellow_alone(&self, agent: &AgentId) -> bool {
+        let nobody_added = |info: &crate::contact::ContactInfo| !info.allowed && info.name.is_none();
+        !self.accept_strangers && self.contact(agent).is_none_or(nobody_added) && self.is_fellow(agent)
     }
 
     /// A new channel, of which this agent is the owner and the only member.
@@ -285,6 +294,13 @@ impl Peer {
         Ok(self.step(Change::Channel(ChannelChange::Say { to: owner, word, now })))
     }
 
+    /// Deletes keys of channels' letters that would be too old by now, as [`Peer::forget_skipped`] does those of sessions.
+    #[must_use]
+    pub fn forget_channel_keys(&self, now: UnixMillis) -> Option<Step> {
+        let has_keys = self.channels.all.values().any(|channel| channel.group.incoming.senders().next().is_some());
+        has_keys.then(|| self.step(Change::Channel(ChannelChange::ExpireKeys(now))))
+    }
+
     fn member_of(&self, channel: &ChannelId) -> Result<&Record, ChannelError> {
         let record = self.channel(channel).filter(|record| record.roster().has(&self.id()));
         record.ok_or(ChannelError::NotMember)
@@ -322,6 +338,7 @@ impl Peer {
             ChannelChange::Joining { channel, reach, now } => self.apply_joining(channel, reach, now, out),
             ChannelChange::Declined(channel) => self.forget_invitation(&channel, out),
             ChannelChange::Sent { channel, letter, now } => self.apply_channel_sent(channel, *letter, now, out),
+            ChannelChange::ExpireKeys(now) => self.expire_keys(now, out),
             ChannelChange::Succeeding { channel, entry, now } => self.apply_succeeding(channel, *entry, now, out),
             ChannelChange::Group { channel, change, now } => self.apply_group(channel, change, now, out),
             ChannelChange::LookAgain { channel, now } => self.look_again(channel, now, out),
@@ -366,7 +383,8 @@ impl Peer {
         let taken = channel.record.taken(after.number()).unwrap_or(now);
         put_entry(&id, after.number(), taken, bytes, out);
         channel.told.retain(|agent, number| after.has(agent) && *number < after.number());
-        channel.asked = None;
+        channel.asked.clear();
+        channel.giving.retain(|agent, _| after.has(agent));
         channel.asking.retain(|_, entry| channel.record.number_of(&entry.prev).is_some());
         self.channels.again.insert(id);
         out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: after.number() } });
@@ -377,6 +395,7 @@ impl Peer {
             self.take_back_letters(&id, &agent, out);
             self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
         }
+        self.forget_gone(id, out);
         self.follow_record(id, now, out);
         if after.has(&me) {
             self.forget_invitation(&id, out);
@@ -475,7 +494,8 @@ impl Channel {
             letters: Letters::default(),
             group,
             told: BTreeMap::new(),
-            asked: None,
+            asked: BTreeSet::new(),
+            giving: BTreeMap::new(),
             draft: None,
             asking: BTreeMap::new(),
         }

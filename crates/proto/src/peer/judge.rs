@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio_contracts::registry::{code, limit, time};
+use nuncio_contracts::registry::{code, extension, limit, time};
 
 use super::audit::keeps_commitment;
 use super::channels::Judged;
@@ -114,6 +114,9 @@ impl Peer {
         session.check_held(content.fresh.seq(), content.floor, content.letter.len(), bound)?;
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
             Ok(()) => match self.judge_channel(&from, &letter)? {
+                Judged::Welcome if self.is_fellow_alone(&from) && letter.extension(extension::CHANNEL).is_none() => {
+                    Ok(refuse(letter, code::STRANGER))
+                }
                 Judged::Welcome => Ok(self.judge_token(session, letter, frame, now)),
                 Judged::Refused(code) => Ok(refuse(letter, code)),
             },

@@ -248,6 +248,9 @@ impl Peer {
     }
 
     pub(super) fn insert_entry(&mut self, no: u64, entry: Entry) {
+        if entry.control {
+            self.contacts.entry(entry.to).or_default();
+        }
         if let Some(contact) = self.contacts.get_mut(&entry.to).filter(|_| entry.sealed.is_none()) {
             contact.drafts.insert((!entry.control, no));
         }
@@ -293,7 +296,14 @@ impl Peer {
         let random = seed.first_chunk().copied().unwrap_or_default();
         let mut letter = Letter::plain(LetterId::new(now, random), ContentType::CBOR, control.encode());
         letter.kind = LetterKind::Control;
-        self.apply_queued(Entry::draft(to, &letter), out);
+        let entry = Entry::draft(to, &letter);
+        // What no receiver reads, this agent itself would not read at its next start.
+        let is_letter =
+            entry.letter.len() <= limit::LETTER_LEN_MAX && letter.payload.len() <= limit::PAYLOAD_INLINE_MAX;
+        debug_assert!(is_letter, "a control letter of {} bytes", entry.letter.len());
+        if is_letter {
+            self.apply_queued(entry, out);
+        }
     }
 
     pub(super) fn apply_sealed(&mut self, sealed: SealedEntry, out: &mut Out) {

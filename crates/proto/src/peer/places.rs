@@ -70,7 +70,8 @@ impl Peer {
             self.make_old(replaced, now, out);
         }
         if !self.contacts.contains_key(&with) {
-            let info = super::ContactInfo { allowed: true, ..Default::default() };
+            // A fellow of a channel is one no longer than the channel is shared.
+            let info = super::ContactInfo { allowed: !self.is_fellow(&with), ..Default::default() };
             out.ops.push(Op::Put { key: rows::contact(&with), value: info.to_row() });
             self.contacts.entry(with).or_default().info = info;
         }

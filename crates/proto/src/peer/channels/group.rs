@@ -35,14 +35,18 @@ pub(super) struct Group {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     out: BTreeMap<Seq, OutFrame>,
+    /// Of these frames.
+    bytes: usize,
     expiries: BTreeSet<(UnixMillis, Seq)>,
     /// Entries of the outbox that hand the newest chain over: frames wait for them.
     keys: BTreeMap<AgentId, u64>,
     resend: BTreeMap<AgentId, (UnixMillis, u64)>,
+    /// Where the last burst of them ended.
+    resent_to: BTreeMap<AgentId, Seq>,
     /// When a sender is told what is here.
     acks: BTreeMap<AgentId, UnixMillis>,
     /// The newest word that tells it.
-    acking: BTreeMap<AgentId, u64>,
+    acking: BTreeMap<AgentId, (u64, Seq)>,
     /// Chains of epochs that are not known here, the newest of each sender.
     aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
     /// Whose letters were attested last.
@@ -91,9 +95,11 @@ impl Group {
             outgoing: Outgoing::new(record, me),
             incoming: Incoming::new(record, me),
             out: BTreeMap::new(),
+            bytes: 0,
             expiries: BTreeSet::new(),
             keys: BTreeMap::new(),
             resend: BTreeMap::new(),
+            resent_to: BTreeMap::new(),
             acks: BTreeMap::new(),
             acking: BTreeMap::new(),
             aside: BTreeMap::new(),
@@ -115,6 +121,7 @@ impl Group {
 
     fn insert(&mut self, seq: Seq, frame: OutFrame) {
         self.expiries.insert((frame.expires, seq));
+        self.bytes += frame.common.len();
         self.out.insert(seq, frame);
     }
 
@@ -125,7 +132,7 @@ impl Group {
         let (letter, expires, is_over) = (frame.letter, frame.expires, frame.left.is_empty());
         if is_over {
             self.expiries.remove(&(expires, seq));
-            self.out.remove(&seq);
+            self.bytes -= self.out.remove(&seq).map_or(0, |frame| frame.common.len());
         }
         Some((letter, is_over))
     }
@@ -179,7 +186,8 @@ impl Peer {
     ) -> Result<Step, PeerError> {
         let channel = self.channels.all.get(&id).ok_or(ChannelError::NotMember)?;
         let (record, group, seq) = (&channel.record, &channel.group, channel.letters.next());
-        if group.out.first_key_value().is_some_and(|(lowest, _)| seq - lowest >= limit::WINDOW - 1) {
+        let under_way: usize = self.channels.all.values().map(|channel| channel.group.bytes).sum();
+        if self.outbox_bytes + under_way + letter.payload.len() > limit::OUTBOX_BYTES_MAX {
             return Err(PeerError::OutboxFull);
         }
         let epoch = record.epoch();
@@ -212,18 +220,22 @@ impl Peer {
             return Err(Refusal::InboxFull);
         }
         let (id, channel) = self.channel_of(&frame).ok_or(Refusal::Channel(ReceiveError::UnknownTag))?;
+        let sender = channel.group.incoming.sender_of(&frame.tag);
+        if let Some(sender) = sender.filter(|sender| from.is_some_and(|from| from != **sender)) {
+            return Err(Refusal::WrongPeer(*sender));
+        }
+        // contracts/identity.md I9.
+        if sender.and_then(|sender| self.contact(sender)).is_some_and(|info| info.retired) {
+            return Err(Refusal::Channel(ReceiveError::UnknownTag));
+        }
         let kept: usize = self.channels.all.values().map(|channel| channel.group.incoming.kept()).sum();
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(kept);
         let opened = channel.group.incoming.receive(&frame, room).map_err(Refusal::Channel)?;
-        if from.is_some_and(|from| from != opened.sender) {
-            return Err(Refusal::WrongPeer(opened.sender));
-        }
-        if channel.letters.is_full() {
-            return Err(Refusal::ChannelFull);
-        }
         let letter = Letter::decode(&opened.letter).ok().map(Box::new).filter(|letter| {
             let place = ChannelPlace::of(letter).ok().flatten();
-            let is_there = place.is_some_and(|place| place.channel == id && place.seq == opened.header.seq);
+            let is_there = place.is_some_and(|place| {
+                place.channel == id && place.epoch == opened.epoch && place.seq == opened.header.seq
+            });
             is_there && letter.check_time(now).is_ok()
         });
         let letter = match letter {
@@ -282,7 +294,7 @@ impl Peer {
                 if let Some(channel) = self.channels.all.get_mut(&id) {
                     channel.group.keys.remove(&to);
                 }
-                self.send_frames(id, to, usize::MAX, now, out);
+                self.send_frames(id, to, 4 * limit::RESEND_BURST, now, out);
             }
             GroupChange::Expired(seq) => {
                 let left = self.channels.all.get(&id).and_then(|channel| channel.group.out.get(&seq));
@@ -307,6 +319,9 @@ impl Peer {
                 channel.group.outgoing = outgoing;
             }
             for (agent, key) in keys {
+                if self.contact(&agent).is_some_and(|info| info.retired) {
+                    continue;
+                }
                 // contracts/channel.md C49: whoever is handed a chain has its epoch, or hears of it first.
                 self.tell_member(agent, id, now, out);
                 let entry = self.next_entry;
@@ -336,25 +351,56 @@ impl Peer {
             let first = (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2);
             group.resend.entry(*agent).or_insert(first);
         }
-        if !frame.left.is_empty() {
+        if frame.left.is_empty() {
+            out.ops.push(Op::Delete { key: rows::channel_out(&id, sealed.seq()) });
+        } else {
             group.insert(sealed.seq(), frame);
         }
         self.counters.sealed += 1;
+        self.leave_behind(id, out);
         self.passed_number(id, letter.id, now, out);
+    }
+
+    /// A channel waits for nobody: what somebody lacks for a window of letters, or beside too much else, is given up.
+    // contracts/channel.md C38.
+    fn leave_behind(&mut self, id: ChannelId, out: &mut Out) {
+        loop {
+            let Some(group) = self.channels.all.get(&id).map(|channel| &channel.group) else { return };
+            let Some((lowest, frame)) = group.out.first_key_value() else { return };
+            let is_far = group.outgoing.next().saturating_sub(*lowest) >= limit::WINDOW - 1;
+            if !is_far && group.bytes <= limit::CHANNEL_OUT_BYTES_MAX {
+                return;
+            }
+            let (seq, left) = (*lowest, frame.left.keys().copied().collect::<Vec<_>>());
+            left.iter().for_each(|agent| self.give_up_frame(id, seq, agent, code::EXPIRED, out));
+        }
     }
 
     fn send_frames(&mut self, id: ChannelId, to: AgentId, most: usize, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let group = &mut channel.group;
-        let frames: Vec<Vec<u8>> = group.frames_for(&to).take(most).collect();
-        if frames.is_empty() {
+        // The lowest, and behind it those that the last burst ended before.
+        let after = group.resent_to.get(&to).copied().unwrap_or(0);
+        let all: Vec<Seq> =
+            group.out.iter().filter(|(_, frame)| frame.left.contains_key(&to)).map(|(seq, _)| *seq).collect();
+        let Some((lowest, rest)) = all.split_first() else {
             group.resend.remove(&to);
+            group.resent_to.remove(&to);
             return;
-        }
+        };
+        let (before, behind): (Vec<Seq>, Vec<Seq>) = rest.iter().partition(|seq| **seq <= after);
+        let due: Vec<Seq> = core::iter::once(*lowest).chain(behind).chain(before).take(most).collect();
+        group.resent_to.extend(due.last().map(|last| (to, *last)));
+        let frame = |seq: &Seq| {
+            let frame = group.out.get(seq)?;
+            Some([frame.common.as_slice(), frame.left.get(&to)?].concat())
+        };
+        let mut frames: Vec<(Seq, Vec<u8>)> = due.iter().filter_map(|seq| Some((*seq, frame(seq)?))).collect();
+        frames.sort_unstable_by_key(|(seq, _)| *seq);
         let delay = group.resend.get(&to).map_or(time::RESEND_FIRST, |(_, delay)| *delay);
         group.resend.insert(to, (now.plus(delay), delay.saturating_mul(2).min(time::RESEND_MAX)));
         self.counters.resent += u64::try_from(frames.len()).unwrap_or(0);
-        out.effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+        out.effects.extend(frames.into_iter().map(|(_, frame)| Effect::Send { to, frame }));
     }
 
     /// What a member lacks goes again soon: it is there.
@@ -392,9 +438,11 @@ impl Peer {
         let Some((letter, is_over)) = channel.group.settle(seq, agent) else { return };
         let lowest = channel.group.lowest(agent);
         channel.group.outgoing.acked(agent, lowest);
-        if is_over {
-            out.ops.push(Op::Delete { key: rows::channel_out(&id, seq) });
-        }
+        let (key, frame) = (rows::channel_out(&id, seq), channel.group.out.get(&seq));
+        out.ops.push(match frame.filter(|_| !is_over) {
+            Some(frame) => Op::Put { key, value: frame.to_row() },
+            None => Op::Delete { key },
+        });
         Self::apply_failed(*agent, letter, code, out);
     }
 
@@ -442,11 +490,18 @@ impl Peer {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         channel.group.acks.remove(&to);
         let Some(next) = channel.group.incoming.next_of(&to) else { return };
-        // One that has not left says less.
-        if let Some(no) = channel.group.acking.insert(to, self.next_entry)
-            && self.outbox.get(&no).is_some_and(|entry| entry.sealed.is_none())
-        {
+        let before = channel.group.acking.get(&to).copied();
+        let under_way = before.filter(|(no, _)| self.outbox.contains_key(no));
+        // It is said already; one that has not left says less.
+        if under_way.is_some_and(|(_, said)| said == next) {
+            return;
+        }
+        channel.group.acking.insert(to, (self.next_entry, next));
+        if let Some((no, _)) = under_way.filter(|(no, _)| self.outbox.get(no).is_some_and(|one| one.sealed.is_none())) {
             self.remove_entry(no, out);
+            if let Some(channel) = self.channels.all.get_mut(&id) {
+                channel.group.acking.insert(to, (self.next_entry, next));
+            }
         }
         self.say(to, Word { channel: id, says: Says::Acked(next) }, now, out);
     }
@@ -459,8 +514,10 @@ impl Peer {
         }
         let group = &mut channel.group;
         let below: Vec<Seq> = group.out.range(..next).map(|(seq, _)| *seq).collect();
+        let mut has_settled = false;
         for seq in below {
             let Some((letter, is_over)) = group.settle(seq, &from) else { continue };
+            has_settled = true;
             out.effects.push(Effect::Delivered { to: from, letter });
             if is_over {
                 out.ops.push(Op::Delete { key: rows::channel_out(&id, seq) });
@@ -470,7 +527,7 @@ impl Peer {
         group.outgoing.acked(&from, lowest);
         if group.frames_for(&from).next().is_none() {
             group.resend.remove(&from);
-        } else {
+        } else if has_settled {
             group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
     }
@@ -515,6 +572,8 @@ impl Peer {
                 group.acks.insert(from, now);
                 return;
             }
+            // It seals in an epoch that is over: it has not heard of the newest.
+            Err(KeyError::Stale) => return self.tell_member(from, id, now, out),
             Err(_) => return,
         };
         let equivocation = group.incoming.apply_key(taken);
@@ -541,6 +600,18 @@ impl Peer {
         }
     }
 
+    /// Keys and chains go whose letters would be too old.
+    // contracts/channel.md C30.
+    pub(super) fn expire_keys(&mut self, now: UnixMillis, out: &mut Out) {
+        let channels: Vec<ChannelId> = self.channels.all.keys().copied().collect();
+        for id in channels {
+            let Some(channel) = self.channels.all.get_mut(&id) else { continue };
+            let senders: Vec<AgentId> = channel.group.incoming.senders().copied().collect();
+            channel.group.incoming.expire(now);
+            senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+        }
+    }
+
     fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
         let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
         let key = rows::channel_sender(&id, sender);
@@ -552,7 +623,10 @@ impl Peer {
 
     pub(super) fn load_channel_sender(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, agent) = rows::split_of_channel::<32>(key)?;
-        self.channels.all.get_mut(&id)?.group.incoming.load(AgentId::from_bytes(agent).ok()?, value)
+        let (agent, channel) = (AgentId::from_bytes(agent).ok()?, self.channels.all.get_mut(&id)?);
+        channel.group.incoming.load(agent, value)?;
+        channel.letters.begins(agent, channel.group.incoming.next_of(&agent)?);
+        Some(())
     }
 
     pub(super) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -565,8 +639,13 @@ impl Peer {
 
     pub(super) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, seq) = rows::split_of_channel::<8>(key)?;
-        let group = &mut self.channels.all.get_mut(&id)?.group;
-        let frame = OutFrame::from_row(value)?;
+        let channel = self.channels.all.get_mut(&id)?;
+        let (group, roster) = (&mut channel.group, channel.record.roster());
+        let mut frame = OutFrame::from_row(value)?;
+        frame.left.retain(|agent, _| roster.has(agent));
+        if frame.left.is_empty() {
+            return Some(());
+        }
         frame.left.keys().for_each(|agent| {
             group.resend.entry(*agent).or_insert((UnixMillis(0), time::RESEND_FIRST));
         });
@@ -596,6 +675,12 @@ fn begin<R: CryptoRng + ?Sized>(
 ) -> Result<Begun, PeerError> {
     let mut outgoing = channel.group.outgoing.clone();
     outgoing.skip_to(seq);
+    // Between lie letters that went another way: nobody lacks them here.
+    let members: Vec<AgentId> = channel.record.roster().members().map(|(agent, _)| *agent).collect();
+    for agent in members {
+        let lowest = channel.group.out.iter().find(|(_, frame)| frame.left.contains_key(&agent)).map(|(at, _)| *at);
+        outgoing.acked(&agent, lowest.unwrap_or(seq));
+    }
     let new = outgoing.begin(&channel.record, now, rng).map_err(PeerError::from)?;
     let keys = new.keys().iter().map(|(agent, key)| (*agent, key.encode())).collect();
     outgoing.apply_chain(new);

@@ -10,6 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::super::{Change, Out, Peer};
 use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
+use crate::audit::AUDITED_LEN_MAX;
 use crate::channel::{ChannelPlace, Handed, Order, Waiting};
 use crate::codec;
 use crate::error::{PeerError, Refusal};
@@ -57,6 +58,10 @@ struct OwnRow(u8, Seq, ByteBuf);
 #[derive(Serialize, Deserialize)]
 struct HeldRow(u8, ByteArray<32>, u64, ByteBuf, Option<ByteBuf>);
 
+/// The extension that names a place.
+const PLACE_LEN_MAX: usize = 96;
+/// Letters of one member that wait for the record.
+const SET_ASIDE_EACH: usize = 64;
 /// Numbers and a transcript.
 const OWN_LEN_MAX: usize = 8_192;
 /// A letter and its token, with room for the rest.
@@ -66,7 +71,8 @@ type LoadRow = fn(&mut Peer, &[u8], &[u8]) -> Option<()>;
 
 impl Letters {
     pub(super) fn wakes(&self) -> Option<UnixMillis> {
-        self.order.wakes()
+        let over = self.set_aside.values().map(|(_, held)| held.letter.expires().plus(1)).min();
+        [self.order.wakes(), over].into_iter().flatten().min()
     }
 
     /// The number of this agent's next letter.
@@ -78,9 +84,10 @@ impl Letters {
         self.next = self.next.max(next);
     }
 
-    /// Whether as many letters wait for the record as may.
-    pub(super) fn is_full(&self) -> bool {
-        self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+    /// Whether as many letters wait for the record as may, of this sender or in all.
+    fn is_full(&self, from: &AgentId) -> bool {
+        let of_it = self.set_aside.values().filter(|(sender, _)| sender == from).count();
+        of_it >= SET_ASIDE_EACH || self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
     }
 
     pub(super) fn begins(&mut self, sender: AgentId, first: Seq) {
@@ -123,6 +130,10 @@ impl Peer {
             return Err(PeerError::TooLarge);
         }
         letter.check_time(now).map_err(PeerError::Letter)?;
+        if letter.encode().len() + PLACE_LEN_MAX + AUDITED_LEN_MAX > limit::LETTER_LEN_MAX {
+            return Err(PeerError::TooLarge);
+        }
+        Letter::decode(&letter.encode()).map_err(|(_, error)| PeerError::Letter(error))?;
         if record.roster().members().len() > limit::CHANNEL_PAIRWISE_MAX {
             return self.seal_for_all(channel, letter, now, rng);
         }
@@ -199,7 +210,7 @@ impl Peer {
             return Ok(Judged::Refused(code::NOT_MEMBER));
         };
         let Some(number) = record.number_of(&place.epoch) else {
-            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full());
+            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full(from));
             return if is_full { Err(Refusal::ChannelFull) } else { Ok(Judged::Welcome) };
         };
         let is_over = roster.number().saturating_sub(number) > limit::CHANNEL_BEHIND_MAX;
@@ -218,7 +229,16 @@ impl Peer {
         out: &mut Out,
     ) -> Option<Letter> {
         let Ok(Some(place)) = ChannelPlace::of(&letter) else { return Some(letter) };
-        // It was judged when it came; if this agent is no member any more, nobody hears it.
+        // It was judged when it came, and may have waited since.
+        if matches!(self.judge_channel(&from, &letter), Ok(Judged::Refused(_))) {
+            return None;
+        }
+        let channel = self.channels.all.get_mut(&place.channel)?;
+        let newest = channel.record.roster().number();
+        if channel.record.number_of(&place.epoch).is_some_and(|number| number < newest) {
+            // Its author has not heard of the newest.
+            self.tell_member(from, place.channel, received, out);
+        }
         let channel = self.channels.all.get_mut(&place.channel)?;
         let row = channel.letters.next_row;
         channel.letters.next_row += 1;
@@ -245,6 +265,23 @@ impl Peer {
             }
             self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out);
         }
+    }
+
+    /// Letters of who is no member any more are heard by nobody.
+    // contracts/channel.md C53.
+    pub(super) fn forget_gone(&mut self, id: ChannelId, out: &mut Out) {
+        let me = self.id();
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let roster = channel.record.roster();
+        let keep = |agent: &AgentId| roster.has(agent) && roster.has(&me);
+        let waiting = channel.letters.order.forget(keep);
+        let mut rows: Vec<u64> = waiting.into_iter().map(|gone| gone.letter.row).collect();
+        channel.letters.set_aside.retain(|row, (sender, _)| {
+            let stays = keep(sender);
+            rows.extend((!stays).then_some(*row));
+            stays
+        });
+        out.ops.extend(rows.into_iter().map(|row| Op::Delete { key: rows::channel_held(&id, row) }));
     }
 
     /// The record has moved, or time has passed: letters that waited for it.

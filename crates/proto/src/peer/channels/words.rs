@@ -1,6 +1,6 @@
 //! What members tell each other of a channel, sent and taken (contracts/channel.md section 10).
 
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{limit, time};
 
 use super::super::{Out, Peer};
 use super::{Channel, ChannelNews, Invited};
@@ -24,11 +24,18 @@ impl Peer {
 
     pub(in super::super) fn take_word(&mut self, from: AgentId, word: Word, now: UnixMillis, out: &mut Out) {
         let Word { channel, says } = word;
+        // contracts/channel.md C47: what only members say is heard of members alone.
+        let is_member = self.member_of(&channel).is_ok_and(|record| record.roster().has(&from));
+        let is_for_members =
+            matches!(says, Says::Wanted { .. } | Says::Left(_) | Says::Proposed(_) | Says::Key(_) | Says::Acked(_));
+        if is_for_members && !is_member {
+            return;
+        }
         match says {
             Says::Invited { invite, name } => self.take_invited(from, channel, invite, name, now, out),
             Says::Joined { join, invite, reach } => self.take_joined(from, channel, [join, invite], &reach, now, out),
             Says::Entries { entries, reach } => self.take_entries(from, channel, &entries, &reach, now, out),
-            Says::Wanted { from: number } => self.give_entries(from, channel, number, now, out),
+            Says::Wanted { from: number } => self.give_wanted(from, channel, number, now, out),
             Says::Left(leave) => self.take_left(channel, leave, now, out),
             Says::Proposed(proposal) => self.take_proposed(channel, &proposal, now, out),
             Says::Key(key) => self.take_key(from, channel, key, now, out),
@@ -54,11 +61,17 @@ impl Peer {
         if !is_mine || is_member || invite.expires < now || !self.listens_to(&from) {
             return;
         }
-        while self.channels.invited.len() >= limit::CHANNEL_INVITES_MAX {
-            let oldest = self.channels.invited.iter().min_by_key(|(_, invited)| invited.expires).map(|(id, _)| *id);
-            oldest.into_iter().for_each(|oldest| self.forget_invitation(&oldest, out));
+        // Who answers one is not made to forget it by another.
+        if self.channels.invited.get(&channel).is_some_and(|known| known.joining && known.by != from) {
+            return;
         }
-        let invited = Invited { by: from, name, expires: invite.expires, joining: false, bytes };
+        while self.channels.invited.len() >= limit::CHANNEL_INVITES_MAX {
+            let open = self.channels.invited.iter().filter(|(_, invited)| !invited.joining);
+            let Some(oldest) = open.min_by_key(|(_, invited)| invited.expires).map(|(id, _)| *id) else { return };
+            self.forget_invitation(&oldest, out);
+        }
+        let latest = now.plus(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW);
+        let invited = Invited { by: from, name, expires: invite.expires.min(latest), joining: false, bytes };
         out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
         self.channels.invited.insert(channel, invited);
         out.effects.push(Effect::Channel { channel, news: ChannelNews::Invited { by: from } });
@@ -83,7 +96,10 @@ impl Peer {
         }
         if roster.has(&agent) {
             // It does not know yet that it is.
-            return self.give_entries(agent, channel, 0, now, out);
+            return if agent == from {
+                self.give_wanted(agent, channel, 0, now, out)
+            } else {
+            };
         }
         if owner != self.id() {
             let by_me = Invite::parse(&invite).is_ok_and(|invite| invite.by == self.id());
@@ -186,7 +202,31 @@ impl Peer {
         self.send_entries(agent, id, from, now, out);
     }
 
+    /// Answers who asked: one answer is under way at a time, and of a long record its next part.
+    // contracts/channel.md C49.
+    fn give_wanted(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        if channel.giving.get(&agent).is_some_and(|no| self.outbox.contains_key(no)) {
+            return;
+        }
+        channel.giving.insert(agent, self.next_entry);
+        channel.told.remove(&agent);
+        self.send_entries_up_to(agent, id, from, PARTS_MAX, now, out);
+    }
+
     fn send_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
+        self.send_entries_up_to(agent, id, from, usize::MAX, now, out);
+    }
+
+    fn send_entries_up_to(
+        &mut self,
+        agent: AgentId,
+        id: ChannelId,
+        from: u32,
+        most: usize,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
         let Some(channel) = self.channels.all.get(&id) else { return };
         let (mut parts, mut len) = (vec![Vec::new()], 0_usize);
         for entry in channel.record.entries().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
@@ -202,8 +242,17 @@ impl Peer {
         let members = roster.members().map(|(member, _)| *member).filter(|_| roster.has(&agent));
         let mut reach: Vec<_> = members.filter(|member| *member != agent && *member != self.id()).collect();
         reach.truncate(REACH_MAX);
-        let mut reach: Vec<_> = reach.into_iter().map(|member| (member, self.reach_of(&member))).collect();
-        for entries in parts.into_iter().filter(|part| !part.is_empty()) {
+        let mut room = REACH_LEN_MAX;
+        let mut reach: Vec<_> = reach
+            .into_iter()
+            .map(|member| (member, self.reach_of(&member)))
+            .take_while(|(_, reach)| {
+                let len = reach.len();
+                room = room.saturating_sub(len);
+                len > 0 && room > 0
+            })
+            .collect();
+        for entries in parts.into_iter().filter(|part| !part.is_empty()).take(most) {
             let says = Says::Entries { entries, reach: core::mem::take(&mut reach) };
             self.say(agent, Word { channel: id, says }, now, out);
         }
@@ -219,28 +268,41 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let (me, mut has_moved) = (self.id(), false);
+        let me = self.id();
+        let invited_by = self.channels.invited.get(&id).filter(|one| one.joining).map(|one| one.by);
+        let before = self.channel(&id).map(|record| record.roster().number());
         for bytes in entries {
             let Some(channel) = self.channels.all.get_mut(&id) else {
                 // contracts/channel.md C48: only a channel that this agent has consented to join, from whoever invited.
-                let is_joining = self.channels.invited.get(&id).is_some_and(|one| one.joining && one.by == from);
-                match Record::begin(bytes, now) {
-                    Ok(record) if is_joining && record.channel() == id => {
-                        super::put_entry(&id, 0, now, bytes, out);
+                if invited_by != Some(from) || self.channels.all.len() >= limit::CHANNELS_MAX {
+                    return;
+                }
+                let taken = Entry::parse(bytes).map_or(now, |entry| entry.at.min(now));
+                match Record::begin(bytes, taken) {
+                    Ok(record) if record.channel() == id => {
+                        super::put_entry(&id, 0, taken, bytes, out);
                         self.channels.all.insert(id, Channel::new(record, me));
                         continue;
                     }
                     _ => return,
                 }
             };
-            match channel.record.check(bytes, now) {
+            // contracts/channel.md C21: what was there before this agent was counts as taken then.
+            let is_member = channel.record.roster().has(&me);
+            let taken = if is_member { now } else { Entry::parse(bytes).map_or(now, |entry| entry.at.min(now)) };
+            match channel.record.check(bytes, taken) {
                 Ok(Judged::Known) => {}
-                Ok(Judged::Next(next)) => has_moved |= self.apply_entry(id, bytes, *next, now, out),
+                Ok(Judged::Next(next)) => {
+                    self.apply_entry(id, bytes, *next, now, out);
+                }
                 Ok(Judged::Fork(fork)) => {
                     let news = ChannelNews::Forked(Box::new(fork));
                     out.effects.push(Effect::Channel { channel: id, news });
                 }
-                Err(RecordError::UnknownEpoch) => return self.ask_entries(from, id, now, out),
+                Err(RecordError::UnknownEpoch) => {
+                    self.ask_entries(from, id, now, out);
+                    break;
+                }
                 // One that is refused says nothing of those behind it: they stand on it.
                 Err(_) => break,
             }
@@ -253,18 +315,21 @@ impl Peer {
             let known = channel.record.number_of(&last.epoch()).filter(|_| roster.has(&from));
             channel.told.extend(known.map(|number| (from, number)));
         }
-        for (agent, reach) in reach.iter().filter(|(agent, _)| *agent != me && roster.has(agent)) {
-            self.meet(*agent, Some(reach), out);
+        // Where others are is the owner's word, or that of whom this agent has joined through.
+        if from == roster.owner() || invited_by == Some(from) {
+            for (agent, reach) in reach.iter().filter(|(agent, _)| *agent != me && roster.has(agent)) {
+                self.meet(*agent, Some(reach), out);
+            }
         }
-        if has_moved && roster.owner() != me {
-            self.welcome(id, now, out);
+        if roster.owner() != me {
+            let first = before.map_or(0, |before| before.saturating_add(1));
+            (first..=roster.number()).for_each(|number| self.welcome(id, number, now, out));
         }
     }
 
     /// Gives the record to those whom this agent has invited.
-    fn welcome(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+    fn welcome(&mut self, id: ChannelId, number: u32, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
-        let number = channel.record.roster().number();
         if !self.is_invited_by_me(channel, number) {
             return;
         }
@@ -281,15 +346,18 @@ impl Peer {
     /// Entries are missing here that another has.
     pub(super) fn ask_entries(&mut self, of: AgentId, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let number = channel.record.roster().number();
-        if channel.asked == Some(number) {
+        let roster = channel.record.roster();
+        // Each member once, so that none that does not answer is asked in the place of all others.
+        if !roster.has(&of) || !channel.asked.insert(of) {
             return;
         }
-        channel.asked = Some(number);
-        let says = Says::Wanted { from: number.saturating_add(1) };
+        let says = Says::Wanted { from: roster.number().saturating_add(1) };
         self.say(of, Word { channel: id, says }, now, out);
     }
 }
 
-/// Members whose whereabouts go with entries: what a letter holds beside them.
+/// Members whose whereabouts go with entries, and their bytes: what a letter holds beside entries.
 const REACH_MAX: usize = 32;
+const REACH_LEN_MAX: usize = 6_000;
+/// Letters that answer one question for entries; whoever lacks more asks again.
+const PARTS_MAX: usize = 4;
