@@ -717,7 +717,7 @@ pub mod time {
     /// its mailbox
     ///
     /// Unit: ms.
-    pub const MAIL_ACK_EVERY: u64 = 5000;
+    pub const MAIL_ACK_EVERY: u64 = 1000;
 
     /// 5 minutes; how often an agent looks what its directory has left of it, when no start makes it look
     ///

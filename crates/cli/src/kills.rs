@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::wire::{Accepted, InboxPage, NewLetter, Status};
 
 /// How long the last letters may take to arrive once nobody is killed any more: a few resends, which back off.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
-/// Between two letters of one writer.
-const WRITE_PAUSE: Duration = Duration::from_millis(2);
+/// Between two letters of one writer, where a link carries them.
+pub const WRITE_PAUSE: Duration = Duration::from_millis(2);
 /// Before an agent that is gone is asked again.
 const GONE_PAUSE: Duration = Duration::from_millis(20);
 /// Shortest and longest life of an agent in milliseconds.
@@ -36,6 +36,8 @@ pub struct Plan {
     pub kills: u32,
     /// Chooses moments and victims; the machine's own timing differs from run to run.
     pub seed: u64,
+    /// Between two letters of one writer.
+    pub write_pause: Duration,
     /// Is told after each kill how many there were.
     pub killed: fn(u32),
 }
@@ -104,19 +106,36 @@ impl std::fmt::Display for Tally {
 /// # Errors
 /// Agents that cannot be started, or letters that do not settle.
 pub async fn run(program: &Program, dir: &Path, plan: Plan) -> Result<Tally, Failure> {
-    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    make_homes(program, dir).await?;
+    campaign(program, dir, plan, Some((Ipv4Addr::LOCALHOST, 0).into())).await
+}
+
+/// Makes the homes of a campaign: who the two agents are.
+///
+/// # Errors
+/// What kept one from being made.
+pub async fn make_homes(program: &Program, dir: &Path) -> Result<[(PathBuf, String); 2], Failure> {
+    let [anna, ben] = ["anna", "ben"].map(|name| dir.join(name));
+    let ids = [program.init(&anna).await?, program.init(&ben).await?];
+    let [of_anna, of_ben] = ids;
+    Ok([(anna, of_anna), (ben, of_ben)])
+}
+
+/// Runs a campaign in homes that are made. Without an address to listen at the agents' own settings say how letters reach them.
+///
+/// # Errors
+/// As [`run`].
+pub async fn campaign(program: &Program, dir: &Path, plan: Plan, listen: Option<SocketAddr>) -> Result<Tally, Failure> {
     let homes = [dir.join("anna"), dir.join("ben")];
-    for home in &homes {
-        program.init(home).await?;
-    }
     let [anna, ben] = &homes;
-    let mut agents = [program.start(anna, any).await?, program.start(ben, any).await?];
+    let mut agents = [program.launch(anna, listen).await?, program.launch(ben, listen).await?];
     let [first, second] = &agents;
     let (to_ben, to_anna) = (first.add(second, "ben").await?, second.add(first, "anna").await?);
 
     let talk = Talk {
         stop_writing: CancellationToken::new(),
         stop_reading: CancellationToken::new(),
+        write_pause: plan.write_pause,
         tasks: TaskTracker::new(),
     };
     let there = talk.direction(anna, to_ben, ben);
@@ -153,9 +172,9 @@ async fn kill_at_random(program: &Program, agents: &mut [AgentProcess; 2], plan:
         tokio::time::sleep(Duration::from_millis(shortest + dice.roll(longest - shortest))).await;
         let [first, second] = agents;
         let victim = if dice.roll(2) == 0 { first } else { second };
-        let (home, listening) = (victim.home().to_owned(), victim.listening());
+        let (home, listening) = (victim.home().to_owned(), victim.listens_at());
         victim.kill().await?;
-        *victim = program.start(&home, listening).await?;
+        *victim = program.launch(&home, listening).await?;
         (plan.killed)(done);
     }
     Ok(())
@@ -183,6 +202,7 @@ async fn settle(agents: &[AgentProcess; 2], directions: [&Direction; 2]) -> Resu
 struct Talk {
     stop_writing: CancellationToken,
     stop_reading: CancellationToken,
+    write_pause: Duration,
     tasks: TaskTracker,
 }
 
@@ -191,8 +211,10 @@ impl Talk {
         let direction = Direction(Arc::default());
         let (writer, reader) = (direction.clone(), direction.clone());
         let (sender, receiver) = (Api::at(from), Api::at(at));
+        let pause = self.write_pause;
         let (writing, reading) = (self.stop_writing.clone(), self.stop_reading.clone());
-        self.tasks.spawn(async move { writing.run_until_cancelled(writer.write(sender, to, writing.clone())).await });
+        self.tasks
+            .spawn(async move { writing.run_until_cancelled(writer.write(sender, to, pause, writing.clone())).await });
         self.tasks.spawn(async move { reading.run_until_cancelled(reader.read(receiver)).await });
         direction
     }
@@ -227,7 +249,7 @@ impl Direction {
     }
 
     /// Writes numbered letters. A number whose `send` was not answered is not used again.
-    async fn write(self, api: Api, to: String, stop: CancellationToken) {
+    async fn write(self, api: Api, to: String, pause: Duration, stop: CancellationToken) {
         for number in 0.. {
             if stop.is_cancelled() {
                 return;
@@ -237,7 +259,7 @@ impl Direction {
             match api.post::<Accepted>("/v1/letters", &letter).await {
                 Ok(_) => {
                     self.book().written.insert(number, true);
-                    tokio::time::sleep(WRITE_PAUSE).await;
+                    tokio::time::sleep(pause).await;
                 }
                 Err(_) => tokio::time::sleep(GONE_PAUSE).await,
             }

@@ -79,8 +79,19 @@ impl Program {
     /// # Errors
     /// An agent that ended, or does not answer in time.
     pub async fn start(&self, home: &Path, listen: SocketAddr) -> Result<AgentProcess, Failure> {
+        self.launch(home, Some(listen)).await
+    }
+
+    /// [`Program::start`], of an agent that may take no connections.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn launch(&self, home: &Path, listen: Option<SocketAddr>) -> Result<AgentProcess, Failure> {
         let mut command = self.command(home);
-        command.args(["agent", "--stop-with-stdin", "--listen"]).arg(listen.to_string());
+        command.args(["agent", "--stop-with-stdin"]);
+        if let Some(listen) = listen {
+            command.arg("--listen").arg(listen.to_string());
+        }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(Failure::io("start", &self.path))?;
         // Held apart: waiting for a child closes what it still holds of it.
@@ -93,7 +104,7 @@ impl Program {
             }
         };
         let status: Status = api.get("/v1/status").await?;
-        let listening = status.listening.and_then(|address| address.parse().ok()).unwrap_or(listen);
+        let listening = status.listening.and_then(|address| address.parse().ok()).or(listen);
         Ok(AgentProcess { home: home.to_owned(), listening, child, stdin, api })
     }
 }
@@ -102,7 +113,7 @@ impl Program {
 #[derive(Debug)]
 pub struct AgentProcess {
     home: PathBuf,
-    listening: SocketAddr,
+    listening: Option<SocketAddr>,
     child: Child,
     stdin: Option<ChildStdin>,
     api: Api,
@@ -121,9 +132,15 @@ impl AgentProcess {
         &self.home
     }
 
-    /// The UDP address at which it listens.
+    /// The UDP address at which it listens; of one that does not, one that nobody reaches.
     #[must_use]
-    pub const fn listening(&self) -> SocketAddr {
+    pub fn listening(&self) -> SocketAddr {
+        self.listening.unwrap_or_else(|| ([0, 0, 0, 0], 0).into())
+    }
+
+    /// The UDP address at which it listens, if it does.
+    #[must_use]
+    pub const fn listens_at(&self) -> Option<SocketAddr> {
         self.listening
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     #[serde(default)]
     needs: Vec<Need>,
     audit: Option<Audit>,
+    #[serde(default)]
+    mailbox: bool,
 }
 
 /// What is written down of letters.
@@ -149,6 +151,8 @@ impl New<'_> {
              letters_without_token = \"{without}\"\n\n\
              # Letters with a token need the sender's signature over what they do with it.\n\
              # needs_proof = true\n\n\
+             # Letters wait at the trust domain's node while this agent is away or cannot be dialled, and strangers claim its bundle there.\n\
+             # mailbox = true\n\n\
              # The trust domain whose tokens are taken and asked for, and the node of its token service, as `nuncio node` prints it.\n\
              {trust}\n\
              # The scope that a letter's token must have; a rule without type or sender names every letter.\n\
@@ -194,6 +198,19 @@ impl Settings {
             if config.trust.is_none() && config.audit.auditing != Auditing::Off {
                 return Err(bad(path(), "[audit] needs [trust]: that domain's node keeps the log"));
             }
+        }
+        if self.mailbox {
+            let node = config
+                .trust
+                .as_ref()
+                .ok_or_else(|| bad(path(), "mailbox needs [trust]: letters wait at that domain's node"))?;
+            if node.node.endpoints.is_empty() {
+                return Err(bad(
+                    path(),
+                    "mailbox: trust.node names no address (?at=HOST:PORT) at which letters could be left",
+                ));
+            }
+            config = config.mailbox();
         }
         for need in self.needs {
             config = config.rule(need.rule().map_err(|what| bad(path(), what))?);
@@ -244,6 +261,9 @@ mod tests {
             "letters_without_tokens = \"deliver\"",
             "[trust]\ndomain = \"d\"",
             "[trust]\ndomain = \"d\"\nnode = \"nowhere\"",
+            "mailbox = true",
+            "mailbox = \"yes\"\n[trust]\ndomain = \"d\"\nnode = \"nuncio:did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd?at=h:1\"",
+            "mailbox = true\n[trust]\ndomain = \"d\"\nnode = \"nuncio:did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd\"",
             "[[needs]]\nscope = \"\"",
             "[[needs]]\nscope = \"a  b\"",
             "[[needs]]\nscope = \"a\"\nfrom = \"anna\"",
@@ -267,6 +287,9 @@ mod tests {
         let (hint, said) = ("# needs_proof = true", "needs_proof = true");
         assert!(new.text().contains(hint) && !config.wants_proof);
         assert!(read(&new.text().replace(hint, said)).unwrap().wants_proof);
+        let (hint, said) = ("# mailbox = true", "mailbox = true");
+        assert!(new.text().contains(hint) && !config.mailbox);
+        assert!(read(&new.text().replace(hint, said)).unwrap().mailbox);
     }
 
     #[test]

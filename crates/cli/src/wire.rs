@@ -187,6 +187,12 @@ pub struct LetterState {
     pub id: String,
     /// What became of it.
     pub state: Delivery,
+    /// By which way it has left, while it is listed as waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<Way>,
+    /// Since when its frame waits at the receiver's node, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox_since_ms: Option<u64>,
     /// Why it failed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -218,6 +224,18 @@ pub enum Delivery {
     Delivered,
     /// It will not be delivered.
     Failed,
+}
+
+/// By which way a letter has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// It has not: it waits for a session, a token, a connection, or room.
+    None,
+    /// Over a connection that there is.
+    Direct,
+    /// It waits at the receiver's node.
+    Mailbox,
 }
 
 /// Whether a letter was still there to be taken back.
@@ -321,6 +339,9 @@ pub struct Peer {
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Where frames wait for it, as far as that is known: `did:key:…@host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<String>,
     /// By what this agent's audit events name it, where they do not by its key: in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pseudonym: Option<String>,
@@ -348,6 +369,36 @@ pub struct Session {
     pub sealed: u64,
     /// Letters received in it without a gap.
     pub received: u64,
+    /// Frames of ours in it that are not acknowledged.
+    #[serde(default)]
+    pub under_way: u64,
+    /// What is missing of the peer's frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// A number that did not come although a higher one did: resends bring it, or somebody withholds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The lowest number that is missing.
+    pub seq: u64,
+    /// Since when it is missed, in Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// Where frames wait for an agent while it is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// The node that keeps it: `did:key:…@host:port`.
+    pub at: String,
+    /// It is open, and fetched from.
+    pub open: bool,
+    /// Why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// One-time prekeys that the node's directory had left when it was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_prekeys: Option<u64>,
 }
 
 /// All sessions.
@@ -390,6 +441,12 @@ pub struct Status {
     pub connections: u64,
     /// One-time prekeys that were not given away.
     pub one_time_prekeys: u64,
+    /// This agent's mailbox, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<Mailbox>,
+    /// Sessions in which a number is missing for longer than resends explain.
+    #[serde(default)]
+    pub gaps: u64,
     /// Letters, by what happened to them.
     pub counters: Counters,
     /// Frames refused, by reason.

@@ -37,6 +37,7 @@ use crate::entropy::{Entropy, now};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::links::{self, LinkId, Tasks};
+use crate::mailbox::Mailboxes;
 use crate::message::Incoming;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
@@ -102,6 +103,7 @@ pub(crate) struct Actor {
     pub(crate) giving: BTreeMap<AgentId, usize>,
     pub(crate) payloads_in: HashMap<PayloadFrom, PayloadIn>,
     pub(crate) trust: Option<Trust>,
+    pub(crate) mail: Mailboxes,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
     /// Events that wait are to be told again, as a new chain.
@@ -111,7 +113,7 @@ pub(crate) struct Actor {
 }
 
 /// The record of letters delivered.
-struct StoreSeen<'a>(&'a Store);
+pub(crate) struct StoreSeen<'a>(pub(crate) &'a Store);
 
 impl Seen for StoreSeen<'_> {
     fn seen(&self, from: &AgentId, letter: &LetterId) -> Option<bool> {
@@ -189,6 +191,7 @@ impl Actor {
             giving: BTreeMap::new(),
             payloads_in: HashMap::new(),
             trust,
+            mail: Mailboxes::default(),
             events: Arc::default(),
             recounting: None,
             stopping: None,
@@ -197,6 +200,7 @@ impl Actor {
         actor.peer.accept_strangers(actor.config.accept_strangers);
         actor.resume_trust()?;
         actor.resume_audit()?;
+        actor.resume_mailbox()?;
         actor.resume()?;
         if actor.hears_peers() {
             actor.open_doors();
@@ -209,6 +213,7 @@ impl Actor {
         if self.config.listen.is_some() {
             self.tasks.tracker.spawn(links::listen(Arc::clone(&self.link), self.tasks.clone()));
         }
+        self.open_mailbox();
         let waited_for: BTreeSet<AgentId> = self.peer.outbox().map(|(to, ..)| to).collect();
         waited_for.into_iter().for_each(|peer| self.dial(peer));
     }
@@ -313,6 +318,12 @@ impl Actor {
         }
     }
 
+    /// Answers once all that was staged is durable.
+    pub(crate) fn when_durable(&mut self, answer: Answer) {
+        let nothing = Staged { ops: Vec::new(), effects: Effects::default() };
+        self.backlog.gather(nothing, Vec::new(), vec![answer]);
+    }
+
     fn flush(&mut self) {
         if let Some(writer) = &self.writer {
             self.failed |= !self.backlog.flush(writer, Instant::now());
@@ -336,7 +347,17 @@ impl Actor {
             Wake::LinkDown { link, peer, reason } => self.link_down(link, peer, reason),
             Wake::Rested { peer } => self.rested(peer),
             Wake::Knock { connection } => self.knock(connection),
-            Wake::DialFailed { peer, reason } => drop(self.problems.insert(peer, reason)),
+            Wake::DialFailed { peer, reason } => {
+                self.problems.insert(peer, reason);
+                self.unreached(peer);
+            }
+            Wake::MailboxOpened(secret) => self.mailbox_opened(&secret),
+            Wake::MailboxWaits { why } => self.mailbox_waits(why),
+            Wake::Fetched { frames, taken } => self.fetched(&frames, taken),
+            Wake::Listed { left, list } => self.listed(left, list),
+            Wake::DirectoryHas(left) => self.mail_left(left),
+            Wake::Deposited { to, deposited } => self.deposited(to, deposited),
+            Wake::DepositsRested { to, failing } => self.deposits_rested(to, failing),
             Wake::DialEnded { peer } => {
                 self.dialling.remove(&peer);
                 if self.peer.outbox().any(|(to, ..)| to == peer) {

@@ -9,7 +9,7 @@ use nuncio_contracts::registry::{extension, limit};
 use nuncio_proto::audit::{KeptOpening, Opening};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Extension, Letter};
-use nuncio_proto::peer::{ContactInfo, failed_letter};
+use nuncio_proto::peer::{ContactInfo, Way, failed_letter};
 use nuncio_proto::rows;
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Store};
@@ -204,11 +204,17 @@ impl Agent {
         let store = self.store()?;
         // Those that failed since they were named as under way are there as such.
         let failed = chunks::blocking(move || read_failed(&store)).await?;
-        let mut letters: BTreeMap<(LetterId, AgentId), Option<u16>> =
-            under_way.into_iter().map(|(to, id)| ((id, to), None)).collect();
-        letters.extend(failed.into_iter().map(|(to, id, code)| ((id, to), Some(code))));
+        let mut letters: BTreeMap<(LetterId, AgentId), (Option<u16>, Option<Way>)> =
+            under_way.into_iter().map(|(to, id, way)| ((id, to), (None, way))).collect();
+        letters.extend(failed.into_iter().map(|(to, id, code)| ((id, to), (Some(code), None))));
         let letters = letters.into_iter();
-        Ok(letters.map(|((id, to), code)| Undelivered { to, id, failed: code.map(Error::NotDelivered) }).collect())
+        let told = |((id, to), (code, way)): (_, (Option<u16>, _))| Undelivered {
+            to,
+            id,
+            failed: code.map(Error::NotDelivered),
+            way,
+        };
+        Ok(letters.map(told).collect())
     }
 
     /// What shows to whoever has the audit log what a letter said, and nothing else (contracts/audit.md V24). `author` wrote it: this agent, or the one
@@ -284,13 +290,22 @@ impl Agent {
             bundle_hash: invitation.bundle_hash,
             retired: false,
         };
-        self.ask(|reply| Command::AddPeer { agent, info, reply }).await?;
+        let mailbox = invitation.mailbox.clone();
+        self.ask(|reply| Command::AddPeer { agent, info, mailbox, reply }).await?;
         Ok(agent)
     }
 
     /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known.
     pub async fn remove_peer(&self, agent: AgentId) -> Result<bool, Error> {
         self.ask(|reply| Command::RemovePeer { agent, reply }).await
+    }
+
+    /// Makes another secret for this agent's mailbox: nobody leaves frames there any more by a key that was given before, and every peer is given another.
+    ///
+    /// # Errors
+    /// [`Error::MailboxNowhere`] without a mailbox.
+    pub async fn renew_mailbox(&self) -> Result<(), Error> {
+        self.ask(|reply| Command::RenewMailbox { reply }).await
     }
 
     /// Takes a signed statement that retires an identity: of this agent, which then tells its peers, or of a peer.

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use nuncio_proto::audit::PairKey;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::Letter;
-use nuncio_proto::peer::ContactInfo;
+use nuncio_proto::mailbox::Mailbox;
+use nuncio_proto::peer::{ContactInfo, Way};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::answer::HeldAnswer;
@@ -27,7 +28,7 @@ pub(crate) enum Command {
         reply: Reply<LetterId>,
     },
     UnderWay {
-        reply: Reply<Vec<(AgentId, LetterId)>>,
+        reply: Reply<Vec<(AgentId, LetterId, Option<Way>)>>,
     },
     Cancel {
         to: AgentId,
@@ -77,6 +78,10 @@ pub(crate) enum Command {
     AddPeer {
         agent: AgentId,
         info: ContactInfo,
+        mailbox: Option<Mailbox>,
+        reply: Reply<()>,
+    },
+    RenewMailbox {
         reply: Reply<()>,
     },
     RemovePeer {

@@ -49,6 +49,9 @@ pub struct Config {
     pub trust: Option<TrustDomain>,
     /// Whether sessions audit, and what becomes of letters when the log cannot be reached for long. It needs a trust domain: its node keeps the log.
     pub audit: AuditPolicy,
+    /// Whether frames wait for this agent at the trust domain's node while it is away, and strangers claim its bundle there. It needs a trust domain, whose
+    /// policy names this agent. Off unless said in words.
+    pub mailbox: bool,
     /// Whether a home that is not there is made.
     pub create: bool,
     /// Sees the writes of every commit before it is made: for the bench that replays them.
@@ -105,6 +108,7 @@ impl Config {
             rules: Vec::new(),
             trust: None,
             audit: AuditPolicy::default(),
+            mailbox: false,
             create: true,
             trace: None,
         }
@@ -140,6 +144,12 @@ impl Config {
     #[must_use]
     pub fn audit(self, audit: AuditPolicy) -> Self {
         Self { audit, ..self }
+    }
+
+    /// Has a mailbox at the trust domain's node (contracts/mailbox.md), and lists its bundle and one-time prekeys there.
+    #[must_use]
+    pub fn mailbox(self) -> Self {
+        Self { mailbox: true, ..self }
     }
 
     /// Unlocks the store by other means than the home's key file.

@@ -105,6 +105,7 @@ impl Actor {
             return;
         }
         self.problems.remove(&peer);
+        self.reached(&peer);
         let links = self.links.entry(peer).or_default();
         links.push(LinkUp { id: link, connection: connection.clone(), frames });
         if links.len() > LINKS_PER_PEER {
@@ -208,6 +209,7 @@ impl Actor {
             None => {
                 self.starts_due.insert(of);
                 self.dial(of);
+                self.claim_bundle(of);
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::entropy::{self, now};
 use crate::error::Error;
 use crate::message::Incoming;
 use crate::payloads::{PAYLOAD_OUT, PayloadOut, payload_out, payload_row};
-use crate::status::{SessionInfo, Status};
+use crate::status::{Gap, SessionInfo, Status};
 use crate::wake::{Answer, Ticket, Wake};
 use nuncio_proto::invitation::Invitation;
 
@@ -49,6 +49,7 @@ impl Actor {
             Effect::Send { to, frame } => {
                 if !self.send_on(to, None, Bytes::from(frame)) {
                     self.dial(to);
+                    self.mail(to);
                 }
             }
             Effect::Deliver(arrival) => self.deliver(arrival),
@@ -90,6 +91,8 @@ impl Actor {
                 }
             }
             Effect::WantKey { .. } => self.want_key(),
+            Effect::Mailbox { of } => self.mail(of),
+            Effect::ListedUsed => self.listed_used(),
             Effect::TokenExpired { to, letter } => self.token_expired(to, letter),
             Effect::Statement { from, statement } => self.take_statement(Some(from), &statement),
             other => tracing::debug!(?other, "effect of a later version"),
@@ -226,10 +229,11 @@ impl Actor {
                 None => tell(reply, Ok(false)),
             },
             Command::UnderWay { reply } => {
-                let letters = self.peer.outbox().map(|(to, id, _)| (to, id));
-                let payloads = self.payloads_out.values().map(|out| (out.to, out.letter));
-                let failing = self.failing.iter().copied();
-                tell(reply, Ok(letters.chain(payloads).chain(failing).collect()));
+                // Of a letter in the outbox it is known by which way it left: it stands last.
+                let payloads = self.payloads_out.values().map(|out| (out.to, out.letter, None));
+                let failing = self.failing.iter().map(|(to, id)| (*to, *id, None));
+                let letters = self.peer.ways().map(|(to, id, way)| (to, id, Some(self.way(&to, way))));
+                tell(reply, Ok(payloads.chain(failing).chain(letters).collect()));
             }
             Command::PayloadSent { to, id, reply } => {
                 let sent = self.payload_sent(to, id);
@@ -254,7 +258,8 @@ impl Actor {
                 let invitation = self.invitation();
                 tell(reply, invitation);
             }
-            Command::AddPeer { agent, info, reply } => self.add_peer(agent, info, reply),
+            Command::AddPeer { agent, info, mailbox, reply } => self.add_peer(agent, info, mailbox, reply),
+            Command::RenewMailbox { reply } => self.renew_mailbox(reply),
             Command::RemovePeer { agent, reply } => self.remove_peer(agent, reply),
             Command::Retire { statement, reply } => match self.peer.retire(statement, now()) {
                 Ok((agent, step)) => self.commit_with(step, vec![answer(reply, agent)]),
@@ -339,7 +344,7 @@ impl Actor {
         let endpoints = self.endpoints();
         let bundle = self.peer.bundle(&endpoints, now())?;
         let hash = nuncio_proto::bundle::Bundle::invitation_hash(&bundle).ok();
-        Ok(Invitation { agent: self.peer.id(), endpoints, bundle_hash: hash })
+        Ok(Invitation { agent: self.peer.id(), endpoints, mailbox: self.peer.mailbox().cloned(), bundle_hash: hash })
     }
 
     fn session_infos(&self) -> Vec<SessionInfo> {
@@ -350,6 +355,8 @@ impl Actor {
             confirmed: session.is_confirmed(),
             sealed: session.sealed_count(),
             received: session.next_expected(),
+            under_way: session.under_way(),
+            gap: session.gap().map(|gap| Gap { seq: gap.seq, since: gap.since }),
         };
         self.peer.sessions().map(info).collect()
     }
@@ -375,6 +382,8 @@ impl Actor {
             sessions: self.peer.sessions().count(),
             connections: self.links.values().map(Vec::len).sum(),
             one_time_prekeys: self.peer.one_time_left(),
+            mailbox: self.mailbox_status(),
+            gaps: self.peer.gaps(now()).count(),
             counters: self.peer.counters(),
             refused: self.refused.iter().map(|(name, count)| (*name, *count)).collect(),
             commits: self.writer_stats(),

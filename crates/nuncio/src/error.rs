@@ -75,6 +75,9 @@ pub enum Error {
     /// Sessions are to audit, and there is no node that keeps a log.
     #[error("auditing needs a trust domain, whose node keeps the log: name one beside it")]
     AuditsNowhere,
+    /// The agent is to have a mailbox, and there is no node that keeps it.
+    #[error("a mailbox needs a trust domain, at whose node frames wait: name one beside it")]
+    MailboxNowhere,
     /// No trust domain is configured.
     #[error(
         "no trust domain is configured: name one, and the node of its token service, in the home's nuncio.toml or with Config::trust"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -12,6 +13,7 @@ use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{CloseCode, CloseReason, Connection, Link, StreamKind};
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::dial;
 
@@ -34,6 +36,13 @@ pub(crate) struct Unreachable {
     pub(crate) reason: String,
     /// It turns this agent away: its policy names none with this key.
     pub(crate) stranger: bool,
+}
+
+/// An answer that comes as long as it is listened to.
+#[derive(Debug)]
+pub(crate) struct Following {
+    body: Incoming,
+    _serving: AbortOnDropHandle<()>,
 }
 
 /// What a node answered.
@@ -65,6 +74,25 @@ impl Node {
     /// Sends what may be sent twice without harm.
     pub(crate) async fn post_bytes(&self, path: &str, body: Bytes) -> Result<Answered, Unreachable> {
         self.ask(Method::POST, path, body).await
+    }
+
+    /// Puts what may be put twice without harm.
+    pub(crate) async fn put(&self, path: &str, body: Bytes) -> Result<Answered, Unreachable> {
+        self.ask(Method::PUT, path, body).await
+    }
+
+    /// Takes away what may be taken away twice.
+    pub(crate) async fn delete(&self, path: &str) -> Result<Answered, Unreachable> {
+        self.ask(Method::DELETE, path, Bytes::new()).await
+    }
+
+    /// The body of an answer that has no end, as it comes.
+    pub(crate) async fn follow(&self, path: &str) -> Result<Following, Unreachable> {
+        let (connection, _) = self.connection().await?;
+        let followed = tokio::time::timeout(PATIENCE, follow(&connection, path)).await;
+        followed
+            .unwrap_or_else(|_| Err("it did not answer in time".into()))
+            .map_err(|error| unreachable(&connection, &error))
     }
 
     /// Asks; once more on a fresh connection where the former has died.
@@ -99,25 +127,56 @@ impl core::fmt::Debug for Node {
 
 async fn answer(connection: &Connection, method: &Method, path: &str, body: Bytes) -> Result<Answered, Unreachable> {
     let answer = tokio::time::timeout(PATIENCE, exchange(connection, method, path, body)).await;
-    answer.unwrap_or_else(|_| Err("it did not answer in time".into())).map_err(|error| {
-        let closed = connection.close_reason().map(|reason| format!("{error} ({reason})"));
-        let stranger = matches!(connection.close_reason(), Some(CloseReason::ByPeer { code: CloseCode::STRANGER, .. }));
-        Unreachable { reason: closed.unwrap_or_else(|| error.to_string()), stranger }
-    })
+    answer.unwrap_or_else(|_| Err("it did not answer in time".into())).map_err(|error| unreachable(connection, &error))
+}
+
+fn unreachable(connection: &Connection, error: &Failure) -> Unreachable {
+    let closed = connection.close_reason().map(|reason| format!("{error} ({reason})"));
+    let stranger = matches!(connection.close_reason(), Some(CloseReason::ByPeer { code: CloseCode::STRANGER, .. }));
+    Unreachable { reason: closed.unwrap_or_else(|| error.to_string()), stranger }
 }
 
 type Failure = Box<dyn core::error::Error + Send + Sync>;
+
+fn request(method: &Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+    let head = Request::builder().method(method).uri(path).header(hyper::header::HOST, "node");
+    Ok(head.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(Full::new(body))?)
+}
+
+async fn follow(connection: &Connection, path: &str) -> Result<Following, Failure> {
+    let (send, recv) = connection.open(StreamKind::Http).await?;
+    let (mut sender, serving) =
+        hyper::client::conn::http1::handshake(TokioIo::new(tokio::io::join(recv, send))).await?;
+    let serving = AbortOnDropHandle::new(tokio::spawn(async move {
+        // How the stream ends is seen in the body.
+        let _ = serving.await;
+    }));
+    let response = sender.send_request(request(&Method::GET, path, Bytes::new())?).await?;
+    let status = response.status();
+    if status.is_success() {
+        Ok(Following { body: response.into_body(), _serving: serving })
+    } else {
+        Err(format!("it answers {status}").into())
+    }
+}
+
+impl Following {
+    /// The next bytes; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(bytes) = frame.into_data() {
+                return Some(bytes);
+            }
+        }
+    }
+}
 
 async fn exchange(connection: &Connection, method: &Method, path: &str, body: Bytes) -> Result<Answered, Failure> {
     let (send, recv) = connection.open(StreamKind::Http).await?;
     let io = TokioIo::new(tokio::io::join(recv, send));
     let (mut sender, serving) = hyper::client::conn::http1::handshake(io).await?;
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(hyper::header::HOST, "node")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Full::new(body))?;
+    let request = request(method, path, body)?;
     let asked = async {
         let response = sender.send_request(request).await?;
         let status = response.status();

@@ -3,6 +3,7 @@
 use nuncio_contracts::registry::code;
 use nuncio_proto::error::PeerError;
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::ContactInfo;
 
 use crate::actor::Actor;
@@ -24,13 +25,17 @@ impl Actor {
         self.peer.contact(agent).is_some_and(said)
     }
 
-    pub(crate) fn add_peer(&mut self, agent: AgentId, info: ContactInfo, reply: Reply<()>) {
+    pub(crate) fn add_peer(&mut self, agent: AgentId, info: ContactInfo, mailbox: Option<Mailbox>, reply: Reply<()>) {
         if let Err(error) = self.check_peer(agent, &info) {
             return tell(reply, Err(error));
         }
         match self.peer.set_contact(agent, info) {
             Some(step) => {
-                self.commit_with(step, vec![answer(reply, ())]);
+                self.commit(step);
+                // A line that names none says nothing of it.
+                let known = mailbox.and_then(|at| self.peer.set_mailbox_of(agent, Some(at)));
+                known.into_iter().for_each(|step| self.commit(step));
+                self.when_durable(answer(reply, ()));
                 self.dial_anew(agent);
             }
             None => tell(reply, Err(Error::Myself(agent))),
@@ -48,6 +53,7 @@ impl Actor {
         }
         self.cut_off(agent, "not added here");
         self.problems.remove(&agent);
+        self.forget_mail(&agent);
     }
 
     fn check_peer(&self, agent: AgentId, info: &ContactInfo) -> Result<(), Error> {
@@ -76,6 +82,7 @@ impl Actor {
             waiting: waiting(agent),
             problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),
             pseudonym: self.peer.pseudonym(&agent),
+            mailbox: self.peer.mailbox_of(&agent).map(|(at, _)| at.clone()),
         };
         self.peer.contacts().map(info).collect()
     }

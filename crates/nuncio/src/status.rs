@@ -1,7 +1,9 @@
 //! What an agent tells of itself.
 
 use nuncio_proto::ids::{AgentId, LetterId, SessionId};
-use nuncio_proto::peer::Counters;
+use nuncio_proto::mailbox::Mailbox;
+use nuncio_proto::peer::{Counters, Way};
+use nuncio_proto::time::UnixMillis;
 
 use crate::error::Error;
 
@@ -25,6 +27,8 @@ pub struct PeerInfo {
     pub waiting: usize,
     /// What went wrong last, if anything.
     pub problem: Option<String>,
+    /// Where frames wait for it, as far as that is known.
+    pub mailbox: Option<Mailbox>,
     /// By what this agent's events name it, where they do not by its key (contracts/audit.md V26).
     pub pseudonym: Option<[u8; 16]>,
 }
@@ -39,6 +43,31 @@ pub struct Undelivered {
     pub id: LetterId,
     /// Why it never will be: [`Error::NotDelivered`]. `None` while it is on its way.
     pub failed: Option<Error>,
+    /// By which way it has left, while it is on its way. `None` of one that waits for its large payload alone.
+    pub way: Option<Way>,
+}
+
+/// A number that did not come although a higher one did (contracts/mailbox.md M16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The lowest number that is missing.
+    pub seq: u64,
+    /// Since when it is missed.
+    pub since: UnixMillis,
+}
+
+/// Where frames wait for this agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MailboxStatus {
+    /// Which node keeps it.
+    pub at: Mailbox,
+    /// It is open, and fetched from.
+    pub open: bool,
+    /// Why it is not.
+    pub problem: Option<String>,
+    /// One-time prekeys that the node's directory had left when it was asked last.
+    pub listed_prekeys: Option<u64>,
 }
 
 /// A session.
@@ -57,6 +86,10 @@ pub struct SessionInfo {
     pub sealed: u64,
     /// Letters received in it without a gap.
     pub received: u64,
+    /// Frames of ours in it that are not acknowledged.
+    pub under_way: usize,
+    /// What is missing of the peer's frames, from the moment on at which it is missed: resends bring most of it.
+    pub gap: Option<Gap>,
 }
 
 /// How an agent fares.
@@ -87,6 +120,10 @@ pub struct Status {
     pub connections: usize,
     /// One-time prekeys that were not given away.
     pub one_time_prekeys: usize,
+    /// This agent's mailbox, if it has one.
+    pub mailbox: Option<MailboxStatus>,
+    /// Sessions in which a number is missing for longer than resends explain.
+    pub gaps: usize,
     /// What happened since the start.
     pub counters: Counters,
     /// Frames refused since the start, by reason.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nuncio_proto::deposit::MailboxSecret;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::step::Effects;
 use nuncio_proto::token::Genuine;
@@ -12,6 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::chunks::{Fetched, PayloadFrom, PayloadId};
 use crate::command::Reply;
+use crate::depositing::Deposited;
+use crate::fetching::{Left, Listing};
 use crate::links::{LinkId, Outgoing};
 
 /// Everything that can wake the actor.
@@ -41,6 +44,20 @@ pub(crate) enum Wake {
     BundleAsked { by: AgentId, answer: oneshot::Sender<Vec<u8>> },
     /// A peer asks for a large payload.
     PayloadAsked { by: AgentId, id: PayloadId, from_chunk: u64, stream: SendStream },
+    /// The node has our mailbox's secret.
+    MailboxOpened(Box<MailboxSecret>),
+    /// What keeps our mailbox or our place in the directory from serving, or that nothing does.
+    MailboxWaits { why: Option<String> },
+    /// Frames were fetched. The answer is how many of them are on disk, or refused for good.
+    Fetched { frames: Vec<Bytes>, taken: oneshot::Sender<usize> },
+    /// What the directory has of us. The answer is what to list.
+    Listed { left: Left, list: oneshot::Sender<Listing> },
+    /// What the directory has of us, once it has what was listed.
+    DirectoryHas(Left),
+    /// Frames were left at a peer's node, or were not.
+    Deposited { to: AgentId, deposited: Deposited },
+    /// A pause before frames are left for a peer is over.
+    DepositsRested { to: AgentId, failing: bool },
     /// An hour has passed; records that are too old to matter.
     Forget(Vec<Vec<u8>>),
     /// The token service's node has answered with something signed.

@@ -104,6 +104,8 @@ pub struct Peer {
     audit: Auditor,
     mailbox: Option<Own>,
     channels: Channels,
+    /// The mailbox's node has its secret.
+    mailbox_open: bool,
     /// Contacts that are to be told of our mailbox.
     untold: BTreeSet<AgentId>,
     accept_strangers: bool,
@@ -126,7 +128,7 @@ pub(crate) enum Change {
     Channel(ChannelChange),
     Restart { with: AgentId, session: SessionId, now: UnixMillis },
     Rekeyed(Box<Rekeyed>),
-    AckSent { to: AgentId, session: SessionId, frame: Vec<u8> },
+    AckSent { to: AgentId, session: SessionId, frame: Vec<u8>, again: bool },
     Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
     BundleWanted { of: AgentId, now: UnixMillis },
     Hello { to: AgentId, now: UnixMillis },
@@ -194,6 +196,7 @@ impl Peer {
             audit: Auditor::default(),
             mailbox: None,
             channels: Channels::default(),
+            mailbox_open: false,
             untold: BTreeSet::new(),
             accept_strangers: false,
             retired: false,
@@ -484,7 +487,10 @@ impl Peer {
             Change::Channel(change) => self.apply_channel(change, &mut out),
             Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
             Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
-            Change::AckSent { to, session, frame } => self.apply_ack_sent(to, session, frame, &mut out),
+            Change::AckSent { to, session, frame, again } => {
+                self.ack_comes_again(&to, again);
+                self.apply_ack_sent(to, session, frame, &mut out);
+            }
             Change::Resent { to, now, burst, probe } => self.apply_resent(to, now, burst, probe, &mut out),
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),

@@ -7,7 +7,7 @@ use nuncio_proto::bundle::Bundle;
 use nuncio_proto::deposit::{DepositKey, MailboxSecret};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::mailbox::Mailbox;
-use nuncio_proto::peer::{Mail, Way};
+use nuncio_proto::peer::{ContactInfo, Mail, Way};
 use nuncio_proto::rows;
 
 use agent::{Agent, later, pair, settle};
@@ -25,6 +25,7 @@ impl Agent {
     fn open_mailbox(&mut self) -> MailboxSecret {
         let step = self.peer.set_mailbox(Some(node(1)), &mut self.rng).unwrap();
         self.take(step);
+        self.peer.mailbox_opened();
         self.peer.mailbox_secret().unwrap().clone()
     }
 
@@ -94,6 +95,9 @@ fn each_contact_is_given_a_key_of_its_own_and_another_when_the_secret_changes() 
     let step = b.peer.renew_mailbox(&mut b.rng).unwrap();
     b.take(step);
     settle(&mut a, &mut b);
+    assert_eq!(key_of(&mut a, idb).as_ref(), Some(&of_a), "not before its node has it");
+    b.peer.mailbox_opened();
+    settle(&mut a, &mut b);
     let (renewed, secret) = (key_of(&mut a, idb).unwrap(), b.peer.mailbox_secret().unwrap().clone());
     assert!(secret.has(&renewed) && !secret.has(&of_a) && renewed.id() != of_a.id());
     settle(&mut a, &mut b);
@@ -101,6 +105,7 @@ fn each_contact_is_given_a_key_of_its_own_and_another_when_the_secret_changes() 
     let sealed = b.peer.counters().sealed;
     b.run();
     b.restart();
+    b.peer.mailbox_opened();
     b.run();
     assert!(b.peer.sessions().any(|(session, _)| session.peer() == ida));
     assert!(sealed > 0 && b.peer.counters().sealed == 0, "{:?}", b.peer.counters());
@@ -180,6 +185,20 @@ fn a_letter_that_comes_by_both_ways_is_delivered_once() {
     b.fetch(&left);
     b.fetch(&left);
     assert_eq!(b.inbox, ["first", "once"]);
+    // contracts/mailbox.md M11: one that may not write any more does not by this way either.
+    let step = b.peer.set_contact(ida, ContactInfo::default()).unwrap();
+    b.take(step);
+    a.send(idb, "unwanted");
+    let left = a.leave(idb);
+    b.fetch(&left);
+    assert_eq!(b.inbox, ["first", "once"]);
+    // What a contact that was removed has left is nobody's.
+    a.send(idb, "too late");
+    let left = a.leave(idb);
+    let step = b.peer.remove_contact(ida).unwrap();
+    b.take(step);
+    b.fetch(&left);
+    assert_eq!(b.inbox, ["first", "once"]);
 }
 
 /// contracts/mailbox.md M13.
@@ -196,6 +215,7 @@ fn a_key_that_was_denied_is_forgotten_until_another_is_given() {
     settle(&mut a, &mut b);
     let step = b.peer.renew_mailbox(&mut b.rng).unwrap();
     b.take(step);
+    b.peer.mailbox_opened();
     settle(&mut a, &mut b);
     assert_eq!(a.peer.mailbox_of(&idb), Some((&node(1), true)));
     assert!(a.peer.deposit_denied(idb, &key).is_none(), "that one is not the key any more");

@@ -18,9 +18,9 @@ use crate::output;
     after_help = "Examples:\n  nuncio agent --listen 127.0.0.1:4001                         for agents on this machine\n  nuncio agent --listen 0.0.0.0:4433 --advertise box.example:4433\n  nuncio agent --listen 127.0.0.1:0 --api-tcp 127.0.0.1:8080   programs that cannot use a Unix socket\n\nIt prints one line when it is ready (--json: one object). The local API is described in contracts/openapi/local.yaml."
 )]
 pub(crate) struct Daemon {
-    /// UDP address for QUIC; port 0 takes a free one
+    /// UDP address for QUIC; port 0 takes a free one. An agent with a mailbox needs none: its letters come by way of its node
     #[arg(long, value_name = "ADDR", value_parser = address)]
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
     /// Where others reach this agent, for its invitation; by default the address it listens on
     #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
     advertise: Vec<String>,
@@ -50,7 +50,13 @@ impl Daemon {
         // Before the store is open, so that no signal finds nobody at home.
         let mut signals = Signals::new()?;
         let home = options.home()?;
-        let mut config = options.config(&home)?.listen(self.listen);
+        let mut config = options.config(&home)?;
+        if self.listen.is_none() && !config.mailbox {
+            let hint =
+                "give --listen ADDR, such as 127.0.0.1:4433, or a mailbox: `mailbox = true` in the home's nuncio.toml";
+            return Err(Failure::usage("letters would reach this agent nowhere", hint));
+        }
+        config.listen = self.listen;
         config.advertise.clone_from(&self.advertise);
         config.accept_strangers = self.accept_strangers;
         let agent = Agent::open(config).await?;

@@ -8,7 +8,7 @@ use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::{Failure, hint_for_letter};
 use crate::output;
-use crate::wire::{Cancelled, Delivery, LetterState, Outbox as Letters, Peers};
+use crate::wire::{Cancelled, Delivery, LetterState, Outbox as Letters, Peers, Way};
 
 /// As many as the API gives at once.
 const LISTED: usize = 65_536;
@@ -74,9 +74,17 @@ async fn list(options: &Options, api: &Api) -> Result<(), Failure> {
 
 fn row(letter: &LetterState, names: &BTreeMap<&str, &str>) -> Vec<String> {
     let to = names.get(letter.to.as_str()).copied().unwrap_or(&letter.to);
-    let state = if letter.state == Delivery::Failed { "failed" } else { "on its way" };
+    let state = match (letter.state, letter.way) {
+        (Delivery::Failed, _) => "failed",
+        (_, Some(Way::None)) => "waiting",
+        (_, Some(Way::Direct)) => "sent directly",
+        (_, Some(Way::Mailbox)) => "in its mailbox",
+        _ => "on its way",
+    };
+    let since = letter.mailbox_since_ms.map(|ms| format!("{state} since {}", output::time(ms)));
+    let state = since.unwrap_or_else(|| state.to_owned());
     let why = letter.reason.as_deref().unwrap_or("-").trim_start_matches("the letter was not delivered: ");
-    vec![letter.id.clone(), to.to_owned(), state.to_owned(), output::harmless_line(why)]
+    vec![letter.id.clone(), to.to_owned(), state, output::harmless_line(why)]
 }
 
 async fn cancel(options: &Options, api: &Api, peer: &str, letter: &str) -> Result<(), Failure> {

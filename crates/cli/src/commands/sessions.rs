@@ -30,9 +30,14 @@ impl Sessions {
                     yes(session.confirmed),
                     session.sealed.to_string(),
                     session.received.to_string(),
+                    session.under_way.to_string(),
+                    session.gap.map_or_else(
+                        || "-".to_owned(),
+                        |gap| format!("{} since {}", gap.seq, output::time(gap.since_ms)),
+                    ),
                 ]
             })
             .collect();
-        output::table(&["SESSION", "WITH", "CURRENT", "CONFIRMED", "SEALED", "RECEIVED"], &rows)
+        output::table(&["SESSION", "WITH", "CURRENT", "CONFIRMED", "SEALED", "RECEIVED", "UNDER WAY", "MISSING"], &rows)
     }
 }

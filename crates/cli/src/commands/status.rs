@@ -63,6 +63,16 @@ fn lines(status: &Fares) -> Vec<(&'static str, String)> {
         ("commits", format!("{} with {} steps, {mean_us} µs each", commits.groups, commits.steps)),
         ("prekeys", format!("{} one-time prekeys left", status.one_time_prekeys)),
     ]);
+    if let Some(mailbox) = &status.mailbox {
+        let state = if mailbox.open { "open" } else { "not open" };
+        let why = mailbox.problem.as_ref().map(|why| format!(": {}", output::harmless_line(why))).unwrap_or_default();
+        let listed = mailbox.listed_prekeys.map(|left| format!(", {left} one-time prekeys in its directory"));
+        lines.push(("mailbox", format!("{state}{why} at {}{}", mailbox.at, listed.unwrap_or_default())));
+    }
+    if status.gaps > 0 {
+        let hint = "`nuncio sessions` says which; somebody may withhold them";
+        lines.push(("MISSING", format!("letters of {} sessions are missing for long: {hint}", status.gaps)));
+    }
     if status.events_waiting > 0 || status.events_wait.is_some() {
         let why =
             status.events_wait.as_ref().map(|why| format!(": {}", output::harmless_line(why))).unwrap_or_default();

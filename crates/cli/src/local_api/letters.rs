@@ -13,7 +13,7 @@ use super::handover::{self, Handover};
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
 use super::{Door, Served, inbox, transactions};
-use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox, WantedOpening};
+use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox, WantedOpening, Way};
 
 /// Letters of the outbox in one answer by default, and at most.
 const LISTED: (usize, usize) = (1_000, 65_536);
@@ -110,7 +110,14 @@ pub(super) async fn outbox(
     let skipped = letters.len().saturating_sub(max.unwrap_or(usual).clamp(1, most));
     let letters = letters.into_iter().skip(skipped).map(|letter| {
         let state = if letter.failed.is_some() { Delivery::Failed } else { Delivery::Waiting };
-        told(&Sent { to: letter.to, id: letter.id }, state, letter.failed.as_ref(), None)
+        let (way, mailbox_since_ms) = match letter.way {
+            None => (None, None),
+            Some(nuncio::Way::Waiting) => (Some(Way::None), None),
+            Some(nuncio::Way::Sealed) => (Some(Way::Direct), None),
+            Some(nuncio::Way::Mailbox(since)) => (Some(Way::Mailbox), Some(since.0)),
+        };
+        let told = told(&Sent { to: letter.to, id: letter.id }, state, letter.failed.as_ref(), None);
+        LetterState { way, mailbox_since_ms, ..told }
     });
     Ok(Json(Outbox { letters: letters.collect() }))
 }
@@ -119,7 +126,9 @@ fn told(sent: &Sent, state: Delivery, failed: Option<&Error>, payload: Option<(u
     let (payload_sent, payload_len) = payload.unzip();
     let reason = failed.map(ToString::to_string);
     let code = failed.and_then(Error::letter_code).map(str::to_owned);
-    LetterState { to: sent.to.to_string(), id: sent.id.to_string(), state, reason, code, payload_sent, payload_len }
+    let (way, mailbox_since_ms) = (None, None);
+    let (to, id) = (sent.to.to_string(), sent.id.to_string());
+    LetterState { to, id, state, way, mailbox_since_ms, reason, code, payload_sent, payload_len }
 }
 
 pub(super) async fn cancel(State(served): State<Served>, sent: Sent) -> Result<Json<Cancelled>, Refused> {

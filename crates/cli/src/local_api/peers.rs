@@ -22,6 +22,7 @@ pub(super) async fn list(State(served): State<Served>) -> Result<Json<Peers>, Re
         connected: peer.connected,
         waiting: wide(peer.waiting),
         problem: peer.problem,
+        mailbox: peer.mailbox.map(|at| at.to_string()),
         pseudonym: peer.pseudonym.map(|pseudonym| HEXLOWER.encode(&pseudonym)),
     });
     Ok(Json(Peers { peers: peers.collect() }))

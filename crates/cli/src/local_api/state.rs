@@ -5,7 +5,7 @@ use axum::extract::State;
 
 use super::Served;
 use super::refused::Refused;
-use crate::wire::{Commits, Counters, Id, Session, Sessions, Status, Wire};
+use crate::wire::{Commits, Counters, Gap, Id, Mailbox, Session, Sessions, Status, Wire};
 
 pub(super) async fn id(State(served): State<Served>) -> Result<Json<Id>, Refused> {
     let invitation = served.agent.invitation().await?;
@@ -20,6 +20,8 @@ pub(super) async fn sessions(State(served): State<Served>) -> Result<Json<Sessio
         confirmed: session.confirmed,
         sealed: session.sealed,
         received: session.received,
+        under_way: wide(session.under_way),
+        gap: session.gap.map(|gap| Gap { seq: gap.seq, since_ms: gap.since.0 }),
     });
     Ok(Json(Sessions { sessions: sessions.collect() }))
 }
@@ -43,6 +45,13 @@ pub(super) async fn status(State(served): State<Served>) -> Result<Json<Status>,
         sessions: wide(status.sessions),
         connections: wide(status.connections),
         one_time_prekeys: wide(status.one_time_prekeys),
+        mailbox: status.mailbox.map(|mailbox| Mailbox {
+            at: mailbox.at.to_string(),
+            open: mailbox.open,
+            problem: mailbox.problem,
+            listed_prekeys: mailbox.listed_prekeys,
+        }),
+        gaps: wide(status.gaps),
         counters: Counters {
             sealed: counters.sealed,
             opened: counters.opened,

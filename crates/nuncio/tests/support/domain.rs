@@ -38,7 +38,12 @@ impl Domain {
         Self::with(algorithm, names, AuditPolicy::default()).await
     }
 
-    pub(crate) async fn with(algorithm: &str, names: &[&str], audit: AuditPolicy) -> (Self, Vec<Member>) {
+    /// Its node runs, and its agents have homes and do not.
+    pub(crate) async fn asleep(names: &[&str]) -> Self {
+        Self::with_homes("EdDSA", names, AuditPolicy::default()).await
+    }
+
+    async fn with_homes(algorithm: &str, names: &[&str], audit: AuditPolicy) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ids: Vec<AgentId> =
             names.iter().map(|name| nuncio::init(&Config::new(dir.path().join(name))).unwrap().0).collect();
@@ -57,6 +62,11 @@ impl Domain {
             audit,
         };
         domain.start("127.0.0.1:0").await;
+        domain
+    }
+
+    pub(crate) async fn with(algorithm: &str, names: &[&str], audit: AuditPolicy) -> (Self, Vec<Member>) {
+        let domain = Self::with_homes(algorithm, names, audit).await;
         let mut members = Vec::new();
         for name in names {
             members.push(domain.member(name).await);
@@ -76,8 +86,12 @@ impl Domain {
             nuncio_node::Config::new(self.dir.path().join("node"), kek(), self.dir.path().join("policy.toml"));
         config.quic = quic.parse().ok();
         let node = Node::start(config).await.unwrap();
-        self.invitation =
-            Invitation { agent: node.id(), endpoints: vec![node.quic_addr().unwrap().to_string()], bundle_hash: None };
+        self.invitation = Invitation {
+            agent: node.id(),
+            endpoints: vec![node.quic_addr().unwrap().to_string()],
+            mailbox: None,
+            bundle_hash: None,
+        };
         self.node = Some(node);
     }
 

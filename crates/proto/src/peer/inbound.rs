@@ -138,7 +138,8 @@ impl Peer {
         if frame.body.is_some() && self.is_mismatch(session) {
             return Err(Refusal::OutOfStep(frame.tag));
         }
-        if from.is_some_and(|from| from != with) {
+        // contracts/mailbox.md M11: whoever may not write does not by way of a mailbox either.
+        if from.map_or_else(|| self.turned_away(&with).is_some(), |from| from != with) {
             return Err(Refusal::WrongPeer(with));
         }
         if self.is_over(session, now) {
@@ -272,7 +273,8 @@ impl Peer {
         }
         let mut nonce = [0; 12];
         rng.fill_bytes(&mut nonce);
-        Some(self.step(Change::AckSent { to: session.peer(), session: session.id, frame: session.seal_ack(nonce)? }))
+        let (to, frame) = (session.peer(), session.seal_ack(nonce)?);
+        Some(self.step(Change::AckSent { to, session: session.id, frame, again: true }))
     }
 
     /// The hint that may be given to the QUIC-authenticated peer for a refused frame.

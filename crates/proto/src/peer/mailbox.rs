@@ -44,7 +44,7 @@ pub struct Mail {
 }
 
 /// Which frame was left at a node: the caller gives it back to [`Peer::mailed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mailed {
     /// The outbox entry and the nonce of its frame; an acknowledgement alone has none.
     entry: Option<(u64, Nonce)>,
@@ -113,6 +113,14 @@ impl Peer {
     pub fn renew_mailbox<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Option<Step> {
         let at = self.mailbox()?.clone();
         Some(self.step(Change::Mail(MailChange::Own(Some(Own { at, secret: new_secret(rng) })))))
+    }
+
+    /// The mailbox's node has the secret: from now on contacts are told of it. Told sooner, they would be denied what they leave there.
+    // contracts/mailbox.md M12.
+    pub fn mailbox_opened(&mut self) {
+        self.mailbox_open = true;
+        let contacts: Vec<_> = self.contacts.keys().copied().collect();
+        contacts.iter().for_each(|agent| self.update_untold(agent));
     }
 
     /// Where frames wait for a contact, and whether this agent has a key to leave some.
@@ -215,7 +223,7 @@ impl Peer {
         let is_untold = self.contacts.get(agent).filter(|contact| !contact.info.retired).is_some_and(|contact| {
             let mail = &contact.mail;
             match &self.mailbox {
-                Some(_) => speaks.is_some() && !mail.silent && (mail.stale || mail.told != speaks),
+                Some(_) => self.mailbox_open && speaks.is_some() && !mail.silent && (mail.stale || mail.told != speaks),
                 None => speaks.is_some() && mail.told.is_some(),
             }
         });
@@ -259,6 +267,8 @@ impl Peer {
             Some(own) => Op::Put { key: rows::mailbox(), value: own.to_row() },
             None => Op::Delete { key: rows::mailbox() },
         });
+        let secret = |own: &Option<Own>| own.as_ref().map(|own| own.secret.clone());
+        self.mailbox_open &= secret(&own) == secret(&self.mailbox);
         self.mailbox = own;
         let contacts: Vec<_> = self.contacts.keys().copied().collect();
         for agent in contacts {
@@ -292,6 +302,13 @@ impl Peer {
         let contact = self.outbox.get(&no).and_then(|entry| self.contacts.get_mut(&entry.to));
         if let Some(contact) = contact.filter(|contact| contact.mail.telling == Some(no)) {
             (contact.mail.silent, contact.mail.stale) = (true, true);
+        }
+    }
+
+    /// What was acknowledged through the contact's node came again: the acknowledgement was lost.
+    pub(super) fn ack_comes_again(&mut self, to: &AgentId, again: bool) {
+        if let Some(contact) = self.contacts.get_mut(to).filter(|_| again) {
+            contact.mail.mailed = None;
         }
     }
 

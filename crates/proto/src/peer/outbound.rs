@@ -138,7 +138,7 @@ impl Peer {
     fn ack_step<R: CryptoRng + ?Sized>(&self, to: AgentId, rng: &mut R) -> Option<Step> {
         let session = *self.contacts.get(&to)?.ack_in.first()?;
         let frame = self.sessions.get(&session).and_then(|session| session.seal_ack(nonce(rng)));
-        Some(self.step(Change::AckSent { to, session, frame: frame.unwrap_or_default() }))
+        Some(self.step(Change::AckSent { to, session, frame: frame.unwrap_or_default(), again: false }))
     }
 
     pub(super) fn apply_ack_sent(&mut self, to: AgentId, session: SessionId, frame: Vec<u8>, out: &mut Out) {

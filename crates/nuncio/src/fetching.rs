@@ -1,0 +1,273 @@
+//! Our own mailbox and our place in the directory: opened, listed, fetched from, for as long as the agent runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use bytes::{Buf as _, Bytes, BytesMut};
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::deposit::MailboxSecret;
+use nuncio_proto::ids::AgentId;
+use serde::Deserialize;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::links::Tasks;
+use crate::node::{Answered, Following, Node, Unreachable};
+use crate::wake::Wake;
+
+/// Frames handed to the actor at once.
+const FRAMES_AT_ONCE: usize = 64;
+/// A stream that lasted so long was served: what ended it is no reason to wait long.
+const LASTING: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(time::DIRECTORY_LOOK);
+
+/// What a directory has of this agent.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Left {
+    /// One-time prekeys that were given to nobody.
+    pub(crate) left: u64,
+    /// The highest number of a batch that it was ever given.
+    pub(crate) batch: Option<u32>,
+    /// Until when the bundle is valid.
+    pub(crate) valid_until_ms: Option<u64>,
+}
+
+/// What is to be listed: a bundle, a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) bundle: Option<Vec<u8>>,
+    pub(crate) batch: Option<Vec<u8>>,
+}
+
+/// What the tasks of a mailbox share.
+#[derive(Clone)]
+pub(crate) struct Post {
+    pub(crate) node: Arc<Node>,
+    pub(crate) tasks: Tasks,
+    pub(crate) secret: watch::Receiver<MailboxSecret>,
+    /// Looks into the directory now.
+    pub(crate) look: Arc<Notify>,
+}
+
+/// Pauses between tries that brought nothing.
+pub(crate) fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(time::MAIL_PAUSE_MIN))
+        .with_max_delay(Duration::from_millis(time::MAIL_PAUSE_MAX))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Keeps the mailbox open and fetches from it, until the agent stops.
+pub(crate) async fn keep(post: Post, cancel: CancellationToken) {
+    let both = async { tokio::join!(fetch_on(post.clone()), list_on(post)) };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        _ = both => {}
+    }
+}
+
+/// Closes a mailbox that this agent is not to have any more; frames that wait there stay.
+pub(crate) async fn close(node: Arc<Node>, cancel: CancellationToken) {
+    let closing = async {
+        for pause in pauses() {
+            match node.delete("/mailbox/secret").await.map(|answer| answer.status) {
+                Ok(status) if !status.is_server_error() => return,
+                _ => tokio::time::sleep(pause).await,
+            }
+        }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = closing => {}
+    }
+}
+
+async fn fetch_on(mut post: Post) {
+    let mut waits = pauses();
+    loop {
+        let since = tokio::time::Instant::now();
+        let why = post.fetch().await;
+        if since.elapsed() >= LASTING {
+            waits = pauses();
+        }
+        if let Some(why) = why {
+            tracing::info!(why, "the mailbox is not there");
+            // The actor may have stopped.
+            let _ = post.tasks.urgent.send(Wake::MailboxWaits { why: Some(why) });
+            tokio::time::sleep(waits.next().unwrap_or(LASTING)).await;
+        }
+    }
+}
+
+async fn list_on(post: Post) {
+    let mut waits = pauses();
+    loop {
+        let pause = match post.list().await {
+            Ok(()) => {
+                waits = pauses();
+                LOOK_EVERY
+            }
+            Err(why) => {
+                tracing::warn!(why, "the directory has not what is to be listed");
+                waits.next().unwrap_or(LOOK_EVERY)
+            }
+        };
+        tokio::select! {
+            () = post.look.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+impl Post {
+    /// Opens the mailbox and follows what comes: why it ended. `None` where the secret is another by now.
+    async fn fetch(&mut self) -> Option<String> {
+        let secret = self.secret.borrow_and_update().clone();
+        let opened = self.node.put("/mailbox/secret", Bytes::copy_from_slice(secret.expose())).await;
+        if let Err(why) = said(opened) {
+            return Some(why);
+        }
+        if self.tasks.urgent.send(Wake::MailboxOpened(Box::new(secret))).is_err() {
+            return Some("the agent stops".to_owned());
+        }
+        let stream = match self.node.follow("/mailbox").await {
+            Ok(stream) => stream,
+            Err(error) => return Some(error.reason),
+        };
+        let mut changes = self.secret.clone();
+        let post = &*self;
+        tokio::select! {
+            why = post.take(stream) => Some(why),
+            // Also when the actor has stopped, and with it this task.
+            _ = changes.changed() => None,
+        }
+    }
+
+    /// Takes what comes: why it ended.
+    async fn take(&self, mut stream: Following) -> String {
+        let mut bytes = BytesMut::new();
+        loop {
+            let (frames, last) = match cut(&mut bytes) {
+                Ok(cut) => cut,
+                Err(why) => return why,
+            };
+            if let Some(last) = last {
+                if let Err(why) = self.hand_over(frames, last).await {
+                    return why;
+                }
+                continue;
+            }
+            match stream.next().await {
+                Some(more) => bytes.extend_from_slice(&more),
+                None => return "its stream ended".to_owned(),
+            }
+        }
+    }
+
+    /// Hands frames to the actor until all are on disk or refused for good, then says that they are taken.
+    // contracts/mailbox.md M10.
+    async fn hand_over(&self, mut frames: Vec<Bytes>, last: u64) -> Result<(), String> {
+        let mut waits = pauses();
+        loop {
+            let (taken, answer) = oneshot::channel();
+            let wake = Wake::Fetched { frames: frames.clone(), taken };
+            self.tasks.wakes.send(wake).await.map_err(|_| "the agent stops")?;
+            let taken = answer.await.map_err(|_| "the agent stops")?;
+            frames.drain(..taken.min(frames.len()));
+            if frames.is_empty() {
+                break;
+            }
+            tokio::time::sleep(waits.next().unwrap_or(LASTING)).await;
+        }
+        said(self.node.post_bytes("/mailbox/taken", Bytes::copy_from_slice(&last.to_be_bytes())).await).map(drop)
+    }
+
+    /// Looks what the directory has, and lists what it has not.
+    // contracts/directory.md D7.
+    async fn list(&self) -> Result<(), String> {
+        let left = left_in(&said(self.node.get("/directory").await)?)?;
+        let (list, listing) = oneshot::channel();
+        self.tasks.wakes.send(Wake::Listed { left, list }).await.map_err(|_| "the agent stops")?;
+        let Listing { bundle, batch } = listing.await.map_err(|_| "the agent stops")?;
+        let mut has = left;
+        let both = [("/directory/bundle", bundle), ("/directory/prekeys", batch)];
+        for (path, listed) in both.into_iter().filter_map(|(path, listed)| Some((path, listed?))) {
+            has = left_in(&said(self.node.put(path, listed.into()).await)?)?;
+        }
+        // The actor may have stopped.
+        let _ = self.tasks.urgent.send(Wake::DirectoryHas(has));
+        Ok(())
+    }
+}
+
+/// Claims another agent's bundle, with a one-time prekey where there is one left.
+// contracts/directory.md D8.
+pub(crate) async fn claim(node: Arc<Node>, of: AgentId, tasks: Tasks) {
+    let bundle = said(node.post_bytes(&format!("/directory/claim/{of}"), Bytes::new()).await);
+    let bundle = bundle.map(|answered| answered.body.to_vec());
+    // The actor may have stopped.
+    let _ = tasks.urgent.send(Wake::BundleCame { of, bundle });
+}
+
+fn left_in(answered: &Answered) -> Result<Left, String> {
+    serde_json::from_slice(&answered.body).map_err(|error| error.to_string())
+}
+
+fn said(answered: Result<Answered, Unreachable>) -> Result<Answered, String> {
+    let answered = answered.map_err(|error| error.reason)?;
+    if answered.status.is_success() {
+        return Ok(answered);
+    }
+    let says = String::from_utf8_lossy(answered.body.get(..200).unwrap_or(&answered.body)).into_owned();
+    Err(format!("the node answers {}: {says}", answered.status))
+}
+
+/// Cuts whole frames off what came, at most so many; the number of the last one, if there is one.
+// contracts/mailbox.md M9.
+fn cut(bytes: &mut BytesMut) -> Result<(Vec<Bytes>, Option<u64>), String> {
+    let (mut frames, mut last) = (Vec::new(), None);
+    while frames.len() < FRAMES_AT_ONCE {
+        let Some((number, rest)) = bytes.split_first_chunk::<8>() else { break };
+        let Some((len, rest)) = rest.split_first_chunk::<4>() else { break };
+        let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
+        if len > limit::FRAME_LEN_MAX {
+            return Err("it gives a frame that is too long".to_owned());
+        }
+        if rest.len() < len {
+            break;
+        }
+        last = Some(u64::from_be_bytes(*number));
+        bytes.advance(12);
+        frames.push(bytes.split_to(len).freeze());
+    }
+    Ok((frames, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_cut_wherever_its_parts_end() {
+        let frames = [vec![1, 2, 3], vec![], vec![9; 300]];
+        let part = |(number, frame): (u64, &Vec<u8>)| {
+            [&number.to_be_bytes()[..], &u32::try_from(frame.len()).unwrap().to_be_bytes(), frame].concat()
+        };
+        let stream: Vec<u8> = (7..).zip(&frames).flat_map(part).collect();
+        for at in 0..stream.len() {
+            let (mut bytes, mut got, mut last) = (BytesMut::new(), Vec::new(), None);
+            for part in [&stream[..at], &stream[at..]] {
+                bytes.extend_from_slice(part);
+                let (frames, number) = cut(&mut bytes).unwrap();
+                got.extend(frames.iter().map(|frame| frame.to_vec()));
+                last = number.or(last);
+            }
+            assert_eq!((got.as_slice(), last), (&frames[..], Some(9)), "cut at {at}");
+        }
+        let mut lie = BytesMut::from(&[0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0][..]);
+        assert!(cut(&mut lie).is_err(), "no memory for a length that is only claimed");
+    }
+}

@@ -1,0 +1,267 @@
+//! Agents that are away, or that nobody can dial: their frames wait at the node of their domain.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code)]
+
+use std::time::{Duration, Instant};
+
+use domain::{DOMAIN, Domain, Member, PATIENCE, kek};
+use nuncio::{Agent, AgentId, Config, Invitation, LetterId, Message, Way};
+use nuncio_contracts::registry::{code, limit};
+use nuncio_proto::crypto::SigningKey;
+use nuncio_proto::deposit::Deposit;
+use nuncio_store::{Engine as _, Op, Store};
+use nuncio_transport::{Link, LinkConfig, StreamKind};
+
+#[path = "support/domain.rs"]
+mod domain;
+
+impl Domain {
+    fn asleep_config(&self, name: &str) -> Config {
+        let home = Config::new(self.dir.path().join(name)).letters_without_token();
+        home.trust(DOMAIN, self.invitation.clone()).mailbox()
+    }
+
+    /// An agent with a mailbox that takes no connections.
+    async fn wake(&self, name: &str) -> Member {
+        member(self.asleep_config(name)).await
+    }
+
+    /// The line of an agent, which does not run when this returns: its bundle and a batch are listed.
+    async fn line(&self, name: &str) -> Invitation {
+        let asleep = self.wake(name).await;
+        let line = asleep.agent.invitation().await.unwrap();
+        assert_eq!(line.mailbox.as_ref().map(|at| at.node), Some(self.invitation.agent));
+        listed(&asleep.agent).await;
+        asleep.agent.shutdown().await.unwrap();
+        line
+    }
+
+    /// Two agents that know each other by their lines and have never met.
+    async fn strangers() -> (Self, [Invitation; 2]) {
+        let domain = Self::asleep(&["alice", "bob"]).await;
+        let lines = [domain.line("alice").await, domain.line("bob").await];
+        for (name, other) in [("alice", &lines[1]), ("bob", &lines[0])] {
+            let member = domain.wake(name).await;
+            member.agent.add_peer(other, None).await.unwrap();
+            member.agent.shutdown().await.unwrap();
+        }
+        (domain, lines)
+    }
+
+    async fn restart(&mut self) {
+        let quic = self.node.as_ref().unwrap().quic_addr().unwrap().to_string();
+        self.stop().await;
+        self.start(&quic).await;
+    }
+}
+
+async fn member(config: Config) -> Member {
+    let agent = Agent::open(config).await.unwrap();
+    let inbox = agent.inbox().await.unwrap();
+    Member { agent, inbox }
+}
+
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Its mailbox is open, and the directory has something of it.
+async fn listed(agent: &Agent) -> u64 {
+    until("it is not listed", async || {
+        let mailbox = agent.status().await.unwrap().mailbox.unwrap();
+        mailbox.listed_prekeys.filter(|_| mailbox.open)
+    })
+    .await
+}
+
+/// The letter's frame is at the receiver's node.
+async fn left(member: &Member, id: LetterId) {
+    until("it was not left", async || {
+        let letters = member.agent.undelivered().await.unwrap();
+        letters
+            .iter()
+            .find(|letter| letter.id == id)
+            .filter(|letter| matches!(letter.way, Some(Way::Mailbox(_))))
+            .map(drop)
+    })
+    .await;
+}
+
+async fn delivered(member: &Member, to: AgentId, id: LetterId) {
+    tokio::time::timeout(PATIENCE, member.agent.delivered(to, id)).await.expect("an end in time").unwrap();
+}
+
+async fn nothing_more(member: &mut Member) {
+    assert!(tokio::time::timeout(Duration::from_millis(500), member.inbox.next()).await.is_err(), "once is enough");
+}
+
+/// Neither runs while the other does: bundle and one-time prekey from the directory, the letter, its answer and its acknowledgement through mailboxes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_are_never_there_at_once_write_and_answer_from_the_first_letter_on() {
+    let (mut domain, [alice_line, bob_line]) = Domain::strangers().await;
+    let alice = domain.wake("alice").await;
+    let first = alice.agent.send(bob_line.agent, Message::text("first")).await.unwrap();
+    left(&alice, first).await;
+    alice.agent.shutdown().await.unwrap();
+    // The node's life goes on too.
+    domain.restart().await;
+    let mut bob = domain.wake("bob").await;
+    let letter = bob.next().await;
+    assert_eq!((letter.from, letter.payload.text().unwrap().to_owned()), (alice_line.agent, "first".to_owned()));
+    bob.agent.done(letter.no).await.unwrap();
+    let answer = bob.agent.send(alice_line.agent, Message::text("answer")).await.unwrap();
+    left(&bob, answer).await;
+    bob.agent.shutdown().await.unwrap();
+    let mut alice = domain.wake("alice").await;
+    assert_eq!(alice.next().await.payload.text().unwrap(), "answer");
+    delivered(&alice, bob_line.agent, first).await;
+    nothing_more(&mut alice).await;
+    alice.agent.shutdown().await.unwrap();
+    let mut bob = domain.wake("bob").await;
+    nothing_more(&mut bob).await;
+    bob.agent.shutdown().await.unwrap();
+    domain.stop().await;
+}
+
+/// contracts/mailbox.md M9: two that only dial out talk as they run, and an acknowledgement alone finds its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_nobody_can_dial_talk_through_the_node() {
+    let (mut domain, [alice_line, bob_line]) = Domain::strangers().await;
+    let (mut alice, mut bob) = (domain.wake("alice").await, domain.wake("bob").await);
+    for round in 0..10 {
+        let text = format!("to bob {round}");
+        let id = alice.agent.send(bob_line.agent, Message::text(&*text)).await.unwrap();
+        assert_eq!(bob.next().await.payload.text().unwrap(), text);
+        let text = format!("to alice {round}");
+        bob.agent.send(alice_line.agent, Message::text(&*text)).await.unwrap();
+        assert_eq!(alice.next().await.payload.text().unwrap(), text);
+        delivered(&alice, bob_line.agent, id).await;
+    }
+    let alone = alice.agent.send(bob_line.agent, Message::text("no answer")).await.unwrap();
+    delivered(&alice, bob_line.agent, alone).await;
+    assert_eq!(alice.agent.status().await.unwrap().connections, 0);
+    for member in [alice, bob] {
+        member.agent.shutdown().await.unwrap();
+    }
+    domain.stop().await;
+}
+
+/// contracts/mailbox.md M14: what finds no room stays with its sender, which comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_finds_a_full_mailbox_arrives_later() {
+    let (mut domain, [_, bob_line]) = Domain::strangers().await;
+    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &SigningKey::from_seed(&[9; 32])).unwrap();
+    let node = domain.node.as_ref().unwrap();
+    let connection = link.dial(node.id(), node.quic_addr().unwrap()).await.unwrap();
+    for number in 0..u8::try_from(limit::MAILBOX_STRANGERS_MAX).unwrap() {
+        let deposit = Deposit::new(vec![(bob_line.agent, None)], vec![0x87, 1, 1, number]).unwrap();
+        let (mut send, mut recv) = connection.open(StreamKind::Deposit).await.unwrap();
+        send.write_all(&deposit.to_bytes()).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(recv.read_to_end(2).await.unwrap(), [0, 0]);
+    }
+    let alice = domain.wake("alice").await;
+    let id = alice.agent.send(bob_line.agent, Message::text("when there is room")).await.unwrap();
+    until("it is not told", async || {
+        let peers = alice.agent.peers().await.unwrap();
+        let full = code::name(code::MAILBOX_FULL);
+        peers[0].problem.as_ref().filter(|problem| problem.contains(full)).map(drop)
+    })
+    .await;
+    assert_eq!(alice.agent.undelivered().await.unwrap()[0].way, Some(Way::Waiting));
+    // What strangers left is no letter, and is taken away.
+    let mut bob = domain.wake("bob").await;
+    assert_eq!(bob.next().await.payload.text().unwrap(), "when there is room");
+    delivered(&alice, bob_line.agent, id).await;
+    for member in [alice, bob] {
+        member.agent.shutdown().await.unwrap();
+    }
+    domain.stop().await;
+}
+
+/// What was left at the node goes over a connection too, once there is one: one letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_goes_both_ways_is_delivered_once() {
+    let (mut domain, [alice_line, bob_line]) = Domain::strangers().await;
+    let alice = domain.wake("alice").await;
+    let mut sent = Vec::new();
+    for number in 0..5 {
+        let id = alice.agent.send(bob_line.agent, Message::text(format!("{number}"))).await.unwrap();
+        left(&alice, id).await;
+        sent.push(id);
+    }
+    // Now bob can be dialled, by the address that alice is told.
+    let bob = member(domain.asleep_config("bob").listen(([127, 0, 0, 1], 0).into())).await;
+    let mut bob = bob;
+    alice.agent.add_peer(&bob.agent.invitation().await.unwrap(), None).await.unwrap();
+    for number in 0..5 {
+        assert_eq!(bob.next().await.payload.text().unwrap(), format!("{number}"));
+    }
+    for id in sent {
+        delivered(&alice, bob_line.agent, id).await;
+    }
+    let id = alice.agent.send(bob_line.agent, Message::text("5")).await.unwrap();
+    delivered(&alice, bob_line.agent, id).await;
+    assert_eq!(bob.next().await.payload.text().unwrap(), "5");
+    nothing_more(&mut bob).await;
+    assert_eq!(bob.agent.peers().await.unwrap()[0].agent, alice_line.agent);
+    for member in [alice, bob] {
+        member.agent.shutdown().await.unwrap();
+    }
+    domain.stop().await;
+}
+
+/// contracts/mailbox.md M1, M13: keys of before serve nobody, and peers are given others.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_another_secret_peers_leave_letters_with_another_key() {
+    let (mut domain, [_, bob_line]) = Domain::strangers().await;
+    let (alice, mut bob) = (domain.wake("alice").await, domain.wake("bob").await);
+    let id = alice.agent.send(bob_line.agent, Message::text("first")).await.unwrap();
+    bob.next().await;
+    delivered(&alice, bob_line.agent, id).await;
+    alice.agent.shutdown().await.unwrap();
+    bob.agent.renew_mailbox().await.unwrap();
+    // What tells alice waits for her; what she sends before she has read it may be denied, and waits for the key.
+    let alice = domain.wake("alice").await;
+    for number in 0..3 {
+        let id = alice.agent.send(bob_line.agent, Message::text(format!("{number}"))).await.unwrap();
+        assert_eq!(bob.next().await.payload.text().unwrap(), format!("{number}"));
+        delivered(&alice, bob_line.agent, id).await;
+    }
+    for member in [alice, bob] {
+        member.agent.shutdown().await.unwrap();
+    }
+    domain.stop().await;
+}
+
+/// contracts/directory.md D7: when few one-time prekeys are left, the agent lists more by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_lists_more_when_few_are_left() {
+    let mut domain = Domain::asleep(&["bob"]).await;
+    domain.line("bob").await;
+    domain.stop().await;
+    let few = u64::try_from(limit::ONE_TIME_LOW).unwrap() - 1;
+    {
+        // All but a few are given away.
+        let store = Store::open(&domain.dir.path().join("node"), &kek()).unwrap();
+        let mut rows = Vec::new();
+        store.scan(b"P", &mut |key, _| Ok(rows.push(key.to_vec()))).unwrap();
+        assert_eq!(rows.len(), usize::from(limit::ONE_TIME_BATCH));
+        let given = rows.split_off(usize::try_from(few).unwrap());
+        store.commit(&given.into_iter().map(|key| Op::Delete { key }).collect::<Vec<_>>()).unwrap();
+    }
+    domain.start("127.0.0.1:0").await;
+    let bob = domain.wake("bob").await;
+    let own = bob.agent.status().await.unwrap().one_time_prekeys;
+    assert_eq!(listed(&bob.agent).await, few + u64::from(limit::ONE_TIME_BATCH));
+    assert_eq!(bob.agent.status().await.unwrap().one_time_prekeys, own, "its own are its own");
+    bob.agent.shutdown().await.unwrap();
+    domain.stop().await;
+}
