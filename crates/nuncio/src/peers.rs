@@ -16,13 +16,19 @@ impl Actor {
     /// Whether an agent may connect, and ask for anything.
     pub(crate) fn is_welcome(&self, agent: &AgentId) -> bool {
         let strangers = self.config.accept_strangers;
-        self.peer.contact(agent).map_or(strangers, |info| info.allowed && !info.retired)
+        match self.peer.contact(agent) {
+            Some(info) if info.retired => false,
+            Some(info) if info.allowed => true,
+            // contracts/channel.md C51.
+            known => (strangers && known.is_none()) || self.peer.is_fellow(agent),
+        }
     }
 
-    /// Whether the owner has added this agent: of one that added itself, as a stranger that is taken, nothing is known but its key.
+    /// Whether the owner has added this agent: of one that added itself, as a stranger that is taken, nothing is known but its key, and
+    /// one of which fellow members told is not allowed.
     pub(crate) fn is_added(&self, agent: &AgentId) -> bool {
         let said = |info: &ContactInfo| info.name.is_some() || info.bundle_hash.is_some() || !info.endpoints.is_empty();
-        self.peer.contact(agent).is_some_and(said)
+        self.peer.contact(agent).is_some_and(|info| info.allowed && said(info))
     }
 
     pub(crate) fn add_peer(&mut self, agent: AgentId, info: ContactInfo, mailbox: Option<Mailbox>, reply: Reply<()>) {
@@ -77,6 +83,7 @@ impl Actor {
             name: info.name.clone(),
             endpoints: info.endpoints.clone(),
             allowed: info.allowed,
+            fellow: !info.allowed && self.peer.is_fellow(&agent),
             retired: info.retired,
             connected: self.links.contains_key(&agent),
             waiting: waiting(agent),
