@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nuncio::{Agent, AgentId, ChannelId, Config, Error, Message, Role};
+use nuncio::{Agent, ChannelId, Config, Error, Message, Role};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Between two looks at what has to come about.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a member is told. It ends with its standard input.
+/// What a member is told; agents by their DIDs. It ends with its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     /// This is another: its invitation.
@@ -24,11 +24,11 @@ pub(crate) enum Order {
     /// Make the channel.
     Create,
     /// Ask another to join.
-    Invite(AgentId),
+    Invite(String),
     /// Wait for an invitation, answer it, and wait until the owner has taken this one in.
     Join,
     /// Take a member out.
-    Remove(AgentId),
+    Remove(String),
     /// Say something to all.
     Say(String),
     /// Say so many things to all, one after the other; each is answered by itself.
@@ -53,7 +53,7 @@ pub(crate) enum Told {
     /// It cannot, and why.
     Refused(String),
     /// Everybody who is in, and whether it is itself.
-    Members(Vec<AgentId>, bool),
+    Members(Vec<String>, bool),
     /// Letters, in the order in which they came.
     Letters(Vec<Heard>),
     /// Who has it, to whom it is on its way, and who never gets it.
@@ -63,7 +63,7 @@ pub(crate) enum Told {
 /// A letter that was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Heard {
-    pub(crate) from: AgentId,
+    pub(crate) from: String,
     pub(crate) id: String,
     pub(crate) text: String,
 }
@@ -85,9 +85,9 @@ async fn follow(agent: &Agent, order: Order) -> Result<Told> {
     match order {
         Order::Meet(invitation) => drop(agent.add_peer(&invitation.parse()?, None).await?),
         Order::Create => drop(agent.create_channel(CHANNEL).await?),
-        Order::Invite(other) => agent.invite_to_channel(channel(agent).await?, other).await?,
+        Order::Invite(other) => agent.invite_to_channel(channel(agent).await?, other.parse()?).await?,
         Order::Join => join(agent).await?,
-        Order::Remove(other) => agent.remove_from_channel(channel(agent).await?, other).await?,
+        Order::Remove(other) => agent.remove_from_channel(channel(agent).await?, other.parse()?).await?,
         Order::Say(text) => return say(agent, text).await,
         Order::SayMany(text, count) => {
             for no in 1..count {
@@ -98,7 +98,7 @@ async fn follow(agent: &Agent, order: Order) -> Result<Told> {
         }
         Order::Members => {
             let known = agent.channels().await?.into_iter().find(|one| one.name == CHANNEL).context("no channel")?;
-            let members = known.members.iter().map(|member| member.agent).collect();
+            let members = known.members.iter().map(|member| member.agent.to_string()).collect();
             return Ok(Told::Members(members, known.role != Role::Gone));
         }
         Order::Read => return Ok(Told::Letters(read(agent).await?)),
@@ -141,7 +141,7 @@ async fn join(agent: &Agent) -> Result<()> {
 async fn read(agent: &Agent) -> Result<Vec<Heard>> {
     let letters = agent.letters(None, usize::MAX).await?;
     let heard = letters.iter().map(|letter| {
-        Ok(Heard { from: letter.from, id: letter.id.to_string(), text: letter.payload.text()?.to_owned() })
+        Ok(Heard { from: letter.from.to_string(), id: letter.id.to_string(), text: letter.payload.text()?.to_owned() })
     });
     heard.collect()
 }

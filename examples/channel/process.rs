@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nuncio::{AgentId, Invitation};
+use nuncio::Invitation;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -61,8 +61,9 @@ impl Member {
         self.invitation.as_ref().with_context(|| format!("{} was never there", self.name))
     }
 
-    pub(crate) fn id(&self) -> Result<AgentId> {
-        Ok(self.invitation()?.agent)
+    /// Its DID.
+    pub(crate) fn id(&self) -> Result<String> {
+        Ok(self.invitation()?.agent.to_string())
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
@@ -115,7 +116,7 @@ impl Member {
     }
 
     /// Everybody who is in as far as it knows, and whether it is itself.
-    pub(crate) async fn members(&mut self) -> Result<(Vec<AgentId>, bool)> {
+    pub(crate) async fn members(&mut self) -> Result<(Vec<String>, bool)> {
         match self.ask(Order::Members).await? {
             Told::Members(members, is_in) => Ok((members, is_in)),
             other => bail!("{} was to say who is in, and answers {other:?}", self.name),

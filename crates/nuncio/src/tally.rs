@@ -67,7 +67,7 @@ impl Tallies {
         if !members.is_empty() {
             self.waiting.insert(letter, members.len());
         }
-        let members = members.iter().map(AgentId::as_bytes).flatten().copied();
+        let members = members.iter().flat_map(AgentId::as_bytes).copied();
         Op::Put { key: key(TALLY, &letter), value: channel.as_bytes().iter().copied().chain(members).collect() }
     }
 
