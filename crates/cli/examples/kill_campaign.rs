@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use nuncio_cli::kills::{Plan, run};
+use nuncio_cli::kills::{Plan, WRITE_PAUSE, run};
 use nuncio_cli::process::Program;
 
 /// By this word the program becomes `nuncio`, so that it needs no other binary.
@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{done} kills");
         }
     };
-    let plan = Plan { kills: args.kills, seed: args.seed, killed };
+    let plan = Plan { kills: args.kills, seed: args.seed, write_pause: WRITE_PAUSE, killed };
     let tally = tokio::runtime::Runtime::new()?.block_on(run(&Program::this(&[BECOME])?, dir.path(), plan))?;
     println!("{tally}");
     Ok(if tally.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

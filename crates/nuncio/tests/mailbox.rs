@@ -2,20 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code)]
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::{DOMAIN, Domain, Member, PATIENCE, kek};
-use nuncio::{Agent, AgentId, Config, Invitation, LetterId, Message, Way};
+use nuncio::{Agent, AgentId, AuditPolicy, Config, Invitation, LetterId, Message, Trace, Way};
 use nuncio_contracts::registry::{code, limit};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::deposit::Deposit;
+use nuncio_proto::rows;
 use nuncio_store::{Engine as _, Op, Store};
-use nuncio_transport::{Link, LinkConfig, StreamKind};
+use nuncio_transport::{CloseCode, Link, LinkConfig, StreamKind};
 
 #[path = "support/domain.rs"]
 mod domain;
 
 impl Domain {
+    async fn asleep(names: &[&str]) -> Self {
+        Self::with_homes("EdDSA", names, AuditPolicy::default()).await
+    }
+
     fn asleep_config(&self, name: &str) -> Config {
         let home = Config::new(self.dir.path().join(name)).letters_without_token();
         home.trust(DOMAIN, self.invitation.clone()).mailbox()
@@ -157,15 +163,8 @@ async fn two_that_nobody_can_dial_talk_through_the_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_finds_a_full_mailbox_arrives_later() {
     let (mut domain, [_, bob_line]) = Domain::strangers().await;
-    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &SigningKey::from_seed(&[9; 32])).unwrap();
-    let node = domain.node.as_ref().unwrap();
-    let connection = link.dial(node.id(), node.quic_addr().unwrap()).await.unwrap();
     for number in 0..u8::try_from(limit::MAILBOX_STRANGERS_MAX).unwrap() {
-        let deposit = Deposit::new(vec![(bob_line.agent, None)], vec![0x87, 1, 1, number]).unwrap();
-        let (mut send, mut recv) = connection.open(StreamKind::Deposit).await.unwrap();
-        send.write_all(&deposit.to_bytes()).await.unwrap();
-        send.finish().unwrap();
-        assert_eq!(recv.read_to_end(2).await.unwrap(), [0, 0]);
+        assert_eq!(leave_junk(&domain, bob_line.agent, number).await, Some(0));
     }
     let alice = domain.wake("alice").await;
     let id = alice.agent.send(bob_line.agent, Message::text("when there is room")).await.unwrap();
@@ -252,7 +251,11 @@ async fn an_agent_lists_more_when_few_are_left() {
         // All but a few are given away.
         let store = Store::open(&domain.dir.path().join("node"), &kek()).unwrap();
         let mut rows = Vec::new();
-        store.scan(b"P", &mut |key, _| Ok(rows.push(key.to_vec()))).unwrap();
+        let mut keep = |key: &[u8], _: &[u8]| {
+            rows.push(key.to_vec());
+            Ok(())
+        };
+        store.scan(b"P", &mut keep).unwrap();
         assert_eq!(rows.len(), usize::from(limit::ONE_TIME_BATCH));
         let given = rows.split_off(usize::try_from(few).unwrap());
         store.commit(&given.into_iter().map(|key| Op::Delete { key }).collect::<Vec<_>>()).unwrap();
@@ -263,5 +266,153 @@ async fn an_agent_lists_more_when_few_are_left() {
     assert_eq!(listed(&bob.agent).await, few + u64::from(limit::ONE_TIME_BATCH));
     assert_eq!(bob.agent.status().await.unwrap().one_time_prekeys, own, "its own are its own");
     bob.agent.shutdown().await.unwrap();
+    domain.stop().await;
+}
+
+/// Holds a writer back before commits that it is told of.
+struct Gate {
+    /// How many commits came, and how many are let through.
+    counts: Mutex<(u32, u32)>,
+    moved: Condvar,
+}
+
+/// Opens a gate at the end of a test, also of one that fails.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.let_through(u32::MAX);
+    }
+}
+
+impl Gate {
+    fn letting_through(count: u32) -> (Arc<Self>, Opens) {
+        let gate = Arc::new(Self { counts: Mutex::new((0, count)), moved: Condvar::new() });
+        (Arc::clone(&gate), Opens(gate))
+    }
+
+    /// Counts commits with a row of this tree, and holds those that are too many.
+    fn trace(self: &Arc<Self>, tree: u8) -> Trace {
+        let gate = Arc::clone(self);
+        Trace::new(move |ops| {
+            if !ops.iter().any(|op| matches!(op, Op::Put { key, .. } if key[0] == tree)) {
+                return;
+            }
+            let mut counts = gate.counts.lock().unwrap();
+            counts.0 += 1;
+            let mine = counts.0;
+            while mine > counts.1 {
+                counts = gate.moved.wait(counts).unwrap();
+            }
+        })
+    }
+
+    fn let_through(&self, count: u32) {
+        self.counts.lock().unwrap().1 = count;
+        self.moved.notify_all();
+    }
+
+    fn count(&self) -> u32 {
+        self.counts.lock().unwrap().0
+    }
+
+    async fn came(&self, count: u32) {
+        until("no such commit", async || (self.count() >= count).then_some(())).await;
+    }
+}
+
+/// Leaves what is no letter, as a stranger: the node's answer, `None` where it has no time.
+async fn leave_junk(domain: &Domain, to: AgentId, number: u8) -> Option<u16> {
+    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &SigningKey::from_seed(&[9; 32])).unwrap();
+    let node = domain.node.as_ref().unwrap();
+    let connection = link.dial(node.id(), node.quic_addr().unwrap()).await.unwrap();
+    let deposit = Deposit::new(vec![(to, None)], vec![0x87, 1, 1, number]).unwrap();
+    let (mut send, mut recv) = connection.open(StreamKind::Deposit).await.unwrap();
+    send.write_all(&deposit.to_bytes()).await.unwrap();
+    send.finish().unwrap();
+    let answer = recv.read_to_end(2).await.ok();
+    connection.close(CloseCode::CLOSED, "done");
+    link.close(CloseCode::CLOSED, "done").await;
+    Some(u16::from_be_bytes(answer?.try_into().unwrap()))
+}
+
+/// contracts/mailbox.md M10: the node deletes nothing before it is on the recipient's disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_stays_at_the_node_until_its_commit_is_durable() {
+    let (mut domain, [_, bob_line]) = Domain::strangers().await;
+    let alice = domain.wake("alice").await;
+    let id = alice.agent.send(bob_line.agent, Message::text("kept")).await.unwrap();
+    left(&alice, id).await;
+    alice.agent.shutdown().await.unwrap();
+    let mut junk = 0;
+    while leave_junk(&domain, bob_line.agent, junk).await == Some(0) {
+        junk += 1;
+    }
+    assert!(junk > 0 && usize::from(junk) < limit::MAILBOX_STRANGERS_MAX);
+    let (gate, _opens) = Gate::letting_through(0);
+    let mut config = domain.asleep_config("bob");
+    config.trace = Some(gate.trace(rows::INBOX));
+    let mut bob = member(config).await;
+    gate.came(1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The letter that tells where alice's mailbox is came before it, and is in no inbox: its place is free, and no other.
+    let mut free = 0;
+    while free < 4 && leave_junk(&domain, bob_line.agent, junk).await == Some(0) {
+        free += 1;
+    }
+    assert!(free <= 1, "{free} were taken away too early");
+    gate.let_through(u32::MAX);
+    assert_eq!(bob.next().await.payload.text().unwrap(), "kept");
+    until("it was not taken away", async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (leave_junk(&domain, bob_line.agent, junk).await == Some(0)).then_some(())
+    })
+    .await;
+    bob.agent.shutdown().await.unwrap();
+    domain.stop().await;
+}
+
+/// Commit, then publish: a frame that is sealed and not on disk is left nowhere, also not with one that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_is_left_at_a_node_only_once_its_commit_is_durable() {
+    let (mut domain, [_, bob_line]) = Domain::strangers().await;
+    let (gate, _opens) = Gate::letting_through(u32::MAX);
+    let mut config = domain.asleep_config("alice");
+    config.trace = Some(gate.trace(rows::OUTBOX));
+    let (alice, mut bob) = (member(config).await, domain.wake("bob").await);
+    let id = alice.agent.send(bob_line.agent, Message::text("0")).await.unwrap();
+    delivered(&alice, bob_line.agent, id).await;
+    assert_eq!(bob.next().await.payload.text().unwrap(), "0");
+    until("its runtime is not done", async || (alice.agent.status().await.unwrap().outbox == 0).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let commits = gate.count();
+    gate.let_through(commits);
+    let send = |text: &'static str| {
+        let (agent, to) = (alice.agent.clone(), bob_line.agent);
+        tokio::spawn(async move { agent.send(to, Message::text(text)).await.unwrap() })
+    };
+    let first = send("1");
+    gate.came(commits + 1).await;
+    let second = send("2");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The first goes through, and the second is held.
+    gate.let_through(commits + 1);
+    gate.came(commits + 2).await;
+    first.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let early = tokio::time::timeout(Duration::from_millis(10), bob.inbox.next()).await;
+    if let Ok(early) = early {
+        assert_eq!(early.unwrap().payload.text().unwrap(), "1");
+        assert!(tokio::time::timeout(Duration::from_millis(300), bob.inbox.next()).await.is_err(), "left too early");
+        gate.let_through(u32::MAX);
+    } else {
+        gate.let_through(u32::MAX);
+        assert_eq!(bob.next().await.payload.text().unwrap(), "1");
+    }
+    second.await.unwrap();
+    assert_eq!(bob.next().await.payload.text().unwrap(), "2");
+    for member in [alice, bob] {
+        member.agent.shutdown().await.unwrap();
+    }
     domain.stop().await;
 }

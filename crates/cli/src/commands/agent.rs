@@ -52,8 +52,7 @@ impl Daemon {
         let home = options.home()?;
         let mut config = options.config(&home)?;
         if self.listen.is_none() && !config.mailbox {
-            let hint =
-                "give --listen ADDR, such as 127.0.0.1:4433, or a mailbox: `mailbox = true` in the home's nuncio.toml";
+            let hint = "give --listen ADDR, or have a mailbox: `mailbox = true` in the home's nuncio.toml; `nuncio agent --help` says more";
             return Err(Failure::usage("letters would reach this agent nowhere", hint));
         }
         config.listen = self.listen;

@@ -76,9 +76,9 @@ fn row(letter: &LetterState, names: &BTreeMap<&str, &str>) -> Vec<String> {
     let to = names.get(letter.to.as_str()).copied().unwrap_or(&letter.to);
     let state = match (letter.state, letter.way) {
         (Delivery::Failed, _) => "failed",
-        (_, Some(Way::None)) => "waiting",
-        (_, Some(Way::Direct)) => "sent directly",
-        (_, Some(Way::Mailbox)) => "in its mailbox",
+        (_, Some(Way::None)) => "on its way, waiting",
+        (_, Some(Way::Direct)) => "on its way, sent directly",
+        (_, Some(Way::Mailbox)) => "on its way, in its mailbox",
         _ => "on its way",
     };
     let since = letter.mailbox_since_ms.map(|ms| format!("{state} since {}", output::time(ms)));

@@ -39,11 +39,7 @@ impl Domain {
     }
 
     /// Its node runs, and its agents have homes and do not.
-    pub(crate) async fn asleep(names: &[&str]) -> Self {
-        Self::with_homes("EdDSA", names, AuditPolicy::default()).await
-    }
-
-    async fn with_homes(algorithm: &str, names: &[&str], audit: AuditPolicy) -> Self {
+    pub(crate) async fn with_homes(algorithm: &str, names: &[&str], audit: AuditPolicy) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ids: Vec<AgentId> =
             names.iter().map(|name| nuncio::init(&Config::new(dir.path().join(name))).unwrap().0).collect();
