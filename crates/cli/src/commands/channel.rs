@@ -30,7 +30,7 @@ A channel of three, made by anna, who knows ben and cleo (`nuncio peers add`):
 CHANNEL is the name, where no other channel here has it, or the 64 hexadecimal digits of its id. A name is its owner's word and may change;
 scripts that must not meet another channel use the id (`nuncio channel list --json`).";
 
-/// Groups of agents that share letters. Each letter is sealed for every member by itself, and no node or stranger reads or joins.
+/// Groups of agents that share letters. A letter is sealed end to end for every member; no node reads it, and nobody joins whom the owner has not taken in.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Channel {
