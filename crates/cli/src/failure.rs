@@ -284,6 +284,7 @@ pub(crate) fn hint_for_letter(code: &str) -> &'static str {
         "token_audience" | "token_key" | "token_signature" => {
             "both agents' nuncio.toml must name the same trust domain and node under [trust]"
         }
+        "not_member" => "`nuncio channel members CHANNEL` says who is in it",
         "token_early" | "future" => "set the clocks of both machines",
         "retired" => hint_for("retired"),
         _ => hint_for("not_delivered"),

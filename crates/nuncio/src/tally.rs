@@ -137,6 +137,21 @@ pub(crate) fn failed_code(store: &Store, to: &AgentId, letter: &LetterId) -> Res
     Ok(row.and_then(|row| row.try_into().ok()).map(u16::from_be_bytes))
 }
 
+/// All failures of letters to channels that are remembered.
+pub(crate) fn all_failed(store: &Store) -> Result<Vec<(AgentId, LetterId, u16)>, StoreError> {
+    let mut failed = Vec::new();
+    let read = |key: &[u8], row: &[u8]| {
+        let (letter, agent) = key.get(2..)?.split_first_chunk::<16>()?;
+        let agent = AgentId::from_bytes(agent.try_into().ok()?).ok()?;
+        Some((agent, LetterId::parse(*letter)?, u16::from_be_bytes(row.try_into().ok()?)))
+    };
+    store.scan(&FAILED, &mut |key, row| {
+        failed.extend(read(key, row));
+        Ok(())
+    })?;
+    Ok(failed)
+}
+
 /// Rows of letters that are older than this.
 pub(crate) fn old(store: &Store, now: UnixMillis, life: u64) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut old = Vec::new();

@@ -245,3 +245,29 @@ async fn members_leave_owners_hand_over_and_what_is_not_allowed_is_said() {
     assert!(not_member(&anna.leave_channel(channel).await));
     crew.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_fails_for_one_is_told_of_that_one() {
+    let crew = crew().await;
+    let (channel, anna, ben, cleo) = (crew.channel, &crew.anna, &crew.ben, &crew.cleo);
+    cleo.shutdown().await.unwrap();
+    let one = anna.send_to_channel(channel, Message::text("one")).await.unwrap();
+    within(anna.delivered(ben.id(), one)).await.unwrap();
+    assert!(anna.cancel(cleo.id(), one).await.unwrap());
+    let tally = told(anna, one).await;
+    let failed = |agent| tally.members.iter().any(|(member, told)| *member == agent && matches!(told, Told::Failed(_)));
+    assert!(tally.delivered() == 1 && failed(cleo.id()), "{tally:?}");
+    anna.delivered(ben.id(), one).await.unwrap();
+    assert!(matches!(anna.delivered(cleo.id(), one).await, Err(Error::NotDelivered(_))));
+    // Where it fails for both, both are listed.
+    ben.shutdown().await.unwrap();
+    let other = anna.send_to_channel(channel, Message::text("other")).await.unwrap();
+    for agent in [ben.id(), cleo.id()] {
+        assert!(anna.cancel(agent, other).await.unwrap());
+    }
+    assert_eq!(told(anna, other).await.delivered(), 0);
+    let listed = anna.undelivered().await.unwrap();
+    let failed = |id| listed.iter().filter(|letter| letter.id == id && letter.failed.is_some()).count();
+    assert_eq!((failed(one), failed(other)), (1, 2), "{listed:?}");
+    anna.shutdown().await.unwrap();
+}
