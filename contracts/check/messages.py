@@ -2,12 +2,13 @@
 
 import base64
 import re
+import unicodedata
 
 import cbor
 import primitives
 from primitives import sha256
 from refused import refuse_unless
-from registry import label, limit, time
+from registry import label, limit, section, time
 
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 KEM_PUBLIC, KEM_CIPHERTEXT = 1184, 1088
@@ -260,7 +261,7 @@ def _is_content_type(value):
 
 EXTENSION = [cbor.U16, cbor.BOOL, cbor.BYTES]
 LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), _is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
-KNOWN_EXTENSIONS = {1, 2, 4}
+KNOWN_EXTENSIONS = {1, 2, 4, 5}
 
 
 def is_letter_id(data):
@@ -318,9 +319,9 @@ def read_control(payload):
     except primitives.Refused:
         raise primitives.Refused("malformed") from None
     names = {1: "refused", 2: "rekey-offer", 3: "rekey-answer", 4: "hello", 5: "retired", 6: "payload-taken"}
-    names |= {7: "token-wanted", 8: "token", 9: "statement", 10: "mailbox"}
+    names |= {7: "token-wanted", 8: "token", 9: "statement", 10: "mailbox", 11: "channel"}
     refuse_unless(what in names, "malformed")
-    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9, 10)
+    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9, 10, 11)
     refuse_unless((letter is not None) == about_a_letter and (letter is None or is_letter_id(letter)), "malformed")
     refuse_unless((what == 1 or code == 0) and (carries or data == b""), "malformed")
     refuse_unless(what != 1 or len(data) == 12, "malformed")
@@ -328,6 +329,7 @@ def read_control(payload):
     refuse_unless(what != 9 or data, "malformed")
     refuse_unless(what != 10 or not data or is_mailbox(data[32:]), "malformed")
     refuse_unless(what != 8 or 32 < len(data) <= limit("token_len_max"), "malformed")
+    refuse_unless(what != 11 or is_word(data), "malformed")
     control = {"what": names[what]}
     if about_a_letter:
         control["letter"] = letter
@@ -336,6 +338,41 @@ def read_control(payload):
     if carries:
         control["bytes"] = data
     return control
+
+
+def is_word(data):
+    """Whether bytes are a word of a channel (channel.md C47)."""
+    where = [cbor.many(cbor.TEXT), cbor.optional(cbor.TEXT)]
+    shape = [cbor.U8, 32, cbor.many(cbor.BYTES), cbor.many([cbor.optional(32), where]), cbor.optional(cbor.U64), cbor.optional(cbor.TEXT)]
+    try:
+        word, _, parts, reach, number, name = cbor.decode(data, shape, limit("payload_inline_max"))
+        for agent, (endpoints, mailbox) in reach:
+            if agent is not None:
+                primitives.check_agent_key(agent)
+            refuse_unless(len(endpoints) <= limit("endpoints_max"), "reach")
+            for endpoint in endpoints:
+                _invited_endpoint(endpoint)
+            refuse_unless(mailbox is None or is_mailbox(mailbox.encode()), "reach")
+    except primitives.Refused:
+        return False
+    word = {value: known for known, value in section("word").items()}.get(word)
+    own, others = [r for r in reach if r[0] is None], [r for r in reach if r[0] is not None]
+    says = (len(parts), len(own), bool(others), number is not None, name is not None)
+    if word == "entries":
+        return bool(parts) and says[1:] in [(0, False, False, False), (0, True, False, False)]
+    if word in ("wanted", "acked"):
+        return says == (0, 0, False, True, False) and (word == "acked" or number < 2**32)
+    if word == "joined":
+        return says == (2, 1, False, False, False)
+    if word == "invited":
+        return says == (1, 0, False, False, True) and is_channel_name(name)
+    return word is not None and says == (1, 0, False, False, False)
+
+
+def is_channel_name(name):
+    """channel.md C4: nothing of Unicode's category Cc."""
+    plain = all(unicodedata.category(c) != "Cc" for c in name)
+    return 1 <= len(name.encode()) <= limit("channel_name_len_max") and plain
 
 
 class Payload:

@@ -1457,6 +1457,12 @@ pub mod word {
 
     /// an admin's support for it
     pub const SUPPORTED: u8 = 8;
+
+    /// a chain, handed over
+    pub const SENDER_KEY: u8 = 9;
+
+    /// below this number everything of the other's letters is here, or will never be
+    pub const ACKED: u8 = 10;
 }
 
 /// The first byte of each kind of stream.

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 mod audit_rows;
+mod channel_rows;
 mod core_rows;
 mod cpu;
 mod durable_rows;
@@ -50,6 +51,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("reject-forged", core_rows::reject_forged),
     ("wire-overhead-35", core_rows::wire_overhead_35),
     ("state-bytes", core_rows::state_bytes),
+    ("channel-32", channel_rows::channel_32),
     ("durable-letters", durable_rows::letters),
     ("durable-round-trip", durable_rows::round_trip),
     ("large-payload", durable_rows::large_payload),

@@ -1,6 +1,7 @@
 //! Two kinds of no: [`Refusal`] for bytes that moved nothing, [`PeerError`] for a caller that asked for what cannot be.
 
 use crate::bundle::BundleError;
+use crate::channel::ReceiveError;
 use crate::frame::FrameError;
 use crate::handshake::HandshakeError;
 use crate::identity::IdentityError;
@@ -48,6 +49,9 @@ pub enum Refusal {
     /// A hint that names nothing of ours, or came from nobody in particular.
     #[error("notice that names no frame of ours")]
     UselessNotice,
+    /// A frame of a channel that does not open.
+    #[error(transparent)]
+    Channel(ReceiveError),
     /// As many letters of a channel wait for its record as may; the frame comes again.
     #[error("too many letters of a channel wait for its record")]
     ChannelFull,
@@ -76,6 +80,10 @@ impl Refusal {
             Self::TooManyRefusals => "too_many_refusals",
             Self::TooManySessions => "too_many_sessions",
             Self::UselessNotice => "useless_notice",
+            Self::Channel(ReceiveError::UnknownTag) => "channel_unknown_tag",
+            Self::Channel(ReceiveError::Replay(_)) => "channel_replayed",
+            Self::Channel(ReceiveError::Mac | ReceiveError::Crypto(_) | ReceiveError::Signed) => "channel_forged",
+            Self::Channel(_) => "channel_frame",
             Self::ChannelFull => "channel_full",
             Self::SeenUnreadable => "seen_unreadable",
         }

@@ -55,6 +55,13 @@ impl AgentId {
     }
 }
 
+/// Maps by agent are asked by bytes that are not known to be one.
+impl core::borrow::Borrow<[u8; 32]> for AgentId {
+    fn borrow(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl FromStr for AgentId {
     type Err = IdError;
 

@@ -38,6 +38,7 @@ mod channels;
 mod contacts;
 mod counters;
 mod inbound;
+mod inbox;
 mod judge;
 mod load;
 mod mailbox;

@@ -57,6 +57,12 @@ pub const CHANNEL_ENTRY: u8 = b'j';
 pub const CHANNEL_OWN: u8 = b'z';
 /// Letters to a channel that wait for earlier ones, or for the record.
 pub const CHANNEL_HELD: u8 = b'Z';
+/// What the letters of a channel's other members have moved.
+pub const CHANNEL_SENDER: u8 = b'N';
+/// Letters to a channel that were sealed once for all, and are not acknowledged by all.
+pub const CHANNEL_OUT: u8 = b'G';
+/// Chains of a channel that were handed over in an epoch that is not known here.
+pub const CHANNEL_KEY: u8 = b'E';
 /// Invitations into channels.
 pub const CHANNEL_INVITED: u8 = b'J';
 /// A node's identity: in no agent's home.
@@ -147,6 +153,18 @@ pub(crate) fn channel_own(channel: &ChannelId) -> Vec<u8> {
 
 pub(crate) fn channel_held(channel: &ChannelId, no: u64) -> Vec<u8> {
     key(CHANNEL_HELD, &[channel.as_bytes(), &no.to_be_bytes()])
+}
+
+pub(crate) fn channel_sender(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
+    key(CHANNEL_SENDER, &[channel.as_bytes(), sender.as_bytes()])
+}
+
+pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
+    key(CHANNEL_KEY, &[channel.as_bytes(), sender.as_bytes()])
+}
+
+pub(crate) fn channel_out(channel: &ChannelId, seq: Seq) -> Vec<u8> {
+    key(CHANNEL_OUT, &[channel.as_bytes(), &seq.to_be_bytes()])
 }
 
 pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {

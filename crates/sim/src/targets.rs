@@ -41,6 +41,10 @@ use crate::scene::{self, scene};
 use crate::trace::Trace;
 use crate::world;
 
+mod channel;
+
+pub use channel::{channel_frame, channel_record};
+
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
@@ -55,6 +59,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("control", control),
     ("statement", statement),
     ("deposit", deposit),
+    ("channel_frame", channel_frame),
+    ("channel_record", channel_record),
     ("event", event),
     ("log", log),
     ("token", token),

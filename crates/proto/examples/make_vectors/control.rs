@@ -13,7 +13,99 @@ use super::letter::id;
 const AREA: &str = "control";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [valid(), refused()].into_iter().flatten().collect()
+    [valid(), refused(), words(), no_words()].into_iter().flatten().collect()
+}
+
+/// `[word, channel, parts, reach, number, name]`
+fn word(what: u64, parts: &[&[u8]], reach: Vec<Item>, number: Item, name: Item) -> Item {
+    let parts = parts.iter().map(bytes).collect();
+    Array(vec![Uint(what), bytes(fixed::<32>("channel")), Array(parts), Array(reach), number, name])
+}
+
+fn reach(agent: Item, endpoints: &[&str], mailbox: Item) -> Item {
+    Array(vec![agent, Array(vec![Array(endpoints.iter().map(|at| text(at)).collect()), mailbox])])
+}
+
+fn said(word: &Item) -> Vec<u8> {
+    Array(vec![Uint(11), Null, Uint(0), bytes(word.encode())]).encode()
+}
+
+/// contracts/channel.md C47.
+fn words() -> Vec<Case> {
+    let case = |name: &str, comment: &str, word: Item| {
+        let expect = json!({ "what": "channel", "bytes": hex(word.encode()) });
+        Case::valid(AREA, &format!("channel-{name}"), comment, json!({ "payload": hex(said(&word)) }), expect)
+    };
+    let alone = |what, part: &[u8]| word(what, &[part], vec![], Null, Null);
+    let carol = bytes(actor("carol").identity.id().as_bytes());
+    let mailbox = text(&format!("{}@node.example:7421", actor("carol").did()));
+    let at = |agent: Item| reach(agent, &["agent.example:7420", "[2001:db8::1]:7420"], mailbox.clone());
+    vec![
+        case("invited", "an invitation, and what it is into", word(1, &[b"invitation"], vec![], Null, text("travel"))),
+        case(
+            "joined",
+            "a consent, and where the newcomer is",
+            word(2, &[b"join", b"invitation"], vec![at(Null)], Null, Null),
+        ),
+        case(
+            "joined-nowhere",
+            "it is reached by nobody",
+            word(2, &[b"join", b"invitation"], vec![reach(Null, &[], Null)], Null, Null),
+        ),
+        case("entries", "entries, and where a member is", word(3, &[b"entry", b"entry"], vec![at(carol)], Null, Null)),
+        case("entries-alone", "nothing is known of others", alone(3, b"entry")),
+        case("wanted", "entries from a number on", word(4, &[], vec![], Uint(4_294_967_295), Null)),
+        case("left", "a farewell; its form is looked at later", alone(5, b"leave")),
+        case("proposed", "a proposal; its form is looked at later", alone(6, b"proposal")),
+        case("drafted", "an entry that nobody has signed", alone(7, b"entry")),
+        case("supported", "a support; its form is looked at later", alone(8, b"support")),
+        case("sender-key", "a chain; its form is looked at later", alone(9, b"sender key")),
+        case("acked", "everything below the highest number", word(10, &[], vec![], Uint(u64::MAX), Null)),
+    ]
+}
+
+fn no_words() -> Vec<Case> {
+    let no = |name: &str, comment: &str, word: Item| {
+        let input = json!({ "payload": hex(said(&word)) });
+        Case::refused(AREA, &format!("channel-{name}"), comment, input, "malformed")
+    };
+    let one: &[&[u8]] = &[b"part"];
+    let two: &[&[u8]] = &[b"part", b"part"];
+    let here = || reach(Null, &["agent.example:7420"], Null);
+    let there = |at: &str| reach(bytes(actor("carol").identity.id().as_bytes()), &[at], Null);
+    vec![
+        no("empty", "no bytes", Raw(vec![])),
+        no("0", "says nothing", word(0, one, vec![], Null, Null)),
+        no("11", "of the future", word(11, one, vec![], Null, Null)),
+        no("31", "a channel has 32 bytes", word(5, one, vec![], Null, Null).with(1, bytes([7; 31]))),
+        no("invited-no-name", "into what?", word(1, one, vec![], Null, Null)),
+        no("invited-name-empty", "into what?", word(1, one, vec![], Null, text(""))),
+        no("invited-name-129", "one byte too many", word(1, one, vec![], Null, text(&"n".repeat(129)))),
+        no("invited-name-control", "a name is shown to people", word(1, one, vec![], Null, text("a\u{9b}b"))),
+        no("invited-two", "one invitation", word(1, two, vec![], Null, text("travel"))),
+        no("joined-one", "the invitation is missing", word(2, one, vec![here()], Null, Null)),
+        no("joined-no-reach", "where is it?", word(2, two, vec![], Null, Null)),
+        no("joined-two-reaches", "it is in one place", word(2, two, vec![here(), here()], Null, Null)),
+        no("joined-of-other", "it speaks for itself", word(2, two, vec![there("agent.example:7420")], Null, Null)),
+        no("entries-none", "it says nothing", word(3, &[], vec![], Null, Null)),
+        no("entries-own-reach", "who is that?", word(3, one, vec![here()], Null, Null)),
+        no("entries-endpoint", "no port", word(3, one, vec![there("agent.example")], Null, Null)),
+        no("entries-nobody", "a key of small order", word(3, one, vec![reach(bytes([0; 32]), &[], Null)], Null, Null)),
+        no("entries-mailbox", "no node", word(3, one, vec![reach(Null, &[], text("node.example:1"))], Null, Null)),
+        no(
+            "entries-nine-endpoints",
+            "one too many",
+            word(3, one, vec![reach(bytes(actor("carol").identity.id().as_bytes()), &["a:1"; 9], Null)], Null, Null),
+        ),
+        no("wanted-no-number", "from where on?", word(4, &[], vec![], Null, Null)),
+        no("wanted-wide", "a number of an entry has 32 bits", word(4, &[], vec![], Uint(1 << 32), Null)),
+        no("wanted-part", "it carries nothing", word(4, one, vec![], Uint(1), Null)),
+        no("left-name", "it has no name", word(5, one, vec![], Null, text("travel"))),
+        no("left-number", "it has no number", word(5, one, vec![], Uint(1), Null)),
+        no("left-two", "one at a time", word(5, two, vec![], Null, Null)),
+        no("sender-key-reach", "it is nowhere", word(9, one, vec![there("agent.example:7420")], Null, Null)),
+        no("acked-part", "it carries nothing", word(10, one, vec![], Uint(1), Null)),
+    ]
 }
 
 fn valid() -> Vec<Case> {

@@ -1,5 +1,7 @@
 //! The letters of a channel's other members: one screen for each of the two things that come, chains and frames (contracts/channel.md sections 5 to 8).
 
+mod rows;
+
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::{limit, time};
@@ -249,8 +251,11 @@ impl Incoming {
     pub fn apply(&mut self, opened: Opened, now: UnixMillis) -> Moved {
         let from = opened.sender;
         let Some(sender) = self.senders.get_mut(&from) else { return Moved::default() };
+        let chains = sender.chains.len();
         let moved = sender.apply(&from, opened, now);
-        self.forget_tags();
+        if sender.chains.len() != chains {
+            self.forget_tags();
+        }
         moved
     }
 
@@ -292,6 +297,12 @@ impl Incoming {
         self.tags.keys().copied()
     }
 
+    /// Whose frames come under a tag.
+    #[must_use]
+    pub fn sender_of(&self, tag: &Tag) -> Option<&AgentId> {
+        self.tags.get(tag)
+    }
+
     /// Everything of a member below this number came or never will: what it is told.
     #[must_use]
     pub fn next_of(&self, sender: &AgentId) -> Option<Seq> {
@@ -315,8 +326,8 @@ impl Incoming {
     // contracts/channel.md C41.
     #[must_use]
     pub fn compare(&self, by: &AgentId, attestation: &Attestation) -> Option<Equivocation> {
-        let sender = AgentId::from_bytes(attestation.sender).ok()?;
-        self.senders.get(&sender)?.transcript.compare(&sender, by, attestation)
+        let (agent, sender) = self.senders.get_key_value(&attestation.sender)?;
+        sender.transcript.compare(agent, by, attestation)
     }
 
     fn forget_tags(&mut self) {

@@ -1,5 +1,7 @@
 //! One member's own letters to a channel: sealed once under its own chain, with a MAC for each recipient (contracts/channel.md sections 5 to 7).
 
+mod rows;
+
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::{limit, time};
@@ -52,6 +54,7 @@ pub struct Sealed {
     common: Vec<u8>,
     macs: Vec<(AgentId, Mac)>,
     seq: Seq,
+    attested: Option<AgentId>,
     ck: Key,
     digest: [u8; 32],
 }
@@ -87,6 +90,15 @@ impl Outgoing {
             sending: None,
             acked: BTreeMap::new(),
             transcript,
+        }
+    }
+
+    /// Goes on with a number that is not below the next: those between went another way. The chain is over.
+    pub fn skip_to(&mut self, seq: Seq) {
+        if seq > self.next {
+            let run = self.transcript.run_at(self.next).unwrap_or_else(|| transcript::first(&self.channel, &self.me));
+            (self.transcript, self.sending) = (Transcript::new(run, seq), None);
+            self.next = seq;
         }
     }
 
@@ -170,7 +182,8 @@ impl Outgoing {
         let digest = crypto::sha256(&[&common]);
         let mac = |(agent, key): (&AgentId, &Key)| (*agent, frame::mac(key, &chain.id, &digest, agent));
         let macs = sending.mac_keys.iter().map(mac).collect();
-        Ok(Sealed { common, macs, seq, ck, digest })
+        let attested = attestation.and_then(|attestation| AgentId::from_bytes(attestation.sender).ok());
+        Ok(Sealed { common, macs, seq, attested, ck, digest })
     }
 
     /// Moves past a sealed letter. Only one that was sealed from this very state may be applied.
@@ -231,6 +244,12 @@ impl Sealed {
     #[must_use]
     pub const fn seq(&self) -> Seq {
         self.seq
+    }
+
+    /// Of whose letters it says something.
+    #[must_use]
+    pub const fn attested(&self) -> Option<AgentId> {
+        self.attested
     }
 
     /// What is the same in all frames: all but the last 16 bytes.

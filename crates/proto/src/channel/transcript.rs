@@ -1,6 +1,8 @@
 //! Whether a sender tells all members the same: a running hash over its letters, compared by what members say of each other (contracts/channel.md
 //! section 8).
 
+mod rows;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use nuncio_contracts::registry::{label, limit};
@@ -8,6 +10,8 @@ use nuncio_contracts::registry::{label, limit};
 use super::header::Attestation;
 use crate::crypto;
 use crate::ids::{AgentId, ChainId, ChannelId, Seq};
+
+pub(super) use rows::TranscriptWire;
 
 /// The running hash over one sender's letters, up to and without a number.
 pub(super) type Run = [u8; 32];

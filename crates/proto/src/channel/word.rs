@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::codec;
-use crate::ids::{AgentId, ChannelId};
+use crate::ids::{AgentId, ChannelId, Seq};
 use crate::invitation::is_endpoint;
 use crate::mailbox::Mailbox;
 
@@ -57,6 +57,10 @@ pub enum Says {
     Drafted(Vec<u8>),
     /// [`super::Support`] for it.
     Supported(Vec<u8>),
+    /// [`super::SenderKey`], as bytes: secret.
+    Key(zeroize::Zeroizing<Vec<u8>>),
+    /// Everything of the other's letters below this number is here, or will never be.
+    Acked(Seq),
 }
 
 /// Where an agent is.
@@ -71,7 +75,7 @@ pub struct Reach {
 type ReachWire = (Vec<String>, Option<String>);
 /// `[word, channel, parts, reach, number, name]`
 #[derive(Serialize, Deserialize)]
-struct Wire(u8, ByteArray<32>, Vec<ByteBuf>, Vec<(Option<ByteArray<32>>, ReachWire)>, Option<u32>, Option<String>);
+struct Wire(u8, ByteArray<32>, Vec<ByteBuf>, Vec<(Option<ByteArray<32>>, ReachWire)>, Option<u64>, Option<String>);
 
 impl Reach {
     fn to_wire(&self) -> ReachWire {
@@ -106,11 +110,13 @@ impl Word {
                 let of = |(agent, reach): &(AgentId, Reach)| (Some(ByteArray::new(*agent.as_bytes())), reach.to_wire());
                 (word::ENTRIES, parts, reach.iter().map(of).collect(), None, None)
             }
-            Says::Wanted { from } => (word::WANTED, Vec::new(), none(), Some(*from), None),
+            Says::Wanted { from } => (word::WANTED, Vec::new(), none(), Some(u64::from(*from)), None),
             Says::Left(bytes) => (word::LEFT, one(bytes), none(), None, None),
             Says::Proposed(bytes) => (word::PROPOSED, one(bytes), none(), None, None),
             Says::Drafted(bytes) => (word::DRAFTED, one(bytes), none(), None, None),
             Says::Supported(bytes) => (word::SUPPORTED, one(bytes), none(), None, None),
+            Says::Key(bytes) => (word::SENDER_KEY, one(bytes), none(), None, None),
+            Says::Acked(next) => (word::ACKED, Vec::new(), none(), Some(*next), None),
         };
         codec::encode(&Wire(what, ByteArray::new(*self.channel.as_bytes()), parts, reach, number, name))
     }
@@ -132,7 +138,10 @@ impl Word {
         }
         let says = match (what, number, name, own, hints.is_empty()) {
             (word::ENTRIES, None, None, None, _) if !parts.is_empty() => Says::Entries { entries: parts, reach: hints },
-            (word::WANTED, Some(from), None, None, true) if parts.is_empty() => Says::Wanted { from },
+            (word::WANTED, Some(from), None, None, true) if parts.is_empty() => {
+                Says::Wanted { from: from.try_into().ok()? }
+            }
+            (word::ACKED, Some(next), None, None, true) if parts.is_empty() => Says::Acked(next),
             (word::JOINED, None, None, Some(reach), true) => {
                 let [join, invite] = <[Vec<u8>; 2]>::try_from(parts).ok()?;
                 Says::Joined { join, invite, reach }
@@ -147,6 +156,7 @@ impl Word {
                     (word::PROPOSED, None) => Says::Proposed(bytes),
                     (word::DRAFTED, None) => Says::Drafted(bytes),
                     (word::SUPPORTED, None) => Says::Supported(bytes),
+                    (word::SENDER_KEY, None) => Says::Key(zeroize::Zeroizing::new(bytes)),
                     _ => return None,
                 }
             }

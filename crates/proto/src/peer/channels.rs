@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::{Change, Out, Peer};
-use crate::channel::{self, Fork, Invite, Join, Leave, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word};
+use crate::channel::{
+    self, Equivocation, Fork, Invite, Join, Leave, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
+};
 use crate::codec;
 use crate::ids::{AgentId, ChannelId};
 use crate::letter::Letter;
@@ -21,9 +23,11 @@ use crate::rows;
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 
+mod group;
 mod letters;
 mod words;
 
+use group::{Group, GroupChange};
 pub(super) use letters::Judged;
 use letters::Letters;
 
@@ -41,6 +45,7 @@ pub(super) struct Channels {
 struct Channel {
     record: Record,
     letters: Letters,
+    group: Box<Group>,
     /// The newest entry that each agent is known to have.
     told: BTreeMap<AgentId, u32>,
     /// Entries were asked for, behind this one.
@@ -71,6 +76,7 @@ pub(crate) enum ChannelChange {
     Declined(ChannelId),
     Sent { channel: ChannelId, letter: Box<Letter>, now: UnixMillis },
     LookAgain { channel: ChannelId, now: UnixMillis },
+    Group { channel: ChannelId, change: GroupChange, now: UnixMillis },
 }
 
 /// What an application is told of a channel.
@@ -87,6 +93,8 @@ pub enum ChannelNews {
         /// The number of its newest entry.
         number: u32,
     },
+    /// A member, or whoever says so, has told two members two things under one number.
+    Equivocated(Box<Equivocation>),
     /// Two entries on one epoch: its owner's key is in two hands, or its owner lies.
     Forked(Box<Fork>),
 }
@@ -272,13 +280,16 @@ impl Peer {
     pub(super) fn next_channel(&self, now: UnixMillis) -> Option<Step> {
         let due = |channel: &Channel| channel.letters.wakes().is_some_and(|at| at <= now);
         let timed = || self.channels.all.iter().find(|(_, channel)| due(channel)).map(|(id, _)| *id);
-        let channel = self.channels.again.first().copied().or_else(timed)?;
-        Some(self.step(Change::Channel(ChannelChange::LookAgain { channel, now })))
+        match self.channels.again.first().copied().or_else(timed) {
+            Some(channel) => Some(self.step(Change::Channel(ChannelChange::LookAgain { channel, now }))),
+            None => self.next_group(now),
+        }
     }
 
     /// When [`Peer::next_channel`] has something to do.
     pub(super) fn channel_due(&self) -> Option<UnixMillis> {
-        self.channels.all.values().filter_map(|channel| channel.letters.wakes()).min()
+        let dues = |channel: &Channel| [channel.letters.wakes(), channel.group.due()].into_iter().flatten().min();
+        self.channels.all.values().filter_map(dues).min()
     }
 
     pub(super) fn apply_channel(&mut self, change: ChannelChange, out: &mut Out) {
@@ -286,7 +297,7 @@ impl Peer {
             ChannelChange::Founded(record, now) => {
                 let (id, first) = (record.channel(), record.entries().next().map(<[u8]>::to_vec));
                 first.into_iter().for_each(|bytes| put_entry(&id, 0, now, &bytes, out));
-                self.channels.all.insert(id, Channel::new(*record));
+                self.channels.all.insert(id, Channel::new(*record, self.id()));
                 out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: 0 } });
                 self.tell_channel(self.id(), now, out);
             }
@@ -297,6 +308,7 @@ impl Peer {
             ChannelChange::Joining { channel, reach, now } => self.apply_joining(channel, reach, now, out),
             ChannelChange::Declined(channel) => self.forget_invitation(&channel, out),
             ChannelChange::Sent { channel, letter, now } => self.apply_channel_sent(channel, *letter, now, out),
+            ChannelChange::Group { channel, change, now } => self.apply_group(channel, change, now, out),
             ChannelChange::LookAgain { channel, now } => self.look_again(channel, now, out),
         }
     }
@@ -347,7 +359,9 @@ impl Peer {
         let gone = before.members().map(|(agent, _)| *agent).filter(|agent| !after.has(agent) || !after.has(&me));
         for agent in gone.collect::<Vec<_>>() {
             self.take_back_letters(&id, &agent, out);
+            self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
         }
+        self.follow_record(id, now, out);
         if after.has(&me) {
             self.forget_invitation(&id, out);
             after.members().filter(|(agent, _)| **agent != me).for_each(|(agent, _)| self.meet(*agent, None, out));
@@ -403,7 +417,7 @@ impl Peer {
         }
         if number == 0 {
             let record = Record::begin(&bytes, taken).ok().filter(|record| record.channel() == id)?;
-            self.channels.all.insert(id, Channel::new(record));
+            self.channels.all.insert(id, Channel::new(record, self.id()));
             return Some(());
         }
         let record = &mut self.channels.all.get_mut(&id)?.record;
@@ -438,8 +452,9 @@ impl Peer {
 const ROW_LEN_MAX: usize = 1_024;
 
 impl Channel {
-    fn new(record: Record) -> Self {
-        Self { record, letters: Letters::default(), told: BTreeMap::new(), asked: None }
+    fn new(record: Record, me: AgentId) -> Self {
+        let group = Box::new(Group::new(&record, me));
+        Self { record, letters: Letters::default(), group, told: BTreeMap::new(), asked: None }
     }
 }
 

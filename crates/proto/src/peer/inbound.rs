@@ -5,11 +5,12 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{code, event, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf, Bytes};
+use serde_bytes::{ByteArray, ByteBuf};
 
 use super::audit::opening_of;
 use super::judge::{Verdict, expiry};
 use super::{Change, Out, Peer};
+use crate::channel::ChannelFrame;
 use crate::codec;
 use crate::control::Control;
 use crate::error::Refusal;
@@ -22,7 +23,7 @@ use crate::ratchet::RatchetError;
 use crate::replay::ReplayError;
 use crate::rows;
 use crate::session::{Held, Hold, InOrder, Moved, OpenError, Opened, Parties, Place, Session};
-use crate::step::{Arrival, Effect, Op, Step};
+use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 use crate::token::Genuine;
 
@@ -61,8 +62,6 @@ pub(crate) struct TurnedAway {
 }
 
 #[derive(Serialize, Deserialize)]
-struct InboxRow<'a>(u8, ByteArray<32>, u64, #[serde(borrow)] &'a Bytes, #[serde(borrow)] Option<&'a Bytes>);
-#[derive(Serialize, Deserialize)]
 struct HeldRow(u8, ByteArray<12>, ByteBuf, u8, Option<ByteBuf>);
 #[derive(Serialize, Deserialize)]
 struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
@@ -71,25 +70,6 @@ struct SkippedRow(u8, ByteArray<16>, ByteArray<32>, u64);
 const ROW_VERSION: u8 = 2;
 /// A letter and its token, with room for the rest.
 const ROW_LEN_MAX: usize = limit::FRAME_LEN_MAX + limit::TOKEN_LEN_MAX;
-
-impl Arrival {
-    /// Reads an inbox row.
-    #[must_use]
-    pub fn from_row(key: &[u8], value: &[u8]) -> Option<Self> {
-        let InboxRow(version, from, received, letter, token) = codec::decode(value, ROW_LEN_MAX).ok()?;
-        if version != ROW_VERSION {
-            return None;
-        }
-        let token = token.map(|token| Genuine::kept(token).map(Arc::new).ok_or(())).transpose().ok()?;
-        Some(Self {
-            token,
-            no: rows::split_numbered(key)?,
-            from: AgentId::from_bytes(from.into_array()).ok()?,
-            received: UnixMillis(received),
-            letter: Letter::decode(letter).ok()?,
-        })
-    }
-}
 
 impl Peer {
     /// Takes a frame: check, authenticate. `from` is the QUIC-authenticated peer, if it came directly.
@@ -104,6 +84,9 @@ impl Peer {
         rng: &mut R,
         seen: &dyn Seen,
     ) -> Result<Step, Refusal> {
+        if ChannelFrame::is_one(bytes) {
+            return self.receive_group(from, bytes, now, seen);
+        }
         let frame = match Frame::decode(bytes)? {
             Frame::Notice(notice) => return self.notice(from, notice, now),
             Frame::Sealed(frame) => frame,
@@ -259,7 +242,9 @@ impl Peer {
     /// Acknowledges again what came again: the peer's acknowledgement was lost.
     #[must_use]
     pub fn ack_again<R: CryptoRng + ?Sized>(&self, refusal: &Refusal, frame: &[u8], rng: &mut R) -> Option<Step> {
-        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else { return None };
+        let Refusal::Open(OpenError::Replay(ReplayError::Replayed(seq))) = refusal else {
+            return self.ack_group_again(refusal, frame);
+        };
         let Ok(Frame::Sealed(frame)) = Frame::decode(frame) else { return None };
         let session = self.tags.get(&frame.tag).and_then(|id| self.sessions.get(id))?;
         // A sender that sends a refused letter again was restored to a time before it was told.
@@ -466,27 +451,6 @@ impl Peer {
         }
     }
 
-    /// A letter is in the inbox from now on.
-    pub(super) fn deliver(
-        &mut self,
-        from: AgentId,
-        letter: Letter,
-        bytes: &[u8],
-        token: Option<Arc<Genuine>>,
-        received: UnixMillis,
-        out: &mut Out,
-    ) {
-        let no = self.next_arrival;
-        self.next_arrival += 1;
-        let text = token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));
-        let row = InboxRow(ROW_VERSION, ByteArray::new(*from.as_bytes()), received.0, Bytes::new(bytes), text);
-        let value = codec::encode_sized(&row, bytes.len() + text.map_or(0, |text| text.len()) + 64);
-        self.inbox.insert(no, bytes.len());
-        self.inbox_bytes += bytes.len();
-        out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value });
-        out.effects.push(Effect::Deliver(Arrival { no, from, received, letter, token }));
-    }
-
     /// A letter may be held in several sessions. It is delivered from the first in which it is next; the others keep its number.
     fn clear_copies(&mut self, id: SessionId, from: &AgentId, letter: LetterId, out: &mut Out) {
         let Some(contact) = self.contacts.get(from) else { return };
@@ -516,19 +480,6 @@ impl Peer {
             Control::Mailbox(given) => self.take_mailbox(from, given, out),
             Control::Channel(word) => self.take_word(from, *word, now, out),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
-        }
-    }
-
-    /// A letter is removed from the inbox, for good.
-    pub(super) fn apply_done(&mut self, no: u64, out: &mut Out) {
-        if let Some(len) = self.inbox.remove(&no) {
-            self.inbox_bytes -= len;
-            out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
-            // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
-            if no + 1 == self.next_arrival {
-                let value = codec::encode(&(1_u8, self.next_arrival));
-                out.ops.push(Op::Put { key: rows::next_arrival(), value });
-            }
         }
     }
 

@@ -190,6 +190,9 @@ impl Peer {
         out: &mut Out,
     ) {
         out.contacts.insert(to);
+        if burst > limit::RESEND_BURST {
+            self.hurry_frames(to, now);
+        }
         let Some(session) = self.current(&to) else {
             if let Some(contact) = self.contacts.get_mut(&to) {
                 contact.resend = None;

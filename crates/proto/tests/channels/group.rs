@@ -52,6 +52,8 @@ pub(crate) struct Group {
     pub(crate) now: UnixMillis,
     /// Frames between these two are lost.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// Every frame that was sent.
+    pub(crate) sent: Vec<Vec<u8>>,
 }
 
 impl Agent {
@@ -150,7 +152,7 @@ impl Group {
             assert_ne!(at, 0);
         }
         ids.iter().skip(1).for_each(|id| agents[0].know(*id));
-        Self { agents, now: START, cut: BTreeSet::new() }
+        Self { agents, now: START, cut: BTreeSet::new(), sent: vec![] }
     }
 
     pub(crate) fn id(&self, at: usize) -> AgentId {
@@ -196,6 +198,7 @@ impl Group {
         let (sender, frames) = (self.id(from), core::mem::take(&mut self.agents[from].out));
         let moved = !frames.is_empty();
         for (to, frame) in frames {
+            self.sent.push(frame.clone());
             let Some(at) = self.at(to).filter(|at| self.reaches(from, *at)) else { continue };
             let agent = &mut self.agents[at];
             match agent.peer.receive(Some(sender), &frame, now, &mut agent.rng, &agent.disk) {

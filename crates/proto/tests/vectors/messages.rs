@@ -205,6 +205,7 @@ pub(crate) fn control(value: &Value) -> Outcome {
             let bytes = given.map(|given| given.to_bytes()).unwrap_or_default();
             json!({ "what": "mailbox", "bytes": hex(bytes) })
         }
+        Control::Channel(word) => json!({ "what": "channel", "bytes": hex(word.to_bytes()) }),
         Control::Retired(bytes) => json!({ "what": "retired", "bytes": hex(bytes) }),
     })
 }

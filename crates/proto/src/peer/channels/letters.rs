@@ -13,7 +13,7 @@ use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
 use crate::channel::{ChannelPlace, Handed, Order, Waiting};
 use crate::codec;
 use crate::error::{PeerError, Refusal};
-use crate::ids::{AgentId, ChannelId, Seq};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq};
 use crate::letter::{Letter, LetterError, LetterKind};
 use crate::outbox::Entry;
 use crate::rows;
@@ -53,10 +53,12 @@ pub(in super::super) enum Judged {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OwnRow(u8, Seq);
+struct OwnRow(u8, Seq, ByteBuf);
 #[derive(Serialize, Deserialize)]
 struct HeldRow(u8, ByteArray<32>, u64, ByteBuf, Option<ByteBuf>);
 
+/// Numbers and a transcript.
+const OWN_LEN_MAX: usize = 8_192;
 /// A letter and its token, with room for the rest.
 const HELD_LEN_MAX: usize = limit::FRAME_LEN_MAX + limit::TOKEN_LEN_MAX;
 
@@ -66,12 +68,29 @@ impl Letters {
     pub(super) fn wakes(&self) -> Option<UnixMillis> {
         self.order.wakes()
     }
+
+    /// The number of this agent's next letter.
+    pub(super) const fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// Whether as many letters wait for the record as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+    }
+
+    pub(super) fn begins(&mut self, sender: AgentId, first: Seq) {
+        self.order.begins(sender, first);
+    }
 }
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 3] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 6] = [
+        (rows::CHANNEL_OUT, Self::load_channel_out),
         (rows::CHANNEL_OWN, Self::load_channel_own),
+        (rows::CHANNEL_SENDER, Self::load_channel_sender),
+        (rows::CHANNEL_KEY, Self::load_channel_key),
         (rows::CHANNEL_INVITED, Self::load_invited),
         (rows::CHANNEL_HELD, Self::load_channel_held),
     ];
@@ -86,7 +105,7 @@ impl Peer {
         channel: ChannelId,
         letter: &Letter,
         now: UnixMillis,
-        _rng: &mut R,
+        rng: &mut R,
     ) -> Result<Step, PeerError> {
         let record = self.member_of(&channel)?;
         if self.retired {
@@ -100,6 +119,9 @@ impl Peer {
             return Err(PeerError::TooLarge);
         }
         letter.check_time(now).map_err(PeerError::Letter)?;
+        if record.roster().members().len() > limit::CHANNEL_PAIRWISE_MAX {
+            return self.seal_for_all(channel, letter, now, rng);
+        }
         let others = record.roster().members().len().saturating_sub(1);
         let used = self.outbox.len() - self.outbox_controls;
         let bytes = letter.payload.len().saturating_add(ROW_LEN_MAX).saturating_mul(others);
@@ -117,10 +139,6 @@ impl Peer {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let (epoch, seq) = (channel.record.epoch(), channel.letters.next);
         letter.set_extension(ChannelPlace { channel: id, epoch, seq }.extension());
-        channel.letters.next = seq.saturating_add(1);
-        let value = codec::encode(&OwnRow(ROW_VERSION, channel.letters.next));
-        out.ops.push(Op::Put { key: rows::channel_own(&id), value });
-        let handed = channel.letters.order.sent(letter.id, now);
         let others = channel.record.roster().members().map(|(agent, _)| *agent).filter(|agent| *agent != me);
         for agent in others.collect::<Vec<_>>() {
             // contracts/channel.md C49: whoever is sent a letter has its epoch, or hears of it first.
@@ -129,6 +147,31 @@ impl Peer {
                 self.apply_queued(Entry::draft(agent, &letter), out);
             }
         }
+        self.passed_number(id, letter.id, now, out);
+    }
+
+    /// A letter has its number, whichever way it goes.
+    pub(super) fn passed_number(&mut self, id: ChannelId, letter: LetterId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        channel.letters.next = channel.letters.next.saturating_add(1);
+        let outgoing = ByteBuf::from(channel.group.outgoing.to_row());
+        let value = codec::encode(&OwnRow(ROW_VERSION, channel.letters.next, outgoing));
+        out.ops.push(Op::Put { key: rows::channel_own(&id), value });
+        let handed = channel.letters.order.sent(letter, now);
+        self.show_letters(id, handed, None, out);
+    }
+
+    /// Numbers of a sender came or never will.
+    pub(super) fn pass_holes(
+        &mut self,
+        id: ChannelId,
+        sender: AgentId,
+        holes: &[(Seq, Seq)],
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let handed = channel.letters.order.passed(sender, holes, now);
         self.show_letters(id, handed, None, out);
     }
 
@@ -146,8 +189,8 @@ impl Peer {
             return Ok(Judged::Refused(code::NOT_MEMBER));
         };
         let Some(number) = record.number_of(&place.epoch) else {
-            let waiting = self.channels.all.get(&place.channel).map_or(0, |channel| channel.letters.set_aside.len());
-            return if waiting < limit::CHANNEL_WAITING_MAX { Ok(Judged::Welcome) } else { Err(Refusal::ChannelFull) };
+            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full());
+            return if is_full { Err(Refusal::ChannelFull) } else { Ok(Judged::Welcome) };
         };
         let is_over = roster.number().saturating_sub(number) > limit::CHANNEL_BEHIND_MAX;
         let was_in = sender.since <= number && own.since <= number;
@@ -228,9 +271,9 @@ impl Peer {
 
     fn load_channel_own(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, []) = rows::split_of_channel::<0>(key)?;
-        let OwnRow(version, next) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        let OwnRow(version, next, outgoing) = codec::decode(value, OWN_LEN_MAX).ok()?;
         self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?.letters.next = next;
-        Some(())
+        self.load_outgoing(&id, &outgoing)
     }
 
     fn load_channel_held(&mut self, key: &[u8], value: &[u8]) -> Option<()> {

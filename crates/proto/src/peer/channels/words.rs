@@ -31,6 +31,8 @@ impl Peer {
             Says::Wanted { from: number } => self.give_entries(from, channel, number, now, out),
             Says::Left(leave) => self.take_left(channel, leave, now, out),
             Says::Proposed(proposal) => self.take_proposed(channel, &proposal, now, out),
+            Says::Key(key) => self.take_key(from, channel, key, now, out),
+            Says::Acked(next) => self.take_acked(from, channel, next, now, out),
             // contracts/channel.md C50: whoever supports nobody says nothing.
             Says::Drafted(_) | Says::Supported(_) => {}
         }
@@ -217,7 +219,7 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let mut has_moved = false;
+        let (me, mut has_moved) = (self.id(), false);
         for bytes in entries {
             let Some(channel) = self.channels.all.get_mut(&id) else {
                 // contracts/channel.md C48: only a channel that this agent has consented to join, from whoever invited.
@@ -225,7 +227,7 @@ impl Peer {
                 match Record::begin(bytes, now) {
                     Ok(record) if is_joining && record.channel() == id => {
                         super::put_entry(&id, 0, now, bytes, out);
-                        self.channels.all.insert(id, Channel::new(record));
+                        self.channels.all.insert(id, Channel::new(record, me));
                         continue;
                     }
                     _ => return,
@@ -243,7 +245,6 @@ impl Peer {
                 Err(_) => break,
             }
         }
-        let me = self.id();
         let Some(channel) = self.channels.all.get_mut(&id).filter(|channel| channel.record.roster().has(&me)) else {
             return;
         };

@@ -1,0 +1,559 @@
+//! Letters to a channel that are sealed once for all: chains handed over, frames sent until every member has them, frames that come
+//! (contracts/channel.md sections 5 to 8, 11).
+//!
+//! ```text
+//!   seal_for_all ─► a chain where one is due: its keys in letters ─► one frame, a MAC for each ─► again until acknowledged by each
+//!   receive_group ─► opened ─► the sender's row, its letter to the order ─► acknowledged in a letter
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_contracts::registry::{code, limit, time};
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use zeroize::Zeroizing;
+
+use super::super::{Change, Out, Peer, Seen};
+use super::{ChannelChange, ChannelError, ChannelNews, ROW_VERSION};
+use crate::channel::{
+    ChannelFrame, ChannelPlace, Incoming, KeyError, Mac, Opened, Outgoing, ReceiveError, Record, Says, SealError,
+    Sealed, SenderKey, Word,
+};
+use crate::codec;
+use crate::error::{PeerError, Refusal};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq};
+use crate::letter::Letter;
+use crate::replay::ReplayError;
+use crate::rows;
+use crate::step::{Effect, Op, Step};
+use crate::time::UnixMillis;
+
+/// Chains and frames of one channel.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    out: BTreeMap<Seq, OutFrame>,
+    expiries: BTreeSet<(UnixMillis, Seq)>,
+    /// Entries of the outbox that hand the newest chain over: frames wait for them.
+    keys: BTreeMap<AgentId, u64>,
+    resend: BTreeMap<AgentId, (UnixMillis, u64)>,
+    /// When a sender is told what is here.
+    acks: BTreeMap<AgentId, UnixMillis>,
+    /// The newest word that tells it.
+    acking: BTreeMap<AgentId, u64>,
+    /// Chains of epochs that are not known here, the newest of each sender.
+    aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
+    /// Whose letters were attested last.
+    attested: Option<AgentId>,
+}
+
+/// A letter that not every member has acknowledged.
+#[derive(Debug)]
+struct OutFrame {
+    letter: LetterId,
+    expires: UnixMillis,
+    common: Vec<u8>,
+    left: BTreeMap<AgentId, Mac>,
+}
+
+/// A chain that begins with a letter.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    outgoing: Outgoing,
+    keys: Vec<(AgentId, Zeroizing<Vec<u8>>)>,
+}
+
+/// What moves of them.
+#[derive(Debug)]
+pub(crate) enum GroupChange {
+    Sealed { letter: Box<Letter>, begun: Option<Box<Begun>>, sealed: Box<Sealed> },
+    Opened { opened: Box<Opened>, letter: Option<Box<Letter>> },
+    Ack(AgentId),
+    AckDue(AgentId),
+    Resend(AgentId),
+    KeyThere(AgentId),
+    Expired(Seq),
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutRow(u8, ByteArray<16>, u64, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
+
+/// A frame and a MAC for every member.
+const OUT_LEN_MAX: usize = limit::FRAME_LEN_MAX + 64 * limit::CHANNEL_MEMBERS_MAX;
+
+impl Group {
+    pub(super) fn new(record: &Record, me: AgentId) -> Self {
+        Self {
+            outgoing: Outgoing::new(record, me),
+            incoming: Incoming::new(record, me),
+            out: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            resend: BTreeMap::new(),
+            acks: BTreeMap::new(),
+            acking: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            attested: None,
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<UnixMillis> {
+        let resend = self.resend.values().map(|(at, _)| *at).min();
+        let expiry = self.expiries.first().map(|(at, _)| at.plus(1));
+        [resend, expiry, self.acks.values().copied().min()].into_iter().flatten().min()
+    }
+
+    /// The lowest number that a member lacks, as far as it is known.
+    fn lowest(&self, agent: &AgentId) -> Seq {
+        let left = self.out.iter().find(|(_, frame)| frame.left.contains_key(agent)).map(|(seq, _)| *seq);
+        left.unwrap_or(self.outgoing.next())
+    }
+
+    fn insert(&mut self, seq: Seq, frame: OutFrame) {
+        self.expiries.insert((frame.expires, seq));
+        self.out.insert(seq, frame);
+    }
+
+    /// A member needs a letter no more: its id, and whether nobody does.
+    fn settle(&mut self, seq: Seq, agent: &AgentId) -> Option<(LetterId, bool)> {
+        let frame = self.out.get_mut(&seq)?;
+        frame.left.remove(agent)?;
+        let (letter, expires, is_over) = (frame.letter, frame.expires, frame.left.is_empty());
+        if is_over {
+            self.expiries.remove(&(expires, seq));
+            self.out.remove(&seq);
+        }
+        Some((letter, is_over))
+    }
+
+    /// Which frames a member lacks, the lowest first.
+    fn frames_for<'a>(&'a self, agent: &'a AgentId) -> impl Iterator<Item = Vec<u8>> + 'a {
+        self.out.values().filter_map(|frame| {
+            let mac = frame.left.get(agent)?;
+            Some([frame.common.as_slice(), mac].concat())
+        })
+    }
+}
+
+impl OutFrame {
+    fn to_row(&self) -> Vec<u8> {
+        let left = self.left.iter();
+        let left = left.map(|(agent, mac)| (ByteArray::new(*agent.as_bytes()), ByteArray::new(*mac))).collect();
+        let id = ByteArray::new(*self.letter.as_bytes());
+        codec::encode(&OutRow(ROW_VERSION, id, self.expires.0, ByteBuf::from(self.common.as_slice()), left))
+    }
+
+    fn from_row(row: &[u8]) -> Option<Self> {
+        let OutRow(version, letter, expires, common, left) = codec::decode(row, OUT_LEN_MAX).ok()?;
+        let letter = LetterId::parse(letter.into_array()).filter(|_| version == ROW_VERSION)?;
+        let left = left.into_iter().map(|(agent, mac)| {
+            let agent = AgentId::from_bytes(agent.into_array()).ok()?;
+            Some((agent, mac.into_array()))
+        });
+        let left = left.collect::<Option<BTreeMap<_, _>>>()?;
+        Some(Self { letter, expires: UnixMillis(expires), common: common.into_vec(), left })
+    }
+}
+
+impl Peer {
+    /// Members that have not acknowledged a letter to a channel.
+    pub fn channel_left(&self, channel: &ChannelId, letter: &LetterId) -> Vec<AgentId> {
+        let frames = self.channels.all.get(channel).into_iter().flat_map(|channel| channel.group.out.values());
+        let sealed = frames.filter(|frame| frame.letter == *letter).flat_map(|frame| frame.left.keys().copied());
+        let entries = self.outbox.values().filter(|entry| entry.id == *letter).map(|entry| entry.to);
+        sealed.chain(entries).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Seals a letter once for all other members.
+    // contracts/channel.md C24 to C27, C33.
+    pub(super) fn seal_for_all<R: CryptoRng + ?Sized>(
+        &self,
+        id: ChannelId,
+        letter: &Letter,
+        now: UnixMillis,
+        rng: &mut R,
+    ) -> Result<Step, PeerError> {
+        let channel = self.channels.all.get(&id).ok_or(ChannelError::NotMember)?;
+        let (record, group, seq) = (&channel.record, &channel.group, channel.letters.next());
+        if group.out.first_key_value().is_some_and(|(lowest, _)| seq - lowest >= limit::WINDOW - 1) {
+            return Err(PeerError::OutboxFull);
+        }
+        let epoch = record.epoch();
+        let mut letter = Box::new(letter.clone());
+        letter.set_extension(ChannelPlace { channel: id, epoch, seq }.extension());
+        let is_new = group.outgoing.next() != seq || group.outgoing.needs_chain(&epoch, now);
+        let begun = if is_new { Some(Box::new(begin(channel, seq, now, rng)?)) } else { None };
+        let outgoing = begun.as_ref().map_or(&group.outgoing, |begun| &begun.outgoing);
+        let mut nonce = [0; 12];
+        rng.fill_bytes(&mut nonce);
+        let attestation = group.incoming.attest(None, group.attested.as_ref());
+        let signing = self.identity.signing();
+        let sealed =
+            outgoing.seal(&epoch, letter.encode(), attestation, &nonce, signing, now).map_err(PeerError::from)?;
+        let change = GroupChange::Sealed { letter, begun, sealed: Box::new(sealed) };
+        Ok(self.step(Change::Channel(ChannelChange::Group { channel: id, change, now })))
+    }
+
+    /// Takes a frame of a channel.
+    // contracts/channel.md C37.
+    pub(in super::super) fn receive_group(
+        &self,
+        from: Option<AgentId>,
+        bytes: &[u8],
+        now: UnixMillis,
+        seen: &dyn Seen,
+    ) -> Result<Step, Refusal> {
+        let frame = ChannelFrame::decode(bytes)?;
+        if self.inbox.len() >= limit::INBOX_LETTERS_MAX || self.inbox_bytes >= limit::INBOX_BYTES_MAX {
+            return Err(Refusal::InboxFull);
+        }
+        let (id, channel) = self.channel_of(&frame).ok_or(Refusal::Channel(ReceiveError::UnknownTag))?;
+        let kept: usize = self.channels.all.values().map(|channel| channel.group.incoming.kept()).sum();
+        let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(kept);
+        let opened = channel.group.incoming.receive(&frame, room).map_err(Refusal::Channel)?;
+        if from.is_some_and(|from| from != opened.sender) {
+            return Err(Refusal::WrongPeer(opened.sender));
+        }
+        if channel.letters.is_full() {
+            return Err(Refusal::ChannelFull);
+        }
+        let letter = Letter::decode(&opened.letter).ok().map(Box::new).filter(|letter| {
+            let place = ChannelPlace::of(letter).ok().flatten();
+            let is_there = place.is_some_and(|place| place.channel == id && place.seq == opened.header.seq);
+            is_there && letter.check_time(now).is_ok()
+        });
+        let letter = match letter {
+            Some(letter) if seen.seen(&opened.sender, &letter.id).ok_or(Refusal::SeenUnreadable)? => None,
+            letter => letter,
+        };
+        let change = GroupChange::Opened { opened: Box::new(opened), letter };
+        Ok(self.step(Change::Channel(ChannelChange::Group { channel: id, change, now })))
+    }
+
+    fn channel_of(&self, frame: &ChannelFrame<'_>) -> Option<(ChannelId, &super::Channel)> {
+        let mut all = self.channels.all.iter();
+        all.find(|(_, channel)| channel.group.incoming.sender_of(&frame.tag).is_some()).map(|(id, one)| (*id, one))
+    }
+
+    /// A frame came again: its sender has not heard that it is here.
+    pub(in super::super) fn ack_group_again(&self, refusal: &Refusal, bytes: &[u8]) -> Option<Step> {
+        let Refusal::Channel(ReceiveError::Replay(ReplayError::Replayed(_))) = refusal else { return None };
+        let frame = ChannelFrame::decode(bytes).ok()?;
+        let (channel, found) = self.channel_of(&frame)?;
+        let change = GroupChange::AckDue(*found.group.incoming.sender_of(&frame.tag)?);
+        Some(self.step(Change::Channel(ChannelChange::Group { channel, change, now: UnixMillis(0) })))
+    }
+
+    pub(super) fn next_group(&self, now: UnixMillis) -> Option<Step> {
+        let of = |(channel, found): (&ChannelId, &super::Channel)| {
+            let group = &found.group;
+            let there = group.keys.iter().find(|(_, no)| !self.outbox.contains_key(no));
+            let expired = group.expiries.first().filter(|(at, _)| *at < now);
+            let ack = || group.acks.iter().find(|(_, at)| **at <= now);
+            let resend = || group.resend.iter().find(|(_, (at, _))| *at <= now);
+            let change = there
+                .map(|(agent, _)| GroupChange::KeyThere(*agent))
+                .or_else(|| expired.map(|(_, seq)| GroupChange::Expired(*seq)))
+                .or_else(|| ack().map(|(agent, _)| GroupChange::Ack(*agent)))
+                .or_else(|| resend().map(|(agent, _)| GroupChange::Resend(*agent)))?;
+            Some(self.step(Change::Channel(ChannelChange::Group { channel: *channel, change, now })))
+        };
+        self.channels.all.iter().find_map(of)
+    }
+
+    pub(super) fn apply_group(&mut self, id: ChannelId, change: GroupChange, now: UnixMillis, out: &mut Out) {
+        match change {
+            GroupChange::Sealed { letter, begun, sealed } => {
+                self.apply_group_sealed(id, &letter, begun, &sealed, now, out);
+            }
+            GroupChange::Opened { opened, letter } => self.apply_group_opened(id, *opened, letter, now, out),
+            GroupChange::Ack(to) => self.apply_group_ack(id, to, now, out),
+            GroupChange::AckDue(to) => {
+                if let Some(channel) = self.channels.all.get_mut(&id) {
+                    channel.group.acks.insert(to, UnixMillis(0));
+                }
+            }
+            GroupChange::Resend(to) => self.send_frames(id, to, limit::RESEND_BURST, now, out),
+            GroupChange::KeyThere(to) => {
+                if let Some(channel) = self.channels.all.get_mut(&id) {
+                    channel.group.keys.remove(&to);
+                }
+                self.send_frames(id, to, usize::MAX, now, out);
+            }
+            GroupChange::Expired(seq) => {
+                let left = self.channels.all.get(&id).and_then(|channel| channel.group.out.get(&seq));
+                let left: Vec<AgentId> = left.map(|frame| frame.left.keys().copied().collect()).unwrap_or_default();
+                left.iter().for_each(|agent| self.give_up_frame(id, seq, agent, code::EXPIRED, out));
+            }
+        }
+    }
+
+    fn apply_group_sealed(
+        &mut self,
+        id: ChannelId,
+        letter: &Letter,
+        begun: Option<Box<Begun>>,
+        sealed: &Sealed,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        if let Some(begun) = begun {
+            let Begun { outgoing, keys } = *begun;
+            if let Some(channel) = self.channels.all.get_mut(&id) {
+                channel.group.outgoing = outgoing;
+            }
+            for (agent, key) in keys {
+                // contracts/channel.md C49: whoever is handed a chain has its epoch, or hears of it first.
+                self.tell_member(agent, id, now, out);
+                let entry = self.next_entry;
+                self.say(agent, Word { channel: id, says: Says::Key(key) }, now, out);
+                if let Some(channel) = self.channels.all.get_mut(&id) {
+                    channel.group.keys.insert(agent, entry);
+                }
+            }
+        }
+        let gone: BTreeSet<AgentId> =
+            self.contacts.iter().filter(|(_, contact)| contact.info.retired).map(|(agent, _)| *agent).collect();
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        group.outgoing.apply(sealed);
+        group.attested = sealed.attested().or(group.attested);
+        let left = sealed.macs().iter().filter(|(agent, _)| !gone.contains(agent)).copied().collect();
+        let frame = OutFrame { letter: letter.id, expires: letter.expires(), common: sealed.common().to_vec(), left };
+        out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
+        for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
+            out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
+            let first = (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2);
+            group.resend.entry(*agent).or_insert(first);
+        }
+        if !frame.left.is_empty() {
+            group.insert(sealed.seq(), frame);
+        }
+        self.counters.sealed += 1;
+        self.passed_number(id, letter.id, now, out);
+    }
+
+    fn send_frames(&mut self, id: ChannelId, to: AgentId, most: usize, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        let frames: Vec<Vec<u8>> = group.frames_for(&to).take(most).collect();
+        if frames.is_empty() {
+            group.resend.remove(&to);
+            return;
+        }
+        let delay = group.resend.get(&to).map_or(time::RESEND_FIRST, |(_, delay)| *delay);
+        group.resend.insert(to, (now.plus(delay), delay.saturating_mul(2).min(time::RESEND_MAX)));
+        self.counters.resent += u64::try_from(frames.len()).unwrap_or(0);
+        out.effects.extend(frames.into_iter().map(|frame| Effect::Send { to, frame }));
+    }
+
+    /// What a member lacks goes again soon: it is there.
+    pub(in super::super) fn hurry_frames(&mut self, to: AgentId, now: UnixMillis) {
+        for channel in self.channels.all.values_mut() {
+            channel.group.resend.entry(to).and_modify(|due| *due = (now, time::RESEND_FIRST));
+        }
+    }
+
+    fn give_up_frame(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, code: u16, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some((letter, is_over)) = channel.group.settle(seq, agent) else { return };
+        let lowest = channel.group.lowest(agent);
+        channel.group.outgoing.acked(agent, lowest);
+        if is_over {
+            out.ops.push(Op::Delete { key: rows::channel_out(&id, seq) });
+        }
+        Self::apply_failed(*agent, letter, code, out);
+    }
+
+    /// Nothing more goes to an agent.
+    pub(super) fn give_up_frames(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let frames = channel.group.out.iter().filter(|(_, frame)| frame.left.contains_key(agent));
+        let theirs: Vec<Seq> = frames.map(|(seq, _)| *seq).collect();
+        theirs.into_iter().for_each(|seq| self.give_up_frame(id, seq, agent, code, out));
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        channel.group.resend.remove(agent);
+        channel.group.keys.remove(agent);
+    }
+
+    fn apply_group_opened(
+        &mut self,
+        id: ChannelId,
+        opened: Opened,
+        letter: Option<Box<Letter>>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let (sender, bytes) = (opened.sender, opened.letter.clone());
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        let own = opened.header.attestation.and_then(|said| group.outgoing.compare(&sender, &said));
+        let other = opened.equivocation;
+        let moved = group.incoming.apply(opened, now);
+        group.acks.entry(sender).or_insert(now.plus(time::ACK_DELAY));
+        for equivocation in [own, other, moved.equivocation].into_iter().flatten() {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.counters.opened += 1;
+        self.keep_sender(id, &sender, out);
+        self.pass_holes(id, sender, &moved.holes, now, out);
+        let Some(letter) = letter else { return };
+        out.ops.push(Op::Put { key: rows::seen(&sender, &letter.id), value: Vec::new() });
+        if let Some(letter) = self.take_channel_letter(sender, *letter, &bytes, None, now, out) {
+            self.deliver(sender, letter, &bytes, None, now, out);
+        }
+    }
+
+    fn apply_group_ack(&mut self, id: ChannelId, to: AgentId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        channel.group.acks.remove(&to);
+        let Some(next) = channel.group.incoming.next_of(&to) else { return };
+        // One that has not left says less.
+        if let Some(no) = channel.group.acking.insert(to, self.next_entry)
+            && self.outbox.get(&no).is_some_and(|entry| entry.sealed.is_none())
+        {
+            self.remove_entry(no, out);
+        }
+        self.say(to, Word { channel: id, says: Says::Acked(next) }, now, out);
+    }
+
+    // contracts/channel.md C38.
+    pub(super) fn take_acked(&mut self, from: AgentId, id: ChannelId, next: Seq, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        let below: Vec<Seq> = group.out.range(..next).map(|(seq, _)| *seq).collect();
+        for seq in below {
+            let Some((letter, is_over)) = group.settle(seq, &from) else { continue };
+            out.effects.push(Effect::Delivered { to: from, letter });
+            if is_over {
+                out.ops.push(Op::Delete { key: rows::channel_out(&id, seq) });
+            }
+        }
+        let lowest = group.lowest(&from);
+        group.outgoing.acked(&from, lowest);
+        if group.frames_for(&from).next().is_none() {
+            group.resend.remove(&from);
+        } else {
+            group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
+        }
+    }
+
+    /// A chain was handed over.
+    // contracts/channel.md C28 to C30.
+    pub(super) fn take_key(
+        &mut self,
+        from: AgentId,
+        id: ChannelId,
+        bytes: Zeroizing<Vec<u8>>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
+        let (first, group) = (key.first, &mut channel.group);
+        let taken = match group.incoming.take_key(from, key, &channel.record, now) {
+            Ok(taken) => taken,
+            Err(KeyError::UnknownEpoch) => {
+                out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
+                group.aside.insert(from, bytes);
+                return self.ask_entries(from, id, now, out);
+            }
+            Err(_) => return,
+        };
+        let equivocation = group.incoming.apply_key(taken);
+        channel.letters.begins(from, first);
+        if let Some(equivocation) = equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, &from, out);
+    }
+
+    /// The record has moved: chains of who is in it no more are forgotten, and those that waited for it are looked at.
+    pub(super) fn follow_record(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let senders: Vec<AgentId> = channel.group.incoming.senders().copied().collect();
+        channel.group.incoming.follow(&channel.record);
+        let roster = channel.record.roster();
+        channel.group.acks.retain(|agent, _| roster.has(agent));
+        let aside = core::mem::take(&mut channel.group.aside);
+        senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+        for (from, key) in aside {
+            out.ops.push(Op::Delete { key: rows::channel_key(&id, &from) });
+            self.take_key(from, id, key, now, out);
+        }
+    }
+
+    fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
+        let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
+        let key = rows::channel_sender(&id, sender);
+        out.ops.push(match row {
+            Some(value) => Op::Put { key, value },
+            None => Op::Delete { key },
+        });
+    }
+
+    pub(super) fn load_channel_sender(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, agent) = rows::split_of_channel::<32>(key)?;
+        self.channels.all.get_mut(&id)?.group.incoming.load(AgentId::from_bytes(agent).ok()?, value)
+    }
+
+    pub(super) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, agent) = rows::split_of_channel::<32>(key)?;
+        let group = &mut self.channels.all.get_mut(&id)?.group;
+        group.aside.insert(AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
+        self.channels.again.insert(id);
+        Some(())
+    }
+
+    pub(super) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, seq) = rows::split_of_channel::<8>(key)?;
+        let group = &mut self.channels.all.get_mut(&id)?.group;
+        let frame = OutFrame::from_row(value)?;
+        frame.left.keys().for_each(|agent| {
+            group.resend.entry(*agent).or_insert((UnixMillis(0), time::RESEND_FIRST));
+        });
+        group.insert(u64::from_be_bytes(seq), frame);
+        Some(())
+    }
+
+    pub(super) fn load_outgoing(&mut self, id: &ChannelId, row: &[u8]) -> Option<()> {
+        let me = self.id();
+        let channel = self.channels.all.get_mut(id)?;
+        let mut acked = BTreeMap::new();
+        for (seq, frame) in &channel.group.out {
+            frame.left.keys().for_each(|agent| {
+                acked.entry(*agent).or_insert(*seq);
+            });
+        }
+        channel.group.outgoing = Outgoing::from_row(&channel.record, me, row, acked)?;
+        Some(())
+    }
+}
+
+fn begin<R: CryptoRng + ?Sized>(
+    channel: &super::Channel,
+    seq: Seq,
+    now: UnixMillis,
+    rng: &mut R,
+) -> Result<Begun, PeerError> {
+    let mut outgoing = channel.group.outgoing.clone();
+    outgoing.skip_to(seq);
+    let new = outgoing.begin(&channel.record, now, rng).map_err(PeerError::from)?;
+    let keys = new.keys().iter().map(|(agent, key)| (*agent, key.encode())).collect();
+    outgoing.apply_chain(new);
+    Ok(Begun { outgoing, keys })
+}
+
+impl From<SealError> for PeerError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::TooLong => Self::TooLarge,
+            SealError::NotMember | SealError::NeedsChain => Self::Channel(ChannelError::NotMember),
+            SealError::Exhausted => Self::OutboxFull,
+        }
+    }
+}
