@@ -208,7 +208,6 @@ impl Actor {
         actor.resume_audit()?;
         actor.resume_mailbox()?;
         actor.resume()?;
-        actor.resume_tallies()?;
         if actor.hears_peers() {
             actor.open_doors();
         }
@@ -317,7 +316,7 @@ impl Actor {
                 let (mut staged, mut rows) = (staged, rows);
                 for (to, letter, code) in staged.effects.failing() {
                     rows.push(upkeep::failed_at(&letter, now()));
-                    rows.extend(self.tallies.failed(&to, &letter, code));
+                    rows.extend(self.tallies.failed(&self.store, &to, &letter, code));
                     self.failing.insert((to, letter));
                 }
                 staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
@@ -420,7 +419,7 @@ impl Actor {
                 Err(refusal) => {
                     *self.refused.entry(refusal.name()).or_default() += 1;
                     tracing::debug!(%refusal, peer = %from, "frame refused");
-                    if matches!(refusal, Refusal::Open(_)) {
+                    if matches!(refusal, Refusal::Open(_) | Refusal::Channel(_)) {
                         again = Some((refusal, frame));
                     } else if let Some(notice) = Peer::notice_for(&refusal) {
                         self.send_on(from, Some(link), notice.into());

@@ -108,6 +108,11 @@ pub enum Happened {
         /// [`ChannelInfo::number`].
         number: u32,
     },
+    /// A member has told others another thing under one number, or who says so lies.
+    Equivocated {
+        /// The member whose letters they are.
+        sender: AgentId,
+    },
     /// Its owner has signed two records: its key is in two hands, or it lies. The first that came is kept.
     Forked,
 }
@@ -432,6 +437,11 @@ impl Actor {
             News::Forked(_) => {
                 tracing::warn!(%channel, "a channel's owner has signed two records: trust it no more, and ask by another way");
                 Happened::Forked
+            }
+            News::Equivocated(found) => {
+                let sender = found.sender;
+                tracing::warn!(%channel, peer = %sender, "members were told different things by one, or one of them says so falsely");
+                Happened::Equivocated { sender }
             }
             other => return tracing::debug!(?other, "news of a later version"),
         };

@@ -291,7 +291,11 @@ impl Actor {
 
     fn await_delivery(&mut self, to: AgentId, id: LetterId, reply: Reply<()>) {
         let payload = self.payloads_out.values().any(|out| out.to == to && out.letter == id);
-        if payload || self.peer.is_under_way(to, id) || self.failing.contains(&(to, id)) {
+        if payload
+            || self.peer.is_under_way(to, id)
+            || self.failing.contains(&(to, id))
+            || self.waits_in_channel(to, id)
+        {
             self.deliveries.entry((to, id)).or_default().push(reply);
             return;
         }

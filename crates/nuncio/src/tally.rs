@@ -52,12 +52,12 @@ impl Tally {
     }
 }
 
-/// Letters to channels that are on their way to somebody.
+/// Letters to channels that were sent since the start and are on their way to somebody.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     /// To how many.
     waiting: HashMap<LetterId, usize>,
-    /// Rings whenever one has ended for somebody.
+    /// Rings whenever a letter has ended for somebody.
     bell: watch::Sender<u64>,
 }
 
@@ -71,19 +71,20 @@ impl Tallies {
         Op::Put { key: key(TALLY, &letter), value: channel.as_bytes().iter().copied().chain(members).collect() }
     }
 
-    /// The row that remembers a failure, of a letter to a channel.
-    pub(crate) fn failed(&self, to: &AgentId, letter: &LetterId, code: u16) -> Option<Op> {
-        self.waiting
-            .contains_key(letter)
-            .then(|| Op::Put { key: failed_key(to, letter), value: code.to_be_bytes().into() })
+    /// The row that remembers a failure, of a letter to a channel. One that was sent just now may have no row on disk yet.
+    pub(crate) fn failed(&self, store: &Store, to: &AgentId, letter: &LetterId, code: u16) -> Option<Op> {
+        let of_channel =
+            self.waiting.contains_key(letter) || store.get(&key(TALLY, letter)).is_ok_and(|row| row.is_some());
+        of_channel.then(|| Op::Put { key: failed_key(to, letter), value: code.to_be_bytes().into() })
     }
 
     /// It has ended for one of them.
     pub(crate) fn settled(&mut self, letter: &LetterId) {
-        let Some(waiting) = self.waiting.get_mut(letter) else { return };
-        *waiting = waiting.saturating_sub(1);
-        if *waiting == 0 {
-            self.waiting.remove(letter);
+        if let Some(waiting) = self.waiting.get_mut(letter) {
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                self.waiting.remove(letter);
+            }
         }
         self.bell.send_modify(|rung| *rung += 1);
     }
@@ -94,25 +95,20 @@ impl Tallies {
 }
 
 impl Actor {
-    /// Letters to channels that are on their way from before.
-    pub(crate) fn resume_tallies(&mut self) -> Result<(), Error> {
-        let letters: Vec<LetterId> = self.peer.ways().map(|(_, id, _)| id).collect();
-        for letter in letters {
-            if let Some(waiting) = self.tallies.waiting.get_mut(&letter) {
-                *waiting += 1;
-            } else if self.store.get(&key(TALLY, &letter))?.is_some() {
-                self.tallies.waiting.insert(letter, 1);
-            }
-        }
-        Ok(())
+    /// Whether a letter to a channel is on its way to a member, whichever way it goes.
+    pub(crate) fn waits_in_channel(&self, to: AgentId, id: LetterId) -> bool {
+        let row = self.store.get(&key(TALLY, &id)).ok().flatten();
+        let channel = row.as_deref().and_then(read).map(|(channel, _)| channel);
+        channel.is_some_and(|channel| self.peer.channel_left(&channel, &id).contains(&to))
     }
 
     /// Where a letter to a channel is; `None` of any other.
     pub(crate) fn tally(&self, id: LetterId) -> Result<Option<Tally>, Error> {
         let row = self.store.get(&key(TALLY, &id))?;
         let Some((channel, members)) = row.as_deref().and_then(read) else { return Ok(None) };
+        let left = self.peer.channel_left(&channel, &id);
         let told = |agent: AgentId| {
-            let waits = self.peer.is_under_way(agent, id) || self.failing.contains(&(agent, id));
+            let waits = left.contains(&agent) || self.failing.contains(&(agent, id));
             let told = match failed_code(&self.store, &agent, &id)? {
                 _ if waits => Told::Waiting,
                 Some(code) => Told::Failed(Error::NotDelivered(code)),

@@ -271,3 +271,59 @@ async fn a_letter_that_fails_for_one_is_told_of_that_one() {
     assert_eq!((failed(one), failed(other)), (1, 2), "{listed:?}");
     anna.shutdown().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_eight_share_letters_that_are_sealed_once_and_one_of_them_stops_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async |name: &str| Agent::open(config(&dir, name)).await.unwrap();
+    let owner = open("anna").await;
+    let channel = owner.create_channel("crew").await.unwrap();
+    let mut agents = vec![owner];
+    for no in 1..10 {
+        let agent = open(&format!("agent-{no}")).await;
+        join(&agents[0], channel, &agent, &format!("agent-{no}")).await;
+        has(&agent, channel, no + 1).await;
+        agents.push(agent);
+    }
+    for agent in &agents {
+        has(agent, channel, 10).await;
+    }
+    let mut letters = Vec::new();
+    for (no, agent) in agents.iter().enumerate() {
+        letters.push(agent.send_to_channel(channel, Message::text(format!("by {no}"))).await.unwrap());
+    }
+    for (agent, letter) in agents.iter().zip(&letters) {
+        assert_eq!(told(agent, *letter).await.delivered(), 9);
+    }
+    let read = async |agent: &Agent| {
+        let letters = agent.letters(None, 1_000).await.unwrap();
+        letters.iter().map(|letter| (letter.id, letter.channel)).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    for (no, agent) in agents.iter().enumerate() {
+        let others = letters.iter().enumerate().filter(|(other, _)| *other != no).map(|(_, id)| (*id, Some(channel)));
+        assert_eq!(read(agent).await, others.collect());
+    }
+    // One is away, and one is out.
+    let (away, out) = (agents.pop().unwrap(), agents.pop().unwrap());
+    away.shutdown().await.unwrap();
+    agents[0].remove_from_channel(channel, out.id()).await.unwrap();
+    for agent in agents.iter().chain([&out]) {
+        has(agent, channel, 9).await;
+    }
+    let id = agents[1].send_to_channel(channel, Message::text("without you")).await.unwrap();
+    let mut bell = agents[1].tallied().await.unwrap();
+    let tally = loop {
+        let tally = agents[1].tally(id).await.unwrap().unwrap();
+        if tally.waiting() == 1 {
+            break tally;
+        }
+        within(bell.changed()).await.unwrap();
+    };
+    assert_eq!((tally.members.len(), tally.delivered()), (8, 7), "{tally:?}");
+    let waits = tokio::time::timeout(Duration::from_millis(100), agents[1].delivered(away.id(), id)).await;
+    assert!(waits.is_err(), "nobody says that it is delivered");
+    assert!(!read(&out).await.contains_key(&id));
+    for agent in agents.iter().chain([&out]) {
+        agent.shutdown().await.unwrap();
+    }
+}
