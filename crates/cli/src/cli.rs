@@ -83,6 +83,8 @@ enum Command {
     Inbox(commands::inbox::Inbox),
     /// Remove letters from the inbox, for good
     Done(commands::done::Done),
+    /// Share letters with a group of agents
+    Channel(commands::channel::Channel),
     /// List the ratchet sessions
     Sessions(commands::sessions::Sessions),
     /// Say how the agent fares
@@ -193,6 +195,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Request(command) => command.run(options).await,
         Command::Inbox(command) => command.run(options).await,
         Command::Done(command) => command.run(options).await,
+        Command::Channel(command) => command.run(options).await,
         Command::Sessions(command) => command.run(options).await,
         Command::Status(command) => command.run(options).await,
         Command::Rekey(command) => command.run(options).await,

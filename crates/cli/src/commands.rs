@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod begin;
+pub(crate) mod channel;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod done;

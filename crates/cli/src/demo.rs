@@ -1,7 +1,9 @@
-//! `nuncio demo`: two agents in processes of their own, and one of them killed in the middle; `nuncio demo travel`: a transaction through five.
+//! `nuncio demo`: two agents in processes of their own, and one of them killed in the middle; `nuncio demo travel`: a transaction through five; `nuncio demo
+//! channel`: eight that share a channel.
 //!
 //! Every sentence that it prints as true was looked at in what the agents hold and count; the first that is not ends it with exit code 1.
 
+mod channel;
 mod figures;
 mod story;
 mod travel;
@@ -36,6 +38,10 @@ pub(crate) struct Demo {
 enum Other {
     /// Show a transaction going through five agents, and four attacks on it that fail
     Travel(travel::Travel),
+    /// Show eight agents that share a channel: one away for a while, one removed, one late, one killed
+    Channel(channel::Channel),
+    #[command(hide = true)]
+    Member(channel::Member),
     #[command(hide = true)]
     Role(travel::Role),
 }
@@ -54,6 +60,12 @@ impl Demo {
                 let shown = in_a_directory(patience, tell).await?;
                 if options.json { output::json(&shown) } else { shown.print() }
             }
+            Some(Other::Channel(channel::Channel)) => {
+                let tell = async |dir: PathBuf| channel::tell(&dir, teller).await.map_err(travel::untrue);
+                let shown = in_a_directory(PATIENCE, tell).await?;
+                if options.json { output::json(&shown) } else { shown.print() }
+            }
+            Some(Other::Member(member)) => member.run().await,
             Some(Other::Role(role)) => role.run().await,
         }
     }

@@ -101,7 +101,8 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind() {
             "output_closed" => ExitCode::SUCCESS,
-            "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" | "no_such_entry" => ExitCode::from(2),
+            "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" | "no_such_entry"
+            | "no_such_channel" | "several_channels" => ExitCode::from(2),
             "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
@@ -238,6 +239,13 @@ fn hint_for(kind: &str) -> &'static str {
         }
         "other_payload" => "--payload FILE with the very bytes that were sent; of a letter with a large payload none",
         "no_such_letter" => "`nuncio inbox` lists what is there",
+        "no_such_channel" => {
+            "`nuncio channel list` lists the channels that this agent is in, and invitations into others; it joins one with `nuncio channel join`"
+        }
+        "several_channels" => "`nuncio channel list --json` prints the id of each",
+        "channel_refused" => {
+            "`nuncio channel members CHANNEL` says who is in it and who may do what; what was said says which rule it was"
+        }
         "no_such_peer" => "`nuncio peers` lists who is known here; `nuncio peers add INVITATION` adds one",
         "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",
         "not_whole" => "ask again later; `nuncio inbox` says how much is here",
@@ -276,6 +284,7 @@ pub(crate) fn hint_for_letter(code: &str) -> &'static str {
         "token_audience" | "token_key" | "token_signature" => {
             "both agents' nuncio.toml must name the same trust domain and node under [trust]"
         }
+        "not_member" => "`nuncio channel members CHANNEL` says who is in it",
         "token_early" | "future" => "set the clocks of both machines",
         "retired" => hint_for("retired"),
         _ => hint_for("not_delivered"),

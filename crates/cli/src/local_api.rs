@@ -5,6 +5,7 @@
 //!   127.0.0.1:PORT ─▶ guard: Host, Origin, bearer token ─▶
 //! ```
 
+mod channels;
 mod guard;
 mod handover;
 mod inbox;
@@ -72,6 +73,17 @@ const ROUTES: &[Route] = &[
     route("delete", "/v1/letters/{to}/{id}", || delete(letters::cancel)),
     route("post", "/v1/openings", || post(letters::open)),
     route("post", "/v1/requests", || post(letters::request)),
+    route("get", "/v1/channels", || get(channels::list)),
+    route("post", "/v1/channels", || post(channels::create)),
+    route("get", "/v1/channels/{channel}", || get(channels::one)),
+    route("post", "/v1/channels/{channel}/invitations", || post(channels::invite)),
+    route("post", "/v1/channels/{channel}/join", || post(channels::join)),
+    route("post", "/v1/channels/{channel}/decline", || post(channels::decline)),
+    route("post", "/v1/channels/{channel}/leave", || post(channels::leave)),
+    route("post", "/v1/channels/{channel}/changes", || post(channels::change)),
+    route("get", "/v1/channels/{channel}/letters", || get(channels::letters)),
+    route("post", "/v1/channels/{channel}/letters", || post(channels::send)),
+    route("get", "/v1/channels/{channel}/letters/{id}", || get(channels::tally)),
     route("post", "/v1/transactions", || post(transactions::begin)),
     route("get", "/v1/inbox", || get(inbox::page)),
     route("get", "/v1/inbox/events", || get(inbox::events)),

@@ -1,9 +1,15 @@
 //! The local API's JSON, the same for both ends (contracts/openapi/local.yaml).
 
+mod channels;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use channels::{
+    Channel, ChannelAccepted, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed, ChannelTally, Channels,
+    MemberTold, NewChannel, NewChannelLetter, NewMember, Role,
+};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused: the body of every answer that is not 2xx.
@@ -257,6 +263,12 @@ pub struct InboxLetter {
     /// The sender's short name here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_name: Option<String>,
+    /// To which channel it was sent, if to one: its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// What that channel is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_name: Option<String>,
     /// When it was made, by the sender's clock, in Unix milliseconds.
     pub sent_ms: u64,
     /// When it came, in Unix milliseconds.
@@ -330,6 +342,9 @@ pub struct Peer {
     pub endpoints: Vec<String>,
     /// Its first letters are taken.
     pub allowed: bool,
+    /// It is known as a member of a channel alone.
+    #[serde(default)]
+    pub fellow: bool,
     /// Its owner ended this identity.
     pub retired: bool,
     /// There is a connection now.

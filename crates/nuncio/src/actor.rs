@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::HeldAnswer;
 use crate::backlog::Backlog;
+use crate::channels::ChannelNews;
 use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
@@ -42,6 +43,7 @@ use crate::message::Incoming;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
 use crate::status::Wire;
+use crate::tally::Tallies;
 use crate::trust::Trust;
 use crate::upkeep;
 use crate::wake::{Answer, Ticket, Wake};
@@ -104,6 +106,8 @@ pub(crate) struct Actor {
     pub(crate) payloads_in: HashMap<PayloadFrom, PayloadIn>,
     pub(crate) trust: Option<Trust>,
     pub(crate) mail: Mailboxes,
+    pub(crate) tallies: Tallies,
+    pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
     /// Events that wait are to be told again, as a new chain.
@@ -192,6 +196,8 @@ impl Actor {
             payloads_in: HashMap::new(),
             trust,
             mail: Mailboxes::default(),
+            tallies: Tallies::default(),
+            channel_news: Vec::new(),
             events: Arc::default(),
             recounting: None,
             stopping: None,
@@ -308,8 +314,11 @@ impl Actor {
         match self.peer.stage(step) {
             Ok(staged) => {
                 let (mut staged, mut rows) = (staged, rows);
-                rows.extend(staged.effects.failing().map(|(_, letter)| upkeep::failed_at(&letter, now())));
-                self.failing.extend(staged.effects.failing());
+                for (to, letter, code) in staged.effects.failing() {
+                    rows.push(upkeep::failed_at(&letter, now()));
+                    rows.extend(self.tallies.failed(&self.store, &to, &letter, code));
+                    self.failing.insert((to, letter));
+                }
                 staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
                 self.backlog.gather(staged, rows, answers);
             }
@@ -413,7 +422,7 @@ impl Actor {
                 Err(refusal) => {
                     *self.refused.entry(refusal.name()).or_default() += 1;
                     tracing::debug!(%refusal, peer = %from, "frame refused");
-                    if matches!(refusal, Refusal::Open(_)) {
+                    if matches!(refusal, Refusal::Open(_) | Refusal::Channel(_)) {
                         again = Some((refusal, frame));
                     } else if let Some(notice) = Peer::notice_for(&refusal) {
                         self.send_on(from, Some(link), notice.into());

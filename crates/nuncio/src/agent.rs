@@ -29,6 +29,7 @@ use crate::home;
 use crate::inbox::Inbox;
 use crate::message::{Body, Incoming, Message, Under};
 use crate::status::{PeerInfo, SessionInfo, Status, Undelivered};
+use crate::tally;
 use crate::transaction::{Subject, Transaction};
 use nuncio_proto::invitation::Invitation;
 use nuncio_proto::token::Scope;
@@ -77,7 +78,7 @@ impl Agent {
         self.shared.id
     }
 
-    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.shared.commands.send(make(reply)).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
@@ -378,12 +379,14 @@ fn read_failed(store: &Store) -> Result<Vec<(AgentId, LetterId, u16)>, Error> {
         failed.push((key.to_vec(), row.to_vec()));
         Ok(())
     })?;
+    // A letter to a channel has one such row, of the member for whom it failed last, and one of the runtime's for each.
+    let of_channels = tally::all_failed(store)?;
     let letter = |(key, row): &(Vec<u8>, Vec<u8>)| {
         let id = LetterId::parse(key.get(1..)?.try_into().ok()?)?;
         let (to, code) = failed_letter(row)?;
         Some((to, id, code))
     };
-    Ok(failed.iter().filter_map(letter).collect())
+    Ok(failed.iter().filter_map(letter).chain(of_channels).collect())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use nuncio_proto::peer::{ContactInfo, Way};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::answer::HeldAnswer;
+use crate::channels::Asked;
 use crate::chunks::Unsent;
 use crate::error::Error;
 use crate::message::Incoming;
@@ -101,6 +102,7 @@ pub(crate) enum Command {
     Status {
         reply: Reply<Status>,
     },
+    Channel(Asked),
     Shutdown {
         reply: Reply<()>,
     },

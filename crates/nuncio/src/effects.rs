@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::message::Incoming;
 use crate::payloads::{PAYLOAD_OUT, PayloadOut, payload_out, payload_row};
 use crate::status::{Gap, SessionInfo, Status};
+use crate::tally;
 use crate::wake::{Answer, Ticket, Wake};
 use nuncio_proto::invitation::Invitation;
 
@@ -93,6 +94,7 @@ impl Actor {
             Effect::WantKey { .. } => self.want_key(),
             Effect::Mailbox { of } => self.mail(of),
             Effect::ListedUsed => self.listed_used(),
+            Effect::Channel { channel, news } => self.tell_of_channel(channel, news),
             Effect::TokenExpired { to, letter } => self.token_expired(to, letter),
             Effect::Statement { from, statement } => self.take_statement(Some(from), &statement),
             other => tracing::debug!(?other, "effect of a later version"),
@@ -101,6 +103,7 @@ impl Actor {
 
     /// Tells those who wait for a letter how it ended.
     pub(crate) fn settle(&mut self, to: AgentId, letter: LetterId, failed: Option<u16>) {
+        self.tallies.settled(&letter);
         for reply in self.deliveries.remove(&(to, letter)).unwrap_or_default() {
             tell(reply, failed.map_or(Ok(()), |code| Err(Error::NotDelivered(code))));
         }
@@ -268,6 +271,7 @@ impl Actor {
             Command::Peers { reply } => tell(reply, Ok(self.peer_infos())),
             Command::Sessions { reply } => tell(reply, Ok(self.session_infos())),
             Command::Status { reply } => tell(reply, Ok(self.status())),
+            Command::Channel(ask) => self.channel_command(ask),
             Command::Shutdown { reply } => self.stop_with(reply),
         }
     }
@@ -287,18 +291,27 @@ impl Actor {
 
     fn await_delivery(&mut self, to: AgentId, id: LetterId, reply: Reply<()>) {
         let payload = self.payloads_out.values().any(|out| out.to == to && out.letter == id);
-        if payload || self.peer.is_under_way(to, id) || self.failing.contains(&(to, id)) {
+        if payload
+            || self.peer.is_under_way(to, id)
+            || self.failing.contains(&(to, id))
+            || self.waits_in_channel(to, id)
+        {
             self.deliveries.entry((to, id)).or_default().push(reply);
             return;
         }
-        let failed = self.store.get(&rows::failed(&id)).map_err(Error::from);
-        tell(
-            reply,
-            failed.and_then(|row| {
-                let code = |row: Vec<u8>| nuncio_proto::peer::failed_letter(&row).map_or(0, |(_, code)| code);
-                row.map_or(Ok(()), |row| Err(Error::NotDelivered(code(row))))
-            }),
-        );
+        let failed = self.failed(to, id);
+        tell(reply, failed.and_then(|code| code.map_or(Ok(()), |code| Err(Error::NotDelivered(code)))));
+    }
+
+    /// Why a letter that is not under way was not delivered; `None` where nothing says so.
+    pub(crate) fn failed(&self, to: AgentId, id: LetterId) -> Result<Option<u16>, Error> {
+        // A letter to a channel is one for each member, and its row is the last one's.
+        if let Some(code) = tally::failed_code(&self.store, &to, &id)? {
+            return Ok(Some(code));
+        }
+        let row = self.store.get(&rows::failed(&id))?;
+        let failed = row.map(|row| nuncio_proto::peer::failed_letter(&row));
+        Ok(failed.and_then(|failed| failed.map_or(Some(0), |(agent, code)| (agent == to).then_some(code))))
     }
 
     fn subscribe(&mut self) -> Result<mpsc::UnboundedReceiver<Incoming>, Error> {

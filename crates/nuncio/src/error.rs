@@ -53,6 +53,17 @@ pub enum Error {
     /// No peer has this name.
     #[error("no peer is called {0:?}: `nuncio peers` lists them")]
     NoSuchPeer(String),
+    /// No channel has this id or name.
+    #[error("no channel is called {0:?}: `nuncio channel list` lists them")]
+    NoSuchChannel(String),
+    /// Several channels have this name.
+    #[error(
+        "several channels are called {0:?}: name the one by its 64 hexadecimal digits, which `nuncio channel list --json` prints"
+    )]
+    SeveralChannels(String),
+    /// What a letter to a channel cannot have.
+    #[error("a letter to a channel carries no token and at most 48 KiB: send the rest to each member that it is for")]
+    NotForChannels,
     /// What was to be sent is a directory, a pipe or a device.
     #[error("{} is no regular file: give the content of a pipe or a device as bytes", .0.display())]
     NoFile(std::path::PathBuf),
@@ -114,6 +125,12 @@ pub enum Error {
     Failed(String),
 }
 
+impl From<nuncio_proto::peer::ChannelError> for Error {
+    fn from(error: nuncio_proto::peer::ChannelError) -> Self {
+        Self::Peer(error.into())
+    }
+}
+
 impl Error {
     /// Of a letter that was not delivered: the name of the registry's code that says why, for programs.
     #[must_use]
@@ -158,6 +175,7 @@ fn reason(code: u16) -> &'static str {
         code::TOKEN_SCOPE => "its token's scope does not allow it",
         code::TOKEN_PROOF => "its hop proof is missing or another letter's: send it with a proof",
         code::TOKEN_PAYLOAD => "its token is bound to another letter",
+        code::NOT_MEMBER => "the receiver, or this agent, is no member of its channel",
         code::RETIRED => "the receiver's identity, or this agent's own, is retired",
         _ => "refused",
     }

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_contracts::registry::extension;
+use nuncio_contracts::registry::{extension, limit};
+use nuncio_proto::channel::ChannelPlace;
 use nuncio_proto::content_type::ContentType;
-use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
+use nuncio_proto::letter::Letter;
 use nuncio_proto::step::Arrival;
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
 use tokio::sync::{mpsc, watch};
 
 use crate::chunks::{self, Handle, PayloadFrom, PayloadId};
+use crate::entropy;
 use crate::error::Error;
 use crate::transaction::{Grant, Transaction};
 use crate::wake::Wake;
@@ -118,6 +121,22 @@ impl Message {
         Self { raw_token: Some(token.as_bytes().to_vec()), ..self }
     }
 
+    /// The letter that it is for a channel's members.
+    ///
+    /// # Errors
+    /// [`Error::NotForChannels`].
+    pub(crate) fn for_channel(self) -> Result<Letter, Error> {
+        let Body::Bytes(payload) = self.body else { return Err(Error::NotForChannels) };
+        if self.under.is_some() || self.raw_token.is_some() || payload.len() > limit::PAYLOAD_INLINE_MAX {
+            return Err(Error::NotForChannels);
+        }
+        let now = entropy::now();
+        let mut letter = Letter::plain(LetterId::new(now, entropy::random()?), self.content_type, payload);
+        letter.reply_to = self.reply_to;
+        letter.deadline = self.expires_in.map(|life| now.plus(u64::try_from(life.as_millis()).unwrap_or(u64::MAX)));
+        Ok(letter)
+    }
+
     /// Not delivered after so long; the sender is told. At most 7 days, which is also the default.
     #[must_use]
     pub fn expires_in(self, life: Duration) -> Self {
@@ -139,6 +158,8 @@ pub struct Incoming {
     pub received: UnixMillis,
     /// The letter of ours that it answers.
     pub reply_to: Option<LetterId>,
+    /// To which channel it was sent; `None` of one that is for this agent alone.
+    pub channel: Option<ChannelId>,
     /// What the payload is, by its sender's word.
     pub content_type: ContentType,
     /// The content.
@@ -290,6 +311,7 @@ impl Incoming {
             from,
             received,
             reply_to: letter.reply_to,
+            channel: ChannelPlace::of(&letter).ok().flatten().map(|place| place.channel),
             content_type: letter.content_type,
             payload: large.map_or(Payload::Inline(letter.payload), Payload::Large),
             grant: token.map(Grant::new),

@@ -16,13 +16,18 @@ impl Actor {
     /// Whether an agent may connect, and ask for anything.
     pub(crate) fn is_welcome(&self, agent: &AgentId) -> bool {
         let strangers = self.config.accept_strangers;
-        self.peer.contact(agent).map_or(strangers, |info| info.allowed && !info.retired)
+        match self.peer.contact(agent) {
+            Some(info) if info.retired => false,
+            Some(info) if info.allowed => true,
+            // contracts/channel.md C51.
+            known => (strangers && known.is_none()) || self.peer.is_fellow(agent),
+        }
     }
 
-    /// Whether the owner has added this agent: of one that added itself, as a stranger that is taken, nothing is known but its key.
+    /// Whether the owner has added this agent: of one that added itself, as a stranger that is taken, nothing is known but its key, and
+    /// one of which fellow members told is not allowed.
     pub(crate) fn is_added(&self, agent: &AgentId) -> bool {
-        let said = |info: &ContactInfo| info.name.is_some() || info.bundle_hash.is_some() || !info.endpoints.is_empty();
-        self.peer.contact(agent).is_some_and(said)
+        self.peer.contact(agent).is_some_and(was_added)
     }
 
     pub(crate) fn add_peer(&mut self, agent: AgentId, info: ContactInfo, mailbox: Option<Mailbox>, reply: Reply<()>) {
@@ -77,6 +82,7 @@ impl Actor {
             name: info.name.clone(),
             endpoints: info.endpoints.clone(),
             allowed: info.allowed,
+            fellow: !info.allowed && self.peer.is_fellow(&agent),
             retired: info.retired,
             connected: self.links.contains_key(&agent),
             waiting: waiting(agent),
@@ -85,5 +91,23 @@ impl Actor {
             mailbox: self.peer.mailbox_of(&agent).map(|(at, _)| at.clone()),
         };
         self.peer.contacts().map(info).collect()
+    }
+}
+
+/// By whoever owns this agent, and not by itself or by what fellow members told of it.
+fn was_added(info: &ContactInfo) -> bool {
+    info.allowed && (info.name.is_some() || info.bundle_hash.is_some() || !info.endpoints.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_known_by_a_channel_alone_was_not_added() {
+        let told = ContactInfo { endpoints: vec!["192.0.2.1:1".to_owned()], ..ContactInfo::default() };
+        assert!(!was_added(&told), "its endpoints came from fellow members");
+        assert!(was_added(&ContactInfo { allowed: true, ..told }));
+        assert!(!was_added(&ContactInfo { allowed: true, ..ContactInfo::default() }), "a stranger that is taken");
     }
 }

@@ -19,6 +19,8 @@ pub struct PeerInfo {
     pub endpoints: Vec<String>,
     /// Its first letters are taken.
     pub allowed: bool,
+    /// It is known as a member of a channel alone.
+    pub fellow: bool,
     /// Its owner ended this identity.
     pub retired: bool,
     /// There is a connection now.

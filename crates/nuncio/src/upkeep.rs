@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chunks::blocking;
 use crate::entropy::now;
 use crate::error::Error;
+use crate::tally;
 use crate::wake::Wake;
 
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -76,6 +77,7 @@ fn failed_at_row(letter: &LetterId) -> Vec<u8> {
 fn old_rows(store: &Store, now: UnixMillis) -> Result<Vec<Vec<u8>>, Error> {
     let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
     let mut old = first_old(store, rows::SEEN, now, life)?;
+    old.extend(tally::old(store, now, life)?);
     old.extend(first_old(store, rows::OPENING, now, time::OPENING_LIFE)?);
     let mut failed = Vec::new();
     store.scan(&[rows::FAILED], &mut |key, _| {

@@ -78,9 +78,9 @@ impl Effects {
     }
 
     /// Letters whose failure is staged. It is told after the commit; until then nobody may say that they were delivered.
-    pub fn failing(&self) -> impl Iterator<Item = (AgentId, LetterId)> {
+    pub fn failing(&self) -> impl Iterator<Item = (AgentId, LetterId, u16)> {
         self.0.iter().filter_map(|effect| match effect {
-            Effect::Failed { to, letter, .. } => Some((*to, *letter)),
+            Effect::Failed { to, letter, code } => Some((*to, *letter, *code)),
             _ => None,
         })
     }

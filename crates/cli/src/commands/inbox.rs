@@ -98,8 +98,11 @@ fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
     let from = letter.from_name.as_ref().unwrap_or(&letter.from);
     let reply = letter.reply_to.as_ref().map(|id| format!(", answers {id}")).unwrap_or_default();
     let content_type = output::harmless_line(&letter.content_type);
+    // The name is the owner's word: it stands behind all that is ours.
+    let channel = letter.channel_name.as_ref().or(letter.channel.as_ref());
+    let channel = channel.map(|name| format!(", in channel {}", output::harmless_line(name))).unwrap_or_default();
     let (no, time, size) = (letter.no, output::time(letter.received_ms), output::size(letter.len));
-    output::line(format_args!("#{no}  {from}  {time}  {content_type}, {size}  {}{reply}", letter.id))?;
+    output::line(format_args!("#{no}  {from}  {time}  {content_type}, {size}  {}{reply}{channel}", letter.id))?;
     if let Some(grant) = &letter.grant {
         let (scope, principal) = (output::harmless_line(&grant.scope), output::harmless_line(&grant.principal));
         output::line(format_args!(
@@ -110,6 +113,11 @@ fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
     if let Some(path) = saved {
         return output::line(format_args!("    saved as {}", path.display()));
     }
+    text(letter)
+}
+
+/// The text below a heading, or where the content is.
+pub(super) fn text(letter: &InboxLetter) -> Result<(), Failure> {
     match &letter.text {
         Some(text) if text.len() <= SHOWN_LEN_MAX => {
             output::harmless(text).lines().try_for_each(|line| output::line(format_args!("    {line}")))

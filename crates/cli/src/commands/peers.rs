@@ -128,6 +128,7 @@ fn row(peer: &Peer) -> Vec<String> {
     let state = match peer {
         Peer { retired: true, .. } => "retired",
         Peer { connected: true, .. } => "connected",
+        Peer { fellow: true, .. } => "fellow member, away",
         Peer { allowed: false, .. } => "stranger",
         _ => "away",
     };

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
 use bytes::Bytes;
-use nuncio::{AgentId, Incoming, Payload};
+use nuncio::{AgentId, ChannelId, Incoming, Payload};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -34,14 +34,20 @@ const ANSWER_LEN_MAX: u64 = 8 << 20;
 
 #[derive(Deserialize)]
 pub(super) struct Which {
-    after: Option<u64>,
+    pub(super) after: Option<u64>,
     max: Option<usize>,
-    wait_ms: Option<u64>,
+    pub(super) wait_ms: Option<u64>,
+}
+
+impl Which {
+    pub(super) fn most(&self) -> usize {
+        let (usual, most) = PAGE;
+        self.max.unwrap_or(usual).clamp(1, most)
+    }
 }
 
 pub(super) async fn page(State(served): State<Served>, Asked(which): Asked<Which>) -> Result<Json<InboxPage>, Refused> {
-    let (usual, most) = PAGE;
-    let max = which.max.unwrap_or(usual).clamp(1, most);
+    let max = which.most();
     let until = Instant::now() + wait(which.wait_ms);
     let mut bell = served.agent.arrivals().await?;
     let letters = loop {
@@ -166,7 +172,7 @@ fn stream(mut from: Box<dyn Read + Send>) -> Body {
 }
 
 /// An answer with its payload: what fits one response of ours is read into it.
-pub(super) async fn answer(incoming: &Incoming, names: &HashMap<AgentId, String>) -> Result<InboxLetter, Refused> {
+pub(super) async fn answer(incoming: &Incoming, names: &Names) -> Result<InboxLetter, Refused> {
     let mut told = letter(incoming, names);
     let Payload::Large(large) = &incoming.payload else { return Ok(told) };
     if large.len() > ANSWER_LEN_MAX {
@@ -186,14 +192,22 @@ pub(super) async fn answer(incoming: &Incoming, names: &HashMap<AgentId, String>
     Ok(told)
 }
 
-/// The short names of known agents.
-pub(super) async fn names(served: &Served) -> Result<HashMap<AgentId, String>, Refused> {
-    let peers = served.agent.peers().await?;
-    Ok(peers.into_iter().filter_map(|peer| Some((peer.agent, peer.name?))).collect())
+/// What known agents and channels are called.
+pub(super) struct Names {
+    pub(super) agents: HashMap<AgentId, String>,
+    channels: HashMap<ChannelId, String>,
+}
+
+pub(super) async fn names(served: &Served) -> Result<Names, Refused> {
+    let (peers, channels) = (served.agent.peers().await?, served.agent.channels().await?);
+    Ok(Names {
+        agents: peers.into_iter().filter_map(|peer| Some((peer.agent, peer.name?))).collect(),
+        channels: channels.into_iter().map(|channel| (channel.id, channel.name)).collect(),
+    })
 }
 
 /// A letter as the API tells it.
-pub(super) fn letter(incoming: &Incoming, names: &HashMap<AgentId, String>) -> InboxLetter {
+pub(super) fn letter(incoming: &Incoming, names: &Names) -> InboxLetter {
     let (text, base64, arrived) = match &incoming.payload {
         Payload::Large(large) => (None, None, large.arrived()),
         payload @ Payload::Inline(bytes) => {
@@ -206,7 +220,9 @@ pub(super) fn letter(incoming: &Incoming, names: &HashMap<AgentId, String>) -> I
         no: incoming.no,
         id: incoming.id.to_string(),
         from: incoming.from.to_string(),
-        from_name: names.get(&incoming.from).cloned(),
+        from_name: names.agents.get(&incoming.from).cloned(),
+        channel: incoming.channel.map(|channel| channel.to_string()),
+        channel_name: incoming.channel.and_then(|channel| names.channels.get(&channel).cloned()),
         sent_ms: incoming.id.created().0,
         received_ms: incoming.received.0,
         reply_to: incoming.reply_to.map(|id| id.to_string()),

@@ -18,6 +18,7 @@ pub(super) async fn list(State(served): State<Served>) -> Result<Json<Peers>, Re
         name: peer.name,
         endpoints: peer.endpoints,
         allowed: peer.allowed,
+        fellow: peer.fellow,
         retired: peer.retired,
         connected: peer.connected,
         waiting: wide(peer.waiting),

@@ -71,6 +71,10 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::Peer(PeerError::Retired(_) | PeerError::RetiredHere) => (StatusCode::GONE, "retired"),
         Error::Peer(PeerError::OutboxFull) => (StatusCode::TOO_MANY_REQUESTS, "outbox_full"),
         Error::Peer(PeerError::TooLarge) | Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        Error::Peer(PeerError::Channel(_)) => (StatusCode::CONFLICT, "channel_refused"),
+        Error::NoSuchChannel(_) => (StatusCode::NOT_FOUND, "no_such_channel"),
+        Error::SeveralChannels(_) => (StatusCode::CONFLICT, "several_channels"),
+        Error::NotForChannels => (StatusCode::BAD_REQUEST, "bad_request"),
         Error::Peer(_) | Error::Id(_) | Error::Invitation(_) | Error::Myself(_) | Error::NotText => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }

@@ -83,6 +83,13 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::MAILBOX_OF => "mailboxes of contacts",
         rows::DEPOSITED => "frames that were left at a node",
         rows::LISTED => "batches that are the directory's",
+        rows::CHANNEL_ENTRY => "entries of channels' records",
+        rows::CHANNEL_OWN => "this agent's numbers in channels",
+        rows::CHANNEL_INVITED => "invitations into channels",
+        rows::CHANNEL_HELD => "letters that wait in channels",
+        rows::CHANNEL_SENDER => "members' chains in channels",
+        rows::CHANNEL_KEY => "chains that wait for their channels",
+        rows::CHANNEL_OUT => "letters to channels under way",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

@@ -4,7 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use nuncio_cli::Failure;
-use nuncio_cli::wire::{Accepted, Cancelled, Delivery, InboxLetter, InboxPage, LetterState, NewLetter, Status};
+use nuncio_cli::wire::{
+    Accepted, Cancelled, Channel, ChannelAccepted, ChannelTally, Channels, Delivery, InboxLetter, InboxPage,
+    LetterState, NewLetter, Role, Status,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Homes, http};
@@ -272,4 +275,47 @@ async fn a_large_payload_is_read_from_the_api_as_it_was_written() {
     assert_eq!(api.bytes(&format!("/v1/inbox/{}/payload?wait_ms=60000", letter.no)).await.unwrap(), bytes);
     api.tell(&format!("/v1/inbox/{}/done", letter.no)).await.unwrap();
     assert_eq!(code(api.bytes(&format!("/v1/inbox/{}/payload", letter.no)).await), "no_such_letter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_are_had_and_changed_and_their_letters_waited_for() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let (a, b) = (anna.api(), ben.api());
+    let made: Channel = a.post("/v1/channels", &json!({ "name": "crew" })).await.unwrap();
+    assert_eq!((made.role, made.members.len(), made.owner.as_str()), (Role::Owner, 1, anna.did()));
+    let one = format!("/v1/channels/{}", made.channel);
+    let change = async |body: Value| code(a.post::<Value>(&format!("{one}/changes"), &body).await);
+    assert_eq!(change(json!({})).await, "bad_request");
+    assert_eq!(change(json!({ "rename": "a", "admin": "ben" })).await, "bad_request");
+    assert_eq!(change(json!({ "remove": "ben" })).await, "channel_refused", "he is no member");
+    assert_eq!(
+        code(a.post::<Value>(&format!("{one}/letters"), &json!({ "text": "a", "base64": "AA==" })).await),
+        "bad_request"
+    );
+    assert_eq!(code(b.get::<Value>(&one).await), "no_such_channel");
+
+    a.post::<Value>(&format!("{one}/invitations"), &json!({ "agent": "ben" })).await.unwrap();
+    while b.get::<Channels>("/v1/channels").await.unwrap().invitations.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    b.post::<Value>("/v1/channels/crew/join", &()).await.unwrap();
+    while b.get::<Channel>("/v1/channels/crew").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Whoever waits is told when it comes, and not of other letters.
+    let waits = async { b.get::<InboxPage>("/v1/channels/crew/letters?wait_ms=30000").await.unwrap() };
+    let says = async {
+        a.post::<Accepted>("/v1/letters", &text("ben", "aside")).await.unwrap();
+        a.post::<ChannelAccepted>(&format!("{one}/letters"), &json!({ "text": "all hands" })).await.unwrap()
+    };
+    let (page, sent) = tokio::join!(waits, says);
+    let heard: Vec<_> = page.letters.iter().map(|letter| (letter.text.as_deref(), letter.channel.as_deref())).collect();
+    assert_eq!(heard, [(Some("all hands"), Some(made.channel.as_str()))]);
+    let tally: ChannelTally = a.get(&format!("{one}/letters/{}?wait_ms=30000", sent.id)).await.unwrap();
+    assert_eq!((tally.of, tally.delivered, tally.waiting), (1, 1, 0));
+    assert_eq!((tally.members[0].name.as_deref(), tally.members[0].state), (Some("ben"), Delivery::Delivered));
+    assert_eq!(code(a.get::<Value>(&format!("{one}/letters/{}", "0".repeat(32))).await), "bad_request");
+    anna.stop();
+    ben.stop();
 }

@@ -45,3 +45,27 @@ fn a_transaction_travels_and_four_attacks_on_it_fail() {
     assert_eq!(refusals, [2, 2, 3, 2], "{told}");
     assert!(!told.to_string().contains("eyJ"), "a token is printed: {told}");
 }
+
+#[test]
+fn eight_share_a_channel_and_each_reads_what_is_for_it() {
+    let told = told(&["channel"]);
+    assert_eq!(told["agents"].as_array().unwrap().len(), 8);
+    let scene = |name: &str| {
+        let scenes = told["scenes"].as_array().unwrap();
+        scenes.iter().find(|scene| scene["scene"] == name).unwrap_or_else(|| panic!("{name} in {told}")).clone()
+    };
+    assert_eq!(scene("finn away")["read"]["finn"], serde_json::json!([6, 6]));
+    let read = |scene: &Value| {
+        let all = scene["read"].as_object().unwrap().values().map(|cell| cell[0].as_u64().unwrap());
+        all.sum::<u64>()
+    };
+    assert_eq!(read(&scene("gina, removed")), 0, "heard although it was removed");
+    assert_eq!((read(&scene("without gina")), &scene("without gina")["read"]["gina"][0]), (25, &Value::from(0)));
+    for before in ["at first", "finn away", "without gina"] {
+        assert_eq!(scene(before)["read"]["hugo"][0], 0, "{before}: read by who joined later");
+    }
+    let flow = scene("the flow");
+    assert!((135..=161).contains(&flow["letters"].as_u64().unwrap()), "{flow}");
+    assert_eq!(flow["read"]["cleo"], serde_json::json!([120, 120]), "killed in the middle");
+    assert!(told["shown"].as_array().unwrap().len() >= 10, "{told}");
+}

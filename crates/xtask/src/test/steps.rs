@@ -125,7 +125,7 @@ pub(super) fn built(bench: &Bench, name: &str) -> Result<PathBuf> {
 }
 
 /// What a newcomer does first, but that it is a development build.
-const README_COMMANDS: &[&[&str]] = &[&["demo"], &["demo", "travel"]];
+const README_COMMANDS: &[&[&str]] = &[&["demo"], &["demo", "travel"], &["demo", "channel"]];
 
 /// Runs a command that counts its own checks. A failure that it did not count (a compile error) is one.
 pub(super) fn counted(command: &mut Command, bench: &Bench) -> Result<Outcome> {

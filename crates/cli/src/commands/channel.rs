@@ -1,0 +1,244 @@
+//! `nuncio channel`
+
+mod list;
+mod log;
+mod send;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use tokio::time::{Instant, sleep};
+
+use crate::cli::Options;
+use crate::client::{Api, segment};
+use crate::failure::Failure;
+use crate::wire::{Channel as Known, ChannelChange, ChannelNamed, Channels, Named, NewChannel, NewMember, Role};
+use crate::{output, span};
+
+/// Between two looks at whether the owner has answered.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+const EXAMPLES: &str = "\
+A channel of three, made by anna, who knows ben and cleo (`nuncio peers add`):
+  nuncio channel create crew
+  nuncio channel invite crew ben
+  nuncio channel invite crew cleo
+  nuncio channel join crew                        each of the two, who need not know each other
+  nuncio channel send crew 'the ship leaves at six'
+  nuncio channel log crew
+
+CHANNEL is the name, where no other channel here has it, or the 64 hexadecimal digits of its id. A name is its owner's word and may change;
+scripts that must not meet another channel use the id (`nuncio channel list --json`).";
+
+/// Groups of agents that share letters. A letter is sealed end to end for every member; no node reads it, and nobody joins whom the owner has not taken in.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Channel {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make a channel: this agent is its owner
+    #[command(after_help = "Example:\n  nuncio channel create crew\n\nIt prints the channel's id.")]
+    Create {
+        /// What it is called, for all: 1 to 128 bytes
+        name: String,
+    },
+    /// List channels, and invitations into others
+    #[command(after_help = "Example:\n  nuncio channel list --json")]
+    List,
+    /// Ask a peer to join; the owner and admins may
+    #[command(after_help = "Example:\n  nuncio channel invite crew ben\n\nBen joins with: nuncio channel join crew")]
+    Invite {
+        /// The channel's name or id
+        channel: String,
+        /// A peer's short name or DID
+        agent: String,
+    },
+    /// Answer an invitation: be a member
+    #[command(
+        after_help = "Example:\n  nuncio channel join crew\n\nThe other members are told this agent's addresses and its mailbox. What was said before it joined stays closed to it."
+    )]
+    Join {
+        /// The channel's name or id, as `nuncio channel list` shows the invitation
+        channel: String,
+        /// How long to wait for the owner, who takes it in; it goes on by itself after that
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span::parse)]
+        wait: Duration,
+    },
+    /// Forget an invitation; nobody is told
+    #[command(after_help = "Example:\n  nuncio channel decline crew")]
+    Decline {
+        /// The channel's name or id
+        channel: String,
+    },
+    /// Say who is in a channel
+    #[command(after_help = "Example:\n  nuncio channel members crew")]
+    Members {
+        /// The channel's name or id
+        channel: String,
+    },
+    /// Take a member out: by the owner at once, by an admin as a proposal to the owner
+    #[command(
+        after_help = "Example:\n  nuncio channel remove crew ben\n\nIt reads nothing that a member sends after that member has heard of it. What it has read, it has."
+    )]
+    Remove {
+        /// The channel's name or id
+        channel: String,
+        /// A member's short name or DID
+        agent: String,
+    },
+    /// Make a member an admin, who invites and proposes; with --no, one no more
+    #[command(
+        after_help = "Examples:\n  nuncio channel admin crew ben\n  nuncio channel admin crew ben --no\n\nMore than half of the admins can take the channel over from its owner: name none, or three."
+    )]
+    Admin {
+        /// The channel's name or id
+        channel: String,
+        /// A member's short name or DID
+        agent: String,
+        /// It is none any more
+        #[arg(long)]
+        no: bool,
+    },
+    /// Call a channel something else, for all
+    #[command(after_help = "Example:\n  nuncio channel rename crew 'night watch'")]
+    Rename {
+        /// The channel's name or id
+        channel: String,
+        /// What it is called from now on
+        name: String,
+    },
+    /// Make another member the owner; this agent stays a member
+    #[command(after_help = "Example:\n  nuncio channel hand-over crew ben")]
+    HandOver {
+        /// The channel's name or id
+        channel: String,
+        /// A member's short name or DID
+        agent: String,
+    },
+    /// Leave a channel; the owner hands it over first
+    #[command(after_help = "Example:\n  nuncio channel leave crew")]
+    Leave {
+        /// The channel's name or id
+        channel: String,
+    },
+    /// Send a letter to all other members, and say who has it
+    Send(send::Send),
+    /// Print the letters that came from a channel, in the order in which they came
+    Log(log::Log),
+}
+
+impl Channel {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        options.with(async |api| self.action.run(options, api).await).await
+    }
+}
+
+impl Action {
+    async fn run(&self, options: &Options, api: &Api) -> Result<(), Failure> {
+        match self {
+            Self::Create { name } => create(options, api, name).await,
+            Self::List => list::all(options, api).await,
+            Self::Invite { channel, agent } => invite(options, api, channel, agent).await,
+            Self::Join { channel, wait } => join(options, api, channel, *wait).await,
+            Self::Decline { channel } => tell(options, api, channel, "decline", "declined").await,
+            Self::Members { channel } => list::members(options, api, channel).await,
+            Self::Leave { channel } => tell(options, api, channel, "leave", "leaving").await,
+            Self::Send(send) => send.run(options, api).await,
+            Self::Log(log) => log.run(options, api).await,
+            other => other.change(options, api).await,
+        }
+    }
+
+    /// What the owner does, and an admin proposes.
+    async fn change(&self, options: &Options, api: &Api) -> Result<(), Failure> {
+        let nothing = ChannelChange::default();
+        let (channel, change, done) = match self {
+            Self::Remove { channel, agent } => {
+                (channel, ChannelChange { remove: Some(agent.clone()), ..nothing }, format!("removed {agent}"))
+            }
+            Self::Admin { channel, agent, no: false } => {
+                (channel, ChannelChange { admin: Some(agent.clone()), ..nothing }, format!("{agent} is an admin"))
+            }
+            Self::Admin { channel, agent, no: true } => {
+                (channel, ChannelChange { no_admin: Some(agent.clone()), ..nothing }, format!("{agent} is no admin"))
+            }
+            Self::Rename { channel, name } => {
+                (channel, ChannelChange { rename: Some(name.clone()), ..nothing }, format!("renamed to {name}"))
+            }
+            Self::HandOver { channel, agent } => {
+                (channel, ChannelChange { hand_over: Some(agent.clone()), ..nothing }, format!("{agent} is the owner"))
+            }
+            _ => return Err(Failure::Broken("no change of a channel".to_owned())),
+        };
+        let before: Known = api.get(&format!("/v1/channels/{}", segment(channel))).await?;
+        let changed: ChannelNamed =
+            api.post(&format!("/v1/channels/{}/changes", segment(&before.channel)), &change).await?;
+        if options.json {
+            output::json(&changed)?;
+        } else if before.role == Role::Owner {
+            output::line(output::harmless_line(&done))?;
+        } else {
+            output::line(format_args!("proposed to the owner: {}", output::harmless_line(&done)))?;
+        }
+        note_without_agent(api);
+        Ok(())
+    }
+}
+
+async fn create(options: &Options, api: &Api, name: &str) -> Result<(), Failure> {
+    let made: Known = api.post("/v1/channels", &NewChannel { name: name.to_owned() }).await?;
+    if options.json { output::json(&made) } else { output::line(made.channel) }
+}
+
+async fn invite(options: &Options, api: &Api, channel: &str, agent: &str) -> Result<(), Failure> {
+    let path = format!("/v1/channels/{}/invitations", segment(channel));
+    let invited: Named = api.post(&path, &NewMember { agent: agent.to_owned() }).await?;
+    if options.json {
+        output::json(&invited)?;
+    } else {
+        output::line(format_args!("invited {agent}: it joins with `nuncio channel join`"))?;
+    }
+    note_without_agent(api);
+    Ok(())
+}
+
+async fn join(options: &Options, api: &Api, text: &str, wait: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + wait;
+    let named: ChannelNamed = api.post(&format!("/v1/channels/{}/join", segment(text)), &()).await?;
+    loop {
+        let channels = api.get::<Channels>("/v1/channels").await?.channels;
+        let is_in = |one: &Known| one.channel == named.channel && one.role != Role::Gone;
+        if let Some(joined) = channels.into_iter().find(is_in) {
+            if options.json {
+                return output::json(&joined);
+            }
+            let (name, members) = (output::harmless_line(&joined.name), joined.members.len());
+            return output::line(format_args!("joined {name}: {members} members"));
+        }
+        if Instant::now() >= until {
+            note_without_agent(api);
+            return Err(Failure::NotYet("the owner has not taken this agent in yet".to_owned()));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn tell(options: &Options, api: &Api, channel: &str, what: &str, done: &str) -> Result<(), Failure> {
+    let named: ChannelNamed = api.post(&format!("/v1/channels/{}/{what}", segment(channel)), &()).await?;
+    if options.json {
+        output::json(&named)
+    } else {
+        output::line(format_args!("{done} {}", output::harmless_line(channel)))
+    }
+}
+
+/// What has to reach somebody waits where no agent runs.
+fn note_without_agent(api: &Api) {
+    if !api.is_daemon() {
+        output::note("no agent runs here: the others hear of it when one does (`nuncio agent`)");
+    }
+}

@@ -1,0 +1,82 @@
+//! `nuncio channel list` and `members`
+
+use crate::cli::Options;
+use crate::client::{Api, segment};
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{Channel, ChannelInvitation, ChannelMember, Channels, Role};
+
+/// So much of an id that people tell one from another.
+const ID_SHOWN: usize = 16;
+
+pub(super) async fn all(options: &Options, api: &Api) -> Result<(), Failure> {
+    let known: Channels = api.get("/v1/channels").await?;
+    if options.json {
+        return output::json(&known);
+    }
+    if known.channels.is_empty() && known.invitations.is_empty() {
+        output::note("no channels yet: make one with `nuncio channel create NAME`");
+        return Ok(());
+    }
+    if !known.channels.is_empty() {
+        let rows: Vec<Vec<String>> = known.channels.iter().map(row).collect();
+        output::table(&["NAME", "CHANNEL", "HERE", "MEMBERS", "OWNER"], &rows)?;
+    }
+    known.invitations.iter().try_for_each(invitation)
+}
+
+fn row(channel: &Channel) -> Vec<String> {
+    let owner = channel.members.iter().find(|member| member.agent == channel.owner);
+    let owner = owner.map_or_else(|| channel.owner.clone(), |member| called(member).to_owned());
+    let id = channel.channel.get(..ID_SHOWN).unwrap_or(&channel.channel);
+    let (name, role) = (output::harmless_line(&channel.name), told(channel.role).to_owned());
+    vec![name, format!("{id}…"), role, channel.members.len().to_string(), owner]
+}
+
+fn invitation(invitation: &ChannelInvitation) -> Result<(), Failure> {
+    let (by, name) = (invitation.by_name.as_ref().unwrap_or(&invitation.by), output::harmless_line(&invitation.name));
+    let until = output::time(invitation.expires_ms);
+    let state = if invitation.joining { "answered; the owner has still to take this agent in" } else { "not answered" };
+    let id = invitation.channel.get(..ID_SHOWN).unwrap_or(&invitation.channel);
+    output::line(format_args!("{by} invites into {name} ({id}…) until {until}: {state}"))
+}
+
+pub(super) async fn members(options: &Options, api: &Api, channel: &str) -> Result<(), Failure> {
+    let channel: Channel = api.get(&format!("/v1/channels/{}", segment(channel))).await?;
+    if options.json {
+        return output::json(&channel);
+    }
+    let mut members: Vec<&ChannelMember> = channel.members.iter().collect();
+    members.sort_by_key(|member| (rank(member.role), called(member)));
+    let row = |member: &&ChannelMember| {
+        let name = member.name.clone().unwrap_or_else(|| "-".to_owned());
+        vec![name, told(member.role).to_owned(), member.agent.clone()]
+    };
+    output::table(&["NAME", "ROLE", "AGENT"], &members.iter().map(row).collect::<Vec<_>>())?;
+    if channel.role == Role::Gone {
+        output::note("this agent is in it no more; that is who was when it last heard");
+    }
+    Ok(())
+}
+
+const fn rank(role: Role) -> u8 {
+    match role {
+        Role::Owner => 0,
+        Role::Admin => 1,
+        Role::Member => 2,
+        Role::Gone => 3,
+    }
+}
+
+const fn told(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "owner",
+        Role::Admin => "admin",
+        Role::Member => "member",
+        Role::Gone => "gone",
+    }
+}
+
+fn called(member: &ChannelMember) -> &str {
+    member.name.as_deref().unwrap_or(&member.agent)
+}

@@ -1,0 +1,184 @@
+//! Channels in the local API's JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::Delivery;
+
+/// A channel that this agent is or was in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its id: 64 hexadecimal digits.
+    pub channel: String,
+    /// What its owner calls it; others may be called the same.
+    pub name: String,
+    /// The owner's DID.
+    pub owner: String,
+    /// What this agent is in it.
+    pub role: Role,
+    /// Everybody in it.
+    pub members: Vec<ChannelMember>,
+    /// How often its record has moved.
+    pub number: u32,
+}
+
+/// Somebody in a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelMember {
+    /// Its DID.
+    pub agent: String,
+    /// Its short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is.
+    pub role: Role,
+}
+
+/// What an agent is in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It says who is in, and what the channel is called.
+    Owner,
+    /// It invites, and proposes to the owner.
+    Admin,
+    /// It reads and writes.
+    Member,
+    /// It was in, and is no more.
+    Gone,
+}
+
+/// An invitation that came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelInvitation {
+    /// Into which channel.
+    pub channel: String,
+    /// What it is called, by the word of who invites.
+    pub name: String,
+    /// The DID of who invites.
+    pub by: String,
+    /// Its short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<String>,
+    /// Until when it may be answered, in Unix milliseconds.
+    pub expires_ms: u64,
+    /// It was answered.
+    pub joining: bool,
+}
+
+/// All channels, and invitations into others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channels {
+    /// Those that this agent is or was in.
+    pub channels: Vec<Channel>,
+    /// Invitations that came.
+    pub invitations: Vec<ChannelInvitation>,
+}
+
+/// A channel to be made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewChannel {
+    /// What it is called.
+    pub name: String,
+}
+
+/// Whom to invite.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMember {
+    /// A DID or a peer's short name.
+    pub agent: String,
+}
+
+/// A change of a channel: exactly one of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelChange {
+    /// A member that is one no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove: Option<String>,
+    /// A member that is an admin from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// An admin that is none from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_admin: Option<String>,
+    /// Another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rename: Option<String>,
+    /// A member that is the owner from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<String>,
+}
+
+/// The channel that a request was about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelNamed {
+    /// Its id.
+    pub channel: String,
+}
+
+/// A letter to a channel. Exactly one of `text` and `base64` is given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewChannelLetter {
+    /// The payload as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The payload in standard base64, padded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// Media type; by default text or octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Id of the letter that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Not delivered after so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+}
+
+/// A letter to a channel that is on disk and on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelAccepted {
+    /// The channel's id.
+    pub channel: String,
+    /// The letter's id.
+    pub id: String,
+}
+
+/// Who has a letter of ours to a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelTally {
+    /// The channel's id.
+    pub channel: String,
+    /// The letter's id.
+    pub id: String,
+    /// For how many it is.
+    pub of: u64,
+    /// How many have it on disk.
+    pub delivered: u64,
+    /// For how many it is on its way.
+    pub waiting: u64,
+    /// Each of them.
+    pub members: Vec<MemberTold>,
+}
+
+/// What became of a letter, for one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberTold {
+    /// Its DID.
+    pub agent: String,
+    /// Its short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What became of it.
+    pub state: Delivery,
+    /// Why it failed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why it failed, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}

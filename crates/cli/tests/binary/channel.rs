@@ -1,0 +1,166 @@
+//! `nuncio channel`: every command, what it prints and what it refuses.
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Homes, PATIENCE, fails, json, nuncio, ok, stderr};
+
+/// Anna knows Ben and Cleo; those two do not know each other. All three are in anna's channel.
+fn crew(homes: &Homes) -> [Daemon; 3] {
+    let agents = ["anna", "ben", "cleo"].map(|name| Daemon::start(&homes.init(name), &[]));
+    let [anna, ben, cleo] = &agents;
+    assert_eq!(ok(&anna.home, &["channel", "create", "crew"]).trim().len(), 64);
+    for (other, name) in [(ben, "ben"), (cleo, "cleo")] {
+        anna.add(other, name);
+        other.add(anna, "anna");
+        ok(&anna.home, &["channel", "invite", "crew", name]);
+        until(|| ok(&other.home, &["channel", "list"]).contains("anna invites into crew"));
+        ok(&other.home, &["channel", "join", "crew"]);
+    }
+    for agent in &agents {
+        until(|| members(agent).len() == 3);
+    }
+    agents
+}
+
+fn until(mut is_so: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "it never was so");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+fn members(agent: &Daemon) -> Vec<Value> {
+    json(&agent.home, &["channel", "members", "crew"])["members"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_one_says_all_members_have_and_the_sender_is_told() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    let sent = nuncio(&ben.home, &["channel", "send", "crew", "the ship leaves at six"]);
+    assert!(sent.status.success() && stderr(&sent).contains("delivered to 2 of 2"), "{}", stderr(&sent));
+    let id = String::from_utf8(sent.stdout).unwrap().trim().to_owned();
+    for agent in [&anna, &cleo] {
+        let log = ok(&agent.home, &["channel", "log", "crew"]);
+        assert!(log.contains("the ship leaves at six"), "{log}");
+    }
+    assert!(ok(&anna.home, &["channel", "log", "crew"]).contains("  ben\n"), "by its short name");
+    assert!(ok(&cleo.home, &["channel", "log", "crew"]).contains(ben.did()), "she has none for him");
+    let answered = json(&cleo.home, &["channel", "send", "crew", "aye", "--reply-to", &id]);
+    assert_eq!((answered["delivered"].as_u64(), answered["of"].as_u64()), (Some(2), Some(2)), "{answered}");
+    let heard = json(&ben.home, &["channel", "log", "crew"]);
+    assert_eq!((heard["reply_to"].as_str(), heard["channel_name"].as_str()), (Some(&*id), Some("crew")), "{heard}");
+    assert!(ok(&ben.home, &["inbox"]).contains(", in channel crew"));
+
+    // Another letter is in no channel.
+    ok(&anna.home, &["send", "ben", "--text", "between us", "--wait"]);
+    assert!(!ok(&ben.home, &["channel", "log", "crew"]).contains("between us"));
+    let shown = ok(&anna.home, &["channel", "members", "crew"]);
+    assert!(shown.contains("owner") && shown.contains("ben   member"), "{shown}");
+    assert!(ok(&ben.home, &["peers"]).contains("fellow member") || ok(&ben.home, &["peers"]).contains("connected"));
+}
+
+#[test]
+fn whoever_is_away_is_named_and_has_it_later() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    let (home, address) = (cleo.home.clone(), cleo.listening().to_owned());
+    cleo.stop();
+    let sent = nuncio(&anna.home, &["channel", "send", "crew", "who is here?", "--wait", "2s"]);
+    let told = stderr(&sent);
+    assert_eq!(sent.status.code(), Some(3), "{told}");
+    assert!(told.contains("delivered to 1 of 2") && told.contains("not yet: cleo"), "{told}");
+    let id = String::from_utf8(sent.stdout).unwrap().trim().to_owned();
+    let cleo = Daemon::listen(&home, &address, &[]);
+    until(|| ok(&cleo.home, &["channel", "log", "crew"]).contains("who is here?"));
+    until(|| anna_tally(&anna, &id) == (2, 0));
+    drop(ben);
+}
+
+fn anna_tally(anna: &Daemon, id: &str) -> (u64, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let tally = runtime.block_on(anna.api().get::<Value>(&format!("/v1/channels/crew/letters/{id}"))).unwrap();
+    (tally["delivered"].as_u64().unwrap(), tally["waiting"].as_u64().unwrap())
+}
+
+#[test]
+fn who_was_removed_or_has_left_is_out() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    assert!(fails(&ben.home, &["channel", "remove", "crew", cleo.did()], 1).contains("owner or one of its admins"));
+    ok(&anna.home, &["channel", "admin", "crew", "ben"]);
+    until(|| ok(&ben.home, &["channel", "list"]).contains("admin"));
+    // An admin proposes; the owner does it.
+    let proposed = ok(&ben.home, &["channel", "remove", "crew", cleo.did()]);
+    assert!(proposed.starts_with("proposed to the owner: removed"), "{proposed}");
+    until(|| members(&anna).len() == 2 && members(&ben).len() == 2 && members(&cleo).len() == 2);
+    let refused = fails(&cleo.home, &["channel", "send", "crew", "still here"], 1);
+    assert!(refused.contains("no member of such a channel"), "{refused}");
+    assert!(stderr(&nuncio(&cleo.home, &["channel", "members", "crew"])).contains("in it no more"));
+    ok(&anna.home, &["channel", "send", "crew", "she is gone"]);
+    until(|| ok(&ben.home, &["channel", "log", "crew"]).contains("she is gone"));
+    assert!(ok(&cleo.home, &["channel", "log", "crew"]).is_empty());
+
+    assert!(fails(&anna.home, &["channel", "leave", "crew"], 1).contains("hand the channel over first"));
+    ok(&anna.home, &["channel", "hand-over", "crew", "ben"]);
+    until(|| ok(&ben.home, &["channel", "list"]).contains("owner"));
+    ok(&anna.home, &["channel", "leave", "crew"]);
+    until(|| members(&ben).len() == 1);
+    ok(&ben.home, &["channel", "rename", "crew", "night watch"]);
+    assert!(ok(&ben.home, &["channel", "list"]).contains("night watch"));
+}
+
+#[test]
+fn names_are_never_guessed_and_mistakes_are_told_apart() {
+    let homes = Homes::new();
+    let (anna, ben) = homes.pair();
+    let first = ok(&anna.home, &["channel", "create", "crew"]).trim().to_owned();
+    ok(&anna.home, &["channel", "create", "crew"]);
+    let several = fails(&anna.home, &["channel", "send", "crew", "to whom?"], 2);
+    assert!(several.contains("several channels are called \"crew\""), "{several}");
+    assert!(ok(&anna.home, &["channel", "members", &first]).contains("owner"));
+    assert!(fails(&anna.home, &["channel", "members", "crews"], 2).contains("channel list"));
+    assert!(fails(&anna.home, &["channel", "join", &first], 2).contains("no channel is called"));
+    assert!(fails(&anna.home, &["channel", "invite", &first, "cleo"], 2).contains("no peer is called"));
+    fails(&anna.home, &["channel", "create", ""], 1);
+    let large = "x".repeat(50_000);
+    assert!(fails(&anna.home, &["channel", "send", &first, &large], 2).contains("48 KiB"));
+
+    ok(&anna.home, &["channel", "invite", &first, "ben"]);
+    until(|| !json(&ben.home, &["channel", "list"])["invitations"].as_array().unwrap().is_empty());
+    // A name of the same channel, of an invitation, is none of a channel that one is in.
+    fails(&ben.home, &["channel", "send", "crew", "too early"], 2);
+    ok(&ben.home, &["channel", "decline", "crew"]);
+    assert!(stderr(&nuncio(&ben.home, &["channel", "list"])).contains("no channels yet"));
+    // A channel of one: nobody waits, nobody is missing.
+    let alone = nuncio(&anna.home, &["channel", "send", &first, "hello?"]);
+    assert!(alone.status.success() && stderr(&alone).contains("delivered to 0 of 0"), "{}", stderr(&alone));
+}
+
+#[test]
+fn every_command_teaches_by_an_example() {
+    let homes = Homes::new();
+    let home = homes.path("none");
+    let all = ok(&home, &["channel", "--help"]);
+    assert!(all.contains("nuncio channel invite crew ben"), "{all}");
+    for command in [
+        "create",
+        "list",
+        "invite",
+        "join",
+        "decline",
+        "members",
+        "remove",
+        "admin",
+        "rename",
+        "hand-over",
+        "leave",
+        "send",
+        "log",
+    ] {
+        assert!(all.contains(&format!("\n  {command} ")), "{command} is not listed");
+        let help = ok(&home, &["channel", command, "--help"]);
+        assert!(help.contains(&format!("nuncio channel {command}")) && help.contains("Example"), "{help}");
+    }
+}
