@@ -96,10 +96,10 @@ impl Peer {
         }
         if roster.has(&agent) {
             // It does not know yet that it is.
-            return if agent == from {
-                self.give_wanted(agent, channel, 0, now, out)
-            } else {
-            };
+            if agent == from {
+                self.give_wanted(agent, channel, 0, now, out);
+            }
+            return;
         }
         if owner != self.id() {
             let by_me = Invite::parse(&invite).is_ok_and(|invite| invite.by == self.id());
