@@ -1,0 +1,212 @@
+//! Members of a channel that do what they must not, against agents by hand (contracts/channel.md sections 7, 10 and 11).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use group::Group;
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::channel::{Change, ChannelPlace, Reach, Says, Word};
+use nuncio_proto::content_type::ContentType;
+use nuncio_proto::control::Control;
+use nuncio_proto::ids::{ChannelId, EpochId};
+use nuncio_proto::letter::LetterKind;
+use nuncio_proto::peer::{ChannelError, ContactInfo};
+
+#[allow(dead_code, reason = "another test uses the rest")]
+#[path = "channels/group.rs"]
+mod group;
+
+const LONG: u64 = 10 * time::RESEND_MAX;
+
+/// A channel in which all have sessions with each other.
+fn settled(members: usize, others: usize) -> (Group, ChannelId) {
+    let mut group = Group::new(members + others);
+    let channel = group.channel(members);
+    for at in 0..members {
+        group.send(at, channel, "so that all have sessions");
+    }
+    group.pass(LONG, 10);
+    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
+    (group, channel)
+}
+
+/// One says a word to another that no runtime of ours says.
+fn say(group: &mut Group, from: usize, to: usize, channel: ChannelId, says: Says) {
+    let (now, to) = (group.now, group.id(to));
+    let mut letter = group.letter(from, "");
+    letter.content_type = ContentType::CBOR;
+    letter.kind = LetterKind::Control;
+    letter.payload = Control::Channel(Box::new(Word { channel, says })).encode();
+    let one = &mut group.agents[from];
+    let step = one.peer.send(to, &letter, now).unwrap();
+    one.take(step);
+}
+
+fn far_away() -> Vec<String> {
+    (0..8).map(|at| format!("{}.example:742{at}", "a".repeat(240))).collect()
+}
+
+/// Whatever is told of where members are, the words about it are letters, and the agent starts again.
+#[test]
+fn hints_without_measure_break_nobodys_start() {
+    let (mut group, channel) = settled(34, 0);
+    for at in 1..34 {
+        let id = group.id(at);
+        let info = ContactInfo { allowed: true, endpoints: far_away(), ..ContactInfo::default() };
+        let step = group.agents[0].peer.set_contact(id, info).unwrap();
+        group.agents[0].take(step);
+    }
+    say(&mut group, 5, 0, channel, Says::Wanted { from: 0 });
+    group.settle();
+    group.agents[5].away = true;
+    group.change(0, channel, Change::Rename("journey".to_owned())).unwrap();
+    group.settle();
+    let now = group.now;
+    group.agents[0].restart(now);
+    group.agents[5].away = false;
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[5].roster(channel).name(), "journey");
+}
+
+/// contracts/channel.md C16: one admin of three does not make itself the majority that succeeds.
+#[test]
+fn an_admin_does_not_make_others_less() {
+    let (mut group, channel) = settled(5, 0);
+    for at in [1, 2, 3] {
+        let agent = group.id(at);
+        group.change(0, channel, Change::Admin { agent, admin: true }).unwrap();
+    }
+    group.pass(LONG, 10);
+    let (other, member) = (group.id(2), group.id(4));
+    for change in [Change::Admin { agent: other, admin: false }, Change::Remove(vec![other])] {
+        assert!(matches!(group.change(1, channel, change), Err(ChannelError::Record(_))));
+    }
+    group.change(1, channel, Change::Remove(vec![member])).unwrap();
+    group.pass(LONG, 10);
+    assert!(!group.agents[0].roster(channel).has(&member) && group.agents[0].roster(channel).is_admin(&other));
+}
+
+/// contracts/channel.md C38.
+#[test]
+fn one_silent_member_stops_nobodys_letters() {
+    let (mut group, channel) = settled(10, 0);
+    group.agents[9].away = true;
+    let letters = usize::try_from(limit::WINDOW).unwrap() + 100;
+    for number in 0..letters {
+        group.send(0, channel, &number.to_string());
+        if number % 50 == 0 {
+            group.pass(time::ACK_DELAY * 2, 2);
+        }
+    }
+    group.pass(LONG, 10);
+    for at in 1..9 {
+        assert_eq!(group.agents[at].inbox.len(), letters, "agent {at}");
+    }
+    let silent = group.id(9);
+    assert!(group.agents[0].failed.iter().all(|(agent, ..)| *agent == silent));
+    assert!(group.agents[0].failed.len() >= 100, "{}", group.agents[0].failed.len());
+}
+
+/// contracts/channel.md C49.
+#[test]
+fn a_question_is_answered_once_at_a_time() {
+    let (mut group, channel) = settled(4, 0);
+    for number in 0..60 {
+        group.change(0, channel, Change::Rename(format!("name {number}"))).unwrap();
+    }
+    group.pass(LONG, 10);
+    // It asks, and takes no answer.
+    group.cut.insert((0, 3));
+    let sealed = group.agents[0].peer.counters().sealed;
+    for _ in 0..40 {
+        say(&mut group, 3, 0, channel, Says::Wanted { from: 0 });
+    }
+    group.settle();
+    group.cut.clear();
+    group.agents[3].away = false;
+    group.pass(time::RESEND_FIRST, 1);
+    let answers = group.agents[0].peer.counters().sealed - sealed;
+    assert!(answers <= 3, "{answers} letters for 40 questions");
+}
+
+/// contracts/channel.md C54: letters of an epoch that nobody knows are kept of each member alone, and go.
+#[test]
+fn letters_of_no_epoch_take_no_room_of_others() {
+    for size in [4, 10] {
+        let (mut group, channel) = settled(size, 0);
+        let (now, victim) = (group.now, group.id(1));
+        for number in 0..100 {
+            let mut letter = group.letter(2, "from nowhere");
+            let epoch = EpochId::from_bytes([7; 32]);
+            letter.set_extension(ChannelPlace { channel, epoch, seq: 1_000 + number }.extension());
+            let one = &mut group.agents[2];
+            let step = one.peer.send(victim, &letter, now).unwrap();
+            one.take(step);
+        }
+        group.settle();
+        let held = |group: &Group| group.agents[1].disk.0.keys().filter(|key| key[0] == b'Z').count();
+        assert_eq!(held(&group), 64);
+        group.send(3, channel, "heard");
+        group.pass(LONG, 10);
+        assert_eq!(group.agents[1].texts(channel), ["heard"]);
+        group.pass(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW, 4);
+        assert_eq!(held(&group), 0, "what is over waits for nothing");
+    }
+}
+
+/// contracts/channel.md C47, C49: where others are is not for every member to say, and nothing at all for who is none.
+#[test]
+fn only_those_who_may_lead_an_agent_somewhere() {
+    let (mut group, channel) = settled(4, 1);
+    let (named, entry) =
+        (group.id(3), group.agents[0].peer.channel(&channel).unwrap().entries().next().unwrap().to_vec());
+    let reach = Reach { endpoints: vec!["evil.example:1".to_owned()], mailbox: None };
+    let endpoints = |group: &Group| group.agents[1].peer.contact(&named).unwrap().endpoints.clone();
+    let says = || Says::Entries { entries: vec![entry.clone()], reach: vec![(named, reach.clone())] };
+    say(&mut group, 2, 1, channel, says());
+    group.pass(LONG, 5);
+    assert!(endpoints(&group).is_empty(), "a member says it of another");
+    // Who is no member asks for the record in vain.
+    let stranger = group.id(4);
+    group.agents[1].know(stranger);
+    let member = group.id(1);
+    group.agents[4].know(member);
+    let hello = group.letter(4, "hello");
+    let (now, one) = (group.now, &mut group.agents[4]);
+    let step = one.peer.send(member, &hello, now).unwrap();
+    one.take(step);
+    group.pass(LONG, 5);
+    let sealed = group.agents[1].peer.counters().sealed;
+    say(&mut group, 4, 1, channel, says());
+    say(&mut group, 4, 1, channel, Says::Wanted { from: 0 });
+    group.pass(LONG, 5);
+    assert!(endpoints(&group).is_empty());
+    assert_eq!(group.agents[1].peer.counters().sealed, sealed, "it is answered by nothing");
+    say(&mut group, 0, 1, channel, says());
+    group.pass(LONG, 5);
+    assert_eq!(endpoints(&group), ["evil.example:1"], "the owner's word counts");
+}
+
+/// contracts/channel.md C53: a letter is judged when its turn comes, not only when its frame does.
+#[test]
+fn what_waits_behind_a_gap_is_not_heard_after_its_author_was_removed() {
+    let (mut group, channel) = settled(4, 0);
+    let removed = group.id(3);
+    let victim = group.id(1);
+    // The first is lost, so the second waits for it.
+    group.cut.insert((1, 3));
+    let (now, plain) = (group.now, group.letter(3, "beside the channel"));
+    let step = group.agents[3].peer.send(victim, &plain, now).unwrap();
+    group.agents[3].take(step);
+    group.settle();
+    group.cut.clear();
+    group.send(3, channel, "heard too late");
+    group.settle();
+    assert_eq!(group.agents[2].texts(channel), ["heard too late"], "where nothing is missing it is heard");
+    assert_eq!(group.agents[1].texts(channel), [""; 0]);
+    group.cut.insert((0, 3));
+    group.change(0, channel, Change::Remove(vec![removed])).unwrap();
+    group.settle();
+    assert!(!group.agents[1].roster(channel).has(&removed));
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[1].texts(channel), [""; 0], "its author is no member any more");
+}
