@@ -9,7 +9,7 @@ use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::deposit::MailboxSecret;
 use nuncio_proto::ids::AgentId;
 use serde::Deserialize;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::aside::{Aside, Fate, Numbered};
@@ -21,7 +21,7 @@ use crate::wake::Wake;
 const FRAMES_AT_ONCE: usize = 64;
 /// A stream that lasted so long was served: what ended it is no reason to wait long.
 const LASTING: Duration = Duration::from_secs(60);
-/// Between two tries of what is set aside, while nothing else comes.
+/// Between two tries of what is set aside, but for those behind a full round.
 const ASIDE_AGAIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(time::DIRECTORY_LOOK);
 
@@ -51,6 +51,8 @@ struct Fetched {
     last: u64,
     /// Up to where the node was told that frames are taken.
     told: u64,
+    /// When those that are set aside were tried last.
+    tried: Option<Instant>,
 }
 
 /// What the tasks of a mailbox share.
@@ -175,7 +177,7 @@ impl Post {
             }
             let more = tokio::select! {
                 more = stream.next() => more,
-                () = tokio::time::sleep(ASIDE_AGAIN), if !fetched.aside.is_empty() => {
+                () = tokio::time::sleep(fetched.rest()), if !fetched.aside.is_empty() => {
                     match self.hand_over(Vec::new(), &mut fetched).await {
                         Ok(()) => continue,
                         Err(why) => return why,
@@ -189,28 +191,10 @@ impl Post {
         }
     }
 
-    /// Hands frames to the actor, and behind them those that were set aside, until there was room for all; then says up to where they are on disk or
-    /// refused for good.
-    // contracts/mailbox.md M10, M17.
-    async fn hand_over(&self, mut frames: Vec<Numbered>, fetched: &mut Fetched) -> Result<(), String> {
-        let mut waits = pauses();
-        fetched.last = frames.last().map_or(fetched.last, |last| last.number);
-        frames.extend(fetched.aside.take());
-        loop {
-            let (taken, answer) = oneshot::channel();
-            let wake = Wake::Fetched { frames: frames.iter().map(|tried| tried.frame.clone()).collect(), taken };
-            self.tasks.wakes.send(wake).await.map_err(|_| "the agent stops")?;
-            let fates = answer.await.map_err(|_| "the agent stops")?;
-            let rest = frames.split_off(fates.len().min(frames.len()));
-            let tried = core::mem::replace(&mut frames, rest).into_iter().zip(fates);
-            tried
-                .filter(|(_, fate)| *fate == Fate::Aside)
-                .for_each(|(tried, _)| fetched.aside.keep(tried, Instant::now()));
-            if frames.is_empty() {
-                break;
-            }
-            tokio::time::sleep(waits.next().unwrap_or(LASTING)).await;
-        }
+    /// Hands frames to the actor, then says up to where they are on disk or refused for good.
+    // contracts/mailbox.md M10.
+    async fn hand_over(&self, frames: Vec<Numbered>, fetched: &mut Fetched) -> Result<(), String> {
+        fetched.try_all(frames, &self.tasks.wakes).await?;
         let up_to = fetched.aside.done_up_to(fetched.last);
         if up_to <= fetched.told {
             return Ok(());
@@ -234,6 +218,40 @@ impl Post {
         // The actor may have stopped.
         let _ = self.tasks.urgent.send(Wake::DirectoryHas(has));
         Ok(())
+    }
+}
+
+impl Fetched {
+    /// Hands frames to the actor, and now and then those that were set aside behind them, until there was room for all.
+    // contracts/mailbox.md M17.
+    async fn try_all(&mut self, mut frames: Vec<Numbered>, wakes: &mpsc::Sender<Wake>) -> Result<(), String> {
+        let mut waits = pauses();
+        self.last = frames.last().map_or(self.last, |last| last.number);
+        if frames.len() >= FRAMES_AT_ONCE || self.rest().is_zero() {
+            frames.extend(self.aside.take());
+            self.tried = Some(Instant::now());
+        }
+        while !frames.is_empty() {
+            let (taken, answer) = oneshot::channel();
+            let wake = Wake::Fetched { frames: frames.iter().map(|tried| tried.frame.clone()).collect(), taken };
+            wakes.send(wake).await.map_err(|_| "the agent stops")?;
+            let fates = answer.await.map_err(|_| "the agent stops")?;
+            let rest = frames.split_off(fates.len().min(frames.len()));
+            for (tried, fate) in core::mem::replace(&mut frames, rest).into_iter().zip(fates) {
+                if fate == Fate::Aside {
+                    self.aside.keep(tried, Instant::now());
+                }
+            }
+            if !frames.is_empty() {
+                tokio::time::sleep(waits.next().unwrap_or(LASTING)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long it is until those that are set aside are tried again.
+    fn rest(&self) -> Duration {
+        self.tried.map_or(Duration::ZERO, |at| ASIDE_AGAIN.saturating_sub(at.elapsed()))
     }
 }
 
@@ -283,6 +301,45 @@ fn cut(bytes: &mut BytesMut) -> Result<Vec<Numbered>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tries frames with an actor that answers so: what it was given, a list for each time.
+    async fn tried(fetched: &mut Fetched, numbers: &[u64], mut answers: Vec<Vec<Fate>>) -> Vec<Vec<u8>> {
+        let (wakes, mut woken) = mpsc::channel(1);
+        let frame = |number: &u64| Numbered::new(*number, Bytes::from(vec![u8::try_from(*number).unwrap()]));
+        let actor = async {
+            let mut given = Vec::new();
+            for fates in answers.drain(..) {
+                let Some(Wake::Fetched { frames, taken }) = woken.recv().await else {
+                    panic!("frames are handed over")
+                };
+                given.push(frames.iter().map(|frame| frame[0]).collect());
+                taken.send(fates).unwrap();
+            }
+            given
+        };
+        let (tried, given) = tokio::join!(fetched.try_all(numbers.iter().map(frame).collect(), &wakes), actor);
+        tried.unwrap();
+        given
+    }
+
+    /// contracts/mailbox.md M10, M17.
+    #[tokio::test]
+    async fn a_frame_that_is_set_aside_holds_up_no_other_and_is_not_taken() {
+        use Fate::{Aside, Done};
+        let mut fetched = Fetched::default();
+        let given = tried(&mut fetched, &[1, 2, 3], vec![vec![Done, Aside, Done]]).await;
+        assert_eq!((given, fetched.aside.done_up_to(fetched.last)), (vec![vec![1, 2, 3]], 1));
+        // There is no room for 5 at first.
+        let given = tried(&mut fetched, &[4, 5], vec![vec![Done], vec![Done]]).await;
+        assert_eq!(
+            (given, fetched.aside.done_up_to(fetched.last)),
+            (vec![vec![4, 5], vec![5]], 1),
+            "not tried at once"
+        );
+        fetched.tried = None;
+        let given = tried(&mut fetched, &[6], vec![vec![Done, Done]]).await;
+        assert_eq!((given, fetched.aside.done_up_to(fetched.last)), (vec![vec![6, 2]], 6));
+    }
 
     #[test]
     fn a_stream_is_cut_wherever_its_parts_end() {
