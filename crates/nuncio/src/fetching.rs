@@ -306,7 +306,7 @@ mod tests {
     async fn tried(fetched: &mut Fetched, numbers: &[u64], mut answers: Vec<Vec<Fate>>) -> Vec<Vec<u8>> {
         let (wakes, mut woken) = mpsc::channel(1);
         let frame = |number: &u64| Numbered::new(*number, Bytes::from(vec![u8::try_from(*number).unwrap()]));
-        let actor = async {
+        let actor = async move {
             let mut given = Vec::new();
             for fates in answers.drain(..) {
                 let Some(Wake::Fetched { frames, taken }) = woken.recv().await else {
@@ -315,6 +315,7 @@ mod tests {
                 given.push(frames.iter().map(|frame| frame[0]).collect());
                 taken.send(fates).unwrap();
             }
+            drop(woken);
             given
         };
         let (tried, given) = tokio::join!(fetched.try_all(numbers.iter().map(frame).collect(), &wakes), actor);
