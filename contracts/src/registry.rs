@@ -194,10 +194,26 @@ pub mod limit {
     /// Unit: bytes.
     pub const MAILBOX_BYTES_MAX: u64 = 67_108_864;
 
+    /// that wait for one agent by one deposit key: an eighth of its room, so that one peer leaves some to the others
+    ///
+    /// Unit: frames.
+    pub const MAILBOX_KEY_FRAMES_MAX: usize = 1250;
+
+    /// of the frames of one deposit key together: an eighth of the agent's 64 MiB
+    ///
+    /// Unit: bytes.
+    pub const MAILBOX_KEY_BYTES_MAX: u64 = 8_388_608;
+
     /// first frames of strangers that wait for one agent: they need no key, so there is hardly any room
     ///
     /// Unit: frames.
     pub const MAILBOX_STRANGERS_MAX: usize = 16;
+
+    /// fetched frames that an agent sets aside until there is room for what they need: 4 MiB; the one that came first
+    /// makes place
+    ///
+    /// Unit: frames.
+    pub const MAIL_ASIDE_MAX: usize = 64;
 
     /// with one deposit key at once
     ///
@@ -730,6 +746,12 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const MAIL_ACK_EVERY: u64 = 1000;
+
+    /// a minute; how long a fetched frame that is refused for what may pass is tried again: what it waits for is behind
+    /// it, or its sender leaves it again
+    ///
+    /// Unit: ms.
+    pub const MAIL_ASIDE: u64 = 60_000;
 
     /// 5 minutes; how often an agent looks what its directory has left of it, when no start makes it look
     ///

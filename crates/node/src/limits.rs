@@ -83,18 +83,18 @@ impl Claims {
     }
 }
 
-/// How fast frames come with each deposit key (contracts/mailbox.md M7). Keys are told apart here, and nowhere else.
+/// How fast frames come with each deposit key of each agent (contracts/mailbox.md M7). An agent makes keys of any id for itself alone.
 #[derive(Debug)]
-pub(crate) struct Deposits(DefaultKeyedRateLimiter<[u8; 16]>);
+pub(crate) struct Deposits(DefaultKeyedRateLimiter<(AgentId, [u8; 16])>);
 
 impl Deposits {
     pub(crate) fn new() -> Self {
         Self(RateLimiter::keyed(every(time::DEPOSIT_EVERY, limit::DEPOSITS_BURST)))
     }
 
-    /// Whether one more comes now with the key of this id.
-    pub(crate) fn allow(&self, id: &[u8; 16]) -> bool {
-        self.0.check_key(id).is_ok()
+    /// Whether one more comes for an agent now with its key of this id.
+    pub(crate) fn allow(&self, agent: &AgentId, id: [u8; 16]) -> bool {
+        self.0.check_key(&(*agent, id)).is_ok()
     }
 
     /// Forgets keys with which nothing comes.
@@ -173,6 +173,8 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use nuncio_proto::crypto::SigningKey;
+
     use super::*;
 
     #[test]
@@ -184,6 +186,17 @@ mod tests {
         let failures = (0..200).filter(|last| sources.allow_failure(address(*last))).count();
         assert_eq!(failures, usize::try_from(limit::FAILURES_PER_SOURCE * 10).unwrap());
         assert!(sources.allow_failure("2001:db8:1::1".parse().unwrap()));
+    }
+
+    /// contracts/mailbox.md M7.
+    #[test]
+    fn a_key_has_its_rate_whatever_other_agents_call_theirs() {
+        let agent = |seed| AgentId::from_bytes(SigningKey::from_seed(&[seed; 32]).public()).unwrap();
+        let (deposits, id) = (Deposits::new(), [7; 16]);
+        let burst = usize::try_from(limit::DEPOSITS_BURST).unwrap();
+        assert!((0..burst).all(|_| deposits.allow(&agent(1), id)));
+        assert!((0..10).any(|_| !deposits.allow(&agent(1), id)));
+        assert!(deposits.allow(&agent(2), id) && deposits.allow(&agent(1), [8; 16]));
     }
 
     /// contracts/txts.md N34.

@@ -46,6 +46,8 @@ struct Mailbox {
     waiting: BTreeMap<u64, Waiting>,
     bytes: u64,
     strangers: usize,
+    /// Of what waits, by deposit key; in memory alone (M2).
+    shares: BTreeMap<KeyId, Share>,
     /// The highest number that was given.
     last: u64,
     /// The highest number of a frame that is durable: what is below it is too.
@@ -59,6 +61,18 @@ struct Waiting {
     len: u64,
     came: UnixMillis,
     is_stranger: bool,
+    /// None by a stranger, and where it waited before the node was started.
+    key: Option<KeyId>,
+}
+
+/// Tells deposit keys of one agent apart.
+type KeyId = [u8; 16];
+
+/// What waits by one deposit key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    frames: usize,
+    bytes: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,7 +97,16 @@ pub(crate) struct Reader {
 impl Mailbox {
     fn new(secret: Option<MailboxSecret>, last: u64) -> Self {
         let (durable, readers) = (watch::Sender::new(last), watch::Sender::new(0));
-        Self { secret, waiting: BTreeMap::new(), bytes: 0, strangers: 0, last, durable, readers }
+        Self {
+            secret,
+            waiting: BTreeMap::new(),
+            bytes: 0,
+            strangers: 0,
+            shares: BTreeMap::new(),
+            last,
+            durable,
+            readers,
+        }
     }
 
     fn put(&self, agent: &AgentId) -> Op {
@@ -95,30 +118,52 @@ impl Mailbox {
         self.last = self.last.max(number);
         self.bytes += waiting.len;
         self.strangers += usize::from(waiting.is_stranger);
+        if let Some(key) = waiting.key {
+            let share = self.shares.entry(key).or_default();
+            *share = Share { frames: share.frames + 1, bytes: share.bytes + waiting.len };
+        }
         self.waiting.insert(number, waiting);
     }
 
     fn remove(&mut self, number: u64) {
-        if let Some(waiting) = self.waiting.remove(&number) {
-            self.bytes -= waiting.len;
-            self.strangers -= usize::from(waiting.is_stranger);
+        let Some(waiting) = self.waiting.remove(&number) else { return };
+        self.bytes -= waiting.len;
+        self.strangers -= usize::from(waiting.is_stranger);
+        if let Some((key, share)) = waiting.key.and_then(|key| Some((key, self.shares.get_mut(&key)?))) {
+            *share = Share { frames: share.frames - 1, bytes: share.bytes - waiting.len };
+            if share.frames == 0 {
+                self.shares.remove(&key);
+            }
         }
+    }
+
+    /// Whether a frame still fits, beside what waits and beside what waits by its key.
+    // contracts/mailbox.md M6.
+    fn has_room(&self, key: Option<&DepositKey>, len: u64) -> bool {
+        let own = key.and_then(|key| self.shares.get(&key.id())).copied().unwrap_or_default();
+        let all = Share { frames: self.waiting.len(), bytes: self.bytes };
+        all.fits(len, limit::MAILBOX_FRAMES_MAX, limit::MAILBOX_BYTES_MAX)
+            && own.fits(len, limit::MAILBOX_KEY_FRAMES_MAX, limit::MAILBOX_KEY_BYTES_MAX)
     }
 
     /// Why a frame is not taken; 0 where it is.
     // contracts/mailbox.md M4 to M7.
-    fn judge(&self, key: Option<&DepositKey>, frame: &[u8], deposits: &Deposits) -> u16 {
+    fn judge(&self, agent: &AgentId, key: Option<&DepositKey>, frame: &[u8], deposits: &Deposits) -> u16 {
         let Some(secret) = &self.secret else { return code::DEPOSIT_DENIED };
         match key {
             Some(key) if !secret.has(key) => return code::DEPOSIT_DENIED,
             None if !frame.starts_with(&START) => return code::DEPOSIT_DENIED,
-            Some(key) if !deposits.allow(&key.id()) => return code::BUSY,
+            Some(key) if !deposits.allow(agent, key.id()) => return code::BUSY,
             None if self.strangers >= limit::MAILBOX_STRANGERS_MAX => return code::MAILBOX_FULL,
             _ => {}
         }
-        let has_room = self.waiting.len() < limit::MAILBOX_FRAMES_MAX
-            && self.bytes.saturating_add(len_of(frame)) <= limit::MAILBOX_BYTES_MAX;
-        if has_room { 0 } else { code::MAILBOX_FULL }
+        if self.has_room(key, len_of(frame)) { 0 } else { code::MAILBOX_FULL }
+    }
+}
+
+impl Share {
+    const fn fits(self, len: u64, frames_max: usize, bytes_max: u64) -> bool {
+        self.frames < frames_max && self.bytes.saturating_add(len) <= bytes_max
     }
 }
 
@@ -184,10 +229,11 @@ impl Mailboxes {
                     codes.push(code::DEPOSIT_DENIED);
                     continue;
                 };
-                let code = mailbox.judge(key.as_ref(), deposit.frame(), &self.deposits);
+                let code = mailbox.judge(agent, key.as_ref(), deposit.frame(), &self.deposits);
                 codes.push(code);
                 if code == 0 {
-                    let waiting = Waiting { len: len_of(deposit.frame()), came: now, is_stranger: key.is_none() };
+                    let (len, key) = (len_of(deposit.frame()), key.as_ref().map(DepositKey::id));
+                    let waiting = Waiting { len, came: now, is_stranger: key.is_none(), key };
                     let number = mailbox.last + 1;
                     mailbox.insert(number, waiting);
                     taken.push((*agent, number));
@@ -362,40 +408,90 @@ fn put_frame(agent: &AgentId, number: u64, waiting: &Waiting, frame: &[u8]) -> O
 
 fn read_frame(value: &[u8]) -> Option<(Waiting, Vec<u8>)> {
     let FrameRow(version, came, is_stranger, frame) = codec::decode(value, ROW_LEN_MAX).ok()?;
-    let waiting = Waiting { len: len_of(&frame), came: UnixMillis(came), is_stranger };
+    let waiting = Waiting { len: len_of(&frame), came: UnixMillis(came), is_stranger, key: None };
     (version == VERSION).then_some((waiting, frame.into_vec()))
 }
 
 #[cfg(test)]
 mod tests {
+    use nuncio_proto::crypto::SigningKey;
+
     use super::*;
+
+    fn bob() -> AgentId {
+        AgentId::from_bytes(SigningKey::from_seed(&[2; 32]).public()).unwrap()
+    }
+
+    fn secret() -> MailboxSecret {
+        MailboxSecret::new([1; 32])
+    }
+
+    /// The deposit key of a peer.
+    fn key(peer: u64) -> DepositKey {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&peer.to_be_bytes());
+        secret().deposit_key(id)
+    }
+
+    fn waits(key: Option<KeyId>, len: u64) -> Waiting {
+        Waiting { len, came: UnixMillis(0), is_stranger: false, key }
+    }
 
     /// contracts/mailbox.md M6.
     #[test]
     fn there_is_an_end_to_what_waits_for_one_agent() {
-        let (deposits, frame) = (Deposits::new(), [7; 1_000]);
-        let secret = MailboxSecret::new([1; 32]);
-        let key = |number: u64| {
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&number.to_be_bytes());
-            secret.deposit_key(id)
-        };
-        let waits = |len| Waiting { len, came: UnixMillis(0), is_stranger: false };
-        let mut many = Mailbox::new(Some(secret.clone()), 0);
+        let (deposits, frame, bob) = (Deposits::new(), [7; 1_000], bob());
+        let mut many = Mailbox::new(Some(secret()), 0);
         for number in 1..=u64::try_from(limit::MAILBOX_FRAMES_MAX).unwrap() {
-            assert_eq!(many.judge(Some(&key(number)), &frame, &deposits), 0);
-            many.insert(number, waits(1));
+            let by = key(number);
+            assert_eq!(many.judge(&bob, Some(&by), &frame, &deposits), 0);
+            many.insert(number, waits(Some(by.id()), 1));
         }
-        assert_eq!(many.judge(Some(&key(0)), &frame, &deposits), code::MAILBOX_FULL);
+        assert_eq!(many.judge(&bob, Some(&key(0)), &frame, &deposits), code::MAILBOX_FULL);
         many.remove(1);
-        assert_eq!(many.judge(Some(&key(0)), &frame, &deposits), 0);
-        let mut large = Mailbox::new(Some(secret.clone()), 0);
-        large.insert(1, waits(limit::MAILBOX_BYTES_MAX - 1_000));
-        assert_eq!(large.judge(Some(&key(0)), &frame, &deposits), 0);
-        large.insert(2, waits(1));
-        assert_eq!(large.judge(Some(&key(0)), &frame, &deposits), code::MAILBOX_FULL);
+        assert_eq!(many.judge(&bob, Some(&key(0)), &frame, &deposits), 0);
+        let mut large = Mailbox::new(Some(secret()), 0);
+        large.insert(1, waits(None, limit::MAILBOX_BYTES_MAX - 1_000));
+        assert_eq!(large.judge(&bob, Some(&key(0)), &frame, &deposits), 0);
+        large.insert(2, waits(None, 1));
+        assert_eq!(large.judge(&bob, Some(&key(0)), &frame, &deposits), code::MAILBOX_FULL);
         large.remove(2);
         large.remove(2);
         assert_eq!((large.bytes, large.waiting.len()), (limit::MAILBOX_BYTES_MAX - 1_000, 1));
+    }
+
+    /// contracts/mailbox.md M6.
+    #[test]
+    fn what_one_key_fills_is_its_share_and_another_has_room() {
+        let (deposits, frame, bob) = (Deposits::new(), [7; 1_000], bob());
+        let (one, other) = (key(1), key(2));
+        let judge = |mailbox: &Mailbox, by| mailbox.judge(&bob, Some(by), &frame, &deposits);
+        let mut many = Mailbox::new(Some(secret()), 0);
+        let share = u64::try_from(limit::MAILBOX_KEY_FRAMES_MAX).unwrap();
+        (1..share).for_each(|number| many.insert(number, waits(Some(one.id()), 1)));
+        assert_eq!(judge(&many, &one), 0);
+        many.insert(share, waits(Some(one.id()), 1));
+        assert_eq!((judge(&many, &one), judge(&many, &other)), (code::MAILBOX_FULL, 0));
+        many.remove(1);
+        assert_eq!(judge(&many, &one), 0, "what was taken leaves room");
+
+        let mut large = Mailbox::new(Some(secret()), 0);
+        large.insert(1, waits(Some(one.id()), limit::MAILBOX_KEY_BYTES_MAX - 1_000));
+        assert_eq!(judge(&large, &one), 0);
+        large.insert(2, waits(Some(one.id()), 1));
+        assert_eq!((judge(&large, &one), judge(&large, &other)), (code::MAILBOX_FULL, 0));
+        let start = [&START[..], &[0; 100]].concat();
+        assert_eq!(large.judge(&bob, None, &start, &deposits), 0, "a stranger's room is another");
+        (1..=2).for_each(|number| large.remove(number));
+        assert!(large.shares.is_empty() && judge(&large, &one) == 0, "nothing is kept of a key by which nothing waits");
+    }
+
+    /// contracts/mailbox.md M2, M6: rows do not name keys.
+    #[test]
+    fn by_which_key_a_frame_came_is_not_on_disk() {
+        let waiting = Waiting { came: UnixMillis(5), ..waits(Some([9; 16]), 3) };
+        let Op::Put { value, .. } = put_frame(&bob(), 1, &waiting, b"abc") else { panic!("a row is put") };
+        assert!(!value.windows(16).any(|window| window == [9; 16]));
+        assert_eq!(read_frame(&value).unwrap().0.key, None);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use nuncio_contracts::registry::{code, time};
+use nuncio_contracts::registry::{code, limit, time};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::deposit::{Deposit, DepositKey};
 use nuncio_proto::ids::AgentId;
@@ -67,7 +67,7 @@ async fn connect(mail: &Mail) -> Result<(Link, Connection), String> {
     let endpoint = &mail.at.endpoint;
     let addresses = tokio::net::lookup_host(endpoint.as_str()).await.map_err(|error| format!("{endpoint}: {error}"))?;
     let mut last = format!("{endpoint}: no address");
-    for address in addresses {
+    for address in addresses.take(limit::ENDPOINTS_MAX) {
         let any: SocketAddr =
             if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let link = Link::bind(LinkConfig::new(any), &key).map_err(|error| error.to_string())?;

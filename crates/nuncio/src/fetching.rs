@@ -1,7 +1,7 @@
 //! Our own mailbox and our place in the directory: opened, listed, fetched from, for as long as the agent runs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -9,9 +9,10 @@ use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::deposit::MailboxSecret;
 use nuncio_proto::ids::AgentId;
 use serde::Deserialize;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::{Aside, Fate, Numbered};
 use crate::links::Tasks;
 use crate::node::{Answered, Following, Node, Unreachable};
 use crate::wake::Wake;
@@ -20,6 +21,8 @@ use crate::wake::Wake;
 const FRAMES_AT_ONCE: usize = 64;
 /// A stream that lasted so long was served: what ended it is no reason to wait long.
 const LASTING: Duration = Duration::from_secs(60);
+/// Between two tries of what is set aside, but for those behind a full round.
+const ASIDE_AGAIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(time::DIRECTORY_LOOK);
 
 /// What a directory has of this agent.
@@ -38,6 +41,18 @@ pub(crate) struct Left {
 pub(crate) struct Listing {
     pub(crate) bundle: Option<Vec<u8>>,
     pub(crate) batch: Option<Vec<u8>>,
+}
+
+/// What came over one stream.
+#[derive(Debug, Default)]
+struct Fetched {
+    aside: Aside,
+    /// The highest number that came.
+    last: u64,
+    /// Up to where the node was told that frames are taken.
+    told: u64,
+    /// When those that are set aside were tried last.
+    tried: Option<Instant>,
 }
 
 /// What the tasks of a mailbox share.
@@ -148,41 +163,44 @@ impl Post {
 
     /// Takes what comes: why it ended.
     async fn take(&self, mut stream: Following) -> String {
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut fetched) = (BytesMut::new(), Fetched::default());
         loop {
-            let (frames, last) = match cut(&mut bytes) {
-                Ok(cut) => cut,
+            let frames = match cut(&mut bytes) {
+                Ok(frames) => frames,
                 Err(why) => return why,
             };
-            if let Some(last) = last {
-                if let Err(why) = self.hand_over(frames, last).await {
+            if !frames.is_empty() {
+                if let Err(why) = self.hand_over(frames, &mut fetched).await {
                     return why;
                 }
                 continue;
             }
-            match stream.next().await {
+            let more = tokio::select! {
+                more = stream.next() => more,
+                () = tokio::time::sleep(fetched.rest()), if !fetched.aside.is_empty() => {
+                    match self.hand_over(Vec::new(), &mut fetched).await {
+                        Ok(()) => continue,
+                        Err(why) => return why,
+                    }
+                }
+            };
+            match more {
                 Some(more) => bytes.extend_from_slice(&more),
                 None => return "its stream ended".to_owned(),
             }
         }
     }
 
-    /// Hands frames to the actor until all are on disk or refused for good, then says that they are taken.
+    /// Hands frames to the actor, then says up to where they are on disk or refused for good.
     // contracts/mailbox.md M10.
-    async fn hand_over(&self, mut frames: Vec<Bytes>, last: u64) -> Result<(), String> {
-        let mut waits = pauses();
-        loop {
-            let (taken, answer) = oneshot::channel();
-            let wake = Wake::Fetched { frames: frames.clone(), taken };
-            self.tasks.wakes.send(wake).await.map_err(|_| "the agent stops")?;
-            let taken = answer.await.map_err(|_| "the agent stops")?;
-            frames.drain(..taken.min(frames.len()));
-            if frames.is_empty() {
-                break;
-            }
-            tokio::time::sleep(waits.next().unwrap_or(LASTING)).await;
+    async fn hand_over(&self, frames: Vec<Numbered>, fetched: &mut Fetched) -> Result<(), String> {
+        fetched.try_all(frames, &self.tasks.wakes).await?;
+        let up_to = fetched.aside.done_up_to(fetched.last);
+        if up_to <= fetched.told {
+            return Ok(());
         }
-        said(self.node.post_bytes("/mailbox/taken", Bytes::copy_from_slice(&last.to_be_bytes())).await).map(drop)
+        fetched.told = up_to;
+        said(self.node.post_bytes("/mailbox/taken", Bytes::copy_from_slice(&up_to.to_be_bytes())).await).map(drop)
     }
 
     /// Looks what the directory has, and lists what it has not.
@@ -200,6 +218,40 @@ impl Post {
         // The actor may have stopped.
         let _ = self.tasks.urgent.send(Wake::DirectoryHas(has));
         Ok(())
+    }
+}
+
+impl Fetched {
+    /// Hands frames to the actor, and now and then those that were set aside behind them, until there was room for all.
+    // contracts/mailbox.md M17.
+    async fn try_all(&mut self, mut frames: Vec<Numbered>, wakes: &mpsc::Sender<Wake>) -> Result<(), String> {
+        let mut waits = pauses();
+        self.last = frames.last().map_or(self.last, |last| last.number);
+        if frames.len() >= FRAMES_AT_ONCE || self.rest().is_zero() {
+            frames.extend(self.aside.take());
+            self.tried = Some(Instant::now());
+        }
+        while !frames.is_empty() {
+            let (taken, answer) = oneshot::channel();
+            let wake = Wake::Fetched { frames: frames.iter().map(|tried| tried.frame.clone()).collect(), taken };
+            wakes.send(wake).await.map_err(|_| "the agent stops")?;
+            let fates = answer.await.map_err(|_| "the agent stops")?;
+            let rest = frames.split_off(fates.len().min(frames.len()));
+            for (tried, fate) in core::mem::replace(&mut frames, rest).into_iter().zip(fates) {
+                if fate == Fate::Aside {
+                    self.aside.keep(tried, Instant::now());
+                }
+            }
+            if !frames.is_empty() {
+                tokio::time::sleep(waits.next().unwrap_or(LASTING)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long it is until those that are set aside are tried again.
+    fn rest(&self) -> Duration {
+        self.tried.map_or(Duration::ZERO, |at| ASIDE_AGAIN.saturating_sub(at.elapsed()))
     }
 }
 
@@ -225,10 +277,10 @@ fn said(answered: Result<Answered, Unreachable>) -> Result<Answered, String> {
     Err(format!("the node answers {}: {says}", answered.status))
 }
 
-/// Cuts whole frames off what came, at most so many; the number of the last one, if there is one.
+/// Cuts whole frames off what came, at most so many.
 // contracts/mailbox.md M9.
-fn cut(bytes: &mut BytesMut) -> Result<(Vec<Bytes>, Option<u64>), String> {
-    let (mut frames, mut last) = (Vec::new(), None);
+fn cut(bytes: &mut BytesMut) -> Result<Vec<Numbered>, String> {
+    let mut frames = Vec::new();
     while frames.len() < FRAMES_AT_ONCE {
         let Some((number, rest)) = bytes.split_first_chunk::<8>() else { break };
         let Some((len, rest)) = rest.split_first_chunk::<4>() else { break };
@@ -239,16 +291,56 @@ fn cut(bytes: &mut BytesMut) -> Result<(Vec<Bytes>, Option<u64>), String> {
         if rest.len() < len {
             break;
         }
-        last = Some(u64::from_be_bytes(*number));
+        let number = u64::from_be_bytes(*number);
         bytes.advance(12);
-        frames.push(bytes.split_to(len).freeze());
+        frames.push(Numbered::new(number, bytes.split_to(len).freeze()));
     }
-    Ok((frames, last))
+    Ok(frames)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tries frames with an actor that answers so: what it was given, a list for each time.
+    async fn tried(fetched: &mut Fetched, numbers: &[u64], mut answers: Vec<Vec<Fate>>) -> Vec<Vec<u8>> {
+        let (wakes, mut woken) = mpsc::channel(1);
+        let frame = |number: &u64| Numbered::new(*number, Bytes::from(vec![u8::try_from(*number).unwrap()]));
+        let actor = async move {
+            let mut given = Vec::new();
+            for fates in answers.drain(..) {
+                let Some(Wake::Fetched { frames, taken }) = woken.recv().await else {
+                    panic!("frames are handed over")
+                };
+                given.push(frames.iter().map(|frame| frame[0]).collect());
+                taken.send(fates).unwrap();
+            }
+            drop(woken);
+            given
+        };
+        let (tried, given) = tokio::join!(fetched.try_all(numbers.iter().map(frame).collect(), &wakes), actor);
+        tried.unwrap();
+        given
+    }
+
+    /// contracts/mailbox.md M10, M17.
+    #[tokio::test]
+    async fn a_frame_that_is_set_aside_holds_up_no_other_and_is_not_taken() {
+        use Fate::{Aside, Done};
+        let mut fetched = Fetched::default();
+        let given = tried(&mut fetched, &[1, 2, 3], vec![vec![Done, Aside, Done]]).await;
+        assert_eq!((given, fetched.aside.done_up_to(fetched.last)), (vec![vec![1, 2, 3]], 1));
+        // There is no room for 5 at first.
+        let given = tried(&mut fetched, &[4, 5], vec![vec![Done], vec![Done]]).await;
+        assert_eq!(
+            (given, fetched.aside.done_up_to(fetched.last)),
+            (vec![vec![4, 5], vec![5]], 1),
+            "not tried at once"
+        );
+        fetched.tried = None;
+        let given = tried(&mut fetched, &[6], vec![vec![Done, Done]]).await;
+        assert_eq!((given, fetched.aside.done_up_to(fetched.last)), (vec![vec![6, 2]], 6));
+    }
 
     #[test]
     fn a_stream_is_cut_wherever_its_parts_end() {
@@ -261,9 +353,9 @@ mod tests {
             let (mut bytes, mut got, mut last) = (BytesMut::new(), Vec::new(), None);
             for part in [&stream[..at], &stream[at..]] {
                 bytes.extend_from_slice(part);
-                let (frames, number) = cut(&mut bytes).unwrap();
-                got.extend(frames.iter().map(|frame| frame.to_vec()));
-                last = number.or(last);
+                let cut = cut(&mut bytes).unwrap();
+                got.extend(cut.iter().map(|cut| cut.frame.to_vec()));
+                last = cut.last().map(|cut| cut.number).or(last);
             }
             assert_eq!((got.as_slice(), last), (&frames[..], Some(9)), "cut at {at}");
         }

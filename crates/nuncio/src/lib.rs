@@ -31,6 +31,7 @@
 mod actor;
 mod agent;
 mod answer;
+mod aside;
 mod backlog;
 mod behind;
 mod channels;

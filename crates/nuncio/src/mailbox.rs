@@ -13,13 +13,13 @@ use backon::ExponentialBackoff;
 use bytes::Bytes;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::deposit::MailboxSecret;
-use nuncio_proto::error::Refusal;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::Way;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::actor::{Actor, StoreSeen};
+use crate::aside::Fate;
 use crate::command::Reply;
 use crate::depositing::{self, Deposited, NotKept};
 use crate::effects::{answer, tell};
@@ -135,41 +135,38 @@ impl Actor {
         }
     }
 
-    /// Takes what was fetched, as from nobody: how much of it is on disk, or refused for good.
-    // contracts/mailbox.md M10, M11.
-    pub(crate) fn fetched(&mut self, frames: &[Bytes], taken: oneshot::Sender<usize>) {
-        let mut count = 0;
+    /// Takes what was fetched, as from nobody: what became of it, up to where there is no room.
+    // contracts/mailbox.md M10, M11, M17.
+    pub(crate) fn fetched(&mut self, frames: &[Bytes], taken: oneshot::Sender<Vec<Fate>>) {
+        let mut fates = Vec::new();
         for frame in frames {
-            if !self.has_randomness() || !self.take_fetched(frame) {
-                break;
-            }
-            count += 1;
+            let fate = if self.has_randomness() { self.take_fetched(frame) } else { None };
+            let Some(fate) = fate else { break };
+            fates.push(fate);
         }
         // Whoever fetches may have gone: it is fetched again.
         self.when_durable(Answer(Box::new(move || {
-            let _ = taken.send(count);
+            let _ = taken.send(fates);
         })));
     }
 
-    /// `false`: there is no room for it now.
-    fn take_fetched(&mut self, frame: &Bytes) -> bool {
+    /// `None`: there is no room for any now.
+    fn take_fetched(&mut self, frame: &Bytes) -> Option<Fate> {
         self.wire.received(frame.len());
         match self.peer.receive(None, frame, now(), &mut self.entropy, &StoreSeen(&self.store)) {
-            Ok(step) => self.commit(step),
+            Ok(step) => {
+                self.commit(step);
+                Some(Fate::Done)
+            }
             Err(refusal) => {
                 *self.refused.entry(refusal.name()).or_default() += 1;
                 tracing::debug!(%refusal, "frame out of the mailbox refused");
                 if let Some(step) = self.peer.ack_again(&refusal, frame, &mut self.entropy) {
                     self.commit(step);
                 }
-                let later = matches!(
-                    refusal,
-                    Refusal::InboxFull | Refusal::SpoolFull | Refusal::TooManySessions | Refusal::SeenUnreadable
-                );
-                return !later;
+                Fate::of(&refusal)
             }
         }
-        true
     }
 
     /// What the directory lacks.

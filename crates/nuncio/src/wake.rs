@@ -11,6 +11,7 @@ use nuncio_store::{Durable, Op, StoreError};
 use nuncio_transport::{Connection, SendStream};
 use tokio::sync::oneshot;
 
+use crate::aside::Fate;
 use crate::chunks::{Fetched, PayloadFrom, PayloadId};
 use crate::command::Reply;
 use crate::depositing::Deposited;
@@ -48,8 +49,8 @@ pub(crate) enum Wake {
     MailboxOpened(Box<MailboxSecret>),
     /// What keeps our mailbox or our place in the directory from serving, or that nothing does.
     MailboxWaits { why: Option<String> },
-    /// Frames were fetched. The answer is how many of them are on disk, or refused for good.
-    Fetched { frames: Vec<Bytes>, taken: oneshot::Sender<usize> },
+    /// Frames were fetched. The answer is what became of them, once that is on disk, up to where there was no room for any.
+    Fetched { frames: Vec<Bytes>, taken: oneshot::Sender<Vec<Fate>> },
     /// What the directory has of us. The answer is what to list.
     Listed { left: Left, list: oneshot::Sender<Listing> },
     /// What the directory has of us, once it has what was listed.

@@ -233,6 +233,31 @@ async fn strangers_and_the_busy_have_a_quota_of_their_own() {
     assert_eq!(guest.leave(me, Some(&own.deposit_key([2; 16])), b"another").await, 0);
 }
 
+/// contracts/mailbox.md M6: also of a node that was started again, which does not know by whom frames were left.
+#[tokio::test]
+async fn one_peer_fills_its_share_and_leaves_room_to_others() {
+    let mut at = Fixture::new().await;
+    let own = secret();
+    let planner = End::agent(&at, PLANNER).await;
+    planner.open(&own).await;
+    let (guest, me, frame) = (End::guest(&at).await, agent(PLANNER), vec![7; limit::FRAME_LEN_MAX]);
+    let [one, other] = [1, 2].map(|id| own.deposit_key([id; 16]));
+    let share = limit::MAILBOX_KEY_BYTES_MAX / u64::try_from(limit::FRAME_LEN_MAX).unwrap();
+    for number in 0..share {
+        assert_eq!(guest.leave(me, Some(&one), &frame).await, 0, "{number}");
+    }
+    assert_eq!(guest.leave(me, Some(&one), b"more").await, code::MAILBOX_FULL);
+    assert_eq!(guest.leave(me, Some(&other), &frame).await, 0);
+    let first = planner.fetch().await.next().await.unwrap();
+    planner.taken(first.0).await;
+    assert_eq!(guest.leave(me, Some(&one), b"more").await, 0);
+    assert_eq!(guest.leave(me, Some(&one), &frame).await, code::MAILBOX_FULL);
+    at.stop().await;
+    at.start().await;
+    let guest = End::guest(&at).await;
+    assert_eq!(guest.leave(me, Some(&one), &frame).await, 0);
+}
+
 /// contracts/mailbox.md M3, transport.md T16: a guest leaves frames and does nothing else.
 #[tokio::test]
 async fn a_guest_leaves_frames_and_does_nothing_else() {
