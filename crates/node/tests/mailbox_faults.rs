@@ -230,6 +230,8 @@ impl Seen {
 /// Fetches, and says now and then what it has, until it is told to stop and nothing came for a while.
 async fn fetch(node: AgentId, address: SocketAddr, seen: Arc<Mutex<Seen>>, stop: CancellationToken) {
     loop {
+        // A connection to a node that was killed says nothing either: only what a later one does not bring is not there.
+        let is_last = stop.is_cancelled();
         let end = End::new(node, address, &recipient(), Ipv4Addr::LOCALHOST).await;
         let stream = match &end {
             Some(end) => end.ask("GET", "/mailbox", &[]).await,
@@ -243,10 +245,13 @@ async fn fetch(node: AgentId, address: SocketAddr, seen: Arc<Mutex<Seen>>, stop:
         let (mut read, mut since) = (BytesMut::new(), 0);
         loop {
             let part = tokio::time::timeout(Duration::from_secs(2), body.frame()).await;
-            if part.is_err() && stop.is_cancelled() {
-                return;
-            }
-            let Ok(part) = part else { continue };
+            let Ok(part) = part else {
+                match (is_last, stop.is_cancelled()) {
+                    (true, _) => return,
+                    (false, true) => break,
+                    (false, false) => continue,
+                }
+            };
             let Some(Ok(part)) = part else { break };
             read.extend_from_slice(&part.into_data().unwrap());
             while let Some((head, rest)) = read.split_first_chunk::<12>() {

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use group::Group;
-use nuncio_contracts::registry::{limit, time};
-use nuncio_proto::channel::{Change, ChannelPlace, Reach, Says, Word};
+use nuncio_contracts::registry::{code, limit, time};
+use nuncio_proto::channel::{Change, ChannelPlace, Reach, Says, Support, Word};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::ids::{ChannelId, EpochId};
@@ -209,4 +209,91 @@ fn what_waits_behind_a_gap_is_not_heard_after_its_author_was_removed() {
     assert!(!group.agents[1].roster(channel).has(&removed));
     group.pass(LONG, 10);
     assert_eq!(group.agents[1].texts(channel), [""; 0], "its author is no member any more");
+}
+
+/// contracts/channel.md C52, C53: a letter of an epoch in which its receiver was no member is none for it.
+#[test]
+fn a_letter_of_before_is_refused_by_a_newcomer() {
+    let (mut group, channel) = settled(3, 1);
+    let before = group.agents[1].peer.channel(&channel).unwrap().epoch();
+    group.invite(0, channel, 3).unwrap();
+    group.join(3, channel);
+    group.send(1, channel, "hello");
+    group.pass(LONG, 10);
+    let mut letter = group.letter(1, "of before");
+    letter.set_extension(ChannelPlace { channel, epoch: before, seq: 900 }.extension());
+    let (now, newcomer, one) = (group.now, group.id(3), &mut group.agents[1]);
+    let step = one.peer.send(newcomer, &letter, now).unwrap();
+    one.take(step);
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[3].texts(channel), ["hello"]);
+    assert!(group.agents[1].failed.contains(&(newcomer, letter.id, code::NOT_MEMBER)));
+}
+
+/// contracts/channel.md C48: a record that nobody asked for is not kept; one that is answered is taken from whom was answered.
+#[test]
+fn nobody_is_given_a_channel_that_it_did_not_ask_for() {
+    let (mut group, channel) = settled(2, 1);
+    let entry = group.agents[0].peer.channel(&channel).unwrap().entries().next().unwrap().to_vec();
+    let says = || Says::Entries { entries: vec![entry.clone()], reach: vec![] };
+    say(&mut group, 0, 2, channel, says());
+    group.pass(LONG, 5);
+    assert!(group.agents[2].peer.channel(&channel).is_none());
+    group.invite(0, channel, 2).unwrap();
+    say(&mut group, 0, 2, channel, says());
+    group.pass(LONG, 5);
+    assert!(group.agents[2].peer.channel(&channel).is_none(), "it has not answered");
+}
+
+/// contracts/channel.md C50: nobody is put in by another's word, also an admin's.
+#[test]
+fn a_proposal_to_add_puts_nobody_in() {
+    let (mut group, channel) = settled(3, 1);
+    let (admin, wanted) = (group.id(1), group.id(3));
+    group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
+    group.pass(LONG, 5);
+    let _ = group.change(1, channel, Change::Add(vec![wanted]));
+    group.pass(LONG, 5);
+    assert!(!group.agents[0].roster(channel).has(&wanted));
+}
+
+/// contracts/channel.md C21: to a newcomer, an entry of long ago was taken long ago.
+#[test]
+fn a_newcomer_takes_no_succession_of_long_ago() {
+    let (mut group, channel) = settled(4, 1);
+    let (admin, member) = (group.id(1), group.id(2));
+    group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
+    group.pass(LONG, 5);
+    let then = group.agents[1].peer.channel(&channel).unwrap().epoch();
+    group.change(0, channel, Change::Admin { agent: admin, admin: false }).unwrap();
+    group.change(0, channel, Change::Remove(vec![member])).unwrap();
+    group.pass(2 * time::CHANNEL_SUCCESSION_WINDOW, 30);
+    group.invite(0, channel, 4).unwrap();
+    group.join(4, channel);
+    group.send(1, channel, "so that they have a session");
+    group.pass(LONG, 5);
+    // What it made then it shows now.
+    let record = group.agents[1].peer.channel(&channel).unwrap();
+    let draft = record.draft(&then, Change::Succeed(admin), group.now).unwrap();
+    let signing = group.agents[1].peer.identity().signing();
+    let support = Support { channel, agent: admin, body: draft.body_hash() }.sign(signing);
+    let entry = draft.sign(signing, vec![support]).to_bytes();
+    say(&mut group, 1, 4, channel, Says::Entries { entries: vec![entry], reach: vec![] });
+    group.pass(LONG, 5);
+    let owner = group.id(0);
+    assert_eq!(group.agents[4].roster(channel).owner(), owner);
+}
+
+/// contracts/channel.md C51: who is known by a channel alone writes to the channel alone.
+#[test]
+fn a_fellow_that_nobody_added_writes_to_the_channel_alone() {
+    let (mut group, channel) = settled(3, 0);
+    let (other, letter) = (group.id(2), group.letter(1, "beside the channel"));
+    let (now, one) = (group.now, &mut group.agents[1]);
+    let step = one.peer.send(other, &letter, now).unwrap();
+    one.take(step);
+    group.send(1, channel, "in the channel");
+    group.pass(LONG, 5);
+    assert_eq!(group.agents[2].inbox.iter().map(|came| came.text.as_str()).collect::<Vec<_>>(), ["in the channel"]);
+    assert!(group.agents[1].failed.contains(&(other, letter.id, code::STRANGER)));
 }
