@@ -126,8 +126,8 @@ impl Peer {
     fn take_proposed(&mut self, channel: ChannelId, bytes: &[u8], now: UnixMillis, out: &mut Out) {
         let Ok(proposal) = Proposal::parse(bytes) else { return };
         let is_followed = self.member_of(&channel).is_ok_and(|record| record.check_proposal(&proposal).is_ok());
-        // Whom an admin would have added has not consented by that.
-        if is_followed && !matches!(proposal.change, Change::Add(_)) {
+        // Whom an admin would have added has not consented by that: the record refuses it.
+        if is_followed {
             self.append(channel, proposal.change, Vec::new(), now, out);
         }
     }
