@@ -362,6 +362,7 @@ impl Peer {
             self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
         }
         self.follow_record(id, now, out);
+        self.forget_letters(id, out);
         if after.has(&me) {
             self.forget_invitation(&id, out);
             after.members().filter(|(agent, _)| **agent != me).for_each(|(agent, _)| self.meet(*agent, None, out));

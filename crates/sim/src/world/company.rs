@@ -32,6 +32,8 @@ pub(super) struct State {
     numbers: BTreeMap<(Who, Seq), LetterId>,
     /// By reader and author: what was delivered, in its order.
     heard: BTreeMap<(Who, Who), Vec<Heard>>,
+    /// Since when each member's own record has it as one: times of the world.
+    aware: BTreeMap<Who, u64>,
 }
 
 /// One letter, as its author meant it.
@@ -40,6 +42,7 @@ struct Posted {
     from: Who,
     /// The epoch in which its author was.
     epoch: EpochId,
+    at_ms: u64,
     payload: Vec<u8>,
     reply_to: Option<LetterId>,
     /// Its author's agent has it on disk.
@@ -177,6 +180,12 @@ impl World {
     /// An application hears what is new of the channel.
     pub(super) fn hear_news(&mut self, who: Who, news: &ChannelNews) {
         self.trace.say(self.now_ms, || format!("{who}: {news:?}"));
+        let is_member = self.roster_of(who).zip(self.id(who)).is_some_and(|(roster, me)| roster.has(&me));
+        if is_member {
+            self.company.aware.entry(who).or_insert(self.now_ms);
+        } else {
+            self.company.aware.remove(&who);
+        }
         if matches!(news, ChannelNews::Invited { .. }) {
             let delay = self.dice.below(5_000);
             self.after(delay, Event::Answer(who));

@@ -487,6 +487,17 @@ impl Peer {
         }
     }
 
+    /// A letter has this number, whichever way it came.
+    pub(super) fn came_in_session(&mut self, id: ChannelId, from: &AgentId, seq: Seq, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some(moved) = channel.group.incoming.came(from, seq) else { return };
+        if let Some(equivocation) = moved.equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, from, out);
+    }
+
     fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
         let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
         let key = rows::channel_sender(&id, sender);
@@ -498,7 +509,12 @@ impl Peer {
 
     pub(super) fn load_channel_sender(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, agent) = rows::split_of_channel::<32>(key)?;
-        self.channels.all.get_mut(&id)?.group.incoming.load(AgentId::from_bytes(agent).ok()?, value)
+        let (agent, channel) = (AgentId::from_bytes(agent).ok()?, self.channels.all.get_mut(&id)?);
+        channel.group.incoming.load(agent, value)?;
+        // contracts/channel.md C45: what is not here yet is waited for, also behind a start.
+        let next = channel.group.incoming.next_of(&agent)?;
+        channel.letters.begins(agent, next);
+        Some(())
     }
 
     pub(super) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -542,6 +558,11 @@ fn begin<R: CryptoRng + ?Sized>(
 ) -> Result<Begun, PeerError> {
     let mut outgoing = channel.group.outgoing.clone();
     outgoing.skip_to(seq);
+    // contracts/channel.md C38: what went to a member in its session is missing in no frame.
+    for (agent, _) in channel.record.roster().members() {
+        let left = channel.group.out.iter().find(|(_, frame)| frame.left.contains_key(agent));
+        outgoing.acked(agent, left.map_or(seq, |(left, _)| *left));
+    }
     let new = outgoing.begin(&channel.record, now, rng).map_err(PeerError::from)?;
     let keys = new.keys().iter().map(|(agent, key)| (*agent, key.encode())).collect();
     outgoing.apply_chain(new);

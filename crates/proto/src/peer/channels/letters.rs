@@ -10,7 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::super::{Change, Out, Peer};
 use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
-use crate::channel::{ChannelPlace, Handed, Order, Waiting};
+use crate::channel::{ChannelPlace, Handed, Order, Record, Waiting};
 use crate::codec;
 use crate::error::{PeerError, Refusal};
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
@@ -183,6 +183,10 @@ impl Peer {
             Ok(None) => return Ok(Judged::Welcome),
             Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
         };
+        self.judge_place(from, &place)
+    }
+
+    fn judge_place(&self, from: &AgentId, place: &ChannelPlace) -> Result<Judged, Refusal> {
         let Ok(record) = self.member_of(&place.channel) else { return Ok(Judged::Refused(code::NOT_MEMBER)) };
         let roster = record.roster();
         let (Some(sender), Some(own)) = (roster.member(from), roster.member(&self.id())) else {
@@ -208,7 +212,11 @@ impl Peer {
         out: &mut Out,
     ) -> Option<Letter> {
         let Ok(Some(place)) = ChannelPlace::of(&letter) else { return Some(letter) };
-        // It was judged when it came; if this agent is no member any more, nobody hears it.
+        // It was judged when it came; whom the record has taken out meanwhile nobody hears (contracts/channel.md C53).
+        if !matches!(self.judge_place(&from, &place), Ok(Judged::Welcome)) {
+            return None;
+        }
+        self.came_in_session(place.channel, &from, place.seq, out);
         let channel = self.channels.all.get_mut(&place.channel)?;
         let row = channel.letters.next_row;
         channel.letters.next_row += 1;
@@ -237,6 +245,24 @@ impl Peer {
         }
     }
 
+    /// The record has moved: letters that wait of whom it takes out are heard by nobody.
+    // contracts/channel.md C53.
+    pub(super) fn forget_letters(&mut self, id: ChannelId, out: &mut Out) {
+        let me = self.id();
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let record = &channel.record;
+        let is_heard = |sender: &AgentId, held: &Held| {
+            let place = ChannelPlace::of(&held.letter).ok().flatten();
+            let number = place.and_then(|place| record.number_of(&place.epoch));
+            number.is_some_and(|number| are_members(record, [sender, &me], number))
+        };
+        let roster = record.roster();
+        let gone = channel.letters.order.forget(is_heard, |sender| roster.has(sender) && roster.has(&me));
+        for Waiting { letter: held, .. } in gone {
+            out.ops.push(Op::Delete { key: rows::channel_held(&id, held.row) });
+        }
+    }
+
     /// The record has moved, or time has passed: letters that waited for it.
     pub(super) fn look_again(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         self.channels.again.remove(&id);
@@ -249,8 +275,7 @@ impl Peer {
             let number = place.as_ref().and_then(|place| record.number_of(&place.epoch));
             match (place, number) {
                 (Some(place), Some(number)) => {
-                    let since = |agent: &AgentId| record.roster().member(agent).map(|member| member.since);
-                    if [from, me].iter().all(|agent| since(agent).is_some_and(|since| since <= number)) {
+                    if are_members(record, [&from, &me], number) {
                         again.insert(row, (from, place.seq, held));
                     } else {
                         out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
@@ -286,10 +311,17 @@ impl Peer {
         let Channels { all, again, .. } = &mut self.channels;
         let letters = &mut all.get_mut(&id)?.letters;
         letters.next_row = letters.next_row.max(row.checked_add(1)?);
+        let place = ChannelPlace::of(&held.letter).ok().flatten()?;
+        letters.order.waits(from, place.seq);
         letters.set_aside.insert(row, (from, held));
         again.insert(id);
         Some(())
     }
+}
+
+/// Whether agents are members now, and were in an epoch and ever since.
+fn are_members(record: &Record, agents: [&AgentId; 2], number: u32) -> bool {
+    agents.iter().all(|agent| record.roster().member(agent).is_some_and(|member| member.since <= number))
 }
 
 fn offer(channel: &mut super::Channel, sender: AgentId, seq: Seq, held: Held, now: UnixMillis) -> Vec<Handed<Held>> {

@@ -76,7 +76,8 @@ impl World {
             return Ok(());
         };
         let to = members.map(|(member, _)| *member).filter(|member| *member != agent.id);
-        let posted = Posted { from, epoch, payload, reply_to, accepted: false, to: to.map(|to| (to, None)).collect() };
+        let to = to.map(|to| (to, None)).collect();
+        let posted = Posted { from, epoch, at_ms: now_ms, payload, reply_to, accepted: false, to };
         if agent.post(channel, &letter, now)? {
             self.company.posted.insert(letter.id, posted);
             self.trace.say(now_ms, || format!("{from} writes {}, which answers {reply_to:?}", letter.id));

@@ -83,7 +83,7 @@ impl World {
                     Told::Delivered if is_due && !arrived => {
                         return Err(Violation::Lost { letter: *letter, to: agent.who, told });
                     }
-                    Told::Failed(code) if is_due || code != code::NOT_MEMBER => {
+                    Told::Failed(code) if (is_due && !self.is_unaware(posted, agent.who)) || code != code::NOT_MEMBER => {
                         return Err(Violation::NoCause { letter: *letter, code });
                     }
                     _ => {}
@@ -91,6 +91,11 @@ impl World {
             }
         }
         Ok(count)
+    }
+
+    /// Whether a letter was written before its reader knew that it is a member.
+    fn is_unaware(&self, posted: &Posted, reader: usize) -> bool {
+        self.company.aware.get(&reader).is_none_or(|since| posted.at_ms < *since)
     }
 
     /// Whether author and reader are members since the letter's epoch without a break.
