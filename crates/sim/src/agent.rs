@@ -86,12 +86,17 @@ fn company_home(who: Who) -> Option<(AgentId, Rows)> {
     static HOMES: [OnceLock<Option<(AgentId, Rows)>>; COMPANY_MAX] = [const { OnceLock::new() }; COMPANY_MAX];
     let identity = |who: Who| Identity::generate(&mut Dice::new(0x636f_6d70_616e_79 ^ u64::try_from(who).ok()?)).ok();
     let make = || {
-        let knows = |other: &Who| *other != who && (who < 3 || *other < 3 || (who + other).is_multiple_of(4));
-        let known: Vec<_> = (0..COMPANY_MAX).filter(knows).filter_map(identity).map(|other| other.id()).collect();
+        let known: Vec<_> = (0..COMPANY_MAX).filter(|other| are_acquainted(who, *other)).filter_map(identity).map(|other| other.id()).collect();
         let own = identity(who)?;
         Some((own.id(), first_rows(own, &known, &mut Dice::new(u64::try_from(who).ok()?))))
     };
     HOMES.get(who)?.get_or_init(make).clone()
+}
+
+/// Whether two agents have added each other before they meet in a channel.
+#[must_use]
+pub const fn are_acquainted(one: Who, other: Who) -> bool {
+    one != other && (one < 3 || other < 3 || (one + other).is_multiple_of(4))
 }
 
 /// What every agent says of every other.

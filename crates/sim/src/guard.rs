@@ -74,13 +74,16 @@ impl Guard {
 
     /// Checks the token, and the author, of every letter that these writes put into the inbox.
     pub fn check(&self, peer: &Peer, ops: &[Op]) -> Result<(), Violation> {
-        for op in ops {
+        // What comes in front of an entry was taken without it.
+        let is_entry = |op: &Op| matches!(op, Op::Put { key, .. } if key.first() == Some(&rows::CHANNEL_ENTRY));
+        let entry = ops.iter().rposition(is_entry);
+        for (at, op) in ops.iter().enumerate() {
             let Op::Put { key, value } = op else { continue };
             if key.first() != Some(&rows::INBOX) {
                 continue;
             }
             let arrival = Arrival::from_row(key, value).ok_or(Violation::Stray(LetterId::from_bytes([0; 16])))?;
-            if !is_of_members(peer, &arrival) {
+            if Some(at) >= entry && !is_of_members(peer, &arrival) {
                 return Err(Violation::Outsider(arrival.letter.id));
             }
             if let Some(wrong) = self.wrong(&peer.id(), &arrival) {

@@ -44,7 +44,7 @@ pub(super) struct Group {
     /// The newest word that tells it.
     acking: BTreeMap<AgentId, u64>,
     /// Chains of epochs that are not known here, the newest of each sender.
-    aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
+    pub(super) aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
     /// Whose letters were attested last.
     attested: Option<AgentId>,
 }
@@ -451,7 +451,7 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_early_key(from, id, bytes, out) };
         let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
@@ -519,9 +519,11 @@ impl Peer {
 
     pub(super) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, agent) = rows::split_of_channel::<32>(key)?;
-        let group = &mut self.channels.all.get_mut(&id)?.group;
-        group.aside.insert(AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
-        self.channels.again.insert(id);
+        let (agent, bytes) = (AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
+        match self.channels.all.get_mut(&id) {
+            Some(channel) => drop(channel.group.aside.insert(agent, bytes)),
+            None => drop(self.channels.early.insert((id, agent), bytes)),
+        }
         Some(())
     }
 

@@ -10,7 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::super::{Change, Out, Peer};
 use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
-use crate::channel::{ChannelPlace, Handed, Order, Record, Waiting};
+use crate::channel::{ChannelPlace, Handed, Order, Record, Roster, Waiting};
 use crate::codec;
 use crate::error::{PeerError, Refusal};
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
@@ -77,6 +77,12 @@ impl Letters {
     /// Whether as many letters wait for the record as may.
     pub(super) fn is_full(&self) -> bool {
         self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+    }
+
+    /// Whether as many letters of this agent wait for the record as may: of all who are no members yet a quarter of what waits.
+    fn is_full_for(&self, agent: &AgentId, roster: &Roster) -> bool {
+        let strangers = || self.set_aside.values().filter(|(from, _)| !roster.has(from)).count();
+        self.is_full() || !roster.has(agent) && strangers() >= limit::CHANNEL_WAITING_MAX / 4
     }
 
     pub(super) fn begins(&mut self, sender: AgentId, first: Seq) {
@@ -189,16 +195,14 @@ impl Peer {
     fn judge_place(&self, from: &AgentId, place: &ChannelPlace) -> Result<Judged, Refusal> {
         let Ok(record) = self.member_of(&place.channel) else { return Ok(Judged::Refused(code::NOT_MEMBER)) };
         let roster = record.roster();
-        let (Some(sender), Some(own)) = (roster.member(from), roster.member(&self.id())) else {
-            return Ok(Judged::Refused(code::NOT_MEMBER));
-        };
         let Some(number) = record.number_of(&place.epoch) else {
-            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full());
+            // contracts/channel.md C54: its author may be a newcomer of that epoch.
+            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full_for(from, roster));
             return if is_full { Err(Refusal::ChannelFull) } else { Ok(Judged::Welcome) };
         };
         let is_over = roster.number().saturating_sub(number) > limit::CHANNEL_BEHIND_MAX;
-        let was_in = sender.since <= number && own.since <= number;
-        Ok(if was_in && !is_over { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) })
+        let are_in = are_members(record, [from, &self.id()], number);
+        Ok(if are_in && !is_over { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) })
     }
 
     /// Takes a letter that names a channel out of the caller's hands; what it does not take is delivered at once.

@@ -227,7 +227,9 @@ impl Peer {
                 match Record::begin(bytes, now) {
                     Ok(record) if is_joining && record.channel() == id => {
                         super::put_entry(&id, 0, now, bytes, out);
-                        self.channels.all.insert(id, Channel::new(record, me));
+                        let mut channel = Channel::new(record, me);
+                        channel.group.aside = self.take_early_keys(&id);
+                        self.channels.all.insert(id, channel);
                         continue;
                     }
                     _ => return,

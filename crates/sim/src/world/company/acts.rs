@@ -7,6 +7,7 @@ use nuncio_proto::letter::Letter;
 use rand_core::Rng as _;
 
 use super::Posted;
+use crate::agent::are_acquainted;
 use crate::book::Violation;
 use crate::net::Who;
 use crate::plan::Company;
@@ -138,7 +139,7 @@ impl World {
 
     fn ask_in_anybody(&mut self, who: Who, members: &[AgentId]) -> Result<(), Violation> {
         let others: Vec<Who> = (0..self.agents.len())
-            .filter(|other| self.id(*other).is_some_and(|id| !members.contains(&id)))
+            .filter(|other| are_acquainted(who, *other) && self.id(*other).is_some_and(|id| !members.contains(&id)))
             .collect();
         let Some(whom) = self.dice.pick(&others).copied() else { return Ok(()) };
         self.ask_in(who, whom)?;
