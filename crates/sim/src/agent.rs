@@ -84,9 +84,13 @@ fn first_rows(identity: Identity, known: &[AgentId], dice: &mut Dice) -> Rows {
 /// First disks of agents that come together in a channel: the first three are known to all, the others to some. Each is made once, when it is wanted.
 fn company_home(who: Who) -> Option<(AgentId, Rows)> {
     static HOMES: [OnceLock<Option<(AgentId, Rows)>>; COMPANY_MAX] = [const { OnceLock::new() }; COMPANY_MAX];
-    let identity = |who: Who| Identity::generate(&mut Dice::new(0x636f_6d70_616e_79 ^ u64::try_from(who).ok()?)).ok();
+    let identity = |who: Who| Identity::generate(&mut Dice::new(0x0063_6f6d_7061_6e79 ^ u64::try_from(who).ok()?)).ok();
     let make = || {
-        let known: Vec<_> = (0..COMPANY_MAX).filter(|other| are_acquainted(who, *other)).filter_map(identity).map(|other| other.id()).collect();
+        let known: Vec<_> = (0..COMPANY_MAX)
+            .filter(|other| are_acquainted(who, *other))
+            .filter_map(identity)
+            .map(|other| other.id())
+            .collect();
         let own = identity(who)?;
         Some((own.id(), first_rows(own, &known, &mut Dice::new(u64::try_from(who).ok()?))))
     };

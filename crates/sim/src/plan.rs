@@ -147,7 +147,7 @@ impl Plan {
     /// always, each of the rest or not.
     #[must_use]
     pub fn of_channel(seed: u64, letters: u64) -> Self {
-        let mut dice = Dice::new(seed ^ 0x6368_616e_6e65_6c);
+        let mut dice = Dice::new(seed ^ 0x0063_6861_6e6e_656c);
         let members = if dice.per_mille(900) { 3 + dice.index(10) } else { 13 + dice.index(20) };
         let agents = (members + 1 + dice.index(3)).min(COMPANY_MAX);
         let weather = Weather {

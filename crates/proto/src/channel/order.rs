@@ -73,7 +73,11 @@ impl<T> Order<T> {
     }
 
     /// Letters that nobody hears any more go, and their senders begin anew if they come back.
-    pub fn forget(&mut self, mut is_heard: impl FnMut(&AgentId, &T) -> bool, stays: impl Fn(&AgentId) -> bool) -> Vec<Waiting<T>> {
+    pub fn forget(
+        &mut self,
+        mut is_heard: impl FnMut(&AgentId, &T) -> bool,
+        stays: impl Fn(&AgentId) -> bool,
+    ) -> Vec<Waiting<T>> {
         let (kept, gone): (VecDeque<_>, VecDeque<_>) =
             core::mem::take(&mut self.waiting).into_iter().partition(|(_, one)| is_heard(&one.sender, &one.letter));
         self.waiting = kept;

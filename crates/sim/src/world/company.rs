@@ -7,7 +7,7 @@
 mod acts;
 mod ending;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::channel::ChannelPlace;
@@ -34,6 +34,8 @@ pub(super) struct State {
     heard: BTreeMap<(Who, Who), Vec<Heard>>,
     /// Since when each member's own record has it as one: times of the world.
     aware: BTreeMap<Who, u64>,
+    /// Who has said once that it joins, and stays with that.
+    joined: BTreeSet<Who>,
 }
 
 /// One letter, as its author meant it.

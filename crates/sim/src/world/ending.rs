@@ -117,7 +117,18 @@ impl World {
             agent.compare_with_disk(agent.now(self.now_ms))?;
             // What was given up towards who is no member any more is told with the next frame, which never goes.
             let pairs = self.plan.company.is_none().then_some(rows::GIVEN_UP);
-            for tree in [rows::OUTBOX, rows::HELD, rows::SKIPPED, rows::RENEWAL, rows::CHANNEL_OUT, rows::CHANNEL_HELD, rows::CHANNEL_KEY].into_iter().chain(pairs) {
+            for tree in [
+                rows::OUTBOX,
+                rows::HELD,
+                rows::SKIPPED,
+                rows::RENEWAL,
+                rows::CHANNEL_OUT,
+                rows::CHANNEL_HELD,
+                rows::CHANNEL_KEY,
+            ]
+            .into_iter()
+            .chain(pairs)
+            {
                 let count = agent.disk.tree(tree).count();
                 if count > 0 {
                     return Err(Violation::Rows { who: agent.who, tree: char::from(tree), count });

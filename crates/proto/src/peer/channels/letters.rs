@@ -197,7 +197,8 @@ impl Peer {
         let roster = record.roster();
         let Some(number) = record.number_of(&place.epoch) else {
             // contracts/channel.md C54: its author may be a newcomer of that epoch.
-            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full_for(from, roster));
+            let is_full =
+                self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full_for(from, roster));
             return if is_full { Err(Refusal::ChannelFull) } else { Ok(Judged::Welcome) };
         };
         let is_over = roster.number().saturating_sub(number) > limit::CHANNEL_BEHIND_MAX;

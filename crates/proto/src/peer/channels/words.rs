@@ -135,7 +135,7 @@ impl Peer {
         let number = next.roster().number();
         if self.apply_entry(id, bytes, next, now, out) {
             self.tell_all(id, now, out);
-            gone.into_iter().for_each(|agent| self.send_entries(agent, id, number, now, out));
+            gone.into_iter().for_each(|agent| self.send_entries(agent, id, [number; 2], now, out));
         }
     }
 
@@ -175,21 +175,27 @@ impl Peer {
         invites.any(|invite| invite.by == self.id())
     }
 
-    /// Gives an agent the entries from a number on, if it is, or was, a member.
+    /// Gives an agent the entries from a number on, if it is a member, or was: up to the one that took it out.
+    // contracts/channel.md C49.
     fn give_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let roster = channel.record.roster();
-        if !roster.has(&agent) {
-            return;
+        let last = match roster.gone(&agent) {
+            Some(number) if !roster.has(&agent) => number,
+            None if !roster.has(&agent) => return,
+            _ => roster.number(),
+        };
+        if roster.has(&agent) {
+            channel.told.insert(agent, last);
         }
-        channel.told.insert(agent, roster.number());
-        self.send_entries(agent, id, from, now, out);
+        self.send_entries(agent, id, [from, last], now, out);
     }
 
-    fn send_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
+    fn send_entries(&mut self, agent: AgentId, id: ChannelId, [from, last]: [u32; 2], now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
         let (mut parts, mut len) = (vec![Vec::new()], 0_usize);
-        for entry in channel.record.entries().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        let at = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        for entry in channel.record.entries().take(at(last).saturating_add(1)).skip(at(from)) {
             if len + entry.len() > limit::CHANNEL_WORD_LEN_MAX {
                 parts.push(Vec::new());
                 len = 0;

@@ -89,9 +89,8 @@ impl World {
     /// Somebody changes the channel, as it may: mostly its owner or an admin.
     fn change_company(&mut self, company: Company) -> Result<(), Violation> {
         let leads = self.dice.per_mille(850);
-        let able = self.members_by_themselves(|roster, agent| {
-            !leads || roster.owner() == *agent || roster.is_admin(agent)
-        });
+        let able =
+            self.members_by_themselves(|roster, agent| !leads || roster.owner() == *agent || roster.is_admin(agent));
         let Some(who) = self.dice.pick(&able).copied() else { return Ok(()) };
         let Some((roster, me)) = self.roster_of(who).zip(self.id(who)) else { return Ok(()) };
         let members: Vec<AgentId> = roster.members().map(|(agent, _)| *agent).collect();
@@ -99,8 +98,8 @@ impl World {
         let Some(whom) = self.dice.pick(&members).copied() else { return Ok(()) };
         let is_owner = roster.owner() == me;
         match self.dice.below(10) {
-            0..=2 => return self.ask_in_anybody(who, &members),
-            3..=4 if is_small => return self.ask_in_anybody(who, &members),
+            0..=2 => self.ask_in_anybody(who, &members),
+            3..=4 if is_small => self.ask_in_anybody(who, &members),
             3..=4 => self.change(who, Change::Remove(vec![whom])),
             5..=6 => self.change(who, Change::Admin { agent: whom, admin: !roster.is_admin(&whom) }),
             7 if is_owner => self.change(who, Change::HandOver(whom)),
@@ -160,7 +159,7 @@ impl World {
 
     /// An agent joins where it was asked in, or forgets that it was.
     pub(in crate::world) fn answer_invitations(&mut self, who: Who) -> Result<(), Violation> {
-        let (now_ms, joins) = (self.now_ms, self.dice.per_mille(950));
+        let (now_ms, joins) = (self.now_ms, self.dice.per_mille(950) || self.company.joined.contains(&who));
         let Some(channel) = self.company.channel else { return Ok(()) };
         let agent = self.at(who);
         let now = agent.now(now_ms);
@@ -171,6 +170,9 @@ impl World {
         let step =
             if joins { peer.channel_join(channel, Reach::default(), now).ok() } else { peer.channel_decline(channel) };
         agent.take(step)?;
+        if joins {
+            self.company.joined.insert(who);
+        }
         self.trace.say(now_ms, || format!("{who} joins: {joins}"));
         self.drain(who)
     }

@@ -83,7 +83,9 @@ impl World {
                     Told::Delivered if is_due && !arrived => {
                         return Err(Violation::Lost { letter: *letter, to: agent.who, told });
                     }
-                    Told::Failed(code) if (is_due && !self.is_unaware(posted, agent.who)) || code != code::NOT_MEMBER => {
+                    Told::Failed(code)
+                        if (is_due && !self.is_unaware(posted, agent.who)) || code != code::NOT_MEMBER =>
+                    {
                         return Err(Violation::NoCause { letter: *letter, code });
                     }
                     _ => {}
