@@ -55,6 +55,9 @@ pub enum Refusal {
     /// As many letters of a channel wait for its record as may; the frame comes again.
     #[error("too many letters of a channel wait for its record")]
     ChannelFull,
+    /// A letter of a channel that earlier letters of its session may still let in; the frame comes again.
+    #[error("a letter of a channel came before letters that its channel may be told of in")]
+    ChannelEarly,
     /// The record of letters seen could not be read; the frame will come again.
     #[error("the record of delivered letters could not be read")]
     SeenUnreadable,
@@ -85,6 +88,7 @@ impl Refusal {
             Self::Channel(ReceiveError::Mac | ReceiveError::Crypto(_) | ReceiveError::Signed) => "channel_forged",
             Self::Channel(_) => "channel_frame",
             Self::ChannelFull => "channel_full",
+            Self::ChannelEarly => "channel_early",
             Self::SeenUnreadable => "seen_unreadable",
         }
     }

@@ -9,6 +9,8 @@ use nuncio_proto::peer::{ChannelError, ChannelNews};
 
 #[path = "channels/group.rs"]
 mod group;
+#[path = "channels/storms.rs"]
+mod storms;
 
 /// Long enough for whatever waits for a resend.
 const LONG: u64 = 10 * time::RESEND_MAX;

@@ -1,7 +1,7 @@
 //! Thousands of runs, each from its seed; what fails says how to see it again.
 //!
 //! ```text
-//! campaign [--seeds FROM..TO] [--letters N] [--resume FILE] [--trace]
+//! campaign [--channels] [--seeds FROM..TO] [--letters N] [--resume FILE] [--trace]
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
 
@@ -22,11 +22,13 @@ struct Options {
     letters: u64,
     resume: Option<String>,
     trace: bool,
+    /// All letters of a run go to one channel.
+    channels: bool,
 }
 
 fn main() -> ExitCode {
     let Some(options) = options(std::env::args().skip(1)) else {
-        eprintln!("campaign [--seeds FROM..TO] [--letters N] [--resume FILE] [--trace]");
+        eprintln!("campaign [--channels] [--seeds FROM..TO] [--letters N] [--resume FILE] [--trace]");
         return ExitCode::from(2);
     };
     match campaign(&options) {
@@ -43,7 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { seeds: 0..10_000, letters: 1_000, resume: None, trace: false };
+    let mut options = Options { seeds: 0..10_000, letters: 0, resume: None, trace: false, channels: false };
+    let mut letters = None;
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seeds" => {
@@ -51,12 +54,14 @@ fn options(mut words: impl Iterator<Item = String>) -> Option<Options> {
                 let (from, to) = text.split_once("..")?;
                 options.seeds = from.parse().ok()?..to.parse().ok()?;
             }
-            "--letters" => options.letters = words.next()?.parse().ok()?,
+            "--channels" => options.channels = true,
+            "--letters" => letters = Some(words.next()?.parse().ok()?),
             "--resume" => options.resume = Some(words.next()?),
             "--trace" => options.trace = true,
             _ => return None,
         }
     }
+    options.letters = letters.unwrap_or(if options.channels { 60 } else { 1_000 });
     Some(options)
 }
 
@@ -95,15 +100,17 @@ fn resumed(options: &Options) -> std::io::Result<(u64, u64)> {
 
 fn run(seed: u64, options: &Options) -> Option<Report> {
     let mut trace = if options.trace { Trace::on() } else { Trace::off() };
-    let result = world::run(&Plan::of_seed(seed, options.letters), &mut trace);
+    let plan = if options.channels { Plan::of_channel } else { Plan::of_seed };
+    let result = world::run(&plan(seed, options.letters), &mut trace);
     trace.lines().iter().for_each(|line| println!("{line}"));
     match result {
         Ok(report) => Some(report),
         Err(violation) => {
             println!("seed {seed}: {violation}");
             let (end, letters) = (seed + 1, options.letters);
+            let channels = if options.channels { "--channels " } else { "" };
             println!(
-                "  cargo run --release -p nuncio-sim --example campaign -- --seeds {seed}..{end} --letters {letters} --trace"
+                "  cargo run --release -p nuncio-sim --example campaign -- {channels}--seeds {seed}..{end} --letters {letters} --trace"
             );
             None
         }
@@ -125,6 +132,8 @@ fn add(total: &mut Report, report: &Report) {
     total.with_token += report.with_token;
     total.renewed += report.renewed;
     total.token_again += report.token_again;
+    total.entries += report.entries;
+    total.due += report.due;
 }
 
 fn say(done: u64, options: &Options, failed: u64, total: &Report, started: Instant) {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::error::Refusal;
 use nuncio_proto::identity::Identity;
-use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::{ContactInfo, Counters, Peer};
 use nuncio_proto::rows;
@@ -17,6 +17,7 @@ use crate::dice::Dice;
 use crate::disk::{Disk, Rows, records};
 use crate::guard::Guard;
 use crate::net::Who;
+use crate::plan::COMPANY_MAX;
 
 /// When every run begins.
 pub const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -80,6 +81,28 @@ fn first_rows(identity: Identity, known: &[AgentId], dice: &mut Dice) -> Rows {
     disk.rows().clone()
 }
 
+/// First disks of agents that come together in a channel: the first three are known to all, the others to some. Each is made once, when it is wanted.
+fn company_home(who: Who) -> Option<(AgentId, Rows)> {
+    static HOMES: [OnceLock<Option<(AgentId, Rows)>>; COMPANY_MAX] = [const { OnceLock::new() }; COMPANY_MAX];
+    let identity = |who: Who| Identity::generate(&mut Dice::new(0x0063_6f6d_7061_6e79 ^ u64::try_from(who).ok()?)).ok();
+    let make = || {
+        let known: Vec<_> = (0..COMPANY_MAX)
+            .filter(|other| are_acquainted(who, *other))
+            .filter_map(identity)
+            .map(|other| other.id())
+            .collect();
+        let own = identity(who)?;
+        Some((own.id(), first_rows(own, &known, &mut Dice::new(u64::try_from(who).ok()?))))
+    };
+    HOMES.get(who)?.get_or_init(make).clone()
+}
+
+/// Whether two agents have added each other before they meet in a channel.
+#[must_use]
+pub const fn are_acquainted(one: Who, other: Who) -> bool {
+    one != other && (one < 3 || other < 3 || (one + other).is_multiple_of(4))
+}
+
 /// What every agent says of every other.
 #[must_use]
 pub fn friend() -> ContactInfo {
@@ -89,7 +112,16 @@ pub fn friend() -> ContactInfo {
 impl Agent {
     /// An agent at the beginning of a run.
     pub fn new(who: Who, dice: Dice, guard: Guard) -> Result<Self, Violation> {
-        let (id, rows) = homes().get(who).cloned().ok_or(Violation::Reload(who))?;
+        Self::from_home(who, homes().get(who).cloned(), dice, guard)
+    }
+
+    /// An agent at the beginning of a run with a channel.
+    pub fn in_company(who: Who, dice: Dice, guard: Guard) -> Result<Self, Violation> {
+        Self::from_home(who, company_home(who), dice, guard)
+    }
+
+    fn from_home(who: Who, home: Option<(AgentId, Rows)>, dice: Dice, guard: Guard) -> Result<Self, Violation> {
+        let (id, rows) = home.ok_or(Violation::Reload(who))?;
         let peer = Some(load(who, &rows, &guard, START)?);
         let (disk, book, past) = (Disk::new(rows), Book::default(), Counters::default());
         Ok(Self { who, id, peer, disk, book, guard, dice, ahead_ms: 0, life: 0, past })
@@ -109,7 +141,7 @@ impl Agent {
     fn take_for(&mut self, step: Option<Step>, accepts: Option<LetterId>) -> Result<bool, Violation> {
         let (Some(step), Some(peer)) = (step, &mut self.peer) else { return Ok(false) };
         let staged = peer.stage(step).map_err(|error| Violation::Step(self.who, error))?;
-        self.guard.check(&self.id, &staged.ops)?;
+        self.guard.check(peer, &staged.ops)?;
         self.disk.stage(staged, accepts);
         Ok(true)
     }
@@ -117,6 +149,13 @@ impl Agent {
     /// Hands it a letter: true if it was staged.
     pub fn send(&mut self, to: AgentId, letter: &Letter, now: UnixMillis) -> Result<bool, Violation> {
         let step = self.peer.as_ref().and_then(|peer| peer.send(to, letter, now).ok());
+        self.take_for(step, Some(letter.id))
+    }
+
+    /// Hands it a letter to a channel: true if it was staged.
+    pub fn post(&mut self, channel: ChannelId, letter: &Letter, now: UnixMillis) -> Result<bool, Violation> {
+        let (peer, dice) = (self.peer.as_ref(), &mut self.dice);
+        let step = peer.and_then(|peer| peer.channel_send(channel, letter, now, dice).ok());
         self.take_for(step, Some(letter.id))
     }
 

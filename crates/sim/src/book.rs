@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::{code, limit};
+use nuncio_proto::channel::{ChannelFrame, MAC_LEN};
 use nuncio_proto::error::{LoadError, PeerError};
 use nuncio_proto::frame::{Frame, Nonce};
 use nuncio_proto::ids::{AgentId, LetterId};
@@ -183,6 +184,31 @@ pub enum Violation {
     /// At the end two agents seal in different sessions, or keep more than they need.
     #[error("agents {0} and {1} do not share one session at the end")]
     Apart(Who, Who),
+    /// A letter to a channel was heard by, or of, who is no member as its reader knows, or was none in its epoch.
+    #[error("{0} was delivered, and its author or its reader is no member")]
+    Outsider(LetterId),
+    /// A letter was heard in front of the one that it answers, which was young.
+    #[error("{0} was delivered in front of what it answers")]
+    Early(LetterId),
+    /// At the end.
+    #[error("agent {0} has another record of the channel than its owner")]
+    Parted(Who),
+    /// An agent believes to be a member, and is none.
+    #[error("agent {0} was taken out of the channel and never heard of it")]
+    Unaware(Who),
+    /// A letter to a channel that a member never got.
+    #[error("{letter} never came to agent {to}, which was told as {told:?}")]
+    Lost {
+        /// The letter.
+        letter: LetterId,
+        /// The member.
+        to: Who,
+        /// What its sender was told.
+        told: Told,
+    },
+    /// Honest agents, one of which says that another lies.
+    #[error("agent {0} says that another lies: {1}")]
+    Accused(Who, String),
     /// A session was replaced although nobody had lost anything.
     #[error("agent {0} began {1} handshakes for no reason")]
     Handshakes(Who, u64),
@@ -263,9 +289,13 @@ impl Book {
 
     /// A frame leaves.
     pub fn leaves(&mut self, me: Who, bytes: &[u8]) -> Result<(), Violation> {
-        let Ok(Frame::Sealed(frame)) = Frame::decode(bytes) else { return Ok(()) };
-        let hash = fnv(bytes);
-        match self.nonces.insert(frame.nonce, hash) {
+        // All frames of one letter to a channel have one nonce, and are the same in front of their MACs.
+        let (nonce, hash) = match (Frame::decode(bytes), ChannelFrame::decode(bytes)) {
+            (Ok(Frame::Sealed(frame)), _) => (frame.nonce, fnv(bytes)),
+            (_, Ok(frame)) => (frame.nonce, fnv(bytes.split_at(bytes.len().saturating_sub(MAC_LEN)).0)),
+            _ => return Ok(()),
+        };
+        match self.nonces.insert(nonce, hash) {
             Some(before) if before != hash => Err(Violation::NonceReused(me)),
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use nuncio_contracts::registry::time;
+use nuncio_proto::channel::ChannelPlace;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::Peer;
 use nuncio_proto::rows;
@@ -71,15 +72,21 @@ impl Guard {
         self.lacked.is_some_and(|(_, until)| until.is_none_or(|until| until >= world_ms))
     }
 
-    /// Checks the token of every letter that these writes put into the inbox.
-    pub fn check(&self, me: &AgentId, ops: &[Op]) -> Result<(), Violation> {
-        for op in ops {
+    /// Checks the token, and the author, of every letter that these writes put into the inbox.
+    pub fn check(&self, peer: &Peer, ops: &[Op]) -> Result<(), Violation> {
+        // What comes in front of an entry was taken without it.
+        let is_entry = |op: &Op| matches!(op, Op::Put { key, .. } if key.first() == Some(&rows::CHANNEL_ENTRY));
+        let entry = ops.iter().rposition(is_entry);
+        for (at, op) in ops.iter().enumerate() {
             let Op::Put { key, value } = op else { continue };
             if key.first() != Some(&rows::INBOX) {
                 continue;
             }
             let arrival = Arrival::from_row(key, value).ok_or(Violation::Stray(LetterId::from_bytes([0; 16])))?;
-            if let Some(wrong) = self.wrong(me, &arrival) {
+            if Some(at) >= entry && !is_of_members(peer, &arrival) {
+                return Err(Violation::Outsider(arrival.letter.id));
+            }
+            if let Some(wrong) = self.wrong(&peer.id(), &arrival) {
                 return Err(Violation::Token { letter: arrival.letter.id, wrong });
             }
         }
@@ -103,4 +110,17 @@ impl Guard {
         ];
         wrongs.into_iter().find(|(is, _)| *is).map(|(_, wrong)| wrong)
     }
+}
+
+/// Whether author and reader of a letter to a channel are members now, by the reader's record, and since the letter's epoch.
+fn is_of_members(peer: &Peer, arrival: &Arrival) -> bool {
+    let place = match ChannelPlace::of(&arrival.letter) {
+        Ok(Some(place)) => place,
+        Ok(None) => return true,
+        Err(()) => return false,
+    };
+    let Some(record) = peer.channel(&place.channel) else { return false };
+    let since = |agent| record.roster().member(agent).map(|member| member.since);
+    let number = record.number_of(&place.epoch);
+    [arrival.from, peer.id()].iter().all(|agent| since(agent).is_some_and(|since| Some(since) <= number))
 }

@@ -3,6 +3,9 @@
 use crate::dice::Dice;
 use crate::net::Weather;
 
+/// The most agents of a run with a channel.
+pub const COMPANY_MAX: usize = 34;
+
 /// One run. Equal plans give equal runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -22,6 +25,23 @@ pub struct Plan {
     pub faults: Faults,
     /// What letters may do, and who says so.
     pub tokens: Tokens,
+    /// A channel to which all letters go, instead of from one agent to another.
+    pub company: Option<Company>,
+}
+
+/// A channel: who is in it at first, and how it changes. Chances are in per mille.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Company {
+    /// How many are asked in at the beginning, its owner among them.
+    pub members: usize,
+    /// Somebody changes it, or several do at the same time, instead of writing.
+    pub change: u32,
+    /// Letters that answer another one, of letters.
+    pub answer: u32,
+    /// An agent reaches nobody, for minutes or hours. As faults are.
+    pub away: u32,
+    /// Some agents do not reach the others, for minutes. As faults are.
+    pub split: u32,
 }
 
 /// Transaction tokens: chances, in per mille. Without any, no agent of the run knows a trust domain.
@@ -103,7 +123,7 @@ impl Plan {
         };
         let gap_ms = [2, 30, 500, 5_000].get(dice.index(4)).copied().unwrap_or(30);
         let burst = [1, 3, 20, 300].get(dice.index(4)).copied().unwrap_or(3);
-        Self { seed, agents, letters, gap_ms, burst, weather, faults, tokens: Tokens::of_seed(seed) }
+        Self { seed, agents, letters, gap_ms, burst, weather, faults, tokens: Tokens::of_seed(seed), company: None }
     }
 
     /// Nothing goes wrong.
@@ -119,7 +139,42 @@ impl Plan {
             weather,
             faults: Faults::default(),
             tokens: Tokens::default(),
+            company: None,
         }
+    }
+
+    /// The plan of a channel's seed: of 3 to 12 members in most runs, of up to 32 in some. Loss, duplication, reordering, crashes and changes
+    /// always, each of the rest or not.
+    #[must_use]
+    pub fn of_channel(seed: u64, letters: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x0063_6861_6e6e_656c);
+        let members = if dice.per_mille(900) { 3 + dice.index(10) } else { 13 + dice.index(20) };
+        let agents = (members + 1 + dice.index(3)).min(COMPANY_MAX);
+        let weather = Weather {
+            loss: 50 + some(&mut dice, 250),
+            duplicate: 100,
+            reorder: 100,
+            ghost: some(&mut dice, 20),
+            delay_ms: [2, 20, 200, 3_000].get(dice.index(4)).copied().unwrap_or(20),
+        };
+        let faults = Faults {
+            crash: 5 + some(&mut dice, 60),
+            partition: some(&mut dice, 20),
+            forge: some(&mut dice, 20),
+            done: some(&mut dice, 300),
+            ..Faults::default()
+        };
+        let company = Company {
+            members,
+            change: 30 + some(&mut dice, 300),
+            answer: some(&mut dice, 500),
+            away: some(&mut dice, 20),
+            split: some(&mut dice, 20),
+        };
+        let gap_ms = [2, 30, 500, 5_000, 60_000].get(dice.index(5)).copied().unwrap_or(30);
+        let burst = [1, 3, 20].get(dice.index(3)).copied().unwrap_or(3);
+        let (tokens, company) = (Tokens::default(), Some(company));
+        Self { seed, agents, letters, gap_ms, burst, weather, faults, tokens, company }
     }
 }
 

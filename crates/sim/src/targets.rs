@@ -531,5 +531,5 @@ fn plan_of(bytes: &[u8]) -> Plan {
         ahead: next(200),
     };
     let seed = bytes.fold(0, |seed: u64, byte| seed.wrapping_mul(257).wrapping_add(byte.into()));
-    Plan { seed, agents, letters, gap_ms, burst, weather, faults, tokens }
+    Plan { seed, agents, letters, gap_ms, burst, weather, faults, tokens, company: None }
 }

@@ -1,5 +1,6 @@
 //! One run: events in the order of virtual time, until all has come to rest.
 
+mod company;
 mod ending;
 mod storm;
 mod tokens;
@@ -50,6 +51,10 @@ pub struct Report {
     pub renewed: u64,
     /// Letters that were refused for their token and went again.
     pub token_again: u64,
+    /// Entries of channels' records, at the end.
+    pub entries: u64,
+    /// Copies of letters to channels that members were due, whoever else was written to as well.
+    pub due: u64,
 }
 
 /// Runs a plan to its end.
@@ -84,6 +89,8 @@ enum Event {
     Keys(Who),
     /// An agent hears that a transaction was revoked.
     Revoked(Who, String),
+    /// An agent answers invitations.
+    Answer(Who),
     /// Somebody writes.
     Moment,
     /// Something may go wrong.
@@ -109,6 +116,7 @@ struct World {
     indices: BTreeMap<(Who, Who), u64>,
     unwritten: u64,
     issued: tokens::Issued,
+    company: company::State,
     /// Letters whose acceptance a restored backup has undone.
     forgotten: BTreeSet<LetterId>,
     /// Letters whose arrival a restored backup has undone, or of whose failure their sender knew before it was restored: that it was told is
@@ -129,14 +137,16 @@ impl World {
         let net = Net::new(plan.weather, dice.fork());
         let (judges, wants) = (plan.tokens.any(), plan.tokens.wants);
         let guard = Guard { judges, wants, has_keys: true, ..Guard::default() };
+        let make = if plan.company.is_some() { Agent::in_company } else { Agent::new };
         let agents: Vec<_> =
-            (0..plan.agents).map(|who| Agent::new(who, dice.fork(), guard.clone())).collect::<Result<_, _>>()?;
+            (0..plan.agents).map(|who| make(who, dice.fork(), guard.clone())).collect::<Result<_, _>>()?;
         let ids = agents.iter().map(|agent| agent.id).collect();
         let causes =
             Causes { time: plan.faults.clock_step > 0 || plan.faults.silence > 0, clocks: plan.faults.clock_step > 0 };
         Ok(Self {
             unwritten: plan.letters,
             issued: tokens::Issued::default(),
+            company: company::State::default(),
             events_max: 1_000_000 + 2_000 * plan.letters,
             plan,
             trace,
@@ -224,6 +234,7 @@ impl World {
             Event::Up(who) => self.up(who),
             Event::Linked(one, other) => self.linked(one, other),
             Event::Befriend(one, other) => self.befriend(one, other),
+            Event::Answer(who) => self.answer_invitations(who),
             Event::Moment => self.moment(),
             Event::Trouble => self.trouble(),
         }
@@ -289,6 +300,9 @@ impl World {
 
     /// Takes note of a durable step, whether or not its effects will be done.
     fn note(&mut self, who: Who, done: &Durable) -> Result<(), Violation> {
+        if self.plan.company.is_some() {
+            return self.note_company(who, done);
+        }
         self.note_again(&done.effects);
         let ordered = self.restored.is_empty();
         let (letters, ids) = (core::mem::take(&mut self.letters), core::mem::take(&mut self.ids));
@@ -346,6 +360,7 @@ impl World {
                 }
             }
             Effect::TokenExpired { to, letter } => self.token_expired(who, to, letter),
+            Effect::Channel { news, .. } => self.hear_news(who, &news),
             other => self.trace.say(now_ms, || format!("{who}: {other:?}")),
         }
         Ok(())
@@ -386,6 +401,7 @@ impl World {
         let now = agent.now(now_ms);
         agent.load(now)?;
         self.start_keyless(who)?;
+        self.after(100, Event::Answer(who));
         self.drain(who)?;
         for other in self.others(who) {
             self.linked(who, other)?;
@@ -421,7 +437,8 @@ impl World {
         let told = |agent: &Agent| agent.book.sent.values().filter(|how| matches!(how, Some(Told::Failed(_)))).count();
         Report {
             arrived: self.agents.iter().map(|agent| u64::try_from(agent.book.inbox.len()).unwrap_or(0)).sum(),
-            failed: self.agents.iter().map(|agent| u64::try_from(told(agent)).unwrap_or(0)).sum(),
+            failed: self.company.failed()
+                + self.agents.iter().map(|agent| u64::try_from(told(agent)).unwrap_or(0)).sum::<u64>(),
             handshakes: sum(|c| c.handshakes),
             turns: sum(|c| c.turns),
             duplicates: sum(|c| c.duplicates),

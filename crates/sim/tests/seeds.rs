@@ -205,6 +205,7 @@ fn plans() -> impl Strategy<Value = Plan> {
             weather,
             faults,
             tokens,
+            company: None,
         },
     )
 }

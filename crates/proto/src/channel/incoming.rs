@@ -299,6 +299,20 @@ impl Incoming {
         self.tags.keys().copied()
     }
 
+    /// A letter came in its sender's session, so no frame brings its number: `None` where nothing moves.
+    // contracts/channel.md C38, C52.
+    pub fn came(&mut self, from: &AgentId, seq: Seq) -> Option<Moved> {
+        let sender = self.senders.get_mut(from)?;
+        let fresh = sender.window.check(seq, 0).ok()?;
+        sender.window.accept(&fresh);
+        sender.pass(0, &mut Vec::new());
+        let next = sender.window.next();
+        let broken = sender.transcript.pass(next);
+        sender.drop_complete();
+        self.forget_tags();
+        Some(Moved { next, holes: Vec::new(), equivocation: broken.map(|broken| Equivocation::own(from, broken)) })
+    }
+
     /// Whose frames come under a tag.
     #[must_use]
     pub fn sender_of(&self, tag: &Tag) -> Option<&AgentId> {

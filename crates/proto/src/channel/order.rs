@@ -62,19 +62,28 @@ impl<T> Order<T> {
         self.due(now)
     }
 
-    /// Letters of senders that are heard no more: they wait for nothing.
-    pub fn forget(&mut self, keep: impl Fn(&AgentId) -> bool) -> Vec<Waiting<T>> {
-        self.next.retain(|sender, _| keep(sender));
-        let all = core::mem::take(&mut self.waiting).into_iter();
-        let (stay, gone): (VecDeque<_>, VecDeque<_>) = all.partition(|(_, letter)| keep(&letter.sender));
-        self.waiting = stay;
-        self.len = self.waiting.iter().map(|(_, letter)| letter.len).sum();
-        gone.into_iter().map(|(_, letter)| letter).collect()
-    }
-
     /// A sender's letters begin with this number here: its first chain.
     pub fn begins(&mut self, sender: AgentId, first: Seq) {
         self.next.entry(sender).or_insert(first);
+    }
+
+    /// A letter of this number waits, as it did before a start: its sender's next is not above it.
+    pub fn waits(&mut self, sender: AgentId, seq: Seq) {
+        self.next.entry(sender).and_modify(|next| *next = seq.min(*next)).or_insert(seq);
+    }
+
+    /// Letters that nobody hears any more go, and their senders begin anew if they come back.
+    pub fn forget(
+        &mut self,
+        mut is_heard: impl FnMut(&AgentId, &T) -> bool,
+        stays: impl Fn(&AgentId) -> bool,
+    ) -> Vec<Waiting<T>> {
+        let (kept, gone): (VecDeque<_>, VecDeque<_>) =
+            core::mem::take(&mut self.waiting).into_iter().partition(|(_, one)| is_heard(&one.sender, &one.letter));
+        self.waiting = kept;
+        self.len = self.waiting.iter().map(|(_, one)| one.len).sum();
+        self.next.retain(|sender, _| stays(sender));
+        gone.into_iter().map(|(_, one)| one).collect()
     }
 
     /// Everything of a sender below a number came or never will, and what waits of it goes first: holes are waited for no more.

@@ -112,7 +112,8 @@ impl Roster {
     }
 
     /// By which entry an agent that is no member was last taken out.
-    pub(super) fn gone(&self, agent: &AgentId) -> Option<u32> {
+    #[must_use]
+    pub fn gone(&self, agent: &AgentId) -> Option<u32> {
         self.gone.get(agent).copied()
     }
 

@@ -11,12 +11,14 @@ use nuncio_contracts::registry::{code, event, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
+use zeroize::Zeroizing;
 
 use super::{Change, Out, Peer};
 use crate::channel::{
     self, Equivocation, Fork, Invite, Join, Leave, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
 };
 use crate::codec;
+use crate::control::Control;
 use crate::ids::{AgentId, ChannelId};
 use crate::letter::Letter;
 use crate::rows;
@@ -38,6 +40,8 @@ use succession::Draft;
 pub(super) struct Channels {
     all: BTreeMap<ChannelId, Channel>,
     invited: BTreeMap<ChannelId, Invited>,
+    /// Chains that came before the record of a channel that this agent is joining.
+    early: BTreeMap<(ChannelId, AgentId), Zeroizing<Vec<u8>>>,
     /// Letters of these are looked at again.
     again: BTreeSet<ChannelId>,
 }
@@ -123,6 +127,9 @@ pub enum ChannelError {
     /// Unknown, or left.
     #[error("this agent is no member of such a channel")]
     NotMember,
+    /// The agent is no contact: nothing can be said to it.
+    #[error("this agent does not know the other")]
+    Unknown,
     /// Only the owner, or an admin, does this.
     #[error("only the channel's owner or one of its admins may do this")]
     NotAllowed,
@@ -220,6 +227,9 @@ impl Peer {
         let roster = record.roster();
         if roster.owner() != self.id() && !roster.is_admin(&self.id()) {
             return Err(ChannelError::NotAllowed);
+        }
+        if self.contact(&agent).is_none() {
+            return Err(ChannelError::Unknown);
         }
         // What the record would refuse later is refused now.
         let _after = record.draft(&record.epoch(), channel::Change::Add(vec![agent]), now)?;
@@ -358,7 +368,26 @@ impl Peer {
     pub(super) fn forget_invitation(&mut self, channel: &ChannelId, out: &mut Out) {
         if self.channels.invited.remove(channel).is_some() {
             out.ops.push(Op::Delete { key: rows::channel_invited(channel) });
+            for (agent, _) in self.take_early_keys(channel) {
+                out.ops.push(Op::Delete { key: rows::channel_key(channel, &agent) });
+            }
         }
+    }
+
+    /// A chain of a channel whose record is under way to this agent.
+    // contracts/channel.md C54.
+    fn keep_early_key(&mut self, from: AgentId, id: ChannelId, bytes: Zeroizing<Vec<u8>>, out: &mut Out) {
+        let is_joining = self.channels.invited.get(&id).is_some_and(|invited| invited.joining);
+        let early = &mut self.channels.early;
+        if is_joining && (early.len() < limit::CHANNEL_MEMBERS_MAX || early.contains_key(&(id, from))) {
+            out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
+            early.insert((id, from), bytes);
+        }
+    }
+
+    fn take_early_keys(&mut self, id: &ChannelId) -> BTreeMap<AgentId, Zeroizing<Vec<u8>>> {
+        let theirs = self.channels.early.extract_if(.., |(channel, _), _| channel == id);
+        theirs.map(|((_, agent), key)| (agent, key)).collect()
     }
 
     /// Moves a record by an entry that was judged; `false` where it has moved meanwhile.
@@ -394,9 +423,10 @@ impl Peer {
         for agent in gone.collect::<Vec<_>>() {
             self.take_back_letters(&id, &agent, out);
             self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
+            self.take_back_words(&id, &agent, after.owner() == me, out);
         }
-        self.forget_gone(id, out);
         self.follow_record(id, now, out);
+        self.forget_letters(id, out);
         if after.has(&me) {
             self.forget_invitation(&id, out);
             after.members().filter(|(agent, _)| **agent != me).for_each(|(agent, _)| self.meet(*agent, None, out));
@@ -467,6 +497,19 @@ impl Peer {
         let invited = Invited { by, name, expires: UnixMillis(expires), joining, bytes: bytes.into_vec() };
         self.channels.invited.insert(id, invited);
         Some(())
+    }
+
+    /// Words to an agent are given up that are of no use to it: who was taken out is told the record by its owner, and nothing else.
+    fn take_back_words(&mut self, id: &ChannelId, agent: &AgentId, is_owner: bool, out: &mut Out) {
+        let is_over = |letter: &[u8]| {
+            let control = Letter::decode(letter).ok().and_then(|letter| Control::decode(&letter.payload));
+            let Some(Control::Channel(word)) = control else { return false };
+            word.channel == *id && !(is_owner && matches!(word.says, Says::Entries { .. }))
+        };
+        let theirs = self.outbox.iter().filter(|(_, one)| one.to == *agent && one.control && is_over(&one.letter));
+        for no in theirs.map(|(no, _)| *no).collect::<Vec<_>>() {
+            self.apply_expired(no, code::NOT_MEMBER, out);
+        }
     }
 
     /// Letters to an agent are given up that are not acknowledged.

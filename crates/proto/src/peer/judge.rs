@@ -118,6 +118,10 @@ impl Peer {
                     Ok(refuse(letter, code::STRANGER))
                 }
                 Judged::Welcome => Ok(self.judge_token(session, letter, frame, now)),
+                // contracts/channel.md C53: the record, or what changes it, may be among the letters in front of it.
+                Judged::Refused(_) if content.fresh.seq() > session.window.next().max(content.floor) => {
+                    Err(Refusal::ChannelEarly)
+                }
                 Judged::Refused(code) => Ok(refuse(letter, code)),
             },
             Err(error) => Ok(refuse(letter, error.code())),

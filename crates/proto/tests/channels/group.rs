@@ -225,6 +225,14 @@ impl Group {
         moved
     }
 
+    /// What two agents say now reaches the second, and of what it brings about nothing reaches it back.
+    pub(crate) fn lose_from(&mut self, one: usize, other: usize) {
+        self.carry(other);
+        self.cut.insert((one.min(other), one.max(other)));
+        self.settle();
+        self.cut.clear();
+    }
+
     /// Carries everything until nothing moves.
     pub(crate) fn settle(&mut self) {
         for _ in 0..500 {

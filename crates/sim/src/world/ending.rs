@@ -7,11 +7,11 @@ use nuncio_proto::rows;
 use super::World;
 use crate::book::{Causes, Told, Violation};
 use crate::net::Who;
-use crate::plan::{Faults, Tokens};
+use crate::plan::{Company, Faults, Tokens};
 
 const MINUTE_MS: u64 = 60_000;
 /// Clocks were off by at most an hour, and timers with them; then the longest backoff twice.
-const SETTLE_MS: u64 = 150 * MINUTE_MS;
+pub(super) const SETTLE_MS: u64 = 150 * MINUTE_MS;
 /// Old sessions end a day after they were replaced.
 const DAYS_MS: u64 = 2 * 24 * 60 * MINUTE_MS;
 
@@ -19,6 +19,9 @@ impl World {
     /// Checks all that must hold once nothing goes wrong any more.
     pub(super) fn end(&mut self) -> Result<(), Violation> {
         self.heal()?;
+        if self.plan.company.is_some() {
+            return self.end_company();
+        }
         self.settle()?;
         self.rest()?;
         for from in 0..self.agents.len() {
@@ -38,6 +41,7 @@ impl World {
         self.net.heal();
         let plan = self.plan.tokens;
         self.plan.faults = Faults::default();
+        self.plan.company = self.plan.company.map(|company| Company { away: 0, split: 0, ..company });
         let (carry, shared, wants, renew) = (plan.carry, plan.shared, plan.wants, plan.renew);
         self.plan.tokens = Tokens { carry, shared, wants, renew, ..Tokens::default() };
         for who in 0..self.agents.len() {
@@ -47,7 +51,9 @@ impl World {
         }
         for who in 0..self.agents.len() {
             for other in self.others(who) {
-                self.befriend(who, other)?;
+                if self.plan.company.is_none() {
+                    self.befriend(who, other)?;
+                }
                 self.linked(who, other)?;
             }
         }
@@ -76,7 +82,7 @@ impl World {
     }
 
     /// Lets ghosts come and go; then nobody sends anything for days.
-    fn rest(&mut self) -> Result<(), Violation> {
+    pub(super) fn rest(&mut self) -> Result<(), Violation> {
         self.run_until(self.now_ms + SETTLE_MS, |_| false)?;
         let before = self.report.frames;
         self.run_until(self.now_ms + DAYS_MS, |_| false)?;
@@ -106,10 +112,23 @@ impl World {
     }
 
     /// Days after the last letter nothing is kept that nothing needs.
-    fn check_tidy(&self) -> Result<(), Violation> {
+    pub(super) fn check_tidy(&self) -> Result<(), Violation> {
         for agent in &self.agents {
             agent.compare_with_disk(agent.now(self.now_ms))?;
-            for tree in [rows::OUTBOX, rows::HELD, rows::SKIPPED, rows::GIVEN_UP, rows::RENEWAL] {
+            // What was given up towards who is no member any more is told with the next frame, which never goes.
+            let pairs = self.plan.company.is_none().then_some(rows::GIVEN_UP);
+            for tree in [
+                rows::OUTBOX,
+                rows::HELD,
+                rows::SKIPPED,
+                rows::RENEWAL,
+                rows::CHANNEL_OUT,
+                rows::CHANNEL_HELD,
+                rows::CHANNEL_KEY,
+            ]
+            .into_iter()
+            .chain(pairs)
+            {
                 let count = agent.disk.tree(tree).count();
                 if count > 0 {
                     return Err(Violation::Rows { who: agent.who, tree: char::from(tree), count });

@@ -16,6 +16,9 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 impl World {
     /// Letters are written until there are no more.
     pub(super) fn storm(&mut self) -> Result<(), Violation> {
+        if let Some(company) = self.plan.company {
+            self.found(company)?;
+        }
         self.after(0, Event::Moment);
         self.run_until(u64::MAX, |world| world.unwritten == 0)?;
         Ok(())
@@ -26,14 +29,12 @@ impl World {
         if self.unwritten == 0 {
             return Ok(());
         }
-        let from = self.dice.index(self.agents.len());
-        let to = self.another(from);
         let count = 1 + self.dice.below(self.plan.burst);
         let count = count.min(self.unwritten);
-        for _ in 0..count {
-            self.write(from, to)?;
+        match self.plan.company {
+            Some(company) => self.company_moment(company, count)?,
+            None => self.pair_moment(count)?,
         }
-        self.drain(from)?;
         // Trouble comes while the letters are under way.
         for _ in 0..count {
             let delay = self.dice.below(2 * self.plan.gap_ms + 20 * self.plan.weather.delay_ms);
@@ -48,7 +49,16 @@ impl World {
         Ok(())
     }
 
-    fn another(&mut self, who: Who) -> Who {
+    fn pair_moment(&mut self, count: u64) -> Result<(), Violation> {
+        let from = self.dice.index(self.agents.len());
+        let to = self.another(from);
+        for _ in 0..count {
+            self.write(from, to)?;
+        }
+        self.drain(from)
+    }
+
+    pub(super) fn another(&mut self, who: Who) -> Who {
         (who + 1 + self.dice.index(self.agents.len() - 1)) % self.agents.len()
     }
 
@@ -103,6 +113,7 @@ impl World {
             self.forget(who, other)?;
         }
         self.token_trouble(who)?;
+        self.company_trouble(who);
         if self.dice.per_mille(20) {
             let now_ms = self.now_ms;
             let agent = self.at(who);

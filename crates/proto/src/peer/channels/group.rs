@@ -48,7 +48,7 @@ pub(super) struct Group {
     /// The newest word that tells it.
     acking: BTreeMap<AgentId, (u64, Seq)>,
     /// Chains of epochs that are not known here, the newest of each sender.
-    aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
+    pub(super) aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
     /// Whose letters were attested last.
     attested: Option<AgentId>,
 }
@@ -86,6 +86,8 @@ pub(crate) enum GroupChange {
 #[derive(Serialize, Deserialize)]
 struct OutRow(u8, ByteArray<16>, u64, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
 
+/// Chains of who is no member yet that wait for the record.
+const ASIDE_MAX: usize = 64;
 /// A frame and a MAC for every member.
 const OUT_LEN_MAX: usize = limit::FRAME_LEN_MAX + 64 * limit::CHANNEL_MEMBERS_MAX;
 
@@ -556,12 +558,16 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_early_key(from, id, bytes, out) };
         let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
             Ok(taken) => taken,
             Err(KeyError::UnknownEpoch) => {
+                let has_room = channel.record.roster().has(&from) || group.aside.len() < ASIDE_MAX;
+                if !has_room {
+                    return;
+                }
                 out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
                 group.aside.insert(from, bytes);
                 return self.ask_entries(from, id, now, out);
@@ -612,6 +618,17 @@ impl Peer {
         }
     }
 
+    /// A letter has this number, whichever way it came.
+    pub(super) fn came_in_session(&mut self, id: ChannelId, from: &AgentId, seq: Seq, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some(moved) = channel.group.incoming.came(from, seq) else { return };
+        if let Some(equivocation) = moved.equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, from, out);
+    }
+
     fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
         let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
         let key = rows::channel_sender(&id, sender);
@@ -625,15 +642,19 @@ impl Peer {
         let (id, agent) = rows::split_of_channel::<32>(key)?;
         let (agent, channel) = (AgentId::from_bytes(agent).ok()?, self.channels.all.get_mut(&id)?);
         channel.group.incoming.load(agent, value)?;
-        channel.letters.begins(agent, channel.group.incoming.next_of(&agent)?);
+        // contracts/channel.md C45: what is not here yet is waited for, also behind a start.
+        let next = channel.group.incoming.next_of(&agent)?;
+        channel.letters.begins(agent, next);
         Some(())
     }
 
     pub(super) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, agent) = rows::split_of_channel::<32>(key)?;
-        let group = &mut self.channels.all.get_mut(&id)?.group;
-        group.aside.insert(AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
-        self.channels.again.insert(id);
+        let (agent, bytes) = (AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
+        match self.channels.all.get_mut(&id) {
+            Some(channel) => drop(channel.group.aside.insert(agent, bytes)),
+            None => drop(self.channels.early.insert((id, agent), bytes)),
+        }
         Some(())
     }
 
@@ -675,11 +696,10 @@ fn begin<R: CryptoRng + ?Sized>(
 ) -> Result<Begun, PeerError> {
     let mut outgoing = channel.group.outgoing.clone();
     outgoing.skip_to(seq);
-    // Between lie letters that went another way: nobody lacks them here.
-    let members: Vec<AgentId> = channel.record.roster().members().map(|(agent, _)| *agent).collect();
-    for agent in members {
-        let lowest = channel.group.out.iter().find(|(_, frame)| frame.left.contains_key(&agent)).map(|(at, _)| *at);
-        outgoing.acked(&agent, lowest.unwrap_or(seq));
+    // contracts/channel.md C38: what went to a member in its session is missing in no frame.
+    for (agent, _) in channel.record.roster().members() {
+        let left = channel.group.out.iter().find(|(_, frame)| frame.left.contains_key(agent));
+        outgoing.acked(agent, left.map_or(seq, |(left, _)| *left));
     }
     let new = outgoing.begin(&channel.record, now, rng).map_err(PeerError::from)?;
     let keys = new.keys().iter().map(|(agent, key)| (*agent, key.encode())).collect();

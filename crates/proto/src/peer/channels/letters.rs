@@ -11,7 +11,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::super::{Change, Out, Peer};
 use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
 use crate::audit::AUDITED_LEN_MAX;
-use crate::channel::{ChannelPlace, Handed, Order, Waiting};
+use crate::channel::{ChannelPlace, Handed, Order, Record, Roster, Waiting};
 use crate::codec;
 use crate::error::{PeerError, Refusal};
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
@@ -88,6 +88,12 @@ impl Letters {
     fn is_full(&self, from: &AgentId) -> bool {
         let of_it = self.set_aside.values().filter(|(sender, _)| sender == from).count();
         of_it >= SET_ASIDE_EACH || self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+    }
+
+    /// Whether as many letters of this agent wait for the record as may: of all who are no members yet a quarter of what waits.
+    fn is_full_for(&self, agent: &AgentId, roster: &Roster) -> bool {
+        let strangers = || self.set_aside.values().filter(|(from, _)| !roster.has(from)).count();
+        self.is_full(agent) || !roster.has(agent) && strangers() >= limit::CHANNEL_WAITING_MAX / 4
     }
 
     pub(super) fn begins(&mut self, sender: AgentId, first: Seq) {
@@ -204,18 +210,21 @@ impl Peer {
             Ok(None) => return Ok(Judged::Welcome),
             Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
         };
+        self.judge_place(from, &place)
+    }
+
+    fn judge_place(&self, from: &AgentId, place: &ChannelPlace) -> Result<Judged, Refusal> {
         let Ok(record) = self.member_of(&place.channel) else { return Ok(Judged::Refused(code::NOT_MEMBER)) };
         let roster = record.roster();
-        let (Some(sender), Some(own)) = (roster.member(from), roster.member(&self.id())) else {
-            return Ok(Judged::Refused(code::NOT_MEMBER));
-        };
         let Some(number) = record.number_of(&place.epoch) else {
-            let is_full = self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full(from));
+            // contracts/channel.md C54: its author may be a newcomer of that epoch.
+            let is_full =
+                self.channels.all.get(&place.channel).is_some_and(|channel| channel.letters.is_full_for(from, roster));
             return if is_full { Err(Refusal::ChannelFull) } else { Ok(Judged::Welcome) };
         };
         let is_over = roster.number().saturating_sub(number) > limit::CHANNEL_BEHIND_MAX;
-        let was_in = sender.since <= number && own.since <= number;
-        Ok(if was_in && !is_over { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) })
+        let are_in = are_members(record, [from, &self.id()], number);
+        Ok(if are_in && !is_over { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) })
     }
 
     /// Takes a letter that names a channel out of the caller's hands; what it does not take is delivered at once.
@@ -229,10 +238,11 @@ impl Peer {
         out: &mut Out,
     ) -> Option<Letter> {
         let Ok(Some(place)) = ChannelPlace::of(&letter) else { return Some(letter) };
-        // It was judged when it came, and may have waited since.
-        if matches!(self.judge_channel(&from, &letter), Ok(Judged::Refused(_))) {
+        // It was judged when it came; whom the record has taken out meanwhile nobody hears (contracts/channel.md C53).
+        if !matches!(self.judge_place(&from, &place), Ok(Judged::Welcome)) {
             return None;
         }
+        self.came_in_session(place.channel, &from, place.seq, out);
         let channel = self.channels.all.get_mut(&place.channel)?;
         let newest = channel.record.roster().number();
         if channel.record.number_of(&place.epoch).is_some_and(|number| number < newest) {
@@ -267,21 +277,22 @@ impl Peer {
         }
     }
 
-    /// Letters of who is no member any more are heard by nobody.
+    /// The record has moved: letters that wait of whom it takes out are heard by nobody.
     // contracts/channel.md C53.
-    pub(super) fn forget_gone(&mut self, id: ChannelId, out: &mut Out) {
+    pub(super) fn forget_letters(&mut self, id: ChannelId, out: &mut Out) {
         let me = self.id();
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let roster = channel.record.roster();
-        let keep = |agent: &AgentId| roster.has(agent) && roster.has(&me);
-        let waiting = channel.letters.order.forget(keep);
-        let mut rows: Vec<u64> = waiting.into_iter().map(|gone| gone.letter.row).collect();
-        channel.letters.set_aside.retain(|row, (sender, _)| {
-            let stays = keep(sender);
-            rows.extend((!stays).then_some(*row));
-            stays
-        });
-        out.ops.extend(rows.into_iter().map(|row| Op::Delete { key: rows::channel_held(&id, row) }));
+        let record = &channel.record;
+        let is_heard = |sender: &AgentId, held: &Held| {
+            let place = ChannelPlace::of(&held.letter).ok().flatten();
+            let number = place.and_then(|place| record.number_of(&place.epoch));
+            number.is_some_and(|number| are_members(record, [sender, &me], number))
+        };
+        let roster = record.roster();
+        let gone = channel.letters.order.forget(is_heard, |sender| roster.has(sender) && roster.has(&me));
+        for Waiting { letter: held, .. } in gone {
+            out.ops.push(Op::Delete { key: rows::channel_held(&id, held.row) });
+        }
     }
 
     /// The record has moved, or time has passed: letters that waited for it.
@@ -296,8 +307,7 @@ impl Peer {
             let number = place.as_ref().and_then(|place| record.number_of(&place.epoch));
             match (place, number) {
                 (Some(place), Some(number)) => {
-                    let since = |agent: &AgentId| record.roster().member(agent).map(|member| member.since);
-                    if [from, me].iter().all(|agent| since(agent).is_some_and(|since| since <= number)) {
+                    if are_members(record, [&from, &me], number) {
                         again.insert(row, (from, place.seq, held));
                     } else {
                         out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
@@ -333,10 +343,17 @@ impl Peer {
         let Channels { all, again, .. } = &mut self.channels;
         let letters = &mut all.get_mut(&id)?.letters;
         letters.next_row = letters.next_row.max(row.checked_add(1)?);
+        let place = ChannelPlace::of(&held.letter).ok().flatten()?;
+        letters.order.waits(from, place.seq);
         letters.set_aside.insert(row, (from, held));
         again.insert(id);
         Some(())
     }
+}
+
+/// Whether agents are members now, and were in an epoch and ever since.
+fn are_members(record: &Record, agents: [&AgentId; 2], number: u32) -> bool {
+    agents.iter().all(|agent| record.roster().member(agent).is_some_and(|member| member.since <= number))
 }
 
 fn offer(channel: &mut super::Channel, sender: AgentId, seq: Seq, held: Held, now: UnixMillis) -> Vec<Handed<Held>> {

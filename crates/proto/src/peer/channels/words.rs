@@ -25,9 +25,11 @@ impl Peer {
     pub(in super::super) fn take_word(&mut self, from: AgentId, word: Word, now: UnixMillis, out: &mut Out) {
         let Word { channel, says } = word;
         // contracts/channel.md C47: what only members say is heard of members alone.
-        let is_member = self.member_of(&channel).is_ok_and(|record| record.roster().has(&from));
-        let is_for_members =
-            matches!(says, Says::Wanted { .. } | Says::Left(_) | Says::Proposed(_) | Says::Key(_) | Says::Acked(_));
+        let roster = self.member_of(&channel).map(Record::roster);
+        let was_member = roster.as_ref().is_ok_and(|roster| roster.gone(&from).is_some());
+        let is_member =
+            roster.is_ok_and(|roster| roster.has(&from)) || was_member && matches!(says, Says::Wanted { .. });
+        let is_for_members = matches!(says, Says::Wanted { .. } | Says::Left(_) | Says::Proposed(_) | Says::Acked(_));
         if is_for_members && !is_member {
             return;
         }
@@ -151,7 +153,7 @@ impl Peer {
         let number = next.roster().number();
         if self.apply_entry(id, bytes, next, now, out) {
             self.tell_all(id, now, out);
-            gone.into_iter().for_each(|agent| self.send_entries(agent, id, number, now, out));
+            gone.into_iter().for_each(|agent| self.send_entries(agent, id, [number; 2], now, out));
         }
     }
 
@@ -191,15 +193,20 @@ impl Peer {
         invites.any(|invite| invite.by == self.id())
     }
 
-    /// Gives an agent the entries from a number on, if it is, or was, a member.
+    /// Gives an agent the entries from a number on, if it is a member, or was: up to the one that took it out.
+    // contracts/channel.md C49.
     fn give_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let roster = channel.record.roster();
-        if !roster.has(&agent) {
-            return;
+        let last = match roster.gone(&agent) {
+            Some(number) if !roster.has(&agent) => number,
+            None if !roster.has(&agent) => return,
+            _ => roster.number(),
+        };
+        if roster.has(&agent) {
+            channel.told.insert(agent, last);
         }
-        channel.told.insert(agent, roster.number());
-        self.send_entries(agent, id, from, now, out);
+        self.send_entries(agent, id, [from, last], now, out);
     }
 
     /// Answers who asked: one answer is under way at a time, and of a long record its next part.
@@ -211,25 +218,28 @@ impl Peer {
         }
         channel.giving.insert(agent, self.next_entry);
         channel.told.remove(&agent);
-        self.send_entries_up_to(agent, id, from, PARTS_MAX, now, out);
+        let roster = channel.record.roster();
+        let last = roster.gone(&agent).filter(|_| !roster.has(&agent)).unwrap_or(roster.number());
+        self.send_entries_up_to(agent, id, [from, last], PARTS_MAX, now, out);
     }
 
-    fn send_entries(&mut self, agent: AgentId, id: ChannelId, from: u32, now: UnixMillis, out: &mut Out) {
-        self.send_entries_up_to(agent, id, from, usize::MAX, now, out);
+    fn send_entries(&mut self, agent: AgentId, id: ChannelId, numbers: [u32; 2], now: UnixMillis, out: &mut Out) {
+        self.send_entries_up_to(agent, id, numbers, usize::MAX, now, out);
     }
 
     fn send_entries_up_to(
         &mut self,
         agent: AgentId,
         id: ChannelId,
-        from: u32,
+        [from, last]: [u32; 2],
         most: usize,
         now: UnixMillis,
         out: &mut Out,
     ) {
         let Some(channel) = self.channels.all.get(&id) else { return };
         let (mut parts, mut len) = (vec![Vec::new()], 0_usize);
-        for entry in channel.record.entries().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        let at = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        for entry in channel.record.entries().take(at(last).saturating_add(1)).skip(at(from)) {
             if len + entry.len() > limit::CHANNEL_WORD_LEN_MAX {
                 parts.push(Vec::new());
                 len = 0;
@@ -281,7 +291,9 @@ impl Peer {
                 match Record::begin(bytes, taken) {
                     Ok(record) if record.channel() == id => {
                         super::put_entry(&id, 0, taken, bytes, out);
-                        self.channels.all.insert(id, Channel::new(record, me));
+                        let mut channel = Channel::new(record, me);
+                        channel.group.aside = self.take_early_keys(&id);
+                        self.channels.all.insert(id, channel);
                         continue;
                     }
                     _ => return,
@@ -345,14 +357,19 @@ impl Peer {
 
     /// Entries are missing here that another has.
     pub(super) fn ask_entries(&mut self, of: AgentId, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let me = self.id();
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let roster = channel.record.roster();
-        // Each member once, so that none that does not answer is asked in the place of all others.
-        if !roster.has(&of) || !channel.asked.insert(of) {
-            return;
+        // Whoever brings the news may be a newcomer of whom nothing is known here, or nobody: then the owner is asked too.
+        let asked = [Some(of), Some(roster.owner()).filter(|_| !roster.has(&of))];
+        let from = roster.number().saturating_add(1);
+        for of in asked.into_iter().flatten().filter(|of| *of != me) {
+            // Each once, so that none that does not answer is asked in the place of all others.
+            let Some(channel) = self.channels.all.get_mut(&id) else { return };
+            if channel.asked.len() < limit::CHANNEL_MEMBERS_MAX && channel.asked.insert(of) {
+                self.say(of, Word { channel: id, says: Says::Wanted { from } }, now, out);
+            }
         }
-        let says = Says::Wanted { from: roster.number().saturating_add(1) };
-        self.say(of, Word { channel: id, says }, now, out);
     }
 }
 
