@@ -1,0 +1,248 @@
+//! What comes of a channel's other members: chains, frames, and what they have moved, kept and loaded.
+
+use std::collections::BTreeMap;
+
+use nuncio_contracts::registry::{limit, time};
+use zeroize::Zeroizing;
+
+use super::super::{Channel, ChannelChange, ChannelNews};
+use super::{ASIDE_MAX, GroupChange, OutFrame};
+use crate::channel::{ChannelFrame, ChannelPlace, KeyError, Opened, Outgoing, ReceiveError, SenderKey};
+use crate::error::Refusal;
+use crate::ids::{AgentId, ChannelId, Seq};
+use crate::letter::Letter;
+use crate::peer::{Change, Out, Peer, Seen};
+use crate::replay::ReplayError;
+use crate::rows;
+use crate::step::{Effect, Op, Step};
+use crate::time::UnixMillis;
+
+impl Peer {
+    /// Takes a frame of a channel.
+    // contracts/channel.md C37.
+    pub(in crate::peer) fn receive_group(
+        &self,
+        from: Option<AgentId>,
+        bytes: &[u8],
+        now: UnixMillis,
+        seen: &dyn Seen,
+    ) -> Result<Step, Refusal> {
+        let frame = ChannelFrame::decode(bytes)?;
+        if self.inbox.len() >= limit::INBOX_LETTERS_MAX || self.inbox_bytes >= limit::INBOX_BYTES_MAX {
+            return Err(Refusal::InboxFull);
+        }
+        let (id, channel) = self.channel_of(&frame).ok_or(Refusal::Channel(ReceiveError::UnknownTag))?;
+        let sender = channel.group.incoming.sender_of(&frame.tag);
+        if let Some(sender) = sender.filter(|sender| from.is_some_and(|from| from != **sender)) {
+            return Err(Refusal::WrongPeer(*sender));
+        }
+        // contracts/identity.md I9.
+        if sender.and_then(|sender| self.contact(sender)).is_some_and(|info| info.retired) {
+            return Err(Refusal::Channel(ReceiveError::UnknownTag));
+        }
+        let kept: usize = self.channels.all.values().map(|channel| channel.group.incoming.kept()).sum();
+        let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(kept);
+        let opened = channel.group.incoming.receive(&frame, room).map_err(Refusal::Channel)?;
+        let letter = Letter::decode(&opened.letter).ok().map(Box::new).filter(|letter| {
+            let place = ChannelPlace::of(letter).ok().flatten();
+            let is_there = place.is_some_and(|place| {
+                place.channel == id && place.epoch == opened.epoch && place.seq == opened.header.seq
+            });
+            is_there && letter.check_time(now).is_ok()
+        });
+        let letter = match letter {
+            Some(letter) if seen.seen(&opened.sender, &letter.id).ok_or(Refusal::SeenUnreadable)? => None,
+            letter => letter,
+        };
+        let change = GroupChange::Opened { opened: Box::new(opened), letter };
+        Ok(self.step(Change::Channel(ChannelChange::Group { channel: id, change, now })))
+    }
+
+    pub(super) fn channel_of(&self, frame: &ChannelFrame<'_>) -> Option<(ChannelId, &Channel)> {
+        let mut all = self.channels.all.iter();
+        all.find(|(_, channel)| channel.group.incoming.sender_of(&frame.tag).is_some()).map(|(id, one)| (*id, one))
+    }
+
+    /// A frame came again: its sender has not heard that it is here.
+    pub(in crate::peer) fn ack_group_again(&self, refusal: &Refusal, bytes: &[u8]) -> Option<Step> {
+        let Refusal::Channel(ReceiveError::Replay(ReplayError::Replayed(_))) = refusal else { return None };
+        let frame = ChannelFrame::decode(bytes).ok()?;
+        let (channel, found) = self.channel_of(&frame)?;
+        let change = GroupChange::AckDue(*found.group.incoming.sender_of(&frame.tag)?);
+        Some(self.step(Change::Channel(ChannelChange::Group { channel, change, now: UnixMillis(0) })))
+    }
+
+    pub(super) fn apply_group_opened(
+        &mut self,
+        id: ChannelId,
+        opened: Opened,
+        letter: Option<Box<Letter>>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let (sender, bytes) = (opened.sender, opened.letter.clone());
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        let own = opened.header.attestation.and_then(|said| group.outgoing.compare(&sender, &said));
+        let other = opened.equivocation;
+        let moved = group.incoming.apply(opened, now);
+        group.acks.entry(sender).or_insert(now.plus(time::ACK_DELAY));
+        for equivocation in [own, other, moved.equivocation].into_iter().flatten() {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.counters.opened += 1;
+        self.keep_sender(id, &sender, out);
+        self.pass_holes(id, sender, &moved.holes, now, out);
+        let Some(letter) = letter else { return };
+        out.ops.push(Op::Put { key: rows::seen(&sender, &letter.id), value: Vec::new() });
+        if let Some(letter) = self.take_channel_letter(sender, *letter, &bytes, None, now, out) {
+            self.deliver(sender, letter, &bytes, None, now, out);
+        }
+    }
+
+    /// A chain was handed over.
+    // contracts/channel.md C28 to C30.
+    pub(in crate::peer::channels) fn take_key(
+        &mut self,
+        from: AgentId,
+        id: ChannelId,
+        bytes: Zeroizing<Vec<u8>>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_early_key(from, id, bytes, out) };
+        let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
+        let (first, group) = (key.first, &mut channel.group);
+        let taken = match group.incoming.take_key(from, key, &channel.record, now) {
+            Ok(taken) => taken,
+            Err(KeyError::UnknownEpoch) => {
+                let has_room = channel.record.roster().has(&from) || group.aside.len() < ASIDE_MAX;
+                if !has_room {
+                    return;
+                }
+                out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
+                group.aside.insert(from, bytes);
+                return self.ask_entries(from, id, now, out);
+            }
+            // A sender that was restored from a copy uses numbers again: it is told where to go on.
+            // contracts/channel.md C56.
+            Err(KeyError::Number) => {
+                group.acks.insert(from, now);
+                return;
+            }
+            // It seals in an epoch that is over: it has not heard of the newest.
+            Err(KeyError::Stale) => return self.tell_member(from, id, now, out),
+            Err(_) => return,
+        };
+        let equivocation = group.incoming.apply_key(taken);
+        channel.letters.begins(from, first);
+        if let Some(equivocation) = equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, &from, out);
+    }
+
+    /// The record has moved: chains of who is in it no more are forgotten, and those that waited for it are looked at.
+    pub(in crate::peer::channels) fn follow_record(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let senders: Vec<AgentId> = channel.group.incoming.senders().copied().collect();
+        channel.group.incoming.follow(&channel.record);
+        let roster = channel.record.roster();
+        channel.group.acks.retain(|agent, _| roster.has(agent));
+        let aside = core::mem::take(&mut channel.group.aside);
+        senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+        for (from, key) in aside {
+            out.ops.push(Op::Delete { key: rows::channel_key(&id, &from) });
+            self.take_key(from, id, key, now, out);
+        }
+    }
+
+    /// Keys and chains go whose letters would be too old.
+    // contracts/channel.md C30.
+    pub(in crate::peer::channels) fn expire_keys(&mut self, now: UnixMillis, out: &mut Out) {
+        let channels: Vec<ChannelId> = self.channels.all.keys().copied().collect();
+        for id in channels {
+            let Some(channel) = self.channels.all.get_mut(&id) else { continue };
+            let senders: Vec<AgentId> = channel.group.incoming.senders().copied().collect();
+            channel.group.incoming.expire(now);
+            senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+        }
+    }
+
+    /// A letter has this number, whichever way it came.
+    pub(in crate::peer::channels) fn came_in_session(
+        &mut self,
+        id: ChannelId,
+        from: &AgentId,
+        seq: Seq,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some(moved) = channel.group.incoming.came(from, seq) else { return };
+        if let Some(equivocation) = moved.equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, from, out);
+    }
+
+    pub(super) fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
+        let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
+        let key = rows::channel_sender(&id, sender);
+        out.ops.push(match row {
+            Some(value) => Op::Put { key, value },
+            None => Op::Delete { key },
+        });
+    }
+
+    pub(in crate::peer::channels) fn load_channel_sender(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, agent) = rows::split_of_channel::<32>(key)?;
+        let (agent, channel) = (AgentId::from_bytes(agent).ok()?, self.channels.all.get_mut(&id)?);
+        channel.group.incoming.load(agent, value)?;
+        // contracts/channel.md C45: what is not here yet is waited for, also behind a start.
+        let next = channel.group.incoming.next_of(&agent)?;
+        channel.letters.begins(agent, next);
+        Some(())
+    }
+
+    pub(in crate::peer::channels) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, agent) = rows::split_of_channel::<32>(key)?;
+        let (agent, bytes) = (AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
+        match self.channels.all.get_mut(&id) {
+            Some(channel) => drop(channel.group.aside.insert(agent, bytes)),
+            None => drop(self.channels.early.insert((id, agent), bytes)),
+        }
+        Some(())
+    }
+
+    pub(in crate::peer::channels) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, seq) = rows::split_of_channel::<8>(key)?;
+        let channel = self.channels.all.get_mut(&id)?;
+        let (group, roster) = (&mut channel.group, channel.record.roster());
+        let mut frame = OutFrame::from_row(value)?;
+        frame.left.retain(|agent, _| roster.has(agent));
+        if frame.left.is_empty() {
+            return Some(());
+        }
+        frame.left.keys().for_each(|agent| {
+            group.resend.entry(*agent).or_insert((UnixMillis(0), time::RESEND_FIRST));
+        });
+        group.insert(u64::from_be_bytes(seq), frame);
+        Some(())
+    }
+
+    pub(in crate::peer::channels) fn load_outgoing(&mut self, id: &ChannelId, row: &[u8]) -> Option<()> {
+        let me = self.id();
+        let channel = self.channels.all.get_mut(id)?;
+        let mut acked = BTreeMap::new();
+        for (seq, frame) in &channel.group.out {
+            frame.left.keys().for_each(|agent| {
+                acked.entry(*agent).or_insert(*seq);
+            });
+        }
+        channel.group.outgoing = Outgoing::from_row(&channel.record, me, row, acked)?;
+        Some(())
+    }
+}
