@@ -57,7 +57,7 @@ pub(super) const STEPS: &[Step] = &[
 ];
 
 /// A cold build of everything is part of the first cargo step.
-pub(super) const CARGO_LIMIT: Duration = Duration::from_secs(20 * 60);
+pub(super) const CARGO_LIMIT: Duration = Duration::from_secs(40 * 60);
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(2 * 60);
 
 fn constants(_: &Bench) -> Result<Outcome> {
