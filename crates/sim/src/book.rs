@@ -196,6 +196,9 @@ pub enum Violation {
     /// An agent believes to be a member, and is none.
     #[error("agent {0} was taken out of the channel and never heard of it")]
     Unaware(Who),
+    /// Chains are deleted with the entry that takes their sender out.
+    #[error("agent {0} keeps a chain of who is no member")]
+    Chain(Who),
     /// A letter to a channel that a member never got.
     #[error("{letter} never came to agent {to}, which was told as {told:?}")]
     Lost {

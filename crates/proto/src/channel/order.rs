@@ -129,7 +129,8 @@ impl<T> Order<T> {
     }
 
     fn follows(&self, letter: &Waiting<T>) -> bool {
-        self.next.get(&letter.sender).is_some_and(|next| letter.seq <= *next)
+        let is_behind = |(_, other): &(UnixMillis, Waiting<T>)| other.sender == letter.sender && other.seq < letter.seq;
+        self.next.get(&letter.sender).is_some_and(|next| letter.seq <= *next) && !self.waiting.iter().any(is_behind)
     }
 
     fn is_answered(&self, letter: &Waiting<T>) -> bool {

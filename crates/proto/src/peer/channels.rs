@@ -11,7 +11,6 @@ use nuncio_contracts::registry::{code, event, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
-use zeroize::Zeroizing;
 
 use super::{Change, Out, Peer};
 use crate::channel::{
@@ -25,11 +24,13 @@ use crate::rows;
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 
+mod aside;
 mod group;
 mod letters;
 mod succession;
 mod words;
 
+use aside::Aside;
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
 use letters::Letters;
@@ -41,7 +42,7 @@ pub(super) struct Channels {
     all: BTreeMap<ChannelId, Channel>,
     invited: BTreeMap<ChannelId, Invited>,
     /// Chains that came before the record of a channel that this agent is joining.
-    early: BTreeMap<(ChannelId, AgentId), Zeroizing<Vec<u8>>>,
+    early: BTreeMap<(ChannelId, AgentId), Aside>,
     /// Letters of these are looked at again.
     again: BTreeSet<ChannelId>,
 }
@@ -76,6 +77,8 @@ pub struct Invited {
     /// It was answered.
     pub joining: bool,
     bytes: Vec<u8>,
+    /// Whose invitations were answered: any of them may bring the record.
+    answered: BTreeSet<AgentId>,
 }
 
 /// What moves of channels.
@@ -150,7 +153,7 @@ pub enum ChannelError {
 #[derive(Serialize, Deserialize)]
 struct EntryRow(u8, u64, ByteBuf);
 #[derive(Serialize, Deserialize)]
-struct InvitedRow(u8, ByteArray<32>, String, u64, bool, ByteBuf);
+struct InvitedRow(u8, ByteArray<32>, String, u64, bool, ByteBuf, Vec<ByteArray<32>>);
 
 const ROW_VERSION: u8 = 1;
 
@@ -358,6 +361,7 @@ impl Peer {
     fn apply_joining(&mut self, channel: ChannelId, reach: Reach, now: UnixMillis, out: &mut Out) {
         let Some(invited) = self.channels.invited.get_mut(&channel) else { return };
         invited.joining = true;
+        invited.answered.insert(invited.by);
         out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
         let (by, invite) = (invited.by, invited.bytes.clone());
         let join = Join { channel, agent: self.id(), invite: Invite::hash(&invite) };
@@ -372,22 +376,6 @@ impl Peer {
                 out.ops.push(Op::Delete { key: rows::channel_key(channel, &agent) });
             }
         }
-    }
-
-    /// A chain of a channel whose record is under way to this agent.
-    // contracts/channel.md C54.
-    fn keep_early_key(&mut self, from: AgentId, id: ChannelId, bytes: Zeroizing<Vec<u8>>, out: &mut Out) {
-        let is_joining = self.channels.invited.get(&id).is_some_and(|invited| invited.joining);
-        let early = &mut self.channels.early;
-        if is_joining && (early.len() < limit::CHANNEL_MEMBERS_MAX || early.contains_key(&(id, from))) {
-            out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
-            early.insert((id, from), bytes);
-        }
-    }
-
-    fn take_early_keys(&mut self, id: &ChannelId) -> BTreeMap<AgentId, Zeroizing<Vec<u8>>> {
-        let theirs = self.channels.early.extract_if(.., |(channel, _), _| channel == id);
-        theirs.map(|((_, agent), key)| (agent, key)).collect()
     }
 
     /// Moves a record by an entry that was judged; `false` where it has moved meanwhile.
@@ -423,7 +411,11 @@ impl Peer {
         for agent in gone.collect::<Vec<_>>() {
             self.take_back_letters(&id, &agent, out);
             self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
-            self.take_back_words(&id, &agent, after.owner() == me, out);
+            // A newcomer is told the record in the session in which it was invited; others hear it from members.
+            let session = || self.sessions.get(&self.contacts.get(&agent)?.current?);
+            let hears = || session().is_some_and(|session| session.confirmed);
+            let keeps_entries = after.owner() == me || after.has(&agent) && hears();
+            self.take_back_words(&id, &agent, keeps_entries, out);
         }
         self.follow_record(id, now, out);
         self.forget_letters(id, out);
@@ -492,19 +484,22 @@ impl Peer {
 
     pub(super) fn load_invited(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, []) = rows::split_of_channel::<0>(key)?;
-        let InvitedRow(version, by, name, expires, joining, bytes) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        let InvitedRow(version, by, name, expires, joining, bytes, answered) =
+            codec::decode(value, INVITED_LEN_MAX).ok()?;
         let by = AgentId::from_bytes(by.into_array()).ok().filter(|_| version == ROW_VERSION)?;
-        let invited = Invited { by, name, expires: UnixMillis(expires), joining, bytes: bytes.into_vec() };
+        let answered = answered.into_iter().map(|agent| AgentId::from_bytes(agent.into_array()).ok());
+        let (answered, bytes) = (answered.collect::<Option<_>>()?, bytes.into_vec());
+        let invited = Invited { by, name, expires: UnixMillis(expires), joining, bytes, answered };
         self.channels.invited.insert(id, invited);
         Some(())
     }
 
-    /// Words to an agent are given up that are of no use to it: who was taken out is told the record by its owner, and nothing else.
-    fn take_back_words(&mut self, id: &ChannelId, agent: &AgentId, is_owner: bool, out: &mut Out) {
+    /// Words to an agent are given up that are of no use to it: members are told the record, who was taken out by its owner alone, and nothing else.
+    fn take_back_words(&mut self, id: &ChannelId, agent: &AgentId, keeps_entries: bool, out: &mut Out) {
         let is_over = |letter: &[u8]| {
             let control = Letter::decode(letter).ok().and_then(|letter| Control::decode(&letter.payload));
             let Some(Control::Channel(word)) = control else { return false };
-            word.channel == *id && !(is_owner && matches!(word.says, Says::Entries { .. }))
+            word.channel == *id && !(keeps_entries && matches!(word.says, Says::Entries { .. }))
         };
         let theirs = self.outbox.iter().filter(|(_, one)| one.to == *agent && one.control && is_over(&one.letter));
         for no in theirs.map(|(no, _)| *no).collect::<Vec<_>>() {
@@ -526,8 +521,10 @@ impl Peer {
     }
 }
 
-/// Rows of invitations and of what this agent is in a channel are shorter.
+/// What a letter's place and row add to its payload is shorter.
 const ROW_LEN_MAX: usize = 1_024;
+/// An invitation, and whose were answered.
+const INVITED_LEN_MAX: usize = 2_048;
 
 impl Channel {
     fn new(record: Record, me: AgentId) -> Self {
@@ -548,7 +545,9 @@ impl Channel {
 impl Invited {
     fn to_row(&self) -> Vec<u8> {
         let (by, bytes) = (ByteArray::new(*self.by.as_bytes()), ByteBuf::from(self.bytes.as_slice()));
-        codec::encode(&InvitedRow(ROW_VERSION, by, self.name.clone(), self.expires.0, self.joining, bytes))
+        let answered = self.answered.iter().map(|agent| ByteArray::new(*agent.as_bytes())).collect();
+        let row = InvitedRow(ROW_VERSION, by, self.name.clone(), self.expires.0, self.joining, bytes, answered);
+        codec::encode(&row)
     }
 }
 

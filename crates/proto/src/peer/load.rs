@@ -91,6 +91,7 @@ impl Peer {
         for (key, value) in by_tree(rows::OUTBOX) {
             peer.load_entry(key, value).ok_or_else(|| damaged(key))?;
         }
+        peer.load_in_session();
         for (key, value) in by_tree(rows::DEPOSITED) {
             peer.load_deposited(key, value).ok_or_else(|| damaged(key))?;
         }

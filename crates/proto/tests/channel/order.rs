@@ -24,6 +24,17 @@ fn order(senders: &[AgentId]) -> Order<u8> {
     order
 }
 
+/// contracts/channel.md C45: what comes late in a session, and waits for what it answers, is not overtaken by what is behind it.
+#[test]
+fn a_letter_below_the_first_chain_is_in_front_of_it() {
+    let all: Vec<AgentId> = agents(2).iter().map(|agent| agent.id()).collect();
+    let mut order = Order::default();
+    order.begins(all[0], 1);
+    assert!(order.offer(letter(all[0], 0, 1, Some(9)), NOW).is_empty());
+    assert!(order.offer(letter(all[0], 1, 2, None), NOW).is_empty());
+    assert_eq!(numbers(&order.sent(id(9), NOW)), [(1, false), (2, false)]);
+}
+
 #[test]
 fn an_answer_waits_for_what_it_answers_and_each_sender_is_in_order() {
     let all: Vec<AgentId> = agents(3).iter().map(|agent| agent.id()).collect();

@@ -197,7 +197,7 @@ impl Group {
         }
     }
 
-    fn carry(&mut self, from: usize) -> bool {
+    pub(crate) fn carry(&mut self, from: usize) -> bool {
         let now = self.now;
         self.agents[from].run(now);
         for of in core::mem::take(&mut self.agents[from].wants) {
@@ -230,7 +230,7 @@ impl Group {
         self.carry(other);
         self.cut.insert((one.min(other), one.max(other)));
         self.settle();
-        self.cut.clear();
+        self.cut.remove(&(one.min(other), one.max(other)));
     }
 
     /// Carries everything until nothing moves.

@@ -176,6 +176,78 @@ fn the_one_removed_is_told_the_entries_that_it_lacks() {
     assert_eq!(roster.name(), "journey", "and nothing from behind that");
 }
 
+/// contracts/channel.md C54: two chains of epochs that are not known wait both, and no letter of the first is called delivered for the second.
+#[test]
+fn all_chains_of_unknown_epochs_wait() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.send(1, channel, "so that all have sessions");
+    group.pass(LONG, 10);
+    group.agents[2].inbox.clear();
+    let now = group.now;
+    group.agents[1].restart(now);
+    group.cut.insert((0, 2));
+    for name in ["one", "two"] {
+        group.change(0, channel, Change::Rename(name.to_owned())).unwrap();
+        group.settle();
+    }
+    group.send(1, channel, "first");
+    group.lose_from(2, 1);
+    group.change(0, channel, Change::Rename("three".to_owned())).unwrap();
+    group.settle();
+    let now = group.now;
+    group.agents[2].restart(now);
+    let letter = group.send(1, channel, "second");
+    group.pass(LONG, 20);
+    assert_eq!(group.agents[2].texts(channel), ["first", "second"]);
+    assert_eq!(group.agents[1].peer.channel_left(&channel, &letter), []);
+}
+
+/// contracts/channel.md C53, behind a start: frames to who was taken out are given up for good.
+#[test]
+fn a_start_sends_nothing_again_to_the_one_removed() {
+    let mut group = Group::new(11);
+    let channel = group.channel(11);
+    group.send(0, channel, "so that all have sessions");
+    group.pass(LONG, 10);
+    group.agents[3].away = true;
+    group.agents[4].away = true;
+    let letter = group.send(0, channel, "hello");
+    group.settle();
+    let (removed, other) = (group.id(3), group.id(4));
+    group.change(0, channel, Change::Remove(vec![removed])).unwrap();
+    group.settle();
+    let now = group.now;
+    group.agents[0].restart(now);
+    let left = group.agents[0].peer.channel_left(&channel, &letter);
+    assert!(left.contains(&other) && !left.contains(&removed), "{left:?}");
+}
+
+/// contracts/channel.md C49: whoever has made a newcomer's invitation gives it the record, also if it is taken out by the next entry.
+#[test]
+fn a_newcomer_is_given_the_record_by_who_is_removed_next() {
+    let mut group = Group::new(4);
+    let channel = group.channel(3);
+    group.pass(LONG, 10);
+    let (admin, newcomer) = (group.id(1), group.id(3));
+    group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
+    group.settle();
+    group.agents[1].know(newcomer);
+    group.agents[3].know(admin);
+    let forget = group.agents[3].peer.remove_contact(group.id(0)).unwrap();
+    group.agents[3].take(forget);
+    group.invite(1, channel, 3).unwrap();
+    let now = group.now;
+    let one = &mut group.agents[3];
+    let step = one.peer.channel_join(channel, Reach::default(), now).unwrap();
+    one.take(step);
+    group.carry(3);
+    group.carry(1);
+    group.change(0, channel, Change::Remove(vec![admin])).unwrap();
+    group.pass(LONG, 10);
+    assert_one_roster(&group, channel, &[0, 2, 3]);
+}
+
 /// An invitation to who is no contact would be said to nobody, for ever.
 #[test]
 fn only_who_is_known_is_invited() {

@@ -115,20 +115,11 @@ impl World {
     pub(super) fn check_tidy(&self) -> Result<(), Violation> {
         for agent in &self.agents {
             agent.compare_with_disk(agent.now(self.now_ms))?;
-            // What was given up towards who is no member any more is told with the next frame, which never goes.
-            let pairs = self.plan.company.is_none().then_some(rows::GIVEN_UP);
-            for tree in [
-                rows::OUTBOX,
-                rows::HELD,
-                rows::SKIPPED,
-                rows::RENEWAL,
-                rows::CHANNEL_OUT,
-                rows::CHANNEL_HELD,
-                rows::CHANNEL_KEY,
-            ]
-            .into_iter()
-            .chain(pairs)
-            {
+            // What was lost, given up or refused between members and others is over with its next frame, which never comes.
+            let ended =
+                if self.plan.company.is_some() { &[][..] } else { &[rows::HELD, rows::GIVEN_UP, rows::SKIPPED] };
+            let channels = [rows::CHANNEL_OUT, rows::CHANNEL_HELD, rows::CHANNEL_KEY];
+            for tree in [rows::OUTBOX, rows::RENEWAL].iter().chain(ended).chain(&channels).copied() {
                 let count = agent.disk.tree(tree).count();
                 if count > 0 {
                     return Err(Violation::Rows { who: agent.who, tree: char::from(tree), count });

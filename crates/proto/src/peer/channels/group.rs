@@ -17,6 +17,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
 use super::super::{Change, Out, Peer};
+use super::aside::Aside;
 use super::{ChannelChange, ChannelError, ROW_VERSION};
 use crate::channel::{ChannelPlace, Incoming, Mac, Opened, Outgoing, Record, Says, SealError, Sealed, Word};
 use crate::codec;
@@ -36,17 +37,19 @@ pub(super) struct Group {
     /// Of these frames.
     bytes: usize,
     expiries: BTreeSet<(UnixMillis, Seq)>,
-    /// Entries of the outbox that hand the newest chain over: frames wait for them.
-    keys: BTreeMap<AgentId, u64>,
-    resend: BTreeMap<AgentId, (UnixMillis, u64)>,
+    /// Entries of the outbox that frames wait for: what hands the newest chain over, and letters in front of it.
+    pub(super) keys: BTreeMap<AgentId, Vec<u64>>,
+    /// The newest letter to each member in its session.
+    pub(super) in_session: BTreeMap<AgentId, u64>,
+    pub(super) resend: BTreeMap<AgentId, (UnixMillis, u64)>,
     /// Where the last burst of them ended.
     resent_to: BTreeMap<AgentId, Seq>,
     /// When a sender is told what is here.
     acks: BTreeMap<AgentId, UnixMillis>,
     /// The newest word that tells it.
     acking: BTreeMap<AgentId, (u64, Seq)>,
-    /// Chains of epochs that are not known here, the newest of each sender.
-    pub(super) aside: BTreeMap<AgentId, Zeroizing<Vec<u8>>>,
+    /// Chains of epochs that are not known here.
+    pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
     attested: Option<AgentId>,
 }
@@ -56,6 +59,8 @@ pub(super) struct Group {
 struct OutFrame {
     letter: LetterId,
     expires: UnixMillis,
+    /// The number of its epoch.
+    number: u32,
     common: Vec<u8>,
     left: BTreeMap<AgentId, Mac>,
     /// When it was left at whose node. After a start nobody knows.
@@ -82,7 +87,7 @@ pub(crate) enum GroupChange {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OutRow(u8, ByteArray<16>, u64, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
+struct OutRow(u8, ByteArray<16>, u64, u32, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
 
 /// Chains of who is no member yet that wait for the record.
 const ASIDE_MAX: usize = 64;
@@ -98,6 +103,7 @@ impl Group {
             bytes: 0,
             expiries: BTreeSet::new(),
             keys: BTreeMap::new(),
+            in_session: BTreeMap::new(),
             resend: BTreeMap::new(),
             resent_to: BTreeMap::new(),
             acks: BTreeMap::new(),
@@ -151,18 +157,26 @@ impl OutFrame {
         let left = self.left.iter();
         let left = left.map(|(agent, mac)| (ByteArray::new(*agent.as_bytes()), ByteArray::new(*mac))).collect();
         let id = ByteArray::new(*self.letter.as_bytes());
-        codec::encode(&OutRow(ROW_VERSION, id, self.expires.0, ByteBuf::from(self.common.as_slice()), left))
+        codec::encode(&OutRow(
+            ROW_VERSION,
+            id,
+            self.expires.0,
+            self.number,
+            ByteBuf::from(self.common.as_slice()),
+            left,
+        ))
     }
 
     fn from_row(row: &[u8]) -> Option<Self> {
-        let OutRow(version, letter, expires, common, left) = codec::decode(row, OUT_LEN_MAX).ok()?;
+        let OutRow(version, letter, expires, number, common, left) = codec::decode(row, OUT_LEN_MAX).ok()?;
         let letter = LetterId::parse(letter.into_array()).filter(|_| version == ROW_VERSION)?;
         let left = left.into_iter().map(|(agent, mac)| {
             let agent = AgentId::from_bytes(agent.into_array()).ok()?;
             Some((agent, mac.into_array()))
         });
         let left = left.collect::<Option<BTreeMap<_, _>>>()?;
-        Some(Self { letter, expires: UnixMillis(expires), common: common.into_vec(), left, mailed: BTreeMap::new() })
+        let (expires, common, mailed) = (UnixMillis(expires), common.into_vec(), BTreeMap::new());
+        Some(Self { letter, expires, number, common, left, mailed })
     }
 }
 
@@ -209,7 +223,7 @@ impl Peer {
     pub(super) fn next_group(&self, now: UnixMillis) -> Option<Step> {
         let of = |(channel, found): (&ChannelId, &super::Channel)| {
             let group = &found.group;
-            let there = group.keys.iter().find(|(_, no)| !self.outbox.contains_key(no));
+            let there = group.keys.iter().find(|(_, nos)| !nos.iter().any(|no| self.outbox.contains_key(no)));
             let expired = group.expiries.first().filter(|(at, _)| *at < now);
             let ack = || group.acks.iter().find(|(_, at)| **at <= now);
             let resend = || group.resend.iter().find(|(_, (at, _))| *at <= now);
@@ -273,7 +287,8 @@ impl Peer {
                 let entry = self.next_entry;
                 self.say(agent, Word { channel: id, says: Says::Key(key) }, now, out);
                 if let Some(channel) = self.channels.all.get_mut(&id) {
-                    channel.group.keys.insert(agent, entry);
+                    let before = channel.group.in_session.remove(&agent);
+                    channel.group.keys.entry(agent).or_default().extend(before.into_iter().chain([entry]));
                 }
             }
         }
@@ -284,13 +299,8 @@ impl Peer {
         group.outgoing.apply(sealed);
         group.attested = sealed.attested().or(group.attested);
         let left = sealed.macs().iter().filter(|(agent, _)| !gone.contains(agent)).copied().collect();
-        let frame = OutFrame {
-            letter: letter.id,
-            expires: letter.expires(),
-            common: sealed.common().to_vec(),
-            left,
-            mailed: BTreeMap::new(),
-        };
+        let (expires, number, common) = (letter.expires(), channel.record.roster().number(), sealed.common().to_vec());
+        let frame = OutFrame { letter: letter.id, expires, number, common, left, mailed: BTreeMap::new() };
         out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
         for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
@@ -401,6 +411,7 @@ impl Peer {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         channel.group.resend.remove(agent);
         channel.group.keys.remove(agent);
+        channel.group.in_session.remove(agent);
     }
 
     fn apply_group_ack(&mut self, id: ChannelId, to: AgentId, now: UnixMillis, out: &mut Out) {

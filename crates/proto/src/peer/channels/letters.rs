@@ -165,6 +165,9 @@ impl Peer {
             // contracts/channel.md C49: whoever is sent a letter has its epoch, or hears of it first.
             self.tell_member(agent, id, now, out);
             if self.contact(&agent).is_some_and(|info| !info.retired) {
+                if let Some(channel) = self.channels.all.get_mut(&id) {
+                    channel.group.in_session.insert(agent, self.next_entry);
+                }
                 self.apply_queued(Entry::draft(agent, &letter), out);
             }
         }
@@ -241,6 +244,10 @@ impl Peer {
         // It was judged when it came; whom the record has taken out meanwhile nobody hears (contracts/channel.md C53).
         if !matches!(self.judge_place(&from, &place), Ok(Judged::Welcome)) {
             return None;
+        }
+        // What waited for the record, and waits no more, is in front of it.
+        if self.channels.again.contains(&place.channel) {
+            self.look_again(place.channel, received, out);
         }
         self.came_in_session(place.channel, &from, place.seq, out);
         let channel = self.channels.all.get_mut(&place.channel)?;
@@ -331,6 +338,18 @@ impl Peer {
         let OwnRow(version, next, outgoing) = codec::decode(value, OWN_LEN_MAX).ok()?;
         self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?.letters.next = next;
         self.load_outgoing(&id, &outgoing)
+    }
+
+    /// Letters in sessions that were in front of frames still are, behind a start.
+    pub(in super::super) fn load_in_session(&mut self) {
+        for (no, entry) in self.outbox.iter().filter(|(_, entry)| !entry.control) {
+            let place = Letter::decode(&entry.letter).ok().and_then(|letter| ChannelPlace::of(&letter).ok().flatten());
+            let Some(channel) = place.and_then(|place| self.channels.all.get_mut(&place.channel)) else { continue };
+            channel.group.in_session.insert(entry.to, *no);
+            if channel.group.resend.remove(&entry.to).is_some() || channel.group.keys.contains_key(&entry.to) {
+                channel.group.keys.entry(entry.to).or_default().push(*no);
+            }
+        }
     }
 
     fn load_channel_held(&mut self, key: &[u8], value: &[u8]) -> Option<()> {

@@ -63,17 +63,18 @@ impl Peer {
         if !is_mine || is_member || invite.expires < now || !self.listens_to(&from) {
             return;
         }
-        // Who answers one is not made to forget it by another.
-        if self.channels.invited.get(&channel).is_some_and(|known| known.joining && known.by != from) {
-            return;
-        }
+        // One that was answered before may still bring the record.
+        let before = self.channels.invited.get(&channel).map(|invited| invited.answered.clone());
+        let answered = before.filter(|answered| answered.len() < limit::CHANNEL_ADMINS_MAX).unwrap_or_default();
         while self.channels.invited.len() >= limit::CHANNEL_INVITES_MAX {
-            let open = self.channels.invited.iter().filter(|(_, invited)| !invited.joining);
+            let open =
+                self.channels.invited.iter().filter(|(_, invited)| !invited.joining && invited.answered.is_empty());
             let Some(oldest) = open.min_by_key(|(_, invited)| invited.expires).map(|(id, _)| *id) else { return };
             self.forget_invitation(&oldest, out);
         }
         let latest = now.plus(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW);
-        let invited = Invited { by: from, name, expires: invite.expires.min(latest), joining: false, bytes };
+        let expires = invite.expires.min(latest);
+        let invited = Invited { by: from, name, expires, joining: false, bytes, answered };
         out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
         self.channels.invited.insert(channel, invited);
         out.effects.push(Effect::Channel { channel, news: ChannelNews::Invited { by: from } });
@@ -279,12 +280,11 @@ impl Peer {
         out: &mut Out,
     ) {
         let me = self.id();
-        let invited_by = self.channels.invited.get(&id).filter(|one| one.joining).map(|one| one.by);
-        let before = self.channel(&id).map(|record| record.roster().number());
+        let is_answered = self.channels.invited.get(&id).is_some_and(|one| one.answered.contains(&from));
         for bytes in entries {
             let Some(channel) = self.channels.all.get_mut(&id) else {
                 // contracts/channel.md C48: only a channel that this agent has consented to join, from whoever invited.
-                if invited_by != Some(from) || self.channels.all.len() >= limit::CHANNELS_MAX {
+                if !is_answered || self.channels.all.len() >= limit::CHANNELS_MAX {
                     return;
                 }
                 let taken = Entry::parse(bytes).map_or(now, |entry| entry.at.min(now));
@@ -305,7 +305,9 @@ impl Peer {
             match channel.record.check(bytes, taken) {
                 Ok(Judged::Known) => {}
                 Ok(Judged::Next(next)) => {
-                    self.apply_entry(id, bytes, *next, now, out);
+                    if self.apply_entry(id, bytes, *next, now, out) {
+                        self.welcome(id, now, out);
+                    }
                 }
                 Ok(Judged::Fork(fork)) => {
                     let news = ChannelNews::Forked(Box::new(fork));
@@ -328,20 +330,17 @@ impl Peer {
             channel.told.extend(known.map(|number| (from, number)));
         }
         // Where others are is the owner's word, or that of whom this agent has joined through.
-        if from == roster.owner() || invited_by == Some(from) {
+        if from == roster.owner() || is_answered {
             for (agent, reach) in reach.iter().filter(|(agent, _)| *agent != me && roster.has(agent)) {
                 self.meet(*agent, Some(reach), out);
             }
         }
-        if roster.owner() != me {
-            let first = before.map_or(0, |before| before.saturating_add(1));
-            (first..=roster.number()).for_each(|number| self.welcome(id, number, now, out));
-        }
     }
 
     /// Gives the record to those whom this agent has invited.
-    fn welcome(&mut self, id: ChannelId, number: u32, now: UnixMillis, out: &mut Out) {
+    fn welcome(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
+        let number = channel.record.roster().number();
         if !self.is_invited_by_me(channel, number) {
             return;
         }

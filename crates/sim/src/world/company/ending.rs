@@ -3,6 +3,7 @@
 use nuncio_contracts::registry::code;
 use nuncio_proto::channel::{Record, Roster};
 use nuncio_proto::ids::AgentId;
+use nuncio_proto::rows;
 
 use super::Posted;
 use crate::book::{Told, Violation};
@@ -37,6 +38,7 @@ impl World {
     /// How many copies of letters were due.
     fn check_company(&mut self) -> Result<u64, Violation> {
         let record = self.check_records()?;
+        self.check_chains()?;
         self.report.entries = u64::try_from(record.entries().len()).unwrap_or(0);
         self.check_posted(&record)
     }
@@ -63,6 +65,21 @@ impl World {
             }
         }
         Ok(newest.clone())
+    }
+
+    /// Whoever knows that an agent is out keeps no chain of its.
+    fn check_chains(&self) -> Result<(), Violation> {
+        for agent in &self.agents {
+            let Some(roster) = self.roster_of(agent.who) else { continue };
+            let is_heard = |key: &[u8]| {
+                let sender = key.last_chunk().and_then(|sender| AgentId::from_bytes(*sender).ok());
+                sender.is_some_and(|sender| roster.has(&sender) && roster.has(&agent.id))
+            };
+            if !agent.disk.tree(rows::CHANNEL_SENDER).all(|(key, _)| is_heard(key)) {
+                return Err(Violation::Chain(agent.who));
+            }
+        }
+        Ok(())
     }
 
     /// Each letter came once to each member that was in time for it, or its author was told why not; and to nobody else.

@@ -111,7 +111,7 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_early_key(from, id, bytes, out) };
+        let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_aside(from, id, bytes, out) };
         let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
@@ -121,8 +121,7 @@ impl Peer {
                 if !has_room {
                     return;
                 }
-                out.ops.push(Op::Put { key: rows::channel_key(&id, &from), value: bytes.to_vec() });
-                group.aside.insert(from, bytes);
+                self.keep_aside(from, id, bytes, out);
                 return self.ask_entries(from, id, now, out);
             }
             // A sender that was restored from a copy uses numbers again: it is told where to go on.
@@ -153,9 +152,9 @@ impl Peer {
         channel.group.acks.retain(|agent, _| roster.has(agent));
         let aside = core::mem::take(&mut channel.group.aside);
         senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
-        for (from, key) in aside {
+        for (from, keys) in aside {
             out.ops.push(Op::Delete { key: rows::channel_key(&id, &from) });
-            self.take_key(from, id, key, now, out);
+            keys.into_iter().for_each(|key| self.take_key(from, id, key, now, out));
         }
     }
 
@@ -207,22 +206,13 @@ impl Peer {
         Some(())
     }
 
-    pub(in crate::peer::channels) fn load_channel_key(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let (id, agent) = rows::split_of_channel::<32>(key)?;
-        let (agent, bytes) = (AgentId::from_bytes(agent).ok()?, Zeroizing::new(value.to_vec()));
-        match self.channels.all.get_mut(&id) {
-            Some(channel) => drop(channel.group.aside.insert(agent, bytes)),
-            None => drop(self.channels.early.insert((id, agent), bytes)),
-        }
-        Some(())
-    }
-
     pub(in crate::peer::channels) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, seq) = rows::split_of_channel::<8>(key)?;
         let channel = self.channels.all.get_mut(&id)?;
         let (group, roster) = (&mut channel.group, channel.record.roster());
         let mut frame = OutFrame::from_row(value)?;
-        frame.left.retain(|agent, _| roster.has(agent));
+        // contracts/channel.md C53: some of those whom it was for may have been taken out since.
+        frame.left.retain(|agent, _| roster.member(agent).is_some_and(|member| member.since <= frame.number));
         if frame.left.is_empty() {
             return Some(());
         }
