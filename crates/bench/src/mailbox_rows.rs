@@ -10,19 +10,17 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use nuncio_node::{Config, Node, init};
-use nuncio_proto::crypto::SigningKey;
+use nuncio_node::Node;
 use nuncio_proto::deposit::{Deposit, MailboxSecret};
-use nuncio_proto::ids::AgentId;
-use nuncio_proto::secret::Key;
 use nuncio_proto::step::Op;
-use nuncio_store::{Kek, Staged, Store, Writer};
-use nuncio_transport::{Connection, Link, LinkConfig, StreamKind};
+use nuncio_store::{Staged, Store, Writer};
+use nuncio_transport::{Connection, Link, StreamKind};
 use tokio::task::JoinSet;
 
 use crate::cpu::ASKING;
 use crate::http::one_core;
 use crate::measure::Row;
+use crate::serving::{agent, dial, kek, start};
 
 /// Agents with a mailbox, in turn.
 const AGENTS: u8 = 16;
@@ -40,7 +38,7 @@ type Guest = Arc<(Link, Connection)>;
 pub(crate) fn deposit() -> Result<Row> {
     let folder = tempfile::tempdir()?;
     let serving = one_core("bench-node")?;
-    let node = start(folder.path(), &serving)?;
+    let node = start(folder.path(), AGENTS, &serving)?;
     let asking = one_core(ASKING)?;
     let ours = asking.block_on(leave_all(&node))?;
     serving.block_on(node.stop())?;
@@ -53,40 +51,12 @@ pub(crate) fn deposit() -> Result<Row> {
     })
 }
 
-fn key(seed: u8) -> SigningKey {
-    SigningKey::from_seed(&[seed; 32])
-}
-
-fn agent(seed: u8) -> Result<AgentId> {
-    Ok(AgentId::from_bytes(key(seed).public())?)
-}
-
 fn secret(seed: u8) -> MailboxSecret {
     MailboxSecret::new([seed; 32])
 }
 
-fn start(folder: &Path, runtime: &tokio::runtime::Runtime) -> Result<Node> {
-    let (home, policy) = (folder.join("home"), folder.join("policy.toml"));
-    let kek = || Kek::from_key(Key::new([7; 32]));
-    init(&home, &kek())?;
-    let agents =
-        (1..=AGENTS).map(|seed| Ok(format!("[[client]]\nname = \"agent-{seed}\"\ndid = \"{}\"\n", agent(seed)?)));
-    let agents = agents.collect::<Result<String>>()?;
-    let service = "schema = \"nuncio/policy/1\"\n[service]\ntrust_domain = \"acme.example\"\nissuer = \"https://txts.example\"\ntransaction_life_s = 3600\n";
-    std::fs::write(&policy, service.to_owned() + &agents)?;
-    let mut config = Config::new(home, kek(), policy);
-    config.quic = Some("127.0.0.1:0".parse()?);
-    Ok(runtime.block_on(Node::start(config))?)
-}
-
-async fn dial(node: &Node, key: &SigningKey) -> Result<(Link, Connection)> {
-    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse()?), key)?;
-    let connection = link.dial(node.id(), node.quic_addr().context("an address")?).await?;
-    Ok((link, connection))
-}
-
 async fn open_mailbox(node: &Node, seed: u8) -> Result<()> {
-    let (_link, connection) = dial(node, &key(seed)).await?;
+    let (_link, connection) = dial(node, seed).await?;
     let (send, recv) = connection.open(StreamKind::Http).await?;
     let (mut client, driver) = handshake(TokioIo::new(tokio::io::join(recv, send))).await?;
     tokio::spawn(driver);
@@ -103,7 +73,7 @@ async fn leave_all(node: &Node) -> Result<f64> {
     }
     let mut guests: Vec<Guest> = Vec::new();
     for seed in 0..GUESTS {
-        guests.push(Arc::new(dial(node, &key(u8::try_from(100 + seed)?)).await?));
+        guests.push(Arc::new(dial(node, u8::try_from(100 + seed)?).await?));
     }
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -136,7 +106,7 @@ async fn leave(guest: Guest, task: u16) -> Result<()> {
 
 /// Rows as long as those of the node, by as many as wait for theirs at once.
 async fn write_all(folder: &Path) -> Result<f64> {
-    let store = Arc::new(Store::create(&folder.join("alone"), &Kek::from_key(Key::new([7; 32])))?);
+    let store = Arc::new(Store::create(&folder.join("alone"), &kek())?);
     let answer = |durable: Vec<nuncio_store::Durable<tokio::sync::oneshot::Sender<()>>>| {
         for one in durable {
             // Its task waits for it.

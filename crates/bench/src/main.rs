@@ -17,6 +17,7 @@ mod measure;
 mod memory_rows;
 mod pair;
 mod receipt_rows;
+mod serving;
 mod token_rows;
 mod token_service;
 mod twin;

@@ -1,30 +1,25 @@
 //! How long an agent waits for the receipts of its events, while others give theirs to the same log: from when they were due, not from when they
 //! could be sent, so that a log that falls behind shows.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use nuncio_node::{Config, Node, init};
+use nuncio_node::Node;
 use nuncio_proto::audit::Chain;
-use nuncio_proto::crypto::SigningKey;
-use nuncio_proto::ids::AgentId;
-use nuncio_proto::secret::Key;
 use nuncio_proto::time::UnixMillis;
-use nuncio_store::Kek;
-use nuncio_transport::{Connection, Link, LinkConfig, StreamKind};
-use tokio::runtime::Runtime;
+use nuncio_transport::{Connection, Link, StreamKind};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cpu::ASKING;
 use crate::http::one_core;
 use crate::log_rows::sent;
 use crate::measure::Row;
+use crate::serving::{agent, dial, key, start};
 
 /// Agents that give events, each over a connection of its own.
 const AGENTS: u8 = 20;
@@ -34,7 +29,6 @@ const EVENTS: usize = 10;
 const EVERY: Duration = Duration::from_millis(40);
 /// Requests of each agent: 20 seconds of them.
 const REQUESTS: usize = 500;
-const DOMAIN: &str = "acme.example";
 
 /// An agent that is connected, and what it will say.
 struct Giver {
@@ -47,7 +41,7 @@ struct Giver {
 pub(crate) fn p99() -> Result<Row> {
     let folder = tempfile::tempdir()?;
     let serving = one_core("bench-node")?;
-    let node = start(folder.path(), &serving)?;
+    let node = start(folder.path(), AGENTS, &serving)?;
     let asking = one_core(ASKING)?;
     let givers = (1..=AGENTS).map(|seed| asking.block_on(Giver::new(seed, &node))).collect::<Result<Vec<_>>>()?;
     let begun = Instant::now() + EVERY;
@@ -71,34 +65,9 @@ pub(crate) fn p99() -> Result<Row> {
     Ok(Row { unit: "ms", ours: part(99).as_secs_f64() * 1e3, beside: None, less_is_better: true })
 }
 
-fn start(folder: &Path, runtime: &Runtime) -> Result<Node> {
-    let (home, policy) = (folder.join("home"), folder.join("policy.toml"));
-    let kek = || Kek::from_key(Key::new([7; 32]));
-    init(&home, &kek())?;
-    let agents =
-        (1..=AGENTS).map(|seed| Ok(format!("[[client]]\nname = \"agent-{seed}\"\ndid = \"{}\"\n", agent(seed)?)));
-    let agents = agents.collect::<Result<String>>()?;
-    let service = format!(
-        "schema = \"nuncio/policy/1\"\n[service]\ntrust_domain = \"{DOMAIN}\"\nissuer = \"https://txts.example\"\ntransaction_life_s = 3600\n"
-    );
-    std::fs::write(&policy, service + &agents)?;
-    let mut config = Config::new(home, kek(), policy);
-    config.quic = Some("127.0.0.1:0".parse()?);
-    Ok(runtime.block_on(Node::start(config))?)
-}
-
-fn key(seed: u8) -> SigningKey {
-    SigningKey::from_seed(&[seed; 32])
-}
-
-fn agent(seed: u8) -> Result<AgentId> {
-    Ok(AgentId::from_bytes(key(seed).public())?)
-}
-
 impl Giver {
     async fn new(seed: u8, node: &Node) -> Result<Self> {
-        let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse()?), &key(seed))?;
-        let connection = link.dial(node.id(), node.quic_addr().context("an address")?).await?;
+        let (link, connection) = dial(node, seed).await?;
         let (send, recv) = connection.open(StreamKind::Http).await?;
         let (client, driver) = handshake(TokioIo::new(tokio::io::join(recv, send))).await?;
         tokio::spawn(driver);

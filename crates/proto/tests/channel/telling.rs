@@ -39,14 +39,20 @@ fn honest_members_say_the_same_of_each_other() {
     assert_eq!(in_turn.sender, *members[2].id().as_bytes(), "else of the next");
 }
 
-#[test]
-fn two_letters_under_one_number_are_seen_by_what_members_say() {
+/// Three members, of whom the first has told the others two things under one number; and what it is to the third.
+fn told_two_things() -> (Vec<Member>, Member) {
     let mut members = group(3, false);
     let mut other = twin(&members[0]);
     let _ = other.nonce();
     let (yes, no) = (members[0].seal(b"yes"), other.seal(b"no"));
     members[1].receive_from(&yes).unwrap();
     members[2].receive_from(&no).unwrap();
+    (members, other)
+}
+
+#[test]
+fn two_letters_under_one_number_are_seen_by_what_members_say() {
+    let (mut members, _) = told_two_things();
 
     let said = members[1].into.attest(None, None);
     let sealed = members[1].seal_with(b"what do you think?", said);
@@ -67,12 +73,7 @@ fn two_letters_under_one_number_are_seen_by_what_members_say() {
 
 #[test]
 fn an_old_difference_shows_in_every_later_letter() {
-    let mut members = group(3, false);
-    let mut other = twin(&members[0]);
-    let _ = other.nonce();
-    let (yes, no) = (members[0].seal(b"yes"), other.seal(b"no"));
-    members[1].receive_from(&yes).unwrap();
-    members[2].receive_from(&no).unwrap();
+    let (mut members, _) = told_two_things();
     // From here on both are told the same bytes.
     for _ in 0..3 {
         let sealed = members[0].seal(b"the same");
@@ -86,12 +87,7 @@ fn an_old_difference_shows_in_every_later_letter() {
 
 #[test]
 fn a_sender_that_says_another_past_with_a_new_chain_is_seen_at_once() {
-    let mut members = group(3, false);
-    let mut other = twin(&members[0]);
-    let _ = other.nonce();
-    let (yes, no) = (members[0].seal(b"yes"), other.seal(b"no"));
-    members[1].receive_from(&yes).unwrap();
-    members[2].receive_from(&no).unwrap();
+    let (mut members, _) = told_two_things();
     let from = members[0].id();
     let keys = members[0].begin(NOW);
     let key = |to: &Member| keys.iter().find(|(agent, _)| *agent == to.id()).unwrap().1.clone();
