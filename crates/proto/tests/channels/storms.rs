@@ -276,3 +276,21 @@ fn words_to_the_one_removed_are_given_up() {
     assert_eq!((waiting(1), waiting(2)), (0, 0));
     assert!(waiting(0) > 0, "its owner tells it");
 }
+
+/// contracts/channel.md C55: a receiver that stops between taking a frame and saying so says it when the frame comes again.
+#[test]
+fn a_frame_that_was_taken_before_a_stop_is_acknowledged_when_it_comes_again() {
+    let mut group = Group::new(9);
+    let channel = group.channel(9);
+    group.send(0, channel, "so that all have the chain");
+    group.pass(LONG, 10);
+    let letter = group.send(0, channel, "taken");
+    group.settle();
+    assert_eq!(group.agents[4].texts(channel).last(), Some(&"taken"));
+    let (now, stopped) = (group.now, group.id(4));
+    group.agents[4].restart(now);
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &letter), []);
+    assert_eq!(group.agents[0].delivered.iter().filter(|(to, id)| *to == stopped && *id == letter).count(), 1);
+    assert_eq!(group.agents[4].texts(channel).iter().filter(|text| **text == "taken").count(), 1);
+}
