@@ -18,6 +18,7 @@ def run(walk):
     policies(walk)
     others(walk)
     keys(walk)
+    walk.slow.conclude(walk)  # a node that ends answers nobody late
     restarts(walk)
     doors(walk)
 
@@ -253,7 +254,7 @@ def doors(walk):
 
 
 class SlowBody(threading.Thread):
-    """A request of which half comes: it is given up after 10 s, so it is begun first and looked at last."""
+    """A request of which half comes: it is given up after 10 s, so it is begun first, and looked at before the node ends."""
 
     def __init__(self, node):
         super().__init__()

@@ -122,7 +122,7 @@ class Walk:
 def main():
     with Node(more=who.CLIENTS) as node:
         walk = Walk(node)
-        slow = living.SlowBody(node)
+        walk.slow = living.SlowBody(node)
         for cases in (who, asking, hops, living):
             try:
                 cases.run(walk)
@@ -130,7 +130,6 @@ def main():
                 walk.case(cases.__name__, "the cases come to their end", [repr(error)])
             if cases is not living:
                 walk.still_issues(f"after {cases.__name__}")
-        slow.conclude(walk)
         living.end(walk)
         return walk.conclude()
 
