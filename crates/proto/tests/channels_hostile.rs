@@ -4,12 +4,15 @@
 
 use group::Group;
 use nuncio_contracts::registry::{code, limit, time};
-use nuncio_proto::channel::{Change, ChannelPlace, Reach, Says, Support, Word};
+use nuncio_proto::channel::{Change, ChannelPlace, Entry, Outgoing, Reach, Says, SenderKey, Support, Word};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
+use nuncio_proto::error::Refusal;
+use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::{ChannelId, EpochId};
-use nuncio_proto::letter::LetterKind;
-use nuncio_proto::peer::{ChannelError, ContactInfo};
+use nuncio_proto::letter::{Letter, LetterKind};
+use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo};
+use nuncio_proto::testing::{ChannelForgery, forge_channel};
 
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
@@ -296,4 +299,162 @@ fn a_fellow_that_nobody_added_writes_to_the_channel_alone() {
     group.pass(LONG, 5);
     assert_eq!(group.agents[2].inbox.iter().map(|came| came.text.as_str()).collect::<Vec<_>>(), ["in the channel"]);
     assert!(group.agents[1].failed.contains(&(other, letter.id, code::STRANGER)));
+}
+
+/// A chain of its own that one hands to another, beside those of its runtime.
+fn hand_chain(group: &mut Group, from: usize, to: usize, channel: ChannelId) -> SenderKey {
+    let (now, me, victim) = (group.now, group.id(from), group.id(to));
+    let one = &mut group.agents[from];
+    let record = one.peer.channel(&channel).unwrap();
+    let mut outgoing = Outgoing::new(record, me);
+    outgoing.skip_to(100);
+    let chain = outgoing.begin(record, now, &mut one.rng).unwrap();
+    let bytes = chain.keys().iter().find(|(agent, _)| *agent == victim).unwrap().1.encode();
+    say(group, from, to, channel, Says::Key(bytes.clone()));
+    group.settle();
+    SenderKey::parse(&bytes, &me).unwrap()
+}
+
+/// A frame of that chain with a letter that says that it has this place.
+fn forge(group: &mut Group, key: &SenderKey, [from, to]: [usize; 2], seq: u64, letter: &Letter) -> Vec<u8> {
+    let forgery =
+        ChannelForgery { seq, floor_below: u16::try_from(seq - 100).unwrap(), letter: letter.encode().to_vec() };
+    forge_channel(key, &group.id(from), &group.id(to), forgery, |_| {})
+}
+
+fn take_frame(group: &mut Group, from: usize, to: usize, frame: &[u8]) -> Result<(), Refusal> {
+    let (now, sender, agent) = (group.now, group.id(from), &mut group.agents[to]);
+    let step = agent.peer.receive(Some(sender), frame, now, &mut agent.rng, &agent.disk)?;
+    agent.take(step);
+    Ok(())
+}
+
+/// contracts/channel.md C52: a letter is of the epoch of its chain, whatever else it says.
+#[test]
+fn a_letter_says_the_epoch_of_its_chain() {
+    let (mut group, channel) = settled(10, 0);
+    let key = hand_chain(&mut group, 2, 1, channel);
+    let record = group.agents[2].peer.channel(&channel).unwrap();
+    let (newest, before) = (record.epoch(), Entry::parse(record.entries().last().unwrap()).unwrap().prev);
+    for (seq, epoch, text) in [(100, before, "of before"), (101, newest, "of now")] {
+        let mut letter = group.letter(2, text);
+        letter.set_extension(ChannelPlace { channel, epoch, seq }.extension());
+        let frame = forge(&mut group, &key, [2, 1], seq, &letter);
+        take_frame(&mut group, 2, 1, &frame).unwrap();
+    }
+    group.pass(LONG, 5);
+    assert_eq!(group.agents[1].texts(channel), ["of now"]);
+}
+
+/// contracts/letter.md L9: one letter under two numbers is one letter.
+#[test]
+fn a_letter_under_two_numbers_is_delivered_once() {
+    let (mut group, channel) = settled(10, 0);
+    let key = hand_chain(&mut group, 2, 1, channel);
+    let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
+    let mut letter = group.letter(2, "twice");
+    for seq in [100, 101] {
+        letter.set_extension(ChannelPlace { channel, epoch, seq }.extension());
+        let frame = forge(&mut group, &key, [2, 1], seq, &letter);
+        take_frame(&mut group, 2, 1, &frame).unwrap();
+    }
+    group.pass(LONG, 5);
+    assert_eq!(group.agents[1].texts(channel), ["twice"]);
+}
+
+/// contracts/channel.md C37: a frame comes from its sender alone, over a connection, and by a mailbox from nobody who is known.
+#[test]
+fn nobody_brings_the_frames_of_another() {
+    let (mut group, channel) = settled(10, 0);
+    group.cut.insert((1, 2));
+    let sent = group.sent.len();
+    group.send(2, channel, "to all");
+    group.settle();
+    let frames: Vec<Vec<u8>> = group.sent[sent..].to_vec();
+    let author = group.id(2);
+    let refused = |group: &mut Group| {
+        let of = |frame: &Vec<u8>| take_frame(group, 3, 1, frame).err();
+        frames
+            .iter()
+            .filter_map(of)
+            .filter(|error| matches!(error, Refusal::WrongPeer(other) if *other == author))
+            .count()
+    };
+    assert!(refused(&mut group) > 0);
+    assert_eq!(group.agents[1].texts(channel), [""; 0]);
+    group.cut.clear();
+    group.pass(LONG, 5);
+    assert_eq!(group.agents[1].texts(channel), ["to all"]);
+}
+
+/// contracts/identity.md I9: what was sealed under a retired identity is heard by nobody who knows that it is.
+#[test]
+fn a_retired_member_is_not_heard() {
+    let (mut group, channel) = settled(10, 0);
+    let key = hand_chain(&mut group, 2, 1, channel);
+    let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
+    let statement = Retirement::sign(group.agents[2].peer.identity(), None, group.now);
+    let (_, step) = group.agents[1].peer.retire(statement, group.now).unwrap();
+    group.agents[1].take(step);
+    let mut letter = group.letter(2, "of a thief");
+    letter.set_extension(ChannelPlace { channel, epoch, seq: 100 }.extension());
+    let frame = forge(&mut group, &key, [2, 1], 100, &letter);
+    assert!(take_frame(&mut group, 2, 1, &frame).is_err());
+    group.pass(LONG, 5);
+    assert_eq!(group.agents[1].texts(channel), [""; 0]);
+}
+
+/// contracts/channel.md C30: a key that is kept for a letter goes when that letter would be too old.
+#[test]
+fn keys_of_letters_that_never_came_are_not_kept_for_ever() {
+    let (mut group, channel) = settled(10, 0);
+    let key = hand_chain(&mut group, 2, 1, channel);
+    let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
+    let mut frames = Vec::new();
+    for seq in [100, 101] {
+        let mut letter = group.letter(2, "late");
+        letter.set_extension(ChannelPlace { channel, epoch, seq }.extension());
+        frames.push(forge(&mut group, &key, [2, 1], seq, &letter));
+    }
+    take_frame(&mut group, 2, 1, &frames[1]).unwrap();
+    let author = group.id(2);
+    let is_of = |key: &[u8]| key.ends_with(&[channel.as_bytes().as_slice(), author.as_bytes()].concat());
+    let row = |group: &Group| {
+        group.agents[1].disk.0.iter().filter(|(key, _)| is_of(key)).map(|(_, row)| row.len()).sum::<usize>()
+    };
+    let with_key = row(&group);
+    group.agents[2].away = true;
+    group.pass(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW + time::CHANNEL_CHAIN_LIFE, 20);
+    let step = group.agents[1].peer.forget_channel_keys(group.now).unwrap();
+    group.agents[1].take(step);
+    assert!(row(&group) + 32 <= with_key, "{} of {with_key} bytes are left", row(&group));
+    assert!(take_frame(&mut group, 2, 1, &frames[0]).is_err(), "nothing opens it any more");
+}
+
+/// contracts/channel.md C48: a second invitation does not undo the answer to the first.
+#[test]
+fn a_second_invitation_undoes_no_answer() {
+    let (mut group, channel) = settled(3, 1);
+    let (admin, newcomer) = (group.id(1), group.id(3));
+    group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
+    group.pass(LONG, 5);
+    for (one, other) in [(1, newcomer), (3, admin)] {
+        group.agents[one].know(other);
+    }
+    // The owner adds who consents; nobody hears of it yet.
+    group.invite(0, channel, 3).unwrap();
+    group.cut.extend([(0, 1), (0, 2)]);
+    let now = group.now;
+    let step = group.agents[3].peer.channel_join(channel, Reach::default(), now).unwrap();
+    group.agents[3].take(step);
+    group.lose_from(0, 3);
+    assert!(group.agents[0].roster(channel).has(&newcomer));
+    assert!(group.agents[3].peer.channel(&channel).is_none());
+    group.cut.insert((0, 3));
+    group.invite(1, channel, 3).unwrap();
+    assert_eq!(group.agents[3].news.last().unwrap().1, ChannelNews::Invited { by: admin });
+    group.agents[1].away = true;
+    group.cut.clear();
+    group.pass(LONG, 10);
+    assert!(group.agents[3].roster(channel).has(&newcomer), "the record came from whom it had answered");
 }
