@@ -458,3 +458,29 @@ fn a_second_invitation_undoes_no_answer() {
     group.pass(LONG, 10);
     assert!(group.agents[3].roster(channel).has(&newcomer), "the record came from whom it had answered");
 }
+
+/// A letter in the session of two that says that it has this place, as no runtime of ours sends it.
+fn send_at(group: &mut Group, [from, to]: [usize; 2], place: ChannelPlace, text: &str) {
+    let (now, to, mut letter) = (group.now, group.id(to), group.letter(from, text));
+    letter.set_extension(place.extension());
+    let one = &mut group.agents[from];
+    let step = one.peer.send(to, &letter, now).unwrap();
+    one.take(step);
+}
+
+/// contracts/channel.md C38, C52: a number is used once, whichever way its letter goes.
+#[test]
+fn a_number_that_came_in_a_session_comes_in_no_frame() {
+    let (mut group, channel) = settled(10, 0);
+    let key = hand_chain(&mut group, 2, 1, channel);
+    let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
+    let place = ChannelPlace { channel, epoch, seq: 100 };
+    send_at(&mut group, [2, 1], place, "in the session");
+    group.settle();
+    let mut letter = group.letter(2, "in a frame");
+    letter.set_extension(place.extension());
+    let frame = forge(&mut group, &key, [2, 1], 100, &letter);
+    assert!(take_frame(&mut group, 2, 1, &frame).is_err());
+    group.pass(LONG, 5);
+    assert_eq!(group.agents[1].texts(channel), ["in the session"]);
+}

@@ -67,11 +67,6 @@ impl<T> Order<T> {
         self.next.entry(sender).or_insert(first);
     }
 
-    /// A letter of this number waits, as it did before a start: its sender's next is not above it.
-    pub fn waits(&mut self, sender: AgentId, seq: Seq) {
-        self.next.entry(sender).and_modify(|next| *next = seq.min(*next)).or_insert(seq);
-    }
-
     /// Letters that nobody hears any more go, and their senders begin anew if they come back.
     pub fn forget(
         &mut self,

@@ -362,8 +362,6 @@ impl Peer {
         let Channels { all, again, .. } = &mut self.channels;
         let letters = &mut all.get_mut(&id)?.letters;
         letters.next_row = letters.next_row.max(row.checked_add(1)?);
-        let place = ChannelPlace::of(&held.letter).ok().flatten()?;
-        letters.order.waits(from, place.seq);
         letters.set_aside.insert(row, (from, held));
         again.insert(id);
         Some(())
