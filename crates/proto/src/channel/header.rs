@@ -71,7 +71,8 @@ impl ChannelHeader {
     }
 }
 
-fn put<const N: usize>(rest: &mut &mut [u8], field: &[u8; N]) {
+/// Writes a field in front of what is left.
+pub(super) fn put<const N: usize>(rest: &mut &mut [u8], field: &[u8; N]) {
     let Some((head, tail)) = core::mem::take(rest).split_first_chunk_mut() else { return };
     *head = *field;
     *rest = tail;
