@@ -1,28 +1,21 @@
 //! Channels, beside the application messages of an MLS group of the same size: all members in one process, every one opening.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use nuncio_proto::channel::{Change, ChannelFrame, Incoming, Invite, Join, Outgoing, Record, SenderKey};
 use nuncio_proto::identity::Identity;
-use openmls::prelude::tls_codec::{DeserializeBytes, Serialize};
-use openmls::prelude::{
-    BasicCredential, Ciphersuite, CredentialWithKey, KeyPackage, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig,
-    MlsMessageBodyIn, MlsMessageIn, OpenMlsProvider, ProcessedMessageContent, StagedWelcome,
-};
-use openmls_basic_credential::SignatureKeyPair;
-use openmls_rust_crypto::OpenMlsRustCrypto;
 use rand_core::Rng;
 
 use crate::measure::{Row, interleaved, time_us};
+use crate::mls::Group;
 use crate::pair::{BlockRng, NOW};
 
-const SUITE: Ciphersuite = Ciphersuite::MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519;
 /// Letters of one round.
 const LETTERS: u32 = 8;
 const MEMBERS: u32 = 32;
 
 /// Deliveries a second: a letter of 1 KiB is sealed by one of 32 members in turn and opened by every other; state moves at both ends.
 pub(crate) fn channel_32() -> Result<Row> {
-    let (mut ours, mut its) = (Channel::new(MEMBERS)?, Group::new(MEMBERS)?);
+    let (mut ours, mut its) = (Channel::new(MEMBERS)?, Group::new(MEMBERS, 1)?);
     let payload = vec![7; 1024];
     let round = |deliver: &mut dyn FnMut() -> Result<()>| {
         let mut result = Ok(());
@@ -109,7 +102,7 @@ impl Channel {
 }
 
 /// A record of the first, with all others.
-fn record_of(identities: &[Identity]) -> Result<Record> {
+pub(crate) fn record_of(identities: &[Identity]) -> Result<Record> {
     let (owner, others) = identities.split_first().context("an owner")?;
     let mut record = Record::create(owner.signing(), "bench", false, NOW, [7; 32])?;
     for some in others.chunks(64) {
@@ -125,66 +118,4 @@ fn record_of(identities: &[Identity]) -> Result<Record> {
         record.apply(next)?;
     }
     Ok(record)
-}
-
-/// The same of MLS, each member with its own provider.
-struct Group {
-    members: Vec<(OpenMlsRustCrypto, SignatureKeyPair, MlsGroup)>,
-    turn: usize,
-}
-
-impl Group {
-    fn new(count: u32) -> Result<Self> {
-        let config = MlsGroupCreateConfig::builder().ciphersuite(SUITE).use_ratchet_tree_extension(true).build();
-        let (provider, keys, credential) = mls_member(0)?;
-        let mut group = MlsGroup::new(&provider, &keys, &config, credential).map_err(|error| anyhow!("{error:?}"))?;
-        let mut waiting = Vec::new();
-        for number in 1..count {
-            let (provider, keys, credential) = mls_member(number)?;
-            let package = KeyPackage::builder().build(SUITE, &provider, &keys, credential);
-            waiting.push((provider, keys, package.map_err(|error| anyhow!("{error:?}"))?));
-        }
-        let packages: Vec<_> = waiting.iter().map(|(_, _, package)| package.key_package().clone()).collect();
-        let (_, welcome, _) = group.add_members(&provider, &keys, &packages).map_err(|error| anyhow!("{error:?}"))?;
-        group.merge_pending_commit(&provider).map_err(|error| anyhow!("{error:?}"))?;
-        let welcome = welcome.tls_serialize_detached()?;
-        let mut members = vec![(provider, keys, group)];
-        for (provider, keys, _) in waiting {
-            let MlsMessageBodyIn::Welcome(welcome) = MlsMessageIn::tls_deserialize_exact_bytes(&welcome)?.extract()
-            else {
-                return Err(anyhow!("no welcome"));
-            };
-            let staged = StagedWelcome::new_from_welcome(&provider, &MlsGroupJoinConfig::default(), welcome, None);
-            let group = staged.and_then(|staged| staged.into_group(&provider)).map_err(|error| anyhow!("{error:?}"))?;
-            members.push((provider, keys, group));
-        }
-        Ok(Self { members, turn: 0 })
-    }
-
-    fn deliver(&mut self, payload: &[u8]) -> Result<()> {
-        let of = self.turn % self.members.len();
-        self.turn += 1;
-        let (provider, keys, group) = self.members.get_mut(of).context("a member")?;
-        let message = group.create_message(provider, keys, payload).map_err(|error| anyhow!("{error:?}"))?;
-        let bytes = message.tls_serialize_detached()?;
-        for (_, (provider, _, group)) in self.members.iter_mut().enumerate().filter(|(at, _)| *at != of) {
-            let message = MlsMessageIn::tls_deserialize_exact_bytes(&bytes)?.try_into_protocol_message();
-            let message = message.map_err(|error| anyhow!("{error:?}"))?;
-            let processed = group.process_message(provider, message).map_err(|error| anyhow!("{error:?}"))?;
-            let ProcessedMessageContent::ApplicationMessage(letter) = processed.into_content() else {
-                return Err(anyhow!("no application message"));
-            };
-            ensure!(letter.into_bytes().len() == payload.len(), "another message");
-        }
-        Ok(())
-    }
-}
-
-fn mls_member(number: u32) -> Result<(OpenMlsRustCrypto, SignatureKeyPair, CredentialWithKey)> {
-    let provider = OpenMlsRustCrypto::default();
-    let keys = SignatureKeyPair::new(SUITE.signature_algorithm()).map_err(|error| anyhow!("{error:?}"))?;
-    keys.store(provider.storage()).map_err(|error| anyhow!("{error:?}"))?;
-    let credential = BasicCredential::new(number.to_be_bytes().to_vec()).into();
-    let signature_key = keys.public().into();
-    Ok((provider, keys, CredentialWithKey { credential, signature_key }))
 }

@@ -18,17 +18,16 @@ fn store_at(dir: &Path) -> Result<Store> {
     Ok(Store::create(dir, &Kek::from_key(Key::new([7; 32])))?)
 }
 
-/// Seconds in which two stores, side by side, commit what two agents committed: the same keys, sizes and groups.
-pub(crate) fn replay(dir: &Path, runs: [Batches; 2]) -> Result<f64> {
-    let stores = [store_at(&dir.join("replay-a"))?, store_at(&dir.join("replay-b"))?];
+/// Seconds in which as many stores, side by side, commit what agents committed: the same keys, sizes and groups.
+pub(crate) fn replay(dir: &Path, runs: impl IntoIterator<Item = Batches>) -> Result<f64> {
+    let runs = runs.into_iter().zip(0..);
+    let runs = runs.map(|(batches, number)| Ok((store_at(&dir.join(format!("replay-{number}")))?, batches)));
+    let runs = runs.collect::<Result<Vec<_>>>()?;
     let start = Instant::now();
-    let threads: Vec<_> = stores
-        .into_iter()
-        .zip(runs)
-        .map(|(store, batches)| {
-            std::thread::spawn(move || batches.into_iter().try_for_each(|batch| store.commit(&ops(batch))))
-        })
-        .collect();
+    let commit = |(store, batches): (Store, Batches)| {
+        std::thread::spawn(move || batches.into_iter().try_for_each(|batch| store.commit(&ops(batch))))
+    };
+    let threads: Vec<_> = runs.into_iter().map(commit).collect();
     for thread in threads {
         thread.join().map_err(|_| anyhow::anyhow!("a replay ended early"))??;
     }

@@ -4,9 +4,11 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 mod audit_rows;
+mod change_rows;
 mod channel_rows;
 mod core_rows;
 mod cpu;
+mod crew_rows;
 mod durable_rows;
 mod floors;
 mod http;
@@ -15,6 +17,7 @@ mod log_rows;
 mod mailbox_rows;
 mod measure;
 mod memory_rows;
+mod mls;
 mod pair;
 mod receipt_rows;
 mod serving;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use crate::measure::Row;
+use crate::measure::{NAME_WIDTH, Row, Rows};
 
 /// Prints one table of figures. `ratio` is our speed divided by the one beside it: higher is better.
 #[derive(Parser)]
@@ -36,12 +39,13 @@ struct Args {
     /// One JSON object a line: name, unit, ours, beside, `beside_value`, ratio.
     #[arg(long)]
     json: bool,
-    /// Only these rows.
+    /// Only these rows; where none is called so, those whose names begin so.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
 
 type Measure = fn() -> Result<Row>;
+type MeasureAll = fn() -> Result<Rows>;
 
 const ROWS: &[(&str, Measure)] = &[
     ("seal-32", core_rows::seal_32),
@@ -54,6 +58,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("wire-overhead-35", core_rows::wire_overhead_35),
     ("state-bytes", core_rows::state_bytes),
     ("channel-32", channel_rows::channel_32),
+    ("channel-32-quic", crew_rows::channel_32_quic),
     ("durable-letters", durable_rows::letters),
     ("durable-round-trip", durable_rows::round_trip),
     ("large-payload", durable_rows::large_payload),
@@ -73,6 +78,14 @@ const ROWS: &[(&str, Measure)] = &[
     ("mailbox-deposit", mailbox_rows::deposit),
 ];
 
+/// What is measured together: the ends of their rows' names come with them.
+const TABLES: &[(&str, MeasureAll)] = &[
+    ("channel-change-8", change_rows::of_8),
+    ("channel-change-32", change_rows::of_32),
+    ("channel-change-128", change_rows::of_128),
+    ("channel-change-1000", change_rows::of_1000),
+];
+
 fn main() -> Result<ExitCode> {
     let words: Vec<_> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == memory_rows::BECOME) {
@@ -82,20 +95,36 @@ fn main() -> Result<ExitCode> {
         twin::be_the_other(std::path::Path::new(&home))?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(home) = std::env::var_os(crew_rows::CHILD_HOME) {
+        crew_rows::be_some(std::path::Path::new(&home))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let args = Args::parse();
-    if let Some(unknown) = args.only.iter().find(|name| !ROWS.iter().any(|(row, _)| row == name)) {
-        let known: Vec<_> = ROWS.iter().map(|(name, _)| *name).collect();
-        anyhow::bail!("no row is called {unknown}; there are {}", known.join(", "));
+    if let Some(unknown) = args.only.iter().find(|only| !names().any(|name| is_meant(only, name))) {
+        anyhow::bail!("no row is called {unknown}; there are {}", names().collect::<Vec<_>>().join(", "));
     }
+    let is_wanted = |name| args.only.is_empty() || args.only.iter().any(|only| is_meant(only, name));
     if !args.json {
-        println!("{:<21} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
+        println!("{:<NAME_WIDTH$} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
     }
-    for (name, measure) in
-        ROWS.iter().filter(|(name, _)| args.only.is_empty() || args.only.iter().any(|only| only == name))
-    {
+    let print = |name: &str, row: &Row| println!("{}", if args.json { row.json(name) } else { row.line(name) });
+    for (name, measure) in ROWS.iter().filter(|(name, _)| is_wanted(name)) {
         eprint!("measuring {name} …\r");
-        let row = measure()?;
-        println!("{}", if args.json { row.json(name) } else { row.line(name) });
+        print(name, &measure()?);
+    }
+    for (name, measure) in TABLES.iter().filter(|(name, _)| is_wanted(name)) {
+        eprint!("measuring {name} …\r");
+        measure()?.iter().for_each(|(end, row)| print(&format!("{name}-{end}"), row));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|(name, _)| *name).chain(TABLES.iter().map(|(name, _)| *name))
+}
+
+/// Whether a word on the command line means a row or a table: the one that is called so, else all whose names go on behind it.
+fn is_meant(only: &str, name: &str) -> bool {
+    let goes_on = || name.strip_prefix(only).is_some_and(|end| end.starts_with('-'));
+    name == only || (goes_on() && !names().any(|name| name == only))
 }

@@ -2,6 +2,11 @@
 
 use std::time::Instant;
 
+use anyhow::Result;
+
+/// How wide the column of names is.
+pub(crate) const NAME_WIDTH: usize = 27;
+
 /// One row of the table.
 pub(crate) struct Row {
     pub(crate) unit: &'static str,
@@ -10,6 +15,9 @@ pub(crate) struct Row {
     /// Whether less is better (a time, a size) or more (a rate).
     pub(crate) less_is_better: bool,
 }
+
+/// Rows that are measured together, each with the end of its name.
+pub(crate) type Rows = Vec<(&'static str, Row)>;
 
 impl Row {
     pub(crate) fn time_us(ours: f64, beside: &'static str, its: f64) -> Self {
@@ -24,7 +32,7 @@ impl Row {
     pub(crate) fn line(&self, name: &str) -> String {
         let (beside, its) = self.beside.map_or(("-", String::new()), |(what, its)| (what, format!("{its:.3}")));
         let ratio = self.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        format!("{name:<21} {:>12.3} {:<6} {beside:<44} {its:>12} {ratio:>7}", self.ours, self.unit)
+        format!("{name:<NAME_WIDTH$} {:>12.3} {:<6} {beside:<44} {its:>12} {ratio:>7}", self.ours, self.unit)
     }
 
     pub(crate) fn json(&self, name: &str) -> String {
@@ -60,4 +68,11 @@ pub(crate) fn time_us(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64() * 1e6
+}
+
+/// What a piece of work that may fail gives, and the microseconds that it takes.
+pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((result, start.elapsed().as_secs_f64() * 1e6))
 }

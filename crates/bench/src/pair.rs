@@ -143,7 +143,7 @@ pub(crate) fn seal(session: &mut Session, letter: &Letter, rng: &mut BlockRng) -
     Ok(frame)
 }
 
-/// A frame to its letters, the state moved.
+/// A frame to its letters, the state moved: how many they are.
 pub(crate) fn open(session: &mut Session, frame: &[u8], rng: &mut BlockRng) -> Result<usize> {
     let opened = session.open(&sealed(frame)?, 1_024, rng)?;
     let mut letters = 0;
@@ -152,6 +152,13 @@ pub(crate) fn open(session: &mut Session, frame: &[u8], rng: &mut BlockRng) -> R
         letters += 1;
     }
     Ok(letters)
+}
+
+/// [`open`], with the letters.
+pub(crate) fn opened(session: &mut Session, frame: &[u8], rng: &mut BlockRng) -> Result<Vec<Letter>> {
+    let opened = session.open(&sealed(frame)?, 1_024, rng)?;
+    let letters = session.accept_opened(opened, NOW).in_order;
+    letters.into_iter().map(|(_, bytes)| Letter::decode(&bytes).map_err(|(_, error)| error.into())).collect()
 }
 
 pub(crate) fn acknowledge(from: &mut Session, to: &mut Session, rng: &mut BlockRng) -> Result<()> {

@@ -37,43 +37,73 @@ impl Recorder {
     }
 }
 
-/// The process and its two lines of talk.
-pub(crate) struct Twin {
+/// A process of this program, told by its environment what it is, and its two lines of talk.
+pub(crate) struct Spoken {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    pub(crate) invitation: nuncio::Invitation,
 }
 
-impl Twin {
-    pub(crate) fn start(home: &Path) -> Result<Self> {
+impl Spoken {
+    pub(crate) fn start(what: &str, home: &Path) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .env(CHILD_HOME, home)
+            .env(what, home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let input = child.stdin.take().context("its input")?;
-        let mut output = BufReader::new(child.stdout.take().context("its output")?);
-        let mut line = String::new();
-        output.read_line(&mut line)?;
-        let invitation = line.trim().parse()?;
-        Ok(Self { child, input, output, invitation })
+        let output = BufReader::new(child.stdout.take().context("its output")?);
+        Ok(Self { child, input, output })
     }
 
-    /// Says a line and waits for the answer.
-    pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
         writeln!(self.input, "{line}")?;
-        self.input.flush()?;
+        Ok(self.input.flush()?)
+    }
+
+    /// The next line that it says.
+    pub(crate) fn answer(&mut self) -> Result<String> {
         let mut answer = String::new();
         self.output.read_line(&mut answer)?;
         Ok(answer.trim().to_owned())
     }
 
+    /// Says a line and waits for the answer.
+    pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
+        self.tell(line)?;
+        self.answer()
+    }
+
+    /// Waits until it has ended; nothing more is said.
+    pub(crate) fn end(mut self) -> Result<()> {
+        drop(self.input);
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// The other agent.
+pub(crate) struct Twin {
+    process: Spoken,
+    pub(crate) invitation: nuncio::Invitation,
+}
+
+impl Twin {
+    pub(crate) fn start(home: &Path) -> Result<Self> {
+        let mut process = Spoken::start(CHILD_HOME, home)?;
+        let invitation = process.answer()?.parse()?;
+        Ok(Self { process, invitation })
+    }
+
+    /// Says a line and waits for the answer.
+    pub(crate) fn ask(&mut self, line: &str) -> Result<String> {
+        self.process.ask(line)
+    }
+
     /// Ends it and takes what it wrote.
     pub(crate) fn finish(mut self) -> Result<Batches> {
         let batches = serde_json::from_str(&self.ask("finish")?)?;
-        drop(self.input);
-        self.child.wait()?;
+        self.process.end()?;
         Ok(batches)
     }
 }
@@ -156,7 +186,8 @@ async fn serve(home: &Path) -> Result<()> {
     Ok(())
 }
 
-fn say(line: &str) -> Result<()> {
+/// Says a line to the process that began this one.
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()?;

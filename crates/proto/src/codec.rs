@@ -5,6 +5,8 @@
 //! trailing bytes all fail the comparison, whatever the library makes of them.
 #![expect(clippy::disallowed_methods, reason = "this is the one module that may name serde_cbor")]
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
 /// Why bytes are not one of our messages.
@@ -45,10 +47,25 @@ pub fn decode<'a, T: Deserialize<'a> + Serialize>(bytes: &'a [u8], max: usize) -
         return Err(CodecError::TooLong { max });
     }
     let value: T = serde_cbor::from_slice(bytes).map_err(|_| CodecError::Malformed)?;
-    if encode_sized(&value, bytes.len()) != bytes {
+    let mut same = Same(bytes);
+    if serde_cbor::to_writer(&mut same, &value).is_err() || !same.0.is_empty() {
         return Err(CodecError::NotCanonical);
     }
     Ok(value)
+}
+
+/// Takes what is written for as long as it is what stands here: an encoding is compared and never kept.
+struct Same<'a>(&'a [u8]);
+
+impl Write for Same<'_> {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -67,17 +67,28 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 /// HMAC-SHA256 over the parts, one after the other. A key longer than a block is hashed first (RFC 2104 section 2).
 #[must_use]
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = keyed(key);
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// [`hmac_sha256`] of two messages, each alone; the key is taken up once.
+#[must_use]
+pub fn hmac_sha256_each(key: &[u8], one: &[u8], other: &[u8]) -> [[u8; 32]; 2] {
+    let mac = keyed(key);
+    [mac.clone().chain_update(one), mac.chain_update(other)].map(|mac| mac.finalize().into_bytes().into())
+}
+
+fn keyed(key: &[u8]) -> hmac::Hmac<sha2::Sha256> {
     const BLOCK_LEN: usize = 64;
     let mut block = Zeroizing::new([0_u8; BLOCK_LEN]);
     match block.get_mut(..key.len()) {
         Some(start) => start.copy_from_slice(key),
         None => block.iter_mut().zip(sha256(&[key])).for_each(|(to, from)| *to = from),
     }
-    let mut mac = <hmac::Hmac<sha2::Sha256> as KeyInit>::new((&*block).into());
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
+    KeyInit::new((&*block).into())
 }
 
 /// HKDF-SHA256 with extract and expand; `out` is at most 255 × 32 bytes, which every caller's fixed size keeps.

@@ -30,7 +30,10 @@ pub fn pad(plaintext: &mut Vec<u8>) {
 /// The plaintext, or `None` unless the padding is exactly what [`pad`] adds.
 #[must_use]
 pub fn unpad(padded: &[u8]) -> Option<&[u8]> {
-    let len = padded.iter().rposition(|&byte| byte != 0)?;
+    // Zeros are passed eight at a time, as far as they go.
+    let zeros = 8 * padded.rchunks_exact(8).take_while(|eight| *eight == [0; 8]).count();
+    let (marked, _) = padded.split_at_checked(padded.len().saturating_sub(zeros))?;
+    let len = marked.iter().rposition(|&byte| byte != 0)?;
     let (plaintext, rest) = padded.split_at_checked(len)?;
     (rest.first() == Some(&MARK) && padded_len(len) == padded.len()).then_some(plaintext)
 }

@@ -146,8 +146,7 @@ fn split3(out: &[u8; 96]) -> (Key, Key, Key) {
 
 /// `KDF_CK`: chain key to chain key and message key.
 pub(crate) fn kdf_ck(ck: &Key) -> (Key, Key) {
-    let mk = Key::new(crypto::hmac_sha256(ck.expose(), &[&[0x01]]));
-    let next = Key::new(crypto::hmac_sha256(ck.expose(), &[&[0x02]]));
+    let [mk, next] = crypto::hmac_sha256_each(ck.expose(), &[0x01], &[0x02]).map(Key::new);
     (next, mk)
 }
 

@@ -13,7 +13,7 @@ use serde_bytes::{ByteArray, Bytes};
 use subtle::ConstantTimeEq;
 
 use super::chain::Chain;
-use super::header::{CHANNEL_HEADER_LEN, ChannelHeader, SEALED_LEN};
+use super::header::{CHANNEL_HEADER_LEN, ChannelHeader, SEALED_LEN, put};
 use crate::codec::{self, CodecError};
 use crate::crypto::{self, CryptoError, SigningKey, TAG_LEN};
 use crate::frame::{FrameError, Nonce};
@@ -65,6 +65,8 @@ struct Wire<'a>(
 /// Bytes of the head of a signature, and of a MAC.
 const SIGNATURE_HEAD_LEN: usize = 2;
 const MAC_HEAD_LEN: usize = 1;
+/// Bytes of a body's associated data.
+const BODY_AD_LEN: usize = 2 + 4 * 32 + CHANNEL_HEADER_LEN;
 
 impl<'a> ChannelFrame<'a> {
     /// Whether bytes are to be read as a channel's frame, of whatever version.
@@ -174,16 +176,16 @@ fn to_sign(signed: &[u8], channel: &ChannelId, epoch: &EpochId) -> Vec<u8> {
 
 /// `version ‖ kind ‖ channel ‖ epoch ‖ sender ‖ chain id ‖ header`
 // contracts/channel.md C36.
-fn body_ad(channel: &ChannelId, chain: &Chain, header: &ChannelHeader) -> Vec<u8> {
-    let parts: [&[u8]; 6] = [
-        &[limit::WIRE_VERSION, kind::FRAME_CHANNEL],
-        channel.as_bytes(),
-        chain.base.epoch.as_bytes(),
-        chain.base.sender.as_bytes(),
-        chain.id.as_bytes(),
-        &header.to_bytes(),
-    ];
-    parts.concat()
+fn body_ad(channel: &ChannelId, chain: &Chain, header: &ChannelHeader) -> [u8; BODY_AD_LEN] {
+    let mut ad = [0; BODY_AD_LEN];
+    let mut rest = ad.as_mut_slice();
+    put(&mut rest, &[limit::WIRE_VERSION, kind::FRAME_CHANNEL]);
+    put(&mut rest, channel.as_bytes());
+    put(&mut rest, chain.base.epoch.as_bytes());
+    put(&mut rest, chain.base.sender.as_bytes());
+    put(&mut rest, chain.id.as_bytes());
+    put(&mut rest, &header.to_bytes());
+    ad
 }
 
 /// Seals a letter for all: the common part of its frames. Body first, then the header over it, then the signature over both.

@@ -50,9 +50,12 @@ impl ChannelHeader {
         let none = Attestation { sender: [0; 32], seq: 0, hash: [0; 16] };
         let Attestation { sender, seq, hash } = self.attestation.unwrap_or(none);
         let mut out = [0; CHANNEL_HEADER_LEN];
-        let (own, below, other) = (self.seq.to_be_bytes(), self.floor_below.to_be_bytes(), seq.to_be_bytes());
-        let bytes = own.iter().chain(&below).chain(&sender).chain(&other).chain(&hash);
-        out.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let mut rest = out.as_mut_slice();
+        put(&mut rest, &self.seq.to_be_bytes());
+        put(&mut rest, &self.floor_below.to_be_bytes());
+        put(&mut rest, &sender);
+        put(&mut rest, &seq.to_be_bytes());
+        put(&mut rest, &hash);
         out
     }
 
@@ -66,6 +69,13 @@ impl ChannelHeader {
         let attestation = (sender != [0; 32]).then_some(Attestation { sender, seq: other, hash });
         Self { seq, floor_below, attestation }
     }
+}
+
+/// Writes a field in front of what is left.
+pub(super) fn put<const N: usize>(rest: &mut &mut [u8], field: &[u8; N]) {
+    let Some((head, tail)) = core::mem::take(rest).split_first_chunk_mut() else { return };
+    *head = *field;
+    *rest = tail;
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {

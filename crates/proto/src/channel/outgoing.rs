@@ -182,7 +182,8 @@ impl Outgoing {
         let digest = crypto::sha256(&[&common]);
         let mac = |(agent, key): (&AgentId, &Key)| (*agent, frame::mac(key, &chain.id, &digest, agent));
         let macs = sending.mac_keys.iter().map(mac).collect();
-        let attested = attestation.and_then(|attestation| AgentId::from_bytes(attestation.sender).ok());
+        let attested = attestation.and_then(|said| sending.mac_keys.get_key_value(&said.sender));
+        let attested = attested.map(|(agent, _)| *agent);
         Ok(Sealed { common, macs, seq, attested, ck, digest })
     }
 

@@ -102,12 +102,16 @@ impl Transcript {
         Some(Equivocation { sender: *sender, by: *by, seq: said.seq, mine, theirs: said.hash })
     }
 
-    /// A letter came.
+    /// A letter came. One that comes in its turn is kept for nothing.
     pub(super) fn note(&mut self, seq: Seq, chain: ChainId, digest: [u8; 32]) -> Option<Broken> {
-        if seq >= self.next {
+        let mut broken = None;
+        if seq == self.next {
+            broken = self.believe();
+            self.step(&chain, &digest);
+        } else if seq > self.next {
             self.early.insert(seq, (chain, digest));
         }
-        self.go_on()
+        broken.or(self.go_on())
     }
 
     /// A chain was handed over that begins with this number.
@@ -141,13 +145,17 @@ impl Transcript {
     fn go_on(&mut self) -> Option<Broken> {
         let mut broken = None;
         loop {
-            if let Some(word) = self.marks.remove(&self.next) {
-                let mine = self.run.replace(word).filter(|mine| *mine != word);
-                broken = broken.or(mine.map(|mine| (self.next, short(&mine), short(&word))));
-            }
+            broken = broken.or(self.believe());
             let Some((chain, digest)) = self.early.remove(&self.next) else { return broken };
             self.step(&chain, &digest);
         }
+    }
+
+    /// Goes on with the sender's own word of what is in front of `next`, where it has said one.
+    fn believe(&mut self) -> Option<Broken> {
+        let word = self.marks.remove(&self.next)?;
+        let mine = self.run.replace(word).filter(|mine| *mine != word)?;
+        Some((self.next, short(&mine), short(&word)))
     }
 
     fn step(&mut self, chain: &ChainId, digest: &[u8; 32]) {

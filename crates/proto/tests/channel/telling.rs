@@ -23,6 +23,7 @@ fn honest_members_say_the_same_of_each_other() {
         let said = members[of].into.attest(None, last[of].as_ref());
         last[of] = said.and_then(|said| nuncio_proto::ids::AgentId::from_bytes(said.sender).ok());
         let sealed = members[of].seal_with(b"letter", said);
+        assert_eq!(sealed.attested(), last[of], "whose turn it was");
         for to in (0..4).filter(|to| *to != of) {
             let opened = members[to].open(&sealed.frame_for(&members[to].id()).unwrap()).unwrap();
             let own = opened.header.attestation.and_then(|said| members[to].out.compare(&opened.sender, &said));
