@@ -545,3 +545,24 @@ fn nobody_is_put_into_a_channel_without_its_consent() {
     assert_eq!(group.agents[2].peer.channel_invitations().count(), 0);
     assert_one_roster(&group, channel, &[0, 1]);
 }
+
+/// contracts/channel.md C53: who had a letter, was taken out and came back is sent it no more, also behind a start.
+#[test]
+fn a_letter_of_before_is_not_sent_to_who_came_back() {
+    let mut group = Group::new(11);
+    let channel = group.channel(10);
+    group.agents[9].away = true;
+    let letter = group.send(0, channel, "hello");
+    group.pass(LONG, 10);
+    let (back, away) = (group.id(5), group.id(9));
+    assert_eq!(group.agents[5].texts(channel), ["hello"]);
+    group.change(0, channel, Change::Remove(vec![back])).unwrap();
+    group.pass(LONG, 5);
+    group.invite(0, channel, 5).unwrap();
+    group.join(5, channel);
+    group.pass(LONG, 5);
+    let now = group.now;
+    group.agents[0].restart(now);
+    let left = group.agents[0].peer.channel_left(&channel, &letter);
+    assert!(left.contains(&away) && !left.contains(&back), "{left:?}");
+}

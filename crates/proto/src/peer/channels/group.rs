@@ -59,6 +59,8 @@ pub(super) struct Group {
 struct OutFrame {
     letter: LetterId,
     expires: UnixMillis,
+    /// The number of its epoch.
+    number: u32,
     common: Vec<u8>,
     left: BTreeMap<AgentId, Mac>,
     /// When it was left at whose node. After a start nobody knows.
@@ -85,7 +87,7 @@ pub(crate) enum GroupChange {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OutRow(u8, ByteArray<16>, u64, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
+struct OutRow(u8, ByteArray<16>, u64, u32, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
 
 /// Chains of who is no member yet that wait for the record.
 const ASIDE_MAX: usize = 64;
@@ -155,11 +157,18 @@ impl OutFrame {
         let left = self.left.iter();
         let left = left.map(|(agent, mac)| (ByteArray::new(*agent.as_bytes()), ByteArray::new(*mac))).collect();
         let id = ByteArray::new(*self.letter.as_bytes());
-        codec::encode(&OutRow(ROW_VERSION, id, self.expires.0, ByteBuf::from(self.common.as_slice()), left))
+        codec::encode(&OutRow(
+            ROW_VERSION,
+            id,
+            self.expires.0,
+            self.number,
+            ByteBuf::from(self.common.as_slice()),
+            left,
+        ))
     }
 
     fn from_row(row: &[u8]) -> Option<Self> {
-        let OutRow(version, letter, expires, common, left) = codec::decode(row, OUT_LEN_MAX).ok()?;
+        let OutRow(version, letter, expires, number, common, left) = codec::decode(row, OUT_LEN_MAX).ok()?;
         let letter = LetterId::parse(letter.into_array()).filter(|_| version == ROW_VERSION)?;
         let left = left.into_iter().map(|(agent, mac)| {
             let agent = AgentId::from_bytes(agent.into_array()).ok()?;
@@ -167,7 +176,7 @@ impl OutFrame {
         });
         let left = left.collect::<Option<BTreeMap<_, _>>>()?;
         let (expires, common, mailed) = (UnixMillis(expires), common.into_vec(), BTreeMap::new());
-        Some(Self { letter, expires, common, left, mailed })
+        Some(Self { letter, expires, number, common, left, mailed })
     }
 }
 
@@ -290,8 +299,8 @@ impl Peer {
         group.outgoing.apply(sealed);
         group.attested = sealed.attested().or(group.attested);
         let left = sealed.macs().iter().filter(|(agent, _)| !gone.contains(agent)).copied().collect();
-        let (expires, common) = (letter.expires(), sealed.common().to_vec());
-        let frame = OutFrame { letter: letter.id, expires, common, left, mailed: BTreeMap::new() };
+        let (expires, number, common) = (letter.expires(), channel.record.roster().number(), sealed.common().to_vec());
+        let frame = OutFrame { letter: letter.id, expires, number, common, left, mailed: BTreeMap::new() };
         out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
         for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });

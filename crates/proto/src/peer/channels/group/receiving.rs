@@ -209,7 +209,10 @@ impl Peer {
     pub(in crate::peer::channels) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, seq) = rows::split_of_channel::<8>(key)?;
         let channel = self.channels.all.get_mut(&id)?;
-        let (group, frame) = (&mut channel.group, OutFrame::from_row(value)?);
+        let (group, roster) = (&mut channel.group, channel.record.roster());
+        let mut frame = OutFrame::from_row(value)?;
+        // contracts/channel.md C53: the row names also those who have acknowledged, and some may have been taken out since.
+        frame.left.retain(|agent, _| roster.member(agent).is_some_and(|member| member.since <= frame.number));
         if frame.left.is_empty() {
             return Some(());
         }
