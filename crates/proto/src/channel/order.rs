@@ -1,7 +1,7 @@
 //! In which order letters of a channel are handed out: each sender's in the order of their numbers, and none before the one that it answers
 //! (contracts/channel.md section 9).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use nuncio_contracts::registry::{limit, time};
 
@@ -42,14 +42,15 @@ pub struct Order<T> {
     /// By arrival.
     waiting: VecDeque<(UnixMillis, Waiting<T>)>,
     len: usize,
-    handed: BTreeSet<LetterId>,
+    /// Whose each of them is; nobody's among the others is this agent's own.
+    handed: BTreeMap<LetterId, Option<AgentId>>,
     handed_order: VecDeque<LetterId>,
 }
 
 impl<T> Default for Order<T> {
     fn default() -> Self {
         let (waiting, handed_order) = (VecDeque::new(), VecDeque::new());
-        Self { next: BTreeMap::new(), waiting, len: 0, handed: BTreeSet::new(), handed_order }
+        Self { next: BTreeMap::new(), waiting, len: 0, handed: BTreeMap::new(), handed_order }
     }
 }
 
@@ -101,7 +102,7 @@ impl<T> Order<T> {
 
     /// This agent's own letter: others may answer it.
     pub fn sent(&mut self, id: LetterId, now: UnixMillis) -> Vec<Handed<T>> {
-        self.remember(id);
+        self.remember(id, None);
         self.due(now)
     }
 
@@ -117,7 +118,7 @@ impl<T> Order<T> {
             self.len = self.len.saturating_sub(letter.len);
             let next = self.next.entry(letter.sender).or_default();
             *next = letter.seq.saturating_add(1).max(*next);
-            self.remember(letter.id);
+            self.remember(letter.id, Some(letter.sender));
             out.push(Handed { letter, early });
         }
     }
@@ -134,7 +135,7 @@ impl<T> Order<T> {
     }
 
     fn is_answered(&self, letter: &Waiting<T>) -> bool {
-        letter.reply_to.is_none_or(|id| self.handed.contains(&id))
+        letter.reply_to.is_none_or(|id| self.handed.contains_key(&id))
     }
 
     fn is_next(&self, letter: &Waiting<T>, now: UnixMillis) -> bool {
@@ -155,8 +156,15 @@ impl<T> Order<T> {
         own.min_by_key(|(_, (_, letter))| letter.seq).map(|(at, _)| at)
     }
 
-    fn remember(&mut self, id: LetterId) {
-        if self.handed.insert(id) {
+    /// Another member whose letter of this id was handed out, if that is still known.
+    // contracts/channel.md C39.
+    #[must_use]
+    pub fn author_of(&self, id: &LetterId) -> Option<&AgentId> {
+        self.handed.get(id)?.as_ref()
+    }
+
+    fn remember(&mut self, id: LetterId, author: Option<AgentId>) {
+        if self.handed.insert(id, author).is_none() {
             self.handed_order.push_back(id);
         }
         if self.handed_order.len() > limit::CHANNEL_HANDED_MAX {

@@ -72,7 +72,7 @@ struct Committed {
 pub(crate) fn commitment(value: &Value) -> Outcome {
     let given: Committed = input(value);
     let key = commitment_key(&Key::new(given.message_key.array()));
-    let commitment = nuncio_proto::audit::commitment(&key, &given.header.array(), &given.content.0);
+    let commitment = nuncio_proto::audit::commitment(&key, &given.header.0, &given.content.0);
     let said = Audited::parse(&given.extension.0).ok_or("malformed")?;
     assert_eq!(said.encode(), given.extension.0);
     let head = said.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
