@@ -1,7 +1,7 @@
 //! In which order letters of a channel are handed out: each sender's in the order of their numbers, and none before the one that it answers
 //! (contracts/channel.md section 9).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nuncio_contracts::registry::{limit, time};
 
@@ -39,6 +39,8 @@ pub struct Handed<T> {
 pub struct Order<T> {
     /// The number of each sender's next letter.
     next: BTreeMap<AgentId, Seq>,
+    /// Numbers from there on that will not be handed out.
+    never: BTreeMap<AgentId, BTreeSet<Seq>>,
     /// By arrival.
     waiting: VecDeque<(UnixMillis, Waiting<T>)>,
     len: usize,
@@ -50,7 +52,8 @@ pub struct Order<T> {
 impl<T> Default for Order<T> {
     fn default() -> Self {
         let (waiting, handed_order) = (VecDeque::new(), VecDeque::new());
-        Self { next: BTreeMap::new(), waiting, len: 0, handed: BTreeMap::new(), handed_order }
+        let (next, never) = (BTreeMap::new(), BTreeMap::new());
+        Self { next, never, waiting, len: 0, handed: BTreeMap::new(), handed_order }
     }
 }
 
@@ -84,6 +87,7 @@ impl<T> Order<T> {
         self.waiting = kept;
         self.len = self.waiting.iter().map(|(_, one)| one.len).sum();
         self.next.retain(|sender, _| stays(sender));
+        self.never.retain(|sender, _| stays(sender));
         gone.into_iter().map(|(_, one)| one).collect()
     }
 
@@ -95,9 +99,33 @@ impl<T> Order<T> {
             if let Some(next) = self.next.get_mut(&sender).filter(|next| (*from..*to).contains(next)) {
                 *next = *to;
             }
+            self.step_over(sender);
         }
         out.extend(self.due(now));
         out
+    }
+
+    /// A letter of this number came and is not handed out: those behind it do not wait for it.
+    // contracts/channel.md C45.
+    pub fn never(&mut self, sender: AgentId, seq: Seq, now: UnixMillis) -> Vec<Handed<T>> {
+        let never = self.never.entry(sender).or_default();
+        let is_ahead = self.next.get(&sender).is_some_and(|next| *next <= seq);
+        if is_ahead && never.len() < limit::CHANNEL_WAITING_MAX {
+            never.insert(seq);
+        }
+        self.step_over(sender);
+        self.due(now)
+    }
+
+    fn step_over(&mut self, sender: AgentId) {
+        let (Some(next), Some(never)) = (self.next.get_mut(&sender), self.never.get_mut(&sender)) else { return };
+        *never = never.split_off(next);
+        while never.remove(next) {
+            *next = next.saturating_add(1);
+        }
+        if never.is_empty() {
+            self.never.remove(&sender);
+        }
     }
 
     /// This agent's own letter: others may answer it.
@@ -118,6 +146,7 @@ impl<T> Order<T> {
             self.len = self.len.saturating_sub(letter.len);
             let next = self.next.entry(letter.sender).or_default();
             *next = letter.seq.saturating_add(1).max(*next);
+            self.step_over(letter.sender);
             self.remember(letter.id, Some(letter.sender));
             out.push(Handed { letter, early });
         }

@@ -405,6 +405,7 @@ impl Peer {
                         self.tell_refused(id, code, refused.as_deref(), now, out);
                     }
                     self.apply_queued(Entry::draft(with, &told), out);
+                    refused.iter().for_each(|letter| self.pass_refused_letter(with, letter, now, out));
                 }
             }
         }

@@ -197,7 +197,7 @@ impl Peer {
     }
 
     /// The same for a letter that was sealed once for all members of a channel: its token is whole, and a proof of it is for the channel.
-    // contracts/channel.md C57.
+    // contracts/channel.md C70.
     pub(super) fn authorize_in_channel(
         &self,
         from: AgentId,

@@ -50,7 +50,7 @@ impl Peer {
     }
 
     /// The hop proof that a letter which is sealed once for all was asked to carry.
-    // contracts/channel.md C57.
+    // contracts/channel.md C70.
     pub(in crate::peer) fn prove_in_channel(&self, id: ChannelId, outgoing: &Outgoing, letter: &mut Letter) {
         let token = letter.extension(extension::TOKEN).and_then(Genuine::kept);
         let (Some(token), Some(chain), true) = (token, outgoing.chain(), letter.wants_proof()) else { return };

@@ -519,7 +519,7 @@ impl Peer {
 }
 
 /// A letter with a token is kept, but where the channel audits: there it goes in no session.
-// contracts/channel.md C60, C62.
+// contracts/channel.md C73, C75.
 fn kept_again(letter: &Letter, audits: bool) -> Option<Box<Letter>> {
     let is_kept = !audits && letter.extension(extension::TOKEN).is_some();
     is_kept.then(|| {

@@ -102,7 +102,7 @@ impl Letters {
     }
 
     /// The lowest number of a sender's letters that wait for a key: what is acknowledged ends in front of it.
-    // contracts/channel.md C58.
+    // contracts/channel.md C71.
     pub(super) fn first_undecided_of(&self, sender: &AgentId) -> Option<Seq> {
         let theirs = self.undecided().filter(|(from, _)| from == sender);
         theirs.filter_map(|(_, held)| Some(ChannelPlace::of(&held.letter).ok()??.seq)).min()
@@ -163,7 +163,7 @@ impl Held {
     }
 
     /// Why it is not handed out any more.
-    // contracts/channel.md C61.
+    // contracts/channel.md C74.
     fn over(&self, verifier: &Verifier, now: UnixMillis) -> Option<u16> {
         let claims = self.token.as_ref()?.claims();
         let expired = UnixMillis(claims.exp.saturating_mul(1_000)).plus(time::TOKEN_SKEW + time::CHANNEL_WAIT);
@@ -285,6 +285,28 @@ impl Peer {
         self.show_letters(id, handed, None, now, out);
     }
 
+    /// A letter of this number came and is refused: those behind it do not wait for it.
+    pub(super) fn pass_refused(&mut self, id: ChannelId, sender: AgentId, seq: Seq, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let handed = channel.letters.order.never(sender, seq, now);
+        self.show_letters(id, handed, None, now, out);
+    }
+
+    /// A letter of a session is refused that names a place, in which nobody else's is.
+    pub(in super::super) fn pass_refused_letter(
+        &mut self,
+        from: AgentId,
+        letter: &Letter,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Ok(Some(place)) = ChannelPlace::of(letter) else { return };
+        if matches!(self.judge_channel(&from, letter), Ok(Judged::Welcome)) {
+            self.came_in_session(place.channel, &from, place.seq, out);
+            self.pass_refused(place.channel, from, place.seq, now, out);
+        }
+    }
+
     /// Whether the channel that a letter names takes it.
     // contracts/channel.md C53.
     pub(in super::super) fn judge_channel(&self, from: &AgentId, letter: &Letter) -> Result<Judged, Refusal> {
@@ -293,7 +315,7 @@ impl Peer {
             Ok(None) => return Ok(Judged::Welcome),
             Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
         };
-        // contracts/channel.md C62.
+        // contracts/channel.md C75.
         let audits = self.channel(&place.channel).is_some_and(|record| record.roster().audits());
         match self.judge_place(from, &place)? {
             Judged::Welcome if audits => Ok(Judged::Refused(code::COMMITMENT)),
@@ -380,7 +402,7 @@ impl Peer {
     }
 
     /// Letters whose tokens' keys were not there are looked at again.
-    // contracts/channel.md C58.
+    // contracts/channel.md C71.
     fn decide_undecided(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
         let undecided = channel.letters.set_aside.iter().filter(|(_, (_, held))| held.is_undecided());
@@ -406,6 +428,9 @@ impl Peer {
                     channel.group.ack_soon(from, now);
                     out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
                     self.refuse_waiting(id, from, &held, code, now, out);
+                    if let Ok(Some(place)) = ChannelPlace::of(&held.letter) {
+                        self.pass_refused(id, from, place.seq, now, out);
+                    }
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! What becomes of a letter that was sealed once for all: taken, known, waiting for the key of its token, or refused, and then its sender is told
-//! (contracts/channel.md section 12).
+//! (contracts/channel.md section 14).
 
 use nuncio_contracts::registry::{code, extension, limit, time};
 
@@ -21,7 +21,7 @@ use crate::token::Denial;
 
 impl Peer {
     /// The verdict over a letter that was opened. Its sender is the one whose MAC it carries.
-    // contracts/channel.md C57, C59.
+    // contracts/channel.md C70, C72.
     pub(super) fn judge_group(
         &self,
         id: ChannelId,
@@ -85,7 +85,7 @@ impl Peer {
     }
 
     /// A letter waits for the key of its token.
-    // contracts/channel.md C58.
+    // contracts/channel.md C71.
     pub(super) fn wait_in_channel(&mut self, id: ChannelId, from: AgentId, held: Held, need: Need, out: &mut Out) {
         let held = Held { until: Some(patience(held.received)), ..held };
         if let Some(channel) = self.channels.all.get_mut(&id) {
@@ -137,7 +137,7 @@ impl Peer {
     }
 
     /// What becomes of a letter whose token's key was not there.
-    // contracts/channel.md C58.
+    // contracts/channel.md C71.
     pub(in crate::peer::channels) fn decide_held(
         &self,
         id: ChannelId,
@@ -162,7 +162,7 @@ impl Peer {
 
     /// A member has refused a letter of this agent in the frame that it names: it fails for that one, but is sent again in its session where its token had
     /// expired.
-    // contracts/channel.md C59, C60.
+    // contracts/channel.md C72, C73.
     pub(in crate::peer) fn frame_is_refused(
         &mut self,
         from: AgentId,

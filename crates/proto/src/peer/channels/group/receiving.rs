@@ -78,7 +78,7 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let (sender, bytes) = (opened.sender, opened.letter.clone());
+        let (sender, seq, bytes) = (opened.sender, opened.header.seq, opened.letter.clone());
         let sealed = Sealed { chain: opened.chain, nonce: opened.nonce };
         out.ops.extend(self.channel_opening_of(&mut opened, &verdict));
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
@@ -94,6 +94,9 @@ impl Peer {
         self.counters.opened += 1;
         self.keep_sender(id, &sender, out);
         self.pass_holes(id, sender, &moved.holes, now, out);
+        if matches!(verdict, Verdict::Duplicate | Verdict::Refuse(_)) {
+            self.pass_refused(id, sender, seq, now, out);
+        }
         match verdict {
             Verdict::Nothing | Verdict::Refuse(None) => {}
             Verdict::Duplicate => self.counters.duplicates += 1,
