@@ -49,6 +49,9 @@ pub struct Account {
     pub mismatches: Vec<Mismatch>,
 }
 
+/// Who tells of letters, by their commitments; of one to a channel many who had it.
+type Ends<'a> = BTreeMap<([u8; 32], Option<AgentId>), (u64, &'a Event)>;
+
 /// Compares what was said of a transaction. `all` are the events of the log with their indexes; what names no transaction may belong to it by its
 /// commitment. What a token service did, only its node can say.
 ///
@@ -74,7 +77,7 @@ pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transactio
         .collect();
     let mut mismatches = Vec::new();
     let mut ends = |what: &[u8]| {
-        let mut ends: BTreeMap<([u8; 32], Option<AgentId>), (u64, &Event)> = BTreeMap::new();
+        let mut ends: Ends<'_> = BTreeMap::new();
         for (index, told) in ours.iter().filter(|(_, told)| what.iter().any(|what| is(told, *what))) {
             let Some(commitment) = told.commitment else { continue };
             // The first stays: whoever copies another's commitment puts nothing in its place.

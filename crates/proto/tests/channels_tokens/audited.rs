@@ -103,7 +103,7 @@ fn nobody_speaks_unrecorded_in_a_channel_that_audits() {
         let token = token(&group, 1, channel, "t-1");
         let mut letter = with_token(&mut group, 1, "unrecorded", &token);
         letter.set_extension(place.extension());
-        for value in value {
+        if let Some(value) = value {
             letter.set_extension(nuncio_proto::letter::Extension { number: extension::AUDIT, critical: true, value });
         }
         let nonce = forger.give(&mut group, 2, &letter, true);
