@@ -154,7 +154,7 @@ fn a_token_that_is_not_of_this_author_for_this_channel_is_refused() {
         let (mut group, channel) = guarded(size);
         let other = ChannelId::from_bytes([7; 32]);
         let (author, member, now) = (group.id(1), group.id(2), group.now);
-        let early = UnixMillis(now.0 + 60_000);
+        let early = UnixMillis(now.0 + 600_000);
         let pay = || {
             let wrong = PayloadHash::new([1; 16], b"another letter").to_string();
             let (salt, hash) = wrong.split_once('.').unwrap();
@@ -233,4 +233,19 @@ fn a_hop_proof_is_wanted_and_given_in_a_channel() {
             assert_eq!(group.agents[at].texts(channel), ["proved"], "agent {at} of {size}");
         }
     }
+}
+
+/// contracts/token.md K19: an answer that is awaited without a token is one to this agent, not to a channel.
+#[test]
+fn nothing_is_awaited_in_a_channel_without_a_token() {
+    let (mut group, channel) = guarded(4);
+    let asked = group.letter(0, "when?").id;
+    let by = group.id(1);
+    group.agents[0].peer.await_answer(by, asked);
+    let mut answer = group.letter(1, "noon");
+    answer.reply_to = Some(asked);
+    group.post(1, channel, &answer);
+    group.pass(LONG, 10);
+    assert_eq!(failure(&group, 1, answer.id), Some(code::TOKEN_MISSING));
+    assert!(group.agents[0].inbox.is_empty());
 }

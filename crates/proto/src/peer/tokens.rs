@@ -187,7 +187,9 @@ impl Peer {
         now: UnixMillis,
     ) -> Result<Option<Arc<Genuine>>, Unauthorized> {
         let (from, to) = (session.peer(), self.id().into());
-        let carrier = Carrier { from, to: &to, id: session.id, is_awaited: self.is_awaited(from, letter) };
+        // contracts/token.md K19: an answer is for this agent alone.
+        let is_awaited = letter.extension(extension::CHANNEL).is_none() && self.is_awaited(from, letter);
+        let carrier = Carrier { from, to: &to, id: session.id, is_awaited };
         // contracts/token.md K10: a hash resolves only within its own session.
         let resolve = |hash: TokenHash| {
             let known = self.tokens.verifier.known(&hash).filter(|_| session.tokens_in.has(&hash));

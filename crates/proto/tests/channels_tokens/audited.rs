@@ -162,3 +162,28 @@ fn a_channel_that_audits_stands_still_where_events_find_no_room() {
     assert_eq!(group.agents[2].texts(channel), ["news"]);
     assert_eq!(failure(&group, 1, letter), None);
 }
+
+/// contracts/audit.md V29: what is not handed out was refused, and nothing else.
+#[test]
+fn what_is_revoked_before_its_turn_is_told_once() {
+    let (mut group, channel) = audited(4, POLICY);
+    group.cut.insert((0, 2));
+    let question = send(&mut group, 0, channel, "question");
+    group.settle();
+    let token = super::mint(group.id(1), channel, "t-2", group.now, None);
+    let mut answer = with_token(&mut group, 1, "answer", &token);
+    answer.reply_to = Some(question);
+    group.post(1, channel, &answer);
+    group.pass(2_000, 2);
+    let sent = newest(&group, 1, event::LETTER_SENT).unwrap();
+    let of_it = |group: &Group| -> Vec<u8> {
+        let all = events(group, 2).into_iter().filter(|event| event.commitment == sent.commitment);
+        all.map(|event| event.what.number()).collect()
+    };
+    assert_eq!(of_it(&group), [0; 0], "it waits");
+    group.agents[2].peer.set_verifier(|verifier| verifier.set_revoked(["t-2".to_owned()].into()));
+    group.cut.clear();
+    group.pass(LONG / 4, 10);
+    assert_eq!(group.agents[2].texts(channel), ["question"]);
+    assert_eq!(of_it(&group), [event::LETTER_REFUSED]);
+}

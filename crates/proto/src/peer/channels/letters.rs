@@ -396,7 +396,12 @@ impl Peer {
             }
             match held.over(self.verifier(), now) {
                 Some(code) => self.refuse_waiting(id, sender, &held, code, now, out),
-                None => self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out),
+                None => {
+                    if held.sealed.is_some() {
+                        self.tell_channel_received(id, sender, &held.letter, held.token.as_deref(), now, out);
+                    }
+                    self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out);
+                }
             }
         }
     }
@@ -405,7 +410,13 @@ impl Peer {
     // contracts/channel.md C71.
     fn decide_undecided(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
-        let undecided = channel.letters.set_aside.iter().filter(|(_, (_, held))| held.is_undecided());
+        // Whom the record has taken out meanwhile nobody hears.
+        let is_heard = |from: &AgentId, held: &Held| {
+            let place = ChannelPlace::of(&held.letter).ok().flatten();
+            place.is_some_and(|place| matches!(self.judge_place(from, &place), Ok(Judged::Welcome)))
+        };
+        let undecided = channel.letters.set_aside.iter();
+        let undecided = undecided.filter(|(_, (from, held))| held.is_undecided() && is_heard(from, held));
         for (row, (from, mut held)) in undecided.map(|(row, one)| (*row, one.clone())).collect::<Vec<_>>() {
             let decided = self.decide_held(id, from, &held, now);
             let Some(channel) = self.channels.all.get_mut(&id) else { return };
@@ -421,7 +432,7 @@ impl Peer {
                     put_held(&id, &from, &held, out);
                     channel.group.ack_soon(from, now);
                     channel.letters.set_aside.insert(row, (from, held.clone()));
-                    self.note_taken(id, from, &held.letter, Some(&token), now, out);
+                    self.note_taken(from, &held.letter, Some(&token), now, out);
                 }
                 Decided::Refuse(code) => {
                     channel.letters.set_aside.remove(&row);

@@ -101,7 +101,7 @@ impl Peer {
             Verdict::Nothing | Verdict::Refuse(None) => {}
             Verdict::Duplicate => self.counters.duplicates += 1,
             Verdict::Take(letter, token) => {
-                self.note_taken(id, sender, &letter, token.as_ref(), now, out);
+                self.note_taken(sender, &letter, token.as_ref(), now, out);
                 let way = (now, Some(sealed));
                 if let Some(letter) = self.take_channel_letter(sender, *letter, &bytes, token.as_ref(), way, out) {
                     self.deliver(sender, letter, &bytes, token, now, out);
@@ -121,7 +121,6 @@ impl Peer {
     /// A letter that was sealed once is this agent's from now on: it is taken no second time.
     pub(in crate::peer::channels) fn note_taken(
         &mut self,
-        id: ChannelId,
         from: AgentId,
         letter: &Letter,
         token: Option<&Arc<Genuine>>,
@@ -129,7 +128,6 @@ impl Peer {
         out: &mut Out,
     ) {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
-        self.tell_channel_received(id, from, letter, token.map(Arc::as_ref), now, out);
         self.keep_token(token, &from, now);
     }
 
