@@ -59,6 +59,24 @@ fn a_letter_whose_key_never_comes_is_refused() {
     }
 }
 
+/// contracts/channel.md C71: its own time runs out while it waits for a key, and nothing turns in a circle meanwhile.
+#[test]
+fn a_letter_may_wait_for_its_key_beyond_its_deadline() {
+    for size in SIZES {
+        let (mut group, channel) = guarded(size);
+        for agent in &mut group.agents {
+            agent.peer.set_verifier(|verifier| verifier.set_keys(KeySet::default()));
+        }
+        let token = token(&group, 1, channel, "t-1");
+        let mut letter = with_token(&mut group, 1, "short", &token);
+        letter.deadline = Some(group.now.plus(time::TOKEN_WAIT / 4));
+        group.post(1, channel, &letter);
+        group.pass(2 * time::TOKEN_WAIT, 20);
+        assert_eq!(failure(&group, 1, letter.id), Some(code::EXPIRED), "{size}");
+        assert!(group.agents.iter().all(|agent| agent.inbox.is_empty()), "{size}");
+    }
+}
+
 /// contracts/channel.md C73: whoever was away is sent the letter again with a fresh token.
 #[test]
 fn a_letter_whose_token_has_expired_goes_again_with_a_fresh_one() {

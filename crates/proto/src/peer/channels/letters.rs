@@ -87,8 +87,9 @@ type LoadRow = fn(&mut Peer, &[u8], &[u8]) -> Option<()>;
 
 impl Letters {
     pub(super) fn wakes(&self) -> Option<UnixMillis> {
-        let over = self.set_aside.values().map(|(_, held)| held.letter.expires().plus(1)).min();
-        let late = self.undecided().map(|(_, held)| held.until.unwrap_or(UnixMillis(0))).min();
+        let waiting = self.set_aside.values().filter(|(_, held)| !held.is_undecided());
+        let over = waiting.map(|(_, held)| held.letter.expires().plus(1)).min();
+        let late = self.undecided().map(|(_, held)| held.decided_at()).min();
         [self.order.wakes(), over, late].into_iter().flatten().min()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nuncio_contracts::registry::{code, extension, time};
 
 use super::super::group::{Decided, patience};
-use super::{Held, Judged, Letters, Sealed, put_held};
+use super::{Held, Judged, Letters, Sealed, are_members, put_held};
 use crate::channel::ChannelPlace;
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
 use crate::letter::Letter;
@@ -62,6 +62,12 @@ impl Held {
         self.sealed.is_some() && self.token.is_none() && self.letter.extension(extension::TOKEN).is_some()
     }
 
+    /// When it is decided at the latest: its key has not come, or its own time is over.
+    pub(super) fn decided_at(&self) -> UnixMillis {
+        let over = self.letter.expires().plus(time::CLOCK_SKEW + 1);
+        self.until.unwrap_or(UnixMillis(0)).min(over)
+    }
+
     /// Why it is not handed out any more.
     // contracts/channel.md C74.
     pub(super) fn over(&self, verifier: &Verifier, now: UnixMillis) -> Option<u16> {
@@ -109,9 +115,11 @@ impl Peer {
     pub(super) fn decide_undecided(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
         // Whom the record has taken out meanwhile nobody hears.
+        let (record, me) = (&channel.record, self.id());
         let is_heard = |from: &AgentId, held: &Held| {
             let place = ChannelPlace::of(&held.letter).ok().flatten();
-            place.is_some_and(|place| matches!(self.judge_place(from, &place), Ok(Judged::Welcome)))
+            let number = place.and_then(|place| record.number_of(&place.epoch));
+            number.is_none_or(|number| are_members(record, [from, &me], number))
         };
         let undecided = channel.letters.set_aside.iter();
         let undecided = undecided.filter(|(_, (from, held))| held.is_undecided() && is_heard(from, held));
