@@ -1,11 +1,13 @@
 //! What a member refuses of letters that were sealed once, its sender is told; and what counts of such words.
 
-use nuncio_contracts::registry::{code, time};
-use nuncio_proto::channel::{ChannelFrame, MAC_LEN};
+use nuncio_contracts::registry::{code, extension, time};
+use nuncio_proto::channel::{ChannelFrame, ChannelPlace, MAC_LEN};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::ids::LetterId;
-use nuncio_proto::letter::LetterKind;
+use nuncio_proto::letter::{Extension, LetterKind};
+use nuncio_proto::payload::PayloadKey;
+use nuncio_proto::secret::Key;
 
 use super::{Group, LONG, failure, guarded, send};
 
@@ -91,4 +93,22 @@ fn a_refusal_counts_for_its_own_frame_alone() {
     group.pass(LONG, 10);
     assert_eq!(group.agents[1].failed.len(), 2);
     assert!(!group.agents[1].delivered.iter().any(|(to, id)| *id == letter && (*to == two || *to == three)));
+}
+
+/// contracts/channel.md C52: no member fetches a payload that a letter to all of them names.
+#[test]
+fn a_large_payload_is_no_part_of_a_channel() {
+    let (mut group, channel) = guarded(4);
+    let epoch = group.agents[1].peer.channel(&channel).unwrap().epoch();
+    let token = super::token(&group, 1, channel, "t-1");
+    let mut letter = super::with_token(&mut group, 1, "", &token);
+    letter.set_extension(ChannelPlace { channel, epoch, seq: 1 }.extension());
+    let key = PayloadKey { id: [1; 16], key: Key::new([2; 32]), len: 1_000_000 };
+    letter.set_extension(Extension { number: extension::LARGE_PAYLOAD, critical: true, value: key.encode() });
+    let (now, to, one) = (group.now, group.id(2), &mut group.agents[1]);
+    let step = one.peer.send(to, &letter, now).unwrap();
+    one.take(step);
+    group.pass(LONG / 10, 4);
+    assert!(group.agents[1].failed.contains(&(to, letter.id, code::MALFORMED)));
+    assert!(group.agents[2].inbox.is_empty());
 }

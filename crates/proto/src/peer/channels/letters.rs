@@ -243,6 +243,10 @@ impl Peer {
             Ok(None) => return Ok(Judged::Welcome),
             Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
         };
+        // contracts/channel.md C52.
+        if letter.extension(extension::LARGE_PAYLOAD).is_some() {
+            return Ok(Judged::Refused(code::MALFORMED));
+        }
         // contracts/channel.md C75.
         let audits = self.channel(&place.channel).is_some_and(|record| record.roster().audits());
         match self.judge_place(from, &place)? {
