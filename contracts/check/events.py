@@ -68,9 +68,15 @@ def shape(payload):
         parts = [number(64), number(64), octets(32)]
         return isinstance(value, list) and len(value) == 3 and all(check(part) for check, part in zip(parts, value))
 
+    def is_peer(value):
+        parts = [octets(None), maybe(octets(None))]
+        if isinstance(value, list):
+            return len(value) == 2 and all(check(part) for check, part in zip(parts, value))
+        return octets(None)(value)
+
     hashed, words = maybe(octets(32)), maybe(lambda value: type(value) is str)
     checks = [number(8), octets(32), number(64), number(64), octets(32), number(64), number(8), maybe(number(16))]
-    checks += [maybe(octets(None)), words, hashed, hashed, words, maybe(number(8)), maybe(is_head)]
+    checks += [maybe(is_peer), words, hashed, hashed, words, maybe(number(8)), maybe(is_head)]
     refuse_unless(all(check(item) for check, item in zip(checks, items)), "codec")
     return items
 
@@ -82,6 +88,10 @@ def event(given):
     _, agent, epoch, seq, prev, at, what, outcome, peer, transaction, token, commitment, kind, size, head = shape(payload)
     refuse_unless(primitives.is_usable(agent), "bad-key")
     refuse_unless(what in section("event").values(), "kind")
+    channel = None
+    if isinstance(peer, list):
+        channel, peer = peer
+        refuse_unless(len(channel) in (16, 32), "malformed")
     if peer is not None:
         refuse_unless(len(peer) in (16, 32), "malformed")
         refuse_unless(len(peer) == 16 or primitives.is_usable(peer), "bad-key")
@@ -90,6 +100,8 @@ def event(given):
     refuse_unless(primitives.is_signed(agent, structure, signature), "signature")
     if peer is not None and len(peer) == 32:
         peer = messages.did(peer)
+    if channel is not None:
+        peer = [channel, peer]
     return {
         "agent": messages.did(agent), "epoch": str(epoch), "seq": str(seq), "prev": prev, "at": at, "what": what,
         "outcome": outcome, "peer": peer, "transaction": transaction, "token": token, "commitment": commitment,
@@ -161,12 +173,13 @@ def opening(given):
     refuse_unless(shown["schema"] == "nuncio/opening/1", "malformed")
     key, header, content = (unpadded(shown[name]) for name in ("commitment_key", "header", "content"))
     pair = unpadded(shown["pair_key"]) if "pair_key" in shown else None
-    refuse_unless(len(key) == 32 and len(header) == 74 and (pair is None or len(pair) == 32), "malformed")
+    refuse_unless(len(key) == 32 and len(header) in (66, 74) and (pair is None or len(pair) == 32), "malformed")
     try:
-        id, kind, _, _, content_type, payload, _ = messages.letter_form(content)
+        id, kind, _, _, content_type, payload, extensions = messages.letter_form(content)
     except Refused:
         refuse_unless(False, "malformed")
     refuse_unless(kind == 16 and messages.content_of(content) == content, "malformed")
+    refuse_unless(len(header) == 74 or any(number == 5 for number, *_ in extensions), "malformed")
     return {
         "commitment": primitives.hmac_sha256(key, header + primitives.sha256(content)), "id": id, "payload": payload,
         "content_type": messages.CONTENT_FORMATS.get(content_type, content_type), "pair_key": pair,

@@ -205,11 +205,18 @@ def read_scope(text):
     return set(scopes)
 
 
+def receiver_of(text):
+    """token.md K8: an agent's key, or beside it the id of a channel"""
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return "channel", bytes.fromhex(text)
+    return messages.agent_of(text)
+
+
 def _read_hop(hop):
     refuse_unless(_is_integer(hop.get("n"), 255) and _is_integer(hop.get("max"), limit("hops_max")), MALFORMED)
     refuse_unless(_is_text(hop.get("to")), MALFORMED)
     try:
-        to = messages.agent_of(hop["to"])
+        to = receiver_of(hop["to"])
     except Refused:
         raise Refused(MALFORMED) from None
     refuse_unless((hop["n"] == 0) == ("prev" not in hop), MALFORMED)
@@ -257,7 +264,7 @@ def check(claims, given):
     refuse_unless(claims["aud"] == given["domain"], "token_audience")
     _check_time(claims["iat"] * 1000, claims["exp"] * 1000, given["now"])
     refuse_unless(claims["cnf"] == peer, "token_sender")
-    refuse_unless(hop["to"] == messages.agent_of(given["receiver"]), "token_receiver")
+    refuse_unless(hop["to"] == receiver_of(given["receiver"]), "token_receiver")
     refuse_unless(hop["n"] <= hop["max"], "token_hops")
     refuse_unless(claims["txn"] not in given["revoked"], "token_revoked")
     wanted = read_scope(given["wanted"]) if given["wanted"] else set()

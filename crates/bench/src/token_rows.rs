@@ -94,7 +94,7 @@ pub(crate) fn verify_cached() -> Result<Row> {
         now: NOW,
         domain: "acme.example",
         peer: &peer,
-        me: &domain.receiver,
+        to: &domain.receiver.into(),
         revoked: &revoked,
         wanted: &wanted,
         content: b"",

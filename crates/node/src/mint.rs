@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::limit;
-use nuncio_proto::ids::AgentId;
-use nuncio_proto::token::{Json, Scope, Thumbprint, TokenHash};
+use nuncio_proto::token::{Json, Receiver, Scope, Thumbprint, TokenHash};
 use serde::Serialize;
 
 use crate::entropy;
@@ -28,7 +27,7 @@ pub(crate) struct Draft {
     pub(crate) cnf: Thumbprint,
     pub(crate) n: u8,
     pub(crate) max: u8,
-    pub(crate) to: AgentId,
+    pub(crate) to: Receiver,
     pub(crate) prev: Option<TokenHash>,
     pub(crate) pay: Option<Pay>,
     /// The end of the transaction.

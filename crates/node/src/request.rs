@@ -2,8 +2,7 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::limit;
-use nuncio_proto::ids::AgentId;
-use nuncio_proto::token::{Json, Scope};
+use nuncio_proto::token::{Json, Receiver, Scope};
 use serde::Serialize;
 
 use crate::exact::is_exact;
@@ -25,7 +24,7 @@ pub(crate) struct TokenRequest<'a> {
     pub(crate) subject_token: &'a str,
     pub(crate) details: Members,
     pub(crate) context: Members,
-    pub(crate) receiver: Option<AgentId>,
+    pub(crate) receiver: Option<Receiver>,
     pub(crate) pay: Option<Pay>,
     pub(crate) hops_max: Option<u8>,
 }
@@ -81,8 +80,9 @@ fn members(form: &Form, name: &'static str) -> Result<Members, Refusal> {
     Ok(members)
 }
 
-fn receiver(text: &str) -> Result<AgentId, Refusal> {
-    text.parse().map_err(|_| Refusal::new(Code::InvalidTarget, "the resource is no did:key of an agent"))
+fn receiver(text: &str) -> Result<Receiver, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal::new(Code::InvalidTarget, "the resource is no did:key of an agent and no id of a channel"))
 }
 
 fn hops(text: &str) -> Result<u8, Refusal> {

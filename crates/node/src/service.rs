@@ -202,7 +202,7 @@ impl Service {
             _ => asked.issue(now).await?,
         };
         note(record, &decided.draft);
-        if policy.is_retired(&decided.draft.to) {
+        if decided.draft.to.agent().is_some_and(|to| policy.is_retired(to)) {
             return Err(Refusal::new(Code::InvalidTarget, "the receiver's identity is over"));
         }
         // contracts/txts.md N15

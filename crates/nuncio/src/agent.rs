@@ -32,7 +32,7 @@ use crate::status::{PeerInfo, SessionInfo, Status, Undelivered};
 use crate::tally;
 use crate::transaction::{Subject, Transaction};
 use nuncio_proto::invitation::Invitation;
-use nuncio_proto::token::Scope;
+use nuncio_proto::token::{Receiver, Scope};
 
 /// Between two tries to reach the token service.
 const TOKEN_RETRY: Duration = Duration::from_millis(500);
@@ -120,9 +120,9 @@ impl Agent {
     }
 
     /// The token for a letter under a transaction.
-    async fn token(&self, to: AgentId, under: &Under, letter: &Letter) -> Result<Vec<u8>, Error> {
+    async fn token(&self, to: Receiver, under: &Under, letter: &Letter) -> Result<Vec<u8>, Error> {
         let exchange = self.exchange()?;
-        let content = under.bound.then(|| letter.content());
+        let content = under.bound.then(|| letter.bound_content());
         let wanted = Wanted { to, scope: under.scope.as_ref(), content: content.as_deref() };
         let patience = tokio::time::Instant::now() + under.patience.unwrap_or_default();
         loop {
@@ -152,16 +152,28 @@ impl Agent {
             let value = payload.handle().encode();
             letter.set_extension(Extension { number: extension::LARGE_PAYLOAD, critical: true, value });
         }
-        if let Some(token) = message.raw_token {
+        self.put_under(&mut letter, to.into(), message.under.as_ref(), message.raw_token).await?;
+        Ok((letter, payload))
+    }
+
+    /// Gives a letter the token that it acts with.
+    pub(crate) async fn put_under(
+        &self,
+        letter: &mut Letter,
+        to: Receiver,
+        under: Option<&Under>,
+        raw_token: Option<Vec<u8>>,
+    ) -> Result<(), Error> {
+        if let Some(token) = raw_token {
             letter.set_token(token);
-        } else if let Some(under) = &message.under {
-            let token = self.token(to, under, &letter).await?;
+        } else if let Some(under) = under {
+            let token = self.token(to, under, letter).await?;
             letter.set_token(token);
             if under.proved {
                 letter.want_proof();
             }
         }
-        Ok((letter, payload))
+        Ok(())
     }
 
     /// Sends a letter and waits for the letter that answers it. Dropping the future stops the waiting, not the letter.

@@ -39,6 +39,8 @@ pub struct ChannelInfo {
     pub members: Vec<ChannelMember>,
     /// How often the record has moved: members of one number have the same roster.
     pub number: u32,
+    /// Its letters are signed, and events of all who keep an audit log.
+    pub audits: bool,
 }
 
 /// Somebody in a channel.
@@ -136,7 +138,7 @@ impl ChannelWatch {
 /// What a handle asks of channels.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Create { name: String, reply: Reply<ChannelId> },
+    Create { name: String, audits: bool, reply: Reply<ChannelId> },
     Invite { channel: ChannelId, agent: AgentId, reply: Reply<()> },
     Join { channel: ChannelId, reply: Reply<()> },
     Decline { channel: ChannelId, reply: Reply<bool> },
@@ -157,7 +159,17 @@ impl Agent {
     /// A name of another form, too many channels, or a store that cannot write.
     pub async fn create_channel(&self, name: &str) -> Result<ChannelId, Error> {
         let name = name.to_owned();
-        self.ask(|reply| Command::Channel(Asked::Create { name, reply })).await
+        self.ask(|reply| Command::Channel(Asked::Create { name, audits: false, reply })).await
+    }
+
+    /// A new channel that audits, for good: every letter is signed by its author and is an event of each member that keeps an audit log. Nobody can deny
+    /// what it said there.
+    ///
+    /// # Errors
+    /// As [`Agent::create_channel`].
+    pub async fn create_audited_channel(&self, name: &str) -> Result<ChannelId, Error> {
+        let name = name.to_owned();
+        self.ask(|reply| Command::Channel(Asked::Create { name, audits: true, reply })).await
     }
 
     /// Asks a peer to join. The owner and admins may; the peer is a member once it has joined.
@@ -229,12 +241,15 @@ impl Agent {
         self.ask(|reply| Command::Channel(Asked::Leave { channel, reply })).await
     }
 
-    /// Accepts a letter for all other members: it is on disk when this returns, and from then on delivered to each once or reported as failed.
+    /// Accepts a letter for all other members: it is on disk when this returns, and from then on delivered to each once or reported as failed. Under a
+    /// transaction it carries one token, which is good for the members of this channel alone, and with which none of them can go on.
     ///
     /// # Errors
-    /// [`Error::NotForChannels`] of one with a token, or over 48 KiB; not a member; a full outbox; a store that cannot write.
+    /// [`Error::NotForChannels`] of one over 48 KiB; as [`Agent::send`] where it is under a transaction; not a member; a full outbox; a store that cannot write.
     pub async fn send_to_channel(&self, channel: ChannelId, message: Message) -> Result<LetterId, Error> {
-        let letter = Box::new(message.for_channel()?);
+        let (under, raw_token) = (message.under.clone(), message.raw_token.clone());
+        let mut letter = Box::new(message.for_channel()?);
+        self.put_under(&mut letter, channel.into(), under.as_ref(), raw_token).await?;
         self.ask(|reply| Command::Channel(Asked::Send { channel, letter, reply })).await
     }
 
@@ -324,10 +339,12 @@ impl Actor {
             return;
         }
         match asked {
-            Asked::Create { name, reply } => match self.peer.channel_create(&name, false, now(), &mut self.entropy) {
-                Ok((channel, step)) => self.commit_with(step, vec![answer(reply, channel)]),
-                Err(error) => tell(reply, Err(error.into())),
-            },
+            Asked::Create { name, audits, reply } => {
+                match self.peer.channel_create(&name, audits, now(), &mut self.entropy) {
+                    Ok((channel, step)) => self.commit_with(step, vec![answer(reply, channel)]),
+                    Err(error) => tell(reply, Err(error.into())),
+                }
+            }
             Asked::Invite { channel, agent, reply } => {
                 let step = self.invite(channel, agent);
                 self.finish(step, reply);
@@ -405,6 +422,7 @@ impl Actor {
                 role: role(roster, &me),
                 members: roster.members().map(|(agent, _)| member(agent)).collect(),
                 number: roster.number(),
+                audits: roster.audits(),
             }
         };
         self.peer.channels().map(info).collect()

@@ -62,7 +62,7 @@ pub enum Error {
     )]
     SeveralChannels(String),
     /// What a letter to a channel cannot have.
-    #[error("a letter to a channel carries no token and at most 48 KiB: send the rest to each member that it is for")]
+    #[error("a letter to a channel has at most 48 KiB: send what is longer to each member that it is for")]
     NotForChannels,
     /// What was to be sent is a directory, a pipe or a device.
     #[error("{} is no regular file: give the content of a pipe or a device as bytes", .0.display())]

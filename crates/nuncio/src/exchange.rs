@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{self, Genuine, PayloadHash, Scope, TokenHash};
+use nuncio_proto::token::{self, Genuine, PayloadHash, Receiver, Scope, TokenHash};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
@@ -32,7 +32,7 @@ pub(crate) struct Exchange {
     me: AgentId,
     signing: SigningKey,
     /// Tokens that were handed on, by the one that they replace, receiver and scope.
-    handed_on: Mutex<BTreeMap<(TokenHash, AgentId, String), Arc<Genuine>>>,
+    handed_on: Mutex<BTreeMap<(TokenHash, Receiver, String), Arc<Genuine>>>,
     /// Our own transactions' tokens, by the one that they renew.
     renewed: Mutex<BTreeMap<TokenHash, Arc<Genuine>>>,
     /// The list of revoked transactions has grown.
@@ -42,7 +42,7 @@ pub(crate) struct Exchange {
 /// How a token is wanted for one letter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
-    pub(crate) to: AgentId,
+    pub(crate) to: Receiver,
     /// Less than the transaction's.
     pub(crate) scope: Option<&'a Scope>,
     /// The content of the letter that it is bound to.

@@ -83,4 +83,4 @@ pub use nuncio_proto::ids::{AgentId, ChannelId, LetterId, SessionId};
 pub use nuncio_proto::invitation::{Invitation, NotInvitation};
 pub use nuncio_proto::mailbox::Mailbox;
 pub use nuncio_proto::time::UnixMillis;
-pub use nuncio_proto::token::{Rule, Scope};
+pub use nuncio_proto::token::{Receiver, Rule, Scope};

@@ -121,13 +121,13 @@ impl Message {
         Self { raw_token: Some(token.as_bytes().to_vec()), ..self }
     }
 
-    /// The letter that it is for a channel's members.
+    /// The letter that it is for a channel's members, without its token.
     ///
     /// # Errors
     /// [`Error::NotForChannels`].
     pub(crate) fn for_channel(self) -> Result<Letter, Error> {
         let Body::Bytes(payload) = self.body else { return Err(Error::NotForChannels) };
-        if self.under.is_some() || self.raw_token.is_some() || payload.len() > limit::PAYLOAD_INLINE_MAX {
+        if payload.len() > limit::PAYLOAD_INLINE_MAX {
             return Err(Error::NotForChannels);
         }
         let now = entropy::now();

@@ -3,9 +3,8 @@
 use core::fmt;
 use std::sync::Arc;
 
-use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{Genuine, Scope};
+use nuncio_proto::token::{Genuine, Receiver, Scope};
 
 /// A transaction in which this agent may act: begun with [`crate::Agent::begin`], or gone on with from a letter's [`Grant`].
 ///
@@ -145,9 +144,9 @@ impl Grant {
         self.token.hops_left()
     }
 
-    /// The receiver that the token names: this agent.
+    /// The receiver that the token names: this agent, or the channel of the letter. What is for a channel cannot be gone on with.
     #[must_use]
-    pub fn receiver(&self) -> AgentId {
+    pub fn receiver(&self) -> Receiver {
         self.token.claims().hop.to
     }
 

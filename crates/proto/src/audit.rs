@@ -10,7 +10,7 @@ mod signed;
 pub use chain::{Chain, ChainError, Place};
 pub(crate) use commitment::AUDITED_LEN_MAX;
 pub use commitment::{Audited, commitment, commitment_key};
-pub use event::{Event, EventError, EventPeer, Head, What};
+pub use event::{Event, EventChannel, EventError, EventPeer, Head, What};
 pub use opening::{KeptOpening, Opening};
 pub use pseudonym::PairKey;
 pub use signed::SignedEvent;

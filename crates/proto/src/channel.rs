@@ -28,7 +28,7 @@ mod word;
 
 pub use change::{Change, ChangeError};
 pub use entry::{Entry, EntryError, Signer};
-pub use frame::{ChannelFrame, MAC_LEN, Mac};
+pub use frame::{ChannelFrame, MAC_LEN, Mac, nonce_of};
 pub use header::{Attestation, CHANNEL_HEADER_LEN, ChannelHeader};
 pub use incoming::{Incoming, KeyError, Moved, Opened, ReceiveError, TakenKey};
 pub use order::{Handed, Order, Waiting};

@@ -121,6 +121,11 @@ pub enum PeerError {
     /// As many letters as the outbox keeps are unacknowledged.
     #[error("the outbox is full: wait until letters are acknowledged")]
     OutboxFull,
+    /// Events wait for the audit log, as many as may, and the channel audits.
+    #[error(
+        "as many events wait for the audit log as may: nothing is sent to a channel that audits until it has some of them"
+    )]
+    LogFull,
     /// This agent has sessions alone that audit.
     #[error("{0} keeps no audit log, and this agent has sessions alone that audit")]
     Unaudited(AgentId),

@@ -153,6 +153,16 @@ impl Letter {
         bare.encode()
     }
 
+    /// What a token is bound to (`hop.pay`): the content, of a letter to a channel without its place, which is not known yet when the token is asked
+    /// for.
+    // contracts/token.md K8, K28.
+    #[must_use]
+    pub fn bound_content(&self) -> Vec<u8> {
+        let mut bare = self.clone();
+        bare.extensions.retain(|e| e.number != extension::CHANNEL);
+        bare.content()
+    }
+
     /// Reads a letter. Its id is returned even with an error where it could be read, so that a refusal can name it.
     pub fn decode(bytes: &[u8]) -> Result<Self, (Option<LetterId>, LetterError)> {
         let wire: Wire<'_> = codec::decode(bytes, limit::LETTER_LEN_MAX).map_err(|e| (None, e.into()))?;

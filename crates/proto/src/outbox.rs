@@ -15,7 +15,7 @@ use crate::letter::{Extension, Letter, LetterKind};
 use crate::session::{Session, Told};
 use crate::time::UnixMillis;
 use crate::token::proof::Hop;
-use crate::token::{Genuine, TokenHash, hash_of};
+use crate::token::{Genuine, Receiver, TokenHash, hash_of};
 
 /// One letter on its way. It begins as a draft, gains its frame when it is sealed, and keeps the letter until acknowledged, so that it can be
 /// sealed again in another session.
@@ -129,7 +129,7 @@ impl Entry {
 
     fn proof(&self, letter: &Letter, token: &Carried, session: &Session, identity: &Identity) -> String {
         let (from, session) = (identity.id(), session.id);
-        let (to, token, content) = (&self.to, &token.hash, &letter.content());
+        let (to, token, content) = (&Receiver::Agent(self.to), &token.hash, &letter.content());
         Hop { from: &from, to, session: &session, letter: &self.id, token, content }.sign(identity.signing())
     }
 

@@ -91,7 +91,7 @@ impl Receiver {
             now: self.now,
             domain: self.domain,
             peer: &self.peer,
-            me: &self.me,
+            to: &self.me.into(),
             revoked: &self.revoked,
             wanted: &self.wanted,
             content: self.payload,

@@ -8,7 +8,7 @@ use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::Peer;
 use nuncio_proto::rows;
 use nuncio_proto::step::{Arrival, Op};
-use nuncio_proto::token::{Claims, KeySet, Policy, Thumbprint};
+use nuncio_proto::token::{Claims, KeySet, Policy, Receiver, Thumbprint};
 
 use crate::book::Violation;
 use crate::service;
@@ -106,7 +106,7 @@ impl Guard {
             (over, Wrong::Expired),
             (self.revoked.contains(&claims.txn), Wrong::Revoked),
             (claims.cnf != Thumbprint::of_agent(&arrival.from), Wrong::Sender),
-            (claims.hop.to != *me, Wrong::Receiver),
+            (claims.hop.to != Receiver::of(&arrival.letter, me), Wrong::Receiver),
         ];
         wrongs.into_iter().find(|(is, _)| *is).map(|(_, wrong)| wrong)
     }

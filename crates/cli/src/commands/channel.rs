@@ -41,10 +41,15 @@ pub(crate) struct Channel {
 #[derive(Subcommand)]
 enum Action {
     /// Make a channel: this agent is its owner
-    #[command(after_help = "Example:\n  nuncio channel create crew\n\nIt prints the channel's id.")]
+    #[command(
+        after_help = "Examples:\n  nuncio channel create crew\n  nuncio channel create board --audits\n\nIt prints the channel's id."
+    )]
     Create {
         /// What it is called, for all: 1 to 128 bytes
         name: String,
+        /// Every letter is signed by its author, and an event of each member that keeps an audit log; this cannot be changed later
+        #[arg(long)]
+        audits: bool,
     },
     /// List channels, and invitations into others
     #[command(after_help = "Example:\n  nuncio channel list --json")]
@@ -140,7 +145,7 @@ impl Channel {
 impl Action {
     async fn run(&self, options: &Options, api: &Api) -> Result<(), Failure> {
         match self {
-            Self::Create { name } => create(options, api, name).await,
+            Self::Create { name, audits } => create(options, api, name, *audits).await,
             Self::List => list::all(options, api).await,
             Self::Invite { channel, agent } => invite(options, api, channel, agent).await,
             Self::Join { channel, wait } => join(options, api, channel, *wait).await,
@@ -189,8 +194,8 @@ impl Action {
     }
 }
 
-async fn create(options: &Options, api: &Api, name: &str) -> Result<(), Failure> {
-    let made: Known = api.post("/v1/channels", &NewChannel { name: name.to_owned() }).await?;
+async fn create(options: &Options, api: &Api, name: &str, audits: bool) -> Result<(), Failure> {
+    let made: Known = api.post("/v1/channels", &NewChannel { name: name.to_owned(), audits }).await?;
     if options.json { output::json(&made) } else { output::line(made.channel) }
 }
 

@@ -60,6 +60,13 @@ pub(crate) struct LetterArgs {
     /// Give up when it is not delivered after so long: 30s, 5m, 2h; at most 7d
     #[arg(long, value_name = "DURATION", value_parser = span::up_to_a_week)]
     deadline: Option<Duration>,
+    #[command(flatten)]
+    under: UnderArgs,
+}
+
+/// In which transaction a letter acts.
+#[derive(Args)]
+pub(crate) struct UnderArgs {
     /// Act in a transaction: a file with its token, as `nuncio begin` prints it or a grant in the inbox holds it
     #[arg(long, value_name = "FILE")]
     under: Option<PathBuf>,
@@ -159,22 +166,26 @@ fn told(options: &Options, sent: &Accepted, state: LetterState, problem: Option<
     }
 }
 
-impl LetterArgs {
-    fn under(&self, file: &Path) -> Result<Under, Failure> {
+impl UnderArgs {
+    /// As the API takes it; `None` where the letter acts in none.
+    pub(crate) fn read(&self) -> Result<Option<Under>, Failure> {
+        let Some(file) = self.under.as_deref() else { return Ok(None) };
         let token = read_token(file)?;
         if nuncio::Transaction::from_token(&token).is_none() {
             let what = format!("{} holds no transaction token", file.display());
             return Err(Failure::usage(what, "give a file with what `nuncio begin` printed, or a grant's token"));
         }
-        Ok(Under {
+        Ok(Some(Under {
             token,
             scope: self.scope.clone(),
             bind_payload: self.bind,
             prove: self.prove,
             wait_ms: self.wait_for_token.map(span::ms),
-        })
+        }))
     }
+}
 
+impl LetterArgs {
     /// The letter as the API takes it, and the length of its payload.
     pub(crate) fn read(&self) -> Result<(NewLetter, u64), Failure> {
         let mut letter = NewLetter {
@@ -182,7 +193,7 @@ impl LetterArgs {
             content_type: self.content_type.clone(),
             reply_to: self.reply_to.clone(),
             expires_ms: self.deadline.map(span::ms),
-            under: self.under.as_deref().map(|file| self.under(file)).transpose()?,
+            under: self.under.read()?,
             ..NewLetter::default()
         };
         let len = match (&self.text, &self.file) {

@@ -14,6 +14,7 @@ use super::inbox::{self, Which};
 use super::read::{Asked, Body, base64, letter_id, wait};
 use super::refused::Refused;
 use super::state::wide;
+use super::transactions;
 use crate::wire::{
     Channel, ChannelAccepted, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed, ChannelTally, Channels,
     Delivery, InboxPage, MemberTold, Named, NewChannel, NewChannelLetter, NewMember, Role,
@@ -39,7 +40,10 @@ pub(super) async fn create(
     State(served): State<Served>,
     Body(new): Body<NewChannel>,
 ) -> Result<(StatusCode, Json<Channel>), Refused> {
-    let id = served.agent.create_channel(&new.name).await?;
+    let id = match new.audits {
+        true => served.agent.create_audited_channel(&new.name).await?,
+        false => served.agent.create_channel(&new.name).await?,
+    };
     Ok((StatusCode::CREATED, Json(of_id(&served, id).await?)))
 }
 
@@ -145,7 +149,10 @@ fn message(new: NewChannelLetter) -> Result<Message, Refused> {
     if let Some(ms) = new.expires_ms {
         message = message.expires_in(std::time::Duration::from_millis(ms));
     }
-    Ok(message)
+    match &new.under {
+        Some(under) => transactions::under(message, under),
+        None => Ok(message),
+    }
 }
 
 /// The letters of the inbox that were sent to one channel.
@@ -243,6 +250,7 @@ fn channel(info: ChannelInfo) -> Channel {
         role: role(info.role),
         members: members.collect(),
         number: info.number,
+        audits: info.audits,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Delivery;
+use super::{Delivery, Under};
 
 /// A channel that this agent is or was in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Channel {
     pub members: Vec<ChannelMember>,
     /// How often its record has moved.
     pub number: u32,
+    /// Its letters are signed, and events of all who keep an audit log.
+    #[serde(default)]
+    pub audits: bool,
 }
 
 /// Somebody in a channel.
@@ -80,6 +83,9 @@ pub struct Channels {
 pub struct NewChannel {
     /// What it is called.
     pub name: String,
+    /// Its letters are signed, and events of all who keep an audit log.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub audits: bool,
 }
 
 /// Whom to invite.
@@ -137,6 +143,9 @@ pub struct NewChannelLetter {
     /// Not delivered after so many milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// The transaction in which it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under: Option<Under>,
 }
 
 /// A letter to a channel that is on disk and on its way.

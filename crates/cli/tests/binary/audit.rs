@@ -353,6 +353,53 @@ fn opened(scene: &Scene, show: &[&str]) {
     fails(&scene.node, &["audit", "opened", opening.to_str().unwrap()], 2);
 }
 
+/// A channel that audits: what is said there acts in a transaction, is an event of author and reader, and is opened by either.
+#[test]
+fn a_letter_to_a_channel_that_audits_is_in_the_log_and_is_opened() {
+    let scene = Scene::new();
+    let (anna, ben) = (&scene.anna.home, &scene.ben.home);
+    let made = json(anna, &["channel", "create", "board", "--audits"]);
+    assert_eq!((made["audits"].as_bool(), made["name"].as_str()), (Some(true), Some("board")));
+    let channel = made["channel"].as_str().unwrap();
+    ok(anna, &["channel", "invite", "board", "ben"]);
+    let until = Instant::now() + PATIENCE;
+    while !ok(ben, &["channel", "list"]).contains("anna invites into board") {
+        assert!(Instant::now() < until, "nobody was invited");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    ok(ben, &["channel", "join", "board"]);
+    // What says for whom it acts, and what does not.
+    let begun = json(anna, &["begin", "--principal", "user:anna", "--scope", "read"]);
+    let token = scene.homes.path("token");
+    std::fs::write(&token, begun["token"].as_str().unwrap()).unwrap();
+    let under = ["--under", token.to_str().unwrap(), "--scope", "read", "--bind"];
+    let sent = json(anna, &[&["channel", "send", "board", "ten apples"], &under[..]].concat());
+    assert_eq!(sent["delivered"], 1, "{sent}");
+    let bare = nuncio(anna, &["channel", "send", "board", "no pears"]);
+    assert!(!bare.status.success() && stderr(&bare).contains("wants a transaction token"), "{}", stderr(&bare));
+    scene.logged("letter_refused", 1);
+    let events = scene.logged("letter_received", 1);
+    let (author, reader) = (json(anna, &["id"]), json(ben, &["id"]));
+    let of = |what: &str, agent: &Value| -> Value {
+        let mut found = events.iter().filter(|event| event["what"] == what && event["agent"] == *agent);
+        found.next().unwrap_or_else(|| panic!("no {what} in {events:?}")).clone()
+    };
+    let (told, heard) = (of("letter_sent", &author["agent"]), of("letter_received", &reader["agent"]));
+    assert_eq!((told["channel"].as_str(), told["peer"].as_str()), (Some(channel), None));
+    assert_eq!((heard["channel"].as_str(), &heard["peer"]), (Some(channel), &author["agent"]));
+    assert_eq!((&told["commitment"], &told["transaction"]), (&heard["commitment"], &begun["transaction"]));
+    let (payload, opening) = (scene.homes.path("payload"), scene.homes.path("opening"));
+    std::fs::write(&payload, "ten apples").unwrap();
+    let id = sent["id"].as_str().unwrap();
+    for (home, more) in [(anna, [].as_slice()), (ben, &["--from", "anna"])] {
+        let open = [&["audit", "open", id, "--payload", payload.to_str().unwrap()], more].concat();
+        std::fs::write(&opening, ok(home, &open)).unwrap();
+        let told = json(&scene.node, &["audit", "opened", opening.to_str().unwrap()]);
+        assert_eq!((told["agreed"].as_bool(), &told["authors"][0]["agent"]), (Some(true), &author["agent"]));
+        assert_eq!(told["receivers"][0]["agent"], reader["agent"]);
+    }
+}
+
 /// Puts an anchor of the log's head into its folder, as though calendars had answered; its size, and the message that is a block's merkle root.
 fn anchored(log: &Path, key: &NoteKey) -> (u64, Attested) {
     let note = std::fs::read(log.join("checkpoint")).unwrap();

@@ -6,6 +6,8 @@ use nuncio_contracts::registry::event;
 use nuncio_proto::audit::{Event, EventPeer, PairKey};
 use nuncio_proto::ids::AgentId;
 
+use super::reconcile::is_one_way;
+
 /// What the log has of a letter's two ends. An agent that tells the same again is named once, by its first event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
@@ -13,7 +15,7 @@ pub struct Ends {
     pub authors: Vec<(u64, AgentId)>,
     /// Who says that they have had it.
     pub receivers: Vec<(u64, AgentId)>,
-    /// Whether there is one of each, and they name each other.
+    /// Whether there is one of each, and they name each other; of a letter to a channel, whether one agent wrote it and another that had it names both.
     pub is_agreed: bool,
 }
 
@@ -36,13 +38,16 @@ pub fn ends<'a>(
         [(_, told)] => Some(*told),
         _ => None,
     };
-    let names = |told: &Event, other: &Event| match told.peer {
-        Some(EventPeer::Agent(peer)) => peer == other.agent,
-        Some(peer @ EventPeer::Pseudonym(_)) => pair.is_some_and(|pair| pair.is_of(&peer, &other.agent)),
+    let names = |told: &Event, other: &AgentId| match told.peer {
+        Some(EventPeer::Agent(peer)) => peer == *other,
+        Some(peer @ EventPeer::Pseudonym(_)) => pair.is_some_and(|pair| pair.is_of(&peer, other)),
         None => false,
     };
-    let is_agreed =
-        one(&sent).zip(one(&had)).is_some_and(|(author, receiver)| names(author, receiver) && names(receiver, author));
+    let is_agreed = one(&sent).is_some_and(|author| match author.channel {
+        None => one(&had).is_some_and(|receiver| is_one_way(author, receiver, names)),
+        // Many have it: who claims to be one of them takes nothing from the others.
+        Some(_) => had.values().any(|(_, receiver)| is_one_way(author, receiver, names)),
+    });
     let told = |ends: BTreeMap<AgentId, (u64, &'a Event)>| {
         let mut told: Vec<(u64, AgentId)> = ends.into_iter().map(|(agent, (index, _))| (index, agent)).collect();
         told.sort_unstable();

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::event;
-use nuncio_proto::audit::{Event, EventPeer};
+use nuncio_proto::audit::{Event, EventChannel, EventPeer};
 use nuncio_proto::ids::AgentId;
 
 /// What does not fit together. Events are named by their index.
@@ -49,6 +49,9 @@ pub struct Account {
     pub mismatches: Vec<Mismatch>,
 }
 
+/// Who tells of letters, by their commitments; of one to a channel many who had it.
+type Ends<'a> = BTreeMap<([u8; 32], Option<AgentId>), (u64, &'a Event)>;
+
 /// Compares what was said of a transaction. `all` are the events of the log with their indexes; what names no transaction may belong to it by its
 /// commitment. What a token service did, only its node can say.
 ///
@@ -74,11 +77,13 @@ pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transactio
         .collect();
     let mut mismatches = Vec::new();
     let mut ends = |what: &[u8]| {
-        let mut ends: BTreeMap<[u8; 32], (u64, &Event)> = BTreeMap::new();
+        let mut ends: Ends<'_> = BTreeMap::new();
         for (index, told) in ours.iter().filter(|(_, told)| what.iter().any(|what| is(told, *what))) {
             let Some(commitment) = told.commitment else { continue };
             // The first stays: whoever copies another's commitment puts nothing in its place.
-            match ends.entry(commitment) {
+            // Many have a letter to a channel, and each of them says so.
+            let by = told.channel.filter(|_| !is(told, event::LETTER_SENT)).map(|_| told.agent);
+            match ends.entry((commitment, by)) {
                 Entry::Vacant(place) => drop(place.insert((*index, *told))),
                 // Told again as a new chain (contracts/audit.md V23).
                 Entry::Occupied(first) if is_again(first.get().1, told) => {}
@@ -89,19 +94,18 @@ pub fn reconcile<'a>(all: impl IntoIterator<Item = (u64, &'a Event)>, transactio
     };
     let sent = ends(&[event::LETTER_SENT]);
     let got = ends(&[event::LETTER_RECEIVED, event::LETTER_REFUSED]);
-    for (commitment, (index, told)) in &sent {
+    for ((commitment, _), (index, told)) in &sent {
         if told.token.is_none_or(|token| !issued.contains(&token)) {
             mismatches.push(Mismatch::NoToken(*index));
         }
-        match got.get(commitment) {
-            None => mismatches.push(Mismatch::SentOnly(*index)),
-            Some((other, received)) if !agree(told, received, &meant) => {
-                mismatches.push(Mismatch::Differ(*index, *other))
-            }
-            Some(_) => {}
+        let others: Vec<_> = got.range((*commitment, None)..).take_while(|((of, _), _)| of == commitment).collect();
+        if others.is_empty() {
+            mismatches.push(Mismatch::SentOnly(*index));
         }
+        let differing = others.into_iter().filter(|(_, (_, received))| !agree(told, received, &meant));
+        mismatches.extend(differing.map(|(_, (other, _))| Mismatch::Differ(*index, *other)));
     }
-    let unsent = got.iter().filter(|(commitment, _)| !sent.contains_key(*commitment));
+    let unsent = got.iter().filter(|((commitment, _), _)| !sent.contains_key(&(*commitment, None)));
     mismatches.extend(unsent.map(|(_, (index, _))| Mismatch::ReceivedOnly(*index)));
     mismatches.sort_unstable();
     Account { events: ours.iter().map(|(index, _)| *index).collect(), mismatches }
@@ -145,11 +149,23 @@ impl Meant {
     }
 }
 
+/// Whether two ends name each other, or one channel, and its reader the author.
+// contracts/audit.md V29.
+pub(super) fn is_one_way(sent: &Event, got: &Event, names: impl Fn(&Event, &AgentId) -> bool) -> bool {
+    let is_to = match (sent.channel, got.channel) {
+        (None, None) => names(sent, &got.agent),
+        (Some(EventChannel::Id(one)), Some(EventChannel::Id(other))) => one == other,
+        // Of a pseudonym nobody knows the channel who does not know its id.
+        (Some(_), Some(_)) => true,
+        _ => false,
+    };
+    is_to && names(got, &sent.agent)
+}
+
 /// Whether two ends say the same of one letter. A refusal says less.
 fn agree(sent: &Event, got: &Event, meant: &Meant) -> bool {
     let said = |one: Option<&[u8]>, other: Option<&[u8]>| one.is_none() || other.is_none() || one == other;
-    meant.names(sent, &got.agent)
-        && meant.names(got, &sent.agent)
+    is_one_way(sent, got, |told, agent| meant.names(told, agent))
         && said(sent.token.as_ref().map(|hash| hash.as_slice()), got.token.as_ref().map(|hash| hash.as_slice()))
         && said(sent.kind.as_deref().map(str::as_bytes), got.kind.as_deref().map(str::as_bytes))
         && (sent.size.is_none() || got.size.is_none() || sent.size == got.size)

@@ -2,7 +2,7 @@
 
 use data_encoding::HEXLOWER;
 use nuncio_contracts::registry::{code, event};
-use nuncio_proto::audit::{EventPeer, Head, SignedEvent};
+use nuncio_proto::audit::{EventChannel, EventPeer, Head, SignedEvent};
 use serde::Serialize;
 
 /// An event of a log. What is not known is absent.
@@ -29,6 +29,9 @@ pub struct Told {
     /// With whom: a DID, or 16 bytes in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// In which channel: its id, or 16 bytes in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// In which transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
@@ -79,6 +82,10 @@ impl Told {
             peer: said.peer.map(|peer| match peer {
                 EventPeer::Agent(agent) => agent.to_string(),
                 EventPeer::Pseudonym(pseudonym) => hex(&pseudonym),
+            }),
+            channel: said.channel.map(|channel| match channel {
+                EventChannel::Id(id) => id.to_string(),
+                EventChannel::Pseudonym(pseudonym) => hex(&pseudonym),
             }),
             transaction: said.transaction.clone(),
             token: said.token.map(|hash| hex(&hash)),

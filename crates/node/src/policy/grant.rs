@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_proto::crypto;
-use nuncio_proto::ids::AgentId;
-use nuncio_proto::token::{Json, Scope};
+use nuncio_proto::token::{Json, Receiver, Scope};
 
 use crate::jose::Members;
 use crate::refusal::{Code, Refusal};
@@ -52,7 +51,7 @@ pub(crate) struct Grant {
 #[derive(Debug)]
 pub(super) enum Receivers {
     Anybody,
-    These(BTreeSet<AgentId>),
+    These(BTreeSet<Receiver>),
 }
 
 /// Where a member of `tctx` or `rctx` comes from.
@@ -72,7 +71,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) subject: &'a str,
     pub(crate) scope: &'a Scope,
     /// `None` for the holder itself.
-    pub(crate) receiver: Option<&'a AgentId>,
+    pub(crate) receiver: Option<&'a Receiver>,
 }
 
 impl Grant {
@@ -96,7 +95,7 @@ impl Grant {
             .ok_or_else(|| Refusal::new(Code::UnauthorizedClient, "the client may not use subject tokens of this type"))
     }
 
-    fn reaches(&self, receiver: Option<&AgentId>) -> bool {
+    fn reaches(&self, receiver: Option<&Receiver>) -> bool {
         match (&self.receivers, receiver) {
             (_, None) | (Receivers::Anybody, _) => true,
             (Receivers::These(these), Some(receiver)) => these.contains(receiver),
@@ -146,8 +145,9 @@ fn hash(value: &Json) -> Json {
 mod tests {
     use super::*;
 
-    fn agent(seed: u8) -> AgentId {
-        AgentId::from_bytes(nuncio_proto::crypto::SigningKey::from_seed(&[seed; 32]).public()).unwrap()
+    fn agent(seed: u8) -> Receiver {
+        let key = nuncio_proto::crypto::SigningKey::from_seed(&[seed; 32]).public();
+        nuncio_proto::ids::AgentId::from_bytes(key).unwrap().into()
     }
 
     fn grant(subjects: &str, scope: &str, receivers: Receivers) -> Grant {

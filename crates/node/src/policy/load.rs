@@ -13,7 +13,7 @@ use nuncio_proto::crypto;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::tlog::NoteKey;
-use nuncio_proto::token::{Algorithm, Json, Scope};
+use nuncio_proto::token::{Algorithm, Json, Receiver, Scope};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -171,9 +171,9 @@ fn receivers(names: &[String], dids: &BTreeMap<String, AgentId>) -> Result<Recei
         return Ok(Receivers::Anybody);
     }
     let receiver = |name: &String| match dids.get(name) {
-        Some(did) => Ok(*did),
-        None if name.starts_with("did:") => agent(name),
-        None => Err(format!("receiver {name} is no client with a did")),
+        Some(did) => Ok(Receiver::Agent(*did)),
+        None if name.starts_with("did:") => agent(name).map(Receiver::Agent),
+        None => name.parse().map_err(|_| format!("receiver {name} is no client with a did, and no id of a channel")),
     };
     names.iter().map(receiver).collect::<Result<_, _>>().map(Receivers::These)
 }

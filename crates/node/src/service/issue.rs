@@ -1,7 +1,7 @@
 //! The first token of a transaction (contracts/txts.md N17).
 
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::Json;
+use nuncio_proto::token::{Json, Receiver};
 
 use super::{Asked, Decided, new_txn};
 use crate::audit::Deed;
@@ -22,7 +22,8 @@ impl Asked<'_> {
         if subject.scope.as_ref().is_some_and(|allowed| !allowed.covers(&request.scope)) {
             return Err(Refusal::new(Code::InvalidScope, "the subject token does not allow all of this scope"));
         }
-        let receiver = request.receiver.filter(|receiver| self.holder.agent != Some(*receiver));
+        let itself = self.holder.agent.map(Receiver::Agent);
+        let receiver = request.receiver.filter(|receiver| itself != Some(*receiver));
         let wanted = Wanted {
             subject_type: request.subject_type,
             subject: &subject.sub,
@@ -36,7 +37,7 @@ impl Asked<'_> {
 
     fn first(&self, grant: &Grant, subject: Subject, now: UnixMillis) -> Result<Draft, Refusal> {
         let (client, request) = (&self.caller.client, self.request);
-        let to = request.receiver.or(self.holder.agent);
+        let to = request.receiver.or(self.holder.agent.map(Receiver::Agent));
         let to = to.ok_or_else(|| Refusal::request("resource is missing, and the holder's key is no agent's"))?;
         let ends = self.now_s.saturating_add(self.policy.service.transaction_life_s);
         Ok(Draft {

@@ -2,9 +2,8 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::time;
-use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{Claims, Genuine, Json, Unopened};
+use nuncio_proto::token::{Claims, Genuine, Json, Receiver, Unopened};
 
 use super::{Asked, Decided, Service};
 use crate::audit::{Deed, Record};
@@ -40,7 +39,7 @@ impl Input {
 /// Which of the two it is.
 enum Step {
     Renewal,
-    Replacement(AgentId),
+    Replacement(Receiver),
 }
 
 impl Service {
@@ -82,9 +81,10 @@ impl Service {
 }
 
 impl Asked<'_> {
-    /// The holder may renew; the receiver may hand on. Nobody else has any use of the token.
+    /// The holder may renew; the receiver may hand on, if it is one agent: what is for a channel nobody replaces. Nobody else has any use of the token.
+    // contracts/txts.md N19.
     fn step(&self, claims: &Claims) -> Result<Step, Refusal> {
-        let (is_holder, is_receiver) = (claims.cnf == self.holder.jkt, self.holder.agent == Some(claims.hop.to));
+        let (is_holder, is_receiver) = (claims.cnf == self.holder.jkt, self.itself() == Some(claims.hop.to));
         match self.request.receiver {
             None if is_holder => Ok(Step::Renewal),
             Some(same) if is_holder && same == claims.hop.to => Ok(Step::Renewal),
@@ -100,7 +100,11 @@ impl Asked<'_> {
         Ok(Decided { deed: Deed::Renew, draft })
     }
 
-    fn hand_on(&self, input: &Input, next: AgentId) -> Result<Decided, Refusal> {
+    fn itself(&self) -> Option<Receiver> {
+        self.holder.agent.map(Receiver::Agent)
+    }
+
+    fn hand_on(&self, input: &Input, next: Receiver) -> Result<Decided, Refusal> {
         let claims = input.claims();
         self.refuse_loop(claims, &next)?;
         let (grant, mut draft) = self.follow(input, &next)?;
@@ -118,7 +122,7 @@ impl Asked<'_> {
     }
 
     /// The same hop, with what may have become less or more.
-    fn follow(&self, input: &Input, receiver: &AgentId) -> Result<(&Grant, Draft), Refusal> {
+    fn follow(&self, input: &Input, receiver: &Receiver) -> Result<(&Grant, Draft), Refusal> {
         let (claims, request) = (input.claims(), self.request);
         if !claims.scope.covers(&request.scope) {
             return Err(Refusal::new(Code::InvalidScope, "the token does not allow all of this scope"));
@@ -127,7 +131,7 @@ impl Asked<'_> {
             subject_type: SubjectType::TxnToken,
             subject: &claims.sub,
             scope: &request.scope,
-            receiver: Some(receiver).filter(|receiver| self.holder.agent != Some(**receiver)),
+            receiver: Some(receiver).filter(|receiver| self.itself() != Some(**receiver)),
         };
         let grant = Grant::find(&self.caller.client.grants, &wanted)?;
         let draft = Draft {
@@ -151,12 +155,12 @@ impl Asked<'_> {
     }
 
     /// contracts/txts.md N20: nobody comes twice, but for who holds a first token to itself and now knows to whom it writes.
-    fn refuse_loop(&self, claims: &Claims, next: &AgentId) -> Result<(), Refusal> {
+    fn refuse_loop(&self, claims: &Claims, next: &Receiver) -> Result<(), Refusal> {
         let is_in_chain = |name: &str| claims.req_wl_chain.iter().any(|link| link == name);
         let begins = claims.hop.n == 0 && claims.cnf == self.holder.jkt;
         let returns = is_in_chain(&self.caller.client.name) && !begins;
-        let next_name = self.policy.client_of(next).map(|client| client.name.as_str());
-        let leads_back = self.holder.agent == Some(*next) || next_name.is_some_and(is_in_chain);
+        let next_name = next.agent().and_then(|next| self.policy.client_of(next)).map(|client| client.name.as_str());
+        let leads_back = self.itself() == Some(*next) || next_name.is_some_and(is_in_chain);
         if returns || leads_back { Err(Refusal::grant("the transaction would go in a loop")) } else { Ok(()) }
     }
 }

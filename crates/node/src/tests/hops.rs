@@ -166,3 +166,30 @@ async fn until(second: u64) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// contracts/txts.md N8, N14, N19, N21: a channel is a receiver that grants name by its id; its token is renewed by its holder, and replaced by nobody.
+#[tokio::test]
+async fn what_is_for_a_channel_nobody_replaces() {
+    let (channel, other) = ("07".repeat(32), "08".repeat(32));
+    let to = format!("receivers = [\"planner\", \"{channel}\"]");
+    let at = Fixture::with(&policy().replacen("receivers = [\"planner\"]", &to, 1)).await;
+    let first = at.token(GATEWAY, Params::begin()).await;
+    let elsewhere = Params::exchange("txn_token", &first).with("resource", &other);
+    assert_eq!(at.ask(GATEWAY, elsewhere).await.error(), (400, "invalid_target"));
+    let token = at.token(GATEWAY, Params::exchange("txn_token", &first).with("resource", &channel)).await;
+    assert_eq!((&body(&token)["hop"]["to"], &body(&token)["hop"]["n"]), (&json!(channel), &json!(1)));
+    assert_eq!(body(&at.token(GATEWAY, Params::renew(&token)).await)["hop"]["to"], json!(channel));
+    let same = Params::exchange("txn_token", &token).with("resource", &channel);
+    assert_eq!(at.ask(GATEWAY, same.clone()).await.status, 200, "renewed by its holder");
+    // Whoever may be a member: neither to an agent nor to the channel, nor as its own.
+    for member in [PLANNER, BOOKING, PAYMENT] {
+        for next in [agent(8).to_string(), channel.clone(), agent(member).to_string()] {
+            let answer = at.ask(member, Params::exchange("txn_token", &token).with("resource", &next)).await;
+            assert_eq!(answer.error(), (400, "invalid_grant"), "{} to {next}", name(member));
+        }
+    }
+    for none in ["07".repeat(31), "0A".repeat(32), channel.to_uppercase() + "g"] {
+        let answer = at.ask(GATEWAY, Params::exchange("txn_token", &first).with("resource", &none)).await;
+        assert_eq!(answer.error(), (400, "invalid_target"), "{none}");
+    }
+}

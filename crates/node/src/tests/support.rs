@@ -240,7 +240,7 @@ pub(crate) fn check<'t>(token: &'t Genuine, peer: u8, me: u8, payload: &[u8]) ->
         now: UnixMillis(now_s() * 1_000),
         domain: DOMAIN,
         peer: &jkt(peer),
-        me: &agent(me),
+        to: &agent(me).into(),
         revoked: &std::collections::BTreeSet::new(),
         wanted: &Scope::parse("travel.pay").unwrap(),
         content: payload,

@@ -3,12 +3,13 @@
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::{code, event, limit};
 use nuncio_proto::audit::{
-    Audited, Chain, Event, EventPeer, Head, PairKey, SignedEvent, What, commitment, commitment_key,
+    Audited, Chain, Event, EventChannel, EventPeer, Head, PairKey, SignedEvent, What, commitment, commitment_key,
 };
+use nuncio_proto::channel::{CHANNEL_HEADER_LEN, ChannelPlace};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::header::HEADER_LEN;
-use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::ids::{AgentId, ChannelId, EpochId, LetterId};
 use nuncio_proto::letter::{Extension, Letter, LetterKind};
 use nuncio_proto::secret::Key;
 use nuncio_proto::time::UnixMillis;
@@ -93,10 +94,15 @@ fn with(at: usize, item: Item) -> Vec<u8> {
 }
 
 fn said(event: &Event, bytes: &[u8]) -> Value {
-    let peer = match event.peer {
+    let agent = match event.peer {
         Some(EventPeer::Agent(agent)) => json!(agent.to_string()),
         Some(EventPeer::Pseudonym(pseudonym)) => hex(pseudonym),
         None => Value::Null,
+    };
+    let peer = match event.channel {
+        Some(EventChannel::Id(id)) => json!([hex(id.as_bytes()), agent]),
+        Some(EventChannel::Pseudonym(pseudonym)) => json!([hex(pseudonym), agent]),
+        None => agent,
     };
     let head = event.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
     let signed = SignedEvent::parse(bytes).unwrap();
@@ -135,6 +141,14 @@ fn commitments() -> Vec<Case> {
     vec![
         case("with-head", "a sender that has told of something before", good),
         case("first", "the sender's first event is this letter's", Audited { head: None, ..good }),
+        {
+            let header = fixed::<CHANNEL_HEADER_LEN>("commitment channel header");
+            let commitment = nuncio_proto::audit::commitment(&commitment_key, &header, content);
+            let said = Audited { commitment, head: None };
+            let input = json!({ "message_key": hex(key.expose()), "header": hex(header), "content": hex(content), "extension": hex(said.encode()) });
+            let expect = json!({ "commitment_key": hex(commitment_key.expose()), "commitment": hex(commitment), "holds": true, "head": null });
+            Case::valid(AREA, "channel", "a letter that is sealed once for a channel", input, expect)
+        },
         case("other", "another letter's commitment", Audited { commitment: altered, ..good }),
         no("empty", "nothing", b""),
         no("cut", "a byte too few", &bytes_of[..bytes_of.len() - 1]),
@@ -178,6 +192,9 @@ fn openings() -> Vec<Case> {
         ..plain.clone()
     };
     let control = Letter { kind: LetterKind::Control, ..plain.clone() };
+    let (channel, epoch) = (ChannelId::from_bytes([1; 32]), EpochId::from_bytes([2; 32]));
+    let mut placed = plain.clone();
+    placed.set_extension(ChannelPlace { channel, epoch, seq: 3 }.extension());
     let mut without = good.clone();
     without.as_object_mut().unwrap().remove("header");
     let twice = good.to_string().replacen('{', "{\"schema\":\"nuncio/opening/1\",", 1);
@@ -210,6 +227,21 @@ fn openings() -> Vec<Case> {
         no("number", "a member that is no text", other("header", json!(7))),
         no("short-pair-key", "a pair key of 31 bytes", other("pair_key", json!("A".repeat(42)))),
         no("short-key", "a key of 31 bytes", shown(&[7; 31], &header, &plain.encode()).to_string()),
+        {
+            let header = fixed::<CHANNEL_HEADER_LEN>("opening channel header");
+            let expect = json!({
+                "commitment": hex(commitment(&key, &header, &placed.encode())), "id": hex(placed.id.as_bytes()), "payload": hex(&placed.payload),
+                "content_type": placed.content_type.to_string(), "pair_key": hex(pair),
+            });
+            let json = shown(key.expose(), &header, &placed.encode()).to_string();
+            Case::valid(AREA, "channel", "a letter that was sealed once for a channel", json!({ "json": json }), expect)
+        },
+        yes("channel-session", "a letter to a channel that came in a session", &placed),
+        no(
+            "channel-header",
+            "a channel's header, of a letter to nobody's channel",
+            shown(key.expose(), &[7; CHANNEL_HEADER_LEN], &plain.encode()).to_string(),
+        ),
         no("long-header", "a header of 75 bytes", shown(key.expose(), &[7; 75], &plain.encode()).to_string()),
         no(
             "padded",
@@ -276,6 +308,7 @@ fn no(name: &str, comment: &str, bytes: impl AsRef<[u8]>, error: &str) -> Case {
 
 fn taken() -> Vec<Case> {
     let longest = "x".repeat(limit::EVENT_TEXT_MAX);
+    let channel = Some(EventChannel::Id(ChannelId::from_bytes(fixed("event channel"))));
     vec![
         yes("letter-sent", "all that an event can hold", &full()),
         yes("heartbeat", "the least that an event holds", &plain(event::HEARTBEAT)),
@@ -289,6 +322,17 @@ fn taken() -> Vec<Case> {
             "pseudonym",
             "a peer that only its peer knows",
             &Event { peer: Some(EventPeer::Pseudonym([7; 16])), ..full() },
+        ),
+        yes("in-channel", "of a channel, and an agent in it", &Event { channel, ..full() }),
+        yes("to-channel", "to all in a channel", &Event { channel, peer: None, ..full() }),
+        yes(
+            "in-channel-pseudonyms",
+            "a channel that only its members know",
+            &Event {
+                channel: Some(EventChannel::pseudonym(&ChannelId::from_bytes(fixed("event channel")), &full().agent)),
+                peer: Some(EventPeer::Pseudonym([7; 16])),
+                ..full()
+            },
         ),
         yes(
             "longest",
@@ -317,6 +361,12 @@ fn shapes() -> Vec<Case> {
         no("kind-0", "nothing happened", with(6, number(0)), "kind"),
         no("kind-18", "nobody knows it yet", with(6, number(18)), "kind"),
         no("outcome-large", "no code", with(7, number(65_536)), "codec"),
+        no("channel-31", "no channel's id", with(8, Array(vec![bytes([7; 31]), Null])), "malformed"),
+        no("channel-agent-15", "no pseudonym", with(8, Array(vec![bytes([7; 32]), bytes([7; 15])])), "malformed"),
+        no("channel-agent-weak", "signs anything", with(8, Array(vec![bytes([7; 32]), bytes([0; 32])])), "bad-key"),
+        no("channel-alone", "an item too few", with(8, Array(vec![bytes([7; 32])])), "codec"),
+        no("channel-more", "an item too many", with(8, Array(vec![bytes([7; 32]), Null, Null])), "codec"),
+        no("channel-numbers", "an array of bytes is no byte string", with(8, Array(vec![number(7); 16])), "codec"),
         no("peer-15", "no pseudonym", with(8, bytes([7; 15])), "malformed"),
         no("peer-empty", "nobody", with(8, bytes([])), "malformed"),
         no("peer-small-order", "a key that signs anything", with(8, bytes([0; 32])), "bad-key"),

@@ -15,6 +15,7 @@ use super::token::{encode, text, with, without};
 const AREA: &str = "hop-proof";
 const TOKEN: [u8; 32] = [6; 32];
 const SESSION: [u8; 32] = [3; 32];
+const CHANNEL: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 
 fn sender() -> SigningKey {
     SigningKey::from_seed(&fixed("hop proof sender seed"))
@@ -80,7 +81,9 @@ fn proving() -> Vec<Case> {
     let named = with(header(), "/alg", "Ed25519");
     let mut whole = carrier();
     whole.set_token(b"the whole token".to_vec());
+    let to_all = usual(&with(members(), "/aud", CHANNEL));
     vec![
+        proves("valid-channel", "of a letter that is sealed once, for a channel", with(to_all, "/to", CHANNEL)),
         proves("valid", "one letter, in one session, with one token", usual(&members())),
         proves("valid-alg-ed25519", "RFC 9864's name", given(signed(&sender(), &named, &members()))),
         proves("valid-members", "other members are passed over", usual(&with(members(), "/later", 1))),
@@ -97,6 +100,8 @@ fn other_hops() -> Vec<Case> {
     let shown = |path: &str, value: Value| with(usual(&members()), path, value);
     let said = |path: &str, value: Value| usual(&with(members(), path, value));
     let mut cases = vec![
+        no("to-channel", "of a session's letter, shown as a channel's", shown("/to", json!(CHANNEL))),
+        no("aud-channel", "of a channel's letter, shown as a session's", said("/aud", json!(CHANNEL))),
         no("from-other", "shown as another sender's", shown("/from", json!(did(&other())))),
         no("to-other", "shown as to another receiver", shown("/to", json!(did(&sender())))),
         no("session-other", "shown as of another session", shown("/session", json!(hex([4; 32])))),

@@ -7,7 +7,6 @@ use serde_bytes::ByteArray;
 use super::event::Head;
 use crate::codec;
 use crate::crypto;
-use crate::header::HEADER_LEN;
 use crate::secret::Key;
 
 /// The extension at its longest.
@@ -49,8 +48,8 @@ pub fn commitment_key(message_key: &Key) -> Key {
     Key::new(crypto::hmac_sha256(message_key.expose(), &[label::COMMITMENT]))
 }
 
-/// The commitment of a letter: its header in clear, and its content (contracts/token.md K28).
+/// The commitment of a letter: its frame's header in clear, and its content (contracts/token.md K28).
 #[must_use]
-pub fn commitment(key: &Key, header: &[u8; HEADER_LEN], content: &[u8]) -> [u8; 32] {
+pub fn commitment(key: &Key, header: &[u8], content: &[u8]) -> [u8; 32] {
     crypto::hmac_sha256(key.expose(), &[header, &crypto::sha256(&[content])])
 }

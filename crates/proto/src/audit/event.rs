@@ -6,7 +6,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::codec::{self, CodecError};
 use crate::crypto::{self, PublicKey};
-use crate::ids::{AgentId, IdError};
+use crate::ids::{AgentId, ChannelId, IdError};
 use crate::time::UnixMillis;
 
 /// Version of the form.
@@ -29,8 +29,10 @@ pub struct Event {
     pub what: What,
     /// Why it did not, as a code of the registry.
     pub outcome: Option<u16>,
-    /// With whom.
+    /// With whom, or about whom.
     pub peer: Option<EventPeer>,
+    /// In which channel.
+    pub channel: Option<EventChannel>,
     /// In which transaction.
     pub transaction: Option<String>,
     /// Hash of the token.
@@ -55,6 +57,15 @@ pub enum EventPeer {
     /// By its key.
     Agent(AgentId),
     /// By what only the two know each other by.
+    Pseudonym([u8; 16]),
+}
+
+/// The channel that an event is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventChannel {
+    /// By its id.
+    Id(ChannelId),
+    /// By what only those know it by who know its id.
     Pseudonym([u8; 16]),
 }
 
@@ -119,7 +130,7 @@ struct Wire(
     u64,
     u8,
     Option<u16>,
-    Option<ByteBuf>,
+    Option<PeerWire>,
     Option<String>,
     Option<ByteArray<32>>,
     Option<ByteArray<32>>,
@@ -127,6 +138,66 @@ struct Wire(
     Option<u8>,
     Option<(u64, u64, ByteArray<32>)>,
 );
+
+/// Who, or in which channel and who.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PeerWire {
+    Peer(ByteBuf),
+    InChannel(ByteBuf, Option<ByteBuf>),
+}
+
+impl PeerWire {
+    fn of(peer: Option<EventPeer>, channel: Option<EventChannel>) -> Option<Self> {
+        let peer = peer.map(|peer| ByteBuf::from(peer.to_bytes()));
+        match channel {
+            Some(channel) => Some(Self::InChannel(ByteBuf::from(channel.to_bytes()), peer)),
+            None => peer.map(Self::Peer),
+        }
+    }
+
+    fn read(self) -> Result<(Option<EventPeer>, Option<EventChannel>), EventError> {
+        match self {
+            Self::Peer(peer) => Ok((Some(EventPeer::read(&peer)?), None)),
+            Self::InChannel(channel, peer) => {
+                let channel = EventChannel::read(&channel).ok_or(EventError::Malformed("channel"))?;
+                Ok((peer.map(|peer| EventPeer::read(&peer)).transpose()?, Some(channel)))
+            }
+        }
+    }
+}
+
+impl EventChannel {
+    /// By what an agent's events name a channel where they name nobody.
+    // contracts/audit.md V30.
+    #[must_use]
+    pub fn pseudonym(channel: &ChannelId, agent: &AgentId) -> Self {
+        let [pseudonym @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            crypto::hmac_sha256(channel.as_bytes(), &[agent.as_bytes()]);
+        Self::Pseudonym(pseudonym)
+    }
+
+    /// Whether an event of this agent means a channel by it.
+    #[must_use]
+    pub fn is_of(&self, channel: &ChannelId, agent: &AgentId) -> bool {
+        match self {
+            Self::Id(id) => id == channel,
+            Self::Pseudonym(_) => *self == Self::pseudonym(channel, agent),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let id = bytes.try_into().ok().map(|id| Self::Id(ChannelId::from_bytes(id)));
+        id.or_else(|| bytes.try_into().ok().map(Self::Pseudonym))
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Id(id) => id.as_bytes().to_vec(),
+            Self::Pseudonym(pseudonym) => pseudonym.to_vec(),
+        }
+    }
+}
 
 impl What {
     /// An event of this number; `None` when nobody knows it.
@@ -183,6 +254,7 @@ impl Event {
             what,
             outcome: None,
             peer: None,
+            channel: None,
             transaction: None,
             token: None,
             commitment: None,
@@ -223,7 +295,7 @@ impl Event {
             self.at.0,
             self.what.0,
             self.outcome,
-            self.peer.map(|peer| ByteBuf::from(peer.to_bytes())),
+            PeerWire::of(self.peer, self.channel),
             self.transaction.clone(),
             self.token.map(ByteArray::new),
             self.commitment.map(ByteArray::new),
@@ -263,6 +335,7 @@ impl Event {
             return Err(EventError::Version(version));
         }
         let key = PublicKey::from_bytes(&agent.into_array()).map_err(IdError::Key)?;
+        let (peer, channel) = peer.map_or(Ok((None, None)), PeerWire::read)?;
         let event = Self {
             agent: AgentId::of_key(&key),
             epoch,
@@ -271,7 +344,8 @@ impl Event {
             at: UnixMillis(at),
             what: What::of(what).ok_or(EventError::Kind(what))?,
             outcome,
-            peer: peer.map(|bytes| EventPeer::read(&bytes)).transpose()?,
+            peer,
+            channel,
             transaction,
             token: token.map(ByteArray::into_array),
             commitment: commitment.map(ByteArray::into_array),

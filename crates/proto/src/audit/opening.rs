@@ -1,12 +1,13 @@
 //! What shows what one letter said, to whoever has the log (contracts/audit.md V22, V24).
 
 use data_encoding::BASE64URL_NOPAD;
-use nuncio_contracts::registry::limit;
+use nuncio_contracts::registry::{extension, limit};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::PairKey;
 use super::commitment::commitment;
+use crate::channel::CHANNEL_HEADER_LEN;
 use crate::codec;
 use crate::header::HEADER_LEN;
 use crate::ids::AgentId;
@@ -23,7 +24,7 @@ const ROW_MORE: usize = 256;
 pub struct Opening {
     key: Key,
     pair: Option<PairKey>,
-    header: [u8; HEADER_LEN],
+    header: Vec<u8>,
     content: Vec<u8>,
 }
 
@@ -31,7 +32,8 @@ pub struct Opening {
 #[derive(Clone)]
 pub struct KeptOpening {
     key: Key,
-    header: [u8; HEADER_LEN],
+    /// Of its frame: of a session, or of a channel.
+    header: Vec<u8>,
     /// Without its payload.
     content: Vec<u8>,
     commitment: [u8; 32],
@@ -39,7 +41,7 @@ pub struct KeptOpening {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row(u8, ByteArray<32>, ByteArray<HEADER_LEN>, ByteBuf, ByteArray<32>, ByteArray<32>);
+struct Row(u8, ByteArray<32>, ByteBuf, ByteBuf, ByteArray<32>, ByteArray<32>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,8 +67,8 @@ impl core::fmt::Debug for KeptOpening {
 }
 
 impl KeptOpening {
-    /// Of a letter with this key and header, whose other end is another agent.
-    pub(crate) fn of(key: Key, header: [u8; HEADER_LEN], letter: &Letter, other: AgentId) -> Self {
+    /// Of a letter with this key and header, whose other end is another agent; of one to a channel, its author.
+    pub(crate) fn of(key: Key, header: Vec<u8>, letter: &Letter, other: AgentId) -> Self {
         let commitment = commitment(&key, &header, &letter.content());
         let mut bare = letter.clone();
         bare.payload.clear();
@@ -79,7 +81,7 @@ impl KeptOpening {
         self.commitment
     }
 
-    /// The letter's other end.
+    /// The letter's other end; of one to a channel, its author.
     #[must_use]
     pub const fn other(&self) -> AgentId {
         self.other
@@ -90,7 +92,7 @@ impl KeptOpening {
     pub fn with_payload(&self, payload: Vec<u8>, pair: Option<PairKey>) -> Option<Opening> {
         let mut letter = plain(&self.content)?;
         letter.payload = payload;
-        let opening = Opening { key: self.key.clone(), pair, header: self.header, content: letter.encode() };
+        let opening = Opening { key: self.key.clone(), pair, header: self.header.clone(), content: letter.encode() };
         (opening.commitment() == self.commitment).then_some(opening)
     }
 
@@ -99,7 +101,7 @@ impl KeptOpening {
         codec::encode(&Row(
             VERSION,
             ByteArray::new(*self.key.expose()),
-            ByteArray::new(self.header),
+            ByteBuf::from(self.header.as_slice()),
             ByteBuf::from(self.content.as_slice()),
             ByteArray::new(self.commitment),
             ByteArray::new(*self.other.as_bytes()),
@@ -111,7 +113,7 @@ impl KeptOpening {
     pub fn from_row(bytes: &[u8]) -> Option<Self> {
         let Row(version, key, header, content, commitment, other) =
             codec::decode(bytes, limit::OPENING_CONTENT_MAX + ROW_MORE).ok()?;
-        let (key, header, content) = (Key::new(key.into_array()), header.into_array(), content.into_vec());
+        let (key, header, content) = (Key::new(key.into_array()), header.into_vec(), content.into_vec());
         let (commitment, other) = (commitment.into_array(), AgentId::from_bytes(other.into_array()).ok()?);
         (version == VERSION).then_some(Self { key, header, content, commitment, other })
     }
@@ -171,12 +173,14 @@ impl Opening {
         let shown: Shown = serde_json::from_slice(json).ok().filter(|shown: &Shown| shown.schema == SCHEMA)?;
         let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
         let key = Key::new(bytes(&shown.commitment_key)?.try_into().ok()?);
-        let header = bytes(&shown.header)?.try_into().ok()?;
+        let header = bytes(&shown.header)?;
         let pair = match &shown.pair_key {
             Some(pair) => Some(PairKey::shown(bytes(pair)?.try_into().ok()?)),
             None => None,
         };
         let opening = Self { key, pair, header, content: bytes(&shown.content)? };
-        opening.letter().is_some().then_some(opening)
+        let len = opening.letter()?.extension(extension::CHANNEL).map_or(HEADER_LEN, |_| CHANNEL_HEADER_LEN);
+        // A letter to a channel that came in a session has that one's header.
+        [len, HEADER_LEN].contains(&opening.header.len()).then_some(opening)
     }
 }

@@ -62,6 +62,8 @@ struct Wire<'a>(
     ByteArray<MAC_LEN>,
 );
 
+/// Behind the heads of array, tag and nonce, version and kind, and the tag.
+const NONCE_AT: usize = 1 + 2 + 1 + 16 + 1;
 /// Bytes of the head of a signature, and of a MAC.
 const SIGNATURE_HEAD_LEN: usize = 2;
 const MAC_HEAD_LEN: usize = 1;
@@ -161,6 +163,12 @@ impl<'a> ChannelFrame<'a> {
         crypto::open_in_place(mk.expose(), &self.nonce, &body_ad(channel, chain, header), &mut clear, tag)?;
         Ok(clear)
     }
+}
+
+/// The nonce of a frame's common part.
+#[must_use]
+pub fn nonce_of(common: &[u8]) -> Option<Nonce> {
+    common.get(NONCE_AT..)?.first_chunk().copied()
 }
 
 /// The MAC for one recipient.

@@ -12,8 +12,10 @@ use super::header::{Attestation, ChannelHeader};
 use super::record::Record;
 use super::sender_key::{SenderKey, SenderKeyError};
 use super::transcript::{Broken, Equivocation, Transcript};
+use crate::audit::commitment_key;
 use crate::crypto::CryptoError;
-use crate::ids::{AgentId, ChannelId, EpochId, Seq, Tag};
+use crate::frame::Nonce;
+use crate::ids::{AgentId, ChainId, ChannelId, EpochId, Seq, Tag};
 use crate::padding;
 use crate::replay::{Fresh, ReplayError, Window};
 use crate::secret::Key;
@@ -77,8 +79,14 @@ pub struct Opened {
     pub header: ChannelHeader,
     /// The epoch of its chain.
     pub epoch: EpochId,
+    /// The chain.
+    pub chain: ChainId,
+    /// The frame's nonce: what a refusal names it by.
+    pub nonce: Nonce,
     /// Its author has other letters of a third member than are here.
     pub equivocation: Option<Equivocation>,
+    /// Of its commitment, in a channel that audits.
+    pub(crate) commitment_key: Option<Key>,
     fresh: Fresh,
     floor: Seq,
     tag: Tag,
@@ -245,8 +253,24 @@ impl Incoming {
         let len = padding::unpad(&letter).ok_or(ReceiveError::Malformed)?.len();
         letter.truncate(len);
         let equivocation = header.attestation.and_then(|attestation| self.compare(from, &attestation));
-        let (sender, tag, epoch) = (*from, frame.tag, chain.base.epoch);
-        Ok(Opened { sender, letter, header, epoch, equivocation, fresh, floor, tag, digest, moves })
+        // contracts/audit.md V28.
+        let commitment_key = self.audits.then(|| commitment_key(&mk));
+        let (sender, tag, epoch, chain, nonce) = (*from, frame.tag, chain.base.epoch, chain.id, frame.nonce);
+        Ok(Opened {
+            sender,
+            letter,
+            header,
+            epoch,
+            chain,
+            nonce,
+            equivocation,
+            commitment_key,
+            fresh,
+            floor,
+            tag,
+            digest,
+            moves,
+        })
     }
 
     /// Moves past an opened frame. Only one that was opened from this very state may be applied.

@@ -39,17 +39,21 @@ pub struct Handed<T> {
 pub struct Order<T> {
     /// The number of each sender's next letter.
     next: BTreeMap<AgentId, Seq>,
+    /// Numbers from there on that will not be handed out.
+    never: BTreeMap<AgentId, BTreeSet<Seq>>,
     /// By arrival.
     waiting: VecDeque<(UnixMillis, Waiting<T>)>,
     len: usize,
-    handed: BTreeSet<LetterId>,
+    /// Whose each of them is; nobody's among the others is this agent's own.
+    handed: BTreeMap<LetterId, Option<AgentId>>,
     handed_order: VecDeque<LetterId>,
 }
 
 impl<T> Default for Order<T> {
     fn default() -> Self {
         let (waiting, handed_order) = (VecDeque::new(), VecDeque::new());
-        Self { next: BTreeMap::new(), waiting, len: 0, handed: BTreeSet::new(), handed_order }
+        let (next, never) = (BTreeMap::new(), BTreeMap::new());
+        Self { next, never, waiting, len: 0, handed: BTreeMap::new(), handed_order }
     }
 }
 
@@ -67,6 +71,11 @@ impl<T> Order<T> {
         self.next.entry(sender).or_insert(first);
     }
 
+    /// A letter of this number waits, as it did before a start: its sender's next is not above it.
+    pub fn waits(&mut self, sender: AgentId, seq: Seq) {
+        self.next.entry(sender).and_modify(|next| *next = seq.min(*next)).or_insert(seq);
+    }
+
     /// Letters that nobody hears any more go, and their senders begin anew if they come back.
     pub fn forget(
         &mut self,
@@ -78,6 +87,7 @@ impl<T> Order<T> {
         self.waiting = kept;
         self.len = self.waiting.iter().map(|(_, one)| one.len).sum();
         self.next.retain(|sender, _| stays(sender));
+        self.never.retain(|sender, _| stays(sender));
         gone.into_iter().map(|(_, one)| one).collect()
     }
 
@@ -89,14 +99,38 @@ impl<T> Order<T> {
             if let Some(next) = self.next.get_mut(&sender).filter(|next| (*from..*to).contains(next)) {
                 *next = *to;
             }
+            self.step_over(sender);
         }
         out.extend(self.due(now));
         out
     }
 
+    /// A letter of this number came and is not handed out: those behind it do not wait for it.
+    // contracts/channel.md C45.
+    pub fn never(&mut self, sender: AgentId, seq: Seq, now: UnixMillis) -> Vec<Handed<T>> {
+        let never = self.never.entry(sender).or_default();
+        let is_ahead = self.next.get(&sender).is_some_and(|next| *next <= seq);
+        if is_ahead && never.len() < limit::CHANNEL_WAITING_MAX {
+            never.insert(seq);
+        }
+        self.step_over(sender);
+        self.due(now)
+    }
+
+    fn step_over(&mut self, sender: AgentId) {
+        let (Some(next), Some(never)) = (self.next.get_mut(&sender), self.never.get_mut(&sender)) else { return };
+        *never = never.split_off(next);
+        while never.remove(next) {
+            *next = next.saturating_add(1);
+        }
+        if never.is_empty() {
+            self.never.remove(&sender);
+        }
+    }
+
     /// This agent's own letter: others may answer it.
     pub fn sent(&mut self, id: LetterId, now: UnixMillis) -> Vec<Handed<T>> {
-        self.remember(id);
+        self.remember(id, None);
         self.due(now)
     }
 
@@ -112,7 +146,8 @@ impl<T> Order<T> {
             self.len = self.len.saturating_sub(letter.len);
             let next = self.next.entry(letter.sender).or_default();
             *next = letter.seq.saturating_add(1).max(*next);
-            self.remember(letter.id);
+            self.step_over(letter.sender);
+            self.remember(letter.id, Some(letter.sender));
             out.push(Handed { letter, early });
         }
     }
@@ -129,7 +164,7 @@ impl<T> Order<T> {
     }
 
     fn is_answered(&self, letter: &Waiting<T>) -> bool {
-        letter.reply_to.is_none_or(|id| self.handed.contains(&id))
+        letter.reply_to.is_none_or(|id| self.handed.contains_key(&id))
     }
 
     fn is_next(&self, letter: &Waiting<T>, now: UnixMillis) -> bool {
@@ -150,8 +185,15 @@ impl<T> Order<T> {
         own.min_by_key(|(_, (_, letter))| letter.seq).map(|(at, _)| at)
     }
 
-    fn remember(&mut self, id: LetterId) {
-        if self.handed.insert(id) {
+    /// Another member whose letter of this id was handed out, if that is still known.
+    // contracts/channel.md C39.
+    #[must_use]
+    pub fn author_of(&self, id: &LetterId) -> Option<&AgentId> {
+        self.handed.get(id)?.as_ref()
+    }
+
+    fn remember(&mut self, id: LetterId, author: Option<AgentId>) {
+        if self.handed.insert(id, author).is_none() {
             self.handed_order.push_back(id);
         }
         if self.handed_order.len() > limit::CHANNEL_HANDED_MAX {

@@ -9,13 +9,14 @@ use rand_core::CryptoRng;
 
 use super::chain::{Base, Chain};
 use super::frame::{self, Mac};
-use super::header::{Attestation, ChannelHeader};
+use super::header::{Attestation, CHANNEL_HEADER_LEN, ChannelHeader};
 use super::record::Record;
 use super::sender_key::SenderKey;
 use super::transcript::{self, Equivocation, Transcript};
+use crate::audit::commitment_key;
 use crate::crypto::{self, SigningKey};
 use crate::frame::Nonce;
-use crate::ids::{AgentId, ChannelId, EpochId, Seq};
+use crate::ids::{AgentId, ChainId, ChannelId, EpochId, Seq};
 use crate::secret::Key;
 use crate::time::UnixMillis;
 
@@ -155,6 +156,27 @@ impl Outgoing {
         self.sending = Some(new.sending);
     }
 
+    /// The chain under which the next letter is sealed.
+    #[must_use]
+    pub fn chain(&self) -> Option<&ChainId> {
+        self.sending.as_ref().map(|sending| &sending.chain.id)
+    }
+
+    /// The key of the next letter's commitment, and its header in clear, in a channel that audits: what [`Outgoing::seal`] with the same attestation
+    /// seals.
+    // contracts/audit.md V28.
+    pub(crate) fn next_commitment(&self, attestation: Option<Attestation>) -> Option<(Key, [u8; CHANNEL_HEADER_LEN])> {
+        let chain = &self.sending.as_ref().filter(|_| self.audits)?.chain;
+        let (_, mk, _) = chain.step_to(self.next);
+        Some((commitment_key(&mk), self.header(attestation).ok()?.to_bytes()))
+    }
+
+    fn header(&self, attestation: Option<Attestation>) -> Result<ChannelHeader, SealError> {
+        let seq = self.next;
+        let floor_below = u16::try_from(seq.saturating_sub(self.floor())).map_err(|_| SealError::Exhausted)?;
+        Ok(ChannelHeader { seq, floor_below, attestation })
+    }
+
     /// Seals the bytes of a letter for all members of the record's newest epoch.
     ///
     /// # Errors
@@ -174,8 +196,7 @@ impl Outgoing {
         }
         let sending = self.sending.as_ref().filter(|_| !self.needs_chain(epoch, now)).ok_or(SealError::NeedsChain)?;
         let (chain, seq) = (&sending.chain, self.next);
-        let floor_below = u16::try_from(seq.saturating_sub(self.floor())).map_err(|_| SealError::Exhausted)?;
-        let header = ChannelHeader { seq, floor_below, attestation };
+        let header = self.header(attestation)?;
         let (ck, mk, _) = chain.step_to(seq);
         let signing = self.audits.then_some(signing);
         let common = frame::seal(&self.channel, chain, &mk, nonce, &header, letter, signing);

@@ -20,6 +20,10 @@ use crate::step::{Op, Step};
 use crate::time::UnixMillis;
 use crate::token::{Genuine, TokenHash};
 
+mod channels;
+
+pub(super) use channels::keeps_channel_commitment;
+
 /// Whether sessions audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Auditing {
@@ -305,11 +309,6 @@ impl Peer {
         event.into_iter().for_each(|event| self.write_down(event, out));
     }
 
-    /// Tells of what was done about an agent.
-    pub(super) fn tell_of(&mut self, what: u8, about: AgentId, now: UnixMillis, out: &mut Out) {
-        self.event(what, about, now).into_iter().for_each(|event| self.write_down(event, out));
-    }
-
     fn event(&self, what: u8, peer: AgentId, now: UnixMillis) -> Option<Event> {
         let event = Event::new(self.id(), now, What::of(what)?);
         self.keeps_log().then(|| Event { peer: self.named(&peer), ..event })
@@ -421,7 +420,7 @@ pub(super) fn opening_of(from: &AgentId, header: &Header, content: &mut Content,
         Verdict::Nothing | Verdict::Duplicate | Verdict::Refuse(_) => None,
     };
     let letter = letter.filter(|letter| letter.kind == LetterKind::Plain)?;
-    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_bytes(), &letter, *from)))
+    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_bytes().to_vec(), &letter, *from)))
 }
 
 fn put_opening(author: &AgentId, letter: &Letter, opening: &KeptOpening) -> Op {

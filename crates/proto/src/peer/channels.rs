@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::{code, event, limit, time};
+use nuncio_contracts::registry::{code, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
@@ -342,7 +342,7 @@ impl Peer {
                 first.into_iter().for_each(|bytes| put_entry(&id, 0, now, &bytes, out));
                 self.channels.all.insert(id, Channel::new(*record, self.id()));
                 out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: 0 } });
-                self.tell_channel(self.id(), now, out);
+                self.tell_channel_changed(id, self.id(), now, out);
             }
             ChannelChange::Entry { channel, bytes, next, now } => {
                 self.apply_own_entry(channel, &bytes, *next, now, out)
@@ -405,7 +405,7 @@ impl Peer {
         channel.asking.retain(|_, entry| channel.record.number_of(&entry.prev).is_some());
         self.channels.again.insert(id);
         out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: after.number() } });
-        self.tell_difference(&before, &after, now, out);
+        self.tell_difference(id, &before, &after, now, out);
         // contracts/channel.md C53: nothing more goes to who was taken out, and nothing at all where this agent was.
         let gone = before.members().map(|(agent, _)| *agent).filter(|agent| !after.has(agent) || !after.has(&me));
         for agent in gone.collect::<Vec<_>>() {
@@ -427,18 +427,14 @@ impl Peer {
     }
 
     /// Every change is an event, about each agent that it is about.
-    fn tell_difference(&mut self, before: &Roster, after: &Roster, now: UnixMillis, out: &mut Out) {
+    fn tell_difference(&mut self, id: ChannelId, before: &Roster, after: &Roster, now: UnixMillis, out: &mut Out) {
         let differs = |agent: &AgentId| before.member(agent) != after.member(agent);
         let agents = before.members().chain(after.members()).map(|(agent, _)| *agent).filter(differs);
         let mut agents: BTreeSet<AgentId> = agents.collect();
         if agents.is_empty() {
             agents.insert(after.owner());
         }
-        agents.into_iter().for_each(|agent| self.tell_channel(agent, now, out));
-    }
-
-    fn tell_channel(&mut self, about: AgentId, now: UnixMillis, out: &mut Out) {
-        self.tell_of(event::CHANNEL_CHANGED, about, now, out);
+        agents.into_iter().for_each(|agent| self.tell_channel_changed(id, agent, now, out));
     }
 
     /// An agent with which a channel is shared is known from now on, and where it is, if that was not known.

@@ -405,6 +405,7 @@ impl Peer {
                         self.tell_refused(id, code, refused.as_deref(), now, out);
                     }
                     self.apply_queued(Entry::draft(with, &told), out);
+                    refused.iter().for_each(|letter| self.pass_refused_letter(with, letter, now, out));
                 }
             }
         }
@@ -446,7 +447,9 @@ impl Peer {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
-        if let Some(letter) = self.take_channel_letter(from, letter, &next.letter, next.token.as_ref(), now, out) {
+        if let Some(letter) =
+            self.take_channel_letter(from, letter, &next.letter, next.token.as_ref(), (now, None), out)
+        {
             self.deliver(from, letter, &next.letter, next.token, now, out);
         }
     }

@@ -185,6 +185,7 @@ impl Peer {
         if let Some(Control::Refused { code, .. }) = Control::decode(&told.payload) {
             self.tell_refused(id, code, refused.as_ref(), now, out);
         }
+        refused.iter().for_each(|letter| self.pass_refused_letter(with, letter, now, out));
         if let Some(held) = self.sessions.get_mut(&id).and_then(|session| session.held.get_mut(&seq)) {
             (held.state, held.letter, held.token) = (Hold::Refused, told.encode(), None);
             held.expires = UnixMillis::NEVER;

@@ -18,7 +18,7 @@ use super::{Change, Out, Peer};
 use crate::control::Control;
 use crate::error::PeerError;
 use crate::frame::Nonce;
-use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, ChainId, ChannelId, LetterId, Seq, SessionId};
 use crate::letter::{Letter, LetterError, LetterKind};
 use crate::outbox::{Entry, SealedAs};
 use crate::rows;
@@ -26,7 +26,7 @@ use crate::session::{Hold, Session};
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 use crate::token::proof::Hop;
-use crate::token::{Bearer, Denial, Genuine, Thumbprint, TokenHash, Unopened, Verifier, hash_of};
+use crate::token::{Bearer, Denial, Genuine, Receiver, Thumbprint, TokenHash, Unopened, Verifier, hash_of};
 
 /// What the peer knows of tokens. None of it is on disk: what is missing after a start is asked for again.
 #[derive(Debug, Default)]
@@ -77,6 +77,18 @@ enum Decision {
     Refuse(Box<Letter>),
 }
 
+/// How a letter came.
+struct Carrier<'a> {
+    /// Its sender, who was authenticated.
+    from: AgentId,
+    /// For whom its hop proof is.
+    to: &'a Receiver,
+    /// Its session, or its chain's id.
+    id: SessionId,
+    /// It is an answer that is taken without a token.
+    is_awaited: bool,
+}
+
 impl Tokens {
     pub(super) fn due(&self) -> Option<UnixMillis> {
         self.until.first().map(|(at, ..)| *at)
@@ -101,6 +113,7 @@ impl Peer {
     pub fn set_verifier(&mut self, change: impl FnOnce(&mut Verifier)) {
         change(&mut self.tokens.verifier);
         self.tokens.decidable.extend(self.tokens.waiting.keys());
+        self.look_again_at_tokens();
     }
 
     /// Takes one answer of this peer to a letter of ours without a token (contracts/token.md K19), until [`Peer::await_no_answer`] or a restart.
@@ -173,28 +186,59 @@ impl Peer {
         letter: &Letter,
         now: UnixMillis,
     ) -> Result<Option<Arc<Genuine>>, Unauthorized> {
-        let (from, me, verifier) = (session.peer(), self.id(), &self.tokens.verifier);
-        let bearer = Bearer { from: &from, me: &me, letter };
+        let (from, to) = (session.peer(), self.id().into());
+        // contracts/token.md K19: an answer is for this agent alone.
+        let is_awaited = letter.extension(extension::CHANNEL).is_none() && self.is_awaited(from, letter);
+        let carrier = Carrier { from, to: &to, id: session.id, is_awaited };
+        // contracts/token.md K10: a hash resolves only within its own session.
+        let resolve = |hash: TokenHash| {
+            let known = self.tokens.verifier.known(&hash).filter(|_| session.tokens_in.has(&hash));
+            known.ok_or(Unauthorized::Need(Need::Token(hash)))
+        };
+        self.authorize_in(&carrier, letter, resolve, now)
+    }
+
+    /// The same for a letter that was sealed once for all members of a channel: its token is whole, and a proof of it is for the channel.
+    // contracts/channel.md C70.
+    pub(super) fn authorize_in_channel(
+        &self,
+        from: AgentId,
+        channel: ChannelId,
+        chain: &ChainId,
+        letter: &Letter,
+        now: UnixMillis,
+    ) -> Result<Option<Arc<Genuine>>, Unauthorized> {
+        let (to, id) = (channel.into(), SessionId::from_bytes(*chain.as_bytes()));
+        let whole_alone = |_| Err(Denial::Malformed("a hash without a session").into());
+        self.authorize_in(&Carrier { from, to: &to, id, is_awaited: false }, letter, whole_alone, now)
+    }
+
+    fn authorize_in(
+        &self,
+        carrier: &Carrier<'_>,
+        letter: &Letter,
+        resolve: impl FnOnce(TokenHash) -> Result<Arc<Genuine>, Unauthorized>,
+        now: UnixMillis,
+    ) -> Result<Option<Arc<Genuine>>, Unauthorized> {
+        let (me, verifier) = (self.id(), &self.tokens.verifier);
+        let bearer = Bearer { from: &carrier.from, me: &me, letter };
         let Some(carried) = letter.extensions.iter().find(|e| e.number == extension::TOKEN) else {
-            return Ok(verifier.check_without(&bearer, self.is_awaited(from, letter)).map(|()| None)?);
+            return Ok(verifier.check_without(&bearer, carrier.is_awaited).map(|()| None)?);
         };
         // contracts/token.md K9
         if !carried.critical {
             return Err(Denial::Malformed("not critical").into());
         }
         let token = match TokenHash::try_from(carried.value.as_slice()) {
-            // contracts/token.md K10: a hash resolves only within its own session.
-            Ok(hash) if session.tokens_in.has(&hash) => verifier.known(&hash).ok_or(Need::Token(hash)),
-            Ok(hash) => Err(Need::Token(hash)),
+            Ok(hash) => resolve(hash)?,
             Err(_) => match verifier.open(&carried.value) {
-                Ok(token) => Ok(token),
-                Err(Unopened::Need(kid)) => Err(Need::Key(kid)),
+                Ok(token) => token,
+                Err(Unopened::Need(kid)) => return Err(Unauthorized::Need(Need::Key(kid))),
                 Err(Unopened::Denied(denial)) => return Err(denial.into()),
             },
         };
-        let token = token.map_err(Unauthorized::Need)?;
         verifier.check(&token, &bearer, now)?;
-        self.check_proof(session, letter, &token)?;
+        self.check_proof(carrier, letter, &token)?;
         Ok(Some(token))
     }
 
@@ -212,12 +256,13 @@ impl Peer {
     }
 
     /// contracts/token.md K26
-    fn check_proof(&self, session: &Session, letter: &Letter, token: &Genuine) -> Result<(), Denial> {
+    fn check_proof(&self, carrier: &Carrier<'_>, letter: &Letter, token: &Genuine) -> Result<(), Denial> {
         let Some(proof) = letter.extension(extension::HOP_PROOF) else {
             return if self.tokens.verifier.policy().wants_proof { Err(Denial::Proof) } else { Ok(()) };
         };
-        let (from, to, token, content) = (&session.peer(), &self.id(), token.hash(), &letter.content());
-        Hop { from, to, session: &session.id, letter: &letter.id, token, content }.check(proof)
+        let (token, content) = (token.hash(), &letter.content());
+        let Carrier { from, to, id, .. } = carrier;
+        Hop { from, to, session: id, letter: &letter.id, token, content }.check(proof)
     }
 
     /// The verdict over a letter that is sound in all but its token.
@@ -350,7 +395,9 @@ impl Peer {
             Some(Control::Refused { letter, code, frame }) => {
                 // A letter that was sealed again since is judged anew.
                 let in_frame = |no: &u64| self.outbox.get(no).and_then(Entry::nonce) == Some(frame);
-                let Some(entry) = self.letters.get(&(from, letter)).copied().filter(in_frame) else { return };
+                let Some(entry) = self.letters.get(&(from, letter)).copied().filter(in_frame) else {
+                    return self.frame_is_refused(from, letter, code, &frame, out);
+                };
                 // These two are for this side to say.
                 let code = if matches!(code, code::CANCELLED | code::RETIRED) { code::REFUSED } else { code };
                 if !self.seal_again(entry, code, out) {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use nuncio_contracts::registry::time;
 
-use super::{Denial, Genuine, Scope, Thumbprint};
-use crate::ids::AgentId;
+use super::{Denial, Genuine, Receiver, Scope, Thumbprint};
 use crate::time::UnixMillis;
 
 /// The letter that a token came with, and what its receiver knows.
@@ -15,15 +14,15 @@ pub struct Circumstances<'a> {
     pub now: UnixMillis,
     /// The receiver's trust domain.
     pub domain: &'a str,
-    /// The peer of the letter's session, by its key's thumbprint.
+    /// The letter's sender, who was authenticated, by its key's thumbprint.
     pub peer: &'a Thumbprint,
-    /// The receiver.
-    pub me: &'a AgentId,
+    /// Whom the letter is for: the receiver, or a channel of which it is a member ([`Receiver::of`]).
+    pub to: &'a Receiver,
     /// Transactions that were revoked.
     pub revoked: &'a BTreeSet<String>,
     /// What the receiver's policy wants for a letter of this kind.
     pub wanted: &'a Scope,
-    /// The letter's content ([`Letter::content`](crate::letter::Letter::content)); looked at only for a token that is bound to one.
+    /// What a token is bound to ([`Letter::bound_content`](crate::letter::Letter::bound_content)); looked at only for one that is.
     pub content: &'a [u8],
     /// Who was the first to come with a token of this `jti`, if one came.
     pub first_seen_from: Option<&'a Thumbprint>,
@@ -82,7 +81,7 @@ impl Genuine {
         if claims.cnf != *at.peer {
             return Err(Denial::Sender);
         }
-        if claims.hop.to != *at.me {
+        if claims.hop.to != *at.to {
             return Err(Denial::Receiver);
         }
         if claims.hop.n > claims.hop.max {

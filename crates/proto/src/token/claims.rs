@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::{label, limit};
 
-use super::{Denial, Json, Scope, Thumbprint, TokenHash};
+use super::{Denial, Json, Receiver, Scope, Thumbprint, TokenHash};
 use crate::crypto;
-use crate::ids::AgentId;
 
 /// The claims of a token (contracts/token.md section 1). Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +50,8 @@ pub struct Hop {
     pub n: u8,
     /// The last that there may be.
     pub max: u8,
-    /// The receiver.
-    pub to: AgentId,
+    /// The receiver: an agent, or the members of a channel.
+    pub to: Receiver,
     /// The token that this one replaces.
     pub prev: Option<TokenHash>,
     /// The letter that it is bound to.

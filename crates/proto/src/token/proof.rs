@@ -4,7 +4,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use nuncio_contracts::registry::text::HOP_PROOF_TYPE;
 use nuncio_contracts::registry::{label, limit};
 
-use super::{Algorithm, Denial, Json, Parts, Thumbprint, TokenHash, decode, statement};
+use super::{Algorithm, Denial, Json, Parts, Receiver, Thumbprint, TokenHash, decode, statement};
 use crate::crypto::{self, SigningKey};
 use crate::ids::{AgentId, LetterId, SessionId};
 
@@ -13,9 +13,9 @@ use crate::ids::{AgentId, LetterId, SessionId};
 pub struct Hop<'a> {
     /// Who sends, and signs.
     pub from: &'a AgentId,
-    /// Who receives.
-    pub to: &'a AgentId,
-    /// The session that carries it.
+    /// Who receives: a channel where the letter is sealed once for all its members.
+    pub to: &'a Receiver,
+    /// The session that carries it; the id of its chain where it is sealed once.
     pub session: &'a SessionId,
     /// The letter.
     pub letter: &'a LetterId,
@@ -84,12 +84,13 @@ mod tests {
         let (from, to) = (AgentId::from_bytes(signer.public()).unwrap(), AgentId::from_bytes(other.public()).unwrap());
         let (session, elsewhere) = (SessionId::from_bytes([3; 32]), SessionId::from_bytes([4; 32]));
         let (letter, later) = (LetterId::new(UnixMillis(1), [5; 10]), LetterId::new(UnixMillis(2), [5; 10]));
+        let (sender, to) = (Receiver::Agent(from), Receiver::Agent(to));
         let hop = Hop { from: &from, to: &to, session: &session, letter: &letter, token: &[6; 32], content: b"pay" };
         let proof = hop.sign(&signer);
         assert_eq!(hop.check(proof.as_bytes()), Ok(()));
         for wrong in [
-            Hop { from: &to, ..hop },
-            Hop { to: &from, ..hop },
+            Hop { from: to.agent().unwrap(), ..hop },
+            Hop { to: &sender, ..hop },
             Hop { session: &elsewhere, ..hop },
             Hop { letter: &later, ..hop },
             Hop { token: &[7; 32], ..hop },

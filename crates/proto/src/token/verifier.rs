@@ -7,8 +7,8 @@ use std::sync::Arc;
 use nuncio_contracts::registry::limit;
 
 use super::{
-    Cache, Circumstances, Denial, EdDsaOnly, Genuine, KeySet, Policy, Signatures, Thumbprint, TokenHash, Unopened,
-    hash_of,
+    Cache, Circumstances, Denial, EdDsaOnly, Genuine, KeySet, Policy, Receiver, Signatures, Thumbprint, TokenHash,
+    Unopened, hash_of,
 };
 use crate::ids::AgentId;
 use crate::letter::Letter;
@@ -28,7 +28,7 @@ pub struct Verifier {
 /// The letter that a token came with.
 #[derive(Clone, Copy, Debug)]
 pub struct Bearer<'a> {
-    /// The peer of the letter's session.
+    /// Who sent it: the peer of its session, or the member whose frame it was in.
     pub from: &'a AgentId,
     /// The receiver.
     pub me: &'a AgentId,
@@ -121,12 +121,13 @@ impl Verifier {
     /// The first step that fails.
     pub fn check(&self, token: &Genuine, bearer: &Bearer<'_>, now: UnixMillis) -> Result<(), Denial> {
         let (peer, wanted) = (Thumbprint::of_agent(bearer.from), self.policy.wanted(bearer.from, bearer.letter));
-        let content = token.claims().hop.pay.as_ref().map(|_| bearer.letter.content()).unwrap_or_default();
+        let content = token.claims().hop.pay.as_ref().map(|_| bearer.letter.bound_content()).unwrap_or_default();
+        let to = Receiver::of(bearer.letter, bearer.me);
         let circumstances = Circumstances {
             now,
             domain: self.domain.as_deref().ok_or(Denial::Audience)?,
             peer: &peer,
-            me: bearer.me,
+            to: &to,
             revoked: &self.revoked,
             wanted: &wanted,
             content: &content,

@@ -42,6 +42,10 @@ pub(crate) struct Agent {
     pub(crate) delivered: Vec<(AgentId, LetterId)>,
     pub(crate) failed: Vec<(AgentId, LetterId, u16)>,
     pub(crate) news: Vec<(ChannelId, ChannelNews)>,
+    /// The transactions of what came.
+    pub(crate) grants: Vec<Option<String>>,
+    /// Letters that wait for fresh tokens.
+    pub(crate) stale: Vec<(AgentId, LetterId)>,
     pub(crate) away: bool,
     out: Vec<(AgentId, Vec<u8>)>,
     wants: Vec<AgentId>,
@@ -72,6 +76,8 @@ impl Agent {
             delivered: vec![],
             failed: vec![],
             news: vec![],
+            grants: vec![],
+            stale: vec![],
             away: false,
             out: vec![],
             wants: vec![],
@@ -92,6 +98,7 @@ impl Agent {
                 Effect::Send { to, frame } => self.out.push((to, frame)),
                 Effect::Deliver(arrival) => {
                     let channel = ChannelPlace::of(&arrival.letter).unwrap().map(|place| place.channel);
+                    self.grants.push(arrival.token.map(|token| token.claims().txn.clone()));
                     let text = String::from_utf8(arrival.letter.payload).unwrap();
                     self.inbox.push(Came { from: arrival.from, channel, text });
                 }
@@ -99,6 +106,7 @@ impl Agent {
                 Effect::Failed { to, letter, code } => self.failed.push((to, letter, code)),
                 Effect::WantBundle { of } => self.wants.push(of),
                 Effect::Channel { channel, news } => self.news.push((channel, news)),
+                Effect::TokenExpired { to, letter } => self.stale.push((to, letter)),
                 _ => {}
             }
         }
@@ -290,8 +298,12 @@ impl Group {
     }
 
     pub(crate) fn create(&mut self, owner: usize, name: &str) -> ChannelId {
+        self.create_as(owner, name, false)
+    }
+
+    pub(crate) fn create_as(&mut self, owner: usize, name: &str, audits: bool) -> ChannelId {
         let (now, agent) = (self.now, &mut self.agents[owner]);
-        let (channel, step) = agent.peer.channel_create(name, false, now, &mut agent.rng).unwrap();
+        let (channel, step) = agent.peer.channel_create(name, audits, now, &mut agent.rng).unwrap();
         agent.take(step);
         channel
     }
@@ -316,6 +328,11 @@ impl Group {
     /// A channel of the first so many, which the first has founded.
     pub(crate) fn channel(&mut self, members: usize) -> ChannelId {
         let channel = self.create(0, "travel");
+        self.fill(channel, members)
+    }
+
+    /// The first so many join.
+    pub(crate) fn fill(&mut self, channel: ChannelId, members: usize) -> ChannelId {
         for agent in 1..members {
             self.invite(0, channel, agent).unwrap();
             self.join(agent, channel);

@@ -1,6 +1,8 @@
 //! Events of the audit log, and their chain.
 
-use nuncio_proto::audit::{Audited, Chain, EventPeer, Head, Opening, PairKey, Place, SignedEvent, commitment_key};
+use nuncio_proto::audit::{
+    Audited, Chain, EventChannel, EventPeer, Head, Opening, PairKey, Place, SignedEvent, commitment_key,
+};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
@@ -21,10 +23,15 @@ pub(crate) fn event(value: &Value) -> Outcome {
     let signed = SignedEvent::parse(&bytes.0).map_err(|error| error.name())?;
     assert_eq!(signed.as_bytes(), bytes.0);
     let event = signed.event();
-    let peer = event.peer.map(|peer| match peer {
+    let agent = event.peer.map(|peer| match peer {
         EventPeer::Agent(agent) => json!(agent.to_string()),
         EventPeer::Pseudonym(pseudonym) => hex(pseudonym),
     });
+    let peer = match event.channel {
+        Some(EventChannel::Id(id)) => Some(json!([hex(id.as_bytes()), agent])),
+        Some(EventChannel::Pseudonym(pseudonym)) => Some(json!([hex(pseudonym), agent])),
+        None => agent,
+    };
     let head = event.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));
     Ok(json!({
         "agent": event.agent.to_string(), "epoch": event.epoch.to_string(), "seq": event.seq.to_string(),
@@ -72,7 +79,7 @@ struct Committed {
 pub(crate) fn commitment(value: &Value) -> Outcome {
     let given: Committed = input(value);
     let key = commitment_key(&Key::new(given.message_key.array()));
-    let commitment = nuncio_proto::audit::commitment(&key, &given.header.array(), &given.content.0);
+    let commitment = nuncio_proto::audit::commitment(&key, &given.header.0, &given.content.0);
     let said = Audited::parse(&given.extension.0).ok_or("malformed")?;
     assert_eq!(said.encode(), given.extension.0);
     let head = said.head.map(|head| json!([head.epoch.to_string(), head.seq.to_string(), hex(head.hash)]));

@@ -2,6 +2,7 @@
 
 use nuncio_proto::ids::{AgentId, SessionId};
 use nuncio_proto::letter::Letter;
+use nuncio_proto::token::Receiver;
 use nuncio_proto::token::proof::Hop;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ struct Input {
 
 pub(crate) fn outcome(value: &Value) -> Outcome {
     let given: Input = input(value);
-    let (from, to): (AgentId, AgentId) = (given.from.parse().unwrap(), given.to.parse().unwrap());
+    let (from, to): (AgentId, Receiver) = (given.from.parse().unwrap(), given.to.parse().unwrap());
     let session = SessionId::from_bytes(given.session.0.try_into().unwrap());
     let (letter, token) = (Letter::decode(&given.letter.0).unwrap(), given.token.0.try_into().unwrap());
     let content = letter.content();

@@ -52,7 +52,7 @@ impl Input {
             now: UnixMillis(self.now),
             domain: &self.domain,
             peer: &thumbprint(&self.peer),
-            me: &agent(&self.receiver),
+            to: &self.receiver.parse().unwrap(),
             revoked: &self.revoked,
             wanted: &Scope::parse(&self.wanted).unwrap(),
             content: &self.content.0,

@@ -196,6 +196,7 @@ pub(super) fn line(told: &Told) -> Result<(), Failure> {
     let short = |agent: &str| agent.trim_start_matches("did:key:").chars().take(12).collect::<String>();
     let more = [
         told.peer.as_deref().map(|peer| format!("with {}", short(peer))),
+        told.channel.as_deref().map(|channel| format!("of channel {}", short(channel))),
         told.kind.as_deref().map(output::harmless_line),
         told.outcome.map(|outcome| format!("({outcome})")),
         told.transaction.as_deref().map(|transaction| format!("in {}", output::harmless_line(transaction))),

@@ -7,7 +7,7 @@ use clap::Args;
 use nuncio_contracts::registry::limit;
 use tokio::time::Instant;
 
-use super::super::send::letter_id;
+use super::super::send::{UnderArgs, letter_id};
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
@@ -24,7 +24,7 @@ const WAIT_STEP: Duration = Duration::from_secs(10);
 /// Sends a letter to all other members, and says who has it on disk. It is delivered to each once, as soon as that one can be reached.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio channel send crew 'the ship leaves at six'\n  date | nuncio channel send crew - --wait 2m\n  nuncio channel send crew 'aye' --reply-to 01a2189277f077d1a1be1ff4b8bf8ce3\n\nIts id is printed, and below it who has the letter. Exit code 3 when some have not yet: it is still on its way to them."
+    after_help = "Examples:\n  nuncio channel send crew 'the ship leaves at six'\n  date | nuncio channel send crew - --wait 2m\n  nuncio channel send crew 'aye' --reply-to 01a2189277f077d1a1be1ff4b8bf8ce3\n  nuncio channel send crew 'book the seats' --under trip.token --scope travel.book\n\nUnder a transaction the letter has one token, good for the members of this channel alone; none of them can go on with it.\nIts id is printed, and below it who has the letter. Exit code 3 when some have not yet: it is still on its way to them."
 )]
 pub(super) struct Send {
     /// The channel's name or id
@@ -37,6 +37,8 @@ pub(super) struct Send {
     /// Give up for whoever does not have it after so long: 30s, 5m, 2h; at most 7d
     #[arg(long, value_name = "DURATION", value_parser = span::up_to_a_week)]
     deadline: Option<Duration>,
+    #[command(flatten)]
+    under: UnderArgs,
     /// Wait so long for the members; 0s does not wait
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span::parse)]
     wait: Duration,
@@ -48,6 +50,7 @@ impl Send {
             text: Some(self.read()?),
             reply_to: self.reply_to.clone(),
             expires_ms: self.deadline.map(span::ms),
+            under: self.under.read()?,
             ..NewChannelLetter::default()
         };
         let begun = Instant::now();

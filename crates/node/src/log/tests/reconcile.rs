@@ -1,9 +1,9 @@
 //! What was left out or altered in one transaction among many.
 
 use nuncio_contracts::registry::event;
-use nuncio_proto::audit::{Event, EventPeer, PairKey, What};
+use nuncio_proto::audit::{Event, EventChannel, EventPeer, PairKey, What};
 use nuncio_proto::crypto::{SigningKey, sha256};
-use nuncio_proto::ids::AgentId;
+use nuncio_proto::ids::{AgentId, ChannelId};
 use nuncio_proto::time::UnixMillis;
 
 use crate::log::{Ends, Mismatch, ends, reconcile};
@@ -196,4 +196,55 @@ fn what_was_left_out_or_altered_anywhere_is_found() {
             assert_eq!(found(&events, other), [], "{what} at {at}");
         }
     }
+}
+
+/// One sent it to a channel, and many have had it.
+fn to_channel() -> Vec<Event> {
+    let mut events = honest();
+    events.truncate(2);
+    let channel = Some(EventChannel::Id(ChannelId::from_bytes([7; 32])));
+    events[1] = Event { channel, peer: None, ..events[1].clone() };
+    let got = |reader: u8| Event {
+        agent: agent(reader),
+        what: What::of(event::LETTER_RECEIVED).unwrap(),
+        peer: Some(EventPeer::Agent(agent(1))),
+        ..events[1].clone()
+    };
+    [events.clone(), (2..6).map(got).collect()].concat()
+}
+
+/// contracts/audit.md V29: all that had it name author and channel, each once; one that does not is found, and takes nothing from the others.
+#[test]
+fn a_letter_to_a_channel_has_one_author_and_many_readers() {
+    let events = to_channel();
+    let commitment = hash("commitment", 0, 0);
+    let of = |events: &[Event]| ends((0..).zip(events), &commitment, None);
+    assert_eq!(found(&events, 0), []);
+    assert!(of(&events).is_agreed);
+    assert_eq!(of(&events).receivers.len(), 4);
+    type Lie = fn(&mut Vec<Event>);
+    let lies: [(&str, bool, Lie); 6] = [
+        ("another author is named", true, |events| events[3].peer = Some(EventPeer::Agent(agent(5)))),
+        ("another channel is named", true, |events| {
+            events[3].channel = Some(EventChannel::Id(ChannelId::from_bytes([8; 32])));
+        }),
+        ("it came to one alone", true, |events| events[3].channel = None),
+        ("it is told twice", true, |events| events.push(events[3].clone())),
+        ("another claims to have sent it", false, |events| {
+            events.push(Event { agent: agent(6), ..events[1].clone() });
+        }),
+        ("nobody had it", false, |events| events.truncate(2)),
+    ];
+    for (what, is_agreed, lie) in lies {
+        let mut events = events.clone();
+        lie(&mut events);
+        assert_eq!(found(&events, 0).len(), 1, "{what}");
+        assert_eq!(of(&events).is_agreed, is_agreed, "{what}");
+    }
+    // Under pseudonyms nobody sees which channel it is; that it is one, and whom each means, is seen.
+    let mut hidden = events;
+    for told in &mut hidden[1..] {
+        told.channel = Some(EventChannel::pseudonym(&ChannelId::from_bytes([7; 32]), &told.agent));
+    }
+    assert_eq!(found(&hidden, 0), []);
 }

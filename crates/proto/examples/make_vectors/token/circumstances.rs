@@ -84,6 +84,21 @@ fn lives() -> Vec<Case> {
     ]
 }
 
+/// A channel's id, as tokens have it.
+fn channel(seed: u8) -> String {
+    [seed; 32].map(|byte| format!("{byte:02x}")).concat()
+}
+
+/// A token for the channel 7, and a letter to somebody.
+fn to_channel(receiver: String) -> Value {
+    let body = with(body(), "/hop/to", channel(7));
+    with(given(token(&header(), &body)), "/receiver", receiver)
+}
+
+fn for_channel(name: &str, comment: &str, receiver: String) -> Case {
+    granted(name, comment, to_channel(receiver), &with(body(), "/hop/to", channel(7)))
+}
+
 fn parties() -> Vec<Case> {
     let hops =
         |name: &str, comment: &str, body: &Value| refused(name, comment, given(token(&header(), body)), "token_hops");
@@ -94,6 +109,15 @@ fn parties() -> Vec<Case> {
         bad("sender-receiver", "sent back by its receiver", "peer", bob, "token_sender"),
         refused("sender-cnf-service", "held by the service itself", given(token(&header(), &cnf)), "token_sender"),
         bad("receiver-other", "passed on to another receiver", "receiver", carol, "token_receiver"),
+        bad("receiver-channel", "an agent's, in a letter to a channel", "receiver", channel(7), "token_receiver"),
+        for_channel("valid-channel", "a letter to the channel that it is for", channel(7)),
+        refused("channel-other", "another channel's", to_channel(channel(8)), "token_receiver"),
+        refused(
+            "channel-agent",
+            "a channel's, in a letter to an agent",
+            to_channel(actor("bob").did()),
+            "token_receiver",
+        ),
         hops("hops", "one hop more than it allows", &on_hop(5, 4)),
         hops("hops-0", "it could not be handed on", &with(body(), "/hop/max", 0)),
         hops("hops-17", "beyond the last hop of any token", &on_hop(17, 16)),

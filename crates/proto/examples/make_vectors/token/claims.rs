@@ -171,6 +171,8 @@ fn hops() -> Vec<Case> {
         no("hop-to-name", "a DID", "/hop/to", "booking"),
         no("hop-to-array", "one receiver", "/hop/to", json!([actor("bob").did()])),
         no("hop-to-other-method", "another DID method", "/hop/to", actor("bob").did().replace("did:key", "did:web")),
+        no("hop-to-channel-upper", "a channel's id in capitals", "/hop/to", "0A".repeat(32)),
+        no("hop-to-channel-short", "31 bytes are no channel's id", "/hop/to", "0a".repeat(31)),
         no("hop-to-weak", "a key of small order is no agent", "/hop/to", weak),
         no("hop-prev-null", "null is not absent", "/hop/prev", Value::Null),
         no(

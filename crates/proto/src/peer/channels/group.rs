@@ -6,19 +6,24 @@
 //!   receive_group ─► opened ─► the sender's row, its letter to the order ─► acknowledged in a letter
 //! ```
 
+mod judging;
 mod receiving;
+
+pub(super) use judging::{Decided, patience};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::{code, limit, time};
+use nuncio_contracts::registry::{code, extension, limit, time};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
+use super::super::audit::Told;
+use super::super::judge::Verdict;
 use super::super::{Change, Out, Peer};
 use super::aside::Aside;
-use super::{ChannelChange, ChannelError, ROW_VERSION};
+use super::{ChannelChange, ChannelError};
 use crate::channel::{ChannelPlace, Incoming, Mac, Opened, Outgoing, Record, Says, SealError, Sealed, Word};
 use crate::codec;
 use crate::error::PeerError;
@@ -62,6 +67,8 @@ struct OutFrame {
     /// The number of its epoch.
     number: u32,
     common: Vec<u8>,
+    /// The letter itself, where it has a token: whoever refuses that as expired is sent it again.
+    again: Option<Box<Letter>>,
     left: BTreeMap<AgentId, Mac>,
     /// When it was left at whose node. After a start nobody knows.
     mailed: BTreeMap<AgentId, UnixMillis>,
@@ -77,8 +84,8 @@ pub(crate) struct Begun {
 /// What moves of them.
 #[derive(Debug)]
 pub(crate) enum GroupChange {
-    Sealed { letter: Box<Letter>, begun: Option<Box<Begun>>, sealed: Box<Sealed> },
-    Opened { opened: Box<Opened>, letter: Option<Box<Letter>> },
+    Sealed { letter: Box<Letter>, begun: Option<Box<Begun>>, sealed: Box<Sealed>, told: Option<Told> },
+    Opened { opened: Box<Opened>, verdict: Verdict },
     Ack(AgentId),
     AckDue(AgentId),
     Resend(AgentId),
@@ -87,12 +94,14 @@ pub(crate) enum GroupChange {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OutRow(u8, ByteArray<16>, u64, u32, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>);
+struct OutRow(u8, ByteArray<16>, u64, u32, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>, Option<ByteBuf>);
+
+const OUT_ROW_VERSION: u8 = 2;
 
 /// Chains of who is no member yet that wait for the record.
 const ASIDE_MAX: usize = 64;
-/// A frame and a MAC for every member.
-const OUT_LEN_MAX: usize = limit::FRAME_LEN_MAX + 64 * limit::CHANNEL_MEMBERS_MAX;
+/// A frame, its letter, and a MAC for every member.
+const OUT_LEN_MAX: usize = 2 * limit::FRAME_LEN_MAX + 64 * limit::CHANNEL_MEMBERS_MAX;
 
 impl Group {
     pub(super) fn new(record: &Record, me: AgentId) -> Self {
@@ -127,7 +136,7 @@ impl Group {
 
     fn insert(&mut self, seq: Seq, frame: OutFrame) {
         self.expiries.insert((frame.expires, seq));
-        self.bytes += frame.common.len();
+        self.bytes += frame.len();
         self.out.insert(seq, frame);
     }
 
@@ -138,9 +147,19 @@ impl Group {
         let (letter, expires, is_over) = (frame.letter, frame.expires, frame.left.is_empty());
         if is_over {
             self.expiries.remove(&(expires, seq));
-            self.bytes -= self.out.remove(&seq).map_or(0, |frame| frame.common.len());
+            self.bytes -= self.out.remove(&seq).map_or(0, |frame| frame.len());
         }
         Some((letter, is_over))
+    }
+
+    /// A sender is told soon what is here.
+    pub(super) fn ack_soon(&mut self, sender: AgentId, now: UnixMillis) {
+        self.acks.entry(sender).or_insert(now.plus(time::ACK_DELAY));
+    }
+
+    /// A letter that is sent again where its token has expired.
+    fn letter_of(&self, seq: Seq) -> Option<Box<Letter>> {
+        self.out.get(&seq)?.again.clone()
     }
 
     /// Which frames a member lacks, the lowest first.
@@ -153,30 +172,37 @@ impl Group {
 }
 
 impl OutFrame {
+    fn len(&self) -> usize {
+        self.common.len() + self.again.as_ref().map_or(0, |letter| letter.payload.len())
+    }
+
     fn to_row(&self) -> Vec<u8> {
         let left = self.left.iter();
         let left = left.map(|(agent, mac)| (ByteArray::new(*agent.as_bytes()), ByteArray::new(*mac))).collect();
         let id = ByteArray::new(*self.letter.as_bytes());
+        let again = self.again.as_ref().map(|letter| ByteBuf::from(letter.encode()));
         codec::encode(&OutRow(
-            ROW_VERSION,
+            OUT_ROW_VERSION,
             id,
             self.expires.0,
             self.number,
             ByteBuf::from(self.common.as_slice()),
             left,
+            again,
         ))
     }
 
     fn from_row(row: &[u8]) -> Option<Self> {
-        let OutRow(version, letter, expires, number, common, left) = codec::decode(row, OUT_LEN_MAX).ok()?;
-        let letter = LetterId::parse(letter.into_array()).filter(|_| version == ROW_VERSION)?;
+        let OutRow(version, letter, expires, number, common, left, again) = codec::decode(row, OUT_LEN_MAX).ok()?;
+        let letter = LetterId::parse(letter.into_array()).filter(|_| version == OUT_ROW_VERSION)?;
+        let again = again.map(|letter| Letter::decode(&letter).map(Box::new)).transpose().ok()?;
         let left = left.into_iter().map(|(agent, mac)| {
             let agent = AgentId::from_bytes(agent.into_array()).ok()?;
             Some((agent, mac.into_array()))
         });
         let left = left.collect::<Option<BTreeMap<_, _>>>()?;
         let (expires, common, mailed) = (UnixMillis(expires), common.into_vec(), BTreeMap::new());
-        Some(Self { letter, expires, number, common, left, mailed })
+        Some(Self { letter, expires, number, common, again, left, mailed })
     }
 }
 
@@ -200,8 +226,11 @@ impl Peer {
     ) -> Result<Step, PeerError> {
         let channel = self.channels.all.get(&id).ok_or(ChannelError::NotMember)?;
         let (record, group, seq) = (&channel.record, &channel.group, channel.letters.next());
+        if record.roster().audits() && self.is_log_full() {
+            return Err(PeerError::LogFull);
+        }
         let under_way: usize = self.channels.all.values().map(|channel| channel.group.bytes).sum();
-        if self.outbox_bytes + under_way + letter.payload.len() > limit::OUTBOX_BYTES_MAX {
+        if self.outbox_bytes + under_way + letter.encode().len() > limit::OUTBOX_BYTES_MAX {
             return Err(PeerError::OutboxFull);
         }
         let epoch = record.epoch();
@@ -212,11 +241,15 @@ impl Peer {
         let outgoing = begun.as_ref().map_or(&group.outgoing, |begun| &begun.outgoing);
         let mut nonce = [0; 12];
         rng.fill_bytes(&mut nonce);
-        let attestation = group.incoming.attest(None, group.attested.as_ref());
+        // contracts/channel.md C39.
+        let answered = letter.reply_to.and_then(|id| channel.letters.author_of(&id));
+        let attestation = group.incoming.attest(answered, group.attested.as_ref());
         let signing = self.identity.signing();
+        self.prove_in_channel(id, outgoing, &mut letter);
+        let told = self.commit_in_channel(id, outgoing, attestation, &mut letter, now);
         let sealed =
             outgoing.seal(&epoch, letter.encode(), attestation, &nonce, signing, now).map_err(PeerError::from)?;
-        let change = GroupChange::Sealed { letter, begun, sealed: Box::new(sealed) };
+        let change = GroupChange::Sealed { letter, begun, sealed: Box::new(sealed), told };
         Ok(self.step(Change::Channel(ChannelChange::Group { channel: id, change, now })))
     }
 
@@ -239,10 +272,11 @@ impl Peer {
 
     pub(super) fn apply_group(&mut self, id: ChannelId, change: GroupChange, now: UnixMillis, out: &mut Out) {
         match change {
-            GroupChange::Sealed { letter, begun, sealed } => {
+            GroupChange::Sealed { letter, begun, sealed, told } => {
                 self.apply_group_sealed(id, &letter, begun, &sealed, now, out);
+                told.into_iter().for_each(|told| self.apply_told(told, out));
             }
-            GroupChange::Opened { opened, letter } => self.apply_group_opened(id, *opened, letter, now, out),
+            GroupChange::Opened { opened, verdict } => self.apply_group_opened(id, *opened, verdict, now, out),
             GroupChange::Ack(to) => self.apply_group_ack(id, to, now, out),
             GroupChange::AckDue(to) => {
                 if let Some(channel) = self.channels.all.get_mut(&id) {
@@ -300,7 +334,8 @@ impl Peer {
         group.attested = sealed.attested().or(group.attested);
         let left = sealed.macs().iter().filter(|(agent, _)| !gone.contains(agent)).copied().collect();
         let (expires, number, common) = (letter.expires(), channel.record.roster().number(), sealed.common().to_vec());
-        let frame = OutFrame { letter: letter.id, expires, number, common, left, mailed: BTreeMap::new() };
+        let again = kept_again(letter, channel.record.roster().audits());
+        let frame = OutFrame { letter: letter.id, expires, number, common, again, left, mailed: BTreeMap::new() };
         out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
         for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
@@ -390,8 +425,15 @@ impl Peer {
     }
 
     fn give_up_frame(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, code: u16, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let Some((letter, is_over)) = channel.group.settle(seq, agent) else { return };
+        if let Some(letter) = self.take_off(id, seq, agent, out) {
+            Self::apply_failed(*agent, letter, code, out);
+        }
+    }
+
+    /// A letter goes to a member no more.
+    fn take_off(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, out: &mut Out) -> Option<LetterId> {
+        let channel = self.channels.all.get_mut(&id)?;
+        let (letter, is_over) = channel.group.settle(seq, agent)?;
         let lowest = channel.group.lowest(agent);
         channel.group.outgoing.acked(agent, lowest);
         let (key, frame) = (rows::channel_out(&id, seq), channel.group.out.get(&seq));
@@ -399,7 +441,7 @@ impl Peer {
             Some(frame) => Op::Put { key, value: frame.to_row() },
             None => Op::Delete { key },
         });
-        Self::apply_failed(*agent, letter, code, out);
+        Some(letter)
     }
 
     /// Nothing more goes to an agent.
@@ -418,6 +460,7 @@ impl Peer {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         channel.group.acks.remove(&to);
         let Some(next) = channel.group.incoming.next_of(&to) else { return };
+        let next = channel.letters.first_undecided_of(&to).map_or(next, |held| held.min(next));
         let before = channel.group.acking.get(&to).copied();
         let under_way = before.filter(|(no, _)| self.outbox.contains_key(no));
         // It is said already; one that has not left says less.
@@ -473,6 +516,19 @@ impl Peer {
         self.give_up_frames(id, &from, code::REFUSED, out);
         self.keep_own(id, out);
     }
+}
+
+/// A letter with a token is kept, but where the channel audits: there it goes in no session.
+// contracts/channel.md C73, C75.
+fn kept_again(letter: &Letter, audits: bool) -> Option<Box<Letter>> {
+    let is_kept = !audits && letter.extension(extension::TOKEN).is_some();
+    is_kept.then(|| {
+        let mut again = Box::new(letter.clone());
+        if again.extension(extension::HOP_PROOF).is_some() {
+            again.want_proof();
+        }
+        again
+    })
 }
 
 fn begin<R: CryptoRng + ?Sized>(

@@ -14,13 +14,16 @@ use crate::audit::AUDITED_LEN_MAX;
 use crate::channel::{ChannelPlace, Handed, Order, Record, Roster, Waiting};
 use crate::codec;
 use crate::error::{PeerError, Refusal};
-use crate::ids::{AgentId, ChannelId, LetterId, Seq};
+use crate::frame::Nonce;
+use crate::ids::{AgentId, ChainId, ChannelId, LetterId, Seq};
 use crate::letter::{Letter, LetterError, LetterKind};
 use crate::outbox::Entry;
 use crate::rows;
 use crate::step::{Op, Step};
 use crate::time::UnixMillis;
 use crate::token::Genuine;
+
+mod undecided;
 
 /// Letters of one channel.
 #[derive(Debug, Default)]
@@ -35,13 +38,24 @@ pub(super) struct Letters {
 
 /// A letter that is not handed out yet.
 #[derive(Clone, Debug)]
-struct Held {
-    received: UnixMillis,
-    letter: Letter,
-    bytes: Vec<u8>,
-    token: Option<Arc<Genuine>>,
+pub(super) struct Held {
+    pub(super) received: UnixMillis,
+    pub(super) letter: Letter,
+    pub(super) bytes: Vec<u8>,
+    pub(super) token: Option<Arc<Genuine>>,
+    /// In what it came, where it was sealed once for all.
+    pub(super) sealed: Option<Sealed>,
+    /// Until when it waits for the key of its token; after a start that is said anew.
+    pub(super) until: Option<UnixMillis>,
     /// The number of its row.
-    row: u64,
+    pub(super) row: u64,
+}
+
+/// In what a letter came that was sealed once for all.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Sealed {
+    pub(super) chain: ChainId,
+    pub(super) nonce: Nonce,
 }
 
 /// Whether a letter may be delivered, as far as its channel is concerned.
@@ -56,7 +70,9 @@ pub(in super::super) enum Judged {
 #[derive(Serialize, Deserialize)]
 struct OwnRow(u8, Seq, ByteBuf);
 #[derive(Serialize, Deserialize)]
-struct HeldRow(u8, ByteArray<32>, u64, ByteBuf, Option<ByteBuf>);
+struct HeldRow(u8, ByteArray<32>, u64, ByteBuf, Option<ByteBuf>, Option<(ByteArray<32>, ByteArray<12>)>);
+
+const HELD_ROW_VERSION: u8 = 2;
 
 /// The extension that names a place.
 const PLACE_LEN_MAX: usize = 96;
@@ -71,8 +87,10 @@ type LoadRow = fn(&mut Peer, &[u8], &[u8]) -> Option<()>;
 
 impl Letters {
     pub(super) fn wakes(&self) -> Option<UnixMillis> {
-        let over = self.set_aside.values().map(|(_, held)| held.letter.expires().plus(1)).min();
-        [self.order.wakes(), over].into_iter().flatten().min()
+        let waiting = self.set_aside.values().filter(|(_, held)| !held.is_undecided());
+        let over = waiting.map(|(_, held)| held.letter.expires().plus(1)).min();
+        let late = self.undecided().map(|(_, held)| held.decided_at()).min();
+        [self.order.wakes(), over, late].into_iter().flatten().min()
     }
 
     /// The number of this agent's next letter.
@@ -85,7 +103,7 @@ impl Letters {
     }
 
     /// Whether as many letters wait for the record as may, of this sender or in all.
-    fn is_full(&self, from: &AgentId) -> bool {
+    pub(super) fn is_full(&self, from: &AgentId) -> bool {
         let of_it = self.set_aside.values().filter(|(sender, _)| sender == from).count();
         of_it >= SET_ASIDE_EACH || self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
     }
@@ -94,6 +112,11 @@ impl Letters {
     fn is_full_for(&self, agent: &AgentId, roster: &Roster) -> bool {
         let strangers = || self.set_aside.values().filter(|(from, _)| !roster.has(from)).count();
         self.is_full(agent) || !roster.has(agent) && strangers() >= limit::CHANNEL_WAITING_MAX / 4
+    }
+
+    /// Another member whose letter of this id was handed out.
+    pub(super) fn author_of(&self, id: &LetterId) -> Option<&AgentId> {
+        self.order.author_of(id)
     }
 
     pub(super) fn begins(&mut self, sender: AgentId, first: Seq) {
@@ -128,24 +151,31 @@ impl Peer {
         if self.retired {
             return Err(PeerError::RetiredHere);
         }
-        let unfit = [extension::TOKEN, extension::AUDIT, extension::LARGE_PAYLOAD, extension::CHANNEL];
-        if letter.kind != LetterKind::Plain || unfit.iter().any(|number| letter.extension(*number).is_some()) {
+        let unfit = [extension::AUDIT, extension::LARGE_PAYLOAD, extension::CHANNEL];
+        let token = letter.extension(extension::TOKEN);
+        let is_no_token = token.is_some_and(|token| Genuine::kept(token).is_none());
+        if is_no_token
+            || letter.kind != LetterKind::Plain
+            || unfit.iter().any(|number| letter.extension(*number).is_some())
+        {
             return Err(PeerError::Letter(LetterError::Malformed));
         }
         if letter.payload.len() > limit::PAYLOAD_INLINE_MAX {
             return Err(PeerError::TooLarge);
         }
         letter.check_time(now).map_err(PeerError::Letter)?;
-        if letter.encode().len() + PLACE_LEN_MAX + AUDITED_LEN_MAX > limit::LETTER_LEN_MAX {
+        let proof = if letter.wants_proof() { limit::HOP_PROOF_LEN_MAX } else { 0 };
+        if letter.encode().len() + proof + PLACE_LEN_MAX + AUDITED_LEN_MAX > limit::LETTER_LEN_MAX {
             return Err(PeerError::TooLarge);
         }
         Letter::decode(&letter.encode()).map_err(|(_, error)| PeerError::Letter(error))?;
-        if record.roster().members().len() > limit::CHANNEL_PAIRWISE_MAX {
+        let is_sealed_once = |roster: &Roster| roster.audits() || roster.members().len() > limit::CHANNEL_PAIRWISE_MAX;
+        if is_sealed_once(record.roster()) {
             return self.seal_for_all(channel, letter, now, rng);
         }
         let others = record.roster().members().len().saturating_sub(1);
         let used = self.outbox.len() - self.outbox_controls;
-        let bytes = letter.payload.len().saturating_add(ROW_LEN_MAX).saturating_mul(others);
+        let bytes = letter.encode().len().saturating_add(ROW_LEN_MAX).saturating_mul(others);
         if used + others > limit::OUTBOX_LETTERS_MAX
             || self.outbox_bytes.saturating_add(bytes) > limit::OUTBOX_BYTES_MAX
         {
@@ -180,7 +210,7 @@ impl Peer {
         channel.letters.next = channel.letters.next.saturating_add(1);
         let handed = channel.letters.order.sent(letter, now);
         self.keep_own(id, out);
-        self.show_letters(id, handed, None, out);
+        self.show_letters(id, handed, None, now, out);
     }
 
     /// Keeps this agent's numbers.
@@ -202,7 +232,7 @@ impl Peer {
     ) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let handed = channel.letters.order.passed(sender, holes, now);
-        self.show_letters(id, handed, None, out);
+        self.show_letters(id, handed, None, now, out);
     }
 
     /// Whether the channel that a letter names takes it.
@@ -213,10 +243,19 @@ impl Peer {
             Ok(None) => return Ok(Judged::Welcome),
             Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
         };
-        self.judge_place(from, &place)
+        // contracts/channel.md C52.
+        if letter.extension(extension::LARGE_PAYLOAD).is_some() {
+            return Ok(Judged::Refused(code::MALFORMED));
+        }
+        // contracts/channel.md C75.
+        let audits = self.channel(&place.channel).is_some_and(|record| record.roster().audits());
+        match self.judge_place(from, &place)? {
+            Judged::Welcome if audits => Ok(Judged::Refused(code::COMMITMENT)),
+            judged => Ok(judged),
+        }
     }
 
-    fn judge_place(&self, from: &AgentId, place: &ChannelPlace) -> Result<Judged, Refusal> {
+    pub(super) fn judge_place(&self, from: &AgentId, place: &ChannelPlace) -> Result<Judged, Refusal> {
         let Ok(record) = self.member_of(&place.channel) else { return Ok(Judged::Refused(code::NOT_MEMBER)) };
         let roster = record.roster();
         let Some(number) = record.number_of(&place.epoch) else {
@@ -237,7 +276,7 @@ impl Peer {
         letter: Letter,
         bytes: &[u8],
         token: Option<&Arc<Genuine>>,
-        received: UnixMillis,
+        (received, sealed): (UnixMillis, Option<Sealed>),
         out: &mut Out,
     ) -> Option<Letter> {
         let Ok(Some(place)) = ChannelPlace::of(&letter) else { return Some(letter) };
@@ -259,7 +298,7 @@ impl Peer {
         let channel = self.channels.all.get_mut(&place.channel)?;
         let row = channel.letters.next_row;
         channel.letters.next_row += 1;
-        let held = Held { received, letter, bytes: bytes.to_vec(), token: token.cloned(), row };
+        let held = Held { token: token.cloned(), row, ..Held::new(received, letter, bytes.to_vec(), sealed) };
         if channel.record.number_of(&place.epoch).is_none() {
             put_held(&place.channel, &from, &held, out);
             channel.letters.set_aside.insert(row, (from, held));
@@ -270,17 +309,32 @@ impl Peer {
         if !handed.iter().any(|one| one.letter.letter.row == row) {
             put_held(&place.channel, &from, &held, out);
         }
-        self.show_letters(place.channel, handed, Some(row), out);
+        self.show_letters(place.channel, handed, Some(row), received, out);
         None
     }
 
     /// Delivers letters whose turn it is; all but a new one have a row that goes.
-    fn show_letters(&mut self, id: ChannelId, handed: Vec<Handed<Held>>, new: Option<u64>, out: &mut Out) {
+    fn show_letters(
+        &mut self,
+        id: ChannelId,
+        handed: Vec<Handed<Held>>,
+        new: Option<u64>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
         for Handed { letter: Waiting { sender, letter: held, .. }, .. } in handed {
             if Some(held.row) != new {
                 out.ops.push(Op::Delete { key: rows::channel_held(&id, held.row) });
             }
-            self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out);
+            match held.over(self.verifier(), now) {
+                Some(code) => self.refuse_waiting(id, sender, &held, code, now, out),
+                None => {
+                    if held.sealed.is_some() {
+                        self.tell_channel_received(id, sender, &held.letter, held.token.as_deref(), now, out);
+                    }
+                    self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out);
+                }
+            }
         }
     }
 
@@ -305,6 +359,7 @@ impl Peer {
     /// The record has moved, or time has passed: letters that waited for it.
     pub(super) fn look_again(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         self.channels.again.remove(&id);
+        self.decide_undecided(id, now, out);
         let me = self.id();
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let (record, aside) = (&channel.record, core::mem::take(&mut channel.letters.set_aside));
@@ -314,7 +369,10 @@ impl Peer {
             let number = place.as_ref().and_then(|place| record.number_of(&place.epoch));
             match (place, number) {
                 (Some(place), Some(number)) => {
-                    if are_members(record, [&from, &me], number) {
+                    let is_heard = are_members(record, [&from, &me], number);
+                    if is_heard && held.is_undecided() {
+                        channel.letters.set_aside.insert(row, (from, held));
+                    } else if is_heard {
                         again.insert(row, (from, place.seq, held));
                     } else {
                         out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
@@ -330,7 +388,7 @@ impl Peer {
             handed.extend(offer(channel, from, seq, held, received));
         }
         handed.extend(channel.letters.order.due(now));
-        self.show_letters(id, handed, None, out);
+        self.show_letters(id, handed, None, now, out);
     }
 
     fn load_channel_own(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -354,14 +412,20 @@ impl Peer {
 
     fn load_channel_held(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, row) = rows::split_of_channel::<8>(key)?;
-        let HeldRow(version, from, received, bytes, token) = codec::decode(value, HELD_LEN_MAX).ok()?;
+        let HeldRow(version, from, received, bytes, token, sealed) = codec::decode(value, HELD_LEN_MAX).ok()?;
         let (row, received) = (u64::from_be_bytes(row), UnixMillis(received));
-        let from = AgentId::from_bytes(from.into_array()).ok().filter(|_| version == ROW_VERSION)?;
+        let from = AgentId::from_bytes(from.into_array()).ok().filter(|_| version == HELD_ROW_VERSION)?;
         let token = token.map(|token| Genuine::kept(&token).map(Arc::new).ok_or(())).transpose().ok()?;
-        let held = Held { received, letter: Letter::decode(&bytes).ok()?, bytes: bytes.into_vec(), token, row };
+        let sealed = sealed
+            .map(|(chain, nonce)| Sealed { chain: ChainId::from_bytes(chain.into_array()), nonce: nonce.into_array() });
+        let read = Letter::decode(&bytes).ok()?;
+        let held = Held { token, row, ..Held::new(received, read, bytes.into_vec(), sealed) };
         let Channels { all, again, .. } = &mut self.channels;
         let letters = &mut all.get_mut(&id)?.letters;
         letters.next_row = letters.next_row.max(row.checked_add(1)?);
+        // One that waits for a key still does when the record is looked at: what is behind it waits too.
+        let place = ChannelPlace::of(&held.letter).ok().flatten()?;
+        letters.order.waits(from, place.seq);
         letters.set_aside.insert(row, (from, held));
         again.insert(id);
         Some(())
@@ -384,6 +448,7 @@ fn offer(channel: &mut super::Channel, sender: AgentId, seq: Seq, held: Held, no
 fn put_held(channel: &ChannelId, from: &AgentId, held: &Held, out: &mut Out) {
     let token = held.token.as_ref().map(|token| ByteBuf::from(token.text().as_bytes()));
     let (sender, bytes) = (ByteArray::new(*from.as_bytes()), ByteBuf::from(held.bytes.as_slice()));
-    let row = HeldRow(ROW_VERSION, sender, held.received.0, bytes, token);
+    let sealed = held.sealed.map(|sealed| (ByteArray::new(*sealed.chain.as_bytes()), ByteArray::new(sealed.nonce)));
+    let row = HeldRow(HELD_ROW_VERSION, sender, held.received.0, bytes, token, sealed);
     out.ops.push(Op::Put { key: rows::channel_held(channel, held.row), value: codec::encode(&row) });
 }

@@ -1,21 +1,25 @@
 //! What comes of a channel's other members: chains, frames, and what they have moved, kept and loaded.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nuncio_contracts::registry::{limit, time};
 use zeroize::Zeroizing;
 
+use super::super::letters::{Held, Sealed};
 use super::super::{Channel, ChannelChange, ChannelNews};
 use super::{ASIDE_MAX, GroupChange, OutFrame};
-use crate::channel::{ChannelFrame, ChannelPlace, KeyError, Opened, Outgoing, ReceiveError, SenderKey};
+use crate::channel::{ChannelFrame, KeyError, Opened, Outgoing, ReceiveError, SenderKey};
 use crate::error::Refusal;
 use crate::ids::{AgentId, ChannelId, Seq};
 use crate::letter::Letter;
+use crate::peer::judge::Verdict;
 use crate::peer::{Change, Out, Peer, Seen};
 use crate::replay::ReplayError;
 use crate::rows;
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
+use crate::token::Genuine;
 
 impl Peer {
     /// Takes a frame of a channel.
@@ -32,6 +36,10 @@ impl Peer {
             return Err(Refusal::InboxFull);
         }
         let (id, channel) = self.channel_of(&frame).ok_or(Refusal::Channel(ReceiveError::UnknownTag))?;
+        // contracts/audit.md V29.
+        if channel.record.roster().audits() && self.is_log_full() {
+            return Err(Refusal::SpoolFull);
+        }
         let sender = channel.group.incoming.sender_of(&frame.tag);
         if let Some(sender) = sender.filter(|sender| from.is_some_and(|from| from != **sender)) {
             return Err(Refusal::WrongPeer(*sender));
@@ -43,18 +51,8 @@ impl Peer {
         let kept: usize = self.channels.all.values().map(|channel| channel.group.incoming.kept()).sum();
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(kept);
         let opened = channel.group.incoming.receive(&frame, room).map_err(Refusal::Channel)?;
-        let letter = Letter::decode(&opened.letter).ok().map(Box::new).filter(|letter| {
-            let place = ChannelPlace::of(letter).ok().flatten();
-            let is_there = place.is_some_and(|place| {
-                place.channel == id && place.epoch == opened.epoch && place.seq == opened.header.seq
-            });
-            is_there && letter.check_time(now).is_ok()
-        });
-        let letter = match letter {
-            Some(letter) if seen.seen(&opened.sender, &letter.id).ok_or(Refusal::SeenUnreadable)? => None,
-            letter => letter,
-        };
-        let change = GroupChange::Opened { opened: Box::new(opened), letter };
+        let verdict = self.judge_group(id, &opened, now, seen)?;
+        let change = GroupChange::Opened { opened: Box::new(opened), verdict };
         Ok(self.step(Change::Channel(ChannelChange::Group { channel: id, change, now })))
     }
 
@@ -75,12 +73,14 @@ impl Peer {
     pub(super) fn apply_group_opened(
         &mut self,
         id: ChannelId,
-        opened: Opened,
-        letter: Option<Box<Letter>>,
+        mut opened: Opened,
+        verdict: Verdict,
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let (sender, bytes) = (opened.sender, opened.letter.clone());
+        let (sender, seq, bytes) = (opened.sender, opened.header.seq, opened.letter.clone());
+        let sealed = Sealed { chain: opened.chain, nonce: opened.nonce };
+        out.ops.extend(self.channel_opening_of(&mut opened, &verdict));
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let group = &mut channel.group;
         let own = opened.header.attestation.and_then(|said| group.outgoing.compare(&sender, &said));
@@ -94,11 +94,41 @@ impl Peer {
         self.counters.opened += 1;
         self.keep_sender(id, &sender, out);
         self.pass_holes(id, sender, &moved.holes, now, out);
-        let Some(letter) = letter else { return };
-        out.ops.push(Op::Put { key: rows::seen(&sender, &letter.id), value: Vec::new() });
-        if let Some(letter) = self.take_channel_letter(sender, *letter, &bytes, None, now, out) {
-            self.deliver(sender, letter, &bytes, None, now, out);
+        if matches!(verdict, Verdict::Duplicate | Verdict::Refuse(_)) {
+            self.pass_refused(id, sender, seq, now, out);
         }
+        match verdict {
+            Verdict::Nothing | Verdict::Refuse(None) => {}
+            Verdict::Duplicate => self.counters.duplicates += 1,
+            Verdict::Take(letter, token) => {
+                self.note_taken(sender, &letter, token.as_ref(), now, out);
+                let way = (now, Some(sealed));
+                if let Some(letter) = self.take_channel_letter(sender, *letter, &bytes, token.as_ref(), way, out) {
+                    self.deliver(sender, letter, &bytes, token, now, out);
+                }
+            }
+            Verdict::Wait(need, _) => {
+                let read = Letter::decode(&bytes).ok();
+                let held = read.map(|letter| Held::new(now, letter, bytes, Some(sealed)));
+                held.into_iter().for_each(|held| self.wait_in_channel(id, sender, held, need, out));
+            }
+            Verdict::Refuse(Some((told, letter))) => {
+                self.tell_frame_refused(id, sender, &told, letter.as_deref(), now, out);
+            }
+        }
+    }
+
+    /// A letter that was sealed once is this agent's from now on: it is taken no second time.
+    pub(in crate::peer::channels) fn note_taken(
+        &mut self,
+        from: AgentId,
+        letter: &Letter,
+        token: Option<&Arc<Genuine>>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
+        self.keep_token(token, &from, now);
     }
 
     /// A chain was handed over.

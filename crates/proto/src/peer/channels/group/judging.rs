@@ -1,0 +1,212 @@
+//! What becomes of a letter that was sealed once for all: taken, known, waiting for the key of its token, or refused, and then its sender is told
+//! (contracts/channel.md section 14).
+
+use nuncio_contracts::registry::{code, extension, limit, time};
+
+use super::super::letters::{Held, Judged, Sealed as Carrier};
+use crate::channel::{ChannelPlace, Opened, nonce_of};
+use crate::control::Control;
+use crate::error::Refusal;
+use crate::frame::Nonce;
+use crate::ids::{AgentId, ChannelId, LetterId, Seq};
+use crate::letter::{Letter, LetterKind};
+use crate::outbox::Entry;
+use crate::peer::audit::keeps_channel_commitment;
+use crate::peer::judge::Verdict;
+use crate::peer::tokens::{Need, Unauthorized};
+use crate::peer::{Out, Peer, Seen};
+use crate::step::Effect;
+use crate::time::UnixMillis;
+use crate::token::Denial;
+
+impl Peer {
+    /// The verdict over a letter that was opened. Its sender is the one whose MAC it carries.
+    // contracts/channel.md C70, C72.
+    pub(super) fn judge_group(
+        &self,
+        id: ChannelId,
+        opened: &Opened,
+        now: UnixMillis,
+        seen: &dyn Seen,
+    ) -> Result<Verdict, Refusal> {
+        let verdict = match Letter::decode(&opened.letter) {
+            Ok(letter) => self.judge_group_letter(id, opened, Box::new(letter), now, seen)?,
+            // A refusal that names no letter cannot be told.
+            Err((id, error)) => {
+                Verdict::Refuse(id.map(|id| (self.refusal(id, &opened.nonce, error.code(), now), None)))
+            }
+        };
+        let on_their_way = self.contacts.get(&opened.sender).map_or(0, |contact| contact.controls);
+        if matches!(verdict, Verdict::Refuse(Some(_))) && on_their_way >= limit::REFUSALS_MAX {
+            return Err(Refusal::TooManyRefusals);
+        }
+        Ok(verdict)
+    }
+
+    fn judge_group_letter(
+        &self,
+        id: ChannelId,
+        opened: &Opened,
+        letter: Box<Letter>,
+        now: UnixMillis,
+        seen: &dyn Seen,
+    ) -> Result<Verdict, Refusal> {
+        let from = opened.sender;
+        let Some(channel) = self.channels.all.get(&id) else { return Ok(Verdict::Refuse(None)) };
+        let refuse = |letter: Box<Letter>, code| {
+            let told = self.refusal(letter.id, &opened.nonce, code, now);
+            Ok(Verdict::Refuse(Some((told, Some(letter)))))
+        };
+        if channel.letters.holds(&from, &letter.id) || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
+            return Ok(Verdict::Duplicate);
+        }
+        let place = ChannelPlace { channel: id, epoch: opened.epoch, seq: opened.header.seq };
+        let is_its_place = ChannelPlace::of(&letter).is_ok_and(|said| said == Some(place));
+        let is_large = letter.extension(extension::LARGE_PAYLOAD).is_some();
+        if letter.kind != LetterKind::Plain || !is_its_place || is_large {
+            return refuse(letter, code::MALFORMED);
+        }
+        // contracts/audit.md V28.
+        if let Err(code) = keeps_channel_commitment(opened.commitment_key.as_ref(), &opened.header, &letter) {
+            return refuse(letter, code);
+        }
+        if let Err(error) = letter.check_time(now) {
+            return refuse(letter, error.code());
+        }
+        if let Judged::Refused(code) = self.judge_place(&from, &place)? {
+            return refuse(letter, code);
+        }
+        match self.authorize_in_channel(from, id, &opened.chain, &letter, now) {
+            Ok(token) => Ok(Verdict::Take(letter, token)),
+            Err(Unauthorized::Denied(denial)) => refuse(letter, denial.code()),
+            Err(Unauthorized::Need(_)) if channel.letters.is_full(&from) => Err(Refusal::ChannelFull),
+            Err(Unauthorized::Need(need)) => Ok(Verdict::Wait(need, UnixMillis::NEVER)),
+        }
+    }
+
+    /// A letter waits for the key of its token.
+    // contracts/channel.md C71.
+    pub(super) fn wait_in_channel(&mut self, id: ChannelId, from: AgentId, held: Held, need: Need, out: &mut Out) {
+        let held = Held { until: Some(patience(held.received)), ..held };
+        if let Some(channel) = self.channels.all.get_mut(&id) {
+            channel.letters.hold_back(id, from, held, out);
+        }
+        if let Need::Key(kid) = need {
+            out.effects.push(Effect::WantKey { kid });
+        }
+    }
+
+    /// Tells a member that a letter of its, which came in a frame, is not delivered.
+    pub(in crate::peer::channels) fn tell_frame_refused(
+        &mut self,
+        id: ChannelId,
+        from: AgentId,
+        told: &Letter,
+        letter: Option<&Letter>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        if let Some(Control::Refused { code, .. }) = Control::decode(&told.payload) {
+            self.tell_channel_refused(id, from, code, letter, now, out);
+        }
+        self.apply_queued(Entry::draft(from, told), out);
+    }
+
+    /// A letter that waited, of a member's frame or session, is not delivered: who sealed it once is told.
+    pub(in crate::peer::channels) fn refuse_waiting(
+        &mut self,
+        id: ChannelId,
+        from: AgentId,
+        held: &Held,
+        code: u16,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(Carrier { nonce, .. }) = held.sealed else {
+            return self.tell_channel_refused(id, from, code, Some(&held.letter), now, out);
+        };
+        let told = self.refusal(held.letter.id, &nonce, code, now);
+        self.tell_frame_refused(id, from, &told, Some(&held.letter), now, out);
+    }
+
+    /// Letters that wait for the keys of their tokens are looked at again.
+    pub(in crate::peer) fn look_again_at_tokens(&mut self) {
+        let waiting = self.channels.all.iter().filter(|(_, channel)| channel.letters.waits_for_keys());
+        let waiting: Vec<ChannelId> = waiting.map(|(id, _)| *id).collect();
+        self.channels.again.extend(waiting);
+    }
+
+    /// What becomes of a letter whose token's key was not there.
+    // contracts/channel.md C71.
+    pub(in crate::peer::channels) fn decide_held(
+        &self,
+        id: ChannelId,
+        from: AgentId,
+        held: &Held,
+        now: UnixMillis,
+    ) -> Decided {
+        let Some(Carrier { chain, .. }) = held.sealed else { return Decided::Refuse(code::TOKEN_KEY) };
+        if let Err(error) = held.letter.check_time(now) {
+            return Decided::Refuse(error.code());
+        }
+        match self.authorize_in_channel(from, id, &chain, &held.letter, now) {
+            Ok(Some(token)) => Decided::Take(token),
+            Ok(None) => Decided::Refuse(Denial::Missing.code()),
+            Err(Unauthorized::Denied(denial)) => Decided::Refuse(denial.code()),
+            Err(Unauthorized::Need(_)) if held.until.is_some_and(|until| until <= now) => {
+                Decided::Refuse(code::TOKEN_KEY)
+            }
+            Err(Unauthorized::Need(need)) => Decided::Wait(need),
+        }
+    }
+
+    /// A member has refused a letter of this agent in the frame that it names: it fails for that one, but is sent again in its session where its token had
+    /// expired.
+    // contracts/channel.md C72, C73.
+    pub(in crate::peer) fn frame_is_refused(
+        &mut self,
+        from: AgentId,
+        letter: LetterId,
+        code: u16,
+        frame: &Nonce,
+        out: &mut Out,
+    ) {
+        let Some((id, seq)) = self.frame_of(&from, &letter, frame) else { return };
+        // These two are for this side to say.
+        let code = if matches!(code, code::CANCELLED | code::RETIRED) { code::REFUSED } else { code };
+        let again = self.channels.all.get(&id).and_then(|channel| channel.group.letter_of(seq));
+        match again.filter(|_| code == code::TOKEN_EXPIRED) {
+            Some(letter) => {
+                self.take_off(id, seq, &from, out);
+                let (no, renewed) = (self.next_entry, Effect::SealedAgain { to: from, letter: letter.id });
+                if let Some(channel) = self.channels.all.get_mut(&id) {
+                    channel.group.in_session.insert(from, no);
+                }
+                self.apply_queued(Entry::draft(from, &letter), out);
+                out.effects.push(renewed);
+            }
+            None => self.give_up_frame(id, seq, &from, code, out),
+        }
+    }
+
+    fn frame_of(&self, to: &AgentId, letter: &LetterId, frame: &Nonce) -> Option<(ChannelId, Seq)> {
+        self.channels.all.iter().find_map(|(id, channel)| {
+            let is_it = |(_, one): &(&Seq, &super::OutFrame)| {
+                one.letter == *letter && one.left.contains_key(to) && nonce_of(&one.common) == Some(*frame)
+            };
+            channel.group.out.iter().find(is_it).map(|(seq, _)| (*id, *seq))
+        })
+    }
+}
+
+/// What becomes of a letter that waited for a key.
+pub(in crate::peer::channels) enum Decided {
+    Take(std::sync::Arc<crate::token::Genuine>),
+    Wait(Need),
+    Refuse(u16),
+}
+
+/// Until when a letter that came now waits for its token's key.
+pub(in crate::peer::channels) fn patience(now: UnixMillis) -> UnixMillis {
+    now.plus(time::TOKEN_WAIT)
+}

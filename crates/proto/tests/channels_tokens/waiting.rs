@@ -1,0 +1,130 @@
+//! Letters to a channel that wait: for the keys of their tokens, for fresh tokens, for their turn.
+
+use nuncio_contracts::registry::{code, time};
+use nuncio_proto::token::{KeySet, Policy};
+
+use super::{LONG, SIZES, failure, guard, guarded, keys, mint, send, token, with_token};
+
+/// contracts/channel.md C71, C45: nothing is acknowledged before it is decided, nothing behind it is handed out before it, through a restart.
+#[test]
+fn a_letter_waits_for_the_key_of_its_token() {
+    for size in SIZES {
+        let (mut group, channel) = guarded(size);
+        let forget = |group: &mut super::Group| {
+            group.agents[2].peer.set_verifier(|verifier| {
+                verifier.set_policy(Policy::tokenless());
+                verifier.set_keys(KeySet::default());
+            });
+        };
+        forget(&mut group);
+        let (waiting, reader) = (send(&mut group, 1, channel, "one"), group.id(2));
+        let behind = group.send(1, channel, "two");
+        for agent in [0, 3] {
+            group.agents[agent].peer.set_verifier(|verifier| verifier.set_policy(Policy::tokenless()));
+        }
+        group.pass(time::TOKEN_WAIT / 4, 4);
+        assert_eq!(group.agents[2].texts(channel), [""; 0], "{size}");
+        let told = |group: &super::Group, id| group.agents[1].delivered.contains(&(reader, id));
+        assert!(!told(&group, waiting) && !told(&group, behind), "{size}");
+        let now = group.now;
+        group.agents[2].restart(now);
+        guard(&mut group, 2);
+        forget(&mut group);
+        group.pass(time::TOKEN_WAIT / 4, 4);
+        assert!(!told(&group, waiting), "{size}");
+        group.agents[2].peer.set_verifier(|verifier| verifier.set_keys(keys()));
+        group.pass(LONG / 10, 4);
+        assert_eq!(group.agents[2].texts(channel), ["one", "two"], "{size}");
+        assert!(told(&group, waiting) && told(&group, behind), "{size}");
+    }
+}
+
+/// contracts/channel.md C71: a key that cannot be had.
+#[test]
+fn a_letter_whose_key_never_comes_is_refused() {
+    for size in SIZES {
+        let (mut group, channel) = guarded(size);
+        for agent in &mut group.agents {
+            agent.peer.set_verifier(|verifier| verifier.set_keys(KeySet::default()));
+        }
+        let letter = send(&mut group, 1, channel, "one");
+        group.pass(2 * time::TOKEN_WAIT, 20);
+        assert_eq!(failure(&group, 1, letter), Some(code::TOKEN_KEY), "{size}");
+        for at in 0..size {
+            guard(&mut group, at);
+        }
+        send(&mut group, 1, channel, "two");
+        group.pass(LONG / 10, 4);
+        assert_eq!(group.agents[2].texts(channel), ["two"], "{size}");
+    }
+}
+
+/// contracts/channel.md C71: its own time runs out while it waits for a key, and nothing turns in a circle meanwhile.
+#[test]
+fn a_letter_may_wait_for_its_key_beyond_its_deadline() {
+    for size in SIZES {
+        let (mut group, channel) = guarded(size);
+        for agent in &mut group.agents {
+            agent.peer.set_verifier(|verifier| verifier.set_keys(KeySet::default()));
+        }
+        let token = token(&group, 1, channel, "t-1");
+        let mut letter = with_token(&mut group, 1, "short", &token);
+        letter.deadline = Some(group.now.plus(time::TOKEN_WAIT / 4));
+        group.post(1, channel, &letter);
+        group.pass(2 * time::TOKEN_WAIT, 20);
+        assert_eq!(failure(&group, 1, letter.id), Some(code::EXPIRED), "{size}");
+        assert!(group.agents.iter().all(|agent| agent.inbox.is_empty()), "{size}");
+    }
+}
+
+/// contracts/channel.md C73: whoever was away is sent the letter again with a fresh token.
+#[test]
+fn a_letter_whose_token_has_expired_goes_again_with_a_fresh_one() {
+    for size in SIZES {
+        let (mut group, channel) = guarded(size);
+        let late = group.id(2);
+        group.agents[2].away = true;
+        let letter = send(&mut group, 1, channel, "news");
+        group.pass(4 * 60_000, 40);
+        group.agents[2].away = false;
+        group.pass(LONG, 20);
+        assert_eq!(group.agents[2].texts(channel), [""; 0], "{size}");
+        assert!(group.agents[1].stale.contains(&(late, letter)), "{size}: a fresh token is wanted");
+        let fresh = token(&group, 1, channel, "t-1");
+        let one = &mut group.agents[1];
+        let step = one.peer.retoken(late, letter, &fresh).unwrap();
+        one.take(step);
+        group.pass(LONG / 10, 4);
+        assert_eq!(group.agents[2].texts(channel), ["news"], "{size}");
+        assert_eq!(group.agents[0].texts(channel), ["news"], "{size}: nobody hears it twice");
+        assert_eq!(failure(&group, 1, letter), None);
+        assert!(group.agents[1].delivered.contains(&(late, letter)));
+        assert!(group.agents[1].peer.channel_left(&channel, &letter).is_empty());
+    }
+}
+
+/// contracts/channel.md C74: what was revoked before its turn is not handed out.
+#[test]
+fn a_letter_is_not_handed_out_once_its_transaction_is_revoked() {
+    for size in SIZES {
+        let (mut group, channel) = guarded(size);
+        group.cut.insert((0, 2));
+        let question = send(&mut group, 0, channel, "question");
+        group.settle();
+        let mut texts = Vec::new();
+        for (text, txn) in [("answer", "t-2"), ("another", "t-3")] {
+            let token = mint(group.id(1), channel, txn, group.now, None);
+            let mut answer = with_token(&mut group, 1, text, &token);
+            answer.reply_to = Some(question);
+            group.post(1, channel, &answer);
+            texts.push(text);
+        }
+        group.pass(time::ACK_DELAY * 2, 2);
+        assert_eq!(group.agents[2].texts(channel), [""; 0], "they wait for the question");
+        group.agents[2].peer.set_verifier(|verifier| verifier.set_revoked(["t-2".to_owned()].into()));
+        group.cut.clear();
+        group.pass(LONG / 4, 10);
+        assert_eq!(group.agents[2].texts(channel), ["question", "another"], "{size}");
+        assert_eq!(group.agents[3].texts(channel), ["question", "answer", "another"], "{size}");
+    }
+}
