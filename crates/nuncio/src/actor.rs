@@ -42,6 +42,7 @@ use crate::mailbox::Mailboxes;
 use crate::message::Incoming;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
+use crate::said::SaidRows;
 use crate::status::Wire;
 use crate::tally::Tallies;
 use crate::trust::Trust;
@@ -107,6 +108,7 @@ pub(crate) struct Actor {
     pub(crate) trust: Option<Trust>,
     pub(crate) mail: Mailboxes,
     pub(crate) tallies: Tallies,
+    pub(crate) said: SaidRows,
     pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
@@ -154,6 +156,7 @@ impl Actor {
             let exchange = Exchange::new(node, known.domain.clone(), peer.id(), peer.identity().signing().clone());
             Trust::new(Arc::new(exchange), known.node.agent)
         });
+        let said_in = Arc::clone(&store);
         let second = core::num::NonZeroU32::MIN;
         let burst = core::num::NonZeroU32::new(limit::BUNDLES_BURST).unwrap_or(second);
         let mut actor = Self {
@@ -197,6 +200,7 @@ impl Actor {
             trust,
             mail: Mailboxes::default(),
             tallies: Tallies::default(),
+            said: SaidRows::load(&said_in)?,
             channel_news: Vec::new(),
             events: Arc::default(),
             recounting: None,
@@ -366,6 +370,8 @@ impl Actor {
             Wake::Listed { left, list } => self.listed(left, list),
             Wake::DirectoryHas(left) => self.mail_left(left),
             Wake::Deposited { to, deposited } => self.deposited(to, deposited),
+            Wake::Shared { at, shared } => self.shared(&at, shared),
+            Wake::SharingRested(at) => self.sharing_rested(&at),
             Wake::DepositsRested { to, failing } => self.deposits_rested(to, failing),
             Wake::DialEnded { peer } => {
                 self.dialling.remove(&peer);
@@ -378,6 +384,7 @@ impl Actor {
             Wake::Forget(rows) => {
                 self.bundle_rate.retain_recent();
                 if !rows.is_empty() {
+                    self.said.forget(&rows);
                     let step = self.peer.forget_seen(rows);
                     self.commit(step);
                 }

@@ -204,7 +204,8 @@ impl Agent {
         let under_way = self.ask(|reply| Command::UnderWay { reply }).await?;
         let store = self.store()?;
         // Those that failed since they were named as under way are there as such.
-        let failed = chunks::blocking(move || read_failed(&store)).await?;
+        let (failed, channels) =
+            chunks::blocking(move || Ok::<_, Error>((read_failed(&store)?, tally::all(&store)?))).await?;
         let mut letters: BTreeMap<(LetterId, AgentId), (Option<u16>, Option<Way>)> =
             under_way.into_iter().map(|(to, id, way)| ((id, to), (None, way))).collect();
         letters.extend(failed.into_iter().map(|(to, id, code)| ((id, to), (Some(code), None))));
@@ -214,6 +215,7 @@ impl Agent {
             id,
             failed: code.map(Error::NotDelivered),
             way,
+            channel: channels.get(&id).copied(),
         };
         Ok(letters.map(told).collect())
     }

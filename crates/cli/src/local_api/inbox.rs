@@ -195,7 +195,7 @@ pub(super) async fn answer(incoming: &Incoming, names: &Names) -> Result<InboxLe
 /// What known agents and channels are called.
 pub(super) struct Names {
     pub(super) agents: HashMap<AgentId, String>,
-    channels: HashMap<ChannelId, String>,
+    pub(super) channels: HashMap<ChannelId, String>,
 }
 
 pub(super) async fn names(served: &Served) -> Result<Names, Refused> {
@@ -236,6 +236,6 @@ pub(super) fn letter(incoming: &Incoming, names: &Names) -> InboxLetter {
     }
 }
 
-fn is_text(content_type: &str) -> bool {
+pub(super) fn is_text(content_type: &str) -> bool {
     content_type.starts_with("text/") || content_type == "application/json"
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod receiving;
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
+
+pub use sharing::SharedMail;
 
 use super::super::{Change, Out, Peer};
 use super::aside::Aside;
@@ -84,6 +87,7 @@ pub(crate) enum GroupChange {
     Resend(AgentId),
     KeyThere(AgentId),
     Expired(Seq),
+    Cancelled { seq: Seq, to: AgentId },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -256,6 +260,7 @@ impl Peer {
                 }
                 self.send_frames(id, to, 4 * limit::RESEND_BURST, now, out);
             }
+            GroupChange::Cancelled { seq, to } => self.give_up_frame(id, seq, &to, code::CANCELLED, out),
             GroupChange::Expired(seq) => {
                 let left = self.channels.all.get(&id).and_then(|channel| channel.group.out.get(&seq));
                 let left: Vec<AgentId> = left.map(|frame| frame.left.keys().copied().collect()).unwrap_or_default();
@@ -364,22 +369,6 @@ impl Peer {
         for channel in self.channels.all.values_mut() {
             channel.group.resend.entry(to).and_modify(|due| *due = (now, time::RESEND_FIRST));
         }
-    }
-
-    /// Frames that are to be left at a member's node.
-    // contracts/mailbox.md M14.
-    pub(in super::super) fn group_mail(
-        &self,
-        to: AgentId,
-        now: UnixMillis,
-    ) -> impl Iterator<Item = (Vec<u8>, (ChannelId, Seq))> {
-        self.channels.all.iter().flat_map(move |(id, channel)| {
-            channel.group.out.iter().filter_map(move |(seq, frame)| {
-                let mac = frame.left.get(&to)?;
-                let is_there = frame.mailed.get(&to).is_some_and(|at| now.since(*at) < time::DEPOSIT_AGAIN);
-                (!is_there).then(|| ([frame.common.as_slice(), mac].concat(), (*id, *seq)))
-            })
-        })
     }
 
     pub(in super::super) fn group_mailed(&mut self, id: &ChannelId, seq: Seq, to: AgentId, now: UnixMillis) {
