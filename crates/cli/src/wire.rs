@@ -410,6 +410,22 @@ pub struct Gap {
     pub since_ms: u64,
 }
 
+/// A number that is missing for longer than resends explain: somebody may withhold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// The DID of whose it is.
+    pub from: String,
+    /// Its short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
+    /// In which session.
+    pub session: String,
+    /// The lowest number that is missing.
+    pub seq: u64,
+    /// Since when it is missed, in Unix milliseconds.
+    pub since_ms: u64,
+}
+
 /// Where frames wait for an agent while it is away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {

@@ -40,6 +40,7 @@ use crate::exchange::Exchange;
 use crate::links::{self, LinkId, Tasks};
 use crate::mailbox::Mailboxes;
 use crate::message::Incoming;
+use crate::missing::Lookout;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
 use crate::said::SaidRows;
@@ -109,6 +110,7 @@ pub(crate) struct Actor {
     pub(crate) mail: Mailboxes,
     pub(crate) tallies: Tallies,
     pub(crate) said: SaidRows,
+    pub(crate) lookout: Lookout,
     pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
@@ -201,6 +203,7 @@ impl Actor {
             mail: Mailboxes::default(),
             tallies: Tallies::default(),
             said: SaidRows::load(&said_in)?,
+            lookout: Lookout::default(),
             channel_news: Vec::new(),
             events: Arc::default(),
             recounting: None,
@@ -250,6 +253,7 @@ impl Actor {
             }
             self.pump(idle);
             self.expire_payloads(now());
+            self.look_out();
             self.flush();
         }
         self.stop().await;
@@ -258,7 +262,7 @@ impl Actor {
     /// How long the actor may sleep if nothing wakes it.
     fn pause(&self) -> Duration {
         let next = self.peer.next_wake().min(self.payloads_due);
-        let pause = Duration::from_millis(next.since(now())).min(Duration::from_secs(60));
+        let pause = Duration::from_millis(next.since(now())).min(self.lookout.pause());
         self.backlog.due().map_or(pause, |due| pause.min(due.saturating_duration_since(Instant::now())))
     }
 

@@ -272,6 +272,10 @@ impl Actor {
             Command::Peers { reply } => tell(reply, Ok(self.peer_infos())),
             Command::Sessions { reply } => tell(reply, Ok(self.session_infos())),
             Command::Status { reply } => tell(reply, Ok(self.status())),
+            Command::Missing { reply } => {
+                let news = self.watch_missing();
+                tell(reply, Ok(news));
+            }
             Command::Channel(ask) => self.channel_command(ask),
             Command::Shutdown { reply } => self.stop_with(reply),
         }

@@ -329,8 +329,10 @@ impl Actor {
         }
         self.mail.peers.entry(to).or_default().busy = false;
         if let Some(why) = failed {
+            let at = self.peer.mailbox_of(&to).map(|(at, _)| at.clone());
             self.not_left(to, why);
-            return self.share_with(&to);
+            // Others at that node may have waited for what goes in front of this one's frames.
+            return at.into_iter().for_each(|at| self.share(&at));
         }
         self.left(&to);
         tracing::debug!(peer = %to, acks_alone, "frames were left at its node");

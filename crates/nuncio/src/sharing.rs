@@ -37,15 +37,15 @@ pub(crate) struct Sharing {
 impl Actor {
     /// Leaves what was sealed once for a peer that is away, and for others like it.
     pub(crate) fn share_with(&mut self, peer: &AgentId) {
-        if let Some((at, true)) = self.peer.mailbox_of(peer) {
-            let at = at.clone();
+        let at = self.peer.mailbox_of(peer).and_then(|(at, has_key)| has_key.then(|| at.clone()));
+        if let Some(at) = at.filter(|_| self.peer.owes_frames(peer, now())) {
             self.share(&at);
         }
     }
 
     /// Leaves at a node what was sealed once and is not there yet. What is read here is in memory: it leaves when all of that is on disk.
     // contracts/mailbox.md M19.
-    fn share(&mut self, at: &Mailbox) {
+    pub(crate) fn share(&mut self, at: &Mailbox) {
         let waits = self.mail.nodes.get(&at.to_string()).is_some_and(|sharing| sharing.busy || sharing.rests);
         // One deposit for all: those whose keys are being left right now are waited for.
         if waits || self.peer.shared_mail_waits(at, |agent| self.mail.is_busy(agent)) {

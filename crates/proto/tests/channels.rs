@@ -408,6 +408,9 @@ fn members_that_are_away_have_what_was_said_from_their_mailboxes() {
         group.settle();
         group.leave_mail();
     }
+    // That it was left is on disk.
+    let now = group.now;
+    group.agents[0].restart(now);
     for _ in 0..10 {
         group.pass(time::RESEND_MAX, 1);
         group.leave_mail();

@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::read::{Asked, No, wait};
 use super::refused::Refused;
 use super::{Served, transactions};
-use crate::wire::{InboxLetter, InboxPage};
+use crate::wire::{InboxLetter, InboxPage, Missing};
 
 /// Letters in one answer by default, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
@@ -81,10 +81,21 @@ pub(super) async fn events(
     Sse::new(ReceiverStream::new(waiting)).keep_alive(KeepAlive::default())
 }
 
-/// Tells of letters as they come, until nobody listens or the agent stops.
+fn told_missing(missing: nuncio::Missing, names: &Names) -> Missing {
+    Missing {
+        from: missing.from.to_string(),
+        from_name: names.agents.get(&missing.from).cloned(),
+        session: missing.session.to_string(),
+        seq: missing.seq,
+        since_ms: missing.since.0,
+    }
+}
+
+/// Tells of letters as they come, and of what is missing, until nobody listens or the agent stops.
 async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Result<Event, Infallible>>) {
     let (usual, _) = PAGE;
     let Ok(mut bell) = served.agent.arrivals().await else { return };
+    let Ok(mut missing) = served.agent.missing().await else { return };
     loop {
         let Ok(letters) = served.agent.letters(after, usual).await else { return };
         let Ok(names) = names(&served).await else { return };
@@ -104,6 +115,12 @@ async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Resul
         }
         tokio::select! {
             Ok(()) = bell.changed() => {}
+            Ok(missing) = missing.next() => {
+                let Ok(event) = Event::default().event("missing").json_data(told_missing(missing, &names)) else { return };
+                if events.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
             () = events.closed() => return,
             () = served.closing.cancelled() => return,
             else => return,

@@ -349,7 +349,7 @@ impl Peer {
             self.change_mail(to, out, |mail| mail.mailed = told);
         }
         for Mailed { entry, group, .. } in frames {
-            group.iter().for_each(|(channel, seq)| self.group_mailed(channel, *seq, to, now));
+            group.iter().for_each(|(channel, seq)| self.group_mailed(channel, *seq, to, now, out));
             let Some((no, nonce)) = entry else { continue };
             let Some(entry) = self.outbox.get_mut(no).filter(|entry| entry.to == to) else { continue };
             entry.deposited = Some((*nonce, now));

@@ -33,7 +33,7 @@ fn a_frame_is_left_behind_the_key_that_opens_it() {
     let sender = &group.agents[0].peer;
     assert!(!sender.shared_mail_waits(&at, |_| true));
     assert_eq!(ways(sender), [Way::Mailbox(now)]);
-    assert_eq!(group.boxes[&id].last().unwrap()[2], 5, "it is the last");
+    // It is fetched in its order, and what does not open is given up.
     group.fetch(8);
     assert_eq!(group.agents[8].texts(channel).last(), Some(&"under another key"));
 }

@@ -55,6 +55,8 @@ pub(super) struct Group {
     pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
     attested: Option<AgentId>,
+    /// Letters with a row that says at whose node they were left.
+    mailed: BTreeSet<Seq>,
 }
 
 /// A letter that not every member has acknowledged.
@@ -66,7 +68,7 @@ struct OutFrame {
     number: u32,
     common: Vec<u8>,
     left: BTreeMap<AgentId, Mac>,
-    /// When it was left at whose node. After a start nobody knows.
+    /// When it was left at whose node.
     mailed: BTreeMap<AgentId, UnixMillis>,
 }
 
@@ -114,6 +116,7 @@ impl Group {
             acking: BTreeMap::new(),
             aside: BTreeMap::new(),
             attested: None,
+            mailed: BTreeSet::new(),
         }
     }
 
@@ -371,13 +374,6 @@ impl Peer {
         }
     }
 
-    pub(in super::super) fn group_mailed(&mut self, id: &ChannelId, seq: Seq, to: AgentId, now: UnixMillis) {
-        let frame = self.channels.all.get_mut(id).and_then(|channel| channel.group.out.get_mut(&seq));
-        if let Some(frame) = frame {
-            frame.mailed.insert(to, now);
-        }
-    }
-
     fn give_up_frame(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, code: u16, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let Some((letter, is_over)) = channel.group.settle(seq, agent) else { return };
@@ -388,6 +384,7 @@ impl Peer {
             Some(frame) => Op::Put { key, value: frame.to_row() },
             None => Op::Delete { key },
         });
+        self.forget_mailed(id, out);
         Self::apply_failed(*agent, letter, code, out);
     }
 
@@ -447,6 +444,7 @@ impl Peer {
         } else if has_settled {
             group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
+        self.forget_mailed(id, out);
     }
 
     /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers

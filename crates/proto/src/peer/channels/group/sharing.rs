@@ -1,16 +1,26 @@
 //! Frames of letters that were sealed once, left for all at a node who are away and have their mailboxes there (contracts/mailbox.md M18, M19).
 
 use nuncio_contracts::registry::{limit, time};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
-use super::super::ChannelChange;
+use super::super::{ChannelChange, ROW_VERSION};
 use super::{Group, GroupChange, OutFrame};
 use crate::channel::Mac;
+use crate::codec;
 use crate::deposit::DepositKey;
-use crate::ids::{AgentId, LetterId};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq};
 use crate::mailbox::Mailbox;
-use crate::peer::{Change, Mailed, Peer, Way};
-use crate::step::Step;
+use crate::peer::{Change, Mailed, Out, Peer, Way};
+use crate::rows;
+use crate::step::{Op, Step};
 use crate::time::UnixMillis;
+
+#[derive(Serialize, Deserialize)]
+struct MailedRow(u8, Vec<(ByteArray<32>, u64)>);
+
+/// A time for every member.
+const MAILED_LEN_MAX: usize = 64 * limit::CHANNEL_MEMBERS_MAX;
 
 /// One letter, to be left at one node for some of its members.
 #[derive(Clone, Debug)]
@@ -54,6 +64,13 @@ impl Peer {
         mail
     }
 
+    /// Whether a member lacks frames that were not left at its node, or long ago.
+    #[must_use]
+    pub fn owes_frames(&self, to: &AgentId, now: UnixMillis) -> bool {
+        let mut frames = self.channels.all.values().flat_map(|channel| channel.group.out.values());
+        frames.any(|frame| frame.left.contains_key(to) && frame.is_due(to, now))
+    }
+
     /// Whether frames wait for one of `among` whose mailbox this is until a letter in front of them is left there.
     pub fn shared_mail_waits(&self, at: &Mailbox, among: impl Fn(&AgentId) -> bool) -> bool {
         self.channels.all.values().any(|channel| {
@@ -76,6 +93,48 @@ impl Peer {
                 frame.left.keys().map(move |agent| (*agent, frame.letter, way(agent)))
             })
         })
+    }
+
+    /// A letter is at the node of one who lacks it: on disk, so that it is not left there again behind a start.
+    // contracts/mailbox.md M14.
+    pub(in crate::peer) fn group_mailed(
+        &mut self,
+        id: &ChannelId,
+        seq: Seq,
+        to: AgentId,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(group) = self.channels.all.get_mut(id).map(|channel| &mut channel.group) else { return };
+        let Some(frame) = group.out.get_mut(&seq) else { return };
+        frame.mailed.insert(to, now);
+        group.mailed.insert(seq);
+        let left = frame.mailed.iter().filter(|(agent, _)| frame.left.contains_key(*agent));
+        let left = left.map(|(agent, at)| (ByteArray::new(*agent.as_bytes()), at.0)).collect();
+        out.ops
+            .push(Op::Put { key: rows::channel_mailed(id, seq), value: codec::encode(&MailedRow(ROW_VERSION, left)) });
+    }
+
+    /// Rows of letters that nobody lacks go.
+    pub(super) fn forget_mailed(&mut self, id: ChannelId, out: &mut Out) {
+        let Some(group) = self.channels.all.get_mut(&id).map(|channel| &mut channel.group) else { return };
+        let is_over = |seq: &Seq| !group.out.contains_key(seq);
+        out.ops
+            .extend(group.mailed.extract_if(.., is_over).map(|seq| Op::Delete { key: rows::channel_mailed(&id, seq) }));
+    }
+
+    pub(in crate::peer::channels) fn load_channel_mailed(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, seq) = rows::split_of_channel::<8>(key)?;
+        let MailedRow(version, left) = codec::decode(value, MAILED_LEN_MAX).ok()?;
+        let group = &mut self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?.group;
+        let seq = u64::from_be_bytes(seq);
+        group.mailed.insert(seq);
+        // Of one that nobody lacks any more the row goes with the next that ends.
+        let Some(frame) = group.out.get_mut(&seq) else { return Some(()) };
+        for (agent, at) in left {
+            frame.mailed.insert(AgentId::from_bytes(agent.into_array()).ok()?, UnixMillis(at));
+        }
+        Some(())
     }
 
     /// Takes back a letter that was sealed once from a member that lacks it: it is not sent to that one again, and no hole stays for it.
