@@ -134,15 +134,20 @@ fn read(row: &[u8]) -> Option<(ChannelId, Vec<AgentId>)> {
     Some((ChannelId::from_bytes(*channel), members.collect::<Option<_>>()?))
 }
 
-/// Every letter to a channel that is remembered: which channel, and for how many it is.
-pub(crate) fn all(store: &Store) -> Result<HashMap<LetterId, (ChannelId, usize)>, StoreError> {
-    let mut all = HashMap::new();
-    store.scan(&TALLY, &mut |key, row| {
-        let id = key.get(2..18).and_then(|id| id.try_into().ok()).and_then(LetterId::parse);
-        all.extend(id.zip(read(row)).map(|(id, (channel, members))| (id, (channel, members.len()))));
-        Ok(())
-    })?;
-    Ok(all)
+/// Of letters those to channels: which channel, and for how many it is.
+pub(crate) fn channels_of(
+    store: &Store,
+    letters: impl IntoIterator<Item = LetterId>,
+) -> Result<HashMap<LetterId, (ChannelId, usize)>, StoreError> {
+    let mut of = HashMap::new();
+    for letter in letters {
+        if !of.contains_key(&letter)
+            && let Some((channel, members)) = store.get(&key(TALLY, &letter))?.as_deref().and_then(read)
+        {
+            of.insert(letter, (channel, members.len()));
+        }
+    }
+    Ok(of)
 }
 
 /// Why a channel's letter failed for a member, as the disk has it.
