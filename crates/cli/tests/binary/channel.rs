@@ -1,8 +1,11 @@
 //! `nuncio channel`: every command, what it prints and what it refuses.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
 use serde_json::Value;
 
-use crate::support::{Daemon, Homes, PATIENCE, fails, json, nuncio, ok, stderr};
+use crate::support::{Daemon, Homes, PATIENCE, command, fails, json, nuncio, ok, stderr};
 
 /// Anna knows Ben and Cleo; those two do not know each other. All three are in anna's channel.
 fn crew(homes: &Homes) -> [Daemon; 3] {
@@ -68,6 +71,37 @@ fn what_one_says_all_members_have_and_the_sender_is_told() {
     let shown = ok(&anna.home, &["channel", "members", "crew"]);
     assert!(shown.contains("owner") && shown.contains("ben   member"), "{shown}");
     assert!(ok(&ben.home, &["peers"]).contains("fellow member") || ok(&ben.home, &["peers"]).contains("connected"));
+}
+
+/// What comes and what goes is told as it does, each once.
+#[test]
+fn a_log_that_is_followed_tells_what_comes_and_what_goes() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    ok(&ben.home, &["channel", "send", "crew", "first"]);
+    let mut command = command(&ben.home);
+    command.args(["--json", "channel", "log", "crew", "--follow"]).stdout(Stdio::piped());
+    let mut following = Following(command.spawn().unwrap());
+    let mut lines = BufReader::new(following.0.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["text"], "first");
+    ok(&anna.home, &["channel", "send", "crew", "second"]);
+    assert_eq!(next()["text"], "second");
+    ok(&ben.home, &["channel", "send", "crew", "third"]);
+    let own = next();
+    assert_eq!((own["text"].as_str(), own["said"].as_u64()), (Some("third"), Some(1)), "{own}");
+    ok(&cleo.home, &["channel", "send", "crew", "fourth"]);
+    assert_eq!(next()["text"], "fourth");
+}
+
+/// A command that goes on until it is ended.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
