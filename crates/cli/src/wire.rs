@@ -418,8 +418,12 @@ pub struct Missing {
     /// Its short name here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_name: Option<String>,
-    /// In which session.
-    pub session: String,
+    /// In which session, if it is a frame of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// To which channel, if it is a letter that was sealed once for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// The lowest number that is missing.
     pub seq: u64,
     /// Since when it is missed, in Unix milliseconds.

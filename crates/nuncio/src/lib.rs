@@ -75,7 +75,7 @@ pub use error::Error;
 pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};
-pub use missing::{Missing, MissingWatch};
+pub use missing::{Among, Missing, MissingWatch};
 pub use nuncio_proto::audit::Opening;
 pub use nuncio_proto::peer::{AuditPolicy, Auditing, ChannelError, PeerNames, Way, WhenFull};
 pub use said::Said;

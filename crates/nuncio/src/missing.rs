@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use nuncio_proto::ids::{AgentId, SessionId};
+use nuncio_proto::ids::{AgentId, ChannelId, SessionId};
+use nuncio_proto::peer::ChannelGap;
 use nuncio_proto::session::Gap;
 use nuncio_proto::time::UnixMillis;
 use tokio::sync::mpsc;
@@ -23,12 +24,21 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 pub struct Missing {
     /// Whose letter, or control letter, it is.
     pub from: AgentId,
-    /// In which session.
-    pub session: SessionId,
+    /// Of whose numbers it is one.
+    pub among: Among,
     /// The lowest number that is missing.
     pub seq: u64,
     /// Since when it is missed.
     pub since: UnixMillis,
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Among {
+    /// Frames of a session.
+    Session(SessionId),
+    /// Its letters to a channel.
+    Channel(ChannelId),
 }
 
 /// What is missing, as it is found out.
@@ -41,7 +51,7 @@ pub struct MissingWatch {
 #[derive(Debug, Default)]
 pub(crate) struct Lookout {
     watches: Vec<mpsc::UnboundedSender<Missing>>,
-    told: BTreeSet<(SessionId, u64)>,
+    told: BTreeSet<(AgentId, Among, u64)>,
     due: Option<Instant>,
 }
 
@@ -81,9 +91,9 @@ impl Lookout {
     }
 
     /// Tells those who watch of what was not told yet; what is there again is forgotten. What is new.
-    fn tell(&mut self, gaps: &[Gap]) -> Vec<Missing> {
-        let named = |gap: &Gap| (gap.session, gap.seq);
-        let new: Vec<Missing> = gaps.iter().filter(|gap| !self.told.contains(&named(gap))).map(Missing::of).collect();
+    fn tell(&mut self, gaps: &[Missing]) -> Vec<Missing> {
+        let named = |gap: &Missing| (gap.from, gap.among, gap.seq);
+        let new: Vec<Missing> = gaps.iter().filter(|gap| !self.told.contains(&named(gap))).copied().collect();
         self.told = gaps.iter().map(named).collect();
         self.watches.retain(|watch| new.iter().all(|missing| watch.send(*missing).is_ok()) && !watch.is_closed());
         new
@@ -92,7 +102,11 @@ impl Lookout {
 
 impl Missing {
     const fn of(gap: &Gap) -> Self {
-        Self { from: gap.from, session: gap.session, seq: gap.seq, since: gap.since }
+        Self { from: gap.from, among: Among::Session(gap.session), seq: gap.seq, since: gap.since }
+    }
+
+    const fn of_channel(gap: &ChannelGap) -> Self {
+        Self { from: gap.from, among: Among::Channel(gap.channel), seq: gap.seq, since: gap.since }
     }
 }
 
@@ -103,18 +117,23 @@ impl Actor {
         if !self.lookout.is_due() {
             return;
         }
-        let gaps: Vec<Gap> = self.peer.gaps(now()).collect();
-        for Missing { from, session, seq, .. } in self.lookout.tell(&gaps) {
-            tracing::warn!(peer = %from, %session, seq, "a number is missing for long although a higher one came: somebody may withhold it");
+        let gaps = self.gaps();
+        for Missing { from, among, seq, .. } in self.lookout.tell(&gaps) {
+            tracing::warn!(peer = %from, ?among, seq, "a number is missing for long although a higher one came: somebody may withhold it");
         }
+    }
+
+    fn gaps(&self) -> Vec<Missing> {
+        let in_sessions = self.peer.gaps(now()).map(|gap| Missing::of(&gap));
+        in_sessions.chain(self.peer.channel_gaps(now()).map(|gap| Missing::of_channel(&gap))).collect()
     }
 
     /// Somebody watches: what is missing now is told at once.
     pub(crate) fn watch_missing(&mut self) -> mpsc::UnboundedReceiver<Missing> {
         let (sender, news) = mpsc::unbounded_channel();
-        for gap in self.peer.gaps(now()) {
+        for missing in self.gaps() {
             // The receiver is in our hands.
-            let _ = sender.send(Missing::of(&gap));
+            let _ = sender.send(missing);
         }
         // What is not told yet goes to all who watch at the next look, and to this one not twice.
         self.lookout.due = None;
@@ -133,11 +152,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_missing_is_told_once() {
         let from = AgentId::from_bytes(SigningKey::from_seed(&[2; 32]).public()).unwrap();
-        let gap = |seq| Gap { session: SessionId::from_bytes([1; 32]), from, seq, since: UnixMillis(5) };
+        let among = Among::Session(SessionId::from_bytes([1; 32]));
+        let gap = |seq| Missing { from, among, seq, since: UnixMillis(5) };
         let mut lookout = Lookout::default();
         let (sender, mut news) = mpsc::unbounded_channel();
         lookout.watches.push(sender);
-        let mut seen = |lookout: &mut Lookout, gaps: &[Gap]| {
+        let mut seen = |lookout: &mut Lookout, gaps: &[Missing]| {
             lookout.tell(gaps);
             let mut seen = Vec::new();
             while let Ok(missing) = news.try_recv() {

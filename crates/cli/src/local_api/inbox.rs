@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
 use bytes::Bytes;
-use nuncio::{AgentId, ChannelId, Incoming, Payload};
+use nuncio::{AgentId, Among, ChannelId, Incoming, Payload};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -82,10 +82,15 @@ pub(super) async fn events(
 }
 
 fn told_missing(missing: nuncio::Missing, names: &Names) -> Missing {
+    let (session, channel) = match missing.among {
+        Among::Session(session) => (Some(session.to_string()), None),
+        Among::Channel(channel) => (None, Some(channel.to_string())),
+    };
     Missing {
         from: missing.from.to_string(),
         from_name: names.agents.get(&missing.from).cloned(),
-        session: missing.session.to_string(),
+        session,
+        channel,
         seq: missing.seq,
         since_ms: missing.since.0,
     }

@@ -6,6 +6,7 @@
 //!   receive_group ─► opened ─► the sender's row, its letter to the order ─► acknowledged in a letter
 //! ```
 
+mod holes;
 mod receiving;
 mod sharing;
 
@@ -17,6 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
+use holes::Holes;
+
+pub use holes::ChannelGap;
 pub use sharing::SharedMail;
 
 use super::super::{Change, Out, Peer};
@@ -57,6 +61,7 @@ pub(super) struct Group {
     attested: Option<AgentId>,
     /// Letters with a row that says at whose node they were left.
     mailed: BTreeSet<Seq>,
+    holes: Holes,
 }
 
 /// A letter that not every member has acknowledged.
@@ -117,6 +122,7 @@ impl Group {
             aside: BTreeMap::new(),
             attested: None,
             mailed: BTreeSet::new(),
+            holes: Holes::default(),
         }
     }
 

@@ -80,12 +80,13 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let (sender, bytes) = (opened.sender, opened.letter.clone());
+        let (sender, seq, bytes) = (opened.sender, opened.header.seq, opened.letter.clone());
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let group = &mut channel.group;
         let own = opened.header.attestation.and_then(|said| group.outgoing.compare(&sender, &said));
         let other = opened.equivocation;
         let moved = group.incoming.apply(opened, now);
+        group.note_holes(sender, seq, now);
         group.acks.entry(sender).or_insert(now.plus(time::ACK_DELAY));
         for equivocation in [own, other, moved.equivocation].into_iter().flatten() {
             let news = ChannelNews::Equivocated(Box::new(equivocation));
