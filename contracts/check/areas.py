@@ -80,7 +80,8 @@ def batch(given, _):
 
 def deposit(given, _):
     to, frame = messages.read_deposit(unhex(given["bytes"]))
-    return {"to": [[messages.did(agent), key and key.hex()] for agent, key in to], "frame": frame}
+    named = [[messages.did(agent), *(part and part.hex() for part in parts)] for agent, *parts in to]
+    return {"to": named, "common" if to and len(to[0]) == 3 else "frame": frame}
 
 
 def deposit_key(given, _):

@@ -177,13 +177,24 @@ def read_batch(agent, data, now):
 
 
 def read_deposit(data):
-    """mailbox.md M3"""
+    """mailbox.md M3, M18: the frame, or what frames have in common, and recipients, these then with an end each"""
+    if data[1:2] and data[1] >> 5 == 2:
+        return read_shared_deposit(data)
     to, frame = cbor.decode(data, [cbor.many([32, cbor.optional(32)]), cbor.BYTES], limit("deposit_len_max"))
     refuse_unless(len(to) <= limit("deposit_recipients_max"), "recipients")
     agents = [primitives.check_agent_key(agent) for agent, _ in to]
     refuse_unless(agents and all(one < other for one, other in zip(agents, agents[1:])), "recipients")
     refuse_unless(1 <= len(frame) <= limit("frame_len_max"), "frame")
     return to, frame
+
+
+def read_shared_deposit(data):
+    common, to = cbor.decode(data, [cbor.BYTES, cbor.many([32, 32, 16])], limit("deposit_len_max"))
+    refuse_unless(len(to) <= limit("deposit_recipients_max"), "recipients")
+    agents = [primitives.check_agent_key(agent) for agent, *_ in to]
+    refuse_unless(agents and all(one < other for one, other in zip(agents, agents[1:])), "recipients")
+    refuse_unless(common and len(common) + 16 <= limit("frame_len_max"), "frame")
+    return to, common
 
 
 def check_one_time(agent, one_time):

@@ -179,10 +179,10 @@ pub mod limit {
     /// Unit: agents.
     pub const DEPOSIT_RECIPIENTS_MAX: usize = 64;
 
-    /// a frame, 64 recipients with their deposit keys, heads; checked before decoding
+    /// a frame, 64 recipients with their deposit keys and what their frames end with, heads; checked before decoding
     ///
     /// Unit: bytes.
-    pub const DEPOSIT_LEN_MAX: usize = 70_144;
+    pub const DEPOSIT_LEN_MAX: usize = 71_168;
 
     /// that wait for one agent: a week of a busy one
     ///
@@ -669,6 +669,16 @@ pub mod limit {
     ///
     /// Unit: letters.
     pub const CHANNEL_AHEAD_MAX: u64 = 1_048_576;
+
+    /// of its own to channels that an agent keeps to show them, the newest, beside the others'
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_SAID_MAX: usize = 1000;
+
+    /// of these letters together
+    ///
+    /// Unit: bytes.
+    pub const CHANNEL_SAID_BYTES_MAX: usize = 16_777_216;
 
     /// of a channel's letters that not every member has: the oldest is given up for those who lack it, as a channel
     /// waits for nobody

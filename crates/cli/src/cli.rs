@@ -85,6 +85,8 @@ enum Command {
     Done(commands::done::Done),
     /// Share letters with a group of agents
     Channel(commands::channel::Channel),
+    /// Say where letters wait while this agent is away, or renew the keys to it
+    Mailbox(commands::mailbox::Mailbox),
     /// List the ratchet sessions
     Sessions(commands::sessions::Sessions),
     /// Say how the agent fares
@@ -196,6 +198,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Inbox(command) => command.run(options).await,
         Command::Done(command) => command.run(options).await,
         Command::Channel(command) => command.run(options).await,
+        Command::Mailbox(command) => command.run(options).await,
         Command::Sessions(command) => command.run(options).await,
         Command::Status(command) => command.run(options).await,
         Command::Rekey(command) => command.run(options).await,

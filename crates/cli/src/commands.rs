@@ -11,6 +11,7 @@ pub(crate) mod done;
 pub(crate) mod id;
 pub(crate) mod inbox;
 pub(crate) mod init;
+pub(crate) mod mailbox;
 pub(crate) mod node;
 pub(crate) mod outbox;
 pub(crate) mod peers;

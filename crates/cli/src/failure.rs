@@ -225,6 +225,9 @@ fn hint_for(kind: &str) -> &'static str {
         "no_such_endpoint" | "no_such_method" => "the agent that runs is of another version: start it again",
         "settings" => "mend that file; `nuncio init` of another home writes one that shows what can be said",
         "policy" => "contracts/schema/policy.json says what stands in it; `nuncio node check` looks without starting",
+        "no_mailbox" => {
+            "`mailbox = true` and a [trust] in the home's nuncio.toml, then start the agent again: `nuncio mailbox --help`"
+        }
         "no_trust" => "name the trust domain and its node in the home's nuncio.toml, then start the agent again",
         "node" => "`nuncio node` has to run where nuncio.toml says; or let the letter wait: --wait-for-token 30s",
         "token_refused" => {

@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use channels::{
-    Channel, ChannelAccepted, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed, ChannelTally, Channels,
-    MemberTold, NewChannel, NewChannelLetter, NewMember, Role,
+    Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
+    ChannelTally, Channels, MemberTold, NewChannel, NewChannelLetter, NewMember, Role, SaidLetter, SaidPage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -205,6 +205,15 @@ pub struct LetterState {
     /// Why it failed, for programs: the name of a code of the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Of a letter to a channel, which is listed once for each that lacks it: the channel's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// What that channel is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_name: Option<String>,
+    /// For how many it is: those who are not listed have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
     /// Bytes of its large payload that were handed to the network, while it is waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_sent: Option<u64>,
@@ -395,6 +404,26 @@ pub struct Session {
 /// A number that did not come although a higher one did: resends bring it, or somebody withholds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
+    /// The lowest number that is missing.
+    pub seq: u64,
+    /// Since when it is missed, in Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// A number that is missing for longer than resends explain: somebody may withhold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// The DID of whose it is.
+    pub from: String,
+    /// Its short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
+    /// In which session, if it is a frame of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// To which channel, if it is a letter that was sealed once for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// The lowest number that is missing.
     pub seq: u64,
     /// Since when it is missed, in Unix milliseconds.

@@ -213,7 +213,8 @@ impl Mailboxes {
         durable.await.map_err(|_| Unwritten)
     }
 
-    /// Takes a frame for each of its recipients that wants it: a code for each. What was taken is durable.
+    /// Takes a frame for each of its recipients that wants it: a code for each. What was taken is durable, in one commit.
+    // contracts/mailbox.md M18.
     pub(crate) async fn deposit(
         &self,
         ledger: &Ledger,
@@ -224,20 +225,20 @@ impl Mailboxes {
         let (codes, taken, durable) = {
             let mut boxes = self.boxes();
             let (mut codes, mut taken, mut ops) = (Vec::new(), Vec::new(), Vec::new());
-            for (agent, key) in deposit.to() {
-                let Some(mailbox) = boxes.get_mut(agent).filter(|_| has_mailbox(agent)) else {
+            for (agent, key, frame) in deposit.frames() {
+                let Some(mailbox) = boxes.get_mut(&agent).filter(|_| has_mailbox(&agent)) else {
                     codes.push(code::DEPOSIT_DENIED);
                     continue;
                 };
-                let code = mailbox.judge(agent, key.as_ref(), deposit.frame(), &self.deposits);
+                let code = mailbox.judge(&agent, key, &frame, &self.deposits);
                 codes.push(code);
                 if code == 0 {
-                    let (len, key) = (len_of(deposit.frame()), key.as_ref().map(DepositKey::id));
+                    let (len, key) = (len_of(&frame), key.map(DepositKey::id));
                     let waiting = Waiting { len, came: now, is_stranger: key.is_none(), key };
                     let number = mailbox.last + 1;
                     mailbox.insert(number, waiting);
-                    taken.push((*agent, number));
-                    ops.push(put_frame(agent, number, &waiting, deposit.frame()));
+                    taken.push((agent, number));
+                    ops.push(put_frame(&agent, number, &waiting, &frame));
                 }
             }
             if ops.is_empty() {

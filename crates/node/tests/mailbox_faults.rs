@@ -176,7 +176,11 @@ impl End {
 
     /// The codes of the answer; `None` where none came.
     async fn leave(&self, to: Vec<(AgentId, Option<DepositKey>)>, frame: &[u8]) -> Option<Vec<u16>> {
-        let deposit = Deposit::new(to, frame.to_vec()).unwrap().to_bytes();
+        self.deposit(&Deposit::new(to, frame.to_vec()).unwrap()).await
+    }
+
+    async fn deposit(&self, deposit: &Deposit) -> Option<Vec<u16>> {
+        let deposit = deposit.to_bytes();
         let asked = async {
             let (mut send, mut recv) = self.connection.open(StreamKind::Deposit).await.ok()?;
             send.write_all(&deposit).await.ok()?;
@@ -190,6 +194,13 @@ impl End {
     /// [`End::leave`] of one frame for the recipient.
     async fn leave_one(&self, key: &DepositKey, frame: &[u8]) -> Option<u16> {
         self.leave(vec![(me(), Some(key.clone()))], frame).await.map(|codes| codes[0])
+    }
+
+    /// [`End::leave_one`], as it is left where others share the frame.
+    async fn share_one(&self, key: &DepositKey, frame: &[u8]) -> Option<u16> {
+        let (common, end) = frame.split_last_chunk().unwrap();
+        let deposit = Deposit::shared(vec![(me(), key.clone(), *end)], common.to_vec()).unwrap();
+        self.deposit(&deposit).await.map(|codes| codes[0])
     }
 
     async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, Incoming)> {
@@ -283,7 +294,9 @@ async fn write(writer: u8, node: AgentId, address: SocketAddr, stop: Cancellatio
         while !stop.is_cancelled() {
             number += 1;
             let frame = [&[writer], number.to_be_bytes().as_slice(), &[7; 400]].concat();
-            match end.leave_one(&key, &frame).await {
+            let is_shared = number.is_multiple_of(2);
+            let left = if is_shared { end.share_one(&key, &frame).await } else { end.leave_one(&key, &frame).await };
+            match left {
                 Some(0) => kept.push(frame),
                 Some(code::BUSY) => key = deposit_key(),
                 Some(code::MAILBOX_FULL) => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -40,8 +40,10 @@ use crate::exchange::Exchange;
 use crate::links::{self, LinkId, Tasks};
 use crate::mailbox::Mailboxes;
 use crate::message::Incoming;
+use crate::missing::Lookout;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
+use crate::said::SaidRows;
 use crate::status::Wire;
 use crate::tally::Tallies;
 use crate::trust::Trust;
@@ -107,6 +109,8 @@ pub(crate) struct Actor {
     pub(crate) trust: Option<Trust>,
     pub(crate) mail: Mailboxes,
     pub(crate) tallies: Tallies,
+    pub(crate) said: SaidRows,
+    pub(crate) lookout: Lookout,
     pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
@@ -154,6 +158,7 @@ impl Actor {
             let exchange = Exchange::new(node, known.domain.clone(), peer.id(), peer.identity().signing().clone());
             Trust::new(Arc::new(exchange), known.node.agent)
         });
+        let said_in = Arc::clone(&store);
         let second = core::num::NonZeroU32::MIN;
         let burst = core::num::NonZeroU32::new(limit::BUNDLES_BURST).unwrap_or(second);
         let mut actor = Self {
@@ -197,6 +202,8 @@ impl Actor {
             trust,
             mail: Mailboxes::default(),
             tallies: Tallies::default(),
+            said: SaidRows::load(&said_in)?,
+            lookout: Lookout::default(),
             channel_news: Vec::new(),
             events: Arc::default(),
             recounting: None,
@@ -246,6 +253,7 @@ impl Actor {
             }
             self.pump(idle);
             self.expire_payloads(now());
+            self.look_out();
             self.flush();
         }
         self.stop().await;
@@ -254,7 +262,7 @@ impl Actor {
     /// How long the actor may sleep if nothing wakes it.
     fn pause(&self) -> Duration {
         let next = self.peer.next_wake().min(self.payloads_due);
-        let pause = Duration::from_millis(next.since(now())).min(Duration::from_secs(60));
+        let pause = Duration::from_millis(next.since(now())).min(self.lookout.pause());
         self.backlog.due().map_or(pause, |due| pause.min(due.saturating_duration_since(Instant::now())))
     }
 
@@ -366,6 +374,8 @@ impl Actor {
             Wake::Listed { left, list } => self.listed(left, list),
             Wake::DirectoryHas(left) => self.mail_left(left),
             Wake::Deposited { to, deposited } => self.deposited(to, deposited),
+            Wake::Shared { at, shared } => self.shared(&at, shared),
+            Wake::SharingRested(at) => self.sharing_rested(&at),
             Wake::DepositsRested { to, failing } => self.deposits_rested(to, failing),
             Wake::DialEnded { peer } => {
                 self.dialling.remove(&peer);
@@ -378,6 +388,7 @@ impl Actor {
             Wake::Forget(rows) => {
                 self.bundle_rate.retain_recent();
                 if !rows.is_empty() {
+                    self.said.forget(&rows);
                     let step = self.peer.forget_seen(rows);
                     self.commit(step);
                 }

@@ -216,7 +216,14 @@ impl Agent {
         let under_way = self.ask(|reply| Command::UnderWay { reply }).await?;
         let store = self.store()?;
         // Those that failed since they were named as under way are there as such.
-        let failed = chunks::blocking(move || read_failed(&store)).await?;
+        let ids: Vec<LetterId> = under_way.iter().map(|(_, id, _)| *id).collect();
+        let read = move || {
+            let failed = read_failed(&store)?;
+            let ids = ids.into_iter().chain(failed.iter().map(|(_, id, _)| *id));
+            let channels = tally::channels_of(&store, ids)?;
+            Ok::<_, Error>((failed, channels))
+        };
+        let (failed, channels) = chunks::blocking(read).await?;
         let mut letters: BTreeMap<(LetterId, AgentId), (Option<u16>, Option<Way>)> =
             under_way.into_iter().map(|(to, id, way)| ((id, to), (None, way))).collect();
         letters.extend(failed.into_iter().map(|(to, id, code)| ((id, to), (Some(code), None))));
@@ -226,6 +233,7 @@ impl Agent {
             id,
             failed: code.map(Error::NotDelivered),
             way,
+            channel: channels.get(&id).copied(),
         };
         Ok(letters.map(told).collect())
     }

@@ -147,6 +147,7 @@ pub(crate) enum Asked {
     Send { channel: ChannelId, letter: Box<Letter>, reply: Reply<LetterId> },
     Tally { letter: LetterId, reply: Reply<Option<Tally>> },
     Tallied { reply: Reply<watch::Receiver<u64>> },
+    Cancel { channel: ChannelId, letter: LetterId, reply: Reply<usize> },
     List { reply: Reply<Vec<ChannelInfo>> },
     Invitations { reply: Reply<Vec<ChannelInvitation>> },
     Watch { reply: Reply<mpsc::UnboundedReceiver<ChannelNews>> },
@@ -261,7 +262,15 @@ impl Agent {
         self.ask(|reply| Command::Channel(Asked::Tally { letter, reply })).await
     }
 
-    /// A number that grows whenever a letter to a channel has ended for a member: what waiting for a tally waits on.
+    /// Takes a letter to a channel back from all who do not have it, as [`Agent::cancel`] does from one: from how many.
+    ///
+    /// # Errors
+    /// A store that cannot write.
+    pub async fn cancel_in_channel(&self, channel: ChannelId, letter: LetterId) -> Result<usize, Error> {
+        self.ask(|reply| Command::Channel(Asked::Cancel { channel, letter, reply })).await
+    }
+
+    /// A number that grows whenever a letter to a channel was sent, or has ended for a member: what waiting for a tally waits on.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -365,6 +374,7 @@ impl Actor {
             }
             Asked::Send { channel, letter, reply } => self.send_to_channel(channel, &letter, reply),
             Asked::Tally { letter, reply } => tell(reply, self.tally(letter)),
+            Asked::Cancel { channel, letter, reply } => self.cancel_in_channel(channel, letter, reply),
             Asked::Tallied { reply } => tell(reply, Ok(self.tallies.bell())),
             Asked::List { reply } => tell(reply, Ok(self.channel_infos())),
             Asked::Invitations { reply } => tell(reply, Ok(self.channel_invitations())),
@@ -401,8 +411,25 @@ impl Actor {
         let (me, id) = (self.peer.id(), letter.id);
         let is_for = |agent: &AgentId| *agent != me && self.peer.contact(agent).is_some_and(|info| !info.retired);
         let members: Vec<AgentId> = record.roster().members().map(|(agent, _)| *agent).filter(is_for).collect();
-        let row = self.tallies.sent(&channel, id, &members);
-        self.commit_rows(step, vec![row], vec![answer(reply, id)]);
+        let mut rows = vec![self.tallies.sent(&channel, id, &members)];
+        rows.extend(self.said.keep(&channel, letter));
+        self.commit_rows(step, rows, vec![answer(reply, id), self.tallies.ring()]);
+    }
+
+    fn cancel_in_channel(&mut self, channel: ChannelId, letter: LetterId, reply: Reply<usize>) {
+        let is_of = match self.tally(letter) {
+            Ok(tally) => tally.is_some_and(|tally| tally.channel == channel),
+            Err(error) => return tell(reply, Err(error)),
+        };
+        let left = if is_of { self.peer.channel_left(&channel, &letter) } else { Vec::new() };
+        let mut cancelled = 0;
+        for to in left {
+            if let Some(step) = self.peer.cancel(to, letter) {
+                self.commit(step);
+                cancelled += 1;
+            }
+        }
+        self.when_durable(answer(reply, cancelled));
     }
 
     fn name_of(&self, agent: &AgentId) -> Option<String> {

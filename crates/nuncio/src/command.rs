@@ -14,6 +14,7 @@ use crate::channels::Asked;
 use crate::chunks::Unsent;
 use crate::error::Error;
 use crate::message::Incoming;
+use crate::missing::Missing;
 use crate::status::{PeerInfo, SessionInfo, Status};
 use nuncio_proto::invitation::Invitation;
 
@@ -103,6 +104,9 @@ pub(crate) enum Command {
         reply: Reply<Status>,
     },
     Channel(Asked),
+    Missing {
+        reply: Reply<mpsc::UnboundedReceiver<Missing>>,
+    },
     Shutdown {
         reply: Reply<()>,
     },

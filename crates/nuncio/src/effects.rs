@@ -235,7 +235,8 @@ impl Actor {
                 // Of a letter in the outbox it is known by which way it left: it stands last.
                 let payloads = self.payloads_out.values().map(|out| (out.to, out.letter, None));
                 let failing = self.failing.iter().map(|(to, id)| (*to, *id, None));
-                let letters = self.peer.ways().map(|(to, id, way)| (to, id, Some(self.way(&to, way))));
+                let letters = self.peer.ways().chain(self.peer.group_ways());
+                let letters = letters.map(|(to, id, way)| (to, id, Some(self.way(&to, way))));
                 tell(reply, Ok(payloads.chain(failing).chain(letters).collect()));
             }
             Command::PayloadSent { to, id, reply } => {
@@ -271,6 +272,10 @@ impl Actor {
             Command::Peers { reply } => tell(reply, Ok(self.peer_infos())),
             Command::Sessions { reply } => tell(reply, Ok(self.session_infos())),
             Command::Status { reply } => tell(reply, Ok(self.status())),
+            Command::Missing { reply } => {
+                let news = self.watch_missing();
+                tell(reply, Ok(news));
+            }
             Command::Channel(ask) => self.channel_command(ask),
             Command::Shutdown { reply } => self.stop_with(reply),
         }
@@ -376,7 +381,8 @@ impl Actor {
 
     /// Letters that are not delivered, to agents that are asked for; one whose large payload alone is not among them.
     pub(crate) fn on_their_way(&self, to: impl Fn(&AgentId) -> bool) -> usize {
-        let letters = self.peer.outbox().filter(|(agent, ..)| to(agent)).count();
+        let sealed_once = self.peer.group_ways().filter(|(agent, ..)| to(agent)).count();
+        let letters = self.peer.outbox().filter(|(agent, ..)| to(agent)).count() + sealed_once;
         let payloads = self.payloads_out.values().filter(|out| to(&out.to));
         letters + payloads.filter(|out| !self.peer.is_under_way(out.to, out.letter)).count()
     }

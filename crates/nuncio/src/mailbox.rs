@@ -27,6 +27,7 @@ use crate::entropy::now;
 use crate::error::Error;
 use crate::fetching::{self, Left, Listing, Post};
 use crate::node::Node;
+use crate::sharing::Sharing;
 use crate::status::MailboxStatus;
 use crate::wake::{Answer, Wake};
 
@@ -52,6 +53,8 @@ pub(crate) struct Mailboxes {
     /// Peers that no address has reached since they were connected last.
     unreached: BTreeSet<AgentId>,
     peers: BTreeMap<AgentId, Leaving>,
+    /// Of letters that were sealed once, by the mailbox.
+    pub(crate) nodes: BTreeMap<String, Sharing>,
 }
 
 /// How frames are left for one peer.
@@ -67,6 +70,18 @@ struct Leaving {
     ack_rests: bool,
     /// When one was left last.
     acked: Option<Instant>,
+}
+
+impl Mailboxes {
+    /// Whether frames are being left for a peer.
+    pub(crate) fn is_busy(&self, peer: &AgentId) -> bool {
+        self.peers.get(peer).is_some_and(|leaving| leaving.busy)
+    }
+
+    /// Whether nothing is left for a peer until a pause is over.
+    pub(crate) fn rests(&self, peer: &AgentId) -> bool {
+        self.peers.get(peer).is_some_and(|leaving| leaving.rests)
+    }
 }
 
 impl Actor {
@@ -207,7 +222,7 @@ impl Actor {
     }
 
     /// Whether a peer can only be reached by way of its mailbox now.
-    fn is_away(&self, peer: &AgentId) -> bool {
+    pub(crate) fn is_away(&self, peer: &AgentId) -> bool {
         let known = self.peer.contact(peer).filter(|info| !info.retired);
         let nowhere = known.is_some_and(|info| info.endpoints.is_empty() || self.mail.unreached.contains(peer));
         nowhere && !self.links.contains_key(peer) && self.hears_peers()
@@ -243,9 +258,15 @@ impl Actor {
         }
     }
 
-    /// Leaves for a peer that is away what is not at its node yet. What is read here is in memory: it leaves when all of that is on disk.
+    /// Leaves for a peer that is away what is not at its node yet.
     // contracts/mailbox.md M14.
     pub(crate) fn mail(&mut self, to: AgentId) {
+        self.mail_in_session(to);
+        self.share_with(&to);
+    }
+
+    /// What is read here is in memory: it leaves when all of that is on disk.
+    fn mail_in_session(&mut self, to: AgentId) {
         let waits = self.mail.peers.get(&to).is_some_and(|leaving| leaving.busy || leaving.rests);
         if waits || !self.is_away(&to) || !self.has_randomness() {
             return;
@@ -307,28 +328,43 @@ impl Actor {
             self.commit(step);
         }
         self.mail.peers.entry(to).or_default().busy = false;
-        let reason = match failed {
-            None => {
-                self.mail.peers.entry(to).or_default().pauses = None;
-                self.problems.retain(|peer, problem| *peer != to || !problem.starts_with(PROBLEM));
-                tracing::debug!(peer = %to, acks_alone, "frames were left at its node");
-                // More may have come meanwhile.
-                return self.mail(to);
-            }
-            Some(NotKept::Denied(key)) => {
+        if let Some(why) = failed {
+            let at = self.peer.mailbox_of(&to).map(|(at, _)| at.clone());
+            self.not_left(to, why);
+            // Others at that node may have waited for what goes in front of this one's frames.
+            return at.into_iter().for_each(|at| self.share(&at));
+        }
+        self.left(&to);
+        tracing::debug!(peer = %to, acks_alone, "frames were left at its node");
+        // More may have come meanwhile.
+        self.mail(to);
+    }
+
+    /// A peer's node keeps what it was given for it.
+    pub(crate) fn left(&mut self, to: &AgentId) {
+        self.mail.peers.entry(*to).or_default().pauses = None;
+        self.problems.retain(|peer, problem| peer != to || !problem.starts_with(PROBLEM));
+    }
+
+    /// A peer's node does not keep what it was given for it: it is tried again after a pause.
+    pub(crate) fn not_left(&mut self, to: AgentId, why: NotKept) {
+        let reason = match why {
+            NotKept::Denied(key) => {
                 if let Some(step) = key.and_then(|key| self.peer.deposit_denied(to, &key)) {
                     self.commit(step);
                 }
                 "its mailbox takes nothing of this agent until it gives another key".to_owned()
             }
-            Some(NotKept::Later(reason)) => reason,
+            NotKept::Later(reason) => reason,
         };
         tracing::info!(peer = %to, reason, "frames were not left at its node");
         self.problems.insert(to, format!("{PROBLEM}{reason}"));
         let leaving = self.mail.peers.entry(to).or_default();
-        leaving.rests = true;
         let pause = leaving.pauses.get_or_insert_with(fetching::pauses).next();
-        self.rest_deposits(to, pause.unwrap_or(ACK_EVERY), true);
+        // One pause is enough where both ways came to nothing.
+        if !core::mem::replace(&mut leaving.rests, true) {
+            self.rest_deposits(to, pause.unwrap_or(ACK_EVERY), true);
+        }
     }
 
     /// By which way a letter of ours has left: what is sealed and has no connection waits.

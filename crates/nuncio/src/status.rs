@@ -1,6 +1,6 @@
 //! What an agent tells of itself.
 
-use nuncio_proto::ids::{AgentId, LetterId, SessionId};
+use nuncio_proto::ids::{AgentId, ChannelId, LetterId, SessionId};
 use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::{Counters, Way};
 use nuncio_proto::time::UnixMillis;
@@ -47,6 +47,8 @@ pub struct Undelivered {
     pub failed: Option<Error>,
     /// By which way it has left, while it is on its way. `None` of one that waits for its large payload alone.
     pub way: Option<Way>,
+    /// Of a letter to a channel, which is listed once for each that lacks it: which channel, and for how many it is.
+    pub channel: Option<(ChannelId, usize)>,
 }
 
 /// A number that did not come although a higher one did (contracts/mailbox.md M16).

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::actor::Actor;
 use crate::error::Error;
+use crate::wake::Answer;
 
 /// The rows: behind these a letter's id, and in those of failures the agent's.
 const TALLY: [u8; 2] = [rows::RUNTIME, b't'];
@@ -57,7 +58,7 @@ impl Tally {
 pub(crate) struct Tallies {
     /// To how many.
     waiting: HashMap<LetterId, usize>,
-    /// Rings whenever a letter has ended for somebody.
+    /// Rings whenever a letter was sent, or has ended for somebody.
     bell: watch::Sender<u64>,
 }
 
@@ -87,6 +88,12 @@ impl Tallies {
             }
         }
         self.bell.send_modify(|rung| *rung += 1);
+    }
+
+    /// Rings once what was sent is durable.
+    pub(crate) fn ring(&self) -> Answer {
+        let bell = self.bell.clone();
+        Answer(Box::new(move || bell.send_modify(|rung| *rung += 1)))
     }
 
     pub(crate) fn bell(&self) -> watch::Receiver<u64> {
@@ -125,6 +132,22 @@ fn read(row: &[u8]) -> Option<(ChannelId, Vec<AgentId>)> {
     let (channel, members) = row.split_first_chunk()?;
     let members = members.chunks_exact(32).map(|agent| AgentId::from_bytes(agent.try_into().ok()?).ok());
     Some((ChannelId::from_bytes(*channel), members.collect::<Option<_>>()?))
+}
+
+/// Of letters those to channels: which channel, and for how many it is.
+pub(crate) fn channels_of(
+    store: &Store,
+    letters: impl IntoIterator<Item = LetterId>,
+) -> Result<HashMap<LetterId, (ChannelId, usize)>, StoreError> {
+    let mut of = HashMap::new();
+    for letter in letters {
+        if !of.contains_key(&letter)
+            && let Some((channel, members)) = store.get(&key(TALLY, &letter))?.as_deref().and_then(read)
+        {
+            of.insert(letter, (channel, members.len()));
+        }
+    }
+    Ok(of)
 }
 
 /// Why a channel's letter failed for a member, as the disk has it.

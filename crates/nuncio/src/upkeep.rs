@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::chunks::blocking;
 use crate::entropy::now;
 use crate::error::Error;
-use crate::tally;
 use crate::wake::Wake;
+use crate::{said, tally};
 
 const EVERY: Duration = Duration::from_secs(3_600);
 /// Rows forgotten in one commit.
@@ -78,6 +78,7 @@ fn old_rows(store: &Store, now: UnixMillis) -> Result<Vec<Vec<u8>>, Error> {
     let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
     let mut old = first_old(store, rows::SEEN, now, life)?;
     old.extend(tally::old(store, now, life)?);
+    old.extend(said::old(store, now, life)?);
     old.extend(first_old(store, rows::OPENING, now, time::OPENING_LIFE)?);
     let mut failed = Vec::new();
     store.scan(&[rows::FAILED], &mut |key, _| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nuncio_proto::deposit::MailboxSecret;
 use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::step::Effects;
 use nuncio_proto::token::Genuine;
 use nuncio_store::{Durable, Op, StoreError};
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::aside::Fate;
 use crate::chunks::{Fetched, PayloadFrom, PayloadId};
 use crate::command::Reply;
-use crate::depositing::Deposited;
+use crate::depositing::{Deposited, Shared};
 use crate::fetching::{Left, Listing};
 use crate::links::{LinkId, Outgoing};
 
@@ -57,6 +58,10 @@ pub(crate) enum Wake {
     DirectoryHas(Left),
     /// Frames were left at a peer's node, or were not.
     Deposited { to: AgentId, deposited: Deposited },
+    /// Letters that were sealed once were left in a mailbox's node, for some of those for whom they are.
+    Shared { at: Mailbox, shared: Shared },
+    /// A pause before such letters are left there is over.
+    SharingRested(Mailbox),
     /// A pause before frames are left for a peer is over.
     DepositsRested { to: AgentId, failing: bool },
     /// An hour has passed; records that are too old to matter.

@@ -185,6 +185,81 @@ async fn a_letter_that_finds_a_full_mailbox_arrives_later() {
     domain.stop().await;
 }
 
+/// contracts/mailbox.md M18, M19: what was sealed once is left once for all who are away, and each has it when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_to_a_large_channel_is_left_once_for_all_who_are_away() {
+    const LETTERS: usize = 3;
+    let names: Vec<String> = (0..10).map(|no| format!("agent-{no}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut domain = Domain::asleep(&names).await;
+    let anna = member(domain.asleep_config(names[0]).listen(([127, 0, 0, 1], 0).into())).await;
+    let channel = anna.agent.create_channel("crew").await.unwrap();
+    let mut others = Vec::new();
+    for name in &names[1..] {
+        // They dial, and nobody can dial them.
+        let other = domain.wake(name).await;
+        listed(&other.agent).await;
+        anna.agent.add_peer(&other.agent.invitation().await.unwrap(), None).await.unwrap();
+        other.agent.add_peer(&anna.agent.invitation().await.unwrap(), None).await.unwrap();
+        anna.agent.invite_to_channel(channel, other.agent.id()).await.unwrap();
+        until("nobody is invited", async || other.agent.channel_invitations().await.unwrap().first().map(drop)).await;
+        other.agent.join_channel(channel).await.unwrap();
+        others.push(other);
+    }
+    for member in others.iter().chain([&anna]) {
+        let members = async || member.agent.channels().await.unwrap().first().map(|channel| channel.members.len());
+        until("they are not all in", async || members().await.filter(|members| *members == 10)).await;
+    }
+    let first = anna.agent.send_to_channel(channel, Message::text("are you all here?")).await.unwrap();
+    let delivered = async |id| anna.agent.tally(id).await.unwrap().unwrap().delivered();
+    until("some have it not", async || (delivered(first).await == others.len()).then_some(())).await;
+    for other in others {
+        other.agent.shutdown().await.unwrap();
+    }
+    until("they are there", async || (anna.agent.status().await.unwrap().connections == 0).then_some(())).await;
+    for number in 0..LETTERS {
+        anna.agent.send_to_channel(channel, Message::text(format!("{number}"))).await.unwrap();
+    }
+    let left = until("they are not left", async || {
+        let letters = anna.agent.undelivered().await.unwrap();
+        letters.iter().all(|letter| matches!(letter.way, Some(Way::Mailbox(_)))).then_some(letters)
+    })
+    .await;
+    assert_eq!(left.len(), 9 * LETTERS);
+    assert!(left.iter().all(|letter| letter.channel == Some((channel, 9))), "{left:?}");
+    anna.agent.shutdown().await.unwrap();
+    let quic = domain.node.as_ref().unwrap().quic_addr().unwrap().to_string();
+    domain.stop().await;
+    // Each was taken when its deposit came: all of a letter at once.
+    let mut came = std::collections::BTreeMap::<Vec<u8>, Vec<[u8; 8]>>::new();
+    {
+        let store = Store::open(&domain.dir.path().join("node"), &kek()).unwrap();
+        let mut keep = |_: &[u8], row: &[u8]| {
+            // [version, when, by a stranger, frame], and of a channel's frame its tag and nonce.
+            if let Some(at) = row.windows(3).take(16).position(|head| head == [0x88, 1, 5]) {
+                came.entry(row[at + 3..at + 33].to_vec()).or_default().push(row[3..11].try_into().unwrap());
+            }
+            Ok(())
+        };
+        store.scan(b"V", &mut keep).unwrap();
+    }
+    assert_eq!(came.len(), LETTERS);
+    for at in came.values() {
+        assert!(at.len() == 9 && at.iter().all(|when| *when == at[0]), "{came:?}");
+    }
+    domain.start(&quic).await;
+    for name in &names[1..] {
+        let mut other = domain.wake(name).await;
+        let mut heard = Vec::new();
+        while heard.len() < 1 + LETTERS {
+            heard.push(other.next().await.payload.text().unwrap().to_owned());
+        }
+        assert_eq!(heard, ["are you all here?", "0", "1", "2"]);
+        other.agent.shutdown().await.unwrap();
+    }
+    domain.stop().await;
+}
+
 /// What was left at the node goes over a connection too, once there is one: one letter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_goes_both_ways_is_delivered_once() {

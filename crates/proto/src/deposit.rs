@@ -1,9 +1,12 @@
 //! A frame that is left at a node for agents that are away (contracts/mailbox.md).
 
+use std::borrow::Cow;
+
 use nuncio_contracts::registry::{label, limit};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::channel::{MAC_LEN, Mac};
 use crate::codec::{self, CodecError};
 use crate::crypto;
 use crate::ids::{AgentId, IdError};
@@ -17,12 +20,18 @@ pub struct MailboxSecret(Key);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepositKey(Secret<32>);
 
+/// What one recipient's frame ends with, where all have the rest in common (contracts/channel.md C32).
+pub type End = Mac;
+
 /// A frame, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deposit {
     /// Ascending, each once; a stranger has no key.
     to: Vec<(AgentId, Option<DepositKey>)>,
+    /// Whole, or what all recipients' frames begin with.
     frame: Vec<u8>,
+    /// In the order of the recipients; of a frame that is whole there are none.
+    ends: Option<Vec<End>>,
 }
 
 /// Why bytes are no deposit.
@@ -45,6 +54,11 @@ pub enum DepositError {
 
 #[derive(Serialize, Deserialize)]
 struct Wire(Vec<(ByteArray<32>, Option<ByteArray<32>>)>, ByteBuf);
+#[derive(Serialize, Deserialize)]
+struct SharedWire(ByteBuf, Vec<(ByteArray<32>, ByteArray<32>, ByteArray<MAC_LEN>)>);
+
+/// The major type of a byte string, with which a shared deposit's first item begins.
+const BYTES: u8 = 2;
 
 impl MailboxSecret {
     /// Of its bytes.
@@ -104,15 +118,31 @@ impl Deposit {
     /// As [`Deposit::parse`].
     pub fn new(mut to: Vec<(AgentId, Option<DepositKey>)>, frame: Vec<u8>) -> Result<Self, DepositError> {
         to.sort_unstable_by_key(|(agent, _)| *agent);
-        Self { to, frame }.checked()
+        Self { to, frame, ends: None }.checked()
+    }
+
+    /// Frames for agents that have all but their ends in common.
+    ///
+    /// # Errors
+    /// As [`Deposit::parse`].
+    // contracts/mailbox.md M18.
+    pub fn shared(mut to: Vec<(AgentId, DepositKey, End)>, common: Vec<u8>) -> Result<Self, DepositError> {
+        to.sort_unstable_by_key(|(agent, ..)| *agent);
+        let (to, ends) = to.into_iter().map(|(agent, key, end)| ((agent, Some(key)), end)).unzip();
+        Self { to, frame: common, ends: Some(ends) }.checked()
     }
 
     /// Reads a deposit. Of the frame nothing is known.
     ///
     /// # Errors
     /// [`DepositError`].
-    // contracts/mailbox.md M3.
+    // contracts/mailbox.md M3, M18.
     pub fn parse(bytes: &[u8]) -> Result<Self, DepositError> {
+        let is_shared = bytes.get(1).is_some_and(|head| head >> 5 == BYTES);
+        if is_shared { Self::parse_shared(bytes) } else { Self::parse_whole(bytes) }
+    }
+
+    fn parse_whole(bytes: &[u8]) -> Result<Self, DepositError> {
         let Wire(to, frame) = codec::decode(bytes, limit::DEPOSIT_LEN_MAX)?;
         if to.len() > limit::DEPOSIT_RECIPIENTS_MAX {
             return Err(DepositError::Recipients);
@@ -122,7 +152,20 @@ impl Deposit {
             AgentId::from_bytes(agent.into_array()).map(|agent| (agent, key))
         };
         let to = to.into_iter().map(recipient).collect::<Result<_, _>>()?;
-        Self { to, frame: frame.into_vec() }.checked()
+        Self { to, frame: frame.into_vec(), ends: None }.checked()
+    }
+
+    fn parse_shared(bytes: &[u8]) -> Result<Self, DepositError> {
+        let SharedWire(common, sharers) = codec::decode(bytes, limit::DEPOSIT_LEN_MAX)?;
+        if sharers.len() > limit::DEPOSIT_RECIPIENTS_MAX {
+            return Err(DepositError::Recipients);
+        }
+        let (mut to, mut ends) = (Vec::new(), Vec::new());
+        for (agent, key, end) in sharers {
+            to.push((AgentId::from_bytes(agent.into_array())?, Some(DepositKey::new(key.into_array()))));
+            ends.push(end.into_array());
+        }
+        Self { to, frame: common.into_vec(), ends: Some(ends) }.checked()
     }
 
     fn checked(self) -> Result<Self, DepositError> {
@@ -130,7 +173,8 @@ impl Deposit {
         if !(1..=limit::DEPOSIT_RECIPIENTS_MAX).contains(&self.to.len()) || !is_ordered {
             return Err(DepositError::Recipients);
         }
-        if !(1..=limit::FRAME_LEN_MAX).contains(&self.frame.len()) {
+        let most = limit::FRAME_LEN_MAX - if self.ends.is_some() { MAC_LEN } else { 0 };
+        if !(1..=most).contains(&self.frame.len()) {
             return Err(DepositError::Frame);
         }
         Ok(self)
@@ -141,7 +185,27 @@ impl Deposit {
     pub fn to_bytes(&self) -> Vec<u8> {
         let key = |key: &DepositKey| ByteArray::new(*key.expose());
         let to = self.to.iter().map(|(agent, of)| (ByteArray::new(*agent.as_bytes()), of.as_ref().map(key)));
-        codec::encode(&Wire(to.collect(), ByteBuf::from(self.frame.as_slice())))
+        let frame = ByteBuf::from(self.frame.as_slice());
+        let Some(ends) = &self.ends else { return codec::encode(&Wire(to.collect(), frame)) };
+        let sharer = |((agent, key), end): (_, &End)| Some((agent, key?, ByteArray::new(*end)));
+        codec::encode(&SharedWire(frame, to.zip(ends).filter_map(sharer).collect()))
+    }
+
+    /// Each recipient's frame, and with which key it is left.
+    // contracts/mailbox.md M18.
+    pub fn frames(&self) -> impl Iterator<Item = (AgentId, Option<&DepositKey>, Cow<'_, [u8]>)> {
+        self.to.iter().enumerate().map(|(at, (agent, key))| {
+            let end = self.ends.as_ref().and_then(|ends| ends.get(at));
+            let whole = Cow::Borrowed(self.frame.as_slice());
+            let frame = end.map_or(whole, |end| Cow::Owned([self.frame.as_slice(), end].concat()));
+            (*agent, key.as_ref(), frame)
+        })
+    }
+
+    /// What the recipients' frames end with, in their order; `None` where all have one frame.
+    #[must_use]
+    pub fn ends(&self) -> Option<&[End]> {
+        self.ends.as_deref()
     }
 
     /// For whom, and with which key.
@@ -150,7 +214,7 @@ impl Deposit {
         &self.to
     }
 
-    /// The frame.
+    /// The frame, or what all frames begin with.
     #[must_use]
     pub fn frame(&self) -> &[u8] {
         &self.frame

@@ -52,7 +52,7 @@ use audit::Auditor;
 pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
 pub(crate) use channels::ChannelChange;
 use channels::Channels;
-pub use channels::{ChannelError, ChannelNews, Invited};
+pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, SharedMail};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};
@@ -314,7 +314,7 @@ impl Peer {
     /// Takes back a letter that is not acknowledged. It may have arrived all the same if it was sealed; its sender is told `cancelled`.
     #[must_use]
     pub fn cancel(&self, to: AgentId, letter: LetterId) -> Option<Step> {
-        let entry = *self.letters.get(&(to, letter))?;
+        let Some(entry) = self.letters.get(&(to, letter)).copied() else { return self.cancel_in_group(to, letter) };
         Some(self.step(Change::Expired { entry, code: nuncio_contracts::registry::code::CANCELLED }))
     }
 

@@ -61,6 +61,8 @@ pub const CHANNEL_HELD: u8 = b'Z';
 pub const CHANNEL_SENDER: u8 = b'N';
 /// Letters to a channel that were sealed once for all, and are not acknowledged by all.
 pub const CHANNEL_OUT: u8 = b'G';
+/// At whose nodes such letters were left, and when.
+pub const CHANNEL_MAILED: u8 = b'T';
 /// Chains of a channel that were handed over in an epoch that is not known here.
 pub const CHANNEL_KEY: u8 = b'E';
 /// Invitations into channels.
@@ -165,6 +167,10 @@ pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
 
 pub(crate) fn channel_out(channel: &ChannelId, seq: Seq) -> Vec<u8> {
     key(CHANNEL_OUT, &[channel.as_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn channel_mailed(channel: &ChannelId, seq: Seq) -> Vec<u8> {
+    key(CHANNEL_MAILED, &[channel.as_bytes(), &seq.to_be_bytes()])
 }
 
 pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {

@@ -7,6 +7,8 @@ use nuncio_contracts::registry::{code, time};
 use nuncio_proto::channel::Change;
 use nuncio_proto::peer::{ChannelError, ChannelNews};
 
+#[path = "channels/away.rs"]
+mod away;
 #[path = "channels/group.rs"]
 mod group;
 #[path = "channels/storms.rs"]
@@ -388,7 +390,7 @@ fn a_letter_of_an_unknown_epoch_waits_for_the_record() {
     assert_eq!(group.agents[2].texts(channel), ["news"]);
 }
 
-/// contracts/mailbox.md M14: a frame that is sealed once is left for each member that is away, and not again and again.
+/// contracts/mailbox.md M14, M19: a frame that is sealed once is left for all members that are away, in one deposit, and not again and again.
 #[test]
 fn members_that_are_away_have_what_was_said_from_their_mailboxes() {
     let mut group = Group::new(10);
@@ -406,10 +408,15 @@ fn members_that_are_away_have_what_was_said_from_their_mailboxes() {
         group.settle();
         group.leave_mail();
     }
+    // That it was left is on disk.
+    let now = group.now;
+    group.agents[0].restart(now);
     for _ in 0..10 {
         group.pass(time::RESEND_MAX, 1);
         group.leave_mail();
     }
+    assert_eq!(group.deposits.len(), 20);
+    assert!(group.deposits.iter().all(|deposit| deposit.to().len() == away.len()), "the letter once, for both");
     for at in away {
         let id = group.id(at);
         let left = group.boxes[&id].iter().filter(|frame| frame[2] == 5).count();

@@ -206,6 +206,12 @@ pub fn deposit(bytes: &[u8]) {
     if let Ok(deposit) = Deposit::parse(bytes) {
         same("deposit", &deposit.to_bytes(), bytes);
         assert!(!deposit.to().is_empty() && !deposit.frame().is_empty(), "a deposit of nothing, or for nobody");
+        for (_, _, frame) in deposit.frames() {
+            assert!(
+                frame.len() <= limit::FRAME_LEN_MAX && frame.starts_with(deposit.frame()),
+                "no frame of the deposit's"
+            );
+        }
     }
 }
 

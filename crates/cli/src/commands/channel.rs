@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
-use crate::wire::{Channel as Known, ChannelChange, ChannelNamed, Channels, Named, NewChannel, NewMember, Role};
+use crate::wire::{
+    Channel as Known, ChannelCancelled, ChannelChange, ChannelNamed, Channels, Named, NewChannel, NewMember, Role,
+};
 use crate::{output, span};
 
 /// Between two looks at whether the owner has answered.
@@ -132,7 +134,18 @@ enum Action {
     },
     /// Send a letter to all other members, and say who has it
     Send(send::Send),
-    /// Print the letters that came from a channel, in the order in which they came
+    /// Take a letter back from all who do not have it yet; it may arrive all the same
+    #[command(
+        after_help = "Example:\n  nuncio channel cancel crew 01a2189277f077d1a1be1ff4b8bf8ce3\n\nThe id is what `nuncio channel send` printed; `nuncio outbox` lists whom the letter has not reached. Whoever has it, keeps it. From one member alone:\n  nuncio outbox cancel ben 01a2189277f077d1a1be1ff4b8bf8ce3"
+    )]
+    Cancel {
+        /// The channel's name or id
+        channel: String,
+        /// The letter's id
+        #[arg(value_name = "ID", value_parser = super::send::letter_id)]
+        letter: String,
+    },
+    /// Print what was said in a channel: the letters that came and this agent's own, in their order
     Log(log::Log),
 }
 
@@ -153,6 +166,7 @@ impl Action {
             Self::Members { channel } => list::members(options, api, channel).await,
             Self::Leave { channel } => tell(options, api, channel, "leave", "leaving").await,
             Self::Send(send) => send.run(options, api).await,
+            Self::Cancel { channel, letter } => cancel(options, api, channel, letter).await,
             Self::Log(log) => log.run(options, api).await,
             other => other.change(options, api).await,
         }
@@ -239,6 +253,20 @@ async fn tell(options: &Options, api: &Api, channel: &str, what: &str, done: &st
     } else {
         output::line(format_args!("{done} {}", output::harmless_line(channel)))
     }
+}
+
+async fn cancel(options: &Options, api: &Api, channel: &str, letter: &str) -> Result<(), Failure> {
+    let path = format!("/v1/channels/{}/letters/{letter}", segment(channel));
+    let taken: ChannelCancelled = api.delete(&path).await?;
+    if options.json {
+        return output::json(&taken);
+    }
+    if taken.cancelled == 0 {
+        let hint = "`nuncio outbox` lists those that are";
+        return Err(Failure::usage("no such letter to this channel is on its way to anybody", hint));
+    }
+    let members = if taken.cancelled == 1 { "member" } else { "members" };
+    output::line(format_args!("cancelled {letter} for {} {members}", taken.cancelled))
 }
 
 /// What has to reach somebody waits where no agent runs.

@@ -119,14 +119,17 @@ fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
 /// The text below a heading, or where the content is.
 pub(super) fn text(letter: &InboxLetter) -> Result<(), Failure> {
     match &letter.text {
-        Some(text) if text.len() <= SHOWN_LEN_MAX => {
-            output::harmless(text).lines().try_for_each(|line| output::line(format_args!("    {line}")))
-        }
+        Some(text) if text.len() <= SHOWN_LEN_MAX => shown(text),
         _ if letter.arrived < letter.len => {
             output::line(format_args!("    {} here so far", output::size(letter.arrived)))
         }
         _ => output::line("    (nuncio inbox --save DIR writes it to a file)"),
     }
+}
+
+/// Text below a heading.
+pub(super) fn shown(text: &str) -> Result<(), Failure> {
+    output::harmless(text).lines().try_for_each(|line| output::line(format_args!("    {line}")))
 }
 
 /// The content alone: text as text, anything else as its bytes, unless a person looks.

@@ -13,9 +13,11 @@ use crate::wire::{Cancelled, Delivery, LetterState, Outbox as Letters, Peers, Wa
 /// As many as the API gives at once.
 const LISTED: usize = 65_536;
 
-/// Lists letters that are not delivered: on their way, or failed within the last days, and why.
+/// Lists letters that are not delivered: on their way, or failed within the last days, and why. A letter to a channel stands there once, with who has it not.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nuncio outbox\n  nuncio outbox cancel anna 01a2189277f077d1a1be1ff4b8bf8ce3")]
+#[command(
+    after_help = "Examples:\n  nuncio outbox\n  nuncio outbox cancel anna 01a2189277f077d1a1be1ff4b8bf8ce3\n\nA letter to a channel is taken back from one member so, and from all who lack it with `nuncio channel cancel`."
+)]
 pub(crate) struct Outbox {
     #[command(subcommand)]
     action: Option<Action>,
@@ -57,7 +59,13 @@ async fn list(options: &Options, api: &Api) -> Result<(), Failure> {
     let known = api.get::<Peers>("/v1/peers").await?.peers;
     let names: BTreeMap<&str, &str> =
         known.iter().filter_map(|peer| Some((peer.agent.as_str(), peer.name.as_deref()?))).collect();
-    let rows: Vec<Vec<String>> = letters.iter().map(|letter| row(letter, &names)).collect();
+    let (to_channels, alone): (Vec<_>, Vec<_>) = letters.iter().partition(|letter| letter.channel.is_some());
+    let mut rows: Vec<Vec<String>> = alone.into_iter().map(|letter| row(letter, &names)).collect();
+    let mut by_letter = BTreeMap::<&str, Vec<&LetterState>>::new();
+    to_channels.into_iter().for_each(|letter| by_letter.entry(&letter.id).or_default().push(letter));
+    rows.extend(by_letter.values().map(|letters| channel_row(letters, &names)));
+    // Ids begin with the time.
+    rows.sort();
     output::table(&["LETTER", "TO", "STATE", "WHY"], &rows)?;
     if letters.len() == LISTED {
         output::note(format_args!("these are the newest {LISTED}; there may be more"));
@@ -73,18 +81,49 @@ async fn list(options: &Options, api: &Api) -> Result<(), Failure> {
 }
 
 fn row(letter: &LetterState, names: &BTreeMap<&str, &str>) -> Vec<String> {
-    let to = names.get(letter.to.as_str()).copied().unwrap_or(&letter.to);
-    let state = match (letter.state, letter.way) {
-        (Delivery::Failed, _) => "failed",
-        (_, Some(Way::None)) => "on its way, waiting",
-        (_, Some(Way::Direct)) => "on its way, sent directly",
-        (_, Some(Way::Mailbox)) => "on its way, in its mailbox",
-        _ => "on its way",
+    let state = match (letter.state, way(letter)) {
+        (Delivery::Failed, _) => "failed".to_owned(),
+        (_, Some(way)) => format!("on its way, {way}"),
+        _ => "on its way".to_owned(),
     };
-    let since = letter.mailbox_since_ms.map(|ms| format!("{state} since {}", output::time(ms)));
-    let state = since.unwrap_or_else(|| state.to_owned());
-    let why = letter.reason.as_deref().unwrap_or("-").trim_start_matches("the letter was not delivered: ");
-    vec![letter.id.clone(), to.to_owned(), state, output::harmless_line(why)]
+    vec![letter.id.clone(), called(letter, names).to_owned(), state, why(letter).unwrap_or_else(|| "-".to_owned())]
+}
+
+/// A letter to a channel: how many have it, and who has not.
+fn channel_row(letters: &[&LetterState], names: &BTreeMap<&str, &str>) -> Vec<String> {
+    let Some(first) = letters.first() else { return Vec::new() };
+    let channel = first.channel_name.as_ref().or(first.channel.as_ref()).map(|name| output::harmless_line(name));
+    let (failed, waiting): (Vec<_>, Vec<_>) =
+        letters.iter().copied().partition(|letter| letter.state == Delivery::Failed);
+    let of = first.of.unwrap_or_default();
+    let delivered = of.saturating_sub(u64::try_from(letters.len()).unwrap_or(of));
+    let left = waiting.iter().map(|letter| format!("{} ({})", called(letter, names), way(letter).unwrap_or_default()));
+    let left: Vec<String> = left.collect();
+    let left = if left.is_empty() { String::new() } else { format!("; not yet: {}", left.join(", ")) };
+    let never = failed.iter().map(|letter| format!("{}: {}", called(letter, names), why(letter).unwrap_or_default()));
+    let never: Vec<String> = never.collect();
+    let never = if never.is_empty() { "-".to_owned() } else { format!("never to {}", never.join(", ")) };
+    let state = format!("delivered to {delivered} of {of}{left}");
+    vec![first.id.clone(), format!("channel {}", channel.unwrap_or_default()), state, never]
+}
+
+fn called<'a>(letter: &'a LetterState, names: &BTreeMap<&str, &'a str>) -> &'a str {
+    names.get(letter.to.as_str()).copied().unwrap_or(&letter.to)
+}
+
+/// By which way it has left.
+fn way(letter: &LetterState) -> Option<String> {
+    let way = match letter.way? {
+        Way::None => "waiting",
+        Way::Direct => "sent directly",
+        Way::Mailbox => "in its mailbox",
+    };
+    Some(letter.mailbox_since_ms.map_or_else(|| way.to_owned(), |ms| format!("{way} since {}", output::time(ms))))
+}
+
+fn why(letter: &LetterState) -> Option<String> {
+    let why = letter.reason.as_deref()?;
+    Some(output::harmless_line(why.trim_start_matches("the letter was not delivered: ")))
 }
 
 async fn cancel(options: &Options, api: &Api, peer: &str, letter: &str) -> Result<(), Failure> {

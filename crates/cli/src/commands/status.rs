@@ -64,10 +64,7 @@ fn lines(status: &Fares) -> Vec<(&'static str, String)> {
         ("prekeys", format!("{} one-time prekeys left", status.one_time_prekeys)),
     ]);
     if let Some(mailbox) = &status.mailbox {
-        let state = if mailbox.open { "open" } else { "not open" };
-        let why = mailbox.problem.as_ref().map(|why| format!(": {}", output::harmless_line(why))).unwrap_or_default();
-        let listed = mailbox.listed_prekeys.map(|left| format!(", {left} one-time prekeys in its directory"));
-        lines.push(("mailbox", format!("{state}{why} at {}{}", mailbox.at, listed.unwrap_or_default())));
+        lines.push(("mailbox", super::mailbox::said(mailbox)));
     }
     if status.gaps > 0 {
         let hint = "`nuncio sessions` says which; somebody may withhold them";

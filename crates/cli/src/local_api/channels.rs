@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use nuncio::{AgentId, ChannelId, ChannelInfo, ContentType, Error, Message, Told};
+use nuncio::{AgentId, ChannelId, ChannelInfo, ContentType, Error, Message, Said, Told};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -16,8 +16,9 @@ use super::refused::Refused;
 use super::state::wide;
 use super::transactions;
 use crate::wire::{
-    Channel, ChannelAccepted, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed, ChannelTally, Channels,
-    Delivery, InboxPage, MemberTold, Named, NewChannel, NewChannelLetter, NewMember, Role,
+    Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
+    ChannelTally, Channels, Delivery, InboxPage, MemberTold, Named, NewChannel, NewChannelLetter, NewMember, Role,
+    SaidLetter, SaidPage,
 };
 
 /// Letters of the inbox that are looked through at once for those of a channel.
@@ -216,6 +217,66 @@ pub(super) async fn tally(
     let (of, delivered, waiting) = (wide(tally.members.len()), wide(tally.delivered()), wide(tally.waiting()));
     let members = tally.members.into_iter().map(|(agent, told)| member_told(agent, told, &names.agents));
     Ok(Json(ChannelTally { channel: channel.to_string(), id, of, delivered, waiting, members: members.collect() }))
+}
+
+/// Takes a letter back from whoever does not have it.
+pub(super) async fn cancel(
+    State(served): State<Served>,
+    Path((text, id)): Path<(String, String)>,
+) -> Result<Json<ChannelCancelled>, Refused> {
+    let (channel, letter) = (served.agent.resolve_channel(&text).await?, letter_id(&id)?);
+    let cancelled = wide(served.agent.cancel_in_channel(channel, letter).await?);
+    Ok(Json(ChannelCancelled { cancelled }))
+}
+
+/// What this agent said to one channel.
+pub(super) async fn said(
+    State(served): State<Served>,
+    Path(text): Path<String>,
+    Asked(which): Asked<Which>,
+) -> Result<Json<SaidPage>, Refused> {
+    let channel = served.agent.resolve_channel(&text).await?;
+    let until = Instant::now() + wait(which.wait_ms);
+    let mut bell = served.agent.tallied().await?;
+    let letters = loop {
+        let letters = served.agent.said_to_channel(channel, which.after, which.most()).await?;
+        if !letters.is_empty() {
+            break letters;
+        }
+        tokio::select! {
+            Ok(()) = bell.changed() => {}
+            () = tokio::time::sleep_until(until) => break letters,
+            () = served.closing.cancelled() => break letters,
+        }
+    };
+    let from = served.agent.id().to_string();
+    Ok(Json(SaidPage { letters: letters.into_iter().map(|letter| said_letter(letter, from.clone())).collect() }))
+}
+
+fn said_letter(said: Said, from: String) -> SaidLetter {
+    let len = wide(said.payload.len());
+    let text = String::from_utf8(said.payload);
+    let (text, base64) = match text {
+        Ok(text) if inbox::is_text(said.content_type.as_str()) => (Some(text), None),
+        Ok(text) => (None, Some(data_encoding::BASE64.encode(text.as_bytes()))),
+        Err(error) => (None, Some(data_encoding::BASE64.encode(error.as_bytes()))),
+    };
+    let tally = said.tally;
+    SaidLetter {
+        said: said.no,
+        id: said.id.to_string(),
+        from,
+        channel: tally.channel.to_string(),
+        sent_ms: said.id.created().0,
+        reply_to: said.reply_to.map(|id| id.to_string()),
+        content_type: said.content_type.as_str().to_owned(),
+        len,
+        text,
+        base64,
+        of: wide(tally.members.len()),
+        delivered: wide(tally.delivered()),
+        waiting: wide(tally.waiting()),
+    }
 }
 
 fn member_told(agent: AgentId, told: Told, names: &HashMap<AgentId, String>) -> MemberTold {

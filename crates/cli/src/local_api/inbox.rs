@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
 use bytes::Bytes;
-use nuncio::{AgentId, ChannelId, Incoming, Payload};
+use nuncio::{AgentId, Among, ChannelId, Incoming, Payload};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::read::{Asked, No, wait};
 use super::refused::Refused;
 use super::{Served, transactions};
-use crate::wire::{InboxLetter, InboxPage};
+use crate::wire::{InboxLetter, InboxPage, Missing};
 
 /// Letters in one answer by default, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
@@ -81,10 +81,26 @@ pub(super) async fn events(
     Sse::new(ReceiverStream::new(waiting)).keep_alive(KeepAlive::default())
 }
 
-/// Tells of letters as they come, until nobody listens or the agent stops.
+fn told_missing(missing: nuncio::Missing, names: &Names) -> Missing {
+    let (session, channel) = match missing.among {
+        Among::Session(session) => (Some(session.to_string()), None),
+        Among::Channel(channel) => (None, Some(channel.to_string())),
+    };
+    Missing {
+        from: missing.from.to_string(),
+        from_name: names.agents.get(&missing.from).cloned(),
+        session,
+        channel,
+        seq: missing.seq,
+        since_ms: missing.since.0,
+    }
+}
+
+/// Tells of letters as they come, and of what is missing, until nobody listens or the agent stops.
 async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Result<Event, Infallible>>) {
     let (usual, _) = PAGE;
     let Ok(mut bell) = served.agent.arrivals().await else { return };
+    let Ok(mut missing) = served.agent.missing().await else { return };
     loop {
         let Ok(letters) = served.agent.letters(after, usual).await else { return };
         let Ok(names) = names(&served).await else { return };
@@ -104,6 +120,12 @@ async fn tell(served: Served, mut after: Option<u64>, events: mpsc::Sender<Resul
         }
         tokio::select! {
             Ok(()) = bell.changed() => {}
+            Ok(missing) = missing.next() => {
+                let Ok(event) = Event::default().event("missing").json_data(told_missing(missing, &names)) else { return };
+                if events.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
             () = events.closed() => return,
             () = served.closing.cancelled() => return,
             else => return,
@@ -195,7 +217,7 @@ pub(super) async fn answer(incoming: &Incoming, names: &Names) -> Result<InboxLe
 /// What known agents and channels are called.
 pub(super) struct Names {
     pub(super) agents: HashMap<AgentId, String>,
-    channels: HashMap<ChannelId, String>,
+    pub(super) channels: HashMap<ChannelId, String>,
 }
 
 pub(super) async fn names(served: &Served) -> Result<Names, Refused> {
@@ -236,6 +258,6 @@ pub(super) fn letter(incoming: &Incoming, names: &Names) -> InboxLetter {
     }
 }
 
-fn is_text(content_type: &str) -> bool {
+pub(super) fn is_text(content_type: &str) -> bool {
     content_type.starts_with("text/") || content_type == "application/json"
 }

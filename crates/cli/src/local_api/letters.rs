@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::handover::{self, Handover};
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
+use super::state::wide;
 use super::{Door, Served, inbox, transactions};
 use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox, WantedOpening, Way};
 
@@ -108,6 +109,7 @@ pub(super) async fn outbox(
     let (usual, most) = LISTED;
     let letters = served.agent.undelivered().await?;
     let skipped = letters.len().saturating_sub(max.unwrap_or(usual).clamp(1, most));
+    let names = inbox::names(&served).await?;
     let letters = letters.into_iter().skip(skipped).map(|letter| {
         let state = if letter.failed.is_some() { Delivery::Failed } else { Delivery::Waiting };
         let (way, mailbox_since_ms) = match letter.way {
@@ -117,7 +119,15 @@ pub(super) async fn outbox(
             Some(nuncio::Way::Mailbox(since)) => (Some(Way::Mailbox), Some(since.0)),
         };
         let told = told(&Sent { to: letter.to, id: letter.id }, state, letter.failed.as_ref(), None);
-        LetterState { way, mailbox_since_ms, ..told }
+        let (channel, of) = letter.channel.unzip();
+        LetterState {
+            way,
+            mailbox_since_ms,
+            channel: channel.map(|channel| channel.to_string()),
+            channel_name: channel.and_then(|channel| names.channels.get(&channel).cloned()),
+            of: of.map(wide),
+            ..told
+        }
     });
     Ok(Json(Outbox { letters: letters.collect() }))
 }
@@ -127,8 +137,22 @@ fn told(sent: &Sent, state: Delivery, failed: Option<&Error>, payload: Option<(u
     let reason = failed.map(ToString::to_string);
     let code = failed.and_then(Error::letter_code).map(str::to_owned);
     let (way, mailbox_since_ms) = (None, None);
+    let (channel, channel_name, of) = (None, None, None);
     let (to, id) = (sent.to.to_string(), sent.id.to_string());
-    LetterState { to, id, state, way, mailbox_since_ms, reason, code, payload_sent, payload_len }
+    LetterState {
+        to,
+        id,
+        state,
+        way,
+        mailbox_since_ms,
+        channel,
+        channel_name,
+        of,
+        reason,
+        code,
+        payload_sent,
+        payload_len,
+    }
 }
 
 pub(super) async fn cancel(State(served): State<Served>, sent: Sent) -> Result<Json<Cancelled>, Refused> {

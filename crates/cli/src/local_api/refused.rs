@@ -81,6 +81,7 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         }
         Error::Name(_) => (StatusCode::CONFLICT, "name"),
         Error::NotDelivered(_) => (StatusCode::UNPROCESSABLE_ENTITY, "not_delivered"),
+        Error::MailboxNowhere => (StatusCode::CONFLICT, "no_mailbox"),
         Error::NoTrust => (StatusCode::CONFLICT, "no_trust"),
         // RFC 6749 section 5.2: what the request builds upon is over.
         Error::TokenRefused { code, .. } if code == "invalid_grant" => (StatusCode::FORBIDDEN, "transaction_over"),

@@ -1,4 +1,4 @@
-//! What keeps a home in order: retirement, backups, checkups.
+//! What keeps a home in order: another mailbox secret, retirement, backups, checkups.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,12 @@ use crate::wire::{Checkup, Named, NewBackup, Retirement};
 pub(super) async fn retire(State(served): State<Served>, Body(body): Body<Retirement>) -> Result<Json<Named>, Refused> {
     let agent = served.agent.retire(base64(&body.statement)?).await?;
     Ok(Json(Named { agent: agent.to_string() }))
+}
+
+/// Another secret for the mailbox: no deposit key of before serves.
+pub(super) async fn renew_mailbox(State(served): State<Served>) -> Result<StatusCode, Refused> {
+    served.agent.renew_mailbox().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn backup(
@@ -90,6 +96,7 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::CHANNEL_SENDER => "members' chains in channels",
         rows::CHANNEL_KEY => "chains that wait for their channels",
         rows::CHANNEL_OUT => "letters to channels under way",
+        rows::CHANNEL_MAILED => "letters to channels that were left at a node",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

@@ -191,3 +191,51 @@ pub struct MemberTold {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
 }
+
+/// From how many members a letter to a channel was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelCancelled {
+    /// Those who did not have it.
+    pub cancelled: u64,
+}
+
+/// A letter of this agent's own to a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidLetter {
+    /// Its number among what this agent said; later ones have higher numbers.
+    pub said: u64,
+    /// Its id.
+    pub id: String,
+    /// This agent's DID.
+    pub from: String,
+    /// The channel's id.
+    pub channel: String,
+    /// When it was made, in Unix milliseconds.
+    pub sent_ms: u64,
+    /// The letter that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Media type.
+    pub content_type: String,
+    /// Length of the payload in bytes.
+    pub len: u64,
+    /// The payload, when it is text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The payload, when it is not, in standard base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// For how many it is.
+    pub of: u64,
+    /// How many have it on disk.
+    pub delivered: u64,
+    /// For how many it is on its way.
+    pub waiting: u64,
+}
+
+/// Some of what this agent said to a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidPage {
+    /// Letters in the order in which they were sent.
+    pub letters: Vec<SaidLetter>,
+}

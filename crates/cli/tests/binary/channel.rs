@@ -1,8 +1,11 @@
 //! `nuncio channel`: every command, what it prints and what it refuses.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
 use serde_json::Value;
 
-use crate::support::{Daemon, Homes, PATIENCE, fails, json, nuncio, ok, stderr};
+use crate::support::{Daemon, Homes, PATIENCE, command, fails, json, nuncio, ok, stderr};
 
 /// Anna knows Ben and Cleo; those two do not know each other. All three are in anna's channel.
 fn crew(homes: &Homes) -> [Daemon; 3] {
@@ -49,8 +52,17 @@ fn what_one_says_all_members_have_and_the_sender_is_told() {
     assert!(ok(&cleo.home, &["channel", "log", "crew"]).contains(ben.did()), "she has none for him");
     let answered = json(&cleo.home, &["channel", "send", "crew", "aye", "--reply-to", &id]);
     assert_eq!((answered["delivered"].as_u64(), answered["of"].as_u64()), (Some(2), Some(2)), "{answered}");
-    let heard = json(&ben.home, &["channel", "log", "crew"]);
+    // His own stands beside it, with who has it.
+    let log = ok(&ben.home, &["--json", "channel", "log", "crew"]);
+    let log: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [own, heard] = log.as_slice() else { panic!("{log:?}") };
+    assert_eq!((own["id"].as_str(), own["text"].as_str()), (Some(&*id), Some("the ship leaves at six")), "{own}");
+    assert_eq!((own["delivered"].as_u64(), own["of"].as_u64(), own["said"].as_u64()), (Some(2), Some(2), Some(0)));
     assert_eq!((heard["reply_to"].as_str(), heard["channel_name"].as_str()), (Some(&*id), Some("crew")), "{heard}");
+    let shown = ok(&ben.home, &["channel", "log", "crew"]);
+    let order = ["this agent, delivered to 2 of 2", "the ship leaves at six", cleo.did(), "aye"];
+    let places: Vec<usize> = order.iter().map(|text| shown.find(text).unwrap_or_else(|| panic!("{shown}"))).collect();
+    assert!(places.is_sorted(), "{shown}");
     assert!(ok(&ben.home, &["inbox"]).contains(", in channel crew"));
 
     // Another letter is in no channel.
@@ -59,6 +71,37 @@ fn what_one_says_all_members_have_and_the_sender_is_told() {
     let shown = ok(&anna.home, &["channel", "members", "crew"]);
     assert!(shown.contains("owner") && shown.contains("ben   member"), "{shown}");
     assert!(ok(&ben.home, &["peers"]).contains("fellow member") || ok(&ben.home, &["peers"]).contains("connected"));
+}
+
+/// What comes and what goes is told as it does, each once.
+#[test]
+fn a_log_that_is_followed_tells_what_comes_and_what_goes() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    ok(&ben.home, &["channel", "send", "crew", "first"]);
+    let mut command = command(&ben.home);
+    command.args(["--json", "channel", "log", "crew", "--follow"]).stdout(Stdio::piped());
+    let mut following = Following(command.spawn().unwrap());
+    let mut lines = BufReader::new(following.0.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["text"], "first");
+    ok(&anna.home, &["channel", "send", "crew", "second"]);
+    assert_eq!(next()["text"], "second");
+    ok(&ben.home, &["channel", "send", "crew", "third"]);
+    let own = next();
+    assert_eq!((own["text"].as_str(), own["said"].as_u64()), (Some("third"), Some(1)), "{own}");
+    ok(&cleo.home, &["channel", "send", "crew", "fourth"]);
+    assert_eq!(next()["text"], "fourth");
+}
+
+/// A command that goes on until it is ended.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -75,6 +118,38 @@ fn whoever_is_away_is_named_and_has_it_later() {
     let cleo = Daemon::listen(&home, &address, &[]);
     until(|| ok(&cleo.home, &["channel", "log", "crew"]).contains("who is here?"));
     until(|| anna_tally(&anna, &id) == (2, 0));
+    drop(ben);
+}
+
+#[test]
+fn a_letter_that_somebody_lacks_is_seen_once_and_is_taken_back() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    let address = cleo.listening().to_owned();
+    let (home, did) = (cleo.home.clone(), cleo.did().to_owned());
+    cleo.stop();
+    let sent = nuncio(&anna.home, &["channel", "send", "crew", "half past six", "--wait", "2s"]);
+    let id = String::from_utf8(sent.stdout).unwrap().trim().to_owned();
+    let listed = ok(&anna.home, &["outbox"]);
+    let row = listed.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("{listed}"));
+    assert!(row.contains("channel crew") && row.contains("delivered to 1 of 2; not yet: cleo (waiting)"), "{row}");
+    let json = json(&anna.home, &["outbox"]);
+    let letters = json["letters"].as_array().unwrap().iter().filter(|letter| letter["id"] == *id);
+    let letters: Vec<&Value> = letters.collect();
+    assert_eq!(letters.len(), 1, "{json}");
+    assert_eq!((letters[0]["to"].as_str(), letters[0]["of"].as_u64()), (Some(&*did), Some(2)));
+    assert_eq!(letters[0]["channel_name"], "crew");
+
+    let taken = ok(&anna.home, &["channel", "cancel", "crew", &id]);
+    assert_eq!(taken.trim(), format!("cancelled {id} for 1 member"));
+    assert!(fails(&anna.home, &["channel", "cancel", "crew", &id], 2).contains("nuncio outbox"));
+    let listed = ok(&anna.home, &["outbox"]);
+    assert!(listed.contains("delivered to 1 of 2") && listed.contains("never to cleo: it was cancelled"), "{listed}");
+    assert!(ok(&anna.home, &["channel", "log", "crew"]).contains("delivered to 1 of 2, never to 1"));
+    let cleo = Daemon::listen(&home, &address, &[]);
+    ok(&anna.home, &["channel", "send", "crew", "seven", "--wait", "20s"]);
+    let log = ok(&cleo.home, &["channel", "log", "crew"]);
+    assert!(log.contains("seven") && !log.contains("half past"), "{log}");
     drop(ben);
 }
 
@@ -157,6 +232,7 @@ fn every_command_teaches_by_an_example() {
         "hand-over",
         "leave",
         "send",
+        "cancel",
         "log",
     ] {
         assert!(all.contains(&format!("\n  {command} ")), "{command} is not listed");

@@ -120,6 +120,7 @@ fn what_was_typed_is_told_apart_from_what_failed() {
         (&anna.home, &["init"], "exists"),
         (&anna.home, &["send", "ben", "no/such/file"], "file"),
         (&anna.home, &["begin", "--principal", "user:anna", "--scope", "a"], "no_trust"),
+        (&anna.home, &["mailbox", "renew"], "no_mailbox"),
         (&anna.home, &["node", "reload"], "file"),
         (&spoilt, &["id"], "settings"),
     ];

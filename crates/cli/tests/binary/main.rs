@@ -19,6 +19,7 @@ mod errors;
 mod homes;
 mod kills;
 mod languages;
+mod mailbox;
 mod node;
 mod readme;
 mod support;

@@ -16,7 +16,7 @@ use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Op};
 use nuncio_transport::{CloseCode, CloseReason, Connection, Link, LinkConfig, StreamKind};
 
-use super::support::{BOOKING, Fixture, PLANNER, agent, key, policy, write_policy};
+use super::support::{BOOKING, Fixture, PAYMENT, PLANNER, agent, key, policy, write_policy};
 use crate::entropy::{now, random};
 use crate::rows;
 
@@ -284,6 +284,54 @@ async fn a_guest_leaves_frames_and_does_nothing_else() {
     let _ = send.write_all(b"GET /log/checkpoint HTTP/1.1\r\nhost: node\r\n\r\n").await;
     let closed = tokio::time::timeout(PATIENCE, guest.connection.closed()).await.unwrap();
     assert!(matches!(closed, CloseReason::ByPeer { code: CloseCode::STRANGER, .. }), "{closed}");
+}
+
+/// contracts/mailbox.md M18: one letter for three, of whom one has no room and one is asked by a key that is not its own: each has its own answer, and the
+/// third its frame, put together.
+#[tokio::test]
+async fn what_one_recipient_of_a_shared_deposit_is_refused_is_no_others() {
+    let mut at = Fixture::new().await;
+    let (numbers, own) = ([PLANNER, BOOKING, PAYMENT], [secret(), secret(), secret()]);
+    for (number, own) in numbers.iter().zip(&own) {
+        End::agent(&at, *number).await.open(own).await;
+    }
+    let [good, wrong, full] = numbers.map(agent);
+    let guest = End::guest(&at).await;
+    // By this key there is no more room, though by others there is.
+    let (key, frame) = (own[2].deposit_key([1; 16]), vec![7; limit::FRAME_LEN_MAX]);
+    for _ in 0..limit::MAILBOX_KEY_BYTES_MAX / u64::try_from(limit::FRAME_LEN_MAX).unwrap() {
+        assert_eq!(guest.leave(full, Some(&key), &frame).await, 0);
+    }
+    let common = vec![8; 40_000];
+    let to = vec![
+        (good, own[0].deposit_key([1; 16]), [1; 16]),
+        (wrong, own[0].deposit_key([2; 16]), [2; 16]),
+        (full, key, [3; 16]),
+    ];
+    let deposit = Deposit::shared(to, common.clone()).unwrap();
+    let expected = deposit.to().iter().map(|(to, _)| match to {
+        to if *to == good => 0,
+        to if *to == wrong => code::DEPOSIT_DENIED,
+        _ => code::MAILBOX_FULL,
+    });
+    let expected: Vec<u16> = expected.collect();
+    assert_eq!(guest.deposit(&deposit.to_bytes()).await.unwrap(), expected);
+    at.stop().await;
+    at.start().await;
+    let planner = End::agent(&at, PLANNER).await;
+    let (_, frame) = planner.fetch().await.next().await.unwrap();
+    assert_eq!(frame, [common.as_slice(), &[1; 16]].concat(), "on the disk, whole");
+    // To a stranger the form is closed: there is nothing to be left without a key.
+    let mut bytes = Deposit::shared(vec![(good, own[0].deposit_key([3; 16]), [1; 16])], start(1)).unwrap().to_bytes();
+    assert_eq!(End::guest(&at).await.deposit(&bytes).await, Some(vec![0]));
+    let at_end = bytes.len() - 1;
+    bytes.truncate(at_end);
+    assert_eq!(End::guest(&at).await.deposit(&bytes).await, None);
+    let mut fetching = End::agent(&at, BOOKING).await.fetch().await;
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), fetching.next()).await.is_err(),
+        "nothing was kept for it"
+    );
 }
 
 /// contracts/mailbox.md M7: connections that say nothing take no more room than that, and go.

@@ -19,7 +19,7 @@ fn agents(count: u8) -> Vec<AgentId> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [deposits(), keys()].into_iter().flatten().collect()
+    [deposits(), shared(), keys()].into_iter().flatten().collect()
 }
 
 fn deposits() -> Vec<Case> {
@@ -68,6 +68,51 @@ fn deposits() -> Vec<Case> {
         no("short-key", "a key of 31 bytes", &with(vec![short], &frame), "codec"),
         no("behind", "a byte behind it", &[good.as_slice(), &[0]].concat(), "codec"),
         no("too-long", "longer than any", &vec![0; limit::DEPOSIT_LEN_MAX + 1], "too-long"),
+    ]
+}
+
+/// Of what is the same for all recipients but for its end.
+fn shared() -> Vec<Case> {
+    let common = fixed::<48>("what frames have in common");
+    let key = MailboxSecret::new(fixed("mailbox secret")).deposit_key(fixed("deposit key id"));
+    let end = |at: usize| -> [u8; 16] { [u8::try_from(at).unwrap(); 16] };
+    let yes = |name: &str, comment: &str, count: u8, common: &[u8]| {
+        let to = agents(count).into_iter().enumerate().map(|(at, agent)| (agent, key.clone(), end(at))).collect();
+        let deposit = Deposit::shared(to, common.to_vec()).unwrap();
+        let to = deposit.to().iter().enumerate();
+        let to: Vec<_> =
+            to.map(|(at, (agent, _))| json!([agent.to_string(), hex(key.expose()), hex(end(at))])).collect();
+        let expect = json!({ "to": to, "common": hex(common) });
+        Case::valid(AREA, name, comment, json!({ "bytes": hex(deposit.to_bytes()) }), expect)
+    };
+    let no = |name: &str, comment: &str, bytes: &[u8], error: &str| {
+        Case::refused(AREA, name, comment, json!({ "bytes": hex(bytes) }), error)
+    };
+    let sharer = |agent: &AgentId| -> Item { Array(vec![bytes(agent.as_bytes()), bytes(key.expose()), bytes(end(0))]) };
+    let with = |common: &[u8], to: Vec<Item>| Array(vec![bytes(common), Array(to)]).encode();
+    let [one, two] = agents(2).try_into().unwrap();
+    let all: Vec<Item> = agents(65).iter().map(&sharer).collect();
+    let stranger = Array(vec![bytes(one.as_bytes()), Null, bytes(end(0))]);
+    let short = Array(vec![bytes(one.as_bytes()), bytes(key.expose()), bytes([7; 15])]);
+    let without = Array(vec![bytes(one.as_bytes()), bytes(key.expose())]);
+    let nobody = Array(vec![bytes([0; 32]), bytes(key.expose()), bytes(end(0))]);
+    let most = vec![7; limit::FRAME_LEN_MAX - 16];
+    let long = vec![7; limit::FRAME_LEN_MAX - 15];
+    vec![
+        yes("shared-two", "two recipients, each with an end of its own", 2, &common),
+        yes("shared-one", "the least", 1, &[7]),
+        yes("shared-most", "64 recipients of the longest frame", 64, &most),
+        no("shared-nobody", "for nobody", &with(&common, vec![]), "recipients"),
+        no("shared-many", "for 65", &with(&common, all), "recipients"),
+        no("shared-twice", "one twice", &with(&common, vec![sharer(&one), sharer(&one)]), "recipients"),
+        no("shared-order", "not in order", &with(&common, vec![sharer(&two), sharer(&one)]), "recipients"),
+        no("shared-no-agent", "a point of small order", &with(&common, vec![nobody]), "bad-key"),
+        no("shared-empty", "nothing in common", &with(&[], vec![sharer(&one)]), "frame"),
+        no("shared-long", "a frame of a byte too many", &with(&long, vec![sharer(&one)]), "frame"),
+        no("shared-stranger", "by a stranger", &with(&common, vec![stranger]), "codec"),
+        no("shared-short-end", "an end of 15 bytes", &with(&common, vec![short]), "codec"),
+        no("shared-without-end", "a recipient without an end", &with(&common, vec![without]), "codec"),
+        no("shared-behind", "a byte behind it", &[with(&common, vec![sharer(&one)]), vec![0]].concat(), "codec"),
     ]
 }
 

@@ -31,6 +31,7 @@ mod succession;
 mod words;
 
 use aside::Aside;
+pub use group::{ChannelGap, SharedMail};
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
 use letters::Letters;

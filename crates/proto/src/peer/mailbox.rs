@@ -87,6 +87,12 @@ const ROW_VERSION: u8 = 1;
 /// No row of this module is longer.
 const ROW_LEN_MAX: usize = 1_024;
 
+impl Mailed {
+    pub(super) fn group(channel: ChannelId, seq: Seq) -> Self {
+        Self { group: Some((channel, seq)), ..Self::default() }
+    }
+}
+
 impl Peer {
     /// Where frames wait for this agent, if it has a mailbox.
     #[must_use]
@@ -147,8 +153,8 @@ impl Peer {
         (known.as_ref() == Some(key)).then(|| self.step(Change::Mail(MailChange::Denied { agent })))
     }
 
-    /// What is to be left at the contact's node now, at most so many frames: those under way that are not there yet, and an acknowledgement that none
-    /// of them brings. `None` where there is nothing, or nowhere to leave it.
+    /// What is to be left at the contact's node now, at most so many frames: those of its session under way that are not there yet, and an acknowledgement
+    /// that none of them brings. `None` where there is nothing, or nowhere to leave it.
     // contracts/mailbox.md M14.
     pub fn mail<R: CryptoRng + ?Sized>(&self, to: AgentId, now: UnixMillis, most: usize, rng: &mut R) -> Option<Mail> {
         let contact = self.contacts.get(&to)?;
@@ -164,11 +170,6 @@ impl Peer {
             Some((sealed.frame.clone(), Mailed { entry: Some((no, entry.nonce()?)), told: sealed.told, group: None }))
         });
         let mut frames: Vec<_> = sealed.take(most).collect();
-        if key.is_some() {
-            let left = most.saturating_sub(frames.len());
-            let of = |(frame, group)| (frame, Mailed { group: Some(group), ..Mailed::default() });
-            frames.extend(self.group_mail(to, now).take(left).map(of));
-        }
         let (acks_alone, told) = (frames.is_empty(), session.told());
         let brought = frames.iter().any(|(_, mailed)| mailed.told == told) || contact.mail.mailed == told;
         if told.is_some() && !brought && key.is_some() && session.handshake.is_none() {
@@ -184,7 +185,7 @@ impl Peer {
         self.step(Change::Mail(MailChange::Mailed { to, frames, now }))
     }
 
-    /// Letters on their way, and by which way each has left.
+    /// Letters on their way in sessions, and by which way each has left.
     pub fn ways(&self) -> impl Iterator<Item = (AgentId, LetterId, Way)> {
         let way = |entry: &crate::outbox::Entry| match (&entry.sealed, entry.deposited_at()) {
             (None, _) => Way::Waiting,
@@ -348,7 +349,7 @@ impl Peer {
             self.change_mail(to, out, |mail| mail.mailed = told);
         }
         for Mailed { entry, group, .. } in frames {
-            group.iter().for_each(|(channel, seq)| self.group_mailed(channel, *seq, to, now));
+            group.iter().for_each(|(channel, seq)| self.group_mailed(channel, *seq, to, now, out));
             let Some((no, nonce)) = entry else { continue };
             let Some(entry) = self.outbox.get_mut(no).filter(|entry| entry.to == to) else { continue };
             entry.deposited = Some((*nonce, now));

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::channel::{Change, ChannelPlace, Reach, Roster};
 use nuncio_proto::content_type::ContentType;
+use nuncio_proto::deposit::Deposit;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::mailbox::Mailbox;
-use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo, Peer, Seen};
+use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo, Peer, Seen, SharedMail};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Effect, Op, Staged, Step};
 use nuncio_proto::testing::{TestRng, rng};
@@ -51,6 +52,12 @@ pub(crate) struct Agent {
     wants: Vec<AgentId>,
 }
 
+/// Where everybody's frames wait.
+pub(crate) fn mailbox() -> Mailbox {
+    let node = "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd".parse().unwrap();
+    Mailbox { node, endpoint: "node.example:1".to_owned() }
+}
+
 /// Agents, and a time for all.
 pub(crate) struct Group {
     pub(crate) agents: Vec<Agent>,
@@ -59,6 +66,8 @@ pub(crate) struct Group {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// What waits for those who are away.
     pub(crate) boxes: BTreeMap<AgentId, Vec<Vec<u8>>>,
+    /// What was left for several at once.
+    pub(crate) deposits: Vec<Deposit>,
     /// Every frame that was sent.
     pub(crate) sent: Vec<Vec<u8>>,
 }
@@ -163,7 +172,7 @@ impl Group {
             assert_ne!(at, 0);
         }
         ids.iter().skip(1).for_each(|id| agents[0].know(*id));
-        Self { agents, now: START, cut: BTreeSet::new(), boxes: BTreeMap::new(), sent: vec![] }
+        Self { agents, now: START, cut: BTreeSet::new(), boxes: BTreeMap::new(), deposits: vec![], sent: vec![] }
     }
 
     /// An agent without anything but its identity.
@@ -254,10 +263,8 @@ impl Group {
 
     /// Everybody has a mailbox.
     pub(crate) fn open_mailboxes(&mut self) {
-        let node: AgentId = "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd".parse().unwrap();
         for agent in &mut self.agents {
-            let at = Mailbox { node, endpoint: "node.example:1".to_owned() };
-            let step = agent.peer.set_mailbox(Some(at), &mut agent.rng).unwrap();
+            let step = agent.peer.set_mailbox(Some(mailbox()), &mut agent.rng).unwrap();
             agent.take(step);
             agent.peer.mailbox_opened();
         }
@@ -265,6 +272,7 @@ impl Group {
 
     /// What is for those who are away is left at their nodes.
     pub(crate) fn leave_mail(&mut self) {
+        let at = mailbox();
         let (now, away) = (self.now, self.agents.iter().filter(|agent| agent.away).map(Agent::id).collect::<Vec<_>>());
         for agent in self.agents.iter_mut().filter(|agent| !agent.away) {
             agent.run(now);
@@ -274,6 +282,17 @@ impl Group {
                 self.boxes.entry(*to).or_default().extend(frames);
                 let step = agent.peer.mailed(*to, mailed, now);
                 agent.take(step);
+            }
+            for SharedMail { which, common, to } in agent.peer.shared_mail(&at, |one| away.contains(one), now, 1_000) {
+                for (agent, _, mac) in &to {
+                    self.boxes.entry(*agent).or_default().push([common.as_slice(), mac].concat());
+                }
+                let deposit = Deposit::shared(to, common).unwrap();
+                for (to, ..) in deposit.frames() {
+                    let step = agent.peer.mailed(to, vec![which], now);
+                    agent.take(step);
+                }
+                self.deposits.push(deposit);
             }
         }
     }

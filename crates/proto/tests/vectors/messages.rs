@@ -80,11 +80,18 @@ pub(crate) fn batch(value: &Value) -> Outcome {
     Ok(json!({ "batch": batch.number(), "not_after": batch.not_after().0, "leaves": leaves }))
 }
 
-/// contracts/mailbox.md M3.
+/// contracts/mailbox.md M3, M18.
 pub(crate) fn deposit(value: &Value) -> Outcome {
     let Bytes { bytes } = input(value);
     let deposit = Deposit::parse(&bytes.0).map_err(|error| error.name())?;
     assert_eq!(deposit.to_bytes(), bytes.0);
+    if let Some(ends) = deposit.ends() {
+        let to = deposit.frames().zip(ends).map(|((agent, key, frame), end)| {
+            assert_eq!(*frame, [deposit.frame(), end].concat());
+            json!([agent.to_string(), hex(key.unwrap().expose()), hex(end)])
+        });
+        return Ok(json!({ "to": to.collect::<Vec<_>>(), "common": hex(deposit.frame()) }));
+    }
     let to = deposit.to().iter();
     let to: Vec<Value> =
         to.map(|(agent, key)| json!([agent.to_string(), key.as_ref().map(|key| hex(key.expose()))])).collect();

@@ -6,8 +6,10 @@
 //!   receive_group ─► opened ─► the sender's row, its letter to the order ─► acknowledged in a letter
 //! ```
 
+mod holes;
 mod judging;
 mod receiving;
+mod sharing;
 
 pub(super) use judging::{Decided, patience};
 
@@ -18,6 +20,11 @@ use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
+
+use holes::Holes;
+
+pub use holes::ChannelGap;
+pub use sharing::SharedMail;
 
 use super::super::audit::Told;
 use super::super::judge::Verdict;
@@ -57,6 +64,9 @@ pub(super) struct Group {
     pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
     attested: Option<AgentId>,
+    /// Letters with a row that says at whose node they were left.
+    mailed: BTreeSet<Seq>,
+    holes: Holes,
 }
 
 /// A letter that not every member has acknowledged.
@@ -70,7 +80,7 @@ struct OutFrame {
     /// The letter itself, where it has a token: whoever refuses that as expired is sent it again.
     again: Option<Box<Letter>>,
     left: BTreeMap<AgentId, Mac>,
-    /// When it was left at whose node. After a start nobody knows.
+    /// When it was left at whose node.
     mailed: BTreeMap<AgentId, UnixMillis>,
 }
 
@@ -91,6 +101,7 @@ pub(crate) enum GroupChange {
     Resend(AgentId),
     KeyThere(AgentId),
     Expired(Seq),
+    Cancelled { seq: Seq, to: AgentId },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,6 +130,8 @@ impl Group {
             acking: BTreeMap::new(),
             aside: BTreeMap::new(),
             attested: None,
+            mailed: BTreeSet::new(),
+            holes: Holes::default(),
         }
     }
 
@@ -290,6 +303,7 @@ impl Peer {
                 }
                 self.send_frames(id, to, 4 * limit::RESEND_BURST, now, out);
             }
+            GroupChange::Cancelled { seq, to } => self.give_up_frame(id, seq, &to, code::CANCELLED, out),
             GroupChange::Expired(seq) => {
                 let left = self.channels.all.get(&id).and_then(|channel| channel.group.out.get(&seq));
                 let left: Vec<AgentId> = left.map(|frame| frame.left.keys().copied().collect()).unwrap_or_default();
@@ -401,29 +415,6 @@ impl Peer {
         }
     }
 
-    /// Frames that are to be left at a member's node.
-    // contracts/mailbox.md M14.
-    pub(in super::super) fn group_mail(
-        &self,
-        to: AgentId,
-        now: UnixMillis,
-    ) -> impl Iterator<Item = (Vec<u8>, (ChannelId, Seq))> {
-        self.channels.all.iter().flat_map(move |(id, channel)| {
-            channel.group.out.iter().filter_map(move |(seq, frame)| {
-                let mac = frame.left.get(&to)?;
-                let is_there = frame.mailed.get(&to).is_some_and(|at| now.since(*at) < time::DEPOSIT_AGAIN);
-                (!is_there).then(|| ([frame.common.as_slice(), mac].concat(), (*id, *seq)))
-            })
-        })
-    }
-
-    pub(in super::super) fn group_mailed(&mut self, id: &ChannelId, seq: Seq, to: AgentId, now: UnixMillis) {
-        let frame = self.channels.all.get_mut(id).and_then(|channel| channel.group.out.get_mut(&seq));
-        if let Some(frame) = frame {
-            frame.mailed.insert(to, now);
-        }
-    }
-
     fn give_up_frame(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, code: u16, out: &mut Out) {
         if let Some(letter) = self.take_off(id, seq, agent, out) {
             Self::apply_failed(*agent, letter, code, out);
@@ -441,6 +432,7 @@ impl Peer {
             Some(frame) => Op::Put { key, value: frame.to_row() },
             None => Op::Delete { key },
         });
+        self.forget_mailed(id, out);
         Some(letter)
     }
 
@@ -501,6 +493,7 @@ impl Peer {
         } else if has_settled {
             group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
+        self.forget_mailed(id, out);
     }
 
     /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers

@@ -126,8 +126,9 @@ impl Letters {
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 6] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 7] = [
         (rows::CHANNEL_OUT, Self::load_channel_out),
+        (rows::CHANNEL_MAILED, Self::load_channel_mailed),
         (rows::CHANNEL_OWN, Self::load_channel_own),
         (rows::CHANNEL_SENDER, Self::load_channel_sender),
         (rows::CHANNEL_KEY, Self::load_channel_key),

@@ -86,6 +86,7 @@ impl Peer {
         let own = opened.header.attestation.and_then(|said| group.outgoing.compare(&sender, &said));
         let other = opened.equivocation;
         let moved = group.incoming.apply(opened, now);
+        group.note_holes(sender, seq, now);
         group.acks.entry(sender).or_insert(now.plus(time::ACK_DELAY));
         for equivocation in [own, other, moved.equivocation].into_iter().flatten() {
             let news = ChannelNews::Equivocated(Box::new(equivocation));

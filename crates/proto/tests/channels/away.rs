@@ -1,0 +1,103 @@
+//! Letters that were sealed once, for members that are away: left at their node, or taken back.
+
+use nuncio_contracts::registry::{code, time};
+use nuncio_proto::channel::Change;
+use nuncio_proto::peer::{Peer, Way};
+
+use super::LONG;
+use super::group::{Group, mailbox};
+
+/// contracts/mailbox.md M19: what opens a frame goes in front of it.
+#[test]
+fn a_frame_is_left_behind_the_key_that_opens_it() {
+    let mut group = Group::new(10);
+    group.open_mailboxes();
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.send(1, channel, "so that all have sessions");
+    group.send(0, channel, "and know where mailboxes are");
+    group.pass(LONG, 10);
+    group.agents[8].away = true;
+    // A chain of the new epoch, of which the member that is away has no key.
+    group.change(0, channel, Change::Rename("another".to_owned())).unwrap();
+    group.send(0, channel, "under another key");
+    group.settle();
+    let (at, now, id) = (mailbox(), group.now, group.id(8));
+    let sender = &group.agents[0].peer;
+    assert!(sender.shared_mail(&at, |agent| *agent == id, now, 10).is_empty());
+    assert!(sender.shared_mail_waits(&at, |agent| *agent == id));
+    let ways =
+        |peer: &Peer| -> Vec<Way> { peer.group_ways().filter(|(to, ..)| *to == id).map(|(.., way)| way).collect() };
+    assert_eq!(ways(sender), [Way::Waiting]);
+    group.leave_mail();
+    let sender = &group.agents[0].peer;
+    assert!(!sender.shared_mail_waits(&at, |_| true));
+    assert_eq!(ways(sender), [Way::Mailbox(now)]);
+    // It is fetched in its order, and what does not open is given up.
+    group.fetch(8);
+    assert_eq!(group.agents[8].texts(channel).last(), Some(&"under another key"));
+}
+
+/// contracts/mailbox.md M16: whoever withholds a letter to a channel leaves a hole, which is told when it lasts.
+#[test]
+fn a_letter_to_a_channel_that_is_withheld_is_reported_when_it_outlasts_patience() {
+    let mut group = Group::new(10);
+    group.open_mailboxes();
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.send(1, channel, "so that all have sessions");
+    group.send(0, channel, "and know where mailboxes are");
+    group.pass(LONG, 10);
+    group.agents[8].away = true;
+    for text in ["one", "withheld", "three"] {
+        group.send(0, channel, text);
+        group.settle();
+        group.leave_mail();
+    }
+    let (from, id) = (group.id(0), group.id(8));
+    let waits = group.boxes.get_mut(&id).unwrap();
+    let frames: Vec<usize> = (0..waits.len()).filter(|at| waits[*at][2] == 5).collect();
+    let withheld = waits.remove(frames[1]);
+    group.fetch(8);
+    assert_eq!(group.agents[8].texts(channel).last(), Some(&"one"), "the third waits for it");
+    let gaps = |group: &Group| group.agents[8].peer.channel_gaps(group.now).collect::<Vec<_>>();
+    assert!(gaps(&group).is_empty(), "resends may bring it");
+    let since = group.now;
+    group.now = group.now.plus(time::GAP_PATIENCE);
+    let seen = gaps(&group);
+    assert_eq!(seen.iter().map(|gap| (gap.channel, gap.from, gap.since)).collect::<Vec<_>>(), [(channel, from, since)]);
+    group.boxes.entry(id).or_default().push(withheld);
+    group.fetch(8);
+    assert!(gaps(&group).is_empty(), "it is there");
+    assert!(group.agents[8].texts(channel).contains(&"withheld"));
+}
+
+/// A letter that was sealed once is taken back from whom it has not reached, and from nobody else; those behind it come.
+#[test]
+fn a_letter_that_was_sealed_once_is_taken_back_from_who_lacks_it() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.send(0, channel, "first");
+    group.pass(LONG, 10);
+    group.agents[8].away = true;
+    let (gone, away) = (group.send(0, channel, "taken back"), group.id(8));
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &gone), [away]);
+    let here = group.id(7);
+    assert!(group.agents[0].peer.cancel(here, gone).is_none(), "it has the letter");
+    let step = group.agents[0].peer.cancel(away, gone).unwrap();
+    group.agents[0].take(step);
+    assert_eq!(group.agents[0].failed, [(away, gone, code::CANCELLED)]);
+    assert!(group.agents[0].peer.channel_left(&channel, &gone).is_empty());
+    assert!(group.agents[0].peer.cancel(away, gone).is_none(), "once");
+    // On disk too.
+    let now = group.now;
+    group.agents[0].restart(now);
+    assert!(group.agents[0].peer.channel_left(&channel, &gone).is_empty());
+    group.agents[8].away = false;
+    group.send(0, channel, "behind it");
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[8].texts(channel), ["first", "behind it"]);
+    assert_eq!(group.agents[7].texts(channel), ["first", "taken back", "behind it"]);
+}
