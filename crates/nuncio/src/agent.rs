@@ -289,7 +289,7 @@ impl Agent {
             endpoints: invitation.endpoints.clone(),
             allowed: true,
             bundle_hash: invitation.bundle_hash,
-            retired: false,
+            ..ContactInfo::default()
         };
         let mailbox = invitation.mailbox.clone();
         self.ask(|reply| Command::AddPeer { agent, info, mailbox, reply }).await?;

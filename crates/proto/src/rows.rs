@@ -65,6 +65,8 @@ pub const CHANNEL_OUT: u8 = b'G';
 pub const CHANNEL_KEY: u8 = b'E';
 /// Invitations into channels.
 pub const CHANNEL_INVITED: u8 = b'J';
+/// Channels that were forgotten.
+pub const CHANNEL_FORGOTTEN: u8 = b'L';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -169,6 +171,10 @@ pub(crate) fn channel_out(channel: &ChannelId, seq: Seq) -> Vec<u8> {
 
 pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {
     key(CHANNEL_INVITED, &[channel.as_bytes()])
+}
+
+pub(crate) fn channel_forgotten(channel: &ChannelId) -> Vec<u8> {
+    key(CHANNEL_FORGOTTEN, &[channel.as_bytes()])
 }
 
 /// Takes a key apart: the channel, and the number behind it.

@@ -7,7 +7,7 @@ use nuncio_proto::channel::{
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{ChannelId, EpochId};
 
-use crate::group::{NOW, add, agents, append, append_with, consents, founded, invite, record_of, take};
+use crate::group::{NOW, add, agents, append, append_with, consents, founded, heir, invite, record_of, take};
 
 #[test]
 fn a_record_is_the_same_for_who_follows_it_and_who_verifies_it_from_its_first_entry() {
@@ -21,7 +21,8 @@ fn a_record_is_the_same_for_who_follows_it_and_who_verifies_it_from_its_first_en
     let leave = Leave { channel: record.channel(), epoch: record.epoch(), agent: agents[3].id() };
     let leave = vec![leave.sign(agents[3].signing())];
     entries.push(append_with(&mut record, owner, Change::Leave(vec![agents[3].id()]), leave).unwrap());
-    entries.push(append(&mut record, owner, Change::HandOver(agents[2].id())));
+    let heir = vec![heir(&record, &agents[2])];
+    entries.push(append_with(&mut record, owner, Change::HandOver(agents[2].id()), heir).unwrap());
     let mut invited = vec![invite(&record, &agents[1], &agents[4])];
     let all = consents(&invited.remove(0), agents[1].signing(), &agents[4]);
     entries.push(append_with(&mut record, &agents[2], Change::Add(vec![agents[4].id()]), all).unwrap());
@@ -60,7 +61,8 @@ fn nobody_but_the_owner_appends() {
         let error = refused(&record, by, Change::Rename("mine".into()), vec![]);
         assert!(matches!(error, RecordError::Entry(EntryError::Crypto(_))), "{error}");
     }
-    append(&mut record, &agents[0], Change::HandOver(agents[1].id()));
+    let consent = vec![heir(&record, &agents[1])];
+    append_with(&mut record, &agents[0], Change::HandOver(agents[1].id()), consent).unwrap();
     let error = refused(&record, &agents[0], Change::Rename("mine again".into()), vec![]);
     assert!(matches!(error, RecordError::Entry(EntryError::Crypto(_))), "{error}");
 }

@@ -159,9 +159,8 @@ fn the_one_removed_is_told_the_entries_that_it_lacks() {
     group.send(1, channel, "so that all have sessions");
     group.pass(LONG, 10);
     group.agents[3].away = true;
-    let (heir, removed) = (group.id(1), group.id(3));
-    group.change(0, channel, Change::HandOver(heir)).unwrap();
-    group.settle();
+    let removed = group.id(3);
+    group.hand_over(0, channel, 1);
     group.change(1, channel, Change::Rename("journey".to_owned())).unwrap();
     group.change(1, channel, Change::Remove(vec![removed])).unwrap();
     group.settle();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nuncio_contracts::registry::{limit, time};
+use nuncio_contracts::registry::{extension, limit, time};
 use zeroize::Zeroizing;
 
 use super::super::{Channel, ChannelChange, ChannelNews};
@@ -48,7 +48,7 @@ impl Peer {
             let is_there = place.is_some_and(|place| {
                 place.channel == id && place.epoch == opened.epoch && place.seq == opened.header.seq
             });
-            is_there && letter.check_time(now).is_ok()
+            is_there && letter.check_time(now).is_ok() && letter.extension(extension::HISTORY).is_none()
         });
         let letter = match letter {
             Some(letter) if seen.seen(&opened.sender, &letter.id).ok_or(Refusal::SeenUnreadable)? => None,
@@ -112,6 +112,9 @@ impl Peer {
         out: &mut Out,
     ) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_aside(from, id, bytes, out) };
+        if channel.left.is_some() {
+            return;
+        }
         let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
@@ -143,6 +146,45 @@ impl Peer {
         self.keep_sender(id, &from, out);
     }
 
+    /// Numbers of a member's letters are sent no more.
+    // contracts/channel.md C38, C55.
+    pub(in crate::peer::channels) fn take_floor(
+        &mut self,
+        from: AgentId,
+        id: ChannelId,
+        floor: Seq,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        if channel.group.incoming.next_of(&from).is_none() {
+            return;
+        }
+        channel.group.acks.insert(from, now);
+        let Some(moved) = channel.group.incoming.raise(&from, floor) else { return };
+        if let Some(equivocation) = moved.equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, &from, out);
+        self.pass_holes(id, from, &moved.holes, now, out);
+    }
+
+    /// This agent is no member any more: nothing of the others opens here.
+    pub(in crate::peer::channels) fn forget_chains(&mut self, id: ChannelId, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        let senders: Vec<AgentId> = group.incoming.senders().copied().collect();
+        group.incoming.forget();
+        group.outgoing.fall_silent();
+        let aside = core::mem::take(&mut group.aside);
+        group.acks.clear();
+        group.acking.clear();
+        group.flooring.clear();
+        out.ops.extend(aside.into_keys().map(|from| Op::Delete { key: rows::channel_key(&id, &from) }));
+        senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+    }
+
     /// The record has moved: chains of who is in it no more are forgotten, and those that waited for it are looked at.
     pub(in crate::peer::channels) fn follow_record(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
@@ -168,6 +210,7 @@ impl Peer {
             channel.group.incoming.expire(now);
             senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
         }
+        self.expire_forgotten(now, out);
     }
 
     /// A letter has this number, whichever way it came.
