@@ -296,7 +296,8 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known.
+    /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known. With one that
+    /// shares a channel the channel's letters go on, and those beside it end; [`Agent::remove_from_channel`] or [`Agent::leave_channel`] ends the rest.
     pub async fn remove_peer(&self, agent: AgentId) -> Result<bool, Error> {
         self.ask(|reply| Command::RemovePeer { agent, reply }).await
     }

@@ -12,7 +12,8 @@ use crate::wire::{Channel, InboxLetter, InboxPage};
 /// How long one request waits for letters.
 const WAIT_MS: u64 = 30_000;
 
-/// Prints the letters of a channel that are in the inbox, in the order in which they came. What this agent said itself is in no inbox.
+/// Prints the letters of a channel that are in the inbox, in the order in which they came, those among them that a member has handed over. What this
+/// agent said itself is in no inbox.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  nuncio channel log crew\n  nuncio channel log crew --follow --json | while read -r letter; do …; done\n\nThe letters stay in the inbox until `nuncio done NUMBER`; --json prints the numbers, and who is answered."
@@ -58,6 +59,13 @@ impl Log {
 
 fn show(letter: &InboxLetter) -> Result<(), Failure> {
     let from = letter.from_name.as_ref().unwrap_or(&letter.from);
-    output::line(format_args!("{}  {from}", output::time(letter.sent_ms)))?;
+    match &letter.handed_over {
+        None => output::line(format_args!("{}  {from}", output::time(letter.sent_ms)))?,
+        Some(earlier) => {
+            let (time, author) =
+                (output::time(earlier.sent_ms), earlier.author_name.as_ref().unwrap_or(&earlier.author));
+            output::line(format_args!("{time}  said to be by {author}, handed over by {from}"))?;
+        }
+    }
     inbox::text(letter)
 }
