@@ -304,3 +304,35 @@ fn members_and_admins_are_bounded() {
     assert!(record.entries().all(|entry| entry.len() <= limit::CHANNEL_ENTRY_LEN_MAX));
     assert_eq!(Record::verify(record.entries(), NOW).unwrap(), record);
 }
+
+/// contracts/channel.md C60.
+#[test]
+fn a_hand_over_needs_the_heirs_word_of_now() {
+    let all = agents(4);
+    let (owner, one, other) = (&all[0], &all[1], &all[2]);
+    let mut record = record_of(&all, false);
+    let to = |agent: &Identity| Change::HandOver(agent.id());
+    let early = heir(&record, one);
+    for consents in [vec![], vec![heir(&record, other)], vec![early.clone(), early.clone()]] {
+        assert_eq!(refused(&record, owner, to(one), consents), RecordError::Consent);
+    }
+    // Its word holds for a while, and to this owner.
+    append(&mut record, owner, Change::Rename("other works".into()));
+    let mut later = record.clone();
+    append_with(&mut later, owner, to(one), vec![early.clone()]).unwrap();
+    let back = vec![heir(&later, owner)];
+    append_with(&mut later, one, to(owner), back).unwrap();
+    assert_eq!(refused(&later, owner, to(one), vec![early.clone()]), RecordError::Consent);
+    for number in 0..limit::CHANNEL_BEHIND_MAX {
+        append(&mut record, owner, Change::Rename(format!("works {number}")));
+    }
+    assert_eq!(refused(&record, owner, to(one), vec![early]), RecordError::Consent);
+    // And for as long as it is a member without a break.
+    let word = heir(&record, other);
+    append(&mut record, owner, Change::Remove(vec![other.id()]));
+    add(&mut record, owner, &[other]);
+    assert_eq!(refused(&record, owner, to(other), vec![word]), RecordError::Consent);
+    let word = heir(&record, other);
+    append_with(&mut record, owner, to(other), vec![word]).unwrap();
+    assert_eq!((record.roster().owner(), record.roster().owner_since()), (other.id(), record.roster().number()));
+}

@@ -79,6 +79,18 @@ fn a_farewell_finds_the_owner() {
     group.pass(LONG, 10);
     assert_one_roster(&group, channel, &[0, 1, 3]);
 
+    // One that has forgotten the channel says it to the former owner alone.
+    let again = group.channel(4);
+    group.pass(LONG, 10);
+    group.cut.insert((0, 2));
+    group.leave(2, again).unwrap();
+    group.forget(2, again).unwrap();
+    group.settle();
+    group.hand_over(0, again, 1);
+    group.cut.clear();
+    group.pass(LONG, 10);
+    assert_one_roster(&group, again, &[0, 1, 3]);
+
     group.agents[1].away = true;
     group.leave(3, channel).unwrap();
     group.pass(time::LETTER_LIFE_MAX + LONG, 40);

@@ -461,7 +461,8 @@ impl Peer {
         } else if has_settled {
             group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
-        if next < lowest && group.out.contains_key(&lowest) {
+        // A chain that is under way comes with its first number.
+        if next < lowest && group.out.contains_key(&lowest) && !group.keys.contains_key(&from) {
             self.say_floor(id, from, lowest, now, out);
         }
     }

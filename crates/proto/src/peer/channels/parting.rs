@@ -255,6 +255,8 @@ impl Peer {
             out.effects.push(Effect::Forgotten { agent });
         }
         self.channels.strangers.retain(|(_, other)| *other != agent);
+        // They may have met again since, and parted.
+        self.may_go(&agent);
     }
 
     /// Somebody removes an agent that shares a channel: what is between the two alone ends, and the channel goes on.

@@ -44,7 +44,7 @@ impl Peer {
             Says::Joined { join, invite, reach } => self.take_joined(from, channel, [join, invite], &reach, now, out),
             Says::Entries { entries, reach } => self.take_entries(from, channel, &entries, &reach, now, out),
             Says::Wanted { from: number } => self.give_wanted(from, channel, number, now, out),
-            Says::Left(leave) => self.take_left(channel, leave, now, out),
+            Says::Left(leave) => self.take_left(from, channel, leave, now, out),
             Says::Proposed(proposal) => self.take_proposed(channel, &proposal, now, out),
             Says::Key(key) => self.take_key(from, channel, key, now, out),
             Says::Acked(next) => self.take_acked(from, channel, next, now, out),
@@ -130,8 +130,17 @@ impl Peer {
         }
     }
 
-    fn take_left(&mut self, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
+    /// A farewell: the owner follows it, whoever was the owner hands it on.
+    // contracts/channel.md C62.
+    fn take_left(&mut self, from: AgentId, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
         let Ok(agent) = crate::channel::Leave::parse(&leave).map(|leave| leave.agent) else { return };
+        let owner = self.member_of(&channel).map(|record| record.roster().owner());
+        if let Some(owner) = owner.ok().filter(|owner| *owner != self.id()) {
+            if from == agent {
+                self.say(owner, Word { channel, says: Says::Left(leave) }, now, out);
+            }
+            return;
+        }
         self.append(channel, Change::Leave(vec![agent]), vec![leave], now, out);
     }
 

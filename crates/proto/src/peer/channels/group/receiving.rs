@@ -157,11 +157,8 @@ impl Peer {
         out: &mut Out,
     ) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        if channel.group.incoming.next_of(&from).is_none() {
-            return;
-        }
-        channel.group.acks.insert(from, now);
         let Some(moved) = channel.group.incoming.raise(&from, floor) else { return };
+        channel.group.acks.insert(from, now);
         if let Some(equivocation) = moved.equivocation {
             let news = ChannelNews::Equivocated(Box::new(equivocation));
             out.effects.push(Effect::Channel { channel: id, news });
