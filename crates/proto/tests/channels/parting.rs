@@ -79,6 +79,21 @@ fn a_farewell_finds_the_owner() {
     group.pass(LONG, 10);
     assert_one_roster(&group, channel, &[0, 1, 3]);
 
+    // The former owner says who is the next, and is gone before it hears anything.
+    let other = group.channel(4);
+    group.pass(LONG, 10);
+    group.cut.insert((0, 2));
+    group.leave(2, other).unwrap();
+    group.settle();
+    group.hand_over(0, other, 1);
+    group.now = group.now.plus(LONG);
+    group.cut.clear();
+    group.lose_from(2, 0);
+    group.agents[0].away = true;
+    group.pass(LONG, 10);
+    assert_one_roster(&group, other, &[0, 1, 3]);
+    group.agents[0].away = false;
+
     // One that has forgotten the channel says it to the former owner alone.
     let again = group.channel(4);
     group.pass(LONG, 10);
