@@ -32,7 +32,7 @@ pub use entry::{Entry, EntryError, Signer};
 pub use frame::{ChannelFrame, MAC_LEN, Mac};
 pub use header::{Attestation, CHANNEL_HEADER_LEN, ChannelHeader};
 pub use history::History;
-pub use incoming::{Incoming, KeyError, Moved, Opened, ReceiveError, TakenKey};
+pub use incoming::{Incoming, KeyError, Moved, Opened, ReceiveError, SenderRows, TakenKey};
 pub use order::{Handed, Order, Waiting};
 pub use outgoing::{NewChain, Outgoing, SealError, Sealed};
 pub use place::ChannelPlace;

@@ -59,6 +59,8 @@ pub const CHANNEL_OWN: u8 = b'z';
 pub const CHANNEL_HELD: u8 = b'Z';
 /// What the letters of a channel's other members have moved.
 pub const CHANNEL_SENDER: u8 = b'N';
+/// Of them each that came before an earlier one, or has not come: what opens it, or its place in the transcript.
+pub const CHANNEL_EARLY: u8 = b'P';
 /// Letters to a channel that were sealed once for all, and are not acknowledged by all.
 pub const CHANNEL_OUT: u8 = b'G';
 /// Chains of a channel that were handed over in an epoch that is not known here.
@@ -159,6 +161,10 @@ pub(crate) fn channel_held(channel: &ChannelId, no: u64) -> Vec<u8> {
 
 pub(crate) fn channel_sender(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
     key(CHANNEL_SENDER, &[channel.as_bytes(), sender.as_bytes()])
+}
+
+pub(crate) fn channel_early(channel: &ChannelId, sender: &AgentId, seq: Seq) -> Vec<u8> {
+    key(CHANNEL_EARLY, &[channel.as_bytes(), sender.as_bytes(), &seq.to_be_bytes()])
 }
 
 pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {

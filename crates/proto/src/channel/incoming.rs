@@ -2,6 +2,8 @@
 
 mod rows;
 
+pub use rows::SenderRows;
+
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::{limit, time};
@@ -27,6 +29,8 @@ pub struct Incoming {
     audits: bool,
     senders: BTreeMap<AgentId, Sender>,
     tags: BTreeMap<Tag, AgentId>,
+    /// Of each sender which letters have rows of their own, and what is in them.
+    rows: BTreeMap<AgentId, BTreeMap<Seq, u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +172,7 @@ impl Incoming {
     #[must_use]
     pub const fn new(record: &Record, me: AgentId) -> Self {
         let (channel, audits) = (record.channel(), record.roster().audits());
-        Self { channel, me, audits, senders: BTreeMap::new(), tags: BTreeMap::new() }
+        Self { channel, me, audits, senders: BTreeMap::new(), tags: BTreeMap::new(), rows: BTreeMap::new() }
     }
 
     /// Judges a chain that came in a letter of `from`'s session.

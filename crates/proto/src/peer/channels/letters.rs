@@ -103,10 +103,11 @@ impl Letters {
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 7] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 8] = [
         (rows::CHANNEL_OUT, Self::load_channel_out),
         (rows::CHANNEL_OWN, Self::load_channel_own),
         (rows::CHANNEL_SENDER, Self::load_channel_sender),
+        (rows::CHANNEL_EARLY, Self::load_channel_early),
         (rows::CHANNEL_KEY, Self::load_channel_key),
         (rows::CHANNEL_INVITED, Self::load_invited),
         (rows::CHANNEL_HELD, Self::load_channel_held),

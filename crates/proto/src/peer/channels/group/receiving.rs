@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::{Channel, ChannelChange, ChannelNews};
 use super::{ASIDE_MAX, GroupChange, OutFrame};
-use crate::channel::{ChannelFrame, ChannelPlace, KeyError, Opened, Outgoing, ReceiveError, SenderKey};
+use crate::channel::{ChannelFrame, ChannelPlace, KeyError, Opened, Outgoing, ReceiveError, SenderKey, SenderRows};
 use crate::error::Refusal;
 use crate::ids::{AgentId, ChannelId, Seq};
 use crate::letter::Letter;
@@ -228,7 +228,15 @@ impl Peer {
     }
 
     pub(super) fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
-        let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
+        let rows = self.channels.all.get_mut(&id).map(|channel| channel.group.incoming.keep(sender));
+        let SenderRows { row, early } = rows.unwrap_or_default();
+        for (seq, row) in early {
+            let key = rows::channel_early(&id, sender, seq);
+            out.ops.push(match row {
+                Some(value) => Op::Put { key, value },
+                None => Op::Delete { key },
+            });
+        }
         let key = rows::channel_sender(&id, sender);
         out.ops.push(match row {
             Some(value) => Op::Put { key, value },
@@ -244,6 +252,13 @@ impl Peer {
         let next = channel.group.incoming.next_of(&agent)?;
         channel.letters.begins(agent, next);
         Some(())
+    }
+
+    pub(in crate::peer::channels) fn load_channel_early(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, at) = rows::split_of_channel::<40>(key)?;
+        let (agent, seq) = at.split_first_chunk::<32>()?;
+        let (agent, seq) = (AgentId::from_bytes(*agent).ok()?, u64::from_be_bytes(seq.try_into().ok()?));
+        self.channels.all.get_mut(&id)?.group.incoming.load_early(agent, seq, value)
     }
 
     pub(in crate::peer::channels) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
