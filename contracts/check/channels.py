@@ -19,9 +19,11 @@ BODIES = {
     "leave": [32, 32, 32],
     "proposal": [32, 32, 32, CHANGE],
     "support": [32, 32, 32],
+    "heir": [32, 32, 32],
 }
-SIGNERS = {"invite": 2, "join": 1, "leave": 2, "proposal": 2, "support": 1}
+SIGNERS = {"invite": 2, "join": 1, "leave": 2, "proposal": 2, "support": 1, "heir": 2}
 LABELS = {"invite": "channel_invite", "join": "channel_join", "leave": "channel_leave", "proposal": "channel_propose", "support": "channel_support"}
+LABELS["heir"] = "channel_heir"
 
 
 # --- sections 1 to 3: what stands alone ---
@@ -101,6 +103,7 @@ class Roster:
     audits: bool
     name: str
     number: int = 0
+    owner_since: int = 0
     members: dict = field(default_factory=dict)  # agent -> (since, admin since or None)
     gone: dict = field(default_factory=dict)
 
@@ -118,7 +121,7 @@ class Roster:
     def after(self, change):
         """C7, C8: another roster."""
         what, agents, yes, name = change
-        new = Roster(self.owner, self.audits, self.name, self.number + 1, dict(self.members), dict(self.gone))
+        new = Roster(self.owner, self.audits, self.name, self.number + 1, self.owner_since, dict(self.members), dict(self.gone))
 
         def impossible_unless(condition):
             refuse_unless(condition, "impossible")
@@ -146,7 +149,7 @@ class Roster:
         else:
             impossible_unless(agents[0] in self.members and agents[0] != self.owner)
             new.members[agents[0]] = (self.members[agents[0]][0], None)
-            new.owner = agents[0]
+            new.owner, new.owner_since = agents[0], new.number
             if what == WHAT["succeed"]:
                 take_out(self.owner)
         full = len(new.members) > limit("channel_members_max") or len(new.admins()) > limit("channel_admins_max")
@@ -199,6 +202,8 @@ class Record:
         wanted = {WHAT["add"]: 2 * len(agents), WHAT["leave"]: len(agents)}.get(what, 0)
         if what == WHAT["succeed"]:
             return self.check_support(entry, base)
+        if what == WHAT["hand_over"]:
+            return self.check_heir(entry, base, on)
         refuse_unless(len(entry.consents) == wanted, "consent")
         for at, agent in enumerate(agents if wanted else []):
             if what == WHAT["leave"]:
@@ -212,6 +217,15 @@ class Record:
             answers = answered == sha256(entry.consents[2 * at + 1]) and channel == there == self.channel and by == invited == agent
             holds = made is not None and base.speaks_since(inviter, made) and made >= base.gone.get(agent, 0)
             refuse_unless(answers and holds and entry.at <= expires, "consent")
+
+    def check_heir(self, entry, base, on):
+        """C60."""
+        refuse_unless(len(entry.consents) == 1, "consent")
+        channel, epoch, agent = read_statement("heir", entry.consents[0])
+        said = self.number_of(epoch, on)
+        refuse_unless(channel == self.channel and agent == entry.change[1][0] and said is not None, "consent")
+        refuse_unless(said >= max(base.owner_since, base.members[agent][0]), "consent")
+        refuse_unless(base.number - said <= limit("channel_behind_max"), "consent")
 
     def check_support(self, entry, base):
         refuse_unless(len(entry.consents) <= len(base.admins()), "consent")
@@ -354,7 +368,7 @@ def statement_outcome(what, data):
             return {"channel": channel, "epoch": epoch, "by": by, "agent": agent, "expires": expires, "id": id, "hash": sha256(data)}
         case "join":
             return {"channel": body[0], "agent": messages.did(body[1]), "invite": body[2]}
-        case "leave":
+        case "leave" | "heir":
             return {"channel": body[0], "epoch": body[1], "agent": messages.did(body[2])}
         case "proposal":
             return {"channel": body[0], "epoch": body[1], "by": messages.did(body[2]), "change": _change(body[3])}

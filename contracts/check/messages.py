@@ -272,7 +272,7 @@ def _is_content_type(value):
 
 EXTENSION = [cbor.U16, cbor.BOOL, cbor.BYTES]
 LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), _is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
-KNOWN_EXTENSIONS = {1, 2, 4, 5}
+KNOWN_EXTENSIONS = {1, 2, 4, 5, 6}
 
 
 def is_letter_id(data):
@@ -371,8 +371,10 @@ def is_word(data):
     says = (len(parts), len(own), bool(others), number is not None, name is not None)
     if word == "entries":
         return bool(parts) and says[1:] in [(0, False, False, False), (0, True, False, False)]
-    if word in ("wanted", "acked"):
-        return says == (0, 0, False, True, False) and (word == "acked" or number < 2**32)
+    if word in ("wanted", "acked", "floor"):
+        return says == (0, 0, False, True, False) and (word != "wanted" or number < 2**32)
+    if word == "offered":
+        return says == (0, 0, False, False, False)
     if word == "joined":
         return says == (2, 1, False, False, False)
     if word == "invited":

@@ -701,6 +701,11 @@ pub mod limit {
     /// Unit: bytes.
     pub const CHANNEL_WORD_LEN_MAX: usize = 40_960;
 
+    /// of a channel that are handed over to a newcomer at once; who wants more asks again, once these are there
+    ///
+    /// Unit: letters.
+    pub const CHANNEL_HISTORY_MAX: usize = 256;
+
     /// letters of one channel that were handed out, remembered for those that answer them
     ///
     /// Unit: ids.
@@ -1127,6 +1132,9 @@ pub mod label {
     /// the word of who leaves
     pub const CHANNEL_LEAVE: &[u8] = b"nuncio/1 channel leave";
 
+    /// a member's consent to be the next owner
+    pub const CHANNEL_HEIR: &[u8] = b"nuncio/1 channel heir";
+
     /// a change that an admin proposes
     pub const CHANNEL_PROPOSE: &[u8] = b"nuncio/1 channel proposal";
 
@@ -1368,6 +1376,9 @@ pub mod extension {
 
     /// critical: in a session that audits the letter's commitment, and its sender's newest event
     pub const AUDIT: u16 = 4;
+
+    /// critical: an earlier letter of a channel, handed over by its sender: by whom it was, by that one's word
+    pub const HISTORY: u16 = 6;
 }
 
 /// What an event of the audit log tells of.
@@ -1469,7 +1480,7 @@ pub mod change {
     /// another name
     pub const RENAME: u8 = 5;
 
-    /// another owner, by the one before
+    /// another owner, by the one before and its own consent
     pub const HAND_OVER: u8 = 6;
 
     /// another owner, by a majority of the admins
@@ -1507,6 +1518,15 @@ pub mod word {
 
     /// below this number everything of the other's letters is here, or will never be
     pub const ACKED: u8 = 10;
+
+    /// the owner asks a member to be the next
+    pub const OFFERED: u8 = 11;
+
+    /// its consent
+    pub const ACCEPTED: u8 = 12;
+
+    /// below this number nothing of the letters of whoever says it is sent any more
+    pub const FLOOR: u8 = 13;
 }
 
 /// The first byte of each kind of stream.

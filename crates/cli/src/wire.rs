@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 pub use channels::{
     Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
-    ChannelTally, Channels, MemberTold, NewChannel, NewChannelLetter, NewMember, Role, SaidLetter, SaidPage,
+    ChannelTally, Channels, HandedHistory, HandedOver, MemberTold, NewChannel, NewChannelLetter, NewHistory, NewMember,
+    Role, SaidLetter, SaidPage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -278,6 +279,9 @@ pub struct InboxLetter {
     /// What that channel is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_name: Option<String>,
+    /// It hands over an earlier letter of a channel: whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_over: Option<HandedOver>,
     /// When it was made, by the sender's clock, in Unix milliseconds.
     pub sent_ms: u64,
     /// When it came, in Unix milliseconds.

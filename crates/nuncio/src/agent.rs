@@ -309,14 +309,15 @@ impl Agent {
             endpoints: invitation.endpoints.clone(),
             allowed: true,
             bundle_hash: invitation.bundle_hash,
-            retired: false,
+            ..ContactInfo::default()
         };
         let mailbox = invitation.mailbox.clone();
         self.ask(|reply| Command::AddPeer { agent, info, mailbox, reply }).await?;
         Ok(agent)
     }
 
-    /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known.
+    /// Removes a peer: its sessions and connections end, letters to it fail, nothing of it is taken any more. `false` if it is not known. With one that
+    /// shares a channel the channel's letters go on, and those beside it end; [`Agent::remove_from_channel`] or [`Agent::leave_channel`] ends the rest.
     pub async fn remove_peer(&self, agent: AgentId) -> Result<bool, Error> {
         self.ask(|reply| Command::RemovePeer { agent, reply }).await
     }

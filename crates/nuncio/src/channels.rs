@@ -21,6 +21,7 @@ use crate::effects::{answer, tell};
 use crate::entropy::now;
 use crate::error::Error;
 use crate::message::Message;
+use crate::said;
 use crate::tally::Tally;
 
 /// A channel that this agent is or was in.
@@ -41,6 +42,8 @@ pub struct ChannelInfo {
     pub number: u32,
     /// Its letters are signed, and events of all who keep an audit log.
     pub audits: bool,
+    /// Whom the owner has asked to be the next: this agent ([`Agent::take_over_channel`]), or, where this is the owner, another.
+    pub heir: Option<AgentId>,
 }
 
 /// Somebody in a channel.
@@ -64,6 +67,8 @@ pub enum Role {
     Admin,
     /// It reads and writes.
     Member,
+    /// It has left, and hears nothing more; the owner has still to say so in the record.
+    Leaving,
     /// It was in, and is no more.
     Gone,
 }
@@ -105,7 +110,12 @@ pub enum Happened {
         /// By whom.
         by: AgentId,
     },
-    /// Members, admins, owner or name are others now.
+    /// The owner asks this agent to be the next: [`Agent::take_over_channel`], or nothing.
+    Offered {
+        /// The owner.
+        by: AgentId,
+    },
+    /// Members, admins, owner or name are others now, or this agent has left.
     Changed {
         /// [`ChannelInfo::number`].
         number: u32,
@@ -143,7 +153,10 @@ pub(crate) enum Asked {
     Join { channel: ChannelId, reply: Reply<()> },
     Decline { channel: ChannelId, reply: Reply<bool> },
     Change { channel: ChannelId, change: Change, reply: Reply<()> },
+    TakeOver { channel: ChannelId, reply: Reply<()> },
     Leave { channel: ChannelId, reply: Reply<()> },
+    Forget { channel: ChannelId, reply: Reply<()> },
+    History { channel: ChannelId, to: AgentId, numbers: Vec<u64>, reply: Reply<Vec<LetterId>> },
     Send { channel: ChannelId, letter: Box<Letter>, reply: Reply<LetterId> },
     Tally { letter: LetterId, reply: Reply<Option<Tally>> },
     Tallied { reply: Reply<watch::Receiver<u64>> },
@@ -222,7 +235,7 @@ impl Agent {
         self.change_channel(channel, Change::Rename(name.to_owned())).await
     }
 
-    /// Makes another member the owner; this agent stays a member. By the owner alone.
+    /// Asks another member to be the owner; this agent stays a member. By the owner alone, and done once the other consents.
     ///
     /// # Errors
     /// [`ChannelError`] in [`Error::Peer`].
@@ -234,12 +247,28 @@ impl Agent {
         self.ask(|reply| Command::Channel(Asked::Change { channel, change, reply })).await
     }
 
-    /// Leaves a channel, as soon as the owner has heard of it. The owner hands it over first.
+    /// Consents to be the owner, as the owner has asked ([`Happened::Offered`]).
+    ///
+    /// # Errors
+    /// [`ChannelError::NotOffered`] in [`Error::Peer`].
+    pub async fn take_over_channel(&self, channel: ChannelId) -> Result<(), Error> {
+        self.ask(|reply| Command::Channel(Asked::TakeOver { channel, reply })).await
+    }
+
+    /// Leaves a channel, from now on: nothing of it is sealed, or delivered here. The owner is told, and the others by it. The owner hands it over first.
     ///
     /// # Errors
     /// [`ChannelError`] in [`Error::Peer`].
     pub async fn leave_channel(&self, channel: ChannelId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Leave { channel, reply })).await
+    }
+
+    /// Forgets a channel that this agent has left, was taken out of, or is alone in, and who is known by it alone. Its letters stay in the inbox.
+    ///
+    /// # Errors
+    /// [`ChannelError`] in [`Error::Peer`].
+    pub async fn forget_channel(&self, channel: ChannelId) -> Result<(), Error> {
+        self.ask(|reply| Command::Channel(Asked::Forget { channel, reply })).await
     }
 
     /// Accepts a letter for all other members: it is on disk when this returns, and from then on delivered to each once or reported as failed. Under a
@@ -309,7 +338,7 @@ impl Agent {
     /// [`Error::NoSuchChannel`], [`Error::SeveralChannels`].
     pub async fn resolve_channel(&self, text: &str) -> Result<ChannelId, Error> {
         let channels = self.channels().await?;
-        let (mine, gone): (Vec<_>, Vec<_>) = channels.into_iter().partition(|channel| channel.role != Role::Gone);
+        let (mine, gone): (Vec<_>, Vec<_>) = channels.into_iter().partition(|channel| channel.role.is_in());
         let names =
             |channels: Vec<ChannelInfo>| channels.into_iter().map(|channel| (channel.id, channel.name)).collect();
         // One that this agent has left is named only where no other can be meant.
@@ -369,9 +398,14 @@ impl Actor {
             Asked::Change { channel, change, reply } => {
                 self.finish(self.peer.channel_change(channel, change, now()).map_err(Error::from), reply);
             }
+            Asked::TakeOver { channel, reply } => {
+                self.finish(self.peer.channel_take_over(channel, now()).map_err(Error::from), reply);
+            }
             Asked::Leave { channel, reply } => {
                 self.finish(self.peer.channel_leave(channel, now()).map_err(Error::from), reply);
             }
+            Asked::Forget { channel, reply } => self.forget_channel(channel, reply),
+            Asked::History { channel, to, numbers, reply } => self.hand_over_history(channel, to, &numbers, reply),
             Asked::Send { channel, letter, reply } => self.send_to_channel(channel, &letter, reply),
             Asked::Tally { letter, reply } => tell(reply, self.tally(letter)),
             Asked::Cancel { channel, letter, reply } => self.cancel_in_channel(channel, letter, reply),
@@ -396,6 +430,20 @@ impl Actor {
     fn finish(&mut self, step: Result<Step, Error>, reply: Reply<()>) {
         match step {
             Ok(step) => self.commit_with(step, vec![answer(reply, ())]),
+            Err(error) => tell(reply, Err(error)),
+        }
+    }
+
+    /// What this agent said there is forgotten with the channel.
+    fn forget_channel(&mut self, channel: ChannelId, reply: Reply<()>) {
+        let step = self.peer.channel_forget(channel, now()).map_err(Error::from);
+        let forgotten = step.and_then(|step| Ok((step, said::of_channel(&self.store, &channel)?)));
+        match forgotten {
+            Ok((step, keys)) => {
+                self.said.forget(&keys);
+                let rows = keys.into_iter().map(|key| nuncio_store::Op::Delete { key }).collect();
+                self.commit_rows(step, rows, vec![answer(reply, ())]);
+            }
             Err(error) => tell(reply, Err(error)),
         }
     }
@@ -446,10 +494,15 @@ impl Actor {
                 id: record.channel(),
                 name: roster.name().to_owned(),
                 owner: roster.owner(),
-                role: role(roster, &me),
+                role: if roster.has(&me) && self.peer.channel_left_by_word(&record.channel()) {
+                    Role::Leaving
+                } else {
+                    role(roster, &me)
+                },
                 members: roster.members().map(|(agent, _)| member(agent)).collect(),
                 number: roster.number(),
                 audits: roster.audits(),
+                heir: self.peer.channel_heir(&record.channel()),
             }
         };
         self.peer.channels().map(info).collect()
@@ -475,6 +528,10 @@ impl Actor {
                 tracing::info!(%channel, peer = %by, "invited into a channel");
                 Happened::Invited { by }
             }
+            News::Offered { by } => {
+                tracing::info!(%channel, peer = %by, "asked to be a channel's owner");
+                Happened::Offered { by }
+            }
             News::Changed { number } => {
                 tracing::info!(%channel, number, "a channel has changed");
                 Happened::Changed { number }
@@ -492,6 +549,14 @@ impl Actor {
         };
         let news = ChannelNews { channel, happened };
         self.channel_news.retain(|watch| watch.send(news.clone()).is_ok());
+    }
+}
+
+impl Role {
+    /// Whether an agent of this role is in.
+    #[must_use]
+    pub const fn is_in(self) -> bool {
+        !matches!(self, Self::Leaving | Self::Gone)
     }
 }
 

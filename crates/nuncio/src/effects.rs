@@ -94,6 +94,7 @@ impl Actor {
             Effect::WantKey { .. } => self.want_key(),
             Effect::Mailbox { of } => self.mail(of),
             Effect::ListedUsed => self.listed_used(),
+            Effect::Forgotten { agent } => self.is_stranger_again(agent),
             Effect::Channel { channel, news } => self.tell_of_channel(channel, news),
             Effect::TokenExpired { to, letter } => self.token_expired(to, letter),
             Effect::Statement { from, statement } => self.take_statement(Some(from), &statement),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nuncio_contracts::registry::limit;
 use nuncio_proto::error::{LoadError, PeerError};
 use nuncio_proto::ids::{AgentId, IdError};
 use nuncio_proto::invitation::NotInvitation;
@@ -67,6 +68,12 @@ pub enum Error {
     /// What was to be sent is a directory, a pipe or a device.
     #[error("{} is no regular file: give the content of a pipe or a device as bytes", .0.display())]
     NoFile(std::path::PathBuf),
+    /// A number of the inbox that is no letter of the channel.
+    #[error("number {0} of the inbox is no letter of this channel that its author sent here")]
+    NoHistory(u64),
+    /// More letters than are handed over at once.
+    #[error("at most {} letters are handed over at once", limit::CHANNEL_HISTORY_MAX)]
+    TooMuchHistory,
     /// The letter was not delivered; the code is the registry's.
     #[error("the letter was not delivered: {}", reason(*.0))]
     NotDelivered(u16),

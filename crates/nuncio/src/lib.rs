@@ -46,6 +46,7 @@ mod entropy;
 mod error;
 mod exchange;
 mod fetching;
+mod history;
 mod home;
 mod inbox;
 mod links;
@@ -72,6 +73,7 @@ pub use channels::{ChannelInfo, ChannelInvitation, ChannelMember, ChannelNews, C
 pub use config::Trace;
 pub use config::{Config, TrustDomain, Unlock};
 pub use error::Error;
+pub use history::HandedOver;
 pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use message::{Incoming, LargePayload, Message, Payload};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_contracts::registry::{extension, limit};
-use nuncio_proto::channel::ChannelPlace;
+use nuncio_proto::channel::{ChannelPlace, History};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::chunks::{self, Handle, PayloadFrom, PayloadId};
 use crate::entropy;
 use crate::error::Error;
+use crate::history::HandedOver;
 use crate::transaction::{Grant, Transaction};
 use crate::wake::Wake;
 
@@ -160,6 +161,8 @@ pub struct Incoming {
     pub reply_to: Option<LetterId>,
     /// To which channel it was sent; `None` of one that is for this agent alone.
     pub channel: Option<ChannelId>,
+    /// It is an earlier letter of a channel, handed over by its sender: whose it was, by that sender's word alone.
+    pub handed_over: Option<HandedOver>,
     /// What the payload is, by its sender's word.
     pub content_type: ContentType,
     /// The content.
@@ -312,6 +315,7 @@ impl Incoming {
             received,
             reply_to: letter.reply_to,
             channel: ChannelPlace::of(&letter).ok().flatten().map(|place| place.channel),
+            handed_over: History::of(&letter).ok().flatten().map(HandedOver::from),
             content_type: letter.content_type,
             payload: large.map_or(Payload::Inline(letter.payload), Payload::Large),
             grant: token.map(Grant::new),

@@ -47,7 +47,8 @@ impl Actor {
         }
     }
 
-    /// From here on nothing of it is taken and nothing given to it, on connections that are open no more than on new ones.
+    /// From here on nothing of it is taken and nothing given to it, on connections that are open no more than on new ones; but what is for a channel
+    /// that is shared.
     pub(crate) fn remove_peer(&mut self, agent: AgentId, reply: Reply<bool>) {
         let Some(step) = self.peer.remove_contact(agent) else { return tell(reply, Ok(false)) };
         self.commit_with(step, vec![answer(reply, true)]);
@@ -56,6 +57,14 @@ impl Actor {
             let step = self.peer.fail(agent, letter, code::CANCELLED);
             self.commit(step);
         }
+        // contracts/channel.md C65: a channel that is shared goes on.
+        if self.peer.contact(&agent).is_none() {
+            self.is_stranger_again(agent);
+        }
+    }
+
+    /// Nothing is known of it any more.
+    pub(crate) fn is_stranger_again(&mut self, agent: AgentId) {
         self.cut_off(agent, "not added here");
         self.problems.remove(&agent);
         self.forget_mail(&agent);

@@ -125,14 +125,24 @@ fn opened(row: &[u8]) -> Option<(ChannelId, Letter)> {
 
 /// Rows of letters that are older than this.
 pub(crate) fn old(store: &Store, now: UnixMillis, life: u64) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut old = Vec::new();
+    keys(store, |_, letter| now.since(letter.id.created()) > life)
+}
+
+/// Rows of what was said to one channel.
+pub(crate) fn of_channel(store: &Store, channel: &ChannelId) -> Result<Vec<Vec<u8>>, StoreError> {
+    keys(store, |other, _| other == channel)
+}
+
+/// Rows that are chosen, and those that cannot be read.
+fn keys(store: &Store, is_chosen: impl Fn(&ChannelId, &Letter) -> bool) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys = Vec::new();
     store.scan(&SAID, &mut |key, value| {
-        if opened(value).is_none_or(|(_, letter)| now.since(letter.id.created()) > life) {
-            old.push(key.to_vec());
+        if opened(value).is_none_or(|(channel, letter)| is_chosen(&channel, &letter)) {
+            keys.push(key.to_vec());
         }
         Ok(())
     })?;
-    Ok(old)
+    Ok(keys)
 }
 
 fn key(no: u64) -> Vec<u8> {

@@ -233,16 +233,29 @@ async fn members_leave_owners_hand_over_and_what_is_not_allowed_is_said() {
         within(heard.next()).await.unwrap();
     }
     assert_eq!(cleo.resolve_channel("ours").await.unwrap(), channel);
+    assert_eq!(error(ben.take_over_channel(channel).await), ChannelError::NotOffered);
     anna.hand_over_channel(channel, ben.id()).await.unwrap();
+    while info(ben, channel).await.unwrap().heir != Some(ben.id()) {
+        within(news.next()).await.unwrap();
+    }
+    assert_eq!((role(anna).await, info(anna, channel).await.unwrap().heir), (Role::Owner, Some(ben.id())));
+    ben.take_over_channel(channel).await.unwrap();
     while role(ben).await != Role::Owner {
         within(news.next()).await.unwrap();
     }
+    anna.send_to_channel(channel, Message::text("farewell")).await.unwrap();
     anna.leave_channel(channel).await.unwrap();
     for agent in [anna, ben, cleo] {
         has(agent, channel, 2).await;
     }
     assert_eq!(role(anna).await, Role::Gone);
+    let said = async || anna.said_to_channel(channel, None, 10).await.unwrap().len();
+    assert_eq!(said().await, 1);
     assert!(not_member(&anna.leave_channel(channel).await));
+    assert_eq!(error(cleo.forget_channel(channel).await), ChannelError::StillMember);
+    anna.forget_channel(channel).await.unwrap();
+    assert_eq!(said().await, 0);
+    assert!(info(anna, channel).await.is_none() && not_member(&anna.forget_channel(channel).await));
     crew.end().await;
 }
 
@@ -324,6 +337,74 @@ async fn more_than_eight_share_letters_that_are_sealed_once_and_one_of_them_stop
     assert!(waits.is_err(), "nobody says that it is delivered");
     assert!(!read(&out).await.contains_key(&id));
     for agent in agents.iter().chain([&out]) {
+        agent.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_hears_nothing_more_whatever_the_owner_does() {
+    let mut crew = crew().await;
+    let (channel, anna) = (crew.channel, crew.anna.id());
+    crew.anna.shutdown().await.unwrap();
+    crew.cleo.leave_channel(channel).await.unwrap();
+    assert_eq!(info(&crew.cleo, channel).await.unwrap().role, Role::Leaving);
+    assert!(not_member(&crew.cleo.send_to_channel(channel, Message::text("still here")).await));
+    let mut inbox = crew.cleo.inbox().await.unwrap();
+    crew.ben.send_to_channel(channel, Message::text("between us")).await.unwrap();
+    crew.cleo.forget_channel(channel).await.unwrap();
+    let known: Vec<_> = crew.cleo.peers().await.unwrap().into_iter().map(|peer| peer.agent).collect();
+    assert_eq!(known, [anna], "Ben was known by the channel alone");
+    crew.anna = Agent::open(config(&crew.dir, "anna")).await.unwrap();
+    for (agent, other) in [(&crew.anna, &crew.ben), (&crew.anna, &crew.cleo)] {
+        other.add_peer(&agent.invitation().await.unwrap(), Some("anna")).await.unwrap();
+    }
+    has(&crew.anna, channel, 2).await;
+    crew.anna.send(crew.cleo.id(), Message::text("farewell")).await.unwrap();
+    let letter = within(inbox.next()).await.unwrap();
+    assert_eq!((letter.payload.text().unwrap(), letter.channel), ("farewell", None));
+    assert!(info(&crew.cleo, channel).await.is_none());
+    crew.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_is_handed_what_was_said_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = async |name| Agent::open(config(&dir, name)).await.unwrap();
+    let (anna, ben, cleo) = (open("anna").await, open("ben").await, open("cleo").await);
+    let channel = anna.create_channel("crew").await.unwrap();
+    join(&anna, channel, &ben, "ben").await;
+    has(&anna, channel, 2).await;
+    has(&ben, channel, 2).await;
+    let mut inbox = anna.inbox().await.unwrap();
+    let mut said = Vec::new();
+    for text in ["who has the map?", "I have it myself"] {
+        let id = ben.send_to_channel(channel, Message::text(text)).await.unwrap();
+        said.push((hears(&mut inbox, channel).await.no, id));
+    }
+    let beside = ben.send(anna.id(), Message::text("between us")).await.unwrap();
+    let beside = {
+        let letter = within(inbox.next()).await.unwrap();
+        assert_eq!(letter.id, beside);
+        letter.no
+    };
+    join(&anna, channel, &cleo, "cleo").await;
+    has(&cleo, channel, 3).await;
+    let mut news = cleo.inbox().await.unwrap();
+    let numbers: Vec<u64> = said.iter().map(|(no, _)| *no).collect();
+    let other = anna.hand_over_history(channel, cleo.id(), &[numbers[0], beside]).await;
+    assert!(matches!(other, Err(Error::NoHistory(no)) if no == beside));
+    let many = anna.hand_over_history(channel, cleo.id(), &[0; 257]).await;
+    assert!(matches!(many, Err(Error::TooMuchHistory)));
+    let ids = anna.hand_over_history(channel, cleo.id(), &numbers).await.unwrap();
+    for (at, text) in ["who has the map?", "I have it myself"].into_iter().enumerate() {
+        let letter = within(news.next()).await.unwrap();
+        assert_eq!((letter.id, letter.from, letter.channel), (ids[at], anna.id(), None));
+        let earlier = letter.handed_over.unwrap();
+        assert_eq!((earlier.channel, earlier.author, earlier.id), (channel, ben.id(), said[at].1));
+        assert_eq!(letter.payload.text().unwrap(), text);
+        within(anna.delivered(cleo.id(), ids[at])).await.unwrap();
+    }
+    for agent in [anna, ben, cleo] {
         agent.shutdown().await.unwrap();
     }
 }

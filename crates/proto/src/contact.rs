@@ -26,10 +26,12 @@ pub struct ContactInfo {
     pub bundle_hash: Option<[u8; 32]>,
     /// Its owner ended this identity.
     pub retired: bool,
+    /// Nobody has added it: it is known by channels alone, and no longer than they are shared (contracts/channel.md C64).
+    pub met: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row(u8, Option<String>, Vec<String>, bool, Option<ByteArray<32>>, bool);
+struct Row(u8, Option<String>, Vec<String>, bool, Option<ByteArray<32>>, bool, bool);
 
 impl ContactInfo {
     pub(crate) fn to_row(&self) -> Vec<u8> {
@@ -40,12 +42,13 @@ impl ContactInfo {
             self.allowed,
             self.bundle_hash.map(ByteArray::new),
             self.retired,
+            self.met,
         ))
     }
 
     pub(crate) fn from_row(bytes: &[u8]) -> Option<Self> {
-        let Row(_, name, endpoints, allowed, hash, retired) = codec::decode(bytes, limit::BUNDLE_LEN_MAX).ok()?;
-        Some(Self { name, endpoints, allowed, bundle_hash: hash.map(ByteArray::into_array), retired })
+        let Row(_, name, endpoints, allowed, hash, retired, met) = codec::decode(bytes, limit::BUNDLE_LEN_MAX).ok()?;
+        Some(Self { name, endpoints, allowed, bundle_hash: hash.map(ByteArray::into_array), retired, met })
     }
 }
 

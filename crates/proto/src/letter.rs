@@ -190,7 +190,8 @@ impl Letter {
         }
         // contracts/letter.md L7: an unknown extension marked critical is refused.
         let known = |number: u16| {
-            matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN | extension::AUDIT | extension::CHANNEL)
+            let ours = matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN | extension::AUDIT);
+            ours || matches!(number, extension::CHANNEL | extension::HISTORY)
         };
         if let Some(unknown) = extensions.iter().find(|e| e.1 && !known(e.0)) {
             return Err(LetterError::UnknownExtension(unknown.0));

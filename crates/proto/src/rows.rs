@@ -59,6 +59,8 @@ pub const CHANNEL_OWN: u8 = b'z';
 pub const CHANNEL_HELD: u8 = b'Z';
 /// What the letters of a channel's other members have moved.
 pub const CHANNEL_SENDER: u8 = b'N';
+/// Of them each that came before an earlier one, or has not come: what opens it, or its place in the transcript.
+pub const CHANNEL_EARLY: u8 = b'P';
 /// Letters to a channel that were sealed once for all, and are not acknowledged by all.
 pub const CHANNEL_OUT: u8 = b'G';
 /// At whose nodes such letters were left, and when.
@@ -67,6 +69,8 @@ pub const CHANNEL_MAILED: u8 = b'T';
 pub const CHANNEL_KEY: u8 = b'E';
 /// Invitations into channels.
 pub const CHANNEL_INVITED: u8 = b'J';
+/// Channels that were forgotten.
+pub const CHANNEL_FORGOTTEN: u8 = b'L';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -161,6 +165,10 @@ pub(crate) fn channel_sender(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
     key(CHANNEL_SENDER, &[channel.as_bytes(), sender.as_bytes()])
 }
 
+pub(crate) fn channel_early(channel: &ChannelId, sender: &AgentId, seq: Seq) -> Vec<u8> {
+    key(CHANNEL_EARLY, &[channel.as_bytes(), sender.as_bytes(), &seq.to_be_bytes()])
+}
+
 pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
     key(CHANNEL_KEY, &[channel.as_bytes(), sender.as_bytes()])
 }
@@ -175,6 +183,10 @@ pub(crate) fn channel_mailed(channel: &ChannelId, seq: Seq) -> Vec<u8> {
 
 pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {
     key(CHANNEL_INVITED, &[channel.as_bytes()])
+}
+
+pub(crate) fn channel_forgotten(channel: &ChannelId) -> Vec<u8> {
+    key(CHANNEL_FORGOTTEN, &[channel.as_bytes()])
 }
 
 /// Takes a key apart: the channel, and the number behind it.

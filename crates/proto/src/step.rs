@@ -157,6 +157,11 @@ pub enum Effect {
         /// Which contact.
         of: AgentId,
     },
+    /// No channel is shared any more with an agent that was known by channels alone: it is a stranger again.
+    Forgotten {
+        /// Who.
+        agent: AgentId,
+    },
     /// Something is new of a channel.
     Channel {
         /// Which.

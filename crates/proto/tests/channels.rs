@@ -11,6 +11,10 @@ use nuncio_proto::peer::{ChannelError, ChannelNews};
 mod away;
 #[path = "channels/group.rs"]
 mod group;
+#[path = "channels/history.rs"]
+mod history;
+#[path = "channels/parting.rs"]
+mod parting;
 #[path = "channels/storms.rs"]
 mod storms;
 
@@ -259,7 +263,7 @@ fn a_member_leaves_and_the_owner_hands_over_first() {
     group.pass(LONG, 10);
     assert_one_roster(&group, channel, &[0, 1]);
     let heir = group.id(1);
-    group.change(0, channel, Change::HandOver(heir)).unwrap();
+    group.hand_over(0, channel, 1);
     group.pass(LONG, 10);
     group.leave(0, channel).unwrap();
     group.pass(LONG, 10);

@@ -4,13 +4,11 @@
 
 use group::Group;
 use nuncio_contracts::registry::{code, limit, time};
-use nuncio_proto::channel::{Change, ChannelPlace, Entry, Outgoing, Reach, Says, SenderKey, Support, Word};
-use nuncio_proto::content_type::ContentType;
-use nuncio_proto::control::Control;
+use nuncio_proto::channel::{Change, ChannelPlace, Entry, Outgoing, Reach, Says, SenderKey, Support};
 use nuncio_proto::error::Refusal;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::{ChannelId, EpochId};
-use nuncio_proto::letter::{Letter, LetterKind};
+use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo};
 use nuncio_proto::testing::{ChannelForgery, forge_channel};
 
@@ -32,18 +30,6 @@ fn settled(members: usize, others: usize) -> (Group, ChannelId) {
     (group, channel)
 }
 
-/// One says a word to another that no runtime of ours says.
-fn say(group: &mut Group, from: usize, to: usize, channel: ChannelId, says: Says) {
-    let (now, to) = (group.now, group.id(to));
-    let mut letter = group.letter(from, "");
-    letter.content_type = ContentType::CBOR;
-    letter.kind = LetterKind::Control;
-    letter.payload = Control::Channel(Box::new(Word { channel, says })).encode();
-    let one = &mut group.agents[from];
-    let step = one.peer.send(to, &letter, now).unwrap();
-    one.take(step);
-}
-
 fn far_away() -> Vec<String> {
     (0..8).map(|at| format!("{}.example:742{at}", "a".repeat(240))).collect()
 }
@@ -58,7 +44,7 @@ fn hints_without_measure_break_nobodys_start() {
         let step = group.agents[0].peer.set_contact(id, info).unwrap();
         group.agents[0].take(step);
     }
-    say(&mut group, 5, 0, channel, Says::Wanted { from: 0 });
+    group.say(5, 0, channel, Says::Wanted { from: 0 });
     group.settle();
     group.agents[5].away = true;
     group.change(0, channel, Change::Rename("journey".to_owned())).unwrap();
@@ -121,7 +107,7 @@ fn a_question_is_answered_once_at_a_time() {
     group.cut.insert((0, 3));
     let sealed = group.agents[0].peer.counters().sealed;
     for _ in 0..40 {
-        say(&mut group, 3, 0, channel, Says::Wanted { from: 0 });
+        group.say(3, 0, channel, Says::Wanted { from: 0 });
     }
     group.settle();
     group.cut.clear();
@@ -165,7 +151,7 @@ fn only_those_who_may_lead_an_agent_somewhere() {
     let reach = Reach { endpoints: vec!["evil.example:1".to_owned()], mailbox: None };
     let endpoints = |group: &Group| group.agents[1].peer.contact(&named).unwrap().endpoints.clone();
     let says = || Says::Entries { entries: vec![entry.clone()], reach: vec![(named, reach.clone())] };
-    say(&mut group, 2, 1, channel, says());
+    group.say(2, 1, channel, says());
     group.pass(LONG, 5);
     assert!(endpoints(&group).is_empty(), "a member says it of another");
     // Who is no member asks for the record in vain.
@@ -179,12 +165,12 @@ fn only_those_who_may_lead_an_agent_somewhere() {
     one.take(step);
     group.pass(LONG, 5);
     let sealed = group.agents[1].peer.counters().sealed;
-    say(&mut group, 4, 1, channel, says());
-    say(&mut group, 4, 1, channel, Says::Wanted { from: 0 });
+    group.say(4, 1, channel, says());
+    group.say(4, 1, channel, Says::Wanted { from: 0 });
     group.pass(LONG, 5);
     assert!(endpoints(&group).is_empty());
     assert_eq!(group.agents[1].peer.counters().sealed, sealed, "it is answered by nothing");
-    say(&mut group, 0, 1, channel, says());
+    group.say(0, 1, channel, says());
     group.pass(LONG, 5);
     assert_eq!(endpoints(&group), ["evil.example:1"], "the owner's word counts");
 }
@@ -239,11 +225,11 @@ fn nobody_is_given_a_channel_that_it_did_not_ask_for() {
     let (mut group, channel) = settled(2, 1);
     let entry = group.agents[0].peer.channel(&channel).unwrap().entries().next().unwrap().to_vec();
     let says = || Says::Entries { entries: vec![entry.clone()], reach: vec![] };
-    say(&mut group, 0, 2, channel, says());
+    group.say(0, 2, channel, says());
     group.pass(LONG, 5);
     assert!(group.agents[2].peer.channel(&channel).is_none());
     group.invite(0, channel, 2).unwrap();
-    say(&mut group, 0, 2, channel, says());
+    group.say(0, 2, channel, says());
     group.pass(LONG, 5);
     assert!(group.agents[2].peer.channel(&channel).is_none(), "it has not answered");
 }
@@ -281,7 +267,7 @@ fn a_newcomer_takes_no_succession_of_long_ago() {
     let signing = group.agents[1].peer.identity().signing();
     let support = Support { channel, agent: admin, body: draft.body_hash() }.sign(signing);
     let entry = draft.sign(signing, vec![support]).to_bytes();
-    say(&mut group, 1, 4, channel, Says::Entries { entries: vec![entry], reach: vec![] });
+    group.say(1, 4, channel, Says::Entries { entries: vec![entry], reach: vec![] });
     group.pass(LONG, 5);
     let owner = group.id(0);
     assert_eq!(group.agents[4].roster(channel).owner(), owner);
@@ -310,7 +296,7 @@ fn hand_chain(group: &mut Group, from: usize, to: usize, channel: ChannelId) -> 
     outgoing.skip_to(100);
     let chain = outgoing.begin(record, now, &mut one.rng).unwrap();
     let bytes = chain.keys().iter().find(|(agent, _)| *agent == victim).unwrap().1.encode();
-    say(group, from, to, channel, Says::Key(bytes.clone()));
+    group.say(from, to, channel, Says::Key(bytes.clone()));
     group.settle();
     SenderKey::parse(&bytes, &me).unwrap()
 }
@@ -418,7 +404,8 @@ fn keys_of_letters_that_never_came_are_not_kept_for_ever() {
     }
     take_frame(&mut group, 2, 1, &frames[1]).unwrap();
     let author = group.id(2);
-    let is_of = |key: &[u8]| key.ends_with(&[channel.as_bytes().as_slice(), author.as_bytes()].concat());
+    let named = [channel.as_bytes().as_slice(), author.as_bytes()].concat();
+    let is_of = |key: &[u8]| key.get(1..).is_some_and(|key| key.starts_with(&named));
     let row = |group: &Group| {
         group.agents[1].disk.0.iter().filter(|(key, _)| is_of(key)).map(|(_, row)| row.len()).sum::<usize>()
     };

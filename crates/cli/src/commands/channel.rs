@@ -1,5 +1,6 @@
 //! `nuncio channel`
 
+mod history;
 mod list;
 mod log;
 mod send;
@@ -28,6 +29,10 @@ A channel of three, made by anna, who knows ben and cleo (`nuncio peers add`):
   nuncio channel join crew                        each of the two, who need not know each other
   nuncio channel send crew 'the ship leaves at six'
   nuncio channel log crew
+Cleo came later, and is to know what was said before; then she goes for good:
+  nuncio channel history crew --to cleo --last 20
+  nuncio channel leave crew                       cleo; nothing more of it reaches her
+  nuncio channel forget crew                      cleo; with all that is kept of it
 
 CHANNEL is the name, where no other channel here has it, or the 64 hexadecimal digits of its id. A name is its owner's word and may change;
 scripts that must not meet another channel use the id (`nuncio channel list --json`).";
@@ -118,20 +123,42 @@ enum Action {
         /// What it is called from now on
         name: String,
     },
-    /// Make another member the owner; this agent stays a member
-    #[command(after_help = "Example:\n  nuncio channel hand-over crew ben")]
+    /// Ask another member to be the owner; this agent stays a member
+    #[command(
+        after_help = "Example:\n  nuncio channel hand-over crew ben\n\nBen consents with: nuncio channel take-over crew"
+    )]
     HandOver {
         /// The channel's name or id
         channel: String,
         /// A member's short name or DID
         agent: String,
     },
-    /// Leave a channel; the owner hands it over first
-    #[command(after_help = "Example:\n  nuncio channel leave crew")]
+    /// Be the owner of a channel, as its owner has asked
+    #[command(
+        after_help = "Example:\n  nuncio channel take-over crew\n\nThe owner says who is in, and cannot leave before it has handed the channel over."
+    )]
+    TakeOver {
+        /// The channel's name or id
+        channel: String,
+    },
+    /// Leave a channel, at once; the owner hands it over first
+    #[command(
+        after_help = "Example:\n  nuncio channel leave crew\n\nFrom here on nothing of the channel is taken or sent. The owner is told as soon as it can be reached, and tells the others: so long they count this agent in."
+    )]
     Leave {
         /// The channel's name or id
         channel: String,
     },
+    /// Forget a channel that this agent has left, was taken out of, or is alone in
+    #[command(
+        after_help = "Example:\n  nuncio channel forget crew\n\nWhat is kept of the channel goes, and agents that are known by it alone. Its letters stay in the inbox until `nuncio done`."
+    )]
+    Forget {
+        /// The channel's name or id
+        channel: String,
+    },
+    /// Hand earlier letters of a channel to a member that was not there
+    History(history::History),
     /// Send a letter to all other members, and say who has it
     Send(send::Send),
     /// Take a letter back from all who do not have it yet; it may arrive all the same
@@ -164,7 +191,10 @@ impl Action {
             Self::Join { channel, wait } => join(options, api, channel, *wait).await,
             Self::Decline { channel } => tell(options, api, channel, "decline", "declined").await,
             Self::Members { channel } => list::members(options, api, channel).await,
-            Self::Leave { channel } => tell(options, api, channel, "leave", "leaving").await,
+            Self::TakeOver { channel } => tell(options, api, channel, "take-over", "taking over").await,
+            Self::Leave { channel } => tell(options, api, channel, "leave", "left").await,
+            Self::Forget { channel } => tell(options, api, channel, "forget", "forgotten:").await,
+            Self::History(history) => history.run(options, api).await,
             Self::Send(send) => send.run(options, api).await,
             Self::Cancel { channel, letter } => cancel(options, api, channel, letter).await,
             Self::Log(log) => log.run(options, api).await,
@@ -188,9 +218,11 @@ impl Action {
             Self::Rename { channel, name } => {
                 (channel, ChannelChange { rename: Some(name.clone()), ..nothing }, format!("renamed to {name}"))
             }
-            Self::HandOver { channel, agent } => {
-                (channel, ChannelChange { hand_over: Some(agent.clone()), ..nothing }, format!("{agent} is the owner"))
-            }
+            Self::HandOver { channel, agent } => (
+                channel,
+                ChannelChange { hand_over: Some(agent.clone()), ..nothing },
+                format!("asked {agent} to be the owner: it consents with `nuncio channel take-over`"),
+            ),
             _ => return Err(Failure::Broken("no change of a channel".to_owned())),
         };
         let before: Known = api.get(&format!("/v1/channels/{}", segment(channel))).await?;
@@ -230,7 +262,7 @@ async fn join(options: &Options, api: &Api, text: &str, wait: Duration) -> Resul
     let named: ChannelNamed = api.post(&format!("/v1/channels/{}/join", segment(text)), &()).await?;
     loop {
         let channels = api.get::<Channels>("/v1/channels").await?.channels;
-        let is_in = |one: &Known| one.channel == named.channel && one.role != Role::Gone;
+        let is_in = |one: &Known| one.channel == named.channel && !matches!(one.role, Role::Leaving | Role::Gone);
         if let Some(joined) = channels.into_iter().find(is_in) {
             if options.json {
                 return output::json(&joined);

@@ -101,6 +101,11 @@ fn show(letter: &InboxLetter, saved: Option<&Path>) -> Result<(), Failure> {
     // The name is the owner's word: it stands behind all that is ours.
     let channel = letter.channel_name.as_ref().or(letter.channel.as_ref());
     let channel = channel.map(|name| format!(", in channel {}", output::harmless_line(name))).unwrap_or_default();
+    let channel = letter.handed_over.as_ref().map_or(channel, |earlier| {
+        let author = earlier.author_name.as_ref().unwrap_or(&earlier.author);
+        let name = output::harmless_line(earlier.channel_name.as_ref().unwrap_or(&earlier.channel));
+        format!(", handed over: said to be by {author}, in channel {name}")
+    });
     let (no, time, size) = (letter.no, output::time(letter.received_ms), output::size(letter.len));
     output::line(format_args!("#{no}  {from}  {time}  {content_type}, {size}  {}{reply}{channel}", letter.id))?;
     if let Some(grant) = &letter.grant {

@@ -17,8 +17,8 @@ use super::state::wide;
 use super::transactions;
 use crate::wire::{
     Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
-    ChannelTally, Channels, Delivery, InboxPage, MemberTold, Named, NewChannel, NewChannelLetter, NewMember, Role,
-    SaidLetter, SaidPage,
+    ChannelTally, Channels, Delivery, HandedHistory, InboxPage, MemberTold, Named, NewChannel, NewChannelLetter,
+    NewHistory, NewMember, Role, SaidLetter, SaidPage,
 };
 
 /// Letters of the inbox that are looked through at once for those of a channel.
@@ -99,6 +99,37 @@ pub(super) async fn leave(
     Ok(named(channel))
 }
 
+pub(super) async fn take_over(
+    State(served): State<Served>,
+    Path(text): Path<String>,
+) -> Result<Json<ChannelNamed>, Refused> {
+    let channel = served.agent.resolve_channel(&text).await?;
+    served.agent.take_over_channel(channel).await?;
+    Ok(named(channel))
+}
+
+pub(super) async fn forget(
+    State(served): State<Served>,
+    Path(text): Path<String>,
+) -> Result<Json<ChannelNamed>, Refused> {
+    let channel = served.agent.resolve_channel(&text).await?;
+    served.agent.forget_channel(channel).await?;
+    Ok(named(channel))
+}
+
+/// Earlier letters for a member that was not there.
+pub(super) async fn history(
+    State(served): State<Served>,
+    Path(text): Path<String>,
+    Body(new): Body<NewHistory>,
+) -> Result<(StatusCode, Json<HandedHistory>), Refused> {
+    let (channel, to) = (served.agent.resolve_channel(&text).await?, served.agent.resolve(&new.to).await?);
+    let letters = served.agent.hand_over_history(channel, to, &new.letters).await?;
+    let letters = letters.into_iter().map(|id| id.to_string()).collect();
+    let handed = HandedHistory { channel: channel.to_string(), to: to.to_string(), letters };
+    Ok((StatusCode::CREATED, Json(handed)))
+}
+
 pub(super) async fn change(
     State(served): State<Served>,
     Path(text): Path<String>,
@@ -156,7 +187,7 @@ fn message(new: NewChannelLetter) -> Result<Message, Refused> {
     }
 }
 
-/// The letters of the inbox that were sent to one channel.
+/// The letters of the inbox that were sent to one channel, and those of before that were handed over.
 pub(super) async fn letters(
     State(served): State<Served>,
     Path(text): Path<String>,
@@ -170,7 +201,10 @@ pub(super) async fn letters(
         let letters = served.agent.letters(after, LOOKED_THROUGH).await?;
         after = letters.last().map(|letter| letter.no).or(after);
         let is_end = letters.len() < LOOKED_THROUGH;
-        found.extend(letters.into_iter().filter(|letter| letter.channel == Some(channel)));
+        found.extend(letters.into_iter().filter(|letter| {
+            let handed = letter.handed_over.is_some_and(|about| about.channel == channel);
+            handed || letter.channel == Some(channel)
+        }));
         if found.len() >= max || (is_end && !found.is_empty()) {
             break;
         }
@@ -312,6 +346,7 @@ fn channel(info: ChannelInfo) -> Channel {
         members: members.collect(),
         number: info.number,
         audits: info.audits,
+        heir: info.heir.map(|heir| heir.to_string()),
     }
 }
 
@@ -320,6 +355,7 @@ const fn role(role: nuncio::Role) -> Role {
         nuncio::Role::Owner => Role::Owner,
         nuncio::Role::Admin => Role::Admin,
         nuncio::Role::Member => Role::Member,
+        nuncio::Role::Leaving => Role::Leaving,
         nuncio::Role::Gone => Role::Gone,
     }
 }

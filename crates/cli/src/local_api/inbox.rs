@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::read::{Asked, No, wait};
 use super::refused::Refused;
 use super::{Served, transactions};
-use crate::wire::{InboxLetter, InboxPage, Missing};
+use crate::wire::{HandedOver, InboxLetter, InboxPage, Missing};
 
 /// Letters in one answer by default, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
@@ -245,6 +245,7 @@ pub(super) fn letter(incoming: &Incoming, names: &Names) -> InboxLetter {
         from_name: names.agents.get(&incoming.from).cloned(),
         channel: incoming.channel.map(|channel| channel.to_string()),
         channel_name: incoming.channel.and_then(|channel| names.channels.get(&channel).cloned()),
+        handed_over: incoming.handed_over.map(|about| handed_over(&about, names)),
         sent_ms: incoming.id.created().0,
         received_ms: incoming.received.0,
         reply_to: incoming.reply_to.map(|id| id.to_string()),
@@ -255,6 +256,18 @@ pub(super) fn letter(incoming: &Incoming, names: &Names) -> InboxLetter {
         base64,
         proof: incoming.proof.clone(),
         grant: incoming.grant.as_ref().map(transactions::grant),
+    }
+}
+
+fn handed_over(about: &nuncio::HandedOver, names: &Names) -> HandedOver {
+    HandedOver {
+        channel: about.channel.to_string(),
+        channel_name: names.channels.get(&about.channel).cloned(),
+        author: about.author.to_string(),
+        author_name: names.agents.get(&about.author).cloned(),
+        id: about.id.to_string(),
+        sent_ms: about.id.created().0,
+        reply_to: about.reply_to.map(|id| id.to_string()),
     }
 }
 

@@ -75,7 +75,8 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::Peer(PeerError::Channel(_)) => (StatusCode::CONFLICT, "channel_refused"),
         Error::NoSuchChannel(_) => (StatusCode::NOT_FOUND, "no_such_channel"),
         Error::SeveralChannels(_) => (StatusCode::CONFLICT, "several_channels"),
-        Error::NotForChannels => (StatusCode::BAD_REQUEST, "bad_request"),
+        Error::NotForChannels | Error::TooMuchHistory => (StatusCode::BAD_REQUEST, "bad_request"),
+        Error::NoHistory(_) => (StatusCode::NOT_FOUND, "no_such_letter"),
         Error::Peer(_) | Error::Id(_) | Error::Invitation(_) | Error::Myself(_) | Error::NotText => {
             (StatusCode::BAD_REQUEST, "bad_request")
         }

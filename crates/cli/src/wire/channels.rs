@@ -22,6 +22,9 @@ pub struct Channel {
     /// Its letters are signed, and events of all who keep an audit log.
     #[serde(default)]
     pub audits: bool,
+    /// The DID of whom the owner has asked to be the next: this agent, or, where this is the owner, another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heir: Option<String>,
 }
 
 /// Somebody in a channel.
@@ -46,6 +49,8 @@ pub enum Role {
     Admin,
     /// It reads and writes.
     Member,
+    /// It has left, and hears nothing more; the owner has still to say so.
+    Leaving,
     /// It was in, and is no more.
     Gone,
 }
@@ -112,9 +117,52 @@ pub struct ChannelChange {
     /// Another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rename: Option<String>,
-    /// A member that is the owner from now on.
+    /// A member that is asked to be the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hand_over: Option<String>,
+}
+
+/// Earlier letters that are handed to a member.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewHistory {
+    /// The member's DID or short name.
+    pub to: String,
+    /// Their numbers in the inbox.
+    pub letters: Vec<u64>,
+}
+
+/// Letters that are on their way to a member, each with an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedHistory {
+    /// The channel's id.
+    pub channel: String,
+    /// The member's DID.
+    pub to: String,
+    /// The ids under which they go, in their order.
+    pub letters: Vec<String>,
+}
+
+/// Whose an earlier letter of a channel was, by the word of who hands it over alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// In which channel it was.
+    pub channel: String,
+    /// What that channel is called, where it is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_name: Option<String>,
+    /// The DID of who is said to have written it.
+    pub author: String,
+    /// That one's short name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author_name: Option<String>,
+    /// Its id then.
+    pub id: String,
+    /// When it was made, by that id, in Unix milliseconds.
+    pub sent_ms: u64,
+    /// The letter that it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
 }
 
 /// The channel that a request was about.

@@ -178,12 +178,39 @@ fn who_was_removed_or_has_left_is_out() {
     assert!(ok(&cleo.home, &["channel", "log", "crew"]).is_empty());
 
     assert!(fails(&anna.home, &["channel", "leave", "crew"], 1).contains("hand the channel over first"));
-    ok(&anna.home, &["channel", "hand-over", "crew", "ben"]);
-    until(|| ok(&ben.home, &["channel", "list"]).contains("owner"));
+    let asked = ok(&anna.home, &["channel", "hand-over", "crew", "ben"]);
+    assert!(asked.contains("take-over"), "{asked}");
+    until(|| ok(&ben.home, &["channel", "list"]).contains("this agent is asked to be the owner of crew"));
+    assert!(ok(&anna.home, &["channel", "list"]).contains("ben is asked to be the owner of crew"));
+    ok(&ben.home, &["channel", "take-over", "crew"]);
+    until(|| ok(&ben.home, &["channel", "list"]).contains("  owner "));
+    until(|| !ok(&anna.home, &["channel", "list"]).contains("  owner "));
+    assert!(fails(&ben.home, &["channel", "take-over", "crew"], 1).contains("nobody has asked"));
+    assert!(fails(&anna.home, &["channel", "forget", "crew"], 1).contains("leave it first"));
     ok(&anna.home, &["channel", "leave", "crew"]);
     until(|| members(&ben).len() == 1);
+    ok(&anna.home, &["channel", "forget", "crew"]);
+    assert!(stderr(&nuncio(&anna.home, &["channel", "list"])).contains("no channels yet"));
     ok(&ben.home, &["channel", "rename", "crew", "night watch"]);
     assert!(ok(&ben.home, &["channel", "list"]).contains("night watch"));
+}
+
+#[test]
+fn a_newcomer_reads_what_it_is_handed() {
+    let homes = Homes::new();
+    let [anna, ben, cleo] = crew(&homes);
+    ok(&ben.home, &["channel", "send", "crew", "who has the map?"]);
+    ok(&ben.home, &["channel", "send", "crew", "I have it myself"]);
+    until(|| ok(&anna.home, &["channel", "log", "crew"]).contains("I have it myself"));
+    let handed = ok(&anna.home, &["channel", "history", "crew", "--to", "cleo", "--last", "1"]);
+    assert_eq!(handed.trim(), "handed over to cleo: 1 letters");
+    let log = || ok(&cleo.home, &["channel", "log", "crew"]);
+    until(|| log().contains(&format!("said to be by {}, handed over by anna", ben.did())));
+    let one = json(&anna.home, &["channel", "history", "crew", "--to", "cleo", "0"]);
+    assert_eq!(one["letters"].as_array().map(Vec::len), Some(1), "{one}");
+    until(|| ok(&cleo.home, &["inbox"]).matches("handed over: said to be by").count() == 2);
+    assert!(fails(&anna.home, &["channel", "history", "crew", "--to", "cleo", "99"], 2).contains("number 99"));
+    assert!(fails(&anna.home, &["channel", "history", "crew", "--to", "cleo"], 2).contains("NUMBER"));
 }
 
 #[test]

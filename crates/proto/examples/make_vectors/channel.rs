@@ -1,7 +1,7 @@
 //! Areas `channel-statement`, `channel-entry` and `channel-record`: who is in a channel (contracts/channel.md sections 1 to 4).
 
 use nuncio_contracts::registry::{change, label, limit, time};
-use nuncio_proto::channel::{Change, Entry, Invite, Join, Leave, Proposal, Record, Support};
+use nuncio_proto::channel::{Change, Entry, Heir, Invite, Join, Leave, Proposal, Record, Support};
 use nuncio_proto::crypto::{self, SigningKey};
 use nuncio_proto::ids::EpochId;
 use nuncio_proto::time::UnixMillis;
@@ -75,6 +75,10 @@ impl Scene {
         bytes
     }
 
+    fn heir(&self, at: usize) -> Heir {
+        Heir { channel: self.record.channel(), epoch: self.record.epoch(), agent: self.id(at) }
+    }
+
     fn id(&self, at: usize) -> nuncio_proto::ids::AgentId {
         self.members[at].identity.id()
     }
@@ -123,6 +127,7 @@ fn statements() -> Vec<Case> {
     let leave = Leave { channel, epoch, agent: id(1) };
     let proposal = Proposal { channel, epoch, by: id(1), change: Change::Remove(vec![id(2)]) };
     let support = Support { channel, agent: id(1), body: fixed("entry body") };
+    let heir = Heir { channel, epoch, agent: id(1) };
     let channel_alone = json!({ "channel": hex(channel.as_bytes()), "agent": did(1) });
     let removed = json!({ "what": change::REMOVE, "agents": [did(2)], "yes": null, "name": null });
     let mut cases = vec![
@@ -155,6 +160,12 @@ fn statements() -> Vec<Case> {
             &support.sign(signing(other)),
             with(channel_alone, json!({ "body": hex(support.body) })),
         ),
+        yes(
+            "heir",
+            "a member consents to be the owner",
+            &heir.sign(signing(other)),
+            with(base(), json!({ "agent": did(1) })),
+        ),
     ];
     // Each signed by another than it names, cut, and with an item more.
     for (what, right, by_another) in [
@@ -163,6 +174,7 @@ fn statements() -> Vec<Case> {
         ("leave", leave.sign(signing(other)), leave.sign(signing(owner))),
         ("proposal", proposal.sign(signing(other)), proposal.sign(signing(owner))),
         ("support", support.sign(signing(other)), support.sign(signing(owner))),
+        ("heir", heir.sign(signing(other)), heir.sign(signing(owner))),
     ] {
         cases.push(no(what, "by-another", "signed by another than it names", &by_another, "bad-signature"));
         cases.push(no(what, "cut", "its last byte is missing", &right[..right.len() - 1], "codec"));
@@ -173,6 +185,8 @@ fn statements() -> Vec<Case> {
     // A leave has the form of a join: the label tells them apart.
     let as_join = [leave.sign(signing(other))].concat();
     cases.push(no("join", "of-a-leave", "a leave, of the same form", &as_join, "bad-signature"));
+    let as_heir = leave.sign(signing(other));
+    cases.push(no("heir", "of-a-leave", "a leave, of the same form", &as_heir, "bad-signature"));
     let hash = |value: &[u8; 32]| bytes(value);
     let signed = |label: &[u8], body: Item, by: &Actor| {
         let signature = by.identity.signing().sign(label, &body.encode());
@@ -353,7 +367,8 @@ fn honest_records() -> Vec<Case> {
     let leave = Leave { channel: scene.record.channel(), epoch: scene.record.epoch(), agent: scene.id(3) };
     let consents = vec![leave.sign(signing(&scene.members[3]))];
     then.push((scene.append(Change::Leave(vec![scene.id(3)]), consents), NOW, "next"));
-    then.push((scene.append(Change::HandOver(scene.id(2)), vec![]), NOW, "next"));
+    let heir = vec![scene.heir(2).sign(signing(&scene.members[2]))];
+    then.push((scene.append(Change::HandOver(scene.id(2)), heir), NOW, "next"));
     let consents = scene.joins(&scene.invite(1, 4), 1, 4);
     then.push((scene.append(Change::Add(vec![scene.id(4)]), consents), NOW, "next"));
     then.push((scene.append(Change::Remove(vec![scene.id(0)]), vec![]), NOW, "next"));
@@ -487,7 +502,43 @@ fn hostile_records() -> Vec<Case> {
         ),
         no("leave-forged", "its word by the owner", leave(word, 0), "bad-signature"),
     ]);
+    cases.extend(heirs());
     cases
+}
+
+/// contracts/channel.md C60.
+fn heirs() -> Vec<Case> {
+    let mut scene = Scene::new(6, 4, false);
+    let was_owner = scene.heir(2);
+    let (before, owner) = (scene.heir(3), vec![scene.heir(1).sign(signing(&scene.members[1]))]);
+    scene.append(Change::HandOver(scene.id(1)), owner);
+    let back = vec![scene.heir(0).sign(signing(&scene.members[0]))];
+    scene.append(Change::HandOver(scene.id(0)), back);
+    let (on, word) = (scene.record.epoch(), scene.heir(2));
+    let signed = |word: &Heir, by: usize| word.sign(signing(&scene.members[by]));
+    let to = |agent: usize, consents: &[Vec<u8>]| {
+        let draft = scene.record.draft(&on, Change::HandOver(scene.id(agent)), NOW).unwrap();
+        let change =
+            Array(vec![Uint(change::HAND_OVER.into()), Array(vec![bytes(scene.id(agent).as_bytes())]), Null, Null]);
+        let entry = forged(draft.number.into(), &on, change, draft.roster, consents, &scene.members[0]);
+        scene.record.entries().map(<[u8]>::to_vec).chain([entry]).collect::<Vec<_>>()
+    };
+    let none = |name: &str, comment: &str, entries: &[Vec<u8>], error: &str| no_record(name, comment, entries, error);
+    let strange = Heir { epoch: EpochId::from_bytes([1; 32]), ..word.clone() };
+    let early = Heir { epoch: first_epoch(&scene.record), ..word.clone() };
+    let elsewhere = Heir { channel: nuncio_proto::ids::ChannelId::from_bytes([1; 32]), ..word.clone() };
+    let right = signed(&word, 2);
+    vec![
+        none("heir-none", "nobody consents", &to(2, &[]), "consent"),
+        none("heir-two", "a consent too many", &to(2, &[right.clone(), right.clone()]), "consent"),
+        none("heir-of-another", "another's word", &to(3, &[right]), "consent"),
+        none("heir-to-another", "what it said to an owner of before", &to(2, &[signed(&was_owner, 2)]), "consent"),
+        none("heir-before", "from before, and of another", &to(3, &[signed(&before, 3)]), "consent"),
+        none("heir-early", "a word from before it joined", &to(2, &[signed(&early, 2)]), "consent"),
+        none("heir-epoch", "a word of no epoch", &to(2, &[signed(&strange, 2)]), "consent"),
+        none("heir-elsewhere", "a word of another channel", &to(2, &[signed(&elsewhere, 2)]), "consent"),
+        none("heir-forged", "its word by the owner", &to(2, &[signed(&word, 0)]), "bad-signature"),
+    ]
 }
 
 fn first_epoch(record: &Record) -> EpochId {

@@ -61,6 +61,9 @@ fn words() -> Vec<Case> {
         case("supported", "a support; its form is looked at later", alone(8, b"support")),
         case("sender-key", "a chain; its form is looked at later", alone(9, b"sender key")),
         case("acked", "everything below the highest number", word(10, &[], vec![], Uint(u64::MAX), Null)),
+        case("offered", "would it be the owner?", word(11, &[], vec![], Null, Null)),
+        case("accepted", "it would; its form is looked at later", alone(12, b"heir")),
+        case("floor", "nothing below the highest number", word(13, &[], vec![], Uint(u64::MAX), Null)),
     ]
 }
 
@@ -76,7 +79,10 @@ fn no_words() -> Vec<Case> {
     vec![
         no("empty", "no bytes", Raw(vec![])),
         no("0", "says nothing", word(0, one, vec![], Null, Null)),
-        no("11", "of the future", word(11, one, vec![], Null, Null)),
+        no("99", "of the future", word(99, one, vec![], Null, Null)),
+        no("offered-part", "it carries nothing", word(11, one, vec![], Null, Null)),
+        no("accepted-none", "whose word?", word(12, &[], vec![], Null, Null)),
+        no("floor-none", "below which number?", word(13, &[], vec![], Null, Null)),
         no("31", "a channel has 32 bytes", word(5, one, vec![], Null, Null).with(1, bytes([7; 31]))),
         no("invited-no-name", "into what?", word(1, one, vec![], Null, Null)),
         no("invited-name-empty", "into what?", word(1, one, vec![], Null, text(""))),

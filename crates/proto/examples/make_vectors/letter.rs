@@ -1,13 +1,14 @@
 //! Letters: what is inside a sealed frame (contracts/letter.md).
 
+use nuncio_proto::channel::History;
 use nuncio_proto::content_type::ContentType;
-use nuncio_proto::ids::LetterId;
+use nuncio_proto::ids::{ChannelId, LetterId};
 use nuncio_proto::letter::{Extension, Letter, LetterKind};
 use nuncio_proto::time::UnixMillis;
 use serde_json::{Value, json};
 
 use super::cbor::{Array, Bool, Item, Null, Raw, Uint, bytes, text};
-use super::kit::{Case, NOW, fixed, hex};
+use super::kit::{Case, NOW, actor, fixed, hex};
 
 const AREA: &str = "letter";
 const HOUR: u64 = 3_600_000;
@@ -92,6 +93,11 @@ fn valid() -> Vec<Case> {
             "valid-token",
             "a transaction token, whole; what it is worth is seen after the letter was read",
             &Letter { extensions: vec![token(b"e30.e30.AAAA".repeat(9))], ..plain(ContentType::TEXT, b"") },
+        ),
+        valid_case(
+            "valid-history",
+            "an earlier letter of a channel, handed over",
+            &Letter { extensions: vec![history()], ..plain(ContentType::TEXT, b"the ship leaves at six") },
         ),
         valid_case(
             "valid-token-hash",
@@ -212,6 +218,13 @@ fn fields() -> Vec<Case> {
             "codec",
         ),
     ]
+}
+
+/// contracts/channel.md C66.
+fn history() -> Extension {
+    let channel = ChannelId::from_bytes(fixed("channel"));
+    let (author, reply_to) = (actor("carol").identity.id(), Some(id()));
+    History { channel, author, id: id(), reply_to }.extension()
 }
 
 fn extensions() -> Vec<Case> {

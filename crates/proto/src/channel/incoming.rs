@@ -2,6 +2,8 @@
 
 mod rows;
 
+pub use rows::SenderRows;
+
 use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::{limit, time};
@@ -29,6 +31,8 @@ pub struct Incoming {
     audits: bool,
     senders: BTreeMap<AgentId, Sender>,
     tags: BTreeMap<Tag, AgentId>,
+    /// Of each sender which letters have rows of their own, and what is in them.
+    rows: BTreeMap<AgentId, BTreeMap<Seq, u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +180,7 @@ impl Incoming {
     #[must_use]
     pub const fn new(record: &Record, me: AgentId) -> Self {
         let (channel, audits) = (record.channel(), record.roster().audits());
-        Self { channel, me, audits, senders: BTreeMap::new(), tags: BTreeMap::new() }
+        Self { channel, me, audits, senders: BTreeMap::new(), tags: BTreeMap::new(), rows: BTreeMap::new() }
     }
 
     /// Judges a chain that came in a letter of `from`'s session.
@@ -337,6 +341,28 @@ impl Incoming {
         Some(Moved { next, holes: Vec::new(), equivocation: broken.map(|broken| Equivocation::own(from, broken)) })
     }
 
+    /// The sender says that it sends nothing more below a number: `None` where nothing moves.
+    // contracts/channel.md C38, C55.
+    pub fn raise(&mut self, from: &AgentId, floor: Seq) -> Option<Moved> {
+        let sender = self.senders.get_mut(from)?;
+        // It says so of letters of chains that it has handed over.
+        let end = sender.chains.last().map(|receiving| receiving.end)?;
+        if floor <= sender.window.next() || floor > end {
+            return None;
+        }
+        let mut holes = Vec::new();
+        sender.pass(floor, &mut holes);
+        let (next, broken) = sender.settle();
+        self.forget_tags();
+        Some(Moved { next, holes, equivocation: broken.map(|broken| Equivocation::own(from, broken)) })
+    }
+
+    /// Nothing opens any more.
+    pub fn forget(&mut self) {
+        self.senders.clear();
+        self.tags.clear();
+    }
+
     /// Whose frames come under a tag.
     #[must_use]
     pub fn sender_of(&self, tag: &Tag) -> Option<&AgentId> {
@@ -454,11 +480,18 @@ impl Sender {
         self.top = self.top.max(header.seq.saturating_add(1));
         self.window.accept(&fresh);
         self.pass(floor, &mut holes);
+        let (next, pass) = self.settle();
+        broken = broken.or(pass);
+        Moved { next, holes, equivocation: broken.map(|broken| Equivocation::own(from, broken)) }
+    }
+
+    /// What is below the window's first number is over.
+    fn settle(&mut self) -> (Seq, Option<Broken>) {
         let next = self.window.next();
-        broken = broken.or(self.transcript.pass(next));
+        let broken = self.transcript.pass(next);
         self.passed = self.passed.split_off(&next);
         self.drop_complete();
-        Moved { next, holes, equivocation: broken.map(|broken| Equivocation::own(from, broken)) }
+        (next, broken)
     }
 
     /// Steps the window over what came and what never will.

@@ -103,6 +103,11 @@ impl Outgoing {
         }
     }
 
+    /// The chain is over: the agent has left.
+    pub fn fall_silent(&mut self) {
+        self.sending = None;
+    }
+
     /// Whether no letter can be sealed in this epoch now without a new chain.
     // contracts/channel.md C24, C25, C27.
     #[must_use]

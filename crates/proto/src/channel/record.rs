@@ -13,7 +13,7 @@ use nuncio_contracts::registry::{limit, time};
 use super::change::{Change, ChangeError};
 use super::entry::{Entry, EntryError};
 use super::roster::Roster;
-use super::statement::{Invite, Join, Leave, Proposal, StatementError, Support};
+use super::statement::{Heir, Invite, Join, Leave, Proposal, StatementError, Support};
 use crate::crypto::{CryptoError, SigningKey};
 use crate::ids::{AgentId, ChannelId, EpochId};
 use crate::time::UnixMillis;
@@ -33,6 +33,8 @@ struct Kept {
     bytes: Vec<u8>,
     epoch: EpochId,
     change: Change,
+    /// Who appends behind it.
+    owner: AgentId,
     /// By the holder's clock; of entries that a newcomer was given, not later than they say themselves.
     taken: UnixMillis,
 }
@@ -173,7 +175,7 @@ impl Record {
         entry.verify(&roster.owner())?;
         check_roster(&entry, &roster)?;
         no_consents(&entry)?;
-        let kept = Kept::new(bytes, &entry, now);
+        let kept = Kept::new(bytes, &entry, roster.owner(), now);
         let numbers = BTreeMap::from([(kept.epoch, 0)]);
         Ok(Self { channel: entry.channel(), entries: vec![kept], numbers, roster, len: bytes.len() })
     }
@@ -232,8 +234,9 @@ impl Record {
     /// An entry that stands where another stands already.
     // contracts/channel.md C17 to C20.
     fn check_rival(&self, bytes: &[u8], entry: &Entry, first: &Kept, now: UnixMillis) -> Result<Judged, RecordError> {
+        // The signature first: nobody but an owner makes this agent go through its record.
+        entry.verify(&self.owner_in(&entry.prev)?)?;
         let base = self.until(entry.prev)?;
-        entry.verify(&base.owner())?;
         let fork = || Fork { first: first.bytes.clone(), second: bytes.to_vec() };
         let succeeded = matches!(first.change, Change::Succeed(_));
         match (&entry.change, succeeded) {
@@ -272,15 +275,17 @@ impl Record {
         if entry.number >= limit::CHANNEL_ENTRIES_MAX || len + bytes.len() > limit::CHANNEL_RECORD_LEN_MAX {
             return Err(RecordError::Full);
         }
-        Ok(Next { kept: Kept::new(bytes, entry, taken), roster, stands_on, head: self.epoch() })
+        let kept = Kept::new(bytes, entry, roster.owner(), taken);
+        Ok(Next { kept, roster, stands_on, head: self.epoch() })
     }
 
-    // contracts/channel.md C11 to C15.
+    // contracts/channel.md C11 to C15, C60.
     fn check_consents(&self, base: &Roster, entry: &Entry) -> Result<(), RecordError> {
         match &entry.change {
             Change::Add(agents) => self.check_joins(base, entry, agents),
             Change::Leave(agents) => self.check_leaves(base, entry, agents),
             Change::Succeed(_) => self.check_support(base, entry),
+            Change::HandOver(heir) => self.check_heir(base, entry, heir),
             _ => no_consents(entry),
         }
     }
@@ -322,6 +327,17 @@ impl Record {
             }
         }
         Ok(())
+    }
+
+    // contracts/channel.md C60.
+    fn check_heir(&self, base: &Roster, entry: &Entry, heir: &AgentId) -> Result<(), RecordError> {
+        let [bytes] = entry.consents.as_slice() else { return Err(RecordError::Consent) };
+        let word = Heir::parse(bytes)?;
+        let said = self.number_of(&word.epoch).filter(|number| *number <= base.number()).ok_or(RecordError::Consent)?;
+        let since = base.member(heir).map(|member| member.since.max(base.owner_since()));
+        let is_near = base.number().saturating_sub(said) <= limit::CHANNEL_BEHIND_MAX;
+        let is_its = word.channel == self.channel && word.agent == *heir;
+        if is_its && is_near && since.is_some_and(|since| since <= said) { Ok(()) } else { Err(RecordError::Consent) }
     }
 
     fn check_support(&self, base: &Roster, entry: &Entry) -> Result<(), RecordError> {
@@ -437,7 +453,7 @@ impl Record {
     }
 
     /// All entries, in their order: what a newcomer is given.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator {
         self.entries.iter().map(|kept| kept.bytes.as_slice())
     }
 
@@ -463,8 +479,16 @@ impl Record {
             return Ok(self.roster.clone());
         }
         let (first, rest) = self.entries.split_first().ok_or(RecordError::NotFirst)?;
+        let mut roster = Roster::first(&first.change)?;
         let mut rest = rest.iter().take(usize::try_from(number).unwrap_or(usize::MAX));
-        rest.try_fold(Roster::first(&first.change)?, |roster, kept| roster.after(&kept.change))
+        rest.try_for_each(|kept| roster.change(&kept.change))?;
+        Ok(roster)
+    }
+
+    /// Who appends behind an epoch.
+    fn owner_in(&self, epoch: &EpochId) -> Result<AgentId, RecordError> {
+        let kept = self.number_of(epoch).and_then(|number| self.kept(number));
+        kept.map(|kept| kept.owner).ok_or(RecordError::UnknownEpoch)
     }
 
     fn kept(&self, number: u32) -> Option<&Kept> {
@@ -473,8 +497,8 @@ impl Record {
 }
 
 impl Kept {
-    fn new(bytes: &[u8], entry: &Entry, taken: UnixMillis) -> Self {
-        Self { bytes: bytes.to_vec(), epoch: entry.epoch(), change: entry.change.clone(), taken }
+    fn new(bytes: &[u8], entry: &Entry, owner: AgentId, taken: UnixMillis) -> Self {
+        Self { bytes: bytes.to_vec(), epoch: entry.epoch(), change: entry.change.clone(), owner, taken }
     }
 }
 

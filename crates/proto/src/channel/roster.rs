@@ -19,6 +19,8 @@ pub struct Roster {
     name: String,
     audits: bool,
     owner: AgentId,
+    /// The number of the entry by which it is.
+    owner_since: u32,
     members: BTreeMap<AgentId, Member>,
     /// By which entry an agent was last taken out.
     gone: BTreeMap<AgentId, u32>,
@@ -45,7 +47,8 @@ impl Roster {
     pub(super) fn first(change: &Change) -> Result<Self, RecordError> {
         let Change::Create { owner, audits, name } = change else { return Err(RecordError::NotFirst) };
         let members = BTreeMap::from([(*owner, Member { since: 0, admin_since: None })]);
-        Ok(Self { number: 0, name: name.clone(), audits: *audits, owner: *owner, members, gone: BTreeMap::new() })
+        let (name, owner, gone) = (name.clone(), *owner, BTreeMap::new());
+        Ok(Self { number: 0, name, audits: *audits, owner, owner_since: 0, members, gone })
     }
 
     /// Its hash, as entries have it.
@@ -80,6 +83,12 @@ impl Roster {
     #[must_use]
     pub const fn owner(&self) -> AgentId {
         self.owner
+    }
+
+    /// The number of the entry by which the owner is one.
+    #[must_use]
+    pub const fn owner_since(&self) -> u32 {
+        self.owner_since
     }
 
     /// All members, the owner among them, in the order of their keys.
@@ -130,23 +139,34 @@ impl Roster {
     /// [`RecordError::Impossible`] where the change cannot be made here, [`RecordError::Full`] over a bound.
     // contracts/channel.md C7, C8.
     pub(super) fn after(&self, change: &Change) -> Result<Self, RecordError> {
-        let mut next = Self { number: self.number.saturating_add(1), ..self.clone() };
+        let mut next = self.clone();
+        next.change(change)?;
+        Ok(next)
+    }
+
+    /// Moves to the roster behind the next entry. Where the change cannot be made the roster is none any more.
+    ///
+    /// # Errors
+    /// As [`Roster::after`].
+    pub(super) fn change(&mut self, change: &Change) -> Result<(), RecordError> {
+        self.number = self.number.saturating_add(1);
         match change {
-            Change::Create { .. } => return Err(RecordError::Impossible),
-            Change::Add(agents) => next.add(agents)?,
-            Change::Remove(agents) | Change::Leave(agents) => {
-                agents.iter().try_for_each(|agent| next.remove(agent))?;
+            Change::Create { .. } => Err(RecordError::Impossible),
+            Change::Add(agents) => self.add(agents),
+            Change::Remove(agents) | Change::Leave(agents) => agents.iter().try_for_each(|agent| self.remove(agent)),
+            Change::Admin { agent, admin } => self.set_admin(agent, *admin),
+            Change::Rename(name) if *name == self.name => Err(RecordError::Impossible),
+            Change::Rename(name) => {
+                self.name.clone_from(name);
+                Ok(())
             }
-            Change::Admin { agent, admin } => next.set_admin(agent, *admin)?,
-            Change::Rename(name) if *name == self.name => return Err(RecordError::Impossible),
-            Change::Rename(name) => next.name.clone_from(name),
-            Change::HandOver(agent) => next.set_owner(*agent)?,
+            Change::HandOver(agent) => self.set_owner(*agent),
             Change::Succeed(agent) => {
-                next.set_owner(*agent)?;
-                next.remove(&self.owner)?;
+                let before = self.owner;
+                self.set_owner(*agent)?;
+                self.remove(&before)
             }
         }
-        Ok(next)
     }
 
     fn add(&mut self, agents: &[AgentId]) -> Result<(), RecordError> {
@@ -179,7 +199,7 @@ impl Roster {
     fn set_owner(&mut self, agent: AgentId) -> Result<(), RecordError> {
         let member = self.members.get_mut(&agent).filter(|_| agent != self.owner).ok_or(RecordError::Impossible)?;
         member.admin_since = None;
-        self.owner = agent;
+        (self.owner, self.owner_since) = (agent, self.number);
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! What members say to an owner, each signed by itself: invitations, consents, farewells, proposals, support for a successor (contracts/channel.md section 3).
+//! What members say to an owner, each signed by itself: invitations, consents, farewells, proposals, support for a successor, an heir's word
+//! (contracts/channel.md section 3).
 
 use nuncio_contracts::registry::{label, limit};
 use serde::de::DeserializeOwned;
@@ -92,6 +93,17 @@ pub struct Support {
     pub body: [u8; 32],
 }
 
+/// A member consents to be the next owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// Of which channel.
+    pub channel: ChannelId,
+    /// The newest epoch that it knows.
+    pub epoch: EpochId,
+    /// Who.
+    pub agent: AgentId,
+}
+
 type Bytes32 = ByteArray<32>;
 #[derive(Serialize, Deserialize)]
 struct InviteWire(Bytes32, Bytes32, Bytes32, Bytes32, u64, ByteArray<16>);
@@ -103,6 +115,8 @@ struct LeaveWire(Bytes32, Bytes32, Bytes32);
 struct ProposalWire(Bytes32, Bytes32, Bytes32, ChangeWire);
 #[derive(Serialize, Deserialize)]
 struct SupportWire(Bytes32, Bytes32, Bytes32);
+#[derive(Serialize, Deserialize)]
+struct HeirWire(Bytes32, Bytes32, Bytes32);
 #[derive(Serialize, Deserialize)]
 struct Signed<B>(B, ByteArray<64>);
 
@@ -240,5 +254,24 @@ impl Support {
     pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
         let (SupportWire(channel, _, body), agent) = open(bytes, label::CHANNEL_SUPPORT, |body: &SupportWire| body.1)?;
         Ok(Self { channel: ChannelId::from_bytes(channel.into_array()), agent, body: body.into_array() })
+    }
+}
+
+impl Heir {
+    /// Signs it as the one who would be the owner: its bytes.
+    #[must_use]
+    pub fn sign(&self, signing: &SigningKey) -> Vec<u8> {
+        let body = HeirWire(b32(self.channel.as_bytes()), b32(self.epoch.as_bytes()), b32(self.agent.as_bytes()));
+        sign(body, label::CHANNEL_HEIR, signing)
+    }
+
+    /// Reads an heir's word and verifies it.
+    ///
+    /// # Errors
+    /// [`StatementError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
+        let (HeirWire(channel, epoch, _), agent) = open(bytes, label::CHANNEL_HEIR, |body: &HeirWire| body.2)?;
+        let (channel, epoch) = (ChannelId::from_bytes(channel.into_array()), EpochId::from_bytes(epoch.into_array()));
+        Ok(Self { channel, epoch, agent })
     }
 }

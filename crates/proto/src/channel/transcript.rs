@@ -11,7 +11,7 @@ use super::header::Attestation;
 use crate::crypto;
 use crate::ids::{AgentId, ChainId, ChannelId, Seq};
 
-pub(super) use rows::TranscriptWire;
+pub(super) use rows::{EarlyWire, TranscriptWire};
 
 /// The running hash over one sender's letters, up to and without a number.
 pub(super) type Run = [u8; 32];

@@ -61,6 +61,12 @@ pub enum Says {
     Key(zeroize::Zeroizing<Vec<u8>>),
     /// Everything of the other's letters below this number is here, or will never be.
     Acked(Seq),
+    /// The owner asks a member to be the next.
+    Offered,
+    /// [`super::Heir`], for the owner.
+    Accepted(Vec<u8>),
+    /// Nothing of this agent's own letters below this number is sent any more.
+    Floor(Seq),
 }
 
 /// Where an agent is.
@@ -124,6 +130,9 @@ impl Word {
             Says::Supported(bytes) => (word::SUPPORTED, one(bytes), none(), None, None),
             Says::Key(bytes) => (word::SENDER_KEY, one(bytes), none(), None, None),
             Says::Acked(next) => (word::ACKED, Vec::new(), none(), Some(*next), None),
+            Says::Offered => (word::OFFERED, Vec::new(), none(), None, None),
+            Says::Accepted(bytes) => (word::ACCEPTED, one(bytes), none(), None, None),
+            Says::Floor(next) => (word::FLOOR, Vec::new(), none(), Some(*next), None),
         };
         codec::encode(&Wire(what, ByteArray::new(*self.channel.as_bytes()), parts, reach, number, name))
     }
@@ -149,6 +158,8 @@ impl Word {
                 Says::Wanted { from: from.try_into().ok()? }
             }
             (word::ACKED, Some(next), None, None, true) if parts.is_empty() => Says::Acked(next),
+            (word::FLOOR, Some(next), None, None, true) if parts.is_empty() => Says::Floor(next),
+            (word::OFFERED, None, None, None, true) if parts.is_empty() => Says::Offered,
             (word::JOINED, None, None, Some(reach), true) => {
                 let [join, invite] = <[Vec<u8>; 2]>::try_from(parts).ok()?;
                 Says::Joined { join, invite, reach }
@@ -163,6 +174,7 @@ impl Word {
                     (word::PROPOSED, None) => Says::Proposed(bytes),
                     (word::DRAFTED, None) => Says::Drafted(bytes),
                     (word::SUPPORTED, None) => Says::Supported(bytes),
+                    (word::ACCEPTED, None) => Says::Accepted(bytes),
                     (word::SENDER_KEY, None) => Says::Key(zeroize::Zeroizing::new(bytes)),
                     _ => return None,
                 }

@@ -14,10 +14,9 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::{Change, Out, Peer};
 use crate::channel::{
-    self, Equivocation, Fork, Invite, Join, Leave, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
+    self, Equivocation, Fork, Invite, Join, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
 };
 use crate::codec;
-use crate::control::Control;
 use crate::ids::{AgentId, ChannelId};
 use crate::letter::Letter;
 use crate::rows;
@@ -26,7 +25,10 @@ use crate::time::UnixMillis;
 
 mod aside;
 mod group;
+mod heir;
+mod history;
 mod letters;
+mod parting;
 mod succession;
 mod words;
 
@@ -35,6 +37,7 @@ pub use group::{ChannelGap, SharedMail};
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
 use letters::Letters;
+use parting::Forgotten;
 use succession::Draft;
 
 /// All channels of one agent.
@@ -46,9 +49,12 @@ pub(super) struct Channels {
     early: BTreeMap<(ChannelId, AgentId), Aside>,
     /// Letters of these are looked at again.
     again: BTreeSet<ChannelId>,
+    forgotten: BTreeMap<ChannelId, Forgotten>,
+    /// Agents with which no channel is shared any more, and that are known by nothing else: when they are forgotten.
+    strangers: BTreeSet<(UnixMillis, AgentId)>,
 }
 
-/// One channel, as this agent has it. It is a member where the record's roster says so.
+/// One channel, as this agent has it. It is a member where the record's roster says so, and it has not left by its own word.
 #[derive(Debug)]
 struct Channel {
     record: Record,
@@ -64,6 +70,10 @@ struct Channel {
     draft: Option<Draft>,
     /// Admins that ask for support, each with its entry.
     asking: BTreeMap<AgentId, channel::Entry>,
+    /// Who was asked to be the next owner.
+    heir: Option<AgentId>,
+    /// This agent has left by its own word: when it said so last.
+    left: Option<UnixMillis>,
 }
 
 /// An invitation that came.
@@ -90,6 +100,11 @@ pub(crate) enum ChannelChange {
     Say { to: AgentId, word: Word, now: UnixMillis },
     Joining { channel: ChannelId, reach: Reach, now: UnixMillis },
     Declined(ChannelId),
+    Offered { channel: ChannelId, heir: AgentId, now: UnixMillis },
+    Left { channel: ChannelId, now: UnixMillis },
+    SayLeft { channel: ChannelId, now: UnixMillis },
+    Forgotten { channel: ChannelId, now: UnixMillis },
+    Stranger { agent: AgentId, now: UnixMillis },
     Sent { channel: ChannelId, letter: Box<Letter>, now: UnixMillis },
     LookAgain { channel: ChannelId, now: UnixMillis },
     ExpireKeys(UnixMillis),
@@ -113,7 +128,12 @@ pub enum ChannelNews {
         /// The number of the entry behind which it would stand; what stands there now would go.
         number: u32,
     },
-    /// The record has moved: members, admins, owner or name.
+    /// The owner asks this agent to be the next: [`Peer::channel_take_over`], or nothing.
+    Offered {
+        /// The owner.
+        by: AgentId,
+    },
+    /// The record has moved: members, admins, owner or name; or this agent has left.
     Changed {
         /// The number of its newest entry.
         number: u32,
@@ -140,6 +160,15 @@ pub enum ChannelError {
     /// The owner hands the channel over before it leaves.
     #[error("the owner cannot leave: hand the channel over first")]
     OwnerStays,
+    /// It is left before it is forgotten.
+    #[error("this agent is in the channel: leave it first")]
+    StillMember,
+    /// Nobody has asked this agent to be the owner.
+    #[error("nobody has asked this agent to be the channel's owner")]
+    NotOffered,
+    /// The other agent is no member.
+    #[error("the other is no member of the channel")]
+    NoFellow,
     /// Nobody has invited, or the invitation is over.
     #[error("there is no invitation into such a channel, or its time is over")]
     NotInvited,
@@ -176,19 +205,21 @@ impl Peer {
     }
 
     /// Whether an agent shares a channel with this one: it may begin a session.
-    // contracts/channel.md C51.
+    // contracts/channel.md C51, C61.
     #[must_use]
     pub fn is_fellow(&self, agent: &AgentId) -> bool {
         self.channels.all.values().any(|channel| {
             let roster = channel.record.roster();
-            roster.has(agent) && roster.has(&self.id())
+            let hears = channel.left.is_none() || roster.owner() == *agent;
+            hears && roster.has(agent) && roster.has(&self.id())
         })
     }
 
     /// Whether an agent is known by a channel alone: nobody has added it, and it writes nothing but what is for the channel.
     pub(super) fn is_fellow_alone(&self, agent: &AgentId) -> bool {
         let nobody_added = |info: &crate::contact::ContactInfo| !info.allowed && info.name.is_none();
-        !self.accept_strangers && self.contact(agent).is_none_or(nobody_added) && self.is_fellow(agent)
+        let is_met = self.contact(agent).is_some_and(|info| info.met);
+        !self.accept_strangers && (is_met || self.contact(agent).is_none_or(nobody_added) && self.is_fellow(agent))
     }
 
     /// A new channel, of which this agent is the owner and the only member.
@@ -267,7 +298,7 @@ impl Peer {
         is_there.then(|| self.step(Change::Channel(ChannelChange::Declined(channel))))
     }
 
-    /// Changes a channel: the owner by an entry of the record, an admin by a proposal to the owner.
+    /// Changes a channel: the owner by an entry of the record, an admin by a proposal to the owner. Whom the owner would hand it to is asked first.
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -279,6 +310,9 @@ impl Peer {
     ) -> Result<Step, ChannelError> {
         let record = self.member_of(&channel)?;
         let owner = record.roster().owner();
+        if let (true, channel::Change::HandOver(heir)) = (owner == self.id(), &change) {
+            return self.offer(channel, *heir, now);
+        }
         if owner == self.id() {
             let (bytes, next) = record.append(change, Vec::new(), now, self.identity.signing())?;
             let next = Box::new(next);
@@ -293,35 +327,28 @@ impl Peer {
         Ok(self.step(Change::Channel(ChannelChange::Say { to: owner, word, now })))
     }
 
-    /// Leaves a channel: the owner is told, and says so in the record.
-    ///
-    /// # Errors
-    /// [`ChannelError`].
-    pub fn channel_leave(&self, channel: ChannelId, now: UnixMillis) -> Result<Step, ChannelError> {
-        let record = self.member_of(&channel)?;
-        let owner = record.roster().owner();
-        if owner == self.id() {
-            return Err(ChannelError::OwnerStays);
-        }
-        let leave = Leave { channel, epoch: record.epoch(), agent: self.id() };
-        let word = Word { channel, says: Says::Left(leave.sign(self.identity.signing())) };
-        Ok(self.step(Change::Channel(ChannelChange::Say { to: owner, word, now })))
-    }
-
     /// Deletes keys of channels' letters that would be too old by now, as [`Peer::forget_skipped`] does those of sessions.
     #[must_use]
     pub fn forget_channel_keys(&self, now: UnixMillis) -> Option<Step> {
         let has_keys = self.channels.all.values().any(|channel| channel.group.incoming.senders().next().is_some());
-        has_keys.then(|| self.step(Change::Channel(ChannelChange::ExpireKeys(now))))
+        (has_keys || self.has_old_forgotten(now)).then(|| self.step(Change::Channel(ChannelChange::ExpireKeys(now))))
     }
 
     fn member_of(&self, channel: &ChannelId) -> Result<&Record, ChannelError> {
-        let record = self.channel(channel).filter(|record| record.roster().has(&self.id()));
+        let channel = self.channels.all.get(channel).filter(|channel| channel.left.is_none());
+        let record = channel.map(|channel| &channel.record).filter(|record| record.roster().has(&self.id()));
         record.ok_or(ChannelError::NotMember)
     }
 
     /// What channels want to be done by themselves.
     pub(super) fn next_channel(&self, now: UnixMillis) -> Option<Step> {
+        if let Some((_, agent)) = self.channels.strangers.first().filter(|(at, _)| *at <= now) {
+            return Some(self.step(Change::Channel(ChannelChange::Stranger { agent: *agent, now })));
+        }
+        let is_left = |channel: &Channel| self.left_due(channel).is_some_and(|at| at <= now);
+        if let Some((channel, _)) = self.channels.all.iter().find(|(_, channel)| is_left(channel)) {
+            return Some(self.step(Change::Channel(ChannelChange::SayLeft { channel: *channel, now })));
+        }
         let due = |channel: &Channel| channel.letters.wakes().is_some_and(|at| at <= now);
         let timed = || self.channels.all.iter().find(|(_, channel)| due(channel)).map(|(id, _)| *id);
         match self.channels.again.first().copied().or_else(timed) {
@@ -332,8 +359,11 @@ impl Peer {
 
     /// When [`Peer::next_channel`] has something to do.
     pub(super) fn channel_due(&self) -> Option<UnixMillis> {
-        let dues = |channel: &Channel| [channel.letters.wakes(), channel.group.due()].into_iter().flatten().min();
-        self.channels.all.values().filter_map(dues).min()
+        let dues = |channel: &Channel| {
+            [channel.letters.wakes(), channel.group.due(), self.left_due(channel)].into_iter().flatten().min()
+        };
+        let stranger = self.channels.strangers.first().map(|(at, _)| *at);
+        self.channels.all.values().filter_map(dues).chain(stranger).min()
     }
 
     pub(super) fn apply_channel(&mut self, change: ChannelChange, out: &mut Out) {
@@ -351,6 +381,11 @@ impl Peer {
             ChannelChange::Say { to, word, now } => self.say(to, word, now, out),
             ChannelChange::Joining { channel, reach, now } => self.apply_joining(channel, reach, now, out),
             ChannelChange::Declined(channel) => self.forget_invitation(&channel, out),
+            ChannelChange::Offered { channel, heir, now } => self.apply_offered(channel, heir, now, out),
+            ChannelChange::Left { channel, now } => self.apply_left(channel, now, out),
+            ChannelChange::SayLeft { channel, now } => self.say_left(channel, None, now, out),
+            ChannelChange::Forgotten { channel, now } => self.apply_forgotten(channel, now, out),
+            ChannelChange::Stranger { agent, now } => self.apply_stranger(agent, now, out),
             ChannelChange::Sent { channel, letter, now } => self.apply_channel_sent(channel, *letter, now, out),
             ChannelChange::ExpireKeys(now) => self.expire_keys(now, out),
             ChannelChange::Succeeding { channel, entry, now } => self.apply_succeeding(channel, *entry, now, out),
@@ -364,6 +399,8 @@ impl Peer {
         invited.joining = true;
         invited.answered.insert(invited.by);
         out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
+        self.come_back(channel, out);
+        let Some(invited) = self.channels.invited.get(&channel) else { return };
         let (by, invite) = (invited.by, invited.bytes.clone());
         let join = Join { channel, agent: self.id(), invite: Invite::hash(&invite) };
         let join = join.sign(self.identity.signing());
@@ -409,18 +446,23 @@ impl Peer {
         self.tell_difference(id, &before, &after, now, out);
         // contracts/channel.md C53: nothing more goes to who was taken out, and nothing at all where this agent was.
         let gone = before.members().map(|(agent, _)| *agent).filter(|agent| !after.has(agent) || !after.has(&me));
-        for agent in gone.collect::<Vec<_>>() {
-            self.take_back_letters(&id, &agent, out);
-            self.give_up_frames(id, &agent, code::NOT_MEMBER, out);
+        let gone = gone.collect::<Vec<_>>();
+        for agent in &gone {
+            self.take_back_letters(&id, agent, out);
+            self.give_up_frames(id, agent, code::NOT_MEMBER, out);
             // A newcomer is told the record in the session in which it was invited; others hear it from members.
-            let session = || self.sessions.get(&self.contacts.get(&agent)?.current?);
+            let session = || self.sessions.get(&self.contacts.get(agent)?.current?);
             let hears = || session().is_some_and(|session| session.confirmed);
-            let keeps_entries = after.owner() == me || after.has(&agent) && hears();
-            self.take_back_words(&id, &agent, keeps_entries, out);
+            let keeps_entries = after.owner() == me || after.has(agent) && hears();
+            self.take_back_words(&id, agent, |says| keeps_entries && matches!(says, Says::Entries { .. }), out);
         }
         self.follow_record(id, now, out);
         self.forget_letters(id, out);
-        if after.has(&me) {
+        self.follow_heir(id, before.owner(), out);
+        self.part_from(gone, out);
+        if self.channel_left_by_word(&id) {
+            self.stay_away(id, before.owner(), now, out);
+        } else if after.has(&me) {
             self.forget_invitation(&id, out);
             after.members().filter(|(agent, _)| **agent != me).for_each(|(agent, _)| self.meet(*agent, None, out));
         }
@@ -441,13 +483,15 @@ impl Peer {
     /// An agent with which a channel is shared is known from now on, and where it is, if that was not known.
     fn meet(&mut self, agent: AgentId, reach: Option<&Reach>, out: &mut Out) {
         let contact = self.contacts.entry(agent).or_default();
+        let is_met = contact.info == super::ContactInfo::default();
+        contact.info.met |= is_met;
         let endpoints = reach.filter(|_| contact.info.endpoints.is_empty()).map(|reach| reach.endpoints.clone());
         let is_new = endpoints.is_some_and(|endpoints| {
             let is_new = !endpoints.is_empty();
             contact.info.endpoints = endpoints;
             is_new
         });
-        if is_new || contact.timer.is_none() && contact.current.is_none() {
+        if is_new || is_met || contact.timer.is_none() && contact.current.is_none() {
             out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
         }
         out.contacts.insert(agent);
@@ -490,32 +534,6 @@ impl Peer {
         self.channels.invited.insert(id, invited);
         Some(())
     }
-
-    /// Words to an agent are given up that are of no use to it: members are told the record, who was taken out by its owner alone, and nothing else.
-    fn take_back_words(&mut self, id: &ChannelId, agent: &AgentId, keeps_entries: bool, out: &mut Out) {
-        let is_over = |letter: &[u8]| {
-            let control = Letter::decode(letter).ok().and_then(|letter| Control::decode(&letter.payload));
-            let Some(Control::Channel(word)) = control else { return false };
-            word.channel == *id && !(keeps_entries && matches!(word.says, Says::Entries { .. }))
-        };
-        let theirs = self.outbox.iter().filter(|(_, one)| one.to == *agent && one.control && is_over(&one.letter));
-        for no in theirs.map(|(no, _)| *no).collect::<Vec<_>>() {
-            self.apply_expired(no, code::NOT_MEMBER, out);
-        }
-    }
-
-    /// Letters to an agent are given up that are not acknowledged.
-    fn take_back_letters(&mut self, channel: &ChannelId, agent: &AgentId, out: &mut Out) {
-        let of = |letter: &[u8]| {
-            let place =
-                Letter::decode(letter).ok().and_then(|letter| channel::ChannelPlace::of(&letter).ok().flatten());
-            place.is_some_and(|place| place.channel == *channel)
-        };
-        let theirs = self.outbox.iter().filter(|(_, entry)| entry.to == *agent && !entry.control && of(&entry.letter));
-        for no in theirs.map(|(no, _)| *no).collect::<Vec<_>>() {
-            self.apply_expired(no, code::NOT_MEMBER, out);
-        }
-    }
 }
 
 /// What a letter's place and row add to its payload is shorter.
@@ -535,6 +553,8 @@ impl Channel {
             giving: BTreeMap::new(),
             draft: None,
             asking: BTreeMap::new(),
+            heir: None,
+            left: None,
         }
     }
 }

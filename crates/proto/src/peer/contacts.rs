@@ -32,7 +32,15 @@ impl Peer {
             out.contacts.insert(agent);
             return;
         }
-        self.end_all(agent, code::CANCELLED, out);
+        if self.is_fellow(&agent) {
+            return self.keep_as_fellow(agent, out);
+        }
+        self.drop_contact(agent, code::CANCELLED, out);
+    }
+
+    /// An agent is known no more: its sessions end, and letters to it fail.
+    pub(super) fn drop_contact(&mut self, agent: AgentId, code: u16, out: &mut Out) {
+        self.end_all(agent, code, out);
         if let Some(at) = self.contacts.remove(&agent).and_then(|contact| contact.timer) {
             self.timers.remove(&(at, agent));
         }
@@ -40,7 +48,7 @@ impl Peer {
         self.stuck.remove(&agent);
         self.untold.remove(&agent);
         self.ack_pending.remove(&agent);
-        out.ops.extend([Op::Delete { key }, Op::Delete { key: rows::mailbox_of(&agent) }]);
+        out.ops.extend([Op::Delete { key: rows::contact(&agent) }, Op::Delete { key: rows::mailbox_of(&agent) }]);
     }
 
     pub(super) fn apply_retired(&mut self, agent: AgentId, out: &mut Out) {

@@ -114,7 +114,7 @@ impl Peer {
         session.check_held(content.fresh.seq(), content.floor, content.letter.len(), bound)?;
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
             Ok(()) => match self.judge_channel(&from, &letter)? {
-                Judged::Welcome if self.is_fellow_alone(&from) && letter.extension(extension::CHANNEL).is_none() => {
+                Judged::Welcome if self.is_fellow_alone(&from) && is_beside(&letter) => {
                     Ok(refuse(letter, code::STRANGER))
                 }
                 Judged::Welcome => Ok(self.judge_token(session, letter, frame, now)),
@@ -196,6 +196,11 @@ impl Peer {
             self.apply_queued(Entry::draft(with, told), out);
         }
     }
+}
+
+/// Whether a letter is of no channel.
+fn is_beside(letter: &Letter) -> bool {
+    ![extension::CHANNEL, extension::HISTORY].iter().any(|number| letter.extension(*number).is_some())
 }
 
 /// When a letter that waits is no longer delivered. Control letters are taken at any time.

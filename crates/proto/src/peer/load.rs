@@ -105,6 +105,7 @@ impl Peer {
         for (key, value) in by_tree(rows::CHAIN) {
             peer.load_chain(value).ok_or_else(|| damaged(key))?;
         }
+        peer.resume_parting();
         peer.resume(now);
         Ok(peer)
     }

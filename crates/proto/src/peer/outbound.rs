@@ -157,6 +157,7 @@ impl Peer {
             contact.ack_due = None;
             contact.unacked = 0;
             self.ack_pending.remove(&to);
+            self.may_go(&to);
         }
     }
 
@@ -278,6 +279,7 @@ impl Peer {
             contact.mail.telling = contact.mail.telling.filter(|telling| *telling != no);
             contact.controls -= usize::from(entry.control && contact.controls > 0);
         }
+        self.may_go(&entry.to);
         out.ops.push(Op::Delete { key: rows::numbered(rows::OUTBOX, no) });
         out.contacts.insert(entry.to);
         Some(entry)

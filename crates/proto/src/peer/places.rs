@@ -71,7 +71,8 @@ impl Peer {
         }
         if !self.contacts.contains_key(&with) {
             // A fellow of a channel is one no longer than the channel is shared.
-            let info = super::ContactInfo { allowed: !self.is_fellow(&with), ..Default::default() };
+            let met = self.is_fellow(&with);
+            let info = super::ContactInfo { allowed: !met, met, ..Default::default() };
             out.ops.push(Op::Put { key: rows::contact(&with), value: info.to_row() });
             self.contacts.entry(with).or_default().info = info;
         }

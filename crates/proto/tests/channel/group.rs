@@ -1,7 +1,7 @@
 //! Agents with a record, and each with its own chains: what a runtime would do, without one.
 
 use nuncio_proto::channel::{
-    Attestation, Change, ChannelFrame, Equivocation, Incoming, Invite, Join, Judged, Moved, Opened, Outgoing,
+    Attestation, Change, ChannelFrame, Equivocation, Heir, Incoming, Invite, Join, Judged, Moved, Opened, Outgoing,
     ReceiveError, Record, RecordError, Sealed, SenderKey,
 };
 use nuncio_proto::crypto::SigningKey;
@@ -39,6 +39,11 @@ pub(crate) fn append_with(
     let (bytes, next) = record.append(change, consents, NOW, owner.signing())?;
     record.apply(next).unwrap();
     Ok(bytes)
+}
+
+/// One consents to be the owner, in the newest epoch.
+pub(crate) fn heir(record: &Record, agent: &Identity) -> Vec<u8> {
+    Heir { channel: record.channel(), epoch: record.epoch(), agent: agent.id() }.sign(agent.signing())
 }
 
 /// What an entry does to another copy of the record.

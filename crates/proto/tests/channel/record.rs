@@ -7,7 +7,7 @@ use nuncio_proto::channel::{
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{ChannelId, EpochId};
 
-use crate::group::{NOW, add, agents, append, append_with, consents, founded, invite, record_of, take};
+use crate::group::{NOW, add, agents, append, append_with, consents, founded, heir, invite, record_of, take};
 
 #[test]
 fn a_record_is_the_same_for_who_follows_it_and_who_verifies_it_from_its_first_entry() {
@@ -21,7 +21,8 @@ fn a_record_is_the_same_for_who_follows_it_and_who_verifies_it_from_its_first_en
     let leave = Leave { channel: record.channel(), epoch: record.epoch(), agent: agents[3].id() };
     let leave = vec![leave.sign(agents[3].signing())];
     entries.push(append_with(&mut record, owner, Change::Leave(vec![agents[3].id()]), leave).unwrap());
-    entries.push(append(&mut record, owner, Change::HandOver(agents[2].id())));
+    let heir = vec![heir(&record, &agents[2])];
+    entries.push(append_with(&mut record, owner, Change::HandOver(agents[2].id()), heir).unwrap());
     let mut invited = vec![invite(&record, &agents[1], &agents[4])];
     let all = consents(&invited.remove(0), agents[1].signing(), &agents[4]);
     entries.push(append_with(&mut record, &agents[2], Change::Add(vec![agents[4].id()]), all).unwrap());
@@ -60,7 +61,8 @@ fn nobody_but_the_owner_appends() {
         let error = refused(&record, by, Change::Rename("mine".into()), vec![]);
         assert!(matches!(error, RecordError::Entry(EntryError::Crypto(_))), "{error}");
     }
-    append(&mut record, &agents[0], Change::HandOver(agents[1].id()));
+    let consent = vec![heir(&record, &agents[1])];
+    append_with(&mut record, &agents[0], Change::HandOver(agents[1].id()), consent).unwrap();
     let error = refused(&record, &agents[0], Change::Rename("mine again".into()), vec![]);
     assert!(matches!(error, RecordError::Entry(EntryError::Crypto(_))), "{error}");
 }
@@ -301,4 +303,36 @@ fn members_and_admins_are_bounded() {
     assert_eq!(refused(&record, &all[0], change, vec![]), RecordError::Full);
     assert!(record.entries().all(|entry| entry.len() <= limit::CHANNEL_ENTRY_LEN_MAX));
     assert_eq!(Record::verify(record.entries(), NOW).unwrap(), record);
+}
+
+/// contracts/channel.md C60.
+#[test]
+fn a_hand_over_needs_the_heirs_word_of_now() {
+    let all = agents(4);
+    let (owner, one, other) = (&all[0], &all[1], &all[2]);
+    let mut record = record_of(&all, false);
+    let to = |agent: &Identity| Change::HandOver(agent.id());
+    let early = heir(&record, one);
+    for consents in [vec![], vec![heir(&record, other)], vec![early.clone(), early.clone()]] {
+        assert_eq!(refused(&record, owner, to(one), consents), RecordError::Consent);
+    }
+    // Its word holds for a while, and to this owner.
+    append(&mut record, owner, Change::Rename("other works".into()));
+    let mut later = record.clone();
+    append_with(&mut later, owner, to(one), vec![early.clone()]).unwrap();
+    let back = vec![heir(&later, owner)];
+    append_with(&mut later, one, to(owner), back).unwrap();
+    assert_eq!(refused(&later, owner, to(one), vec![early.clone()]), RecordError::Consent);
+    for number in 0..limit::CHANNEL_BEHIND_MAX {
+        append(&mut record, owner, Change::Rename(format!("works {number}")));
+    }
+    assert_eq!(refused(&record, owner, to(one), vec![early]), RecordError::Consent);
+    // And for as long as it is a member without a break.
+    let word = heir(&record, other);
+    append(&mut record, owner, Change::Remove(vec![other.id()]));
+    add(&mut record, owner, &[other]);
+    assert_eq!(refused(&record, owner, to(other), vec![word]), RecordError::Consent);
+    let word = heir(&record, other);
+    append_with(&mut record, owner, to(other), vec![word]).unwrap();
+    assert_eq!((record.roster().owner(), record.roster().owner_since()), (other.id(), record.roster().number()));
 }

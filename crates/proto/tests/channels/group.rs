@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_proto::bundle::Bundle;
-use nuncio_proto::channel::{Change, ChannelPlace, Reach, Roster};
+use nuncio_proto::channel::{Change, ChannelPlace, History, Reach, Roster, Says, Word};
 use nuncio_proto::content_type::ContentType;
+use nuncio_proto::control::Control;
 use nuncio_proto::deposit::Deposit;
 use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
-use nuncio_proto::letter::Letter;
+use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo, Peer, Seen, SharedMail};
 use nuncio_proto::rows;
@@ -40,6 +41,7 @@ pub(crate) struct Agent {
     pub(crate) disk: Disk,
     pub(crate) rng: TestRng,
     pub(crate) inbox: Vec<Came>,
+    pub(crate) handed: Vec<(AgentId, History, String)>,
     pub(crate) delivered: Vec<(AgentId, LetterId)>,
     pub(crate) failed: Vec<(AgentId, LetterId, u16)>,
     pub(crate) news: Vec<(ChannelId, ChannelNews)>,
@@ -82,6 +84,7 @@ impl Agent {
             disk: Disk(BTreeMap::new()),
             rng,
             inbox: vec![],
+            handed: vec![],
             delivered: vec![],
             failed: vec![],
             news: vec![],
@@ -108,7 +111,9 @@ impl Agent {
                 Effect::Deliver(arrival) => {
                     let channel = ChannelPlace::of(&arrival.letter).unwrap().map(|place| place.channel);
                     self.grants.push(arrival.token.map(|token| token.claims().txn.clone()));
+                    let about = History::of(&arrival.letter).unwrap();
                     let text = String::from_utf8(arrival.letter.payload).unwrap();
+                    self.handed.extend(about.map(|about| (arrival.from, about, text.clone())));
                     self.inbox.push(Came { from: arrival.from, channel, text });
                 }
                 Effect::Delivered { to, letter } => self.delivered.push((to, letter)),
@@ -250,6 +255,26 @@ impl Group {
         self.cut.remove(&(one.min(other), one.max(other)));
     }
 
+    /// One says a word to another that no runtime of ours says.
+    pub(crate) fn say(&mut self, from: usize, to: usize, channel: ChannelId, says: Says) {
+        let (now, to) = (self.now, self.id(to));
+        let mut letter = self.letter(from, "");
+        letter.content_type = ContentType::CBOR;
+        letter.kind = LetterKind::Control;
+        letter.payload = Control::Channel(Box::new(Word { channel, says })).encode();
+        let one = &mut self.agents[from];
+        let step = one.peer.send(to, &letter, now).unwrap();
+        one.take(step);
+    }
+
+    /// One writes to another, beside all channels.
+    pub(crate) fn write(&mut self, from: usize, to: usize, text: &str) -> LetterId {
+        let (now, to, letter) = (self.now, self.id(to), self.letter(from, text));
+        let step = self.agents[from].peer.send(to, &letter, now).unwrap();
+        self.agents[from].take(step);
+        letter.id
+    }
+
     /// Carries everything until nothing moves.
     pub(crate) fn settle(&mut self) {
         for _ in 0..500 {
@@ -371,6 +396,31 @@ impl Group {
         let now = self.now;
         let one = &mut self.agents[agent];
         let step = one.peer.channel_leave(channel, now)?;
+        one.take(step);
+        Ok(())
+    }
+
+    /// The owner asks, and the other consents.
+    pub(crate) fn hand_over(&mut self, owner: usize, channel: ChannelId, heir: usize) {
+        let id = self.id(heir);
+        self.change(owner, channel, Change::HandOver(id)).unwrap();
+        self.settle();
+        self.take_over(heir, channel).unwrap();
+        self.settle();
+    }
+
+    pub(crate) fn take_over(&mut self, heir: usize, channel: ChannelId) -> Result<(), ChannelError> {
+        let now = self.now;
+        let one = &mut self.agents[heir];
+        let step = one.peer.channel_take_over(channel, now)?;
+        one.take(step);
+        Ok(())
+    }
+
+    pub(crate) fn forget(&mut self, agent: usize, channel: ChannelId) -> Result<(), ChannelError> {
+        let now = self.now;
+        let one = &mut self.agents[agent];
+        let step = one.peer.channel_forget(channel, now)?;
         one.take(step);
         Ok(())
     }

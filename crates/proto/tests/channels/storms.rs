@@ -159,9 +159,8 @@ fn the_one_removed_is_told_the_entries_that_it_lacks() {
     group.send(1, channel, "so that all have sessions");
     group.pass(LONG, 10);
     group.agents[3].away = true;
-    let (heir, removed) = (group.id(1), group.id(3));
-    group.change(0, channel, Change::HandOver(heir)).unwrap();
-    group.settle();
+    let removed = group.id(3);
+    group.hand_over(0, channel, 1);
     group.change(1, channel, Change::Rename("journey".to_owned())).unwrap();
     group.change(1, channel, Change::Remove(vec![removed])).unwrap();
     group.settle();
@@ -293,4 +292,38 @@ fn a_frame_that_was_taken_before_a_stop_is_acknowledged_when_it_comes_again() {
     assert_eq!(group.agents[0].peer.channel_left(&channel, &letter), []);
     assert_eq!(group.agents[0].delivered.iter().filter(|(to, id)| *to == stopped && *id == letter).count(), 1);
     assert_eq!(group.agents[4].texts(channel).iter().filter(|text| **text == "taken").count(), 1);
+}
+
+/// contracts/store.md: a frame writes what it moves, however many wait with it; and what waits outlives a start.
+#[test]
+fn what_waits_for_an_earlier_letter_is_written_once() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.send(1, channel, "so that all have sessions");
+    group.pass(LONG, 10);
+    group.agents[3].inbox.clear();
+    let of = |group: &Group, tree: u8| -> Vec<usize> {
+        let sender = group.id(1);
+        let disk = group.agents[3].disk.0.iter();
+        let theirs = disk.filter(|(key, _)| key[0] == tree && key.get(33..65) == Some(sender.as_bytes()));
+        theirs.map(|(_, value)| value.len()).collect()
+    };
+    group.cut.insert((1, 3));
+    let mut expected: Vec<String> = vec!["first".to_owned()];
+    group.send(1, channel, "first");
+    group.settle();
+    group.cut.clear();
+    for number in 0..60 {
+        group.send(1, channel, &number.to_string());
+        group.settle();
+        expected.push(number.to_string());
+    }
+    let (whole, each) = (of(&group, rows::CHANNEL_SENDER), of(&group, rows::CHANNEL_EARLY));
+    assert_eq!(each.len(), 61);
+    assert!(whole[0] < 1_024 && each.iter().all(|len| *len < 128), "{whole:?} {each:?}");
+    let now = group.now;
+    group.agents[3].restart(now);
+    group.pass(time::CHANNEL_WAIT / 2, 10);
+    assert_eq!(group.agents[3].texts(channel), expected);
+    assert!(of(&group, rows::CHANNEL_EARLY).is_empty());
 }

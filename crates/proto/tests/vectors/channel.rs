@@ -2,8 +2,8 @@
 
 use nuncio_contracts::registry::{change, limit};
 use nuncio_proto::channel::{
-    Change, ChangeError, ChannelFrame, Entry, EntryError, Incoming, Invite, Join, Judged, KeyError, Leave, Proposal,
-    ReceiveError, Record, RecordError, SenderKey, SenderKeyError, StatementError, Support,
+    Change, ChangeError, ChannelFrame, Entry, EntryError, Heir, Incoming, Invite, Join, Judged, KeyError, Leave,
+    Proposal, ReceiveError, Record, RecordError, SenderKey, SenderKeyError, StatementError, Support,
 };
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
@@ -151,6 +151,10 @@ pub(crate) fn statement(value: &Value) -> Outcome {
             json!({ "channel": hex(it.channel.as_bytes()), "agent": it.agent.to_string(), "invite": hex(it.invite) })
         }),
         "leave" => Leave::parse(&bytes).map(|it| {
+            json!({ "channel": hex(it.channel.as_bytes()), "epoch": hex(it.epoch.as_bytes()),
+                    "agent": it.agent.to_string() })
+        }),
+        "heir" => Heir::parse(&bytes).map(|it| {
             json!({ "channel": hex(it.channel.as_bytes()), "epoch": hex(it.epoch.as_bytes()),
                     "agent": it.agent.to_string() })
         }),

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::channel::{
-    Change, ChannelFrame, Entry, Incoming, Invite, Join, Judged, Leave, Outgoing, Proposal, Record, SenderKey, Support,
+    Change, ChannelFrame, Entry, Heir, Incoming, Invite, Join, Judged, Leave, Outgoing, Proposal, Record, SenderKey,
+    Support,
 };
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::{AgentId, EpochId};
@@ -148,7 +149,10 @@ fn tell(record: &mut Record, actors: &Actors, epochs: &mut Vec<EpochId>, [what, 
         2 => leave(record, whom),
         3 => (Change::Admin { agent: whom.0, admin: what & 8 == 0 }, vec![]),
         4 => (Change::Rename(format!("works {what}")), vec![]),
-        5 => (Change::HandOver(whom.0), vec![]),
+        5 => {
+            let heir = Heir { channel: record.channel(), epoch: on, agent: whom.0 };
+            (Change::HandOver(whom.0), if what & 8 == 0 { vec![heir.sign(&whom.1)] } else { vec![] })
+        }
         _ => (Change::Succeed(whom.0), vec![]),
     };
     let Ok(draft) = record.draft(&on, change.clone(), NOW) else { return };

@@ -188,7 +188,7 @@ impl World {
         } else {
             self.company.aware.remove(&who);
         }
-        if matches!(news, ChannelNews::Invited { .. }) {
+        if matches!(news, ChannelNews::Invited { .. } | ChannelNews::Offered { .. }) {
             let delay = self.dice.below(5_000);
             self.after(delay, Event::Answer(who));
         }

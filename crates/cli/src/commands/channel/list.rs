@@ -22,7 +22,19 @@ pub(super) async fn all(options: &Options, api: &Api) -> Result<(), Failure> {
         let rows: Vec<Vec<String>> = known.channels.iter().map(row).collect();
         output::table(&["NAME", "CHANNEL", "HERE", "MEMBERS", "OWNER"], &rows)?;
     }
+    known.channels.iter().try_for_each(offer)?;
     known.invitations.iter().try_for_each(invitation)
+}
+
+/// Who is asked to be the next owner.
+fn offer(channel: &Channel) -> Result<(), Failure> {
+    let Some(heir) = &channel.heir else { return Ok(()) };
+    let name = output::harmless_line(&channel.name);
+    if channel.role == Role::Owner {
+        let heir = channel.members.iter().find(|member| member.agent == *heir).map_or(heir.as_str(), called);
+        return output::line(format_args!("{heir} is asked to be the owner of {name}"));
+    }
+    output::line(format_args!("this agent is asked to be the owner of {name}: nuncio channel take-over CHANNEL"))
 }
 
 fn row(channel: &Channel) -> Vec<String> {
@@ -53,8 +65,10 @@ pub(super) async fn members(options: &Options, api: &Api, channel: &str) -> Resu
         vec![name, told(member.role).to_owned(), member.agent.clone()]
     };
     output::table(&["NAME", "ROLE", "AGENT"], &members.iter().map(row).collect::<Vec<_>>())?;
-    if channel.role == Role::Gone {
-        output::note("this agent is in it no more; that is who was when it last heard");
+    match channel.role {
+        Role::Gone => output::note("this agent is in it no more; that is who was when it last heard"),
+        Role::Leaving => output::note("this agent has left; the owner has still to tell the others"),
+        _ => {}
     }
     Ok(())
 }
@@ -64,7 +78,7 @@ const fn rank(role: Role) -> u8 {
         Role::Owner => 0,
         Role::Admin => 1,
         Role::Member => 2,
-        Role::Gone => 3,
+        Role::Leaving | Role::Gone => 3,
     }
 }
 
@@ -73,6 +87,7 @@ const fn told(role: Role) -> &'static str {
         Role::Owner => "owner",
         Role::Admin => "admin",
         Role::Member => "member",
+        Role::Leaving => "leaving",
         Role::Gone => "gone",
     }
 }

@@ -14,7 +14,8 @@ use crate::wire::{Channel, InboxLetter, InboxPage, SaidLetter, SaidPage};
 /// How long one request waits for letters.
 const WAIT_MS: u64 = 30_000;
 
-/// Prints what was said in a channel: the letters that are in the inbox, and beside them what this agent said itself, with how many have it.
+/// Prints what was said in a channel: the letters that are in the inbox, those among them that a member has handed over, and beside them what this agent
+/// said itself, with how many have it.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  nuncio channel log crew\n  nuncio channel log crew --follow --json | while read -r letter; do …; done\n\nLetters that came stay in the inbox until `nuncio done NUMBER`. Of this agent's own the newest 1,000 are kept, for a week. With --json a letter that\ncame has its number in the inbox as `no`, and one of this agent's own has `said`, and `delivered` and `of`: who has it now, of how many."
@@ -115,7 +116,14 @@ impl Reading<'_> {
             return output::json(letter);
         }
         let from = letter.from_name.as_ref().unwrap_or(&letter.from);
-        output::line(format_args!("{}  {from}", output::time(letter.sent_ms)))?;
+        match &letter.handed_over {
+            None => output::line(format_args!("{}  {from}", output::time(letter.sent_ms)))?,
+            Some(earlier) => {
+                let author = earlier.author_name.as_ref().unwrap_or(&earlier.author);
+                let time = output::time(earlier.sent_ms);
+                output::line(format_args!("{time}  said to be by {author}, handed over by {from}"))?;
+            }
+        }
         inbox::text(letter)
     }
 

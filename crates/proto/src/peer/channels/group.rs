@@ -60,6 +60,8 @@ pub(super) struct Group {
     acks: BTreeMap<AgentId, UnixMillis>,
     /// The newest word that tells it.
     acking: BTreeMap<AgentId, (u64, Seq)>,
+    /// The newest word that tells a member what it need not wait for.
+    flooring: BTreeMap<AgentId, u64>,
     /// Chains of epochs that are not known here.
     pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
@@ -128,6 +130,7 @@ impl Group {
             resent_to: BTreeMap::new(),
             acks: BTreeMap::new(),
             acking: BTreeMap::new(),
+            flooring: BTreeMap::new(),
             aside: BTreeMap::new(),
             attested: None,
             mailed: BTreeSet::new(),
@@ -493,7 +496,24 @@ impl Peer {
         } else if has_settled {
             group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
         }
+        // A chain that is under way comes with its first number.
+        let is_behind = next < lowest && group.out.contains_key(&lowest) && !group.keys.contains_key(&from);
         self.forget_mailed(id, out);
+        if is_behind {
+            self.say_floor(id, from, lowest, now, out);
+        }
+    }
+
+    /// A member waits for numbers that were given up; what it has behind them it cannot say.
+    // contracts/channel.md C55.
+    fn say_floor(&mut self, id: ChannelId, to: AgentId, floor: Seq, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let flooring = &mut channel.group.flooring;
+        if flooring.get(&to).is_some_and(|no| self.outbox.contains_key(no)) {
+            return;
+        }
+        flooring.insert(to, self.next_entry);
+        self.say(to, Word { channel: id, says: Says::Floor(floor) }, now, out);
     }
 
     /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers

@@ -68,7 +68,7 @@ pub(in super::super) enum Judged {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OwnRow(u8, Seq, ByteBuf);
+struct OwnRow(u8, Seq, ByteBuf, Option<ByteArray<32>>, Option<u64>);
 #[derive(Serialize, Deserialize)]
 struct HeldRow(u8, ByteArray<32>, u64, ByteBuf, Option<ByteBuf>, Option<(ByteArray<32>, ByteArray<12>)>);
 
@@ -126,14 +126,16 @@ impl Letters {
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 7] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 9] = [
         (rows::CHANNEL_OUT, Self::load_channel_out),
         (rows::CHANNEL_MAILED, Self::load_channel_mailed),
         (rows::CHANNEL_OWN, Self::load_channel_own),
         (rows::CHANNEL_SENDER, Self::load_channel_sender),
+        (rows::CHANNEL_EARLY, Self::load_channel_early),
         (rows::CHANNEL_KEY, Self::load_channel_key),
         (rows::CHANNEL_INVITED, Self::load_invited),
         (rows::CHANNEL_HELD, Self::load_channel_held),
+        (rows::CHANNEL_FORGOTTEN, Self::load_forgotten),
     ];
 
     /// Accepts a letter for all other members of a channel: each of them is delivered it once, or the sender is told why not.
@@ -152,7 +154,7 @@ impl Peer {
         if self.retired {
             return Err(PeerError::RetiredHere);
         }
-        let unfit = [extension::AUDIT, extension::LARGE_PAYLOAD, extension::CHANNEL];
+        let unfit = [extension::AUDIT, extension::LARGE_PAYLOAD, extension::CHANNEL, extension::HISTORY];
         let token = letter.extension(extension::TOKEN);
         let is_no_token = token.is_some_and(|token| Genuine::kept(token).is_none());
         if is_no_token
@@ -218,7 +220,8 @@ impl Peer {
     pub(super) fn keep_own(&self, id: ChannelId, out: &mut Out) {
         let Some(channel) = self.channels.all.get(&id) else { return };
         let outgoing = ByteBuf::from(channel.group.outgoing.to_row());
-        let value = codec::encode(&OwnRow(ROW_VERSION, channel.letters.next, outgoing));
+        let (heir, left) = (channel.heir.map(|heir| ByteArray::new(*heir.as_bytes())), channel.left.map(|at| at.0));
+        let value = codec::encode(&OwnRow(ROW_VERSION, channel.letters.next, outgoing, heir, left));
         out.ops.push(Op::Put { key: rows::channel_own(&id), value });
     }
 
@@ -237,11 +240,11 @@ impl Peer {
     }
 
     /// Whether the channel that a letter names takes it.
-    // contracts/channel.md C53.
+    // contracts/channel.md C53, C67.
     pub(in super::super) fn judge_channel(&self, from: &AgentId, letter: &Letter) -> Result<Judged, Refusal> {
         let place = match ChannelPlace::of(letter) {
-            Ok(Some(place)) => place,
-            Ok(None) => return Ok(Judged::Welcome),
+            Ok(Some(place)) if letter.extension(extension::HISTORY).is_none() => place,
+            Ok(_) => return Ok(self.judge_history(from, letter)),
             Err(()) => return Ok(Judged::Refused(code::MALFORMED)),
         };
         // contracts/channel.md C52.
@@ -280,7 +283,9 @@ impl Peer {
         (received, sealed): (UnixMillis, Option<Sealed>),
         out: &mut Out,
     ) -> Option<Letter> {
-        let Ok(Some(place)) = ChannelPlace::of(&letter) else { return Some(letter) };
+        let Ok(Some(place)) = ChannelPlace::of(&letter) else {
+            return Some(letter).filter(|letter| self.judge_history(&from, letter) == Judged::Welcome);
+        };
         // It was judged when it came; whom the record has taken out meanwhile nobody hears (contracts/channel.md C53).
         if !matches!(self.judge_place(&from, &place), Ok(Judged::Welcome)) {
             return None;
@@ -357,6 +362,14 @@ impl Peer {
         }
     }
 
+    /// This agent is no member any more: all letters that wait go.
+    pub(super) fn forget_all_letters(&mut self, id: ChannelId, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let aside = core::mem::take(&mut channel.letters.set_aside).into_keys();
+        let waiting = channel.letters.order.forget(|_, _| false, |_| false).into_iter().map(|one| one.letter.row);
+        out.ops.extend(aside.chain(waiting).map(|row| Op::Delete { key: rows::channel_held(&id, row) }));
+    }
+
     /// The record has moved, or time has passed: letters that waited for it.
     pub(super) fn look_again(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         self.channels.again.remove(&id);
@@ -394,8 +407,10 @@ impl Peer {
 
     fn load_channel_own(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let (id, []) = rows::split_of_channel::<0>(key)?;
-        let OwnRow(version, next, outgoing) = codec::decode(value, OWN_LEN_MAX).ok()?;
-        self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?.letters.next = next;
+        let OwnRow(version, next, outgoing, heir, left) = codec::decode(value, OWN_LEN_MAX).ok()?;
+        let heir = heir.map(|heir| AgentId::from_bytes(heir.into_array())).transpose().ok()?;
+        let channel = self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?;
+        (channel.letters.next, channel.heir, channel.left) = (next, heir, left.map(UnixMillis));
         self.load_outgoing(&id, &outgoing)
     }
 

@@ -40,7 +40,9 @@ impl Peer {
         on: Option<EpochId>,
         now: UnixMillis,
     ) -> Result<Step, ChannelError> {
-        let record = self.channel(&channel).ok_or(ChannelError::NotMember)?;
+        // One whom the owner has taken out may, one that has left may not.
+        let has_left = self.channel_left_by_word(&channel);
+        let record = self.channel(&channel).filter(|_| !has_left).ok_or(ChannelError::NotMember)?;
         let on = on.unwrap_or_else(|| record.epoch());
         if !record.until(on)?.is_admin(&self.id()) {
             return Err(ChannelError::NotAllowed);
@@ -54,7 +56,7 @@ impl Peer {
     /// # Errors
     /// [`ChannelError::NotInvited`] where nobody has asked.
     pub fn channel_support(&self, channel: ChannelId, by: AgentId, now: UnixMillis) -> Result<Step, ChannelError> {
-        let found = self.channels.all.get(&channel).ok_or(ChannelError::NotMember)?;
+        let found = self.channels.all.get(&channel).filter(|one| one.left.is_none()).ok_or(ChannelError::NotMember)?;
         let entry = found.asking.get(&by).ok_or(ChannelError::NotInvited)?;
         let support = Support { channel, agent: self.id(), body: entry.body_hash() };
         let says = Says::Supported(support.sign(self.identity.signing()));

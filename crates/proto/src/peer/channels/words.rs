@@ -24,12 +24,18 @@ impl Peer {
 
     pub(in super::super) fn take_word(&mut self, from: AgentId, word: Word, now: UnixMillis, out: &mut Out) {
         let Word { channel, says } = word;
+        // contracts/channel.md C61: whoever has left hears what the record says, and nothing else.
+        if self.channel_left_by_word(&channel) && !matches!(says, Says::Entries { .. } | Says::Invited { .. }) {
+            return;
+        }
         // contracts/channel.md C47: what only members say is heard of members alone.
         let roster = self.member_of(&channel).map(Record::roster);
         let was_member = roster.as_ref().is_ok_and(|roster| roster.gone(&from).is_some());
         let is_member =
             roster.is_ok_and(|roster| roster.has(&from)) || was_member && matches!(says, Says::Wanted { .. });
-        let is_for_members = matches!(says, Says::Wanted { .. } | Says::Left(_) | Says::Proposed(_) | Says::Acked(_));
+        let is_for_owners = matches!(says, Says::Left(_) | Says::Proposed(_) | Says::Accepted(_));
+        let is_for_members =
+            is_for_owners || matches!(says, Says::Wanted { .. } | Says::Acked(_) | Says::Floor(_) | Says::Offered);
         if is_for_members && !is_member {
             return;
         }
@@ -38,12 +44,15 @@ impl Peer {
             Says::Joined { join, invite, reach } => self.take_joined(from, channel, [join, invite], &reach, now, out),
             Says::Entries { entries, reach } => self.take_entries(from, channel, &entries, &reach, now, out),
             Says::Wanted { from: number } => self.give_wanted(from, channel, number, now, out),
-            Says::Left(leave) => self.take_left(channel, leave, now, out),
+            Says::Left(leave) => self.take_left(from, channel, leave, now, out),
             Says::Proposed(proposal) => self.take_proposed(channel, &proposal, now, out),
             Says::Key(key) => self.take_key(from, channel, key, now, out),
             Says::Acked(next) => self.take_acked(from, channel, next, now, out),
             Says::Drafted(entry) => self.take_drafted(from, channel, &entry, out),
             Says::Supported(support) => self.take_supported(from, channel, support, now, out),
+            Says::Offered => self.take_offered(from, channel, out),
+            Says::Accepted(heir) => self.take_accepted(channel, heir, now, out),
+            Says::Floor(floor) => self.take_floor(from, channel, floor, now, out),
         }
     }
 
@@ -60,7 +69,8 @@ impl Peer {
         let Ok(invite) = Invite::parse(&bytes) else { return };
         let is_mine = invite.channel == channel && invite.by == from && invite.agent == self.id();
         let is_member = self.channel(&channel).is_some_and(|record| record.roster().has(&self.id()));
-        if !is_mine || is_member || invite.expires < now || !self.listens_to(&from) {
+        let is_welcome = self.listens_to(&from) && !self.was_answered(&channel, &bytes);
+        if !is_mine || is_member || invite.expires < now || !is_welcome {
             return;
         }
         // One that was answered before may still bring the record.
@@ -120,8 +130,17 @@ impl Peer {
         }
     }
 
-    fn take_left(&mut self, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
+    /// A farewell: the owner follows it, whoever was the owner hands it on.
+    // contracts/channel.md C62.
+    fn take_left(&mut self, from: AgentId, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
         let Ok(agent) = crate::channel::Leave::parse(&leave).map(|leave| leave.agent) else { return };
+        let owner = self.member_of(&channel).map(|record| record.roster().owner());
+        if let Some(owner) = owner.ok().filter(|owner| *owner != self.id()) {
+            if from == agent {
+                self.say(owner, Word { channel, says: Says::Left(leave) }, now, out);
+            }
+            return;
+        }
         self.append(channel, Change::Leave(vec![agent]), vec![leave], now, out);
     }
 
@@ -136,7 +155,14 @@ impl Peer {
     }
 
     /// The owner's next entry, where this agent is the owner and the record takes it.
-    fn append(&mut self, id: ChannelId, change: Change, consents: Vec<Vec<u8>>, now: UnixMillis, out: &mut Out) {
+    pub(super) fn append(
+        &mut self,
+        id: ChannelId,
+        change: Change,
+        consents: Vec<Vec<u8>>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
         let Ok(record) = self.member_of(&id) else { return };
         if record.roster().owner() != self.id() {
             return;
@@ -305,7 +331,7 @@ impl Peer {
             match channel.record.check(bytes, taken) {
                 Ok(Judged::Known) => {}
                 Ok(Judged::Next(next)) => {
-                    if self.apply_entry(id, bytes, *next, now, out) {
+                    if self.apply_entry(id, bytes, *next, now, out) && !self.channel_left_by_word(&id) {
                         self.welcome(id, now, out);
                     }
                 }
@@ -321,9 +347,10 @@ impl Peer {
                 Err(_) => break,
             }
         }
-        let Some(channel) = self.channels.all.get_mut(&id).filter(|channel| channel.record.roster().has(&me)) else {
+        if self.member_of(&id).is_err() {
             return;
-        };
+        }
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let roster = channel.record.roster().clone();
         if let Some(last) = entries.last().and_then(|bytes| Entry::parse(bytes).ok()) {
             let known = channel.record.number_of(&last.epoch()).filter(|_| roster.has(&from));
@@ -366,6 +393,11 @@ impl Peer {
             // Each once, so that none that does not answer is asked in the place of all others.
             let Some(channel) = self.channels.all.get_mut(&id) else { return };
             if channel.asked.len() < limit::CHANNEL_MEMBERS_MAX && channel.asked.insert(of) {
+                // contracts/channel.md C62.
+                if channel.left.is_some() {
+                    self.say_left(id, Some(of), now, out);
+                    continue;
+                }
                 self.say(of, Word { channel: id, says: Says::Wanted { from } }, now, out);
             }
         }

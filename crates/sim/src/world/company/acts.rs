@@ -54,7 +54,8 @@ impl World {
     fn members_by_themselves(&self, is: impl Fn(&Roster, &AgentId) -> bool) -> Vec<Who> {
         let is = |who: &Who| {
             let agent = self.agents.get(*who)?;
-            let roster = agent.peer.as_ref()?.channel(&self.company.channel?)?.roster();
+            let (peer, channel) = (agent.peer.as_ref()?, self.company.channel?);
+            let roster = peer.channel(&channel).filter(|_| !peer.channel_left_by_word(&channel))?.roster();
             (roster.has(&agent.id) && is(roster, &agent.id)).then_some(())
         };
         (0..self.agents.len()).filter(|who| is(who).is_some()).collect()
@@ -157,13 +158,19 @@ impl World {
         Ok(())
     }
 
-    /// An agent joins where it was asked in, or forgets that it was.
+    /// An agent joins where it was asked in, or forgets that it was; or is the owner, where it was asked to be.
     pub(in crate::world) fn answer_invitations(&mut self, who: Who) -> Result<(), Violation> {
         let (now_ms, joins) = (self.now_ms, self.dice.per_mille(950) || self.company.joined.contains(&who));
         let Some(channel) = self.company.channel else { return Ok(()) };
         let agent = self.at(who);
         let now = agent.now(now_ms);
         let Some(peer) = &agent.peer else { return Ok(()) };
+        if peer.channel_heir(&channel) == Some(agent.id) && joins {
+            let step = peer.channel_take_over(channel, now).ok();
+            agent.take(step)?;
+            self.trace.say(now_ms, || format!("{who} takes over"));
+            return self.drain(who);
+        }
         if !peer.channel_invitations().any(|(asked, invited)| asked == channel && !invited.joining) {
             return Ok(());
         }

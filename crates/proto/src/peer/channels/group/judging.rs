@@ -62,8 +62,9 @@ impl Peer {
         }
         let place = ChannelPlace { channel: id, epoch: opened.epoch, seq: opened.header.seq };
         let is_its_place = ChannelPlace::of(&letter).is_ok_and(|said| said == Some(place));
-        let is_large = letter.extension(extension::LARGE_PAYLOAD).is_some();
-        if letter.kind != LetterKind::Plain || !is_its_place || is_large {
+        let is_unfit =
+            [extension::LARGE_PAYLOAD, extension::HISTORY].iter().any(|one| letter.extension(*one).is_some());
+        if letter.kind != LetterKind::Plain || !is_its_place || is_unfit {
             return refuse(letter, code::MALFORMED);
         }
         // contracts/audit.md V28.

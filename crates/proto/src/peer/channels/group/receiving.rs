@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::super::letters::{Held, Sealed};
 use super::super::{Channel, ChannelChange, ChannelNews};
 use super::{ASIDE_MAX, GroupChange, OutFrame};
-use crate::channel::{ChannelFrame, KeyError, Opened, Outgoing, ReceiveError, SenderKey};
+use crate::channel::{ChannelFrame, KeyError, Opened, Outgoing, ReceiveError, SenderKey, SenderRows};
 use crate::error::Refusal;
 use crate::ids::{AgentId, ChannelId, Seq};
 use crate::letter::Letter;
@@ -143,6 +143,9 @@ impl Peer {
         out: &mut Out,
     ) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_aside(from, id, bytes, out) };
+        if channel.left.is_some() {
+            return;
+        }
         let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
@@ -174,6 +177,42 @@ impl Peer {
         self.keep_sender(id, &from, out);
     }
 
+    /// Numbers of a member's letters are sent no more.
+    // contracts/channel.md C38, C55.
+    pub(in crate::peer::channels) fn take_floor(
+        &mut self,
+        from: AgentId,
+        id: ChannelId,
+        floor: Seq,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some(moved) = channel.group.incoming.raise(&from, floor) else { return };
+        channel.group.acks.insert(from, now);
+        if let Some(equivocation) = moved.equivocation {
+            let news = ChannelNews::Equivocated(Box::new(equivocation));
+            out.effects.push(Effect::Channel { channel: id, news });
+        }
+        self.keep_sender(id, &from, out);
+        self.pass_holes(id, from, &moved.holes, now, out);
+    }
+
+    /// This agent is no member any more: nothing of the others opens here.
+    pub(in crate::peer::channels) fn forget_chains(&mut self, id: ChannelId, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let group = &mut channel.group;
+        let senders: Vec<AgentId> = group.incoming.senders().copied().collect();
+        group.incoming.forget();
+        group.outgoing.fall_silent();
+        let aside = core::mem::take(&mut group.aside);
+        group.acks.clear();
+        group.acking.clear();
+        group.flooring.clear();
+        out.ops.extend(aside.into_keys().map(|from| Op::Delete { key: rows::channel_key(&id, &from) }));
+        senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+    }
+
     /// The record has moved: chains of who is in it no more are forgotten, and those that waited for it are looked at.
     pub(in crate::peer::channels) fn follow_record(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
@@ -199,6 +238,7 @@ impl Peer {
             channel.group.incoming.expire(now);
             senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
         }
+        self.expire_forgotten(now, out);
     }
 
     /// A letter has this number, whichever way it came.
@@ -219,7 +259,15 @@ impl Peer {
     }
 
     pub(super) fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
-        let row = self.channels.all.get(&id).and_then(|channel| channel.group.incoming.row_of(sender));
+        let rows = self.channels.all.get_mut(&id).map(|channel| channel.group.incoming.keep(sender));
+        let SenderRows { row, early } = rows.unwrap_or_default();
+        for (seq, row) in early {
+            let key = rows::channel_early(&id, sender, seq);
+            out.ops.push(match row {
+                Some(value) => Op::Put { key, value },
+                None => Op::Delete { key },
+            });
+        }
         let key = rows::channel_sender(&id, sender);
         out.ops.push(match row {
             Some(value) => Op::Put { key, value },
@@ -235,6 +283,13 @@ impl Peer {
         let next = channel.group.incoming.next_of(&agent)?;
         channel.letters.begins(agent, next);
         Some(())
+    }
+
+    pub(in crate::peer::channels) fn load_channel_early(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, at) = rows::split_of_channel::<40>(key)?;
+        let (agent, seq) = at.split_first_chunk::<32>()?;
+        let (agent, seq) = (AgentId::from_bytes(*agent).ok()?, u64::from_be_bytes(seq.try_into().ok()?));
+        self.channels.all.get_mut(&id)?.group.incoming.load_early(agent, seq, value)
     }
 
     pub(in crate::peer::channels) fn load_channel_out(&mut self, key: &[u8], value: &[u8]) -> Option<()> {

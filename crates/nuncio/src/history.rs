@@ -1,0 +1,101 @@
+//! Earlier letters of a channel, handed over to a member that was not there (contracts/channel.md section 13).
+
+use nuncio_contracts::registry::limit;
+use nuncio_proto::channel::History;
+use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
+use nuncio_proto::letter::Letter;
+use nuncio_proto::rows;
+use nuncio_proto::step::Arrival;
+use nuncio_store::Engine as _;
+
+use crate::actor::Actor;
+use crate::agent::Agent;
+use crate::channels::Asked;
+use crate::command::{Command, Reply};
+use crate::effects::{answer, tell};
+use crate::entropy::now;
+use crate::error::Error;
+
+/// Of whom an earlier letter of a channel was, by the word of who hands it over: nothing shows that its author wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandedOver {
+    /// In which channel it was.
+    pub channel: ChannelId,
+    /// Who is said to have written it.
+    pub author: AgentId,
+    /// Its id then, which carries its time. A letter may be handed over more than once, also by several.
+    pub id: LetterId,
+    /// What it answered.
+    pub reply_to: Option<LetterId>,
+}
+
+impl Agent {
+    /// Hands earlier letters of a channel to a member of it, in their order: those of these numbers in the inbox ([`crate::Incoming::no`]).
+    ///
+    /// That member's application gets each as a letter of this agent that says whose it was ([`crate::Incoming::handed_over`]). The answer is the ids under
+    /// which they go: each is delivered once, or reported as failed ([`Agent::delivered`]).
+    ///
+    /// # Errors
+    /// [`Error::NoHistory`] of a number that is no letter of the channel by its author itself, [`Error::TooMuchHistory`]; one of the two is no member; a full
+    /// outbox; a store that fails. Those in front of a failure have gone.
+    pub async fn hand_over_history(
+        &self,
+        channel: ChannelId,
+        to: AgentId,
+        letters: &[u64],
+    ) -> Result<Vec<LetterId>, Error> {
+        let numbers = letters.to_vec();
+        self.ask(|reply| Command::Channel(Asked::History { channel, to, numbers, reply })).await
+    }
+}
+
+impl Actor {
+    pub(crate) fn hand_over_history(
+        &mut self,
+        channel: ChannelId,
+        to: AgentId,
+        numbers: &[u64],
+        reply: Reply<Vec<LetterId>>,
+    ) {
+        let letters = match self.earlier(channel, numbers) {
+            Ok(letters) => letters,
+            Err(error) => return tell(reply, Err(error)),
+        };
+        let mut handed = Vec::with_capacity(letters.len());
+        for (author, letter) in &letters {
+            match self.peer.channel_hand(channel, to, (*author, letter), now(), &mut self.entropy) {
+                Ok((id, step)) => {
+                    self.commit(step);
+                    handed.push(id);
+                }
+                Err(error) => return tell(reply, Err(error.into())),
+            }
+        }
+        self.when_durable(answer(reply, handed));
+    }
+
+    /// Letters of a channel that are in the inbox, by their authors themselves.
+    fn earlier(&self, channel: ChannelId, numbers: &[u64]) -> Result<Vec<(AgentId, Letter)>, Error> {
+        if numbers.len() > limit::CHANNEL_HISTORY_MAX {
+            return Err(Error::TooMuchHistory);
+        }
+        let one = |no: &u64| {
+            let key = rows::inbox(*no);
+            let arrival = self.store.get(&key)?.and_then(|row| Arrival::from_row(&key, &row));
+            let found = arrival.map(|arrival| (arrival.from, arrival.letter));
+            let found = found.filter(|(author, letter)| {
+                History::about(*author, letter).is_some_and(|about| about.channel == channel)
+            });
+            found.ok_or(Error::NoHistory(*no))
+        };
+        numbers.iter().map(one).collect()
+    }
+}
+
+impl From<History> for HandedOver {
+    fn from(about: History) -> Self {
+        let History { channel, author, id, reply_to } = about;
+        Self { channel, author, id, reply_to }
+    }
+}
