@@ -10,19 +10,16 @@ use super::judge::Verdict;
 use super::{Change, Out, Peer};
 use crate::audit::{Audited, Chain, Event, EventPeer, Head, KeptOpening, PairKey, SignedEvent, What, commitment};
 use crate::codec;
-use crate::header::Header;
 use crate::ids::{AgentId, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::rows;
 use crate::secret::Key;
-use crate::session::{Content, Session};
+use crate::session::Session;
 use crate::step::{Op, Step};
 use crate::time::UnixMillis;
 use crate::token::{Genuine, TokenHash};
 
 mod channels;
-
-pub(super) use channels::keeps_channel_commitment;
 
 /// Whether sessions audit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -411,24 +408,23 @@ pub(crate) fn audited(letter: &Letter) -> Option<Audited> {
     Audited::parse(letter.extension(extension::AUDIT)?)
 }
 
-/// The row that opens a letter which is taken in a session that audits (contracts/audit.md V24).
-pub(super) fn opening_of(from: &AgentId, header: &Header, content: &mut Content, verdict: &Verdict) -> Option<Op> {
-    let key = content.commitment_key.take()?;
+/// The row that opens a letter which is taken in a session, or of a channel, that audits (contracts/audit.md V24).
+pub(super) fn opening_of(from: &AgentId, key: Key, header: &[u8], sealed: &[u8], verdict: &Verdict) -> Option<Op> {
     let letter = match verdict {
         Verdict::Take(letter, _) => Some(Letter::clone(letter)),
-        Verdict::Wait(..) => Letter::decode(&content.letter).ok(),
+        Verdict::Wait(..) => Letter::decode(sealed).ok(),
         Verdict::Nothing | Verdict::Duplicate | Verdict::Refuse(_) => None,
     };
     let letter = letter.filter(|letter| letter.kind == LetterKind::Plain)?;
-    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_bytes().to_vec(), &letter, *from)))
+    Some(put_opening(from, &letter, &KeptOpening::of(key, header.to_vec(), &letter, *from)))
 }
 
 fn put_opening(author: &AgentId, letter: &Letter, opening: &KeptOpening) -> Op {
     Op::Put { key: rows::opening(author, &letter.id), value: opening.to_row() }
 }
 
-/// Whether a letter has the commitment that it must have, and no other letter has one (contracts/audit.md V19).
-pub(crate) fn keeps_commitment(key: Option<&Key>, header: &Header, letter: &Letter) -> Result<(), u16> {
+/// Whether a letter has the commitment that it must have, and no other letter has one (contracts/audit.md V19, V28).
+pub(crate) fn keeps_commitment(key: Option<&Key>, header: &[u8], letter: &Letter) -> Result<(), u16> {
     let Some(key) = key.filter(|_| letter.kind == LetterKind::Plain) else {
         return if letter.extension(extension::AUDIT).is_none() { Ok(()) } else { Err(code::MALFORMED) };
     };
@@ -437,7 +433,7 @@ pub(crate) fn keeps_commitment(key: Option<&Key>, header: &Header, letter: &Lett
     if content.len() - letter.payload.len() > limit::OPENING_CONTENT_MAX {
         return Err(code::TOO_LARGE);
     }
-    let expected = commitment(key, &header.to_bytes(), &content);
+    let expected = commitment(key, header, &content);
     let said = audited(letter).is_some_and(|audited| audited.commitment == expected);
     if said { Ok(()) } else { Err(code::COMMITMENT) }
 }

@@ -300,7 +300,11 @@ impl Peer {
         let Received { session: id, opened, verdict, now } = received;
         let Opened { mut content, acked, answered, header } = opened;
         let Some(with) = self.sessions.get(&id).map(Session::peer) else { return };
-        out.ops.extend(content.as_mut().and_then(|content| opening_of(&with, &header, content, &verdict)));
+        let opening = content.as_mut().and_then(|content| {
+            let key = content.commitment_key.take()?;
+            opening_of(&with, key, &header.to_bytes(), &content.letter, &verdict)
+        });
+        out.ops.extend(opening);
         out.contacts.insert(with);
         self.refuse_expired(id, with, now, out);
         let Some(session) = self.sessions.get_mut(&id) else { return };

@@ -101,7 +101,7 @@ impl Peer {
             Verdict::Refuse(Some((told, Some(letter))))
         };
         // contracts/audit.md V19.
-        if let Err(code) = keeps_commitment(content.commitment_key.as_ref(), header, &letter) {
+        if let Err(code) = keeps_commitment(content.commitment_key.as_ref(), &header.to_bytes(), &letter) {
             return Ok(refuse(letter, code));
         }
         // Control letters are taken at any time: agents whose clocks are far apart would refuse each other's refusals for ever.

@@ -1,16 +1,13 @@
 //! What an agent writes down of letters to channels that audit (contracts/audit.md section 8).
 
-use nuncio_contracts::registry::{code, event, extension, limit};
+use nuncio_contracts::registry::{code, event, extension};
 
-use super::super::judge::Verdict;
 use super::super::{Out, Peer};
 use super::{PeerNames, Told, about, audited, put_opening};
-use crate::audit::{Audited, Event, EventChannel, KeptOpening, What, commitment};
-use crate::channel::{Attestation, ChannelHeader, Opened, Outgoing};
+use crate::audit::{Audited, Event, EventChannel, KeptOpening, What};
+use crate::channel::{Attestation, Outgoing};
 use crate::ids::{AgentId, ChannelId, SessionId};
 use crate::letter::{Extension, Letter, LetterKind};
-use crate::secret::Key;
-use crate::step::Op;
 use crate::time::UnixMillis;
 use crate::token::proof::Hop;
 use crate::token::{Genuine, Receiver};
@@ -126,37 +123,4 @@ impl Peer {
         }
         self.write_down(event, out);
     }
-
-    /// The row that opens a letter of a channel that audits.
-    pub(in crate::peer) fn channel_opening_of(&self, opened: &mut Opened, verdict: &Verdict) -> Option<Op> {
-        let key = opened.commitment_key.take().filter(|_| self.keeps_log())?;
-        let letter = match verdict {
-            Verdict::Take(letter, _) => Some(Letter::clone(letter)),
-            Verdict::Wait(..) => Letter::decode(&opened.letter).ok(),
-            Verdict::Nothing | Verdict::Duplicate | Verdict::Refuse(_) => None,
-        };
-        let letter = letter?;
-        let opening = KeptOpening::of(key, opened.header.to_bytes().to_vec(), &letter, opened.sender);
-        Some(put_opening(&opened.sender, &letter, &opening))
-    }
-}
-
-/// Whether a letter to a channel has the commitment that it must have, and no other has one.
-// contracts/audit.md V28.
-pub(in crate::peer) fn keeps_channel_commitment(
-    key: Option<&Key>,
-    header: &ChannelHeader,
-    letter: &Letter,
-) -> Result<(), u16> {
-    let Some(key) = key else {
-        return if letter.extension(extension::AUDIT).is_none() { Ok(()) } else { Err(code::MALFORMED) };
-    };
-    let content = letter.content();
-    // contracts/audit.md V24.
-    if content.len() - letter.payload.len() > limit::OPENING_CONTENT_MAX {
-        return Err(code::TOO_LARGE);
-    }
-    let expected = commitment(key, &header.to_bytes(), &content);
-    let said = audited(letter).is_some_and(|audited| audited.commitment == expected);
-    if said { Ok(()) } else { Err(code::COMMITMENT) }
 }

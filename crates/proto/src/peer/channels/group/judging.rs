@@ -11,7 +11,7 @@ use crate::frame::Nonce;
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
-use crate::peer::audit::keeps_channel_commitment;
+use crate::peer::audit::keeps_commitment;
 use crate::peer::judge::Verdict;
 use crate::peer::tokens::{Need, Unauthorized};
 use crate::peer::{Out, Peer, Seen};
@@ -68,7 +68,7 @@ impl Peer {
             return refuse(letter, code::MALFORMED);
         }
         // contracts/audit.md V28.
-        if let Err(code) = keeps_channel_commitment(opened.commitment_key.as_ref(), &opened.header, &letter) {
+        if let Err(code) = keeps_commitment(opened.commitment_key.as_ref(), &opened.header.to_bytes(), &letter) {
             return refuse(letter, code);
         }
         if let Err(error) = letter.check_time(now) {

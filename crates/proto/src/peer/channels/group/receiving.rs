@@ -13,6 +13,7 @@ use crate::channel::{ChannelFrame, KeyError, Opened, Outgoing, ReceiveError, Sen
 use crate::error::Refusal;
 use crate::ids::{AgentId, ChannelId, Seq};
 use crate::letter::Letter;
+use crate::peer::audit::opening_of;
 use crate::peer::judge::Verdict;
 use crate::peer::{Change, Out, Peer, Seen};
 use crate::replay::ReplayError;
@@ -80,7 +81,9 @@ impl Peer {
     ) {
         let (sender, seq, bytes) = (opened.sender, opened.header.seq, opened.letter.clone());
         let sealed = Sealed { chain: opened.chain, nonce: opened.nonce };
-        out.ops.extend(self.channel_opening_of(&mut opened, &verdict));
+        let key = opened.commitment_key.take().filter(|_| self.keeps_log());
+        let header = opened.header.to_bytes();
+        out.ops.extend(key.and_then(|key| opening_of(&sender, key, &header, &bytes, &verdict)));
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let group = &mut channel.group;
         let own = opened.header.attestation.and_then(|said| group.outgoing.compare(&sender, &said));
