@@ -519,7 +519,7 @@ impl Peer {
             }
             Change::TokenOver(entry) => self.apply_token_over(entry, &mut out),
             Change::Retokened { entry, token } => self.apply_retokened(entry, token, &mut out),
-            Change::NoticeBy { by, code } => out.effects.push(Effect::TurnedAway { by, code }),
+            Change::NoticeBy { by, code } => self.apply_noticed(by, code, &mut out),
         }
         self.finish(out)
     }

@@ -15,6 +15,8 @@ mod group;
 mod history;
 #[path = "channels/parting.rs"]
 mod parting;
+#[path = "channels/siege.rs"]
+mod siege;
 #[path = "channels/storms.rs"]
 mod storms;
 

@@ -66,6 +66,8 @@ struct Channel {
     asked: BTreeSet<AgentId>,
     /// The newest letter with entries that answers each agent's question.
     giving: BTreeMap<AgentId, u64>,
+    /// The letter that hands an agent's word on to the owner.
+    relaying: BTreeMap<AgentId, u64>,
     /// An entry by which this agent would be owner.
     draft: Option<Draft>,
     /// Admins that ask for support, each with its entry.
@@ -551,6 +553,7 @@ impl Channel {
             told: BTreeMap::new(),
             asked: BTreeSet::new(),
             giving: BTreeMap::new(),
+            relaying: BTreeMap::new(),
             draft: None,
             asking: BTreeMap::new(),
             heir: None,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::audit::opening_of;
-use super::judge::{Verdict, expiry};
+use super::judge::{Verdict, expiry, is_beside};
 use super::{Change, Out, Peer};
 use crate::channel::ChannelFrame;
 use crate::codec;
@@ -445,6 +445,10 @@ impl Peer {
             if let Some(control) = Control::decode(&letter.payload) {
                 self.obey(id, from, control, now, out);
             }
+            return;
+        }
+        // Who was removed meanwhile writes to the channel alone (contracts/channel.md C65).
+        if self.is_fellow_alone(&from) && is_beside(&letter) {
             return;
         }
         self.tell_received(from, &letter, next.token.as_deref(), now, out);

@@ -199,7 +199,7 @@ impl Peer {
 }
 
 /// Whether a letter is of no channel.
-fn is_beside(letter: &Letter) -> bool {
+pub(super) fn is_beside(letter: &Letter) -> bool {
     ![extension::CHANNEL, extension::HISTORY].iter().any(|number| letter.extension(*number).is_some())
 }
 

@@ -386,7 +386,8 @@ impl Peer {
             Some(at) => Some(at?),
             None => None,
         };
-        let mail = &mut self.contacts.get_mut(&agent).filter(|_| version == ROW_VERSION)?.mail;
+        // Who is owed words alone has no row of its own.
+        let mail = (version == ROW_VERSION).then(|| &mut self.contacts.entry(agent).or_default().mail)?;
         (mail.id, mail.told) =
             (id.map(ByteArray::into_array), told.map(|session| SessionId::from_bytes(session.into_array())));
         (mail.stale, mail.at, mail.mailed) = (stale, at, mailed.map(Told::from_row));

@@ -29,6 +29,9 @@ fn a_frame_is_left_behind_the_key_that_opens_it() {
     let ways =
         |peer: &Peer| -> Vec<Way> { peer.group_ways().filter(|(to, ..)| *to == id).map(|(.., way)| way).collect() };
     assert_eq!(ways(sender), [Way::Waiting]);
+    // So it is behind a start too.
+    group.agents[0].restart(now);
+    assert!(group.agents[0].peer.shared_mail(&at, |agent| *agent == id, now, 10).is_empty());
     group.leave_mail();
     let sender = &group.agents[0].peer;
     assert!(!sender.shared_mail_waits(&at, |_| true));

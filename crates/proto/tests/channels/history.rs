@@ -111,6 +111,10 @@ fn history_is_taken_of_members_alone() {
         let odd = with(&mut group, 2, more);
         assert!(group.agents[2].failed.contains(&(member, odd, code::MALFORMED)));
     }
+    // Nor one of somebody who never was a member.
+    let stranger = History { author: group.id(4), ..about.clone() };
+    let odd = with(&mut group, 2, vec![stranger.extension()]);
+    assert!(group.agents[2].failed.contains(&(member, odd, code::NOT_MEMBER)));
     assert!(group.agents[1].handed.is_empty());
     // An agent's own letters are its own to hand over.
     let mut own = Letter::plain(earlier.letter.id, ContentType::TEXT, b"I said".to_vec());

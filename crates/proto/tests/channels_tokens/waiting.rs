@@ -128,3 +128,74 @@ fn a_letter_is_not_handed_out_once_its_transaction_is_revoked() {
         assert_eq!(group.agents[3].texts(channel), ["question", "answer", "another"], "{size}");
     }
 }
+
+/// contracts/channel.md C72: what waits for a key may be refused, and there is an end to what is to be told.
+#[test]
+fn refusals_that_nobody_acknowledges_have_an_end() {
+    let (mut group, channel) = guarded(10);
+    group.agents[2].peer.set_verifier(|verifier| verifier.set_keys(KeySet::default()));
+    let sent = group.sent.len();
+    for number in 0..60 {
+        send(&mut group, 1, channel, &number.to_string());
+        group.carry(1);
+        if number % 20 == 19 {
+            group.pass(2 * time::ACK_DELAY, 2);
+        }
+    }
+    let (from, frames) = (group.id(1), group.sent[sent..].to_vec());
+    let waiting = |group: &super::Group| group.agents[2].disk.0.keys().filter(|key| key[0] == b'Z').count();
+    assert_eq!(waiting(&group), 60);
+    // Its refusals are under way, and reach nobody.
+    group.cut.insert((1, 2));
+    group.pass(2 * time::TOKEN_WAIT, 20);
+    assert_eq!(waiting(&group), 0);
+    let owed = |group: &super::Group| group.agents[2].disk.0.keys().filter(|key| key[0] == b'o').count();
+    assert!(owed(&group) >= 60);
+    let limit = nuncio_contracts::registry::limit::REFUSALS_MAX;
+    for round in 0..8 {
+        for number in 0..60 {
+            send(&mut group, 1, channel, &format!("{round} {number}"));
+            let sent = group.sent.len();
+            group.carry(1);
+            for frame in group.sent[sent..].to_vec() {
+                let (now, agent) = (group.now, &mut group.agents[2]);
+                if let Ok(step) = agent.peer.receive(Some(from), &frame, now, &mut agent.rng, &agent.disk) {
+                    agent.take(step);
+                }
+            }
+        }
+        group.pass(2 * time::TOKEN_WAIT, 10);
+    }
+    assert!(owed(&group) <= limit && !frames.is_empty(), "{} of {limit}", owed(&group));
+}
+
+/// contracts/letter.md L10: a letter that is refused in its turn, for its age, is no duplicate when it comes again.
+#[test]
+fn a_letter_that_was_refused_in_its_turn_may_come_again() {
+    let (mut group, channel) = guarded(10);
+    let late = group.id(2);
+    group.cut.insert((1, 2));
+    let first = send(&mut group, 1, channel, "first");
+    group.settle();
+    group.cut.clear();
+    let second = send(&mut group, 1, channel, "second");
+    group.carry(1);
+    // It is here, and waits for the first, and its reader sleeps.
+    assert_eq!(group.agents[2].texts(channel), [""; 0]);
+    group.now = group.now.plus(10 * 60_000);
+    let now = group.now;
+    group.agents[2].restart(now);
+    guard(&mut group, 2);
+    group.pass(LONG, 20);
+    for letter in [first, second] {
+        assert!(group.agents[1].stale.contains(&(late, letter)), "a fresh token is wanted");
+        let fresh = token(&group, 1, channel, "t-1");
+        let one = &mut group.agents[1];
+        let step = one.peer.retoken(late, letter, &fresh).unwrap();
+        one.take(step);
+    }
+    group.pass(LONG, 10);
+    let mut texts = group.agents[2].texts(channel);
+    texts.sort_unstable();
+    assert_eq!(texts, ["first", "second"]);
+}

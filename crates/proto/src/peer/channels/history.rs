@@ -1,11 +1,11 @@
 //! Earlier letters of a channel, handed over to a member that was not there (contracts/channel.md section 13).
 
-use nuncio_contracts::registry::code;
+use nuncio_contracts::registry::{code, extension};
 use rand_core::CryptoRng;
 
 use super::super::Peer;
 use super::{ChannelError, Judged};
-use crate::channel::History;
+use crate::channel::{History, Roster};
 use crate::error::PeerError;
 use crate::ids::{AgentId, ChannelId, LetterId};
 use crate::letter::{Letter, LetterError};
@@ -50,7 +50,15 @@ impl Peer {
             Ok(None) => return Judged::Welcome,
             Err(()) => return Judged::Refused(code::MALFORMED),
         };
-        let is_member = self.member_of(&about.channel).is_ok_and(|record| record.roster().has(from));
-        if is_member { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) }
+        // contracts/channel.md C66.
+        if [extension::LARGE_PAYLOAD, extension::TOKEN].iter().any(|one| letter.extension(*one).is_some()) {
+            return Judged::Refused(code::MALFORMED);
+        }
+        let is_in = |roster: &Roster| {
+            let was = |agent: &AgentId| roster.has(agent) || roster.gone(agent).is_some();
+            roster.has(from) && was(&about.author)
+        };
+        let is_taken = self.member_of(&about.channel).is_ok_and(|record| is_in(record.roster()));
+        if is_taken { Judged::Welcome } else { Judged::Refused(code::NOT_MEMBER) }
     }
 }

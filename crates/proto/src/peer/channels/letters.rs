@@ -11,8 +11,9 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::super::{Change, Out, Peer};
 use super::{ChannelChange, Channels, ROW_LEN_MAX, ROW_VERSION};
 use crate::audit::AUDITED_LEN_MAX;
-use crate::channel::{ChannelPlace, Handed, Order, Record, Roster, Waiting};
+use crate::channel::{ChannelPlace, Handed, Order, Record, Roster, Says, Waiting};
 use crate::codec;
+use crate::control::Control;
 use crate::error::{PeerError, Refusal};
 use crate::frame::Nonce;
 use crate::ids::{AgentId, ChainId, ChannelId, LetterId, Seq};
@@ -287,7 +288,7 @@ impl Peer {
             return Some(letter).filter(|letter| self.judge_history(&from, letter) == Judged::Welcome);
         };
         // It was judged when it came; whom the record has taken out meanwhile nobody hears (contracts/channel.md C53).
-        if !matches!(self.judge_place(&from, &place), Ok(Judged::Welcome)) {
+        if matches!(self.judge_place(&from, &place), Ok(Judged::Refused(_))) {
             return None;
         }
         // What waited for the record, and waits no more, is in front of it.
@@ -414,14 +415,21 @@ impl Peer {
         self.load_outgoing(&id, &outgoing)
     }
 
-    /// Letters in sessions that were in front of frames still are, behind a start.
+    /// What was in front of frames still is, behind a start: chains that are handed over, and letters in sessions.
+    // contracts/channel.md C55.
     pub(in super::super) fn load_in_session(&mut self) {
-        for (no, entry) in self.outbox.iter().filter(|(_, entry)| !entry.control) {
-            let place = Letter::decode(&entry.letter).ok().and_then(|letter| ChannelPlace::of(&letter).ok().flatten());
-            let Some(channel) = place.and_then(|place| self.channels.all.get_mut(&place.channel)) else { continue };
-            channel.group.in_session.insert(entry.to, *no);
-            if channel.group.resend.remove(&entry.to).is_some() || channel.group.keys.contains_key(&entry.to) {
-                channel.group.keys.entry(entry.to).or_default().push(*no);
+        for (no, entry) in &self.outbox {
+            let Ok(letter) = Letter::decode(&entry.letter) else { continue };
+            let chain = entry.control.then(|| handed_chain(&letter)).flatten();
+            let place = || ChannelPlace::of(&letter).ok().flatten().map(|place| place.channel);
+            let id = if entry.control { chain } else { place() };
+            let Some(channel) = id.and_then(|id| self.channels.all.get_mut(&id)) else { continue };
+            let group = &mut channel.group;
+            if !entry.control {
+                group.in_session.insert(entry.to, *no);
+            }
+            if group.resend.remove(&entry.to).is_some() || group.keys.contains_key(&entry.to) {
+                group.keys.entry(entry.to).or_default().push(*no);
             }
         }
     }
@@ -445,6 +453,14 @@ impl Peer {
         letters.set_aside.insert(row, (from, held));
         again.insert(id);
         Some(())
+    }
+}
+
+/// Of which channel a control letter hands a chain over, if it does.
+fn handed_chain(letter: &Letter) -> Option<ChannelId> {
+    match Control::decode(&letter.payload)? {
+        Control::Channel(word) => matches!(word.says, Says::Key(_)).then_some(word.channel),
+        _ => None,
     }
 }
 

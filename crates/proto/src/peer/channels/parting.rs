@@ -122,14 +122,11 @@ impl Peer {
         self.say(to.unwrap_or(owner), Word { channel: id, says }, now, out);
     }
 
-    /// The record of a channel that this agent has left has moved: another owner is told, and who has become one by its own consent has not left.
+    /// The record of a channel that this agent has left has moved: another owner is told. One that was handed the channel by a consent of before stays
+    /// away all the same.
     pub(super) fn stay_away(&mut self, id: ChannelId, before: AgentId, now: UnixMillis, out: &mut Out) {
-        let me = self.id();
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        match channel.record.roster().owner() {
-            owner if owner == me => self.come_back(id, out),
-            owner if owner != before => self.say_left(id, None, now, out),
-            _ => {}
+        if self.channel(&id).is_some_and(|record| record.roster().owner() != before) {
+            self.say_left(id, None, now, out);
         }
     }
 
@@ -241,6 +238,17 @@ impl Peer {
             .values()
             .map(|channel| channel.record.roster())
             .any(|roster| roster.has(agent) && roster.has(&me))
+    }
+
+    /// Another has said why it takes nothing of this agent.
+    // contracts/channel.md C64.
+    pub(in super::super) fn apply_noticed(&mut self, by: AgentId, code: u16, out: &mut Out) {
+        out.effects.push(Effect::TurnedAway { by, code });
+        let is_met = self.contact(&by).is_some_and(|info| info.met);
+        if code == code::STRANGER && is_met && !self.is_fellow(&by) {
+            self.end_all(by, code, out);
+            self.part_from(vec![by], out);
+        }
     }
 
     pub(super) fn apply_stranger(&mut self, agent: AgentId, now: UnixMillis, out: &mut Out) {

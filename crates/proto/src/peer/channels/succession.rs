@@ -82,9 +82,18 @@ impl Peer {
     /// An admin asks for support: whether it has it is for the application to say.
     pub(super) fn take_drafted(&mut self, from: AgentId, id: ChannelId, bytes: &[u8], out: &mut Out) {
         let Ok(entry) = Entry::parse(bytes) else { return };
+        // What costs nothing is asked first: the record is read from its beginning for who may ask alone, and once for each draft.
+        let was_in = |channel: &Channel| {
+            let roster = channel.record.roster();
+            let is_known = channel.asking.get(&from) == Some(&entry);
+            (roster.has(&from) || roster.gone(&from).is_some()) && !is_known
+        };
+        let is_new = self.channels.all.get(&id).is_some_and(was_in);
+        if entry.change != channel::Change::Succeed(from) || !is_new {
+            return;
+        }
         let Some(base) = self.base_of(&id, &entry) else { return };
-        let is_asked = base.is_admin(&from) && base.is_admin(&self.id());
-        if entry.change != channel::Change::Succeed(from) || !is_asked {
+        if !base.is_admin(&from) || !base.is_admin(&self.id()) {
             return;
         }
         let number = base.number();
@@ -107,11 +116,10 @@ impl Peer {
         let Ok(support) = Support::parse(&bytes) else { return };
         let Some(Channel { record, draft, .. }) = self.channels.all.get_mut(&id) else { return };
         let Some(Draft { entry, supports }) = draft else { return };
-        let Ok(base) = record.until(entry.prev) else { return };
-        let is_for_it = support.agent == from && support.channel == id && support.body == entry.body_hash();
-        if !is_for_it || !base.is_admin(&from) {
+        if support.agent != from || support.channel != id || support.body != entry.body_hash() {
             return;
         }
+        let Some(base) = record.until(entry.prev).ok().filter(|base| base.is_admin(&from)) else { return };
         supports.insert(from, bytes);
         if supports.len() * 2 <= base.admins() {
             return;

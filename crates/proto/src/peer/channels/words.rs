@@ -4,7 +4,9 @@ use nuncio_contracts::registry::{limit, time};
 
 use super::super::{Out, Peer};
 use super::{Channel, ChannelNews, Invited};
-use crate::channel::{Change, Entry, Invite, Join, Judged, Next, Proposal, Reach, Record, RecordError, Says, Word};
+use crate::channel::{
+    Change, Entry, Invite, Join, Judged, Leave, Next, Proposal, Reach, Record, RecordError, Says, Word,
+};
 use crate::control::Control;
 use crate::ids::{AgentId, ChannelId, LetterId};
 use crate::rows;
@@ -118,8 +120,7 @@ impl Peer {
             let by_me = Invite::parse(&invite).is_ok_and(|invite| invite.by == self.id());
             if by_me && agent == from {
                 self.meet(agent, Some(reach), out);
-                let says = Says::Joined { join, invite, reach: reach.clone() };
-                self.say(owner, Word { channel, says }, now, out);
+                self.relay(channel, agent, Says::Joined { join, invite, reach: reach.clone() }, now, out);
             }
             return;
         }
@@ -133,15 +134,26 @@ impl Peer {
     /// A farewell: the owner follows it, whoever was the owner hands it on.
     // contracts/channel.md C62.
     fn take_left(&mut self, from: AgentId, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
-        let Ok(agent) = crate::channel::Leave::parse(&leave).map(|leave| leave.agent) else { return };
-        let owner = self.member_of(&channel).map(|record| record.roster().owner());
-        if let Some(owner) = owner.ok().filter(|owner| *owner != self.id()) {
-            if from == agent {
-                self.say(owner, Word { channel, says: Says::Left(leave) }, now, out);
-            }
+        let Some(said) = Leave::parse(&leave).ok().filter(|said| said.channel == channel) else { return };
+        let is_owner = self.member_of(&channel).is_ok_and(|record| record.roster().owner() == self.id());
+        if is_owner {
+            self.append(channel, Change::Leave(vec![said.agent]), vec![leave], now, out);
+        } else if from == said.agent {
+            self.relay(channel, from, Says::Left(leave), now, out);
+        }
+    }
+
+    /// Hands a word of an agent on to the owner: one is under way at a time.
+    fn relay(&mut self, id: ChannelId, of: AgentId, says: Says, now: UnixMillis, out: &mut Out) {
+        let Ok(owner) = self.member_of(&id).map(|record| record.roster().owner()) else { return };
+        let (next, outbox) = (self.next_entry, &self.outbox);
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        channel.relaying.retain(|_, no| outbox.contains_key(no));
+        if channel.relaying.contains_key(&of) {
             return;
         }
-        self.append(channel, Change::Leave(vec![agent]), vec![leave], now, out);
+        channel.relaying.insert(of, next);
+        self.say(owner, Word { channel: id, says }, now, out);
     }
 
     // contracts/channel.md C16.

@@ -15,7 +15,8 @@ use crate::peer::audit::keeps_commitment;
 use crate::peer::judge::Verdict;
 use crate::peer::tokens::{Need, Unauthorized};
 use crate::peer::{Out, Peer, Seen};
-use crate::step::Effect;
+use crate::rows;
+use crate::step::{Effect, Op};
 use crate::time::UnixMillis;
 use crate::token::Denial;
 
@@ -36,8 +37,12 @@ impl Peer {
                 Verdict::Refuse(id.map(|id| (self.refusal(id, &opened.nonce, error.code(), now), None)))
             }
         };
+        // What waits for a key may be refused too, and is no less to be told.
         let on_their_way = self.contacts.get(&opened.sender).map_or(0, |contact| contact.controls);
-        if matches!(verdict, Verdict::Refuse(Some(_))) && on_their_way >= limit::REFUSALS_MAX {
+        let may_be =
+            || self.channels.all.values().map(|channel| channel.letters.undecided_of(&opened.sender)).sum::<usize>();
+        let tells = matches!(verdict, Verdict::Refuse(Some(_)) | Verdict::Wait(..));
+        if tells && on_their_way + may_be() >= limit::REFUSALS_MAX {
             return Err(Refusal::TooManyRefusals);
         }
         Ok(verdict)
@@ -126,6 +131,8 @@ impl Peer {
         let Some(Carrier { nonce, .. }) = held.sealed else {
             return self.tell_channel_refused(id, from, code, Some(&held.letter), now, out);
         };
+        // contracts/letter.md L10: a refused id does not count as delivered. Its author may send it again with a fresh token.
+        out.ops.push(Op::Delete { key: rows::seen(&from, &held.letter.id) });
         let told = self.refusal(held.letter.id, &nonce, code, now);
         self.tell_frame_refused(id, from, &told, Some(&held.letter), now, out);
     }

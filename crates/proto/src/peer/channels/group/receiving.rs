@@ -145,11 +145,12 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
+        // What is kept is a chain of this channel, and no longer than one.
+        let Some(key) = SenderKey::parse(&bytes, &from).ok().filter(|key| key.channel == id) else { return };
         let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_aside(from, id, bytes, out) };
         if channel.left.is_some() {
             return;
         }
-        let Ok(key) = SenderKey::parse(&bytes, &from) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
             Ok(taken) => taken,

@@ -22,6 +22,11 @@ impl Letters {
         self.set_aside.values().filter(|(_, held)| held.is_undecided())
     }
 
+    /// How many of them are of one sender.
+    pub(in crate::peer::channels) fn undecided_of(&self, sender: &AgentId) -> usize {
+        self.undecided().filter(|(from, _)| from == sender).count()
+    }
+
     pub(in crate::peer::channels) fn waits_for_keys(&self) -> bool {
         self.undecided().next().is_some()
     }

@@ -1,0 +1,170 @@
+//! What two enemies of the code found by reading it: each of these was so once.
+
+use nuncio_contracts::registry::time;
+use nuncio_proto::channel::{Change, ChannelPlace, Heir, Reach, Says};
+use nuncio_proto::ids::ChannelId;
+use nuncio_proto::rows;
+use zeroize::Zeroizing;
+
+use crate::LONG;
+use crate::group::Group;
+
+fn settled(members: usize, others: usize) -> (Group, ChannelId) {
+    let mut group = Group::new(members + others);
+    let channel = group.channel(members);
+    for at in 0..members {
+        group.send(at, channel, "so that all have sessions");
+    }
+    group.pass(LONG, 10);
+    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
+    (group, channel)
+}
+
+fn rows_of(group: &Group, at: usize, tree: u8) -> usize {
+    group.agents[at].disk.0.keys().filter(|key| key[0] == tree).count()
+}
+
+/// A letter to one, in the session with it, that says that it has this place.
+fn send_at(group: &mut Group, [from, to]: [usize; 2], place: ChannelPlace, text: &str) {
+    let (now, to, mut letter) = (group.now, group.id(to), group.letter(from, text));
+    letter.set_extension(place.extension());
+    let one = &mut group.agents[from];
+    let step = one.peer.send(to, &letter, now).unwrap();
+    one.take(step);
+}
+
+/// contracts/channel.md C54: what waits for the record is a chain, and no longer than one.
+#[test]
+fn what_comes_while_joining_breaks_nobodys_start() {
+    let (mut group, channel) = settled(2, 1);
+    let (other, newcomer) = (group.id(1), group.id(2));
+    group.agents[1].know(newcomer);
+    group.agents[2].know(other);
+    group.write(1, 2, "hello");
+    group.invite(0, channel, 2).unwrap();
+    group.agents[0].away = true;
+    let now = group.now;
+    let step = group.agents[2].peer.channel_join(channel, Reach::default(), now).unwrap();
+    group.agents[2].take(step);
+    group.say(1, 2, channel, Says::Key(Zeroizing::new(vec![7; 9_000])));
+    group.pass(LONG, 5);
+    assert_eq!(rows_of(&group, 2, rows::CHANNEL_KEY), 0);
+    let now = group.now;
+    group.agents[2].restart(now);
+}
+
+/// contracts/channel.md C53: a letter that its session brought is not lost because many wait for the record.
+#[test]
+fn as_many_letters_of_a_session_wait_for_the_record_as_were_taken() {
+    let (mut group, channel) = settled(4, 0);
+    group.cut.extend([(0, 1), (1, 2)]);
+    group.change(0, channel, Change::Rename("journey".to_owned())).unwrap();
+    group.settle();
+    let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
+    assert_ne!(group.agents[1].peer.channel(&channel).unwrap().epoch(), epoch);
+    let record = group.agents[1].peer.channel(&channel).unwrap().epoch();
+    send_at(&mut group, [2, 1], ChannelPlace { channel, epoch: record, seq: 1 }, "lost at first");
+    group.settle();
+    group.cut.remove(&(1, 2));
+    for seq in 2..102 {
+        send_at(&mut group, [2, 1], ChannelPlace { channel, epoch, seq }, "of an epoch that is not known");
+    }
+    group.settle();
+    assert_eq!(group.agents[1].texts(channel), [""; 0]);
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[1].texts(channel).len(), 101);
+}
+
+/// contracts/channel.md C64: who is told that it is not known owes nothing more to whom it shares nothing with.
+#[test]
+fn nobody_begins_again_and_again_with_who_is_gone() {
+    let (mut group, channel) = settled(4, 0);
+    group.leave(2, channel).unwrap();
+    group.pass(LONG, 10);
+    group.forget(2, channel).unwrap();
+    group.say(1, 2, channel, Says::Wanted { from: 0 });
+    group.pass(LONG, 10);
+    let sent = group.sent.len();
+    group.pass(LONG, 10);
+    assert_eq!(group.sent.len(), sent, "nothing is left to do");
+    assert_eq!(rows_of(&group, 1, rows::OUTBOX), 0);
+}
+
+/// contracts/channel.md C62: a word that is handed on is under way once, however often it is said.
+#[test]
+fn a_farewell_is_handed_on_once_at_a_time() {
+    let (mut group, channel) = settled(4, 0);
+    group.agents[0].away = true;
+    group.leave(2, channel).unwrap();
+    let leave = {
+        let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
+        let leave = nuncio_proto::channel::Leave { channel, epoch, agent: group.id(2) };
+        leave.sign(group.agents[2].peer.identity().signing())
+    };
+    for _ in 0..20 {
+        group.say(2, 1, channel, Says::Left(leave.clone()));
+    }
+    group.pass(LONG, 10);
+    assert!(rows_of(&group, 1, rows::OUTBOX) <= 1, "{}", rows_of(&group, 1, rows::OUTBOX));
+}
+
+/// contracts/channel.md C61: a consent to a hand-over does not outlive the farewell.
+#[test]
+fn who_has_left_is_no_owner_by_a_consent_of_before() {
+    let (mut group, channel) = settled(4, 0);
+    let epoch = group.agents[1].peer.channel(&channel).unwrap().epoch();
+    let heir = group.id(1);
+    let word = Heir { channel, epoch, agent: heir }.sign(group.agents[1].peer.identity().signing());
+    group.cut.insert((0, 1));
+    group.leave(1, channel).unwrap();
+    group.settle();
+    group.change(0, channel, Change::HandOver(heir)).unwrap();
+    group.say(1, 0, channel, Says::Accepted(word));
+    group.cut.clear();
+    // The owner hears the consent first.
+    group.pass(LONG, 10);
+    let now = group.now;
+    group.agents[1].restart(now);
+    let letter = group.letter(1, "I am back");
+    let one = &mut group.agents[1];
+    assert!(one.peer.channel_send(channel, &letter, now, &mut one.rng).is_err());
+    assert!(one.peer.channel_left_by_word(&channel) || one.peer.channel(&channel).unwrap().roster().owner() != heir);
+}
+
+/// contracts/channel.md C65: what a contact held back until it was removed comes too late.
+#[test]
+fn what_a_removed_contact_has_held_back_is_not_delivered() {
+    let (mut group, _) = settled(3, 0);
+    let (other, member) = (group.id(2), group.id(1));
+    group.agents[1].know(other);
+    group.agents[2].know(member);
+    group.cut.insert((1, 2));
+    group.write(2, 1, "held back");
+    group.settle();
+    group.cut.clear();
+    group.write(2, 1, "behind it");
+    group.settle();
+    assert!(group.agents[1].inbox.is_empty());
+    let step = group.agents[1].peer.remove_contact(other).unwrap();
+    group.agents[1].take(step);
+    group.pass(LONG, 10);
+    assert!(group.agents[1].inbox.is_empty(), "{:?}", group.agents[1].inbox);
+}
+
+/// What a home has of a contact's mailbox is read also where the contact has no row of its own.
+#[test]
+fn who_is_owed_words_alone_breaks_nobodys_start() {
+    let mut group = Group::new(3);
+    group.open_mailboxes();
+    let channel = group.channel(3);
+    for at in 0..3 {
+        group.send(at, channel, "so that all have sessions");
+    }
+    group.pass(LONG, 10);
+    assert!(rows_of(&group, 1, rows::MAILBOX_OF) > 0);
+    let other = group.id(2);
+    group.agents[1].disk.0.retain(|key, _| key[0] != rows::CONTACT || !key.ends_with(other.as_bytes()));
+    let now = group.now;
+    group.agents[1].restart(now);
+    group.pass(time::RESEND_MAX, 2);
+}
