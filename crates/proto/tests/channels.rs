@@ -9,6 +9,7 @@ use nuncio_proto::peer::{ChannelError, ChannelNews};
 
 #[path = "channels/away.rs"]
 mod away;
+#[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
 mod group;
 #[path = "channels/history.rs"]

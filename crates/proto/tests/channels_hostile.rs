@@ -4,13 +4,11 @@
 
 use group::Group;
 use nuncio_contracts::registry::{code, limit, time};
-use nuncio_proto::channel::{Change, ChannelPlace, Entry, Outgoing, Reach, Says, SenderKey, Support};
+use nuncio_proto::channel::{Change, ChannelPlace, Entry, Reach, Says, Support};
 use nuncio_proto::error::Refusal;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::{ChannelId, EpochId};
-use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo};
-use nuncio_proto::testing::{ChannelForgery, forge_channel};
 
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
@@ -287,27 +285,6 @@ fn a_fellow_that_nobody_added_writes_to_the_channel_alone() {
     assert!(group.agents[1].failed.contains(&(other, letter.id, code::STRANGER)));
 }
 
-/// A chain of its own that one hands to another, beside those of its runtime.
-fn hand_chain(group: &mut Group, from: usize, to: usize, channel: ChannelId) -> SenderKey {
-    let (now, me, victim) = (group.now, group.id(from), group.id(to));
-    let one = &mut group.agents[from];
-    let record = one.peer.channel(&channel).unwrap();
-    let mut outgoing = Outgoing::new(record, me);
-    outgoing.skip_to(100);
-    let chain = outgoing.begin(record, now, &mut one.rng).unwrap();
-    let bytes = chain.keys().iter().find(|(agent, _)| *agent == victim).unwrap().1.encode();
-    group.say(from, to, channel, Says::Key(bytes.clone()));
-    group.settle();
-    SenderKey::parse(&bytes, &me).unwrap()
-}
-
-/// A frame of that chain with a letter that says that it has this place.
-fn forge(group: &mut Group, key: &SenderKey, [from, to]: [usize; 2], seq: u64, letter: &Letter) -> Vec<u8> {
-    let forgery =
-        ChannelForgery { seq, floor_below: u16::try_from(seq - 100).unwrap(), letter: letter.encode().to_vec() };
-    forge_channel(key, &group.id(from), &group.id(to), forgery, |_| {})
-}
-
 fn take_frame(group: &mut Group, from: usize, to: usize, frame: &[u8]) -> Result<(), Refusal> {
     let (now, sender, agent) = (group.now, group.id(from), &mut group.agents[to]);
     let step = agent.peer.receive(Some(sender), frame, now, &mut agent.rng, &agent.disk)?;
@@ -319,13 +296,13 @@ fn take_frame(group: &mut Group, from: usize, to: usize, frame: &[u8]) -> Result
 #[test]
 fn a_letter_says_the_epoch_of_its_chain() {
     let (mut group, channel) = settled(10, 0);
-    let key = hand_chain(&mut group, 2, 1, channel);
+    let key = group.hand_chain([2, 1], channel, 100);
     let record = group.agents[2].peer.channel(&channel).unwrap();
     let (newest, before) = (record.epoch(), Entry::parse(record.entries().last().unwrap()).unwrap().prev);
     for (seq, epoch, text) in [(100, before, "of before"), (101, newest, "of now")] {
         let mut letter = group.letter(2, text);
         letter.set_extension(ChannelPlace { channel, epoch, seq }.extension());
-        let frame = forge(&mut group, &key, [2, 1], seq, &letter);
+        let frame = group.forge(&key, 100, [2, 1], seq, &letter);
         take_frame(&mut group, 2, 1, &frame).unwrap();
     }
     group.pass(LONG, 5);
@@ -336,12 +313,12 @@ fn a_letter_says_the_epoch_of_its_chain() {
 #[test]
 fn a_letter_under_two_numbers_is_delivered_once() {
     let (mut group, channel) = settled(10, 0);
-    let key = hand_chain(&mut group, 2, 1, channel);
+    let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let mut letter = group.letter(2, "twice");
     for seq in [100, 101] {
         letter.set_extension(ChannelPlace { channel, epoch, seq }.extension());
-        let frame = forge(&mut group, &key, [2, 1], seq, &letter);
+        let frame = group.forge(&key, 100, [2, 1], seq, &letter);
         take_frame(&mut group, 2, 1, &frame).unwrap();
     }
     group.pass(LONG, 5);
@@ -377,14 +354,14 @@ fn nobody_brings_the_frames_of_another() {
 #[test]
 fn a_retired_member_is_not_heard() {
     let (mut group, channel) = settled(10, 0);
-    let key = hand_chain(&mut group, 2, 1, channel);
+    let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let statement = Retirement::sign(group.agents[2].peer.identity(), None, group.now);
     let (_, step) = group.agents[1].peer.retire(statement, group.now).unwrap();
     group.agents[1].take(step);
     let mut letter = group.letter(2, "of a thief");
     letter.set_extension(ChannelPlace { channel, epoch, seq: 100 }.extension());
-    let frame = forge(&mut group, &key, [2, 1], 100, &letter);
+    let frame = group.forge(&key, 100, [2, 1], 100, &letter);
     assert!(take_frame(&mut group, 2, 1, &frame).is_err());
     group.pass(LONG, 5);
     assert_eq!(group.agents[1].texts(channel), [""; 0]);
@@ -394,13 +371,13 @@ fn a_retired_member_is_not_heard() {
 #[test]
 fn keys_of_letters_that_never_came_are_not_kept_for_ever() {
     let (mut group, channel) = settled(10, 0);
-    let key = hand_chain(&mut group, 2, 1, channel);
+    let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let mut frames = Vec::new();
     for seq in [100, 101] {
         let mut letter = group.letter(2, "late");
         letter.set_extension(ChannelPlace { channel, epoch, seq }.extension());
-        frames.push(forge(&mut group, &key, [2, 1], seq, &letter));
+        frames.push(group.forge(&key, 100, [2, 1], seq, &letter));
     }
     take_frame(&mut group, 2, 1, &frames[1]).unwrap();
     let author = group.id(2);
@@ -459,14 +436,14 @@ fn send_at(group: &mut Group, [from, to]: [usize; 2], place: ChannelPlace, text:
 #[test]
 fn a_number_that_came_in_a_session_comes_in_no_frame() {
     let (mut group, channel) = settled(10, 0);
-    let key = hand_chain(&mut group, 2, 1, channel);
+    let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let place = ChannelPlace { channel, epoch, seq: 100 };
     send_at(&mut group, [2, 1], place, "in the session");
     group.settle();
     let mut letter = group.letter(2, "in a frame");
     letter.set_extension(place.extension());
-    let frame = forge(&mut group, &key, [2, 1], 100, &letter);
+    let frame = group.forge(&key, 100, [2, 1], 100, &letter);
     assert!(take_frame(&mut group, 2, 1, &frame).is_err());
     group.pass(LONG, 5);
     assert_eq!(group.agents[1].texts(channel), ["in the session"]);

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_proto::bundle::Bundle;
-use nuncio_proto::channel::{Change, ChannelPlace, History, Reach, Roster, Says, Word};
+use nuncio_proto::channel::{Change, ChannelPlace, History, Outgoing, Reach, Roster, Says, SenderKey, Word};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
 use nuncio_proto::deposit::Deposit;
 use nuncio_proto::identity::Identity;
-use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
+use nuncio_proto::ids::{AgentId, ChannelId, LetterId, Seq};
 use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo, Peer, Seen, SharedMail};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Effect, Op, Staged, Step};
-use nuncio_proto::testing::{TestRng, rng};
+use nuncio_proto::testing::{ChannelForgery, TestRng, forge_channel, rng};
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Policy;
 
@@ -442,5 +442,33 @@ impl Group {
         let step = one.peer.channel_send(channel, letter, now, &mut one.rng).unwrap();
         one.take(step);
         letter.id
+    }
+
+    /// A chain of its own that one hands to another, beside those of its runtime.
+    pub(crate) fn hand_chain(&mut self, [from, to]: [usize; 2], channel: ChannelId, first: Seq) -> SenderKey {
+        let (now, me, victim) = (self.now, self.id(from), self.id(to));
+        let one = &mut self.agents[from];
+        let record = one.peer.channel(&channel).unwrap();
+        let mut outgoing = Outgoing::new(record, me);
+        outgoing.skip_to(first);
+        let chain = outgoing.begin(record, now, &mut one.rng).unwrap();
+        let bytes = chain.keys().iter().find(|(agent, _)| *agent == victim).unwrap().1.encode();
+        self.say(from, to, channel, Says::Key(bytes.clone()));
+        self.settle();
+        SenderKey::parse(&bytes, &me).unwrap()
+    }
+
+    /// A frame of that chain, with everything from a number on still sent, and a letter that says what it will.
+    pub(crate) fn forge(
+        &self,
+        key: &SenderKey,
+        floor: Seq,
+        [from, to]: [usize; 2],
+        seq: Seq,
+        letter: &Letter,
+    ) -> Vec<u8> {
+        let floor_below = u16::try_from(seq - floor).unwrap();
+        let forgery = ChannelForgery { seq, floor_below, letter: letter.encode() };
+        forge_channel(key, &self.id(from), &self.id(to), forgery, |_| {})
     }
 }
