@@ -19,8 +19,8 @@ impl Actor {
         match self.peer.contact(agent) {
             Some(info) if info.retired => false,
             Some(info) if info.allowed => true,
-            // contracts/channel.md C51.
-            known => (strangers && known.is_none()) || self.peer.is_fellow(agent),
+            // contracts/channel.md C51, C49: who is no fellow any more is told so.
+            known => (strangers && known.is_none()) || self.peer.is_fellow(agent) || self.peer.owes_words(agent),
         }
     }
 

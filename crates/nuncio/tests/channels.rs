@@ -366,6 +366,33 @@ async fn who_leaves_hears_nothing_more_whatever_the_owner_does() {
     crew.end().await;
 }
 
+/// contracts/channel.md C49: an owner that knows a member by the channel alone tells it that it is out, whenever they meet.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_taken_out_while_it_was_away_is_told() {
+    let mut crew = crew().await;
+    let (channel, anna, ben, cleo) = (crew.channel, &crew.anna, &crew.ben, crew.cleo.id());
+    let mut news = ben.channel_news().await.unwrap();
+    anna.hand_over_channel(channel, ben.id()).await.unwrap();
+    while info(ben, channel).await.unwrap().heir.is_none() {
+        within(news.next()).await.unwrap();
+    }
+    ben.take_over_channel(channel).await.unwrap();
+    let mut heard = crew.cleo.channel_news().await.unwrap();
+    while info(&crew.cleo, channel).await.unwrap().owner != ben.id() {
+        within(heard.next()).await.unwrap();
+    }
+    drop(heard);
+    crew.cleo.shutdown().await.unwrap();
+    ben.remove_from_channel(channel, cleo).await.unwrap();
+    crew.cleo = Agent::open(config(&crew.dir, "cleo")).await.unwrap();
+    let mut heard = crew.cleo.channel_news().await.unwrap();
+    crew.cleo.send_to_channel(channel, Message::text("what did I miss?")).await.unwrap();
+    while info(&crew.cleo, channel).await.unwrap().role != Role::Gone {
+        within(heard.next()).await.unwrap();
+    }
+    crew.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_is_handed_what_was_said_before() {
     let dir = tempfile::tempdir().unwrap();

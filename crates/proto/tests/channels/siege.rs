@@ -166,3 +166,23 @@ fn who_is_owed_words_alone_breaks_nobodys_start() {
     group.agents[1].restart(now);
     group.pass(time::RESEND_MAX, 2);
 }
+
+/// contracts/channel.md C49: who is taken out hears of it also where the owner knows it by the channel alone, and the two have no session.
+#[test]
+fn who_was_taken_out_is_told_by_an_owner_that_it_never_met() {
+    let mut group = Group::new(3);
+    let channel = group.channel(3);
+    group.pass(LONG, 10);
+    let (heir, removed) = (group.id(1), group.id(2));
+    group.change(0, channel, Change::HandOver(heir)).unwrap();
+    group.pass(LONG, 10);
+    group.take_over(1, channel).unwrap();
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[2].roster(channel).owner(), heir);
+    group.agents[2].away = true;
+    group.change(1, channel, Change::Remove(vec![removed])).unwrap();
+    group.pass(LONG, 10);
+    group.agents[2].away = false;
+    group.pass(LONG, 10);
+    assert!(!group.agents[2].roster(channel).has(&removed), "it was never told");
+}

@@ -230,6 +230,13 @@ impl Peer {
         is_done && !self.is_fellow(agent) && (has_any() || !self.is_named(agent))
     }
 
+    /// Whether an agent that is known by channels alone is to be told something still.
+    // contracts/channel.md C49.
+    #[must_use]
+    pub fn owes_words(&self, agent: &AgentId) -> bool {
+        self.contacts.get(agent).is_some_and(|contact| contact.info.met && contact.controls > 0)
+    }
+
     /// Whether the record of a channel has this agent and another, also of one that this agent has left by its own word.
     fn is_named(&self, agent: &AgentId) -> bool {
         let me = self.id();
