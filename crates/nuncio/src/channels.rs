@@ -156,7 +156,7 @@ pub(crate) enum Asked {
     TakeOver { channel: ChannelId, reply: Reply<()> },
     Leave { channel: ChannelId, reply: Reply<()> },
     Forget { channel: ChannelId, reply: Reply<()> },
-    History { channel: ChannelId, to: AgentId, numbers: Vec<u64>, reply: Reply<Vec<LetterId>> },
+    History { channel: ChannelId, to: AgentId, numbers: [Vec<u64>; 2], reply: Reply<Vec<LetterId>> },
     Send { channel: ChannelId, letter: Box<Letter>, reply: Reply<LetterId> },
     Tally { letter: LetterId, reply: Reply<Option<Tally>> },
     Tallied { reply: Reply<watch::Receiver<u64>> },
@@ -405,7 +405,9 @@ impl Actor {
                 self.finish(self.peer.channel_leave(channel, now()).map_err(Error::from), reply);
             }
             Asked::Forget { channel, reply } => self.forget_channel(channel, reply),
-            Asked::History { channel, to, numbers, reply } => self.hand_over_history(channel, to, &numbers, reply),
+            Asked::History { channel, to, numbers: [came, said], reply } => {
+                self.hand_over_history(channel, to, [&came, &said], reply);
+            }
             Asked::Send { channel, letter, reply } => self.send_to_channel(channel, &letter, reply),
             Asked::Tally { letter, reply } => tell(reply, self.tally(letter)),
             Asked::Cancel { channel, letter, reply } => self.cancel_in_channel(channel, letter, reply),

@@ -123,6 +123,12 @@ fn opened(row: &[u8]) -> Option<(ChannelId, Letter)> {
     Some((ChannelId::from_bytes(*channel), Letter::decode(letter).ok()?))
 }
 
+/// The letter of this number, if it is of this channel.
+pub(crate) fn of(store: &Store, channel: &ChannelId, no: u64) -> Result<Option<Letter>, StoreError> {
+    let row = store.get(&key(no))?.and_then(|row| opened(&row));
+    Ok(row.filter(|(of, _)| of == channel).map(|(_, letter)| letter))
+}
+
 /// Rows of letters that are older than this.
 pub(crate) fn old(store: &Store, now: UnixMillis, life: u64) -> Result<Vec<Vec<u8>>, StoreError> {
     keys(store, |_, letter| now.since(letter.id.created()) > life)

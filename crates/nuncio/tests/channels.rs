@@ -418,11 +418,11 @@ async fn a_newcomer_is_handed_what_was_said_before() {
     has(&cleo, channel, 3).await;
     let mut news = cleo.inbox().await.unwrap();
     let numbers: Vec<u64> = said.iter().map(|(no, _)| *no).collect();
-    let other = anna.hand_over_history(channel, cleo.id(), &[numbers[0], beside]).await;
+    let other = anna.hand_over_history(channel, cleo.id(), &[numbers[0], beside], &[]).await;
     assert!(matches!(other, Err(Error::NoHistory(no)) if no == beside));
-    let many = anna.hand_over_history(channel, cleo.id(), &[0; 257]).await;
+    let many = anna.hand_over_history(channel, cleo.id(), &[0; 256], &[0]).await;
     assert!(matches!(many, Err(Error::TooMuchHistory)));
-    let ids = anna.hand_over_history(channel, cleo.id(), &numbers).await.unwrap();
+    let ids = anna.hand_over_history(channel, cleo.id(), &numbers, &[]).await.unwrap();
     for (at, text) in ["who has the map?", "I have it myself"].into_iter().enumerate() {
         let letter = within(news.next()).await.unwrap();
         assert_eq!((letter.id, letter.from, letter.channel), (ids[at], anna.id(), None));

@@ -290,12 +290,12 @@ async fn tell(options: &Options, api: &Api, channel: &str, what: &str, done: &st
 async fn cancel(options: &Options, api: &Api, channel: &str, letter: &str) -> Result<(), Failure> {
     let path = format!("/v1/channels/{}/letters/{letter}", segment(channel));
     let taken: ChannelCancelled = api.delete(&path).await?;
-    if options.json {
-        return output::json(&taken);
-    }
     if taken.cancelled == 0 {
         let hint = "`nuncio outbox` lists those that are";
         return Err(Failure::usage("no such letter to this channel is on its way to anybody", hint));
+    }
+    if options.json {
+        return output::json(&taken);
     }
     let members = if taken.cancelled == 1 { "member" } else { "members" };
     output::line(format_args!("cancelled {letter} for {} {members}", taken.cancelled))

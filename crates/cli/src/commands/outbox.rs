@@ -129,11 +129,11 @@ fn why(letter: &LetterState) -> Option<String> {
 async fn cancel(options: &Options, api: &Api, peer: &str, letter: &str) -> Result<(), Failure> {
     let path = format!("/v1/letters/{}/{letter}", segment(peer));
     let cancelled = api.delete::<Cancelled>(&path).await?;
-    if options.json {
-        return output::json(&cancelled);
-    }
     if !cancelled.cancelled {
         return Err(Failure::usage("no such letter is on its way to it", "`nuncio outbox` lists those that are"));
+    }
+    if options.json {
+        return output::json(&cancelled);
     }
     output::line(format_args!("cancelled {letter}"))
 }

@@ -124,7 +124,7 @@ pub(super) async fn history(
     Body(new): Body<NewHistory>,
 ) -> Result<(StatusCode, Json<HandedHistory>), Refused> {
     let (channel, to) = (served.agent.resolve_channel(&text).await?, served.agent.resolve(&new.to).await?);
-    let letters = served.agent.hand_over_history(channel, to, &new.letters).await?;
+    let letters = served.agent.hand_over_history(channel, to, &new.letters, &new.said).await?;
     let letters = letters.into_iter().map(|id| id.to_string()).collect();
     let handed = HandedHistory { channel: channel.to_string(), to: to.to_string(), letters };
     Ok((StatusCode::CREATED, Json(handed)))

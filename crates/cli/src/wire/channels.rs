@@ -130,6 +130,9 @@ pub struct NewHistory {
     pub to: String,
     /// Their numbers in the inbox.
     pub letters: Vec<u64>,
+    /// Their numbers among what this agent said itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<u64>,
 }
 
 /// Letters that are on their way to a member, each with an earlier one.

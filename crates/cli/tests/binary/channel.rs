@@ -143,6 +143,7 @@ fn a_letter_that_somebody_lacks_is_seen_once_and_is_taken_back() {
     let taken = ok(&anna.home, &["channel", "cancel", "crew", &id]);
     assert_eq!(taken.trim(), format!("cancelled {id} for 1 member"));
     assert!(fails(&anna.home, &["channel", "cancel", "crew", &id], 2).contains("nuncio outbox"));
+    fails(&anna.home, &["--json", "channel", "cancel", "crew", &id], 2);
     let listed = ok(&anna.home, &["outbox"]);
     assert!(listed.contains("delivered to 1 of 2") && listed.contains("never to cleo: it was cancelled"), "{listed}");
     assert!(ok(&anna.home, &["channel", "log", "crew"]).contains("delivered to 1 of 2, never to 1"));
@@ -203,12 +204,19 @@ fn a_newcomer_reads_what_it_is_handed() {
     ok(&ben.home, &["channel", "send", "crew", "I have it myself"]);
     until(|| ok(&anna.home, &["channel", "log", "crew"]).contains("I have it myself"));
     let handed = ok(&anna.home, &["channel", "history", "crew", "--to", "cleo", "--last", "1"]);
-    assert_eq!(handed.trim(), "handed over to cleo: 1 letters");
+    assert_eq!(handed.trim(), "handed over to cleo: 1 letter, on its way");
     let log = || ok(&cleo.home, &["channel", "log", "crew"]);
     until(|| log().contains(&format!("said to be by {}, handed over by anna", ben.did())));
     let one = json(&anna.home, &["channel", "history", "crew", "--to", "cleo", "0"]);
     assert_eq!(one["letters"].as_array().map(Vec::len), Some(1), "{one}");
-    until(|| ok(&cleo.home, &["inbox"]).matches("handed over: said to be by").count() == 2);
+    // What the one that hands over said itself is history too.
+    ok(&anna.home, &["channel", "send", "crew", "I have another"]);
+    let own = json(&anna.home, &["channel", "history", "crew", "--to", "cleo", "--said", "0"]);
+    assert_eq!(own["letters"].as_array().map(Vec::len), Some(1), "{own}");
+    until(|| log().contains("said to be by anna, handed over by anna"));
+    let all = ok(&anna.home, &["channel", "history", "crew", "--to", "ben", "--last", "3"]);
+    assert_eq!(all.trim(), "handed over to ben: 3 letters, on their way");
+    until(|| ok(&cleo.home, &["inbox"]).matches("handed over: said to be by").count() == 3);
     assert!(fails(&anna.home, &["channel", "history", "crew", "--to", "cleo", "99"], 2).contains("number 99"));
     assert!(fails(&anna.home, &["channel", "history", "crew", "--to", "cleo"], 2).contains("NUMBER"));
 }

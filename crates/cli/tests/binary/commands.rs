@@ -339,6 +339,7 @@ fn a_letter_on_its_way_is_listed_and_can_be_taken_back() {
     ok(&anna.home, &["outbox", "cancel", "ben", &id]);
     assert!(ok(&anna.home, &["outbox"]).contains("cancelled"));
     assert!(fails(&anna.home, &["outbox", "cancel", "ben", &id], 2).contains("nuncio outbox"));
+    fails(&anna.home, &["--json", "outbox", "cancel", "ben", &id], 2);
 }
 
 #[test]
