@@ -471,3 +471,31 @@ fn a_number_that_came_in_a_session_comes_in_no_frame() {
     group.pass(LONG, 5);
     assert_eq!(group.agents[1].texts(channel), ["in the session"]);
 }
+
+/// contracts/channel.md C56: whoever says again and again that it has more than there is fails nobody's letters but its own.
+#[test]
+fn a_lie_of_what_came_fails_no_letters_to_others() {
+    for ahead in [1, 2_000] {
+        let (mut group, channel) = settled(10, 0);
+        let now = group.now;
+        // Once since a start it is followed.
+        group.agents[0].restart(now);
+        let sealed = group.agents[0].peer.counters().sealed;
+        [7, 8, 9].into_iter().for_each(|at| group.agents[at].away = true);
+        for number in 0..40 {
+            group.send(0, channel, &number.to_string());
+            group.say(1, 0, channel, Says::Acked(number + 2 + ahead));
+            group.pass(time::ACK_DELAY * 2, 2);
+        }
+        [7, 8, 9].into_iter().for_each(|at| group.agents[at].away = false);
+        group.pass(LONG, 20);
+        let all: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        for at in 2..10 {
+            assert_eq!(group.agents[at].texts(channel), all, "agent {at}, {ahead} ahead");
+        }
+        let liar = group.id(1);
+        assert!(group.agents[0].failed.iter().all(|(agent, ..)| *agent == liar), "{:?}", group.agents[0].failed);
+        let sealed = group.agents[0].peer.counters().sealed - sealed;
+        assert!(sealed < 40 + 10 * 10, "{sealed} letters for 40: a chain for each");
+    }
+}

@@ -62,6 +62,10 @@ pub(super) struct Group {
     acking: BTreeMap<AgentId, (u64, Seq)>,
     /// The newest word that tells a member what it need not wait for.
     flooring: BTreeMap<AgentId, u64>,
+    /// The number of the next letter at the start.
+    began: Seq,
+    /// Who has acknowledged a letter since the start, or was followed to a number ahead.
+    heard: BTreeSet<AgentId>,
     /// Chains of epochs that are not known here.
     pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
@@ -131,6 +135,8 @@ impl Group {
             acks: BTreeMap::new(),
             acking: BTreeMap::new(),
             flooring: BTreeMap::new(),
+            began: 0,
+            heard: BTreeSet::new(),
             aside: BTreeMap::new(),
             attested: None,
             mailed: BTreeSet::new(),
@@ -148,6 +154,11 @@ impl Group {
     fn lowest(&self, agent: &AgentId) -> Seq {
         let left = self.out.iter().find(|(_, frame)| frame.left.contains_key(agent)).map(|(seq, _)| *seq);
         left.unwrap_or(self.outgoing.next())
+    }
+
+    /// Whether half a window is left over everything that somebody lacks, where the next letter has this number.
+    fn leaves_room(&self, next: Seq) -> bool {
+        self.out.first_key_value().is_none_or(|(lowest, _)| next.saturating_sub(*lowest) <= limit::WINDOW / 2)
     }
 
     fn insert(&mut self, seq: Seq, frame: OutFrame) {
@@ -479,6 +490,9 @@ impl Peer {
             return self.go_on_from(id, from, next, out);
         }
         let group = &mut channel.group;
+        if next > group.began && channel.record.roster().has(&from) {
+            group.heard.insert(from);
+        }
         let below: Vec<Seq> = group.out.range(..next).map(|(seq, _)| *seq).collect();
         let mut has_settled = false;
         for seq in below {
@@ -517,17 +531,22 @@ impl Peer {
     }
 
     /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers
-    /// that it knows, and the next letter goes on behind them.
+    /// that it knows, and the next letter goes on behind them. Only a start puts a copy back, so each member is followed once for each.
     // contracts/channel.md C56.
     fn go_on_from(&mut self, id: ChannelId, from: AgentId, next: Seq, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        if !channel.record.roster().has(&from) || next - channel.letters.next() > limit::CHANNEL_AHEAD_MAX {
+        let Some(channel) = self.channels.all.get(&id) else { return };
+        let is_known = !channel.record.roster().has(&from) || channel.group.heard.contains(&from);
+        if is_known || next - channel.letters.next() > limit::CHANNEL_AHEAD_MAX {
             return;
         }
-        channel.group.outgoing.skip_to(next);
-        channel.letters.skip_to(next);
         self.give_up_frames(id, &from, code::REFUSED, out);
-        self.keep_own(id, out);
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        if channel.group.leaves_room(next) {
+            channel.group.heard.insert(from);
+            channel.group.outgoing.skip_to(next);
+            channel.letters.skip_to(next);
+            self.keep_own(id, out);
+        }
     }
 }
 

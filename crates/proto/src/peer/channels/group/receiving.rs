@@ -322,6 +322,7 @@ impl Peer {
             });
         }
         channel.group.outgoing = Outgoing::from_row(&channel.record, me, row, acked)?;
+        channel.group.began = channel.letters.next();
         Some(())
     }
 }
