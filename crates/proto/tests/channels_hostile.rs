@@ -484,7 +484,7 @@ fn a_lie_of_what_came_fails_no_letters_to_others() {
         [7, 8, 9].into_iter().for_each(|at| group.agents[at].away = true);
         for number in 0..40 {
             group.send(0, channel, &number.to_string());
-            group.say(1, 0, channel, Says::Acked(number + 2 + ahead));
+            group.say(1, 0, channel, Says::Acked(2 * number + 2 + ahead));
             group.pass(time::ACK_DELAY * 2, 2);
         }
         [7, 8, 9].into_iter().for_each(|at| group.agents[at].away = false);
