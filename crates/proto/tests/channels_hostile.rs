@@ -10,6 +10,8 @@ use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::{ChannelId, EpochId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo};
+use nuncio_proto::rows;
+use nuncio_proto::step::Op;
 use nuncio_proto::testing::{ChannelForgery, forge_channel};
 
 #[allow(dead_code, reason = "another test uses the rest")]
@@ -498,4 +500,30 @@ fn a_lie_of_what_came_fails_no_letters_to_others() {
         let sealed = group.agents[0].peer.counters().sealed - sealed;
         assert!(sealed < 40 + 10 * 10, "{sealed} letters for 40: a chain for each");
     }
+}
+
+/// Whatever ends for many members at once, each letter's row is written once.
+#[test]
+fn a_step_in_which_many_letters_end_writes_each_once() {
+    let (members, letters) = (30, 60);
+    let (mut group, channel) = settled(members, 0);
+    (1..members).for_each(|at| group.agents[at].away = true);
+    for _ in 0..letters {
+        group.send(1, channel, &"long ".repeat(200));
+    }
+    group.settle();
+    let (now, one) = (group.now, &mut group.agents[1]);
+    let step = one.peer.channel_leave(channel, now).unwrap();
+    let staged = one.peer.stage(step).unwrap();
+    let ops: Vec<(&[u8], usize)> = staged
+        .ops
+        .iter()
+        .map(|op| match op {
+            Op::Put { key, value } => (key.as_slice(), value.len()),
+            Op::Delete { key } => (key.as_slice(), 0),
+        })
+        .collect();
+    assert_eq!(ops.iter().filter(|(key, _)| key[0] == rows::CHANNEL_OUT).count(), letters);
+    let written: usize = ops.iter().map(|(_, len)| len).sum();
+    assert!(written < letters * 2_000, "{written} bytes for {letters} letters");
 }

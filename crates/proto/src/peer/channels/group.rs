@@ -6,6 +6,7 @@
 //!   receive_group ─► opened ─► the sender's row, its letter to the order ─► acknowledged in a letter
 //! ```
 
+mod acking;
 mod holes;
 mod judging;
 mod receiving;
@@ -364,15 +365,13 @@ impl Peer {
         let (expires, number, common) = (letter.expires(), channel.record.roster().number(), sealed.common().to_vec());
         let again = kept_again(letter, channel.record.roster().audits());
         let frame = OutFrame { letter: letter.id, expires, number, common, again, left, mailed: BTreeMap::new() };
-        out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
+        out.frames.insert((id, sealed.seq()));
         for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
             let first = (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2);
             group.resend.entry(*agent).or_insert(first);
         }
-        if frame.left.is_empty() {
-            out.ops.push(Op::Delete { key: rows::channel_out(&id, sealed.seq()) });
-        } else {
+        if !frame.left.is_empty() {
             group.insert(sealed.seq(), frame);
         }
         self.counters.sealed += 1;
@@ -437,115 +436,41 @@ impl Peer {
 
     /// A letter goes to a member no more.
     fn take_off(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, out: &mut Out) -> Option<LetterId> {
-        let channel = self.channels.all.get_mut(&id)?;
-        let (letter, is_over) = channel.group.settle(seq, agent)?;
-        let lowest = channel.group.lowest(agent);
-        channel.group.outgoing.acked(agent, lowest);
-        let (key, frame) = (rows::channel_out(&id, seq), channel.group.out.get(&seq));
-        out.ops.push(match frame.filter(|_| !is_over) {
-            Some(frame) => Op::Put { key, value: frame.to_row() },
-            None => Op::Delete { key },
-        });
-        self.forget_mailed(id, out);
+        let group = &mut self.channels.all.get_mut(&id)?.group;
+        let (letter, _) = group.settle(seq, agent)?;
+        let lowest = group.lowest(agent);
+        group.outgoing.acked(agent, lowest);
+        out.frames.insert((id, seq));
         Some(letter)
     }
 
     /// Nothing more goes to an agent.
     pub(super) fn give_up_frames(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let frames = channel.group.out.iter().filter(|(_, frame)| frame.left.contains_key(agent));
-        let theirs: Vec<Seq> = frames.map(|(seq, _)| *seq).collect();
-        theirs.into_iter().for_each(|seq| self.give_up_frame(id, seq, agent, code, out));
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        channel.group.resend.remove(agent);
-        channel.group.keys.remove(agent);
-        channel.group.in_session.remove(agent);
-    }
-
-    fn apply_group_ack(&mut self, id: ChannelId, to: AgentId, now: UnixMillis, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        channel.group.acks.remove(&to);
-        let Some(next) = channel.group.incoming.next_of(&to) else { return };
-        let next = channel.letters.first_undecided_of(&to).map_or(next, |held| held.min(next));
-        let before = channel.group.acking.get(&to).copied();
-        let under_way = before.filter(|(no, _)| self.outbox.contains_key(no));
-        // It is said already; one that has not left says less.
-        if under_way.is_some_and(|(_, said)| said == next) {
-            return;
+        let Some(group) = self.channels.all.get_mut(&id).map(|channel| &mut channel.group) else { return };
+        for seq in group.out.keys().copied().collect::<Vec<_>>() {
+            let Some((letter, _)) = group.settle(seq, agent) else { continue };
+            out.frames.insert((id, seq));
+            Self::apply_failed(*agent, letter, code, out);
         }
-        channel.group.acking.insert(to, (self.next_entry, next));
-        if let Some((no, _)) = under_way.filter(|(no, _)| self.outbox.get(no).is_some_and(|one| one.sealed.is_none())) {
-            self.remove_entry(no, out);
-            if let Some(channel) = self.channels.all.get_mut(&id) {
-                channel.group.acking.insert(to, (self.next_entry, next));
-            }
-        }
-        self.say(to, Word { channel: id, says: Says::Acked(next) }, now, out);
-    }
-
-    // contracts/channel.md C38.
-    pub(super) fn take_acked(&mut self, from: AgentId, id: ChannelId, next: Seq, now: UnixMillis, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        if next > channel.letters.next() {
-            return self.go_on_from(id, from, next, out);
-        }
-        let group = &mut channel.group;
-        if next > group.began && channel.record.roster().has(&from) {
-            group.heard.insert(from);
-        }
-        let below: Vec<Seq> = group.out.range(..next).map(|(seq, _)| *seq).collect();
-        let mut has_settled = false;
-        for seq in below {
-            let Some((letter, is_over)) = group.settle(seq, &from) else { continue };
-            has_settled = true;
-            out.effects.push(Effect::Delivered { to: from, letter });
-            if is_over {
-                out.ops.push(Op::Delete { key: rows::channel_out(&id, seq) });
-            }
-        }
-        let lowest = group.lowest(&from);
-        group.outgoing.acked(&from, lowest);
-        if group.frames_for(&from).next().is_none() {
-            group.resend.remove(&from);
-        } else if has_settled {
-            group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
-        }
-        // A chain that is under way comes with its first number.
-        let is_behind = next < lowest && group.out.contains_key(&lowest) && !group.keys.contains_key(&from);
+        group.outgoing.acked(agent, group.outgoing.next());
+        group.resend.remove(agent);
+        group.keys.remove(agent);
+        group.in_session.remove(agent);
         self.forget_mailed(id, out);
-        if is_behind {
-            self.say_floor(id, from, lowest, now, out);
-        }
     }
 
-    /// A member waits for numbers that were given up; what it has behind them it cannot say.
-    // contracts/channel.md C55.
-    fn say_floor(&mut self, id: ChannelId, to: AgentId, floor: Seq, now: UnixMillis, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let flooring = &mut channel.group.flooring;
-        if flooring.get(&to).is_some_and(|no| self.outbox.contains_key(no)) {
-            return;
-        }
-        flooring.insert(to, self.next_entry);
-        self.say(to, Word { channel: id, says: Says::Floor(floor) }, now, out);
-    }
-
-    /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers
-    /// that it knows, and the next letter goes on behind them. Only a start puts a copy back, so each member is followed once for each.
-    // contracts/channel.md C56.
-    fn go_on_from(&mut self, id: ChannelId, from: AgentId, next: Seq, out: &mut Out) {
-        let Some(channel) = self.channels.all.get(&id) else { return };
-        let is_known = !channel.record.roster().has(&from) || channel.group.heard.contains(&from);
-        if is_known || next - channel.letters.next() > limit::CHANNEL_AHEAD_MAX {
-            return;
-        }
-        self.give_up_frames(id, &from, code::REFUSED, out);
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        if channel.group.leaves_room(next) {
-            channel.group.heard.insert(from);
-            channel.group.outgoing.skip_to(next);
-            channel.letters.skip_to(next);
-            self.keep_own(id, out);
+    /// Writes the row of every letter under way that moved, once, however many members it ended for.
+    pub(in super::super) fn keep_frames(&mut self, out: &mut Out) {
+        let frames = core::mem::take(&mut out.frames);
+        let channels: BTreeSet<ChannelId> = frames.iter().map(|(id, _)| *id).collect();
+        channels.into_iter().for_each(|id| self.forget_mailed(id, out));
+        for (id, seq) in frames {
+            let key = rows::channel_out(&id, seq);
+            let frame = self.channels.all.get(&id).and_then(|channel| channel.group.out.get(&seq));
+            out.ops.push(match frame {
+                Some(frame) => Op::Put { key, value: frame.to_row() },
+                None => Op::Delete { key },
+            });
         }
     }
 }
