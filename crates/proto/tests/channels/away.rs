@@ -3,6 +3,7 @@
 use nuncio_contracts::registry::{code, time};
 use nuncio_proto::channel::Change;
 use nuncio_proto::peer::{Peer, Way};
+use nuncio_proto::rows;
 
 use super::LONG;
 use super::group::{Group, mailbox};
@@ -100,4 +101,51 @@ fn a_letter_that_was_sealed_once_is_taken_back_from_who_lacks_it() {
     group.pass(LONG, 10);
     assert_eq!(group.agents[8].texts(channel), ["first", "behind it"]);
     assert_eq!(group.agents[7].texts(channel), ["first", "taken back", "behind it"]);
+}
+
+/// contracts/channel.md C55: who has acknowledged a letter has it behind a start too: it is not sent again, and never fails there.
+#[test]
+fn a_start_forgets_nobody_who_has_a_letter() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.agents[9].away = true;
+    let (first, away) = (group.send(0, channel, "first"), group.id(9));
+    group.pass(LONG, 10);
+    let (second, now) = (group.send(0, channel, "second"), group.now);
+    group.agents[0].restart(now);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &first), [away]);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &second).len(), 9, "nobody has said that it is there");
+    group.pass(LONG, 10);
+    // Again, with what one said behind the start, and one that goes away for good.
+    let now = group.now;
+    group.agents[0].restart(now);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &second), [away]);
+    group.agents[5].away = true;
+    group.pass(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW, 10);
+    let failed: Vec<_> = group.agents[0].failed.iter().map(|(agent, letter, _)| (*agent, *letter)).collect();
+    assert_eq!(failed, [(away, first), (away, second)]);
+}
+
+/// What a member has is known as long as it is one, and as the channel is.
+#[test]
+fn what_a_member_has_is_forgotten_with_the_member() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.send(1, channel, "hello");
+    group.pass(LONG, 10);
+    let of = |group: &Group, at: usize| {
+        let keys = group.agents[1].disk.0.keys().filter(|key| key[0] == rows::CHANNEL_ACKED);
+        let id = group.id(at);
+        keys.filter(|key| key.ends_with(id.as_bytes())).count()
+    };
+    let all = |group: &Group| (0..10).map(|at| of(group, at)).sum::<usize>();
+    assert_eq!((all(&group), of(&group, 1)), (9, 0));
+    let gone = group.id(5);
+    group.change(0, channel, Change::Remove(vec![gone])).unwrap();
+    group.pass(LONG, 10);
+    assert_eq!((all(&group), of(&group, 5)), (8, 0));
+    group.leave(1, channel).unwrap();
+    group.pass(LONG, 10);
+    assert_eq!(all(&group), 0);
 }

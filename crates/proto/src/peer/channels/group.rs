@@ -50,6 +50,8 @@ pub(super) struct Group {
     /// Of these frames.
     bytes: usize,
     expiries: BTreeSet<(UnixMillis, Seq)>,
+    /// Below which number a member has all, as its row says.
+    has: BTreeMap<AgentId, Seq>,
     /// Entries of the outbox that frames wait for: what hands the newest chain over, and letters in front of it.
     pub(super) keys: BTreeMap<AgentId, Vec<u64>>,
     /// The newest letter to each member in its session.
@@ -129,6 +131,7 @@ impl Group {
             out: BTreeMap::new(),
             bytes: 0,
             expiries: BTreeSet::new(),
+            has: BTreeMap::new(),
             keys: BTreeMap::new(),
             in_session: BTreeMap::new(),
             resend: BTreeMap::new(),
@@ -444,8 +447,15 @@ impl Peer {
         Some(letter)
     }
 
-    /// Nothing more goes to an agent.
+    /// Nothing more goes to an agent, which is no member any more.
     pub(super) fn give_up_frames(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
+        self.give_up_all(id, agent, code, out);
+        let of_it = self.channels.all.get_mut(&id).and_then(|channel| channel.group.has.remove(agent));
+        out.ops.extend(of_it.map(|_| Op::Delete { key: rows::channel_acked(&id, agent) }));
+    }
+
+    /// All that is under way to a member is given up.
+    fn give_up_all(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
         let Some(group) = self.channels.all.get_mut(&id).map(|channel| &mut channel.group) else { return };
         for seq in group.out.keys().copied().collect::<Vec<_>>() {
             let Some((letter, _)) = group.settle(seq, agent) else { continue };

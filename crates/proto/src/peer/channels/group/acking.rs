@@ -1,12 +1,22 @@
 //! What members say of what they have: what is under way to them ends, and who says more than there is was told it by a state that was lost.
 
 use nuncio_contracts::registry::{code, limit, time};
+use serde::{Deserialize, Serialize};
 
+use super::super::ROW_VERSION;
+use super::Group;
 use crate::channel::{Says, Word};
+use crate::codec;
 use crate::ids::{AgentId, ChannelId, Seq};
 use crate::peer::{Out, Peer};
-use crate::step::Effect;
+use crate::rows;
+use crate::step::{Effect, Op};
 use crate::time::UnixMillis;
+
+#[derive(Serialize, Deserialize)]
+struct AckedRow(u8, Seq);
+
+const ACKED_LEN_MAX: usize = 16;
 
 impl Peer {
     pub(super) fn apply_group_ack(&mut self, id: ChannelId, to: AgentId, now: UnixMillis, out: &mut Out) {
@@ -57,6 +67,9 @@ impl Peer {
                 out.frames.insert((id, seq));
             }
         }
+        if has_settled {
+            group.keep_acked(id, from, next, out);
+        }
         let lowest = group.lowest(&from);
         group.outgoing.acked(&from, lowest);
         if group.frames_for(&from).next().is_none() {
@@ -92,13 +105,39 @@ impl Peer {
         if is_known || next - channel.letters.next() > limit::CHANNEL_AHEAD_MAX {
             return;
         }
-        self.give_up_frames(id, &from, code::REFUSED, out);
+        self.give_up_all(id, &from, code::REFUSED, out);
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let all = channel.letters.next();
+        channel.group.keep_acked(id, from, all, out);
         if channel.group.leaves_room(next) {
             channel.group.heard.insert(from);
             channel.group.outgoing.skip_to(next);
             channel.letters.skip_to(next);
             self.keep_own(id, out);
         }
+    }
+
+    pub(in crate::peer::channels) fn load_channel_acked(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, agent) = rows::split_of_channel::<32>(key)?;
+        let AckedRow(version, next) = codec::decode(value, ACKED_LEN_MAX).ok()?;
+        let channel = self.channels.all.get_mut(&id).filter(|_| version == ROW_VERSION)?;
+        channel.group.has.insert(AgentId::from_bytes(agent).ok()?, next);
+        Some(())
+    }
+}
+
+impl Group {
+    /// A member has all below a number, also behind a start: the rows of letters name it still.
+    // contracts/channel.md C55.
+    fn keep_acked(&mut self, id: ChannelId, of: AgentId, next: Seq, out: &mut Out) {
+        let known = self.has.entry(of).or_default();
+        *known = next.max(*known);
+        let value = codec::encode(&AckedRow(ROW_VERSION, *known));
+        out.ops.push(Op::Put { key: rows::channel_acked(&id, &of), value });
+    }
+
+    /// Whether a member has a letter, as its row says.
+    pub(super) fn has_letter(&self, of: &AgentId, seq: Seq) -> bool {
+        self.has.get(of).is_some_and(|next| seq < *next)
     }
 }
