@@ -149,3 +149,40 @@ fn what_a_member_has_is_forgotten_with_the_member() {
     group.pass(LONG, 10);
     assert_eq!(all(&group), 0);
 }
+
+/// contracts/mailbox.md M14: copies of what lies at a node take no place of what does not.
+#[test]
+fn what_was_never_left_goes_before_what_is_left_again() {
+    let mut group = Group::new(10);
+    group.open_mailboxes();
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.send(1, channel, "so that all have sessions");
+    group.send(0, channel, "and know where mailboxes are");
+    group.pass(LONG, 10);
+    group.agents[8].away = true;
+    for text in ["one", "two"] {
+        group.send(0, channel, text);
+        group.settle();
+        group.leave_mail();
+    }
+    group.pass(time::DEPOSIT_AGAIN, 2);
+    let (last, id) = (group.send(0, channel, "three"), group.id(8));
+    group.settle();
+    // What hands its chain over is in front of it.
+    let (now, one) = (group.now, &mut group.agents[0]);
+    let mail = one.peer.mail(id, now, 1_000, &mut one.rng).unwrap();
+    let words = mail.frames.into_iter().map(|(_, mailed)| mailed).collect();
+    let step = one.peer.mailed(id, words, now);
+    one.take(step);
+    let letters = |most: usize| {
+        let mail = group.agents[0].peer.shared_mail(&mailbox(), |agent| *agent == id, now, most);
+        mail.into_iter().map(|mail| mail.common).collect::<Vec<_>>()
+    };
+    let all = letters(10);
+    assert_eq!((letters(1).as_slice(), all.len()), (&all[..1], 3));
+    let step = group.agents[0].peer.cancel(id, last).unwrap();
+    group.agents[0].take(step);
+    let before = group.agents[0].peer.shared_mail(&mailbox(), |agent| *agent == id, now, 10);
+    assert_eq!(before.into_iter().map(|mail| mail.common).collect::<Vec<_>>(), all[1..], "the newest was the first");
+}
