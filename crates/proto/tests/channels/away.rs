@@ -186,3 +186,29 @@ fn what_was_never_left_goes_before_what_is_left_again() {
     let before = group.agents[0].peer.shared_mail(&mailbox(), |agent| *agent == id, now, 10);
     assert_eq!(before.into_iter().map(|mail| mail.common).collect::<Vec<_>>(), all[1..], "the newest was the first");
 }
+
+/// contracts/channel.md C56: also where the copy is old and somebody who is away lacks a letter of then, most of the others are believed.
+#[test]
+fn a_member_that_was_restored_from_an_old_copy_waits_for_nobody() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.agents[9].away = true;
+    group.send(1, channel, "of then");
+    group.pass(LONG, 10);
+    let copy = group.agents[1].disk.0.clone();
+    for _ in 0..600 {
+        group.send(1, channel, "later");
+        group.settle();
+    }
+    group.pass(LONG, 10);
+    let now = group.now;
+    group.agents[1].disk.0 = copy;
+    group.agents[1].restart(now);
+    group.send(1, channel, "lost, or heard");
+    group.pass(LONG, 20);
+    group.send(1, channel, "here again");
+    group.pass(LONG, 20);
+    for at in [0, 2, 8] {
+        assert_eq!(group.agents[at].texts(channel).last(), Some(&"here again"), "agent {at}");
+    }
+}

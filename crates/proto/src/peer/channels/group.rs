@@ -69,6 +69,8 @@ pub(super) struct Group {
     began: Seq,
     /// Who has acknowledged a letter since the start, or was followed to a number ahead.
     heard: BTreeSet<AgentId>,
+    /// The numbers ahead that others have told, and that were not gone on with yet.
+    ahead: BTreeMap<AgentId, Seq>,
     /// Chains of epochs that are not known here.
     pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
@@ -141,6 +143,7 @@ impl Group {
             flooring: BTreeMap::new(),
             began: 0,
             heard: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             aside: BTreeMap::new(),
             attested: None,
             mailed: BTreeSet::new(),
@@ -450,8 +453,9 @@ impl Peer {
     /// Nothing more goes to an agent, which is no member any more.
     pub(super) fn give_up_frames(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
         self.give_up_all(id, agent, code, out);
-        let of_it = self.channels.all.get_mut(&id).and_then(|channel| channel.group.has.remove(agent));
-        out.ops.extend(of_it.map(|_| Op::Delete { key: rows::channel_acked(&id, agent) }));
+        let Some(group) = self.channels.all.get_mut(&id).map(|channel| &mut channel.group) else { return };
+        group.ahead.remove(agent);
+        out.ops.extend(group.has.remove(agent).map(|_| Op::Delete { key: rows::channel_acked(&id, agent) }));
     }
 
     /// All that is under way to a member is given up.

@@ -54,6 +54,7 @@ impl Peer {
             return self.go_on_from(id, from, next, out);
         }
         let group = &mut channel.group;
+        group.ahead.remove(&from);
         if next > group.began && channel.record.roster().has(&from) {
             group.heard.insert(from);
         }
@@ -109,8 +110,12 @@ impl Peer {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let all = channel.letters.next();
         channel.group.keep_acked(id, from, all, out);
-        if channel.group.leaves_room(next) {
+        channel.group.ahead.insert(from, next);
+        let others = channel.record.roster().members().len().saturating_sub(1);
+        let agreed = channel.group.ahead.values().filter(|said| **said > all).count();
+        if channel.group.leaves_room(next) || agreed > others / 2 {
             channel.group.heard.insert(from);
+            channel.group.ahead.retain(|_, said| *said > next);
             channel.group.outgoing.skip_to(next);
             channel.letters.skip_to(next);
             self.keep_own(id, out);
