@@ -16,6 +16,7 @@ use crate::actor::Actor;
 use crate::depositing::{self, Shared};
 use crate::entropy::now;
 use crate::fetching;
+use crate::mailbox::Mailboxes;
 use crate::wake::{Answer, Wake};
 
 /// Letters left over one connection: fewer than a deposit key's burst.
@@ -34,11 +35,22 @@ pub(crate) struct Sharing {
     pauses: Option<ExponentialBackoff>,
 }
 
+impl Mailboxes {
+    /// Whether letters are being left at a node, or none until a pause is over.
+    fn waits(&self, at: &Mailbox) -> bool {
+        self.nodes.get(&at.to_string()).is_some_and(|sharing| sharing.busy || sharing.rests)
+    }
+}
+
 impl Actor {
     /// Leaves what was sealed once for a peer that is away, and for others like it.
     pub(crate) fn share_with(&mut self, peer: &AgentId) {
+        // Whoever rests is asked again when the pause is over.
+        if self.mail.rests(peer) {
+            return;
+        }
         let at = self.peer.mailbox_of(peer).and_then(|(at, has_key)| has_key.then(|| at.clone()));
-        if let Some(at) = at.filter(|_| self.peer.owes_frames(peer, now())) {
+        if let Some(at) = at.filter(|at| !self.mail.waits(at) && self.peer.owes_frames(peer, now())) {
             self.share(&at);
         }
     }
@@ -46,9 +58,8 @@ impl Actor {
     /// Leaves at a node what was sealed once and is not there yet. What is read here is in memory: it leaves when all of that is on disk.
     // contracts/mailbox.md M19.
     pub(crate) fn share(&mut self, at: &Mailbox) {
-        let waits = self.mail.nodes.get(&at.to_string()).is_some_and(|sharing| sharing.busy || sharing.rests);
         // One deposit for all: those whose keys are being left right now are waited for.
-        if waits || self.peer.shared_mail_waits(at, |agent| self.mail.is_busy(agent)) {
+        if self.mail.waits(at) || self.peer.shared_mail_waits(at, |agent| self.mail.is_busy(agent)) {
             return;
         }
         let is_for = |agent: &AgentId| !self.mail.rests(agent) && self.is_away(agent);

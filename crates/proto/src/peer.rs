@@ -23,7 +23,7 @@ use crate::control::Control;
 use crate::error::PeerError;
 use crate::handshake;
 use crate::identity::{Identity, Retirement};
-use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
+use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterError, LetterKind};
 use crate::mailbox::Mailbox;
 use crate::outbox::Entry;
@@ -524,7 +524,7 @@ impl Peer {
         self.finish(out)
     }
 
-    /// Writes the snapshot of every session that moved, once, and sets the timers of every contact that was touched.
+    /// Writes the snapshot of every session and the row of every letter to a channel that moved, once, and sets the timers of every contact that was touched.
     fn finish(&mut self, mut out: Out) -> Result<Staged, PeerError> {
         for id in &out.sessions {
             if let Some(session) = self.sessions.get(id) {
@@ -534,6 +534,7 @@ impl Peer {
         for agent in &out.contacts {
             self.touch(agent);
         }
+        self.keep_frames(&mut out);
         self.keep_chain(&mut out);
         Ok(Staged { ops: out.ops, effects: Effects(out.effects) })
     }
@@ -577,4 +578,5 @@ struct Out {
     effects: Vec<Effect>,
     sessions: BTreeSet<SessionId>,
     contacts: BTreeSet<AgentId>,
+    frames: BTreeSet<(ChannelId, Seq)>,
 }

@@ -65,6 +65,8 @@ pub const CHANNEL_EARLY: u8 = b'P';
 pub const CHANNEL_OUT: u8 = b'G';
 /// At whose nodes such letters were left, and when.
 pub const CHANNEL_MAILED: u8 = b'T';
+/// Below which number of this agent's letters a member of a channel has all that were sealed once.
+pub const CHANNEL_ACKED: u8 = b'u';
 /// Chains of a channel that were handed over in an epoch that is not known here.
 pub const CHANNEL_KEY: u8 = b'E';
 /// Invitations into channels.
@@ -179,6 +181,10 @@ pub(crate) fn channel_out(channel: &ChannelId, seq: Seq) -> Vec<u8> {
 
 pub(crate) fn channel_mailed(channel: &ChannelId, seq: Seq) -> Vec<u8> {
     key(CHANNEL_MAILED, &[channel.as_bytes(), &seq.to_be_bytes()])
+}
+
+pub(crate) fn channel_acked(channel: &ChannelId, member: &AgentId) -> Vec<u8> {
+    key(CHANNEL_ACKED, &[channel.as_bytes(), member.as_bytes()])
 }
 
 pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {

@@ -9,6 +9,8 @@ use nuncio_proto::error::Refusal;
 use nuncio_proto::identity::Retirement;
 use nuncio_proto::ids::{ChannelId, EpochId};
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo};
+use nuncio_proto::rows;
+use nuncio_proto::step::Op;
 
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
@@ -447,4 +449,58 @@ fn a_number_that_came_in_a_session_comes_in_no_frame() {
     assert!(take_frame(&mut group, 2, 1, &frame).is_err());
     group.pass(LONG, 5);
     assert_eq!(group.agents[1].texts(channel), ["in the session"]);
+}
+
+/// contracts/channel.md C56: whoever says again and again that it has more than there is fails nobody's letters but its own.
+#[test]
+fn a_lie_of_what_came_fails_no_letters_to_others() {
+    for ahead in [1, 2_000] {
+        let (mut group, channel) = settled(10, 0);
+        let now = group.now;
+        // Once since a start it is followed.
+        group.agents[0].restart(now);
+        let sealed = group.agents[0].peer.counters().sealed;
+        [7, 8, 9].into_iter().for_each(|at| group.agents[at].away = true);
+        for number in 0..40 {
+            group.send(0, channel, &number.to_string());
+            group.say(1, 0, channel, Says::Acked(2 * number + 2 + ahead));
+            group.pass(time::ACK_DELAY * 2, 2);
+        }
+        [7, 8, 9].into_iter().for_each(|at| group.agents[at].away = false);
+        group.pass(LONG, 20);
+        let all: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        for at in 2..10 {
+            assert_eq!(group.agents[at].texts(channel), all, "agent {at}, {ahead} ahead");
+        }
+        let liar = group.id(1);
+        assert!(group.agents[0].failed.iter().all(|(agent, ..)| *agent == liar), "{:?}", group.agents[0].failed);
+        let sealed = group.agents[0].peer.counters().sealed - sealed;
+        assert!(sealed < 40 + 10 * 10, "{sealed} letters for 40: a chain for each");
+    }
+}
+
+/// Whatever ends for many members at once, each letter's row is written once.
+#[test]
+fn a_step_in_which_many_letters_end_writes_each_once() {
+    let (members, letters) = (30, 60);
+    let (mut group, channel) = settled(members, 0);
+    (1..members).for_each(|at| group.agents[at].away = true);
+    for _ in 0..letters {
+        group.send(1, channel, &"long ".repeat(200));
+    }
+    group.settle();
+    let (now, one) = (group.now, &mut group.agents[1]);
+    let step = one.peer.channel_leave(channel, now).unwrap();
+    let staged = one.peer.stage(step).unwrap();
+    let ops: Vec<(&[u8], usize)> = staged
+        .ops
+        .iter()
+        .map(|op| match op {
+            Op::Put { key, value } => (key.as_slice(), value.len()),
+            Op::Delete { key } => (key.as_slice(), 0),
+        })
+        .collect();
+    assert_eq!(ops.iter().filter(|(key, _)| key[0] == rows::CHANNEL_OUT).count(), letters);
+    let written: usize = ops.iter().map(|(_, len)| len).sum();
+    assert!(written < letters * 2_000, "{written} bytes for {letters} letters");
 }

@@ -315,3 +315,20 @@ fn a_number_that_is_withheld_is_reported_when_it_outlasts_patience() {
     assert_eq!(b.peer.gaps(b.now).count(), 0);
     assert_eq!(b.inbox, ["first", "withheld", "let through"]);
 }
+
+/// contracts/mailbox.md M14: what lies at a node already is left again behind what does not.
+#[test]
+fn what_was_never_left_goes_first() {
+    let (mut a, _, [_, idb]) = spoken();
+    a.send(idb, "left");
+    a.run();
+    assert!(!a.leave(idb).is_empty());
+    let newest = a.send(idb, "never left");
+    a.run();
+    a.now = a.now.plus(time::DEPOSIT_AGAIN);
+    let first = a.peer.mail(idb, a.now, 1, &mut a.rng).unwrap().frames.into_iter().map(|(_, mailed)| mailed).collect();
+    let step = a.peer.mailed(idb, first, a.now);
+    a.take(step);
+    let ways: Vec<_> = a.peer.ways().filter(|(_, letter, _)| *letter == newest).map(|(.., way)| way).collect();
+    assert_eq!(ways, [Way::Mailbox(a.now)]);
+}

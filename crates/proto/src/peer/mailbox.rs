@@ -18,6 +18,7 @@ use crate::deposit::{DepositKey, MailboxSecret};
 use crate::frame::Nonce;
 use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId};
 use crate::mailbox::{Given, Mailbox};
+use crate::outbox::{Entry, SealedAs};
 use crate::rows;
 use crate::session::{Gap, Told};
 use crate::step::{Effect, Op, Step};
@@ -153,8 +154,8 @@ impl Peer {
         (known.as_ref() == Some(key)).then(|| self.step(Change::Mail(MailChange::Denied { agent })))
     }
 
-    /// What is to be left at the contact's node now, at most so many frames: those of its session under way that are not there yet, and an acknowledgement
-    /// that none of them brings. `None` where there is nothing, or nowhere to leave it.
+    /// What is to be left at the contact's node now, at most so many frames: those of its session under way that are not there yet, behind them those that
+    /// were left long ago, and an acknowledgement that none of them brings. `None` where there is nothing, or nowhere to leave it.
     // contracts/mailbox.md M14.
     pub fn mail<R: CryptoRng + ?Sized>(&self, to: AgentId, now: UnixMillis, most: usize, rng: &mut R) -> Option<Mail> {
         let contact = self.contacts.get(&to)?;
@@ -167,9 +168,13 @@ impl Peer {
         let sealed = under_way.filter_map(|no| {
             let entry = self.outbox.get(&no)?;
             let sealed = entry.sealed.as_ref().filter(|sealed| is_due(&sealed.frame, entry.deposited_at()))?;
-            Some((sealed.frame.clone(), Mailed { entry: Some((no, entry.nonce()?)), told: sealed.told, group: None }))
+            Some((no, entry, sealed))
         });
-        let mut frames: Vec<_> = sealed.take(most).collect();
+        let (again, new): (Vec<_>, Vec<_>) = sealed.partition(|(_, entry, _)| entry.deposited_at().is_some());
+        let frame = |(no, entry, sealed): (u64, &Entry, &SealedAs)| {
+            Some((sealed.frame.clone(), Mailed { entry: Some((no, entry.nonce()?)), told: sealed.told, group: None }))
+        };
+        let mut frames: Vec<_> = new.into_iter().chain(again).filter_map(frame).take(most).collect();
         let (acks_alone, told) = (frames.is_empty(), session.told());
         let brought = frames.iter().any(|(_, mailed)| mailed.told == told) || contact.mail.mailed == told;
         if told.is_some() && !brought && key.is_some() && session.handshake.is_none() {

@@ -3,6 +3,7 @@
 use nuncio_contracts::registry::{code, time};
 use nuncio_proto::channel::Change;
 use nuncio_proto::peer::{Peer, Way};
+use nuncio_proto::rows;
 
 use super::LONG;
 use super::group::{Group, mailbox};
@@ -103,4 +104,114 @@ fn a_letter_that_was_sealed_once_is_taken_back_from_who_lacks_it() {
     group.pass(LONG, 10);
     assert_eq!(group.agents[8].texts(channel), ["first", "behind it"]);
     assert_eq!(group.agents[7].texts(channel), ["first", "taken back", "behind it"]);
+}
+
+/// contracts/channel.md C55: who has acknowledged a letter has it behind a start too: it is not sent again, and never fails there.
+#[test]
+fn a_start_forgets_nobody_who_has_a_letter() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.agents[9].away = true;
+    let (first, away) = (group.send(0, channel, "first"), group.id(9));
+    group.pass(LONG, 10);
+    let (second, now) = (group.send(0, channel, "second"), group.now);
+    group.agents[0].restart(now);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &first), [away]);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &second).len(), 9, "nobody has said that it is there");
+    group.pass(LONG, 10);
+    // Again, with what one said behind the start, and one that goes away for good.
+    let now = group.now;
+    group.agents[0].restart(now);
+    assert_eq!(group.agents[0].peer.channel_left(&channel, &second), [away]);
+    group.agents[5].away = true;
+    group.pass(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW, 10);
+    let failed: Vec<_> = group.agents[0].failed.iter().map(|(agent, letter, _)| (*agent, *letter)).collect();
+    assert_eq!(failed, [(away, first), (away, second)]);
+}
+
+/// What a member has is known as long as it is one, and as the channel is.
+#[test]
+fn what_a_member_has_is_forgotten_with_the_member() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.send(1, channel, "hello");
+    group.pass(LONG, 10);
+    let of = |group: &Group, at: usize| {
+        let keys = group.agents[1].disk.0.keys().filter(|key| key[0] == rows::CHANNEL_ACKED);
+        let id = group.id(at);
+        keys.filter(|key| key.ends_with(id.as_bytes())).count()
+    };
+    let all = |group: &Group| (0..10).map(|at| of(group, at)).sum::<usize>();
+    assert_eq!((all(&group), of(&group, 1)), (9, 0));
+    let gone = group.id(5);
+    group.change(0, channel, Change::Remove(vec![gone])).unwrap();
+    group.pass(LONG, 10);
+    assert_eq!((all(&group), of(&group, 5)), (8, 0));
+    group.leave(1, channel).unwrap();
+    group.pass(LONG, 10);
+    assert_eq!(all(&group), 0);
+}
+
+/// contracts/mailbox.md M14: copies of what lies at a node take no place of what does not.
+#[test]
+fn what_was_never_left_goes_before_what_is_left_again() {
+    let mut group = Group::new(10);
+    group.open_mailboxes();
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.send(1, channel, "so that all have sessions");
+    group.send(0, channel, "and know where mailboxes are");
+    group.pass(LONG, 10);
+    group.agents[8].away = true;
+    for text in ["one", "two"] {
+        group.send(0, channel, text);
+        group.settle();
+        group.leave_mail();
+    }
+    group.pass(time::DEPOSIT_AGAIN, 2);
+    let (last, id) = (group.send(0, channel, "three"), group.id(8));
+    group.settle();
+    // What hands its chain over is in front of it.
+    let (now, one) = (group.now, &mut group.agents[0]);
+    let mail = one.peer.mail(id, now, 1_000, &mut one.rng).unwrap();
+    let words = mail.frames.into_iter().map(|(_, mailed)| mailed).collect();
+    let step = one.peer.mailed(id, words, now);
+    one.take(step);
+    let letters = |most: usize| {
+        let mail = group.agents[0].peer.shared_mail(&mailbox(), |agent| *agent == id, now, most);
+        mail.into_iter().map(|mail| mail.common).collect::<Vec<_>>()
+    };
+    let all = letters(10);
+    assert_eq!((letters(1).as_slice(), all.len()), (&all[..1], 3));
+    let step = group.agents[0].peer.cancel(id, last).unwrap();
+    group.agents[0].take(step);
+    let before = group.agents[0].peer.shared_mail(&mailbox(), |agent| *agent == id, now, 10);
+    assert_eq!(before.into_iter().map(|mail| mail.common).collect::<Vec<_>>(), all[1..], "the newest was the first");
+}
+
+/// contracts/channel.md C56: also where the copy is old and somebody who is away lacks a letter of then, most of the others are believed.
+#[test]
+fn a_member_that_was_restored_from_an_old_copy_waits_for_nobody() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.agents[9].away = true;
+    group.send(1, channel, "of then");
+    group.pass(LONG, 10);
+    let copy = group.agents[1].disk.0.clone();
+    for _ in 0..600 {
+        group.send(1, channel, "later");
+        group.settle();
+    }
+    group.pass(LONG, 10);
+    let now = group.now;
+    group.agents[1].disk.0 = copy;
+    group.agents[1].restart(now);
+    group.send(1, channel, "lost, or heard");
+    group.pass(LONG, 20);
+    group.send(1, channel, "here again");
+    group.pass(LONG, 20);
+    for at in [0, 2, 8] {
+        assert_eq!(group.agents[at].texts(channel).last(), Some(&"here again"), "agent {at}");
+    }
 }

@@ -112,7 +112,7 @@ fn history_is_taken_of_members_alone() {
         assert!(group.agents[2].failed.contains(&(member, odd, code::MALFORMED)));
     }
     // Nor one of somebody who never was a member.
-    let stranger = History { author: group.id(4), ..about.clone() };
+    let stranger = History { author: group.id(4), ..about };
     let odd = with(&mut group, 2, vec![stranger.extension()]);
     assert!(group.agents[2].failed.contains(&(member, odd, code::NOT_MEMBER)));
     assert!(group.agents[1].handed.is_empty());

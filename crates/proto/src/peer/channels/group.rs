@@ -6,6 +6,7 @@
 //!   receive_group ─► opened ─► the sender's row, its letter to the order ─► acknowledged in a letter
 //! ```
 
+mod acking;
 mod holes;
 mod judging;
 mod receiving;
@@ -49,6 +50,8 @@ pub(super) struct Group {
     /// Of these frames.
     bytes: usize,
     expiries: BTreeSet<(UnixMillis, Seq)>,
+    /// Below which number a member has all, as its row says.
+    has: BTreeMap<AgentId, Seq>,
     /// Entries of the outbox that frames wait for: what hands the newest chain over, and letters in front of it.
     pub(super) keys: BTreeMap<AgentId, Vec<u64>>,
     /// The newest letter to each member in its session.
@@ -62,6 +65,12 @@ pub(super) struct Group {
     acking: BTreeMap<AgentId, (u64, Seq)>,
     /// The newest word that tells a member what it need not wait for.
     flooring: BTreeMap<AgentId, u64>,
+    /// The number of the next letter at the start.
+    began: Seq,
+    /// Who has acknowledged a letter since the start, or was followed to a number ahead.
+    heard: BTreeSet<AgentId>,
+    /// The numbers ahead that others have told, and that were not gone on with yet.
+    ahead: BTreeMap<AgentId, Seq>,
     /// Chains of epochs that are not known here.
     pub(super) aside: BTreeMap<AgentId, Aside>,
     /// Whose letters were attested last.
@@ -124,6 +133,7 @@ impl Group {
             out: BTreeMap::new(),
             bytes: 0,
             expiries: BTreeSet::new(),
+            has: BTreeMap::new(),
             keys: BTreeMap::new(),
             in_session: BTreeMap::new(),
             resend: BTreeMap::new(),
@@ -131,6 +141,9 @@ impl Group {
             acks: BTreeMap::new(),
             acking: BTreeMap::new(),
             flooring: BTreeMap::new(),
+            began: 0,
+            heard: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             aside: BTreeMap::new(),
             attested: None,
             mailed: BTreeSet::new(),
@@ -148,6 +161,11 @@ impl Group {
     fn lowest(&self, agent: &AgentId) -> Seq {
         let left = self.out.iter().find(|(_, frame)| frame.left.contains_key(agent)).map(|(seq, _)| *seq);
         left.unwrap_or(self.outgoing.next())
+    }
+
+    /// Whether half a window is left over everything that somebody lacks, where the next letter has this number.
+    fn leaves_room(&self, next: Seq) -> bool {
+        self.out.first_key_value().is_none_or(|(lowest, _)| next.saturating_sub(*lowest) <= limit::WINDOW / 2)
     }
 
     fn insert(&mut self, seq: Seq, frame: OutFrame) {
@@ -353,15 +371,13 @@ impl Peer {
         let (expires, number, common) = (letter.expires(), channel.record.roster().number(), sealed.common().to_vec());
         let again = kept_again(letter, channel.record.roster().audits());
         let frame = OutFrame { letter: letter.id, expires, number, common, again, left, mailed: BTreeMap::new() };
-        out.ops.push(Op::Put { key: rows::channel_out(&id, sealed.seq()), value: frame.to_row() });
+        out.frames.insert((id, sealed.seq()));
         for (agent, mac) in frame.left.iter().filter(|(agent, _)| !group.keys.contains_key(*agent)) {
             out.effects.push(Effect::Send { to: *agent, frame: [frame.common.as_slice(), mac].concat() });
             let first = (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2);
             group.resend.entry(*agent).or_insert(first);
         }
-        if frame.left.is_empty() {
-            out.ops.push(Op::Delete { key: rows::channel_out(&id, sealed.seq()) });
-        } else {
+        if !frame.left.is_empty() {
             group.insert(sealed.seq(), frame);
         }
         self.counters.sealed += 1;
@@ -426,108 +442,50 @@ impl Peer {
 
     /// A letter goes to a member no more.
     fn take_off(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, out: &mut Out) -> Option<LetterId> {
-        let channel = self.channels.all.get_mut(&id)?;
-        let (letter, is_over) = channel.group.settle(seq, agent)?;
-        let lowest = channel.group.lowest(agent);
-        channel.group.outgoing.acked(agent, lowest);
-        let (key, frame) = (rows::channel_out(&id, seq), channel.group.out.get(&seq));
-        out.ops.push(match frame.filter(|_| !is_over) {
-            Some(frame) => Op::Put { key, value: frame.to_row() },
-            None => Op::Delete { key },
-        });
-        self.forget_mailed(id, out);
+        let group = &mut self.channels.all.get_mut(&id)?.group;
+        let (letter, _) = group.settle(seq, agent)?;
+        let lowest = group.lowest(agent);
+        group.outgoing.acked(agent, lowest);
+        out.frames.insert((id, seq));
         Some(letter)
     }
 
-    /// Nothing more goes to an agent.
+    /// Nothing more goes to an agent, which is no member any more.
     pub(super) fn give_up_frames(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let frames = channel.group.out.iter().filter(|(_, frame)| frame.left.contains_key(agent));
-        let theirs: Vec<Seq> = frames.map(|(seq, _)| *seq).collect();
-        theirs.into_iter().for_each(|seq| self.give_up_frame(id, seq, agent, code, out));
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        channel.group.resend.remove(agent);
-        channel.group.keys.remove(agent);
-        channel.group.in_session.remove(agent);
+        self.give_up_all(id, agent, code, out);
+        let Some(group) = self.channels.all.get_mut(&id).map(|channel| &mut channel.group) else { return };
+        group.ahead.remove(agent);
+        out.ops.extend(group.has.remove(agent).map(|_| Op::Delete { key: rows::channel_acked(&id, agent) }));
     }
 
-    fn apply_group_ack(&mut self, id: ChannelId, to: AgentId, now: UnixMillis, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        channel.group.acks.remove(&to);
-        let Some(next) = channel.group.incoming.next_of(&to) else { return };
-        let next = channel.letters.first_undecided_of(&to).map_or(next, |held| held.min(next));
-        let before = channel.group.acking.get(&to).copied();
-        let under_way = before.filter(|(no, _)| self.outbox.contains_key(no));
-        // It is said already; one that has not left says less.
-        if under_way.is_some_and(|(_, said)| said == next) {
-            return;
+    /// All that is under way to a member is given up.
+    fn give_up_all(&mut self, id: ChannelId, agent: &AgentId, code: u16, out: &mut Out) {
+        let Some(group) = self.channels.all.get_mut(&id).map(|channel| &mut channel.group) else { return };
+        for seq in group.out.keys().copied().collect::<Vec<_>>() {
+            let Some((letter, _)) = group.settle(seq, agent) else { continue };
+            out.frames.insert((id, seq));
+            Self::apply_failed(*agent, letter, code, out);
         }
-        channel.group.acking.insert(to, (self.next_entry, next));
-        if let Some((no, _)) = under_way.filter(|(no, _)| self.outbox.get(no).is_some_and(|one| one.sealed.is_none())) {
-            self.remove_entry(no, out);
-            if let Some(channel) = self.channels.all.get_mut(&id) {
-                channel.group.acking.insert(to, (self.next_entry, next));
-            }
-        }
-        self.say(to, Word { channel: id, says: Says::Acked(next) }, now, out);
-    }
-
-    // contracts/channel.md C38.
-    pub(super) fn take_acked(&mut self, from: AgentId, id: ChannelId, next: Seq, now: UnixMillis, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        if next > channel.letters.next() {
-            return self.go_on_from(id, from, next, out);
-        }
-        let group = &mut channel.group;
-        let below: Vec<Seq> = group.out.range(..next).map(|(seq, _)| *seq).collect();
-        let mut has_settled = false;
-        for seq in below {
-            let Some((letter, is_over)) = group.settle(seq, &from) else { continue };
-            has_settled = true;
-            out.effects.push(Effect::Delivered { to: from, letter });
-            if is_over {
-                out.ops.push(Op::Delete { key: rows::channel_out(&id, seq) });
-            }
-        }
-        let lowest = group.lowest(&from);
-        group.outgoing.acked(&from, lowest);
-        if group.frames_for(&from).next().is_none() {
-            group.resend.remove(&from);
-        } else if has_settled {
-            group.resend.insert(from, (now.plus(time::RESEND_FIRST), time::RESEND_FIRST * 2));
-        }
-        // A chain that is under way comes with its first number.
-        let is_behind = next < lowest && group.out.contains_key(&lowest) && !group.keys.contains_key(&from);
+        group.outgoing.acked(agent, group.outgoing.next());
+        group.resend.remove(agent);
+        group.keys.remove(agent);
+        group.in_session.remove(agent);
         self.forget_mailed(id, out);
-        if is_behind {
-            self.say_floor(id, from, lowest, now, out);
-        }
     }
 
-    /// A member waits for numbers that were given up; what it has behind them it cannot say.
-    // contracts/channel.md C55.
-    fn say_floor(&mut self, id: ChannelId, to: AgentId, floor: Seq, now: UnixMillis, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        let flooring = &mut channel.group.flooring;
-        if flooring.get(&to).is_some_and(|no| self.outbox.contains_key(no)) {
-            return;
+    /// Writes the row of every letter under way that moved, once, however many members it ended for.
+    pub(in super::super) fn keep_frames(&mut self, out: &mut Out) {
+        let frames = core::mem::take(&mut out.frames);
+        let channels: BTreeSet<ChannelId> = frames.iter().map(|(id, _)| *id).collect();
+        channels.into_iter().for_each(|id| self.forget_mailed(id, out));
+        for (id, seq) in frames {
+            let key = rows::channel_out(&id, seq);
+            let frame = self.channels.all.get(&id).and_then(|channel| channel.group.out.get(&seq));
+            out.ops.push(match frame {
+                Some(frame) => Op::Put { key, value: frame.to_row() },
+                None => Op::Delete { key },
+            });
         }
-        flooring.insert(to, self.next_entry);
-        self.say(to, Word { channel: id, says: Says::Floor(floor) }, now, out);
-    }
-
-    /// A member has more of this agent's letters than it has sent: it was restored from a copy. What is under way to that member was said under numbers
-    /// that it knows, and the next letter goes on behind them.
-    // contracts/channel.md C56.
-    fn go_on_from(&mut self, id: ChannelId, from: AgentId, next: Seq, out: &mut Out) {
-        let Some(channel) = self.channels.all.get_mut(&id) else { return };
-        if !channel.record.roster().has(&from) || next - channel.letters.next() > limit::CHANNEL_AHEAD_MAX {
-            return;
-        }
-        channel.group.outgoing.skip_to(next);
-        channel.letters.skip_to(next);
-        self.give_up_frames(id, &from, code::REFUSED, out);
-        self.keep_own(id, out);
     }
 }
 

@@ -127,7 +127,8 @@ impl Letters {
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 9] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 10] = [
+        (rows::CHANNEL_ACKED, Self::load_channel_acked),
         (rows::CHANNEL_OUT, Self::load_channel_out),
         (rows::CHANNEL_MAILED, Self::load_channel_mailed),
         (rows::CHANNEL_OWN, Self::load_channel_own),

@@ -300,16 +300,19 @@ impl Peer {
         let (id, seq) = rows::split_of_channel::<8>(key)?;
         let channel = self.channels.all.get_mut(&id)?;
         let (group, roster) = (&mut channel.group, channel.record.roster());
-        let mut frame = OutFrame::from_row(value)?;
-        // contracts/channel.md C53: the row names also those who have acknowledged, and some may have been taken out since.
-        frame.left.retain(|agent, _| roster.member(agent).is_some_and(|member| member.since <= frame.number));
+        let (mut frame, seq) = (OutFrame::from_row(value)?, u64::from_be_bytes(seq));
+        // contracts/channel.md C53, C55: the row names also those who have acknowledged, and some may have been taken out since.
+        frame.left.retain(|agent, _| {
+            let is_of_it = roster.member(agent).is_some_and(|member| member.since <= frame.number);
+            is_of_it && !group.has_letter(agent, seq)
+        });
         if frame.left.is_empty() {
             return Some(());
         }
         frame.left.keys().for_each(|agent| {
             group.resend.entry(*agent).or_insert((UnixMillis(0), time::RESEND_FIRST));
         });
-        group.insert(u64::from_be_bytes(seq), frame);
+        group.insert(seq, frame);
         Some(())
     }
 
@@ -323,6 +326,7 @@ impl Peer {
             });
         }
         channel.group.outgoing = Outgoing::from_row(&channel.record, me, row, acked)?;
+        channel.group.began = channel.letters.next();
         Some(())
     }
 }

@@ -34,8 +34,8 @@ pub struct SharedMail {
 }
 
 impl Peer {
-    /// Letters that were sealed once, to be left now for those of `among` whose mailbox this is, at most so many deposits: the lowest number of each
-    /// channel first. Of a member that has still to be left a letter that goes in front, there is nothing.
+    /// Letters that were sealed once, to be left now for those of `among` whose mailbox this is, at most so many deposits: what was never left before what
+    /// is left again, the lowest number of each channel first. Of a member that has still to be left a letter that goes in front, there is nothing.
     // contracts/mailbox.md M14, M19.
     pub fn shared_mail(
         &self,
@@ -44,21 +44,25 @@ impl Peer {
         now: UnixMillis,
         most: usize,
     ) -> Vec<SharedMail> {
-        let letters = self.channels.all.iter().flat_map(|(id, channel)| {
-            let group = &channel.group;
-            group.out.iter().map(move |(seq, frame)| (*id, group, *seq, frame))
-        });
+        let here = self.contacts.keys().filter_map(|agent| Some((agent, self.key_at(agent, at)?)));
+        let here: Vec<_> = here.filter(|(agent, _)| among(agent)).collect();
         let mut mail = Vec::new();
-        for (id, group, seq, frame) in letters {
-            let due = frame.left.iter().filter(|(agent, _)| {
-                frame.is_due(agent, now) && among(agent) && self.is_in_front(group, agent).is_none()
-            });
-            let to = due.filter_map(|(agent, mac)| Some((*agent, self.key_at(agent, at)?.clone(), *mac)));
-            for to in to.collect::<Vec<_>>().chunks(limit::DEPOSIT_RECIPIENTS_MAX) {
-                if mail.len() >= most {
-                    return mail;
+        for is_again in [false, true] {
+            for (id, channel) in self.channels.all.iter().filter(|_| !here.is_empty()) {
+                let group = &channel.group;
+                let here = here.iter().filter(|(agent, _)| self.is_in_front(group, agent).is_none());
+                let here: Vec<_> = here.copied().collect();
+                for (seq, frame) in &group.out {
+                    let due = here.iter().filter(|(agent, _)| frame.is_due(agent, now) == Some(is_again));
+                    let to = due.filter_map(|(agent, key)| Some((**agent, (*key).clone(), *frame.left.get(*agent)?)));
+                    for to in to.collect::<Vec<_>>().chunks(limit::DEPOSIT_RECIPIENTS_MAX) {
+                        if mail.len() >= most {
+                            return mail;
+                        }
+                        let (which, common) = (Mailed::group(*id, *seq), frame.common.clone());
+                        mail.push(SharedMail { which, common, to: to.to_vec() });
+                    }
                 }
-                mail.push(SharedMail { which: Mailed::group(id, seq), common: frame.common.clone(), to: to.to_vec() });
             }
         }
         mail
@@ -68,7 +72,7 @@ impl Peer {
     #[must_use]
     pub fn owes_frames(&self, to: &AgentId, now: UnixMillis) -> bool {
         let mut frames = self.channels.all.values().flat_map(|channel| channel.group.out.values());
-        frames.any(|frame| frame.left.contains_key(to) && frame.is_due(to, now))
+        frames.any(|frame| frame.left.contains_key(to) && frame.is_due(to, now).is_some())
     }
 
     /// Whether frames wait for one of `among` whose mailbox this is until a letter in front of them is left there.
@@ -163,8 +167,8 @@ impl Peer {
 }
 
 impl OutFrame {
-    /// Whether it is to be left for a member that lacks it.
-    fn is_due(&self, agent: &AgentId, now: UnixMillis) -> bool {
-        self.mailed.get(agent).is_none_or(|at| now.since(*at) >= time::DEPOSIT_AGAIN)
+    /// Whether it is to be left again for a member that lacks it; `None` where it is not to be left.
+    fn is_due(&self, agent: &AgentId, now: UnixMillis) -> Option<bool> {
+        self.mailed.get(agent).map_or(Some(false), |at| (now.since(*at) >= time::DEPOSIT_AGAIN).then_some(true))
     }
 }
