@@ -246,6 +246,9 @@ fn hint_for(kind: &str) -> &'static str {
             "`nuncio channel list` lists the channels that this agent is in, and invitations into others; it joins one with `nuncio channel join`"
         }
         "several_channels" => "`nuncio channel list --json` prints the id of each",
+        "log_full" => {
+            "events that no node's log has taken fill their place: see that the node is there (`nuncio audit` says what waits), or set `when_full` to \"gap\""
+        }
         "channel_refused" => {
             "`nuncio channel members CHANNEL` says who is in it and who may do what; what was said says which rule it was"
         }

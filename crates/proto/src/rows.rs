@@ -60,7 +60,7 @@ pub const CHANNEL_HELD: u8 = b'Z';
 /// What the letters of a channel's other members have moved.
 pub const CHANNEL_SENDER: u8 = b'N';
 /// Of them each that came before an earlier one, or has not come: what opens it, or its place in the transcript.
-pub const CHANNEL_EARLY: u8 = b'P';
+pub const CHANNEL_EARLY: u8 = b'1';
 /// Letters to a channel that were sealed once for all, and are not acknowledged by all.
 pub const CHANNEL_OUT: u8 = b'G';
 /// At whose nodes such letters were left, and when.
@@ -72,7 +72,7 @@ pub const CHANNEL_KEY: u8 = b'E';
 /// Invitations into channels.
 pub const CHANNEL_INVITED: u8 = b'J';
 /// Channels that were forgotten.
-pub const CHANNEL_FORGOTTEN: u8 = b'L';
+pub const CHANNEL_FORGOTTEN: u8 = b'0';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.

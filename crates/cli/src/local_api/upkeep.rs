@@ -97,6 +97,8 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::CHANNEL_KEY => "chains that wait for their channels",
         rows::CHANNEL_OUT => "letters to channels under way",
         rows::CHANNEL_ACKED => "what members have of letters to channels",
+        rows::CHANNEL_EARLY => "members' letters in channels that are out of turn",
+        rows::CHANNEL_FORGOTTEN => "channels that were forgotten",
         rows::CHANNEL_MAILED => "letters to channels that were left at a node",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
