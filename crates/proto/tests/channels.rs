@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use group::Group;
+use group::{Group, LONG};
 use nuncio_contracts::registry::{code, time};
 use nuncio_proto::channel::Change;
 use nuncio_proto::peer::{ChannelError, ChannelNews};
@@ -20,9 +20,6 @@ mod parting;
 mod siege;
 #[path = "channels/storms.rs"]
 mod storms;
-
-/// Long enough for whatever waits for a resend.
-const LONG: u64 = 10 * time::RESEND_MAX;
 
 fn assert_one_roster(group: &Group, channel: nuncio_proto::ids::ChannelId, members: &[usize]) {
     let roster = group.agents[members[0]].roster(channel);

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use group::Group;
+use group::{Group, LONG};
 use nuncio_contracts::registry::{code, limit, time};
 use nuncio_proto::channel::{Change, ChannelPlace, Entry, Reach, Says, Support};
 use nuncio_proto::error::Refusal;
 use nuncio_proto::identity::Retirement;
-use nuncio_proto::ids::{ChannelId, EpochId};
+use nuncio_proto::ids::EpochId;
 use nuncio_proto::peer::{ChannelError, ChannelNews, ContactInfo};
 use nuncio_proto::rows;
 use nuncio_proto::step::Op;
@@ -16,20 +16,6 @@ use nuncio_proto::step::Op;
 #[path = "channels/group.rs"]
 mod group;
 
-const LONG: u64 = 10 * time::RESEND_MAX;
-
-/// A channel in which all have sessions with each other.
-fn settled(members: usize, others: usize) -> (Group, ChannelId) {
-    let mut group = Group::new(members + others);
-    let channel = group.channel(members);
-    for at in 0..members {
-        group.send(at, channel, "so that all have sessions");
-    }
-    group.pass(LONG, 10);
-    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
-    (group, channel)
-}
-
 fn far_away() -> Vec<String> {
     (0..8).map(|at| format!("{}.example:742{at}", "a".repeat(240))).collect()
 }
@@ -37,7 +23,7 @@ fn far_away() -> Vec<String> {
 /// Whatever is told of where members are, the words about it are letters, and the agent starts again.
 #[test]
 fn hints_without_measure_break_nobodys_start() {
-    let (mut group, channel) = settled(34, 0);
+    let (mut group, channel) = Group::settled(34, 0);
     for at in 1..34 {
         let id = group.id(at);
         let info = ContactInfo { allowed: true, endpoints: far_away(), ..ContactInfo::default() };
@@ -59,7 +45,7 @@ fn hints_without_measure_break_nobodys_start() {
 /// contracts/channel.md C16: one admin of three does not make itself the majority that succeeds.
 #[test]
 fn an_admin_does_not_make_others_less() {
-    let (mut group, channel) = settled(5, 0);
+    let (mut group, channel) = Group::settled(5, 0);
     for at in [1, 2, 3] {
         let agent = group.id(at);
         group.change(0, channel, Change::Admin { agent, admin: true }).unwrap();
@@ -77,7 +63,7 @@ fn an_admin_does_not_make_others_less() {
 /// contracts/channel.md C38.
 #[test]
 fn one_silent_member_stops_nobodys_letters() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     group.agents[9].away = true;
     let letters = usize::try_from(limit::WINDOW).unwrap() + 100;
     for number in 0..letters {
@@ -98,7 +84,7 @@ fn one_silent_member_stops_nobodys_letters() {
 /// contracts/channel.md C49.
 #[test]
 fn a_question_is_answered_once_at_a_time() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     for number in 0..60 {
         group.change(0, channel, Change::Rename(format!("name {number}"))).unwrap();
     }
@@ -121,7 +107,7 @@ fn a_question_is_answered_once_at_a_time() {
 #[test]
 fn letters_of_no_epoch_take_no_room_of_others() {
     for size in [4, 10] {
-        let (mut group, channel) = settled(size, 0);
+        let (mut group, channel) = Group::settled(size, 0);
         let (now, victim) = (group.now, group.id(1));
         for number in 0..100 {
             let mut letter = group.letter(2, "from nowhere");
@@ -145,7 +131,7 @@ fn letters_of_no_epoch_take_no_room_of_others() {
 /// contracts/channel.md C47, C49: where others are is not for every member to say, and nothing at all for who is none.
 #[test]
 fn only_those_who_may_lead_an_agent_somewhere() {
-    let (mut group, channel) = settled(4, 1);
+    let (mut group, channel) = Group::settled(4, 1);
     let (named, entry) =
         (group.id(3), group.agents[0].peer.channel(&channel).unwrap().entries().next().unwrap().to_vec());
     let reach = Reach { endpoints: vec!["evil.example:1".to_owned()], mailbox: None };
@@ -178,7 +164,7 @@ fn only_those_who_may_lead_an_agent_somewhere() {
 /// contracts/channel.md C53: a letter is judged when its turn comes, not only when its frame does.
 #[test]
 fn what_waits_behind_a_gap_is_not_heard_after_its_author_was_removed() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     let removed = group.id(3);
     let victim = group.id(1);
     // The first is lost, so the second waits for it.
@@ -203,7 +189,7 @@ fn what_waits_behind_a_gap_is_not_heard_after_its_author_was_removed() {
 /// contracts/channel.md C52, C53: a letter of an epoch in which its receiver was no member is none for it.
 #[test]
 fn a_letter_of_before_is_refused_by_a_newcomer() {
-    let (mut group, channel) = settled(3, 1);
+    let (mut group, channel) = Group::settled(3, 1);
     let before = group.agents[1].peer.channel(&channel).unwrap().epoch();
     group.invite(0, channel, 3).unwrap();
     group.join(3, channel);
@@ -222,7 +208,7 @@ fn a_letter_of_before_is_refused_by_a_newcomer() {
 /// contracts/channel.md C48: a record that nobody asked for is not kept; one that is answered is taken from whom was answered.
 #[test]
 fn nobody_is_given_a_channel_that_it_did_not_ask_for() {
-    let (mut group, channel) = settled(2, 1);
+    let (mut group, channel) = Group::settled(2, 1);
     let entry = group.agents[0].peer.channel(&channel).unwrap().entries().next().unwrap().to_vec();
     let says = || Says::Entries { entries: vec![entry.clone()], reach: vec![] };
     group.say(0, 2, channel, says());
@@ -237,7 +223,7 @@ fn nobody_is_given_a_channel_that_it_did_not_ask_for() {
 /// contracts/channel.md C50: nobody is put in by another's word, also an admin's.
 #[test]
 fn a_proposal_to_add_puts_nobody_in() {
-    let (mut group, channel) = settled(3, 1);
+    let (mut group, channel) = Group::settled(3, 1);
     let (admin, wanted) = (group.id(1), group.id(3));
     group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
     group.pass(LONG, 5);
@@ -249,7 +235,7 @@ fn a_proposal_to_add_puts_nobody_in() {
 /// contracts/channel.md C21: to a newcomer, an entry of long ago was taken long ago.
 #[test]
 fn a_newcomer_takes_no_succession_of_long_ago() {
-    let (mut group, channel) = settled(4, 1);
+    let (mut group, channel) = Group::settled(4, 1);
     let (admin, member) = (group.id(1), group.id(2));
     group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
     group.pass(LONG, 5);
@@ -276,7 +262,7 @@ fn a_newcomer_takes_no_succession_of_long_ago() {
 /// contracts/channel.md C51: who is known by a channel alone writes to the channel alone.
 #[test]
 fn a_fellow_that_nobody_added_writes_to_the_channel_alone() {
-    let (mut group, channel) = settled(3, 0);
+    let (mut group, channel) = Group::settled(3, 0);
     let (other, letter) = (group.id(2), group.letter(1, "beside the channel"));
     let (now, one) = (group.now, &mut group.agents[1]);
     let step = one.peer.send(other, &letter, now).unwrap();
@@ -297,7 +283,7 @@ fn take_frame(group: &mut Group, from: usize, to: usize, frame: &[u8]) -> Result
 /// contracts/channel.md C52: a letter is of the epoch of its chain, whatever else it says.
 #[test]
 fn a_letter_says_the_epoch_of_its_chain() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     let key = group.hand_chain([2, 1], channel, 100);
     let record = group.agents[2].peer.channel(&channel).unwrap();
     let (newest, before) = (record.epoch(), Entry::parse(record.entries().last().unwrap()).unwrap().prev);
@@ -314,7 +300,7 @@ fn a_letter_says_the_epoch_of_its_chain() {
 /// contracts/letter.md L9: one letter under two numbers is one letter.
 #[test]
 fn a_letter_under_two_numbers_is_delivered_once() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let mut letter = group.letter(2, "twice");
@@ -330,7 +316,7 @@ fn a_letter_under_two_numbers_is_delivered_once() {
 /// contracts/channel.md C37: a frame comes from its sender alone, over a connection, and by a mailbox from nobody who is known.
 #[test]
 fn nobody_brings_the_frames_of_another() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     group.cut.insert((1, 2));
     let sent = group.sent.len();
     group.send(2, channel, "to all");
@@ -355,7 +341,7 @@ fn nobody_brings_the_frames_of_another() {
 /// contracts/identity.md I9: what was sealed under a retired identity is heard by nobody who knows that it is.
 #[test]
 fn a_retired_member_is_not_heard() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let statement = Retirement::sign(group.agents[2].peer.identity(), None, group.now);
@@ -372,7 +358,7 @@ fn a_retired_member_is_not_heard() {
 /// contracts/channel.md C30: a key that is kept for a letter goes when that letter would be too old.
 #[test]
 fn keys_of_letters_that_never_came_are_not_kept_for_ever() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let mut frames = Vec::new();
@@ -400,7 +386,7 @@ fn keys_of_letters_that_never_came_are_not_kept_for_ever() {
 /// contracts/channel.md C48: a second invitation does not undo the answer to the first.
 #[test]
 fn a_second_invitation_undoes_no_answer() {
-    let (mut group, channel) = settled(3, 1);
+    let (mut group, channel) = Group::settled(3, 1);
     let (admin, newcomer) = (group.id(1), group.id(3));
     group.change(0, channel, Change::Admin { agent: admin, admin: true }).unwrap();
     group.pass(LONG, 5);
@@ -425,23 +411,14 @@ fn a_second_invitation_undoes_no_answer() {
     assert!(group.agents[3].roster(channel).has(&newcomer), "the record came from whom it had answered");
 }
 
-/// A letter in the session of two that says that it has this place, as no runtime of ours sends it.
-fn send_at(group: &mut Group, [from, to]: [usize; 2], place: ChannelPlace, text: &str) {
-    let (now, to, mut letter) = (group.now, group.id(to), group.letter(from, text));
-    letter.set_extension(place.extension());
-    let one = &mut group.agents[from];
-    let step = one.peer.send(to, &letter, now).unwrap();
-    one.take(step);
-}
-
 /// contracts/channel.md C38, C52: a number is used once, whichever way its letter goes.
 #[test]
 fn a_number_that_came_in_a_session_comes_in_no_frame() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     let key = group.hand_chain([2, 1], channel, 100);
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let place = ChannelPlace { channel, epoch, seq: 100 };
-    send_at(&mut group, [2, 1], place, "in the session");
+    group.send_at([2, 1], place, "in the session");
     group.settle();
     let mut letter = group.letter(2, "in a frame");
     letter.set_extension(place.extension());
@@ -455,7 +432,7 @@ fn a_number_that_came_in_a_session_comes_in_no_frame() {
 #[test]
 fn a_lie_of_what_came_fails_no_letters_to_others() {
     for ahead in [1, 2_000] {
-        let (mut group, channel) = settled(10, 0);
+        let (mut group, channel) = Group::settled(10, 0);
         let now = group.now;
         // Once since a start it is followed.
         group.agents[0].restart(now);
@@ -483,7 +460,7 @@ fn a_lie_of_what_came_fails_no_letters_to_others() {
 #[test]
 fn a_step_in_which_many_letters_end_writes_each_once() {
     let (members, letters) = (30, 60);
-    let (mut group, channel) = settled(members, 0);
+    let (mut group, channel) = Group::settled(members, 0);
     (1..members).for_each(|at| group.agents[at].away = true);
     for _ in 0..letters {
         group.send(1, channel, &"long ".repeat(200));

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use group::Group;
+use group::{Group, LONG};
 use nuncio_contracts::registry::{code, time};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
@@ -27,7 +27,6 @@ mod refused;
 mod waiting;
 
 const DOMAIN: &str = "acme.example";
-const LONG: u64 = 10 * time::RESEND_MAX;
 /// Small channels go by sessions, large ones by frames that are sealed once.
 const SIZES: [usize; 2] = [4, 11];
 

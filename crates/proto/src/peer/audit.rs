@@ -10,7 +10,7 @@ use super::judge::Verdict;
 use super::{Change, Out, Peer};
 use crate::audit::{Audited, Chain, Event, EventPeer, Head, KeptOpening, PairKey, SignedEvent, What, commitment};
 use crate::codec;
-use crate::ids::{AgentId, SessionId};
+use crate::ids::{AgentId, ChannelId, SessionId};
 use crate::letter::{Letter, LetterKind};
 use crate::rows;
 use crate::secret::Key;
@@ -256,10 +256,11 @@ impl Peer {
         out.ops.push(opening);
     }
 
-    /// Tells that a letter of a peer was delivered.
+    /// Tells that a letter is this agent's from now on: of its session, or of a channel.
     pub(super) fn tell_received(
         &mut self,
         from: AgentId,
+        channel: Option<ChannelId>,
         letter: &Letter,
         token: Option<&Genuine>,
         now: UnixMillis,
@@ -268,14 +269,14 @@ impl Peer {
         let Some(audited) = audited(letter) else { return };
         self.audit.heads.extend(audited.head.map(|head| (from, head)));
         self.keep_pair(from);
-        let Some(mut event) = self.event(event::LETTER_RECEIVED, from, now) else { return };
+        let Some(mut event) = self.event_in(event::LETTER_RECEIVED, channel, Some(from), now) else { return };
         about(&mut event, letter, token.map(|token| (token.hash(), token.claims().txn.as_str())));
         event.commitment = Some(audited.commitment);
         event.head = audited.head.and_then(|head| self.told_head(&from, head));
         self.write_down(event, out);
     }
 
-    /// Tells that a letter of a peer was refused; what it says of itself is known where it could be read.
+    /// Tells that a letter of a session was refused.
     pub(super) fn tell_refused(
         &mut self,
         id: SessionId,
@@ -284,9 +285,21 @@ impl Peer {
         now: UnixMillis,
         out: &mut Out,
     ) {
-        let Some(session) = self.sessions.get(&id).filter(|session| session.audits()) else { return };
-        let from = session.peer();
-        let Some(mut event) = self.event(event::LETTER_REFUSED, from, now) else { return };
+        let from = self.sessions.get(&id).filter(|session| session.audits()).map(Session::peer);
+        from.into_iter().for_each(|from| self.write_refused(from, None, code, letter, now, out));
+    }
+
+    /// What a letter that is refused says of itself is known where it could be read.
+    fn write_refused(
+        &mut self,
+        from: AgentId,
+        channel: Option<ChannelId>,
+        code: u16,
+        letter: Option<&Letter>,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
+        let Some(mut event) = self.event_in(event::LETTER_REFUSED, channel, Some(from), now) else { return };
         event.outcome = Some(code);
         if let Some(letter) = letter.filter(|letter| letter.kind == LetterKind::Plain) {
             about(&mut event, letter, None);
@@ -307,8 +320,17 @@ impl Peer {
     }
 
     fn event(&self, what: u8, peer: AgentId, now: UnixMillis) -> Option<Event> {
+        self.event_in(what, None, Some(peer), now)
+    }
+
+    /// An event of a channel, or of none, about an agent, or of this one alone.
+    fn event_in(&self, what: u8, channel: Option<ChannelId>, peer: Option<AgentId>, now: UnixMillis) -> Option<Event> {
         let event = Event::new(self.id(), now, What::of(what)?);
-        self.keeps_log().then(|| Event { peer: self.named(&peer), ..event })
+        self.keeps_log().then(|| Event {
+            peer: peer.and_then(|peer| self.named(&peer)),
+            channel: channel.map(|channel| self.channel_named(channel)),
+            ..event
+        })
     }
 
     /// What this agent and another share, for the events of both.

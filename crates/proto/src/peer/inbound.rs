@@ -451,7 +451,7 @@ impl Peer {
         if self.is_fellow_alone(&from) && is_beside(&letter) {
             return;
         }
-        self.tell_received(from, &letter, next.token.as_deref(), now, out);
+        self.tell_received(from, None, &letter, next.token.as_deref(), now, out);
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));

@@ -2,15 +2,15 @@
 
 use nuncio_contracts::registry::{code, time};
 use nuncio_proto::channel::Change;
+use nuncio_proto::ids::ChannelId;
 use nuncio_proto::peer::{Peer, Way};
 use nuncio_proto::rows;
 
 use super::LONG;
 use super::group::{Group, mailbox};
 
-/// contracts/mailbox.md M19: what opens a frame goes in front of it.
-#[test]
-fn a_frame_is_left_behind_the_key_that_opens_it() {
+/// Ten with mailboxes that are known to each other; the ninth goes away.
+fn one_is_away() -> (Group, ChannelId) {
     let mut group = Group::new(10);
     group.open_mailboxes();
     let channel = group.channel(10);
@@ -19,6 +19,13 @@ fn a_frame_is_left_behind_the_key_that_opens_it() {
     group.send(0, channel, "and know where mailboxes are");
     group.pass(LONG, 10);
     group.agents[8].away = true;
+    (group, channel)
+}
+
+/// contracts/mailbox.md M19: what opens a frame goes in front of it.
+#[test]
+fn a_frame_is_left_behind_the_key_that_opens_it() {
+    let (mut group, channel) = one_is_away();
     // A chain of the new epoch, of which the member that is away has no key.
     group.change(0, channel, Change::Rename("another".to_owned())).unwrap();
     group.send(0, channel, "under another key");
@@ -45,14 +52,7 @@ fn a_frame_is_left_behind_the_key_that_opens_it() {
 /// contracts/mailbox.md M16: whoever withholds a letter to a channel leaves a hole, which is told when it lasts.
 #[test]
 fn a_letter_to_a_channel_that_is_withheld_is_reported_when_it_outlasts_patience() {
-    let mut group = Group::new(10);
-    group.open_mailboxes();
-    let channel = group.channel(10);
-    group.pass(LONG, 10);
-    group.send(1, channel, "so that all have sessions");
-    group.send(0, channel, "and know where mailboxes are");
-    group.pass(LONG, 10);
-    group.agents[8].away = true;
+    let (mut group, channel) = one_is_away();
     for text in ["one", "withheld", "three"] {
         group.send(0, channel, text);
         group.settle();
@@ -156,14 +156,7 @@ fn what_a_member_has_is_forgotten_with_the_member() {
 /// contracts/mailbox.md M14: copies of what lies at a node take no place of what does not.
 #[test]
 fn what_was_never_left_goes_before_what_is_left_again() {
-    let mut group = Group::new(10);
-    group.open_mailboxes();
-    let channel = group.channel(10);
-    group.pass(LONG, 10);
-    group.send(1, channel, "so that all have sessions");
-    group.send(0, channel, "and know where mailboxes are");
-    group.pass(LONG, 10);
-    group.agents[8].away = true;
+    let (mut group, channel) = one_is_away();
     for text in ["one", "two"] {
         group.send(0, channel, text);
         group.settle();

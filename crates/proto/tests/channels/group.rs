@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nuncio_contracts::registry::time;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::channel::{Change, ChannelPlace, History, Outgoing, Reach, Roster, Says, SenderKey, Word};
 use nuncio_proto::content_type::ContentType;
@@ -18,6 +19,8 @@ use nuncio_proto::testing::{ChannelForgery, TestRng, forge_channel, rng};
 use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Policy;
 
+/// Long enough for whatever waits for a resend.
+pub(crate) const LONG: u64 = 10 * time::RESEND_MAX;
 pub(crate) const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
 pub(crate) struct Disk(pub(crate) BTreeMap<Vec<u8>, Vec<u8>>);
@@ -178,6 +181,19 @@ impl Group {
         }
         ids.iter().skip(1).for_each(|id| agents[0].know(*id));
         Self { agents, now: START, cut: BTreeSet::new(), boxes: BTreeMap::new(), deposits: vec![], sent: vec![] }
+    }
+
+    /// A channel in which all have sessions with each other, and nobody has heard anything; and others beside it.
+    pub(crate) fn settled(members: usize, others: usize) -> (Self, ChannelId) {
+        let mut group = Self::new(members + others);
+        let channel = group.channel(members);
+        group.pass(LONG, 10);
+        for at in 0..members {
+            group.send(at, channel, "so that all have sessions");
+        }
+        group.pass(LONG, 10);
+        group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
+        (group, channel)
     }
 
     /// An agent without anything but its identity.
@@ -470,5 +486,14 @@ impl Group {
         let floor_below = u16::try_from(seq - floor).unwrap();
         let forgery = ChannelForgery { seq, floor_below, letter: letter.encode() };
         forge_channel(key, &self.id(from), &self.id(to), forgery, |_| {})
+    }
+
+    /// A letter in the session of two that says that it has this place, as no runtime of ours sends it.
+    pub(crate) fn send_at(&mut self, [from, to]: [usize; 2], place: ChannelPlace, text: &str) {
+        let (now, to, mut letter) = (self.now, self.id(to), self.letter(from, text));
+        letter.set_extension(place.extension());
+        let one = &mut self.agents[from];
+        let step = one.peer.send(to, &letter, now).unwrap();
+        one.take(step);
     }
 }

@@ -8,19 +8,6 @@ use nuncio_proto::peer::{ChannelError, ChannelNews};
 use crate::group::Group;
 use crate::{LONG, SIZES, assert_one_roster};
 
-/// A channel in which all have sessions with each other, and nobody has heard anything.
-fn settled(members: usize, others: usize) -> (Group, ChannelId) {
-    let mut group = Group::new(members + others);
-    let channel = group.channel(members);
-    group.pass(LONG, 10);
-    for at in 0..members {
-        group.send(at, channel, "so that all have sessions");
-    }
-    group.pass(LONG, 10);
-    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
-    (group, channel)
-}
-
 fn cannot_send(group: &mut Group, at: usize, channel: ChannelId) -> bool {
     let (now, letter) = (group.now, group.letter(at, "I am gone"));
     let one = &mut group.agents[at];
@@ -35,7 +22,7 @@ fn knows(group: &Group, at: usize, of: usize) -> bool {
 #[test]
 fn who_leaves_is_gone_by_its_own_word() {
     for size in SIZES {
-        let (mut group, channel) = settled(size, 0);
+        let (mut group, channel) = Group::settled(size, 0);
         let (owner, other) = (group.id(0), group.id(1));
         group.cut.insert((0, 2));
         let under_way = group.send(2, channel, "and good night");
@@ -70,7 +57,7 @@ fn who_leaves_is_gone_by_its_own_word() {
 /// contracts/channel.md C62: the next owner is told too, and one that was away for longer than a letter lives.
 #[test]
 fn a_farewell_finds_the_owner() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     group.cut.insert((0, 2));
     group.leave(2, channel).unwrap();
     group.settle();
@@ -119,7 +106,7 @@ fn a_farewell_finds_the_owner() {
 /// contracts/channel.md C61: nobody brings back who has left, but itself.
 #[test]
 fn a_succession_brings_nobody_back_that_left() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     let agent = group.id(1);
     group.agents[2].know(agent);
     group.change(0, channel, Change::Admin { agent, admin: true }).unwrap();
@@ -148,7 +135,7 @@ fn a_succession_brings_nobody_back_that_left() {
 /// contracts/channel.md C60: nobody is made the owner.
 #[test]
 fn nobody_is_made_the_owner_without_its_consent() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     let (owner, heir) = (group.id(0), group.id(1));
     assert_eq!(group.take_over(1, channel), Err(ChannelError::NotOffered));
     group.change(0, channel, Change::HandOver(heir)).unwrap();
@@ -187,7 +174,7 @@ fn rows_of(group: &Group, at: usize, channel: ChannelId) -> Vec<char> {
 #[test]
 fn a_channel_is_forgotten_with_all_that_was_kept_of_it() {
     for size in SIZES {
-        let (mut group, channel) = settled(size, 0);
+        let (mut group, channel) = Group::settled(size, 0);
         assert_eq!(group.forget(2, channel), Err(ChannelError::StillMember));
         assert_eq!(group.forget(0, channel), Err(ChannelError::OwnerStays));
         let entries: Vec<_> = group.agents[0].peer.channel(&channel).unwrap().entries().map(<[u8]>::to_vec).collect();
@@ -252,7 +239,7 @@ fn has_session(group: &Group, at: usize, with: AgentId) -> bool {
 /// contracts/channel.md C64: who was known by a channel alone writes nothing of its own over what is left of a session, and is forgotten.
 #[test]
 fn fellows_are_none_any_longer_than_a_channel_is_shared() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     let (removed, other) = (group.id(3), group.id(1));
     assert!(has_session(&group, 1, removed));
     group.change(0, channel, Change::Remove(vec![removed])).unwrap();
@@ -276,7 +263,7 @@ fn fellows_are_none_any_longer_than_a_channel_is_shared() {
 #[test]
 fn a_fellow_that_was_removed_as_a_contact_writes_to_the_channel_alone() {
     for size in SIZES {
-        let (mut group, channel) = settled(size, 0);
+        let (mut group, channel) = Group::settled(size, 0);
         let (owner, other) = (group.id(0), group.id(1));
         group.cut.insert((0, 1));
         let lost = group.write(0, 1, "under way");
@@ -307,7 +294,7 @@ fn a_fellow_that_was_removed_as_a_contact_writes_to_the_channel_alone() {
 /// contracts/channel.md C55: what lies behind a number that was given up is called delivered where it is.
 #[test]
 fn a_hole_that_no_later_letter_tells_of_holds_up_nothing() {
-    let (mut group, channel) = settled(10, 0);
+    let (mut group, channel) = Group::settled(10, 0);
     let member = group.id(4);
     group.cut.insert((1, 4));
     let mut short = group.letter(1, "in a minute it is over");

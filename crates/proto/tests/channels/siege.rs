@@ -2,41 +2,20 @@
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::channel::{Change, ChannelPlace, Heir, Reach, Says};
-use nuncio_proto::ids::ChannelId;
 use nuncio_proto::rows;
 use zeroize::Zeroizing;
 
 use crate::LONG;
 use crate::group::Group;
 
-fn settled(members: usize, others: usize) -> (Group, ChannelId) {
-    let mut group = Group::new(members + others);
-    let channel = group.channel(members);
-    for at in 0..members {
-        group.send(at, channel, "so that all have sessions");
-    }
-    group.pass(LONG, 10);
-    group.agents.iter_mut().for_each(|agent| agent.inbox.clear());
-    (group, channel)
-}
-
 fn rows_of(group: &Group, at: usize, tree: u8) -> usize {
     group.agents[at].disk.0.keys().filter(|key| key[0] == tree).count()
-}
-
-/// A letter to one, in the session with it, that says that it has this place.
-fn send_at(group: &mut Group, [from, to]: [usize; 2], place: ChannelPlace, text: &str) {
-    let (now, to, mut letter) = (group.now, group.id(to), group.letter(from, text));
-    letter.set_extension(place.extension());
-    let one = &mut group.agents[from];
-    let step = one.peer.send(to, &letter, now).unwrap();
-    one.take(step);
 }
 
 /// contracts/channel.md C54: what waits for the record is a chain, and no longer than one.
 #[test]
 fn what_comes_while_joining_breaks_nobodys_start() {
-    let (mut group, channel) = settled(2, 1);
+    let (mut group, channel) = Group::settled(2, 1);
     let (other, newcomer) = (group.id(1), group.id(2));
     group.agents[1].know(newcomer);
     group.agents[2].know(other);
@@ -56,18 +35,18 @@ fn what_comes_while_joining_breaks_nobodys_start() {
 /// contracts/channel.md C53: a letter that its session brought is not lost because many wait for the record.
 #[test]
 fn as_many_letters_of_a_session_wait_for_the_record_as_were_taken() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     group.cut.extend([(0, 1), (1, 2)]);
     group.change(0, channel, Change::Rename("journey".to_owned())).unwrap();
     group.settle();
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     assert_ne!(group.agents[1].peer.channel(&channel).unwrap().epoch(), epoch);
     let record = group.agents[1].peer.channel(&channel).unwrap().epoch();
-    send_at(&mut group, [2, 1], ChannelPlace { channel, epoch: record, seq: 1 }, "lost at first");
+    group.send_at([2, 1], ChannelPlace { channel, epoch: record, seq: 1 }, "lost at first");
     group.settle();
     group.cut.remove(&(1, 2));
     for seq in 2..102 {
-        send_at(&mut group, [2, 1], ChannelPlace { channel, epoch, seq }, "of an epoch that is not known");
+        group.send_at([2, 1], ChannelPlace { channel, epoch, seq }, "of an epoch that is not known");
     }
     group.settle();
     assert_eq!(group.agents[1].texts(channel), [""; 0]);
@@ -78,7 +57,7 @@ fn as_many_letters_of_a_session_wait_for_the_record_as_were_taken() {
 /// contracts/channel.md C64: who is told that it is not known owes nothing more to whom it shares nothing with.
 #[test]
 fn nobody_begins_again_and_again_with_who_is_gone() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     group.leave(2, channel).unwrap();
     group.pass(LONG, 10);
     group.forget(2, channel).unwrap();
@@ -93,7 +72,7 @@ fn nobody_begins_again_and_again_with_who_is_gone() {
 /// contracts/channel.md C62: a word that is handed on is under way once, however often it is said.
 #[test]
 fn a_farewell_is_handed_on_once_at_a_time() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     group.agents[0].away = true;
     group.leave(2, channel).unwrap();
     let leave = {
@@ -111,7 +90,7 @@ fn a_farewell_is_handed_on_once_at_a_time() {
 /// contracts/channel.md C61: a consent to a hand-over does not outlive the farewell.
 #[test]
 fn who_has_left_is_no_owner_by_a_consent_of_before() {
-    let (mut group, channel) = settled(4, 0);
+    let (mut group, channel) = Group::settled(4, 0);
     let (now, heir) = (group.now, group.id(1));
     let owner = &group.agents[0].peer;
     let record = owner.channel(&channel).unwrap();
@@ -132,7 +111,7 @@ fn who_has_left_is_no_owner_by_a_consent_of_before() {
 /// contracts/channel.md C65: what a contact held back until it was removed comes too late.
 #[test]
 fn what_a_removed_contact_has_held_back_is_not_delivered() {
-    let (mut group, _) = settled(3, 0);
+    let (mut group, _) = Group::settled(3, 0);
     let (other, member) = (group.id(2), group.id(1));
     group.agents[1].know(other);
     group.agents[2].know(member);
@@ -185,4 +164,20 @@ fn who_was_taken_out_is_told_by_an_owner_that_it_never_met() {
     group.agents[2].away = false;
     group.pass(LONG, 10);
     assert!(!group.agents[2].roster(channel).has(&removed), "it was never told");
+}
+
+/// contracts/channel.md C53: who is taken out is handed no chain that was on its way to it.
+#[test]
+fn no_chain_is_under_way_to_who_was_taken_out() {
+    let mut group = Group::new(10);
+    let channel = group.channel(10);
+    group.pass(LONG, 10);
+    group.agents[9].away = true;
+    group.send(1, channel, "for all who are in");
+    group.settle();
+    let removed = group.id(9);
+    assert!(rows_of(&group, 1, rows::OUTBOX) > 0, "its chain waits for a session");
+    group.change(0, channel, Change::Remove(vec![removed])).unwrap();
+    group.pass(LONG, 10);
+    assert_eq!(rows_of(&group, 1, rows::OUTBOX), 0);
 }

@@ -338,7 +338,8 @@ impl Peer {
                 Some(code) => self.refuse_waiting(id, sender, &held, code, now, out),
                 None => {
                     if held.sealed.is_some() {
-                        self.tell_channel_received(id, sender, &held.letter, held.token.as_deref(), now, out);
+                        let token = held.token.as_deref();
+                        self.tell_received(sender, Some(id), &held.letter, token, now, out);
                     }
                     self.deliver(sender, held.letter, &held.bytes, held.token, held.received, out);
                 }
