@@ -22,6 +22,8 @@ use axum::Router;
 
 use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use refused::code;
@@ -37,6 +39,17 @@ pub(crate) struct Served {
     agent: Agent,
     /// Whoever waits, stops waiting: the agent stops.
     closing: CancellationToken,
+}
+
+impl Served {
+    /// Waits for a bell: whether it rang before the time was over, or the agent stopped.
+    async fn rings<T>(&self, bell: &mut watch::Receiver<T>, until: Instant) -> bool {
+        tokio::select! {
+            Ok(()) = bell.changed() => true,
+            () = tokio::time::sleep_until(until) => false,
+            () = self.closing.cancelled() => false,
+        }
+    }
 }
 
 /// By which door a request came.

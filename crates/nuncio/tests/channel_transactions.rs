@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code)]
 
-use domain::{Domain, Member, PATIENCE, begin, scope};
+use domain::{Domain, Member, begin, scope};
+use members::{has, told, within};
 use nuncio::{
-    Agent, AuditPolicy, Auditing, ChannelId, Error, Happened, LetterId, Message, PeerNames, Receiver, Tally, Told,
-    WhenFull,
+    AuditPolicy, Auditing, ChannelId, Error, Happened, LetterId, Message, PeerNames, Receiver, Tally, Told, WhenFull,
 };
 
 #[path = "support/domain.rs"]
 mod domain;
+#[path = "support/members.rs"]
+mod members;
 
 const AUDITED: AuditPolicy = AuditPolicy {
     auditing: Auditing::Offered,
@@ -18,10 +20,6 @@ const AUDITED: AuditPolicy = AuditPolicy {
     when_full: WhenFull::Stop,
     heartbeat: 0,
 };
-
-async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("in time")
-}
 
 /// All but the first, which owns the channel, join.
 async fn fill(channel: ChannelId, members: &[Member]) {
@@ -34,28 +32,6 @@ async fn fill(channel: ChannelId, members: &[Member]) {
         for one in members.iter().take(at + 1) {
             has(&one.agent, channel, at + 1).await;
         }
-    }
-}
-
-async fn has(agent: &Agent, channel: ChannelId, members: usize) {
-    let is_in = async || {
-        let all = agent.channels().await.unwrap();
-        all.iter().any(|one| one.id == channel && one.members.len() == members)
-    };
-    let mut news = agent.channel_news().await.unwrap();
-    while !is_in().await {
-        within(news.next()).await.unwrap();
-    }
-}
-
-async fn told(agent: &Agent, letter: LetterId) -> Tally {
-    let mut bell = agent.tallied().await.unwrap();
-    loop {
-        let tally = agent.tally(letter).await.unwrap().unwrap();
-        if tally.waiting() == 0 {
-            return tally;
-        }
-        within(bell.changed()).await.unwrap();
     }
 }
 

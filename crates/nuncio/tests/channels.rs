@@ -4,33 +4,18 @@
 
 use std::time::Duration;
 
+use members::{has, info, told, within};
 use nuncio::{
-    Agent, ChannelError, ChannelId, ChannelInfo, Config, ContentType, Error, Happened, Inbox, Incoming, LetterId,
-    Message, Role, Tally, Told,
+    Agent, ChannelError, ChannelId, ChannelInfo, Config, ContentType, Error, Happened, Inbox, Incoming, Message, Role,
+    Told,
 };
 use nuncio_proto::error::PeerError;
 
+#[path = "support/members.rs"]
+mod members;
+
 fn config(dir: &tempfile::TempDir, name: &str) -> Config {
     Config::new(dir.path().join(name)).listen("127.0.0.1:0".parse().unwrap()).letters_without_token()
-}
-
-async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.expect("in time")
-}
-
-async fn info(agent: &Agent, channel: ChannelId) -> Option<ChannelInfo> {
-    agent.channels().await.unwrap().into_iter().find(|one| one.id == channel)
-}
-
-/// Waits until an agent has a channel with so many members.
-async fn has(agent: &Agent, channel: ChannelId, members: usize) -> ChannelInfo {
-    let mut news = agent.channel_news().await.unwrap();
-    loop {
-        if let Some(info) = info(agent, channel).await.filter(|info| info.members.len() == members) {
-            return info;
-        }
-        within(news.next()).await.unwrap();
-    }
 }
 
 /// The owner and another come to know each other; the other joins.
@@ -83,18 +68,6 @@ async fn hears(inbox: &mut Inbox, channel: ChannelId) -> Incoming {
     let letter = within(inbox.next()).await.unwrap();
     assert_eq!(letter.channel, Some(channel));
     letter
-}
-
-/// Waits until a letter is under way to nobody.
-async fn told(agent: &Agent, letter: LetterId) -> Tally {
-    let mut bell = agent.tallied().await.unwrap();
-    loop {
-        let tally = agent.tally(letter).await.unwrap().unwrap();
-        if tally.waiting() == 0 {
-            return tally;
-        }
-        within(bell.changed()).await.unwrap();
-    }
 }
 
 fn not_member<T: std::fmt::Debug>(answer: &Result<T, Error>) -> bool {

@@ -5,13 +5,12 @@
 use std::collections::BTreeSet;
 
 use group::{Group, LONG};
+use minting::{DOMAIN, keys, minted};
 use nuncio_contracts::registry::{code, time};
-use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
-use nuncio_proto::testing::jws;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{KeySet, PayloadHash, Policy, Receiver, Thumbprint, VerifyingKey};
+use nuncio_proto::token::{PayloadHash, Policy, Receiver};
 use serde_json::{Value, json};
 
 #[path = "channels_tokens/audited.rs"]
@@ -21,37 +20,19 @@ mod forged;
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
 mod group;
+#[path = "letters_with_tokens/minting.rs"]
+mod minting;
 #[path = "channels_tokens/refused.rs"]
 mod refused;
 #[path = "channels_tokens/waiting.rs"]
 mod waiting;
 
-const DOMAIN: &str = "acme.example";
 /// Small channels go by sessions, large ones by frames that are sealed once.
 const SIZES: [usize; 2] = [4, 11];
 
-fn service() -> SigningKey {
-    SigningKey::from_seed(&[9; 32])
-}
-
-fn keys() -> KeySet {
-    let mut keys = KeySet::default();
-    keys.insert(VerifyingKey::Ed25519(service().public()));
-    keys
-}
-
 /// A token of an agent, good for two minutes from a time.
 fn mint(from: AgentId, to: impl Into<Receiver>, txn: &str, at: UnixMillis, pay: Option<Value>) -> Vec<u8> {
-    let (kid, iat) = (Thumbprint::of_ed25519(&service().public()), at.0 / 1_000);
-    let header = json!({ "typ": "txntoken+jwt", "alg": "EdDSA", "kid": kid.to_string() });
-    let mut body = json!({
-        "iat": iat, "exp": iat + 120, "aud": DOMAIN, "txn": txn, "sub": "user:anna", "scope": "travel.book",
-        "req_wl": "gateway", "req_wl_chain": ["gateway"], "jti": format!("{txn} of {from} at {iat}"),
-        "cnf": { "jkt": Thumbprint::of_agent(&from).to_string() },
-        "hop": { "n": 0, "max": 4, "to": to.into().to_string() },
-    });
-    pay.into_iter().for_each(|pay| body["hop"]["pay"] = pay);
-    jws(&service(), &header.to_string(), &body.to_string()).into_bytes()
+    minted(from, to, txn, &format!("{txn} of {from} at {}", at.0 / 1_000), at, pay)
 }
 
 /// Judges tokens of the domain, and lets nothing pass without one.

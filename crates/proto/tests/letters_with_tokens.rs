@@ -6,15 +6,14 @@ use std::collections::BTreeSet;
 
 use nuncio_contracts::registry::{code, extension, limit, time};
 use nuncio_proto::content_type::ContentType;
-use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::letter::Letter;
-use nuncio_proto::testing::jws;
 use nuncio_proto::time::UnixMillis;
-use nuncio_proto::token::{KeySet, PayloadHash, Policy, Rule, Scope, Thumbprint, VerifyingKey};
-use serde_json::{Value, json};
+use nuncio_proto::token::{KeySet, PayloadHash, Policy, Rule, Scope};
+use serde_json::json;
 
 use agent::{Agent, START, later, pair, settle};
+use minting::{DOMAIN, keys, minted};
 
 #[path = "conversation/agent.rs"]
 #[allow(dead_code, reason = "another test uses the rest")]
@@ -23,37 +22,14 @@ mod agent;
 mod answers;
 #[path = "letters_with_tokens/content.rs"]
 mod content;
+#[path = "letters_with_tokens/minting.rs"]
+mod minting;
 #[path = "letters_with_tokens/under_way.rs"]
 mod under_way;
-
-const DOMAIN: &str = "acme.example";
-
-fn service() -> SigningKey {
-    SigningKey::from_seed(&[9; 32])
-}
-
-fn keys() -> KeySet {
-    let mut keys = KeySet::default();
-    keys.insert(VerifyingKey::Ed25519(service().public()));
-    keys
-}
 
 /// A token of one agent towards another, good for two minutes from a time.
 fn mint(from: AgentId, to: AgentId, txn: &str, jti: &str, at: UnixMillis) -> Vec<u8> {
     minted(from, to, txn, jti, at, None)
-}
-
-fn minted(from: AgentId, to: AgentId, txn: &str, jti: &str, at: UnixMillis, pay: Option<Value>) -> Vec<u8> {
-    let (kid, iat) = (Thumbprint::of_ed25519(&service().public()), at.0 / 1_000);
-    let header = json!({ "typ": "txntoken+jwt", "alg": "EdDSA", "kid": kid.to_string() });
-    let mut body = json!({
-        "iat": iat, "exp": iat + 120, "aud": DOMAIN, "txn": txn, "sub": "user:anna", "scope": "travel.book",
-        "req_wl": "gateway", "req_wl_chain": ["gateway"], "jti": jti,
-        "cnf": { "jkt": Thumbprint::of_agent(&from).to_string() },
-        "hop": { "n": 0, "max": 4, "to": to.to_string() },
-    });
-    pay.into_iter().for_each(|pay| body["hop"]["pay"] = pay);
-    jws(&service(), &header.to_string(), &body.to_string()).into_bytes()
 }
 
 fn token(from: &Agent, to: &Agent) -> Vec<u8> {

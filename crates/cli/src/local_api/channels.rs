@@ -211,10 +211,8 @@ pub(super) async fn letters(
         if !is_end {
             continue;
         }
-        tokio::select! {
-            Ok(()) = bell.changed() => {}
-            () = tokio::time::sleep_until(until) => break,
-            () = served.closing.cancelled() => break,
+        if !served.rings(&mut bell, until).await {
+            break;
         }
     }
     found.truncate(max);
@@ -241,10 +239,8 @@ pub(super) async fn tally(
         if tally.waiting() == 0 {
             break tally;
         }
-        tokio::select! {
-            Ok(()) = bell.changed() => {}
-            () = tokio::time::sleep_until(until) => break tally,
-            () = served.closing.cancelled() => break tally,
+        if !served.rings(&mut bell, until).await {
+            break tally;
         }
     };
     let names = inbox::names(&served).await?;
@@ -277,10 +273,8 @@ pub(super) async fn said(
         if !letters.is_empty() {
             break letters;
         }
-        tokio::select! {
-            Ok(()) = bell.changed() => {}
-            () = tokio::time::sleep_until(until) => break letters,
-            () = served.closing.cancelled() => break letters,
+        if !served.rings(&mut bell, until).await {
+            break letters;
         }
     };
     let from = served.agent.id().to_string();

@@ -55,10 +55,8 @@ pub(super) async fn page(State(served): State<Served>, Asked(which): Asked<Which
         if !letters.is_empty() {
             break letters;
         }
-        tokio::select! {
-            Ok(()) = bell.changed() => {}
-            () = tokio::time::sleep_until(until) => break letters,
-            () = served.closing.cancelled() => break letters,
+        if !served.rings(&mut bell, until).await {
+            break letters;
         }
     };
     let names = names(&served).await?;
