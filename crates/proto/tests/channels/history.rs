@@ -1,6 +1,6 @@
 //! Earlier letters of a channel, handed over to newcomers (contracts/channel.md section 13).
 
-use nuncio_contracts::registry::code;
+use nuncio_contracts::registry::{code, extension};
 use nuncio_proto::channel::{Change, ChannelPlace, History};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::error::PeerError;
@@ -107,7 +107,10 @@ fn history_is_taken_of_members_alone() {
     let epoch = group.agents[2].peer.channel(&channel).unwrap().epoch();
     let place = ChannelPlace { channel, epoch, seq: 1 }.extension();
     let cut = Extension { value: about.extension().value[1..].to_vec(), ..about.extension() };
-    for more in [vec![about.extension(), place], vec![cut]] {
+    // A handle that is one: nothing but history makes it none here.
+    let handle = [[0x83, 0x50].as_slice(), &[7; 16], &[0x58, 0x20], &[7; 32], &[0x1a, 0, 0x0f, 0x42, 0x40]].concat();
+    let large = Extension { number: extension::LARGE_PAYLOAD, critical: true, value: handle };
+    for more in [vec![about.extension(), place], vec![cut], vec![about.extension(), large]] {
         let odd = with(&mut group, 2, more);
         assert!(group.agents[2].failed.contains(&(member, odd, code::MALFORMED)));
     }
@@ -123,4 +126,28 @@ fn history_is_taken_of_members_alone() {
     hand(&mut group, 2, 1, channel, (author, &own)).unwrap();
     group.pass(LONG, 5);
     assert_eq!(group.agents[1].handed.len(), 1);
+}
+
+/// contracts/channel.md C67: it is judged when its turn comes, not only when its frame does.
+#[test]
+fn history_that_waits_behind_a_gap_is_not_taken_of_who_was_removed_meanwhile() {
+    let (mut group, channel) = Group::settled(4, 0);
+    let (member, removed) = (group.id(1), group.id(2));
+    group.agents[1].know(removed);
+    group.agents[2].know(member);
+    group.send(3, channel, "between us");
+    group.pass(LONG, 10);
+    let earlier = inbox(&group, 2).into_iter().last().unwrap();
+    group.cut.insert((1, 2));
+    group.write(2, 1, "lost at first");
+    group.settle();
+    group.cut.clear();
+    hand(&mut group, 2, 1, channel, (earlier.from, &earlier.letter)).unwrap();
+    group.settle();
+    group.cut.insert((0, 2));
+    group.change(0, channel, Change::Remove(vec![removed])).unwrap();
+    group.settle();
+    group.pass(LONG, 10);
+    assert!(group.agents[1].inbox.iter().any(|came| came.text == "lost at first"), "the gap has closed");
+    assert!(group.agents[1].handed.is_empty());
 }

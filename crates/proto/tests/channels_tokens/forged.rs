@@ -1,13 +1,15 @@
 //! Letters that are sealed once by a member whose runtime does what none of ours does.
 
 use nuncio_contracts::registry::{code, extension, time};
-use nuncio_proto::channel::{ChannelPlace, Outgoing, Says, Word};
+use nuncio_proto::channel::{ChannelPlace, History, Outgoing, Says, Word};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
+use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::{ChannelId, EpochId, LetterId, Seq};
 use nuncio_proto::letter::{Extension, Letter, LetterKind};
 use nuncio_proto::peer::ChannelNews;
 use nuncio_proto::rows;
+use nuncio_proto::testing::rng;
 use nuncio_proto::time::UnixMillis;
 
 use super::{Group, LONG, guarded, send, token};
@@ -75,13 +77,21 @@ fn extended(mut letter: Letter, number: u16, critical: bool, value: Vec<u8>) -> 
     letter
 }
 
+/// It hands itself over.
+fn earlier(letter: Letter) -> Letter {
+    let author = Identity::generate(&mut rng(99)).unwrap().id();
+    let about = History::about(author, &letter).unwrap();
+    let Extension { number, critical, value } = about.extension();
+    extended(letter, number, critical, value)
+}
+
 /// contracts/channel.md C52, C70, C72: every form that is none, with its code; nothing is delivered, and the channel goes on.
 #[test]
 fn a_letter_that_is_none_is_refused_and_its_sender_is_told() {
     let (mut group, channel) = guarded(11);
     let mut forger = Forger::new(&mut group, 1, channel);
     type Alter = fn(Letter, ChannelPlace) -> Letter;
-    let cases: [(&str, Alter, u16); 11] = [
+    let cases: [(&str, Alter, u16); 12] = [
         ("a letter between runtimes", |l, _| Letter { kind: LetterKind::Control, ..l }, code::MALFORMED),
         ("another number", |l, p| placed(l, ChannelPlace { seq: p.seq + 1, ..p }), code::MALFORMED),
         ("another epoch", |l, p| placed(l, ChannelPlace { epoch: EpochId::from_bytes([1; 32]), ..p }), code::MALFORMED),
@@ -93,6 +103,7 @@ fn a_letter_that_is_none_is_refused_and_its_sender_is_told() {
         ("no place", |l, _| unplaced(l), code::MALFORMED),
         ("a commitment", |l, _| extended(l, extension::AUDIT, true, vec![0x82, 0x41, 0, 0xf6]), code::MALFORMED),
         ("a large payload", |l, _| extended(l, extension::LARGE_PAYLOAD, true, vec![0; 60]), code::MALFORMED),
+        ("an earlier letter", |l, _| earlier(l), code::MALFORMED),
         ("a token's hash", |l, _| extended(l, extension::TOKEN, true, vec![7; 32]), code::TOKEN_MALFORMED),
         ("a token that is not critical", |l, _| uncritical(l), code::TOKEN_MALFORMED),
         ("an unknown extension", |l, _| extended(l, 900, true, vec![]), code::UNKNOWN_EXTENSION),
