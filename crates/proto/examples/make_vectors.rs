@@ -25,6 +25,8 @@ pub(crate) mod cbor;
 mod channel;
 #[path = "make_vectors/channel_frame.rs"]
 mod channel_frame;
+#[path = "make_vectors/channel_record.rs"]
+mod channel_record;
 #[path = "make_vectors/control.rs"]
 mod control;
 #[path = "make_vectors/cosignature.rs"]
@@ -118,6 +120,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         event::cases(),
         channel::cases(),
         channel_frame::cases(),
+        channel_record::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {
