@@ -208,3 +208,24 @@ fn a_member_that_was_restored_from_an_old_copy_waits_for_nobody() {
         assert_eq!(group.agents[at].texts(channel).last(), Some(&"here again"), "agent {at}");
     }
 }
+
+/// contracts/channel.md C63, mailbox.md M16: who has forgotten a channel and comes back begins with number 0, and nothing of it is missing.
+#[test]
+fn who_begins_anew_leaves_no_hole() {
+    let (mut group, channel) = Group::settled(10, 0);
+    for text in ["one", "two", "three"] {
+        group.send(8, channel, text);
+    }
+    group.pass(LONG, 10);
+    group.leave(8, channel).unwrap();
+    group.pass(LONG, 10);
+    group.forget(8, channel).unwrap();
+    group.invite(0, channel, 8).unwrap();
+    group.join(8, channel);
+    group.pass(LONG, 10);
+    group.send(8, channel, "back");
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[1].texts(channel), ["one", "two", "three", "back"]);
+    group.now = group.now.plus(time::GAP_PATIENCE);
+    assert_eq!(group.agents[1].peer.channel_gaps(group.now).count(), 0);
+}

@@ -43,6 +43,13 @@ impl Peer {
     }
 }
 
+impl Holes {
+    /// What a member said before it was taken out is no measure of what it says if it comes back.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&AgentId) -> bool) {
+        self.0.retain(|agent, _| !is_gone(agent));
+    }
+}
+
 impl Group {
     /// A sender's frame was taken: what is missing in front of it, and since when.
     pub(super) fn note_holes(&mut self, sender: AgentId, came: Seq, now: UnixMillis) {

@@ -224,6 +224,7 @@ impl Peer {
         channel.group.incoming.follow(&channel.record);
         let roster = channel.record.roster();
         channel.group.acks.retain(|agent, _| roster.has(agent));
+        channel.group.holes.forget(|agent| !roster.has(agent));
         let aside = core::mem::take(&mut channel.group.aside);
         senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
         for (from, keys) in aside {
