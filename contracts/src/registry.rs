@@ -312,6 +312,41 @@ pub mod limit {
     /// Unit: bytes.
     pub const OPENING_LEN_MAX: usize = 122_880;
 
+    /// of a service's name: it stands in paths, files and what a person types
+    ///
+    /// Unit: bytes.
+    pub const CALL_SERVICE_LEN_MAX: usize = 64;
+
+    /// of what a letter says of its call: in a session that audits it stands within opening_content_max
+    ///
+    /// Unit: bytes.
+    pub const CALL_LEN_MAX: usize = 3072;
+
+    /// fields of HTTP that travel with one message; a protocol's own are fewer than ten
+    ///
+    /// Unit: fields.
+    pub const CALL_FIELDS_MAX: usize = 24;
+
+    /// of the name of such a field
+    ///
+    /// Unit: bytes.
+    pub const CALL_FIELD_NAME_MAX: usize = 64;
+
+    /// of the value of such a field: a token of another trust domain fits
+    ///
+    /// Unit: bytes.
+    pub const CALL_FIELD_LEN_MAX: usize = 2048;
+
+    /// of one message to a service: it is read whole before anything is decided
+    ///
+    /// Unit: bytes.
+    pub const CALL_REQUEST_MAX: u64 = 16_777_216;
+
+    /// that one agent has under way at another's services; what is above is answered as busy
+    ///
+    /// Unit: requests.
+    pub const CALLS_BEGUN_MAX: usize = 4096;
+
     /// of a letter in a session that audits without its payload: it is kept for a month, and what a letter says belongs
     /// into the payload
     ///
@@ -1261,6 +1296,12 @@ pub mod code {
     /// a letter to a channel of which its sender or its receiver is no member, or in an epoch that is over
     pub const NOT_MEMBER: u16 = 40;
 
+    /// refusal: a message to a service by which nobody is served here
+    pub const NO_SERVICE: u16 = 41;
+
+    /// refusal: a message of a service that nobody here has asked, or in a session that nobody here has opened
+    pub const NO_CALL: u16 = 42;
+
     /// refusal: a letter of this kind needs a token
     pub const TOKEN_MISSING: u16 = 64;
 
@@ -1338,6 +1379,8 @@ pub mod code {
             38 => "too_large",
             39 => "commitment",
             40 => "not_member",
+            41 => "no_service",
+            42 => "no_call",
             64 => "token_missing",
             65 => "token_malformed",
             66 => "token_algorithm",
@@ -1379,6 +1422,9 @@ pub mod extension {
 
     /// critical: an earlier letter of a channel, handed over by its sender: by whom it was, by that one's word
     pub const HISTORY: u16 = 6;
+
+    /// critical: a message of a program to another agent's service, or of the service to the program
+    pub const CALL: u16 = 7;
 }
 
 /// What an event of the audit log tells of.

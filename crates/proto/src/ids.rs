@@ -145,6 +145,10 @@ opaque_id!(
     ChainId, 32
 );
 opaque_id!(
+    /// One program's conversation with one service of another agent: its caller chose it.
+    CallSessionId, 16
+);
+opaque_id!(
     /// One letter: a UUIDv7 (RFC 9562 section 5.7), so it carries the time at which the letter was made.
     LetterId, 16
 );

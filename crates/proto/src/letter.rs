@@ -191,7 +191,7 @@ impl Letter {
         // contracts/letter.md L7: an unknown extension marked critical is refused.
         let known = |number: u16| {
             let ours = matches!(number, extension::LARGE_PAYLOAD | extension::TOKEN | extension::AUDIT);
-            ours || matches!(number, extension::CHANNEL | extension::HISTORY)
+            ours || matches!(number, extension::CHANNEL | extension::HISTORY | extension::CALL)
         };
         if let Some(unknown) = extensions.iter().find(|e| e.1 && !known(e.0)) {
             return Err(LetterError::UnknownExtension(unknown.0));

@@ -61,6 +61,7 @@
 pub mod audit;
 pub mod batch;
 pub mod bundle;
+pub mod call;
 pub mod channel;
 pub mod codec;
 mod contact;
