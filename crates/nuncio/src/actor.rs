@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::HeldAnswer;
 use crate::backlog::Backlog;
+use crate::calling::CallBook;
 use crate::channels::ChannelNews;
 use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
@@ -111,6 +112,7 @@ pub(crate) struct Actor {
     pub(crate) tallies: Tallies,
     pub(crate) said: SaidRows,
     pub(crate) lookout: Lookout,
+    pub(crate) calls: CallBook,
     pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
@@ -204,6 +206,7 @@ impl Actor {
             tallies: Tallies::default(),
             said: SaidRows::load(&said_in)?,
             lookout: Lookout::default(),
+            calls: CallBook::default(),
             channel_news: Vec::new(),
             events: Arc::default(),
             recounting: None,
@@ -211,10 +214,12 @@ impl Actor {
             failed: false,
         };
         actor.peer.accept_strangers(actor.config.accept_strangers);
+        actor.peer.serve_calls(actor.config.serve_calls);
         actor.resume_trust()?;
         actor.resume_audit()?;
         actor.resume_mailbox()?;
         actor.resume()?;
+        actor.resume_calls()?;
         if actor.hears_peers() {
             actor.open_doors();
         }
@@ -319,20 +324,32 @@ impl Actor {
 
     /// [`Actor::commit_with`], with rows of the runtime's own in the same commit.
     pub(crate) fn commit_rows(&mut self, step: Step, rows: Vec<nuncio_store::Op>, answers: Vec<Answer>) {
+        let mut staged = Staged { ops: Vec::new(), effects: Effects::default() };
+        self.stage_onto(&mut staged, step);
+        self.commit_staged(staged, rows, answers);
+    }
+
+    /// Stages a step; what it wants is added to what is committed with it as one.
+    pub(crate) fn stage_onto(&mut self, together: &mut Staged, step: Step) {
         match self.peer.stage(step) {
             Ok(staged) => {
-                let (mut staged, mut rows) = (staged, rows);
-                for (to, letter, code) in staged.effects.failing() {
-                    rows.push(upkeep::failed_at(&letter, now()));
-                    rows.extend(self.tallies.failed(&self.store, &to, &letter, code));
-                    self.failing.insert((to, letter));
-                }
-                staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
-                self.backlog.gather(staged, rows, answers);
+                together.ops.extend(staged.ops);
+                together.effects.append(staged.effects);
             }
             // Every step is staged before the next is made.
             Err(error) => tracing::error!(%error, "a step was not staged"),
         }
+    }
+
+    /// Hands what was staged to the writer, as one commit.
+    pub(crate) fn commit_staged(&mut self, mut staged: Staged, mut rows: Vec<nuncio_store::Op>, answers: Vec<Answer>) {
+        for (to, letter, code) in staged.effects.failing() {
+            rows.push(upkeep::failed_at(&letter, now()));
+            rows.extend(self.tallies.failed(&self.store, &to, &letter, code));
+            self.failing.insert((to, letter));
+        }
+        staged.effects.take_proven().into_iter().for_each(|effect| self.effect(effect));
+        self.backlog.gather(staged, rows, answers);
     }
 
     /// Answers once all that was staged is durable.
@@ -392,6 +409,7 @@ impl Actor {
                     let step = self.peer.forget_seen(rows);
                     self.commit(step);
                 }
+                self.forget_old_calls(now());
                 if let Some(step) = self.peer.forget_skipped(now()) {
                     self.commit(step);
                 }
@@ -414,6 +432,7 @@ impl Actor {
             Wake::AnswerTaken { no, reply } => self.answer_taken(no, reply),
             Wake::AnswerLeft { no } => self.answer_left(no),
             Wake::PayloadDropped(payload) => self.payload_dropped(payload),
+            Wake::CallFailed { no } => self.tell_call_failed(no),
         }
     }
 

@@ -136,9 +136,27 @@ impl Agent {
     }
 
     async fn write(&self, to: AgentId, message: Message) -> Result<(Letter, Option<Unsent>), Error> {
+        self.write_as(to, Self::new_letter_id()?, None, message).await
+    }
+
+    /// An id that no letter has, for a caller that must know it before it sends.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`].
+    pub fn new_letter_id() -> Result<LetterId, Error> {
+        Ok(LetterId::new(entropy::now(), entropy::random()?))
+    }
+
+    pub(crate) async fn write_as(
+        &self,
+        to: AgentId,
+        id: LetterId,
+        extension: Option<Extension>,
+        message: Message,
+    ) -> Result<(Letter, Option<Unsent>), Error> {
         let now = entropy::now();
-        let id = LetterId::new(now, entropy::random()?);
         let mut letter = Letter::plain(id, message.content_type, Vec::new());
+        extension.into_iter().for_each(|extension| letter.set_extension(extension));
         letter.reply_to = message.reply_to;
         letter.deadline = message.expires_in.map(|life| now.plus(u64::try_from(life.as_millis()).unwrap_or(u64::MAX)));
         let payload = match message.body {

@@ -10,6 +10,7 @@ use nuncio_proto::peer::{ContactInfo, Way};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::answer::HeldAnswer;
+use crate::calls::CallCommand;
 use crate::channels::Asked;
 use crate::chunks::Unsent;
 use crate::error::Error;
@@ -104,6 +105,7 @@ pub(crate) enum Command {
         reply: Reply<Status>,
     },
     Channel(Asked),
+    Call(CallCommand),
     Missing {
         reply: Reply<mpsc::UnboundedReceiver<Missing>>,
     },

@@ -52,6 +52,8 @@ pub struct Config {
     /// Whether frames wait for this agent at the trust domain's node while it is away, and strangers claim its bundle there. It needs a trust domain, whose
     /// policy names this agent. Off unless said in words.
     pub mailbox: bool,
+    /// Whether messages to services are taken from the start: [`crate::Agent::serve_calls`].
+    pub serve_calls: bool,
     /// Whether a home that is not there is made.
     pub create: bool,
     /// Sees the writes of every commit before it is made: for the bench that replays them.
@@ -109,6 +111,7 @@ impl Config {
             trust: None,
             audit: AuditPolicy::default(),
             mailbox: false,
+            serve_calls: false,
             create: true,
             trace: None,
         }
@@ -150,6 +153,12 @@ impl Config {
     #[must_use]
     pub fn mailbox(self) -> Self {
         Self { mailbox: true, ..self }
+    }
+
+    /// Takes messages to services: what they may do is decided by who serves them, and not by tokens alone.
+    #[must_use]
+    pub fn serve_calls(self) -> Self {
+        Self { serve_calls: true, ..self }
     }
 
     /// Unlocks the store by other means than the home's key file.

@@ -70,6 +70,7 @@ impl Actor {
                 self.failing.remove(&(to, letter));
                 self.drop_payload_out(to, letter);
                 self.settle(to, letter, Some(code));
+                self.call_failed(to, letter, code);
             }
             Effect::WantBundle { of } => self.want_bundle(of),
             Effect::Bundle { request, bundle } => {
@@ -144,6 +145,9 @@ impl Actor {
         let no = arrival.no;
         self.handed_out = Some(no);
         self.arrivals.send_replace(no + 1);
+        if self.deliver_call(&arrival) {
+            return;
+        }
         let (from, answers) = (arrival.from, arrival.letter.reply_to);
         let incoming = self.incoming(arrival);
         self.fetch_payloads(from);
@@ -164,6 +168,7 @@ impl Actor {
         self.handed_out = arrivals.last().map(|arrival| arrival.no);
         self.arrivals.send_replace(self.handed_out.map_or(0, |no| no + 1));
         for arrival in arrivals {
+            self.note_call(&arrival);
             if arrival.letter.extension(extension::LARGE_PAYLOAD).is_some() {
                 drop(self.incoming(arrival));
             }
@@ -278,12 +283,18 @@ impl Actor {
                 tell(reply, Ok(news));
             }
             Command::Channel(ask) => self.channel_command(ask),
+            Command::Call(ask) => self.call_command(ask),
             Command::Shutdown { reply } => self.stop_with(reply),
         }
     }
 
     /// The step that accepts a letter, with the row that remembers its large payload.
-    fn accept(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>) -> Result<(Step, Vec<Op>), Error> {
+    pub(crate) fn accept(
+        &mut self,
+        to: AgentId,
+        letter: &Letter,
+        payload: Option<Unsent>,
+    ) -> Result<(Step, Vec<Op>), Error> {
         let step = self.peer.send(to, letter, now())?;
         let Some(payload) = payload else { return Ok((step, Vec::new())) };
         let id = PayloadId(payload.handle().id);
@@ -334,7 +345,8 @@ impl Actor {
     pub(crate) fn letters(&mut self, after: Option<u64>, max: usize) -> Result<Vec<Incoming>, Error> {
         let Some(last) = self.handed_out else { return Ok(Vec::new()) };
         let handed_out = self.peer.inbox_numbers(after).take_while(|no| *no <= last);
-        let numbers: Vec<u64> = handed_out.filter(|no| !self.held.contains(no)).take(max).collect();
+        let numbers: Vec<u64> =
+            handed_out.filter(|no| !self.held.contains(no) && !self.calls.has(*no)).take(max).collect();
         let mut letters = Vec::with_capacity(numbers.len());
         for no in numbers {
             let key = rows::inbox(no);
@@ -393,7 +405,7 @@ impl Actor {
             agent: self.peer.id(),
             retired: self.peer.is_retired(),
             listening: self.config.listen.and_then(|_| self.link.local_addr().ok()).map(|addr| addr.to_string()),
-            inbox: self.peer.inbox_len(),
+            inbox: self.peer.inbox_len().saturating_sub(self.calls.len()),
             outbox: self.on_their_way(|_| true),
             letters_failed: self.letters_failed,
             events_waiting: self.peer.events_waiting(),

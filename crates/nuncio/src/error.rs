@@ -80,6 +80,15 @@ pub enum Error {
     /// A node's home was opened as an agent's.
     #[error("{0} is the home of a node: an agent needs one of its own (`nuncio --home DIR init`)")]
     NodeHome(PathBuf),
+    /// What a message of a call cannot have.
+    #[error("what a message says of its call, or what is kept with it, is too long")]
+    NoCall,
+    /// More requests than one agent answers at once.
+    #[error(
+        "{} requests of this agent's wait for answers of that one: try again when some have come",
+        limit::CALLS_BEGUN_MAX
+    )]
+    TooManyCalls,
     /// Nothing is kept that opens this letter.
     #[error(
         "nothing is kept that opens this letter: it was in no session that audits, or is older than a month; `nuncio audit open --help` says more"
@@ -183,6 +192,8 @@ fn reason(code: u16) -> &'static str {
         code::TOKEN_PROOF => "its hop proof is missing or another letter's: send it with a proof",
         code::TOKEN_PAYLOAD => "its token is bound to another letter",
         code::NOT_MEMBER => "the receiver, or this agent, is no member of its channel",
+        code::NO_SERVICE => "the receiver serves nothing to others: `nuncio expose` there offers a service",
+        code::NO_CALL => "the receiver awaits nothing of this service: whoever asked has ended its session",
         code::RETIRED => "the receiver's identity, or this agent's own, is retired",
         _ => "refused",
     }

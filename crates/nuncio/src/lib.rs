@@ -34,6 +34,8 @@ mod answer;
 mod aside;
 mod backlog;
 mod behind;
+mod calling;
+mod calls;
 mod channels;
 mod chunks;
 mod command;
@@ -68,6 +70,7 @@ mod wake;
 
 pub use agent::Agent;
 pub use answer::HeldAnswer;
+pub use calls::{Asked, CALL_MEMORY_MAX, CALL_NOTE_MAX, CallNews, CallWatch, Called, Outcome};
 pub use channels::{ChannelInfo, ChannelInvitation, ChannelMember, ChannelNews, ChannelWatch, Happened, Role};
 #[doc(hidden)]
 pub use config::Trace;
@@ -85,8 +88,9 @@ pub use status::{Gap, MailboxStatus, PeerInfo, SessionInfo, Status, Undelivered}
 pub use tally::{Tally, Told};
 pub use transaction::{Grant, Subject, Transaction};
 
+pub use nuncio_proto::call::{CallPlace, Head, ServiceName, What};
 pub use nuncio_proto::content_type::ContentType;
-pub use nuncio_proto::ids::{AgentId, ChannelId, LetterId, SessionId};
+pub use nuncio_proto::ids::{AgentId, CallSessionId, ChannelId, LetterId, SessionId};
 pub use nuncio_proto::invitation::{Invitation, NotInvitation};
 pub use nuncio_proto::mailbox::Mailbox;
 pub use nuncio_proto::time::UnixMillis;

@@ -271,16 +271,17 @@ impl Actor {
 
     /// Commits a step, and deletes the large payload of a letter once that is durable.
     pub(crate) fn remove_payload(&mut self, no: u64, step: Step, mut answers: Vec<Answer>) {
-        let payload = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(named, _)| *named);
-        if let Some(named) = payload {
-            self.payloads_in.remove(&named);
-            let path = chunks::in_path(self.store.home(), named);
-            answers.insert(0, Answer(Box::new(move || chunks::delete(&path))));
-        }
+        answers.splice(0..0, self.forget_payload(no));
         self.commit_with(step, answers);
-        if let Some(named) = payload {
-            self.fetch_payloads(named.from);
-        }
+    }
+
+    /// Lets go of a letter's large payload. What deletes it, once it is durable that the letter is gone.
+    pub(crate) fn forget_payload(&mut self, no: u64) -> Option<Answer> {
+        let named = self.payloads_in.iter().find(|(_, payload)| payload.no == no).map(|(named, _)| *named)?;
+        self.payloads_in.remove(&named);
+        let path = chunks::in_path(self.store.home(), named);
+        self.fetch_payloads(named.from);
+        Some(Answer(Box::new(move || chunks::delete(&path))))
     }
 }
 

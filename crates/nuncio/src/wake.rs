@@ -94,6 +94,8 @@ pub(crate) enum Wake {
     AnswerLeft { no: u64 },
     /// The last handle of a large payload that a request was answered with is gone.
     PayloadDropped(PayloadFrom),
+    /// That a request of a call failed is on disk.
+    CallFailed { no: u64 },
 }
 
 /// What waits for a commit.

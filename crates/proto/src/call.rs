@@ -59,7 +59,10 @@ pub struct ServiceName(String);
 
 /// Why a text names no service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a service's name is 1 to {} of a-z, 0-9, '-', '_' and '.', the first a letter or digit", limit::CALL_SERVICE_LEN_MAX)]
+#[error(
+    "a service's name is 1 to {} of a-z, 0-9, '-', '_' and '.', the first a letter or digit",
+    limit::CALL_SERVICE_LEN_MAX
+)]
 pub struct NotServiceName;
 
 impl ServiceName {
@@ -186,8 +189,8 @@ impl CallPlace {
             What::Notice => true,
         };
         let placed = !matches!(self.what, What::Aside | What::End) || self.session.is_some();
-        let empty = self.what != What::End
-            || letter.payload.is_empty() && letter.extension(extension::LARGE_PAYLOAD).is_none();
+        let empty =
+            self.what != What::End || letter.payload.is_empty() && letter.extension(extension::LARGE_PAYLOAD).is_none();
         letter.kind == LetterKind::Plain && !others && answers && placed && empty
     }
 

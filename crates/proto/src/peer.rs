@@ -34,6 +34,7 @@ use crate::step::{Effect, Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
 mod audit;
+mod calls;
 mod channels;
 mod contacts;
 mod counters;
@@ -50,6 +51,7 @@ mod tokens;
 pub(crate) use audit::AUDITS;
 use audit::Auditor;
 pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
+use calls::Calls;
 pub(crate) use channels::ChannelChange;
 use channels::Channels;
 pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, SharedMail};
@@ -105,6 +107,7 @@ pub struct Peer {
     audit: Auditor,
     mailbox: Option<Own>,
     channels: Channels,
+    calls: Calls,
     /// The mailbox's node has its secret.
     mailbox_open: bool,
     /// Contacts that are to be told of our mailbox.
@@ -139,6 +142,8 @@ pub(crate) enum Change {
     SessionDropped(SessionId),
     Contact { agent: AgentId, info: Option<ContactInfo> },
     Done(u64),
+    NumberTaken,
+    Told(Box<Event>),
     PrekeysMade(Made),
     PrekeysExpired(UnixMillis),
     Claimed { by: AgentId, request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
@@ -197,6 +202,7 @@ impl Peer {
             audit: Auditor::default(),
             mailbox: None,
             channels: Channels::default(),
+            calls: Calls::default(),
             mailbox_open: false,
             untold: BTreeSet::new(),
             accept_strangers: false,
@@ -501,6 +507,8 @@ impl Peer {
             Change::SessionDropped(id) => self.drop_session(id, &mut out),
             Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),
             Change::Done(no) => self.apply_done(no, &mut out),
+            Change::NumberTaken => self.apply_number_taken(&mut out),
+            Change::Told(event) => self.apply_call_told(*event, &mut out),
             Change::PrekeysMade(made) => self.prekeys.keep(made, &mut out.ops),
             Change::PrekeysExpired(now) => self.prekeys.expire(now, &mut out.ops),
             Change::Claimed { by, request, bundle, one_time } => {

@@ -20,6 +20,8 @@ use minting::{DOMAIN, keys, minted};
 mod agent;
 #[path = "letters_with_tokens/answers.rs"]
 mod answers;
+#[path = "letters_with_tokens/calls.rs"]
+mod calls;
 #[path = "letters_with_tokens/content.rs"]
 mod content;
 #[path = "letters_with_tokens/minting.rs"]

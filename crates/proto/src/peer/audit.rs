@@ -324,7 +324,13 @@ impl Peer {
     }
 
     /// An event of a channel, or of none, about an agent, or of this one alone.
-    fn event_in(&self, what: u8, channel: Option<ChannelId>, peer: Option<AgentId>, now: UnixMillis) -> Option<Event> {
+    pub(super) fn event_in(
+        &self,
+        what: u8,
+        channel: Option<ChannelId>,
+        peer: Option<AgentId>,
+        now: UnixMillis,
+    ) -> Option<Event> {
         let event = Event::new(self.id(), now, What::of(what)?);
         self.keeps_log().then(|| Event {
             peer: peer.and_then(|peer| self.named(&peer)),
@@ -376,7 +382,7 @@ impl Peer {
     }
 
     /// Signs an event, which is in the step's commit; where there is no room it is counted.
-    fn write_down(&mut self, event: Event, out: &mut Out) {
+    pub(super) fn write_down(&mut self, event: Event, out: &mut Out) {
         self.audit.moved = true;
         if self.audit.is_full() && self.audit.policy.when_full == WhenFull::Gap {
             self.audit.lost = self.audit.lost.saturating_add(1);

@@ -455,6 +455,7 @@ impl Peer {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
         self.keep_token(next.token.as_ref(), &from, now);
         letter.reply_to.into_iter().for_each(|asked| self.await_no_answer(from, asked));
+        self.note_call(from, &letter);
         if let Some(letter) =
             self.take_channel_letter(from, letter, &next.letter, next.token.as_ref(), (now, None), out)
         {

@@ -64,6 +64,16 @@ impl Peer {
         out.effects.push(Effect::Deliver(Arrival { no, from, received, letter, token }));
     }
 
+    pub(super) fn apply_number_taken(&mut self, out: &mut Out) {
+        self.next_arrival += 1;
+        self.keep_next_arrival(out);
+    }
+
+    fn keep_next_arrival(&self, out: &mut Out) {
+        let value = codec::encode(&(1_u8, self.next_arrival));
+        out.ops.push(Op::Put { key: rows::next_arrival(), value });
+    }
+
     /// A letter is removed from the inbox, for good.
     pub(super) fn apply_done(&mut self, no: u64, out: &mut Out) {
         if let Some(len) = self.inbox.remove(&no) {
@@ -71,8 +81,7 @@ impl Peer {
             out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
             // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
             if no + 1 == self.next_arrival {
-                let value = codec::encode(&(1_u8, self.next_arrival));
-                out.ops.push(Op::Put { key: rows::next_arrival(), value });
+                self.keep_next_arrival(out);
             }
         }
     }

@@ -117,7 +117,11 @@ impl Peer {
                 Judged::Welcome if self.is_fellow_alone(&from) && is_beside(&letter) => {
                     Ok(refuse(letter, code::STRANGER))
                 }
-                Judged::Welcome => Ok(self.judge_token(session, letter, frame, now)),
+                Judged::Welcome => Ok(match self.judge_call(&from, &letter) {
+                    Err(code) => refuse(letter, code),
+                    Ok(true) => Verdict::Take(letter, None),
+                    Ok(false) => self.judge_token(session, letter, frame, now),
+                }),
                 // contracts/channel.md C53: the record, or what changes it, may be among the letters in front of it.
                 Judged::Refused(_) if content.fresh.seq() > session.window.next().max(content.floor) => {
                     Err(Refusal::ChannelEarly)

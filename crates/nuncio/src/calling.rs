@@ -1,0 +1,375 @@
+//! What is kept of calls, and in which commits it moves (contracts/call.md section 3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nuncio_contracts::registry::{event, limit, time};
+use nuncio_proto::call::{CallPlace, What};
+use nuncio_proto::codec;
+use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
+use nuncio_proto::letter::Letter;
+use nuncio_proto::rows;
+use nuncio_proto::step::{Arrival, Effects, Staged};
+use nuncio_proto::time::UnixMillis;
+use nuncio_store::{Engine as _, Op, Store, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use tokio::sync::mpsc;
+
+use crate::actor::Actor;
+use crate::calls::{Answering, Asked, CALL_NOTE_MAX, CallCommand, CallNews, Called};
+use crate::chunks::Unsent;
+use crate::command::Reply;
+use crate::effects::{answer, tell};
+use crate::entropy::now;
+use crate::error::Error;
+use crate::wake::Answer;
+
+/// Requests that were begun: behind it the letter's number in the inbox; the method.
+const BEGUN: [u8; 2] = [rows::RUNTIME, b'B'];
+/// What is kept of others' sessions: behind it the other agent and the session.
+const MEMORY: [u8; 2] = [rows::RUNTIME, b'M'];
+/// Own requests: behind it the letter's id and to whom.
+const ASKED: [u8; 2] = [rows::RUNTIME, b'A'];
+/// Own sessions: behind it with whom, and the session.
+const OPENED: [u8; 2] = [rows::RUNTIME, b'O'];
+
+/// Which program's conversation with which agent.
+type Of = (AgentId, CallSessionId);
+
+#[derive(Serialize, Deserialize)]
+struct AskedRow(u8, String, Option<ByteArray<16>>, ByteBuf, Option<(u16, u64)>);
+
+/// An own request.
+#[derive(Debug)]
+struct Open {
+    asked: Asked,
+    /// It was not delivered: why, and under which number that is told.
+    failed: Option<(u16, u64)>,
+}
+
+/// What is kept of calls. All of it is on disk, too.
+#[derive(Debug, Default)]
+pub(crate) struct CallBook {
+    /// Letters of the inbox that are of calls, and of whose session.
+    came: BTreeMap<u64, (AgentId, Option<CallSessionId>)>,
+    begun: BTreeMap<u64, String>,
+    open: BTreeMap<(AgentId, LetterId), Open>,
+    /// By which numbers failures are told.
+    failures: BTreeMap<u64, (AgentId, LetterId)>,
+    opened: BTreeSet<Of>,
+    watchers: Vec<mpsc::UnboundedSender<CallNews>>,
+}
+
+impl CallBook {
+    /// Whether a letter of the inbox is of a call.
+    pub(crate) fn has(&self, no: u64) -> bool {
+        self.came.contains_key(&no)
+    }
+
+    /// How many letters of the inbox are of calls.
+    pub(crate) fn len(&self) -> usize {
+        self.came.len()
+    }
+
+    fn tell(&mut self, news: impl Fn() -> CallNews) {
+        self.watchers.retain(|watcher| watcher.send(news()).is_ok());
+    }
+}
+
+impl Actor {
+    pub(crate) fn call_command(&mut self, command: CallCommand) {
+        match command {
+            CallCommand::Serve { yes, reply } => {
+                self.peer.serve_calls(yes);
+                tell(reply, Ok(()));
+            }
+            CallCommand::Watch { reply } => {
+                let watch = self.watch_calls();
+                tell(reply, watch);
+            }
+            CallCommand::Say { to, letter, payload, note, reply } => self.say(to, &letter, payload, note, reply),
+            CallCommand::Begin { no, method, reply } => self.begin_call(no, method, reply),
+            CallCommand::Answer(answering, reply) => self.answer_call(*answering, reply),
+            CallCommand::Taken { no, reply } => self.call_taken(no, reply),
+            CallCommand::Memory { of, reply } => {
+                let memory = self.store.get(&of_session(MEMORY, &of)).map_err(Error::from);
+                tell(reply, memory);
+            }
+            CallCommand::Close { of, reply } => self.close_calls(of, reply),
+        }
+    }
+
+    /// Brings back what is kept. Letters of the inbox are noted as they are read.
+    pub(crate) fn resume_calls(&mut self) -> Result<(), Error> {
+        let store = std::sync::Arc::clone(&self.store);
+        scan(&store, BEGUN, |key, value| {
+            let no = key.try_into().ok().map(u64::from_be_bytes);
+            self.calls.begun.extend(no.map(|no| (no, String::from_utf8_lossy(value).into_owned())));
+        })?;
+        scan(&store, OPENED, |key, _| self.calls.opened.extend(read_of(key)))?;
+        for (with, session) in &self.calls.opened {
+            self.peer.open_calls(*with, *session);
+        }
+        let mut open = Vec::new();
+        scan(&store, ASKED, |key, value| open.extend(read_open(key, value)))?;
+        for request in open {
+            self.await_call(&request.asked);
+            let at = (request.asked.to, request.asked.id);
+            self.calls.failures.extend(request.failed.map(|(_, no)| (no, at)));
+            self.calls.open.insert(at, request);
+        }
+        // One whose failure is on disk and was not told.
+        let untold = self.calls.open.iter().filter(|(_, open)| open.failed.is_none()).map(|(at, _)| *at);
+        for (to, id) in untold.collect::<Vec<_>>() {
+            if let Some(code) = self.failed(to, id)? {
+                self.call_failed(to, id, code);
+            }
+        }
+        Ok(())
+    }
+
+    fn await_call(&mut self, asked: &Asked) {
+        if asked.session.is_none() {
+            self.peer.await_call(asked.to, asked.id);
+        }
+    }
+
+    /// Notes a letter of the inbox that is of a call.
+    pub(crate) fn note_call(&mut self, arrival: &Arrival) -> Option<CallPlace> {
+        let place = CallPlace::of(&arrival.letter).ok().flatten()?;
+        self.calls.came.insert(arrival.no, (arrival.from, place.session));
+        Some(place)
+    }
+
+    /// Hands a letter of a call on. `false`: it is of none.
+    pub(crate) fn deliver_call(&mut self, arrival: &Arrival) -> bool {
+        let Some(place) = self.note_call(arrival) else { return false };
+        let letter = self.incoming(arrival.clone());
+        self.fetch_payloads(arrival.from);
+        let called = Called { letter, place, begun: None };
+        self.calls.tell(|| CallNews::Came(Box::new(called.clone())));
+        true
+    }
+
+    fn watch_calls(&mut self) -> Result<mpsc::UnboundedReceiver<CallNews>, Error> {
+        let (sender, news) = mpsc::unbounded_channel();
+        let last = self.handed_out;
+        let numbers: Vec<u64> = self.calls.came.keys().copied().take_while(|no| Some(*no) <= last).collect();
+        let mut there: BTreeMap<u64, CallNews> = BTreeMap::new();
+        for no in numbers {
+            let key = rows::inbox(no);
+            let Some(arrival) = self.store.get(&key)?.and_then(|row| Arrival::from_row(&key, &row)) else { continue };
+            let Some(place) = CallPlace::of(&arrival.letter).ok().flatten() else { continue };
+            let begun = self.calls.begun.get(&no).cloned();
+            let letter = self.incoming(arrival);
+            there.insert(no, CallNews::Came(Box::new(Called { letter, place, begun })));
+        }
+        there.extend(self.calls.failures.iter().filter_map(|(no, at)| Some((*no, failure(self.calls.open.get(at)?)?))));
+        // The receiver is in our hands.
+        there.into_values().for_each(|news| drop(sender.send(news)));
+        self.calls.watchers.push(sender);
+        Ok(news)
+    }
+
+    fn say(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()>) {
+        if self.calls.open.contains_key(&(to, letter.id)) || self.peer.is_under_way(to, letter.id) {
+            // Said before: what was accepted is on disk, or is in front of this answer in the writer's line.
+            return self.when_durable(answer(reply, ()));
+        }
+        let Ok(Some(place)) = CallPlace::of(letter) else { return tell(reply, Err(Error::NoCall)) };
+        let of_peer = self.calls.open.range((to, LetterId::from_bytes([0; 16]))..).take_while(|((at, _), _)| *at == to);
+        if place.what == What::Request && of_peer.count() >= limit::CALLS_BEGUN_MAX {
+            return tell(reply, Err(Error::TooManyCalls));
+        }
+        let (step, mut rows) = match self.accept(to, letter, payload) {
+            Ok(accepted) => accepted,
+            Err(error) => return tell(reply, Err(error)),
+        };
+        if let Some(session) = place.session.filter(|_| place.what != What::End) {
+            let of = (to, session);
+            if place.what.is_callers() == Some(true) && self.calls.opened.insert(of) {
+                self.peer.open_calls(to, session);
+                rows.push(Op::Put { key: of_session(OPENED, &of), value: place.service.as_str().into() });
+            }
+        }
+        if place.what == What::Request {
+            let asked = Asked { to, id: letter.id, service: place.service, session: place.session, note };
+            self.await_call(&asked);
+            let open = Open { asked, failed: None };
+            rows.push(put_open(&open));
+            self.calls.open.insert((to, letter.id), open);
+        }
+        self.commit_rows(step, rows, vec![answer(reply, ())]);
+    }
+
+    /// A letter of ours failed: where it was a request, whoever asked is told.
+    pub(crate) fn call_failed(&mut self, to: AgentId, id: LetterId, code: u16) {
+        let Some(open) = self.calls.open.get_mut(&(to, id)).filter(|open| open.failed.is_none()) else { return };
+        let (no, step) = self.peer.take_number();
+        open.failed = Some((code, no));
+        let row = put_open(open);
+        self.calls.failures.insert(no, (to, id));
+        let urgent = self.tasks.urgent.clone();
+        // An actor that has stopped tells it at its next start.
+        let told = Answer(Box::new(move || drop(urgent.send(crate::wake::Wake::CallFailed { no }))));
+        self.commit_rows(step, vec![row], vec![told]);
+    }
+
+    /// That a request failed is on disk.
+    pub(crate) fn tell_call_failed(&mut self, no: u64) {
+        let Some(open) = self.calls.failures.get(&no).and_then(|at| self.calls.open.get(at)) else { return };
+        let Some((asked, code)) = open.failed.map(|(code, _)| (open.asked.clone(), code)) else { return };
+        self.calls.tell(|| CallNews::Failed { no, asked: asked.clone(), why: Error::NotDelivered(code) });
+    }
+
+    fn arrival(&self, no: u64) -> Option<Arrival> {
+        let key = rows::inbox(no);
+        self.store.get(&key).ok().flatten().and_then(|row| Arrival::from_row(&key, &row))
+    }
+
+    fn begin_call(&mut self, no: u64, method: String, reply: Reply<bool>) {
+        let arrival = self.arrival(no).filter(|_| self.calls.has(no) && !self.calls.begun.contains_key(&no));
+        let Some(arrival) = arrival else { return tell(reply, Ok(false)) };
+        let rows = vec![Op::Put { key: numbered(BEGUN, no), value: method.as_bytes().to_vec() }];
+        let told = self.peer.tell_call(event::TOOL_INVOKED, None, &arrival, &method, now());
+        self.calls.begun.insert(no, method);
+        let mut together = nothing();
+        told.into_iter().for_each(|step| self.stage_onto(&mut together, step));
+        self.commit_staged(together, rows, vec![answer(reply, true)]);
+    }
+
+    // contracts/call.md X10: the answer, and that the request waits no more, are one commit.
+    fn answer_call(&mut self, answering: Answering, reply: Reply<bool>) {
+        let Answering { no, to, letter, payload, method, outcome, memory } = answering;
+        let Some(arrival) = self.arrival(no).filter(|_| self.calls.has(no)) else { return tell(reply, Ok(false)) };
+        let (step, mut rows) = match self.accept(to, &letter, payload) {
+            Ok(accepted) => accepted,
+            Err(error) => return tell(reply, Err(error)),
+        };
+        let mut together = nothing();
+        self.stage_onto(&mut together, step);
+        let (what, code) = outcome.event();
+        let told = self.peer.tell_call(what, code, &arrival, &method, now());
+        told.into_iter().for_each(|step| self.stage_onto(&mut together, step));
+        let mut answers = vec![answer(reply, true)];
+        self.forget_came(no, &mut together, &mut rows, &mut answers);
+        if let Some((session, memory)) = memory {
+            rows.push(Op::Put { key: of_session(MEMORY, &(to, session)), value: memory });
+        }
+        self.commit_staged(together, rows, answers);
+    }
+
+    /// A letter of a call goes from the inbox, with all that is kept of it.
+    fn forget_came(&mut self, no: u64, together: &mut Staged, rows: &mut Vec<Op>, answers: &mut Vec<Answer>) {
+        self.calls.came.remove(&no);
+        if self.calls.begun.remove(&no).is_some() {
+            rows.push(Op::Delete { key: numbered(BEGUN, no) });
+        }
+        if let Some(step) = self.peer.done(no) {
+            answers.extend(self.forget_payload(no));
+            self.stage_onto(together, step);
+        }
+    }
+
+    fn forget_open(&mut self, at: (AgentId, LetterId), rows: &mut Vec<Op>) {
+        if self.calls.open.remove(&at).is_some() {
+            self.peer.await_no_call(at.0, at.1);
+            self.calls.failures.retain(|_, told| *told != at);
+            rows.push(Op::Delete { key: asked_key(&at) });
+        }
+    }
+
+    fn call_taken(&mut self, no: u64, reply: Reply<()>) {
+        let (mut together, mut rows, mut answers) = (nothing(), Vec::new(), vec![answer(reply, ())]);
+        if let Some(at) = self.calls.failures.get(&no).copied() {
+            self.forget_open(at, &mut rows);
+        } else if self.calls.has(no) {
+            let arrival = self.arrival(no);
+            let asked = arrival.and_then(|arrival| {
+                let place = CallPlace::of(&arrival.letter).ok().flatten()?;
+                arrival.letter.reply_to.filter(|_| place.what == What::Answer).map(|asked| (arrival.from, asked))
+            });
+            asked.into_iter().for_each(|at| self.forget_open(at, &mut rows));
+            self.forget_came(no, &mut together, &mut rows, &mut answers);
+        }
+        self.commit_staged(together, rows, answers);
+    }
+
+    // contracts/call.md X14.
+    fn close_calls(&mut self, of: Of, reply: Reply<()>) {
+        let (mut together, mut rows, mut answers) = (nothing(), Vec::new(), vec![answer(reply, ())]);
+        if self.calls.opened.remove(&of) {
+            self.peer.end_calls(of.0, of.1);
+            rows.push(Op::Delete { key: of_session(OPENED, &of) });
+        }
+        rows.push(Op::Delete { key: of_session(MEMORY, &of) });
+        let is_of = |at: &(AgentId, Option<CallSessionId>)| *at == (of.0, Some(of.1));
+        let came: Vec<u64> = self.calls.came.iter().filter(|(_, at)| is_of(at)).map(|(no, _)| *no).collect();
+        came.into_iter().for_each(|no| self.forget_came(no, &mut together, &mut rows, &mut answers));
+        let open = self.calls.open.iter().filter(|(_, open)| is_of(&(open.asked.to, open.asked.session)));
+        let open: Vec<_> = open.map(|(at, _)| *at).collect();
+        open.into_iter().for_each(|at| self.forget_open(at, &mut rows));
+        self.commit_staged(together, rows, answers);
+    }
+
+    /// Requests that are too old to be answered any more.
+    pub(crate) fn forget_old_calls(&mut self, now: UnixMillis) {
+        let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
+        let old = self.calls.open.keys().filter(|(_, id)| now.since(id.created()) > life).copied();
+        let (old, mut rows): (Vec<_>, _) = (old.collect(), Vec::new());
+        old.into_iter().for_each(|at| self.forget_open(at, &mut rows));
+        if !rows.is_empty() {
+            self.commit_staged(nothing(), rows, Vec::new());
+        }
+    }
+}
+
+fn nothing() -> Staged {
+    Staged { ops: Vec::new(), effects: Effects::default() }
+}
+
+fn failure(open: &Open) -> Option<CallNews> {
+    let (code, no) = open.failed?;
+    Some(CallNews::Failed { no, asked: open.asked.clone(), why: Error::NotDelivered(code) })
+}
+
+fn numbered(tree: [u8; 2], no: u64) -> Vec<u8> {
+    [tree.as_slice(), &no.to_be_bytes()].concat()
+}
+
+fn of_session(tree: [u8; 2], (agent, session): &Of) -> Vec<u8> {
+    [tree.as_slice(), agent.as_bytes(), session.as_bytes()].concat()
+}
+
+fn read_of(key: &[u8]) -> Option<Of> {
+    let (agent, session) = key.split_first_chunk::<32>()?;
+    Some((AgentId::from_bytes(*agent).ok()?, CallSessionId::from_bytes(session.try_into().ok()?)))
+}
+
+fn asked_key((to, id): &(AgentId, LetterId)) -> Vec<u8> {
+    [ASKED.as_slice(), id.as_bytes(), to.as_bytes()].concat()
+}
+
+fn put_open(open: &Open) -> Op {
+    let Asked { to, id, service, session, note } = &open.asked;
+    let session = session.map(|session| ByteArray::new(*session.as_bytes()));
+    let row = AskedRow(1, service.to_string(), session, ByteBuf::from(note.as_slice()), open.failed);
+    Op::Put { key: asked_key(&(*to, *id)), value: codec::encode(&row) }
+}
+
+fn read_open(key: &[u8], value: &[u8]) -> Option<Open> {
+    let (id, to) = key.split_first_chunk::<16>()?;
+    let (to, id) = (AgentId::from_bytes(to.try_into().ok()?).ok()?, LetterId::parse(*id)?);
+    let AskedRow(_, service, session, note, failed) = codec::decode(value, CALL_NOTE_MAX + 256).ok()?;
+    let session = session.map(|session| CallSessionId::from_bytes(session.into_array()));
+    let asked = Asked { to, id, service: service.parse().ok()?, session, note: note.into_vec() };
+    Some(Open { asked, failed })
+}
+
+/// Reads all rows of a tree; keys without their first two bytes.
+fn scan(store: &Store, tree: [u8; 2], mut row: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+    store.scan(&tree, &mut |key, value| {
+        key.get(2..).into_iter().for_each(|key| row(key, value));
+        Ok(())
+    })
+}

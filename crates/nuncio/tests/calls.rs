@@ -1,0 +1,246 @@
+//! Calls between two agents: what is kept of them, through restarts (contracts/call.md).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use nuncio::{
+    Agent, AgentId, CallNews, CallPlace, CallSessionId, CallWatch, Called, Config, ContentType, Error, Head, LetterId,
+    Message, Outcome, Payload, What,
+};
+
+const SESSION: CallSessionId = CallSessionId::from_bytes([9; 16]);
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("it takes too long")
+}
+
+struct Two {
+    dir: tempfile::TempDir,
+    asker: Agent,
+    server: Agent,
+    asking: CallWatch,
+    serving: CallWatch,
+}
+
+/// Every letter of these needs a token: calls are decided by who serves them.
+async fn open(dir: &Path, name: &str) -> (Agent, CallWatch) {
+    let config = Config::new(dir.join(name)).listen(([127, 0, 0, 1], 0).into());
+    let config = if name == "server" { config.serve_calls() } else { config };
+    let agent = Agent::open(config).await.unwrap();
+    let watch = agent.calls().await.unwrap();
+    (agent, watch)
+}
+
+impl Two {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (asker, asking) = open(dir.path(), "asker").await;
+        let (server, serving) = open(dir.path(), "server").await;
+        let two = Self { dir, asker, server, asking, serving };
+        two.acquaint().await;
+        two
+    }
+
+    async fn acquaint(&self) {
+        self.asker.add_peer(&self.server.invitation().await.unwrap(), None).await.unwrap();
+        self.server.add_peer(&self.asker.invitation().await.unwrap(), None).await.unwrap();
+    }
+
+    async fn restart_server(&mut self) {
+        self.server.shutdown().await.unwrap();
+        (self.server, self.serving) = open(self.dir.path(), "server").await;
+        self.acquaint().await;
+    }
+
+    async fn restart_asker(&mut self) {
+        self.asker.shutdown().await.unwrap();
+        (self.asker, self.asking) = open(self.dir.path(), "asker").await;
+        self.acquaint().await;
+    }
+
+    async fn say(&self, what: What, text: &str) -> LetterId {
+        let id = Agent::new_letter_id().unwrap();
+        self.say_as(id, what, text).await.unwrap();
+        id
+    }
+
+    async fn say_as(&self, id: LetterId, what: What, text: &str) -> Result<(), Error> {
+        within(self.asker.say(self.server.id(), id, &place(what), json(text), b"note".to_vec())).await
+    }
+
+    async fn part(&self, request: &Called, text: &str) {
+        let (to, id) = (request.letter.from, Agent::new_letter_id().unwrap());
+        let message = json(text).reply_to(request.letter.id);
+        self.server.say(to, id, &place(What::Part), message, Vec::new()).await.unwrap();
+    }
+
+    async fn answer(&self, request: &Called, text: &str, outcome: Outcome) -> bool {
+        let how = (outcome, "tools/call");
+        within(self.server.answer_call(request, &place(What::Answer), json(text), how, None)).await.unwrap()
+    }
+}
+
+fn place(what: What) -> CallPlace {
+    CallPlace { what, service: "files".parse().unwrap(), session: Some(SESSION), head: Head::default() }
+}
+
+fn json(text: &str) -> Message {
+    Message::bytes(ContentType::JSON, text.as_bytes().to_vec())
+}
+
+async fn came(watch: &mut CallWatch) -> Called {
+    match within(watch.next()).await.unwrap() {
+        CallNews::Came(called) => *called,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn failed(watch: &mut CallWatch) -> (u64, LetterId, Vec<u8>, Error) {
+    match within(watch.next()).await.unwrap() {
+        CallNews::Failed { no, asked, why } => (no, asked.id, asked.note, why),
+        CallNews::Came(called) => panic!("{called:?}"),
+    }
+}
+
+fn text(called: &Called) -> String {
+    match &called.letter.payload {
+        Payload::Inline(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+        Payload::Large(_) => panic!("large"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_begun_answered_and_taken() {
+    let mut two = Two::new().await;
+    let id = two.say(What::Request, "ask").await;
+    let request = came(&mut two.serving).await;
+    assert_eq!((text(&request), request.letter.id, request.place.what), ("ask".into(), id, What::Request));
+    assert!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap());
+    assert!(!two.server.begin_call(request.letter.no, "tools/call").await.unwrap(), "begun twice");
+    two.part(&request, "half").await;
+    assert!(two.answer(&request, "whole", Outcome::Answered).await);
+    assert!(!two.answer(&request, "again", Outcome::Answered).await, "answered twice");
+    for (said, what) in [("half", What::Part), ("whole", What::Answer)] {
+        let heard = came(&mut two.asking).await;
+        assert_eq!((text(&heard), heard.place.what, heard.letter.reply_to), (said.into(), what, Some(id)));
+        two.asker.call_taken(heard.letter.no).await.unwrap();
+    }
+    for agent in [&two.asker, &two.server] {
+        assert_eq!(agent.letters(None, 10).await.unwrap().len(), 0);
+        assert_eq!(agent.status().await.unwrap().inbox, 0);
+    }
+    two.restart_asker().await;
+    two.restart_server().await;
+    assert!(two.asking.try_next().is_none() && two.serving.try_next().is_none(), "nothing is left of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_before_a_start_is_told_as_such_and_once() {
+    let mut two = Two::new().await;
+    two.say(What::Request, "first").await;
+    two.say(What::Request, "second").await;
+    let first = came(&mut two.serving).await;
+    let second = came(&mut two.serving).await;
+    assert!(two.server.begin_call(first.letter.no, "tools/call").await.unwrap());
+    two.restart_server().await;
+    let again = came(&mut two.serving).await;
+    assert_eq!((again.letter.no, again.begun.as_deref()), (first.letter.no, Some("tools/call")));
+    assert!(!two.server.begin_call(again.letter.no, "tools/call").await.unwrap(), "never handed over again");
+    assert!(two.answer(&again, "nobody knows", Outcome::Unknown).await);
+    let other = came(&mut two.serving).await;
+    assert_eq!((other.letter.no, other.begun), (second.letter.no, None));
+    assert_eq!(text(&came(&mut two.asking).await), "nobody knows");
+    two.restart_server().await;
+    assert_eq!(came(&mut two.serving).await.letter.no, second.letter.no);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_waits_until_it_is_taken_and_is_heard_after_a_start() {
+    let mut two = Two::new().await;
+    let id = two.say(What::Request, "ask").await;
+    let request = came(&mut two.serving).await;
+    // Said again: one request.
+    two.say_as(id, What::Request, "ask").await.unwrap();
+    // Who asks forgets nothing: without its session the answer would be refused.
+    two.restart_asker().await;
+    assert!(two.answer(&request, "whole", Outcome::Answered).await);
+    let heard = came(&mut two.asking).await;
+    two.restart_asker().await;
+    let again = came(&mut two.asking).await;
+    assert_eq!((again.letter.no, text(&again)), (heard.letter.no, "whole".into()));
+    two.say_as(id, What::Request, "ask").await.unwrap();
+    two.asker.call_taken(again.letter.no).await.unwrap();
+    two.restart_asker().await;
+    assert!(two.asking.try_next().is_none());
+    assert!(two.serving.try_next().is_none(), "the request came once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_serves_fails_until_that_is_taken() {
+    let mut two = Two::new().await;
+    two.server.serve_calls(false).await.unwrap();
+    let id = two.say(What::Request, "ask").await;
+    let told = failed(&mut two.asking).await;
+    assert_eq!((told.1, told.2.as_slice()), (id, b"note".as_slice()));
+    assert!(told.3.to_string().contains("serve"), "{}", told.3);
+    two.restart_asker().await;
+    let again = failed(&mut two.asking).await;
+    assert_eq!((again.0, again.1), (told.0, id));
+    two.asker.call_taken(again.0).await.unwrap();
+    two.restart_asker().await;
+    assert!(two.asking.try_next().is_none());
+    two.server.serve_calls(true).await.unwrap();
+    // Its number is nobody else's.
+    two.say(What::Request, "other").await;
+    let request = came(&mut two.serving).await;
+    assert!(two.answer(&request, "whole", Outcome::Answered).await);
+    assert!(came(&mut two.asking).await.letter.no > told.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_of_a_session_that_is_over() {
+    let mut two = Two::new().await;
+    two.say(What::Request, "ask").await;
+    let request = came(&mut two.serving).await;
+    let of: (AgentId, CallSessionId) = (request.letter.from, SESSION);
+    let kept = (Outcome::Answered, "initialize");
+    let memory = Some(b"initialize".to_vec());
+    let answered = two.server.answer_call(&request, &place(What::Answer), json("{}"), kept, memory).await;
+    assert!(answered.unwrap());
+    two.restart_server().await;
+    assert_eq!(two.server.call_memory(of.0, of.1).await.unwrap().as_deref(), Some(b"initialize".as_slice()));
+    came(&mut two.asking).await;
+    two.say(What::End, "").await;
+    two.asker.close_calls(two.server.id(), SESSION).await.unwrap();
+    let end = came(&mut two.serving).await;
+    assert_eq!(end.place.what, What::End);
+    two.server.close_calls(of.0, of.1).await.unwrap();
+    assert_eq!(two.server.call_memory(of.0, of.1).await.unwrap(), None);
+    let aside = Agent::new_letter_id().unwrap();
+    two.server.say(of.0, aside, &place(What::Aside), json("late"), Vec::new()).await.unwrap();
+    within(two.server.delivered(of.0, aside)).await.unwrap_err();
+    two.restart_asker().await;
+    assert!(two.asking.try_next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_travel_and_go() {
+    let mut two = Two::new().await;
+    let large = "x".repeat(300_000);
+    two.say(What::Request, &large).await;
+    let request = came(&mut two.serving).await;
+    let there = || std::fs::read_dir(two.dir.path().join("server/large/in")).unwrap().count();
+    let Payload::Large(payload) = &request.letter.payload else { panic!("inline") };
+    within(payload.whole()).await.unwrap();
+    assert_eq!((payload.len(), there()), (300_000, 1));
+    assert!(two.answer(&request, &large, Outcome::Answered).await);
+    assert_eq!(there(), 0);
+    let heard = came(&mut two.asking).await;
+    let Payload::Large(payload) = &heard.letter.payload else { panic!("inline") };
+    within(payload.whole()).await.unwrap();
+    two.asker.call_taken(heard.letter.no).await.unwrap();
+    assert_eq!(std::fs::read_dir(two.dir.path().join("asker/large/in")).unwrap().count(), 0);
+}

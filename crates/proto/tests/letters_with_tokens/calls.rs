@@ -1,0 +1,121 @@
+//! Messages to services and of services (contracts/call.md).
+
+use nuncio_contracts::registry::{code, extension};
+use nuncio_proto::call::{CallPlace, Head, What};
+use nuncio_proto::ids::{CallSessionId, LetterId};
+use nuncio_proto::letter::{Extension, Letter};
+
+use super::{Agent, failure, guarded, settle, token};
+
+const SESSION: CallSessionId = CallSessionId::from_bytes([7; 16]);
+
+fn message(agent: &mut Agent, what: What, session: Option<CallSessionId>, reply_to: Option<LetterId>) -> Letter {
+    let place = CallPlace { what, service: "files".parse().unwrap(), session, head: Head::default() };
+    let mut letter = agent.letter(if what == What::End { "" } else { "{}" });
+    letter.reply_to = reply_to;
+    letter.set_extension(place.extension().unwrap());
+    letter
+}
+
+/// Posts it; what its sender is told, if it is refused.
+fn post(from: &mut Agent, to: &mut Agent, letter: &Letter) -> Option<u16> {
+    let before = to.inbox.len();
+    from.post(to.peer.id(), letter);
+    settle(from, to);
+    let failed = failure(from, letter);
+    assert_eq!(to.inbox.len() - before, usize::from(failed.is_none()));
+    failed
+}
+
+#[test]
+fn who_serves_takes_requests_without_a_token_and_who_does_not_takes_none() {
+    let (mut a, mut b) = guarded();
+    for what in [What::Request, What::Notice] {
+        let letter = message(&mut a, what, Some(SESSION), None);
+        assert_eq!(post(&mut a, &mut b, &letter), Some(code::NO_SERVICE));
+    }
+    b.peer.serve_calls(true);
+    for what in [What::Request, What::Notice, What::End] {
+        let letter = message(&mut a, what, Some(SESSION), None);
+        assert_eq!(post(&mut a, &mut b, &letter), None, "{what:?}");
+    }
+    // All else needs its token as before.
+    let bare = a.letter("bare");
+    assert_eq!(post(&mut a, &mut b, &bare), Some(code::TOKEN_MISSING));
+}
+
+#[test]
+fn a_token_that_is_there_must_be_good() {
+    let (mut a, mut b) = guarded();
+    b.peer.serve_calls(true);
+    let mut good = message(&mut a, What::Request, Some(SESSION), None);
+    good.set_token(token(&a, &b));
+    assert_eq!(post(&mut a, &mut b, &good), None);
+    assert!(b.tokens.last().is_some_and(Option::is_some));
+    let mut stolen = message(&mut a, What::Request, Some(SESSION), None);
+    stolen.set_token(token(&b, &a));
+    assert_eq!(post(&mut a, &mut b, &stolen), Some(code::TOKEN_SENDER));
+}
+
+#[test]
+fn a_service_is_heard_by_who_asked_it_alone() {
+    let (mut a, mut b) = guarded();
+    b.peer.serve_calls(true);
+    let request = message(&mut a, What::Request, Some(SESSION), None);
+    assert_eq!(post(&mut a, &mut b, &request), None);
+    // It has opened no session.
+    for (what, reply) in [(What::Part, true), (What::Answer, true), (What::Aside, false), (What::End, false)] {
+        let letter = message(&mut b, what, Some(SESSION), reply.then_some(request.id));
+        assert_eq!(post(&mut b, &mut a, &letter), Some(code::NO_CALL), "{what:?}");
+    }
+    a.peer.open_calls(b.peer.id(), SESSION);
+    let other = CallSessionId::from_bytes([8; 16]);
+    let letter = message(&mut b, What::Aside, Some(other), None);
+    assert_eq!(post(&mut b, &mut a, &letter), Some(code::NO_CALL));
+    for (what, reply) in [(What::Part, true), (What::Answer, true), (What::Aside, false), (What::End, false)] {
+        let letter = message(&mut b, what, Some(SESSION), reply.then_some(request.id));
+        assert_eq!(post(&mut b, &mut a, &letter), None, "{what:?}");
+    }
+    a.peer.end_calls(b.peer.id(), SESSION);
+    let late = message(&mut b, What::Aside, Some(SESSION), None);
+    assert_eq!(post(&mut b, &mut a, &late), Some(code::NO_CALL));
+}
+
+#[test]
+fn a_request_in_no_session_has_one_answer() {
+    let (mut a, mut b) = guarded();
+    b.peer.serve_calls(true);
+    let request = message(&mut a, What::Request, None, None);
+    a.peer.await_call(b.peer.id(), request.id);
+    assert_eq!(post(&mut a, &mut b, &request), None);
+    for (what, told) in [(What::Part, None), (What::Answer, None), (What::Answer, Some(code::NO_CALL))] {
+        let letter = message(&mut b, what, None, Some(request.id));
+        assert_eq!(post(&mut b, &mut a, &letter), told, "{what:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_its_letter_is_refused() {
+    let (mut a, mut b) = guarded();
+    b.peer.serve_calls(true);
+    a.peer.open_calls(b.peer.id(), SESSION);
+    let some = Some(LetterId::new(a.now, [1; 10]));
+    for (what, session, reply) in [
+        (What::Request, Some(SESSION), some),
+        (What::Part, Some(SESSION), None),
+        (What::Answer, Some(SESSION), None),
+        (What::Aside, Some(SESSION), some),
+        (What::Aside, None, None),
+        (What::End, None, None),
+        (What::End, Some(SESSION), some),
+    ] {
+        let letter = message(&mut a, what, session, reply);
+        assert_eq!(post(&mut a, &mut b, &letter), Some(code::MALFORMED), "{what:?} {session:?} {reply:?}");
+    }
+    let mut full = message(&mut a, What::End, Some(SESSION), None);
+    full.payload = vec![1];
+    assert_eq!(post(&mut a, &mut b, &full), Some(code::MALFORMED));
+    let mut broken = message(&mut a, What::Request, Some(SESSION), None);
+    broken.set_extension(Extension { number: extension::CALL, critical: true, value: vec![0x84, 0x07] });
+    assert_eq!(post(&mut a, &mut b, &broken), Some(code::MALFORMED));
+}
