@@ -26,6 +26,8 @@ pub enum Body {
     Bytes(Bytes),
     /// In a file.
     File(Arc<tempfile::TempPath>),
+    /// A letter's large payload, all of it here: sealed on disk, opened as it is read.
+    Large(nuncio::LargePayload),
 }
 
 impl Message {
@@ -45,6 +47,7 @@ impl Body {
         Ok(match self {
             Self::Bytes(bytes) => Box::new(Cursor::new(bytes.clone())),
             Self::File(path) => Box::new(std::fs::File::open::<&Path>(path)?),
+            Self::Large(payload) => nuncio::Payload::Large(payload.clone()).reader().map_err(std::io::Error::other)?,
         })
     }
 }

@@ -87,6 +87,10 @@ impl Actor {
                 let watch = self.watch_calls();
                 tell(reply, watch);
             }
+            CallCommand::Get { no, reply } => {
+                let news = self.call_news(no);
+                tell(reply, news);
+            }
             CallCommand::Say { to, letter, payload, note, reply } => self.say(to, &letter, payload, note, reply),
             CallCommand::Begin { no, method, reply } => self.begin_call(no, method, reply),
             CallCommand::Answer(answering, reply) => self.answer_call(*answering, reply),
@@ -144,9 +148,8 @@ impl Actor {
     /// Hands a letter of a call on. `false`: it is of none.
     pub(crate) fn deliver_call(&mut self, arrival: &Arrival) -> bool {
         let Some(place) = self.note_call(arrival) else { return false };
-        let letter = self.incoming(arrival.clone());
+        let called = self.called(arrival.clone(), place);
         self.fetch_payloads(arrival.from);
-        let called = Called { letter, place, begun: None };
         self.calls.tell(|| CallNews::Came(Box::new(called.clone())));
         true
     }
@@ -157,18 +160,34 @@ impl Actor {
         let numbers: Vec<u64> = self.calls.came.keys().copied().take_while(|no| Some(*no) <= last).collect();
         let mut there: BTreeMap<u64, CallNews> = BTreeMap::new();
         for no in numbers {
-            let key = rows::inbox(no);
-            let Some(arrival) = self.store.get(&key)?.and_then(|row| Arrival::from_row(&key, &row)) else { continue };
-            let Some(place) = CallPlace::of(&arrival.letter).ok().flatten() else { continue };
-            let begun = self.calls.begun.get(&no).cloned();
-            let letter = self.incoming(arrival);
-            there.insert(no, CallNews::Came(Box::new(Called { letter, place, begun })));
+            there.extend(self.call_news(no)?.map(|news| (no, news)));
         }
         there.extend(self.calls.failures.iter().filter_map(|(no, at)| Some((*no, failure(self.calls.open.get(at)?)?))));
         // The receiver is in our hands.
         there.into_values().for_each(|news| drop(sender.send(news)));
         self.calls.watchers.push(sender);
         Ok(news)
+    }
+
+    /// What came, or failed, under a number.
+    fn call_news(&mut self, no: u64) -> Result<Option<CallNews>, Error> {
+        if let Some(open) = self.calls.failures.get(&no).and_then(|at| self.calls.open.get(at)) {
+            return Ok(failure(open));
+        }
+        let key = rows::inbox(no);
+        let row = if self.calls.has(no) { self.store.get(&key)? } else { None };
+        let Some(arrival) = row.and_then(|row| Arrival::from_row(&key, &row)) else { return Ok(None) };
+        let place = CallPlace::of(&arrival.letter).ok().flatten();
+        Ok(place.map(|place| CallNews::Came(Box::new(self.called(arrival, place)))))
+    }
+
+    fn called(&mut self, arrival: Arrival, place: CallPlace) -> Called {
+        let (no, from) = (arrival.no, arrival.from);
+        let own = match place.what.is_callers() {
+            Some(callers) => !callers,
+            None => place.session.is_some_and(|session| self.calls.opened.contains(&(from, session))),
+        };
+        Called { own, begun: self.calls.begun.get(&no).cloned(), letter: self.incoming(arrival), place }
     }
 
     fn say(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()>) {

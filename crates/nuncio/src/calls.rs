@@ -32,6 +32,8 @@ pub struct Called {
     pub letter: Incoming,
     /// What it is, and of which call.
     pub place: CallPlace,
+    /// It is of a session, or to a request, of this agent's own; else it is for a service of this agent's.
+    pub own: bool,
     /// It was begun before this start and has no answer: nobody knows whether its service has acted. The method with which it was begun.
     pub begun: Option<String>,
 }
@@ -115,6 +117,7 @@ impl CallWatch {
 pub(crate) enum CallCommand {
     Serve { yes: bool, reply: Reply<()> },
     Watch { reply: Reply<mpsc::UnboundedReceiver<CallNews>> },
+    Get { no: u64, reply: Reply<Option<CallNews>> },
     Say { to: AgentId, letter: Box<Letter>, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()> },
     Begin { no: u64, method: String, reply: Reply<bool> },
     Answer(Box<Answering>, Reply<bool>),
@@ -149,6 +152,11 @@ impl Agent {
     /// The messages of calls that are there, and those that come. They are in no inbox.
     pub async fn calls(&self) -> Result<CallWatch, Error> {
         Ok(CallWatch { news: self.ask_calls(|reply| CallCommand::Watch { reply }).await? })
+    }
+
+    /// One of the news that is there: `None` once it was taken.
+    pub async fn call(&self, no: u64) -> Result<Option<CallNews>, Error> {
+        self.ask_calls(|reply| CallCommand::Get { no, reply }).await
     }
 
     /// Sends a message of a call: on disk when this returns. The same `id` twice is one message. With a request a `note` is kept, at most

@@ -1,0 +1,233 @@
+//! The line that is made of an agent: messages are letters, and what comes waits on disk until it was taken.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nuncio::{Agent, CallNews, Called, Error, Payload};
+use nuncio_proto::call::{CallPlace, ServiceName, What};
+use nuncio_proto::ids::{AgentId, CallSessionId};
+use tokio::sync::{mpsc, watch};
+
+use crate::line::{Heard, HeardWhat, Line, LineError, Say};
+use crate::message::{Body, Message};
+
+/// A message that did not reach the other agent in this time fails: whoever asked has given up, and nothing is done behind its back.
+const MESSAGE_LIFE: Duration = Duration::from_mins(10);
+/// Messages on their way from the disk to one listener.
+const LISTENED: usize = 4;
+
+/// Whose messages: of which program's conversation, or of requests that stand alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    to: AgentId,
+    service: ServiceName,
+    session: Option<CallSessionId>,
+}
+
+/// What came for programs of this machine, and was not taken: numbers alone, the messages are on disk.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    agent: Agent,
+    lanes: Mutex<HashMap<Key, Lane>>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    there: BTreeSet<u64>,
+    bell: watch::Sender<()>,
+}
+
+impl Calling {
+    pub(crate) fn new(agent: Agent) -> Arc<Self> {
+        Arc::new(Self { agent, lanes: Mutex::default() })
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something came.
+    pub(crate) fn note(&self, news: &CallNews) {
+        let (no, key) = match news {
+            CallNews::Came(called) => {
+                let (service, session) = (called.place.service.clone(), called.place.session);
+                (called.letter.no, Key { to: called.letter.from, service, session })
+            }
+            CallNews::Failed { no, asked, .. } => {
+                (*no, Key { to: asked.to, service: asked.service.clone(), session: asked.session })
+            }
+        };
+        let mut lanes = self.lanes();
+        let lane = lanes.entry(key).or_default();
+        lane.there.insert(no);
+        lane.bell.send_replace(());
+    }
+
+    fn follow(&self, key: &Key) -> watch::Receiver<()> {
+        self.lanes().entry(key.clone()).or_default().bell.subscribe()
+    }
+
+    /// The first that is there behind a number.
+    fn next(&self, key: &Key, after: Option<u64>) -> Option<u64> {
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        self.lanes().get(key)?.there.range(from..).next().copied()
+    }
+
+    fn forget(&self, key: &Key, no: u64) {
+        let mut lanes = self.lanes();
+        if let Some(lane) = lanes.get_mut(key) {
+            lane.there.remove(&no);
+            if lane.there.is_empty() && lane.bell.receiver_count() == 0 {
+                lanes.remove(key);
+            }
+        }
+    }
+}
+
+/// The line from this agent to one service of another.
+#[derive(Clone, Debug)]
+pub struct AgentLine {
+    calling: Arc<Calling>,
+    to: AgentId,
+    service: ServiceName,
+}
+
+impl AgentLine {
+    pub(crate) const fn new(calling: Arc<Calling>, to: AgentId, service: ServiceName) -> Self {
+        Self { calling, to, service }
+    }
+
+    fn key(&self, session: Option<CallSessionId>) -> Key {
+        Key { to: self.to, service: self.service.clone(), session }
+    }
+
+    /// Hands on what comes, in its order, each when the one before was taken off.
+    async fn pass_on(self, key: Key, mut after: Option<u64>, mut bell: watch::Receiver<()>, to: mpsc::Sender<Heard>) {
+        loop {
+            let Some(no) = self.calling.next(&key, after) else {
+                tokio::select! {
+                    changed = bell.changed() => if changed.is_err() { return },
+                    () = to.closed() => return,
+                }
+                continue;
+            };
+            after = Some(no);
+            let news = match self.calling.agent.call(no).await {
+                Ok(Some(news)) => news,
+                Ok(None) => {
+                    self.calling.forget(&key, no);
+                    continue;
+                }
+                Err(_) => return,
+            };
+            let heard = tokio::select! {
+                heard = heard(no, news) => heard,
+                () = to.closed() => return,
+            };
+            if to.send(heard).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Line for AgentLine {
+    async fn say(&self, say: Say) -> Result<(), LineError> {
+        let Say { id, what, session, reply_to, message, note } = say;
+        let place = CallPlace { what, service: self.service.clone(), session, head: message.head.clone() };
+        let mut letter = letter(&message).ok_or_else(|| LineError::Refused("it was another agent's".to_owned()))?;
+        if what != What::End {
+            letter = letter.expires_in(MESSAGE_LIFE);
+        }
+        if let Some(asked) = reply_to {
+            letter = letter.reply_to(asked);
+        }
+        self.calling.agent.say(self.to, id, &place, letter, note).await.map_err(not_said)?;
+        if let Some(session) = session.filter(|_| what == What::End) {
+            self.calling.agent.close_calls(self.to, session).await.map_err(not_said)?;
+            self.calling.lanes().remove(&self.key(Some(session)));
+        }
+        Ok(())
+    }
+
+    async fn listen(
+        &self,
+        session: Option<CallSessionId>,
+        after: Option<u64>,
+    ) -> Result<mpsc::Receiver<Heard>, LineError> {
+        let (sender, heard) = mpsc::channel(LISTENED);
+        let key = self.key(session);
+        let bell = self.calling.follow(&key);
+        tokio::spawn(self.clone().pass_on(key, after, bell, sender));
+        Ok(heard)
+    }
+
+    async fn taken(&self, no: u64) -> Result<(), LineError> {
+        let key = match self.calling.agent.call(no).await.map_err(not_said)? {
+            Some(CallNews::Came(called)) if called.own => self.key(called.place.session),
+            Some(CallNews::Failed { asked, .. }) => self.key(asked.session),
+            _ => return Ok(()),
+        };
+        self.calling.agent.call_taken(no).await.map_err(not_said)?;
+        self.calling.forget(&key, no);
+        Ok(())
+    }
+}
+
+fn not_said(error: Error) -> LineError {
+    match error {
+        Error::Stopped => LineError::Stopped,
+        other => LineError::Refused(other.to_string()),
+    }
+}
+
+/// A message as a letter's content; `None` of one that came in a letter itself: nothing is passed on from agent to agent. A file is read when the letter is
+/// written: whoever sends holds the message until then.
+pub(crate) fn letter(message: &Message) -> Option<nuncio::Message> {
+    let content_type = message.content_type.clone();
+    match &message.body {
+        Body::Bytes(bytes) => Some(nuncio::Message::bytes(content_type, bytes.to_vec())),
+        Body::File(path) => Some(nuncio::Message::file(content_type, path.to_path_buf())),
+        Body::Large(_) => None,
+    }
+}
+
+async fn heard(no: u64, news: CallNews) -> Heard {
+    match news {
+        CallNews::Failed { asked, why, .. } => {
+            let what = HeardWhat::Failed { request: asked.id, why: why.to_string(), note: asked.note };
+            Heard { no, id: asked.id, what }
+        }
+        CallNews::Came(called) => {
+            let (id, what, reply_to) = (called.letter.id, called.place.what, called.letter.reply_to);
+            let message = message_of(*called).await;
+            let what = match (what, reply_to, message) {
+                (What::Part, Some(request), Ok(message)) => HeardWhat::Part(request, message),
+                (What::Answer, Some(request), Ok(message)) => HeardWhat::Answer(request, message),
+                (What::Answer | What::Part, Some(request), Err(why)) => {
+                    HeardWhat::Failed { request, why, note: Vec::new() }
+                }
+                (What::Aside, _, Ok(message)) => HeardWhat::Aside(message),
+                _ => HeardWhat::End,
+            };
+            Heard { no, id, what }
+        }
+    }
+}
+
+/// The message that a letter brought, once all of it is here.
+///
+/// # Errors
+/// Its payload will not come: why, for people.
+pub(crate) async fn message_of(called: Called) -> Result<Message, String> {
+    let Called { letter, place, .. } = called;
+    let body = match letter.payload {
+        Payload::Inline(bytes) => Body::Bytes(bytes.into()),
+        Payload::Large(payload) => {
+            payload.whole().await.map_err(|error| error.to_string())?;
+            Body::Large(payload)
+        }
+    };
+    Ok(Message { head: place.head, content_type: letter.content_type, body })
+}
