@@ -8,8 +8,13 @@
 //! A message of either program is one letter, byte for byte. What a protocol needs of the two ends (sessions, resumption, errors) is made here; that a
 //! request is done once is made of letters.
 
+mod config;
+mod jsonrpc;
 mod line;
+mod mcp;
 mod message;
+mod policy;
 
+pub use config::{ConfigError, FILE as SERVICES_FILE, allow, expose, withdraw};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
