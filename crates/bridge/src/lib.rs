@@ -14,6 +14,7 @@ mod line;
 mod mcp;
 mod message;
 mod policy;
+mod service;
 
 pub use config::{ConfigError, FILE as SERVICES_FILE, allow, expose, withdraw};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
