@@ -8,12 +8,17 @@
 //! A message of either program is one letter, byte for byte. What a protocol needs of the two ends (sessions, resumption, errors) is made here; that a
 //! request is done once is made of letters.
 
+#[allow(dead_code, reason = "what serves calls uses it")]
 mod config;
+#[allow(dead_code, reason = "what serves calls uses it")]
 mod jsonrpc;
 mod line;
+#[allow(dead_code, reason = "what serves calls uses it")]
 mod mcp;
 mod message;
+#[allow(dead_code, reason = "what serves calls uses it")]
 mod policy;
+#[allow(dead_code, reason = "what serves calls uses it")]
 mod service;
 
 pub use config::{ConfigError, FILE as SERVICES_FILE, allow, expose, withdraw};

@@ -64,7 +64,7 @@ fn differs(field: Option<&str>, member: Option<&str>, strict: bool) -> bool {
 }
 
 /// What `Mcp-Name` repeats.
-fn named(envelope: &Envelope) -> Option<&str> {
+pub(crate) fn named(envelope: &Envelope) -> Option<&str> {
     match envelope.method.as_str() {
         "tools/call" | "prompts/get" => envelope.params.name.as_deref(),
         "resources/read" => envelope.params.uri.as_deref(),
@@ -78,6 +78,15 @@ fn decoded(field: &str) -> Option<String> {
         Some(base64) => String::from_utf8(data_encoding::BASE64.decode(base64.as_bytes()).ok()?).ok(),
         None => Some(field.to_owned()),
     }
+}
+
+/// The other way.
+pub(crate) fn encoded(name: &str) -> String {
+    let plain = name.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) && name.trim_matches(' ') == name;
+    if plain && !name.starts_with("=?base64?") {
+        return name.to_owned();
+    }
+    format!("=?base64?{}?=", data_encoding::BASE64.encode(name.as_bytes()))
 }
 
 #[cfg(test)]
@@ -102,6 +111,14 @@ mod tests {
         assert_eq!(era(&Head::default(), &call("")), Era::Sessions);
         assert_eq!(era(&Head::of([(VERSION, "2025-11-25")]), &call("")), Era::Sessions);
         assert_eq!(era(&Head::of([(VERSION, NEW)]), &call("")), Era::Alone);
+    }
+
+    #[test]
+    fn every_name_has_a_field() {
+        for name in ["a", "", "a b", " a", "ä", "a\nb", "=?base64?YQ==?=", "\u{0}"] {
+            assert_eq!(decoded(&encoded(name)).as_deref(), Some(name));
+            assert!(Head::default().set(NAME, &encoded(name)));
+        }
     }
 
     #[test]

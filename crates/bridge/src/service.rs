@@ -214,7 +214,7 @@ impl Service {
     pub(crate) async fn stop(self) {
         match self.0 {
             Kind::Programs(programs) => programs.stop().await,
-            Kind::Address(address) => address.stop(),
+            Kind::Address(address) => address.stop().await,
         }
     }
 }

@@ -83,7 +83,10 @@ impl Seat {
         open: Arc<Mutex<Open>>,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
-        let initialize = of.session.and_then(|_| (shared.base.remembered)(&of)).map(Bytes::from);
+        let kept = of.session.and_then(|_| (shared.base.remembered)(&of)).map(Bytes::from);
+        // What another kind of service kept under this name says nothing to this one.
+        let begins = |kept: &Bytes| Envelope::read(kept.as_ref()).is_ok_and(|kept| kept.method == "initialize");
+        let initialize = kept.filter(begins);
         Self {
             shared,
             of,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::{Bounds, NotHanded, Said, clear_spool};
-use super::scene::{Scene, call, config, dies, hand, json, lives, of, python, quick};
+use super::scene::{Scene, call, config, dies, hand, json, lives, of, python, quick, resident};
 use crate::message::Body;
 
 fn text(body: &Body) -> String {
@@ -226,13 +226,6 @@ async fn a_line_without_end_ends() {
     assert_eq!(std::fs::read_dir(scene.dir.path()).unwrap().count(), 0);
 }
 
-/// Of this process, in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[tokio::test]
 async fn a_long_answer_takes_no_memory() {
     let mut scene = Scene::new("");
@@ -244,7 +237,7 @@ async fn a_long_answer_takes_no_memory() {
     scene.call(2, a, "big", "100").await;
     let Said::Answer { key: 2, message, .. } = scene.next().await else { panic!() };
     let Body::File(path) = &message.body else { panic!() };
-    assert_eq!(std::fs::metadata::<&std::path::Path>(path.as_ref()).unwrap().len(), (100 << 20) + 36);
+    assert_eq!(std::fs::metadata(&***path).unwrap().len(), (100 << 20) + 36);
     let grown = resident().saturating_sub(before);
     assert!(grown < 50 << 10, "{grown} KiB");
     drop(message);

@@ -57,7 +57,7 @@ pub(in super::super) fn python(habit: &str, dir: &tempfile::TempDir) -> Runs {
 }
 
 /// Where Python itself is: what is called so may be a script in front of it, with variables of its own.
-fn interpreter() -> &'static str {
+pub(in super::super) fn interpreter() -> &'static str {
     static PATH: OnceLock<String> = OnceLock::new();
     PATH.get_or_init(|| {
         let asked =
@@ -164,4 +164,11 @@ pub(in super::super) async fn dies(pid: &Value) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{pid} lives");
+}
+
+/// Of this process, in KiB.
+pub(in super::super) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
