@@ -20,7 +20,7 @@ use std::time::Duration;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::{AgentId, CallSessionId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Runs, ServiceConfig};
 use crate::jsonrpc::Envelope;
@@ -136,6 +136,9 @@ impl Default for Bounds {
         }
     }
 }
+
+/// Who waits for a message to be handed over.
+type Reply = oneshot::Sender<Result<(), NotHanded>>;
 
 /// What brings a session back that was there before a start.
 type Remembered = Box<dyn Fn(&Of) -> Option<Vec<u8>> + Send + Sync>;

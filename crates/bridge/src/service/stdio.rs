@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::open::Open;
 use self::seat::{Command, Seat};
-use super::{Ask, Base, NotHanded, Of, lock};
+use super::{Ask, Base, NotHanded, Of, Reply, lock};
 use crate::config::Program;
 
 const NO_ID: &str = "a request to a program needs an id that is not null";
@@ -81,11 +81,7 @@ impl Programs {
     }
 
     /// Finds the seat that takes it, writes it down as open, and queues it there. `None`: a notice that nobody waits for.
-    fn place(
-        &self,
-        ask: Ask,
-        reply: oneshot::Sender<Result<(), NotHanded>>,
-    ) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
+    fn place(&self, ask: Ask, reply: Reply) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
         if ask.envelope.is_request() && ask.envelope.id.as_ref().is_none_or(crate::jsonrpc::Id::is_null) {
             return Err(NotHanded::Id(NO_ID));
         }

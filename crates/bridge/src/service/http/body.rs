@@ -8,19 +8,19 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::super::{NotHanded, lock};
+use super::super::{NotHanded, Reply, lock};
 use crate::message::Body;
 
 const PIECE: usize = 64 * 1024;
 
 /// Who waits for a message to be handed over; told once.
 #[derive(Clone)]
-pub(super) struct Handed(Arc<Mutex<Option<oneshot::Sender<Result<(), NotHanded>>>>>);
+pub(super) struct Handed(Arc<Mutex<Option<Reply>>>);
 
 impl Handed {
-    pub(super) fn new(reply: oneshot::Sender<Result<(), NotHanded>>) -> Self {
+    pub(super) fn new(reply: Reply) -> Self {
         Self(Arc::new(Mutex::new(Some(reply))))
     }
 

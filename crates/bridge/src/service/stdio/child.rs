@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::super::{Base, NotHanded, lock, spool};
+use super::super::{Base, NotHanded, Reply, lock, spool};
 use crate::config::Program;
 use crate::jsonrpc::{Envelope, NotRead};
 use crate::message::{Body, Message};
@@ -25,7 +25,7 @@ const AHEAD: usize = 8;
 /// A message to write, and who waits for it.
 pub(super) struct Write {
     pub(super) body: Body,
-    pub(super) reply: Option<oneshot::Sender<Result<(), NotHanded>>>,
+    pub(super) reply: Option<Reply>,
 }
 
 /// What it wrote.

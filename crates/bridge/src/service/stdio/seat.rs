@@ -19,7 +19,7 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::{Ask, NotHanded, Of, Said, lock};
+use super::super::{Ask, NotHanded, Of, Reply, Said, lock};
 use super::Shared;
 use super::child::{Line, Running, Write};
 use super::open::{Open, To};
@@ -39,7 +39,7 @@ const OUT_MAX: usize = 16;
 const ASKED_MAX: usize = 1024;
 
 pub(super) enum Command {
-    Hand(Box<Ask>, oneshot::Sender<Result<(), NotHanded>>),
+    Hand(Box<Ask>, Reply),
     End(oneshot::Sender<()>),
 }
 
@@ -149,7 +149,7 @@ impl Seat {
                }
     }
 
-    async fn hand(&mut self, ask: Ask, reply: oneshot::Sender<Result<(), NotHanded>>) {
+    async fn hand(&mut self, ask: Ask, reply: Reply) {
         self.busy = Instant::now();
         // An answer to what this program did not ask (an earlier one did) would be taken for another.
         if ask.envelope.is_response() && !ask.envelope.id.as_ref().is_some_and(|id| self.asked.remove(id)) {
