@@ -11,6 +11,18 @@ use crate::message::Body;
 /// Of a field's name, and of a value that is kept: a longer one is none of ours.
 const FIELD_MAX: usize = 1024;
 
+/// Where a stream comes from, piece by piece.
+pub(super) trait Source {
+    /// The next piece; `None` behind the last.
+    async fn piece(&mut self) -> io::Result<Option<Bytes>>;
+}
+
+impl Source for Response {
+    async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        self.chunk().await.map_err(|error| io::Error::other(error.without_url()))
+    }
+}
+
 /// One event.
 pub(super) struct Event {
     pub(super) data: Body,
@@ -57,12 +69,11 @@ impl Events {
     ///
     /// # Errors
     /// The connection broke, or an event is longer than a message may be.
-    pub(super) async fn next(&mut self, response: &mut Response) -> io::Result<Option<Event>> {
+    pub(super) async fn next(&mut self, from: &mut impl Source) -> io::Result<Option<Event>> {
         let (mut line, mut data, mut name) = (Line::Name(Vec::new()), None::<Spool>, Vec::new());
         loop {
             if self.piece.is_empty() {
-                let piece = response.chunk().await.map_err(|error| io::Error::other(error.without_url()))?;
-                let Some(piece) = piece else { return Ok(None) };
+                let Some(piece) = from.piece().await? else { return Ok(None) };
                 self.piece = self.whole(piece);
                 continue;
             }
@@ -78,7 +89,7 @@ impl Events {
             }
             let blank = matches!(&line, Line::Name(name) if name.is_empty());
             if !blank {
-                self.end(std::mem::replace(&mut line, Line::Name(Vec::new())), &mut data, &mut name);
+                self.end(std::mem::replace(&mut line, Line::Name(Vec::new())), &mut data, &mut name).await?;
                 continue;
             }
             let is_message = name.is_empty() || name == b"message";
@@ -151,16 +162,15 @@ impl Events {
         }
     }
 
-    fn end(&mut self, line: Line, data: &mut Option<Spool>, event: &mut Vec<u8>) {
+    async fn end(&mut self, line: Line, data: &mut Option<Spool>, event: &mut Vec<u8>) -> io::Result<()> {
         let (field, value) = match line {
             Line::Kept(name, value) => (name, value),
             // A name alone is a field whose value is empty.
             Line::Name(name) if name == b"data" => {
-                let _ = self.spool(data);
-                return;
+                return self.line_of(data).await;
             }
             Line::Name(name) => (name, Vec::new()),
-            Line::Data(_) | Line::Comment => return,
+            Line::Data(_) | Line::Comment => return Ok(()),
         };
         let value = value.strip_prefix(b" ").unwrap_or(&value).to_vec();
         match field.as_slice() {
@@ -173,5 +183,70 @@ impl Events {
             }
             _ => (),
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io::Read as _;
+
+    use super::*;
+
+    impl Source for VecDeque<Bytes> {
+        async fn piece(&mut self) -> io::Result<Option<Bytes>> {
+            Ok(self.pop_front())
+        }
+    }
+
+    /// What is read of a stream that comes in pieces of one length: data with `-` in front where it is no message, the last id, and the wait.
+    async fn read(stream: &str, len: usize) -> (Vec<String>, Option<String>, Option<u64>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pieces: VecDeque<_> = stream.as_bytes().chunks(len).map(Bytes::copy_from_slice).collect();
+        let mut events = Events::new(Place::new(dir.path(), 4, 64), None);
+        let mut all = Vec::new();
+        while let Some(event) = events.next(&mut pieces).await.unwrap() {
+            let mut text = String::new();
+            event.data.reader().unwrap().read_to_string(&mut text).unwrap();
+            all.push(if event.is_message { text } else { format!("-{text}") });
+        }
+        (all, events.last_id, events.retry_ms)
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_the_same_in_pieces_of_any_length() {
+        let long = "i".repeat(2000);
+        for (stream, data, id, retry) in [
+            ("data: a\n\n", vec!["a"], None, None),
+            ("data:a\r\n\r\ndata:  b\r\rdata\n\ndata:c\n\n", vec!["a", " b", "c"], None, None),
+            ("data: a\ndata: b\n: c\ndata\ndata:d\n\n", vec!["a\nb\n\nd"], None, None),
+            (
+                "id: 1\nevent: message\nretry: 5\ndata: a\n\nid: 2\n\nevent: x\ndata: b\n\ndata: c\n\n",
+                vec!["a", "-b", "c"],
+                Some("2"),
+                Some(5),
+            ),
+            ("id: a\u{0}b\nretry: 5x\nretry: -1\nother: 1\nda: 1\ndatax: 2\n Data: 3\n\n", vec![], None, None),
+            ("data: not whole\n", vec![], None, None),
+            ("data: a:b\n\n\n\n\ndata:  {\"x\":1}\n\nid\n\n", vec!["a:b", " {\"x\":1}"], Some(""), None),
+            (&format!("id: {long}\n{long}\n{long}: 1\nid: 7\ndata: a\n\n"), vec!["a"], Some("7"), None),
+        ] {
+            for len in [1, 2, 3, 5, 7, 4096] {
+                let wanted: Vec<_> = data.iter().map(|data| (*data).to_owned()).collect();
+                assert_eq!(read(stream, len).await, (wanted, id.map(str::to_owned), retry), "{stream:?} in {len}");
+            }
+        }
+        assert_eq!(read("\u{feff}data: a\n\n", 4096).await.0, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn an_event_without_end_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut events = Events::new(Place::new(dir.path(), 4, 64), None);
+        let mut pieces: VecDeque<_> = (0..10).map(|_| Bytes::from_static(b"data: 0123456789\n")).collect();
+        assert!(events.next(&mut pieces).await.is_err());
+        drop(events);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }
