@@ -1,0 +1,359 @@
+//! `services.toml` in an agent's home: what it offers to others, and who may.
+//!
+//! ```toml
+//! [services.files]
+//! mcp = ["npx", "some-mcp-server", "/srv"]   # a program on stdin and stdout; or mcp_url = "http://127.0.0.1:9999/mcp"
+//! read = ["read_file", "list_directory"]     # tools that only read; ["*"]: all do
+//!
+//! [services.files.peers]
+//! bob = ["tools.read", "tools.write:create_file"]
+//! ```
+//!
+//! What is not named is not allowed: a service without `open`, `peers` and `tokens` is offered to nobody.
+
+mod child;
+mod edit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nuncio_proto::call::ServiceName;
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::token::Scope;
+use serde::Deserialize;
+
+pub(crate) use child::environment;
+pub use edit::{allow, expose, withdraw};
+
+use crate::policy;
+
+/// The file's name in the home.
+pub const FILE: &str = "services.toml";
+/// A longer file is none of a person's.
+const FILE_LEN_MAX: u64 = 1024 * 1024;
+const IDLE_MINUTES: u64 = 30;
+const SESSIONS_PER_PEER: usize = 64;
+const CHILDREN: usize = 256;
+
+/// Why the file is not taken. No line of it is in what this says: there may be secrets in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Others of this machine could change it, or read secrets in it.
+    #[error("{0} can be {1} by others: `chmod 600` it")]
+    Open(PathBuf, &'static str),
+    /// It is not what this program reads.
+    #[error("{path}, line {line}: {what}")]
+    Line {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+    /// One service in it makes no sense.
+    #[error("{path}: service {service}: {what}")]
+    Service {
+        /// Which.
+        path: PathBuf,
+        /// Its name as it stands there.
+        service: String,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
+}
+
+/// What an agent offers.
+#[derive(Clone, Default)]
+pub(crate) struct Services(BTreeMap<ServiceName, ServiceConfig>);
+
+impl fmt::Debug for Services {
+    /// Names alone: there are secrets behind them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// One service.
+#[derive(Clone)]
+pub(crate) struct ServiceConfig {
+    /// What it is.
+    pub(crate) runs: Runs,
+    /// Which tools only read.
+    pub(crate) read: ReadTools,
+    /// What every peer may.
+    pub(crate) open: Scope,
+    /// What some peers may, by name.
+    pub(crate) peers: BTreeMap<String, Scope>,
+    /// What some peers may, by identity.
+    pub(crate) agents: BTreeMap<AgentId, Scope>,
+    /// What a transaction token may allow.
+    pub(crate) tokens: Scope,
+    /// How long a session without open request keeps its program.
+    pub(crate) idle: Duration,
+    /// Sessions that one peer may have at once.
+    pub(crate) sessions_per_peer: usize,
+    /// Programs that run at once for all peers.
+    pub(crate) children: usize,
+}
+
+/// What a service is.
+#[derive(Clone)]
+pub(crate) enum Runs {
+    /// A program, one for each session, that speaks MCP on stdin and stdout.
+    Program(Program),
+    /// A server of MCP over HTTP.
+    Url(Upstream),
+}
+
+/// A program and what it gets.
+#[derive(Clone)]
+pub(crate) struct Program {
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// Where it runs; the home of the user if not said.
+    pub(crate) directory: Option<PathBuf>,
+    /// Its whole environment.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// A server behind an address.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    /// Its address: `https`, or `http` on this machine.
+    pub(crate) url: reqwest::Url,
+    /// The value of `authorization` in requests to it.
+    pub(crate) authorization: Option<String>,
+}
+
+/// Which tools only read.
+#[derive(Clone, Debug)]
+pub(crate) enum ReadTools {
+    /// All.
+    All,
+    /// These.
+    Named(BTreeSet<String>),
+}
+
+impl ReadTools {
+    pub(crate) fn has(&self, tool: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.contains(tool),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    #[serde(default)]
+    services: BTreeMap<String, Table>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    mcp: Option<Vec<String>>,
+    mcp_url: Option<String>,
+    authorization_file: Option<PathBuf>,
+    directory: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    env_file: Option<PathBuf>,
+    #[serde(default)]
+    read: BTreeSet<String>,
+    #[serde(default)]
+    open: Vec<String>,
+    #[serde(default)]
+    peers: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    tokens: Tokens,
+    idle_minutes: Option<u64>,
+    sessions_per_peer: Option<usize>,
+    programs: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tokens {
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+impl Services {
+    /// Reads the file of a home. Where there is none, nothing is offered.
+    ///
+    /// # Errors
+    /// It is not whole what this program reads: nothing is offered then.
+    pub(crate) fn load(home: &Path) -> Result<Self, ConfigError> {
+        let path = home.join(FILE);
+        match read_private(&path, Others::MayNotWrite) {
+            Ok(text) => Self::parse(&path, &text, std::env::vars_os()),
+            Err(ConfigError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The services, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceName, &ServiceConfig)> {
+        self.0.iter()
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, name: &ServiceName) -> Option<&ServiceConfig> {
+        self.0.get(name)
+    }
+
+    fn parse(path: &Path, text: &str, vars: impl IntoIterator<Item = child::Var>) -> Result<Self, ConfigError> {
+        let inherited = child::inherited(vars);
+        let whole: Whole = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            ConfigError::Line { path: path.to_owned(), line, what: without_value(error.message()) }
+        })?;
+        let services = whole.services.into_iter().map(|(name, table)| {
+            let said = |what| ConfigError::Service { path: path.to_owned(), service: name.clone(), what };
+            let parsed = name.parse::<ServiceName>().map_err(|error| said(error.to_string()))?;
+            Ok((parsed, table.check(&inherited).map_err(said)?))
+        });
+        Ok(Self(services.collect::<Result<_, ConfigError>>()?))
+    }
+}
+
+impl Table {
+    fn check(self, inherited: &BTreeMap<String, String>) -> Result<ServiceConfig, String> {
+        let read = match self.read.contains("*") {
+            true if self.read.len() > 1 => return Err("`read` is either [\"*\"] or names of tools".to_owned()),
+            true => ReadTools::All,
+            false => ReadTools::Named(self.read.clone()),
+        };
+        let (mut peers, mut agents) = (BTreeMap::new(), BTreeMap::new());
+        for (peer, scopes) in &self.peers {
+            let scope = scope(scopes).map_err(|what| format!("peer {peer}: {what}"))?;
+            if peer.starts_with("did:") {
+                let agent = peer.parse().map_err(|_| format!("peer {peer} is no did:key of an agent"))?;
+                agents.insert(agent, scope);
+            } else {
+                peers.insert(peer.clone(), scope);
+            }
+        }
+        Ok(ServiceConfig {
+            read,
+            open: scope(&self.open)?,
+            peers,
+            agents,
+            tokens: scope(&self.tokens.scopes)?,
+            idle: Duration::from_secs(60 * self.idle_minutes.unwrap_or(IDLE_MINUTES).clamp(1, 7 * 24 * 60)),
+            sessions_per_peer: self.sessions_per_peer.unwrap_or(SESSIONS_PER_PEER).max(1),
+            children: self.programs.unwrap_or(CHILDREN).max(1),
+            runs: self.runs(inherited)?,
+        })
+    }
+
+    fn runs(self, inherited: &BTreeMap<String, String>) -> Result<Runs, String> {
+        match (self.mcp, self.mcp_url) {
+            (Some(command), None) => {
+                if command.first().is_none_or(String::is_empty) {
+                    return Err("`mcp` is empty: write the program and its arguments".to_owned());
+                }
+                if self.authorization_file.is_some() {
+                    return Err("`authorization_file` is for `mcp_url`".to_owned());
+                }
+                let environment = environment(inherited, &self.env, self.env_file.as_deref())?;
+                Ok(Runs::Program(Program { command, directory: self.directory, environment }))
+            }
+            (None, Some(url)) => {
+                if self.directory.is_some() || !self.env.is_empty() || self.env_file.is_some() {
+                    return Err("`directory`, `env` and `env_file` are for `mcp`".to_owned());
+                }
+                Ok(Runs::Url(upstream(&url, self.authorization_file.as_deref())?))
+            }
+            _ => Err("one of `mcp` and `mcp_url` is wanted".to_owned()),
+        }
+    }
+}
+
+/// "invalid type: string "…", expected a sequence": what stood there may be a secret.
+fn without_value(message: &str) -> String {
+    match message.split_once(", expected ") {
+        Some((before, wanted)) if before.starts_with("invalid") => format!("{wanted} is wanted"),
+        _ => message.to_owned(),
+    }
+}
+
+fn scope(scopes: &[String]) -> Result<Scope, String> {
+    if let Some(unknown) = scopes.iter().find(|scope| !policy::is_known(scope)) {
+        let known = "service.use, tools.read, tools.write, tools.read:NAME or tools.write:NAME";
+        return Err(format!("`{unknown}` is no scope of a service: {known}"));
+    }
+    Scope::parse(&scopes.join(" ")).ok_or_else(|| "a scope stands twice".to_owned())
+}
+
+fn upstream(url: &str, authorization: Option<&Path>) -> Result<Upstream, String> {
+    let url = reqwest::Url::parse(url).map_err(|error| format!("`mcp_url`: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "`mcp_url` has a secret in it: put it into a file, and the file into `authorization_file`".to_owned()
+        );
+    }
+    let local = url.host_str().is_some_and(is_local);
+    if url.scheme() != "https" && !(url.scheme() == "http" && local) {
+        return Err(
+            "`mcp_url` is https, or http on this machine: what came sealed goes no further in the clear".to_owned()
+        );
+    }
+    let authorization = authorization.map(|path| read_private(path, Others::MayNotRead)).transpose();
+    let authorization = authorization.map_err(|error| error.to_string())?.map(|text| text.trim().to_owned());
+    if authorization.as_ref().is_some_and(|value| value.is_empty() || value.contains('\n')) {
+        return Err("`authorization_file` has one line: `Bearer …`".to_owned());
+    }
+    Ok(Upstream { url, authorization })
+}
+
+fn is_local(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    MayNotWrite,
+    MayNotRead,
+}
+
+/// Reads a file that is its owner's alone.
+fn read_private(path: &Path, others: Others) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::File { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    guard(path, &file.metadata().map_err(failed)?, others)?;
+    let mut text = String::new();
+    file.take(FILE_LEN_MAX).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+fn guard(path: &Path, metadata: &Metadata, others: Others) -> Result<(), ConfigError> {
+    let open = |word| Err(ConfigError::Open(path.to_owned(), word));
+    match metadata.mode() {
+        mode if mode & 0o022 != 0 => open("written"),
+        mode if mode & 0o044 != 0 && others == Others::MayNotRead => open("read"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Services, ConfigError> {
+    let vars = [("PATH", "/bin"), ("NUNCIO_PASSPHRASE", "secret"), ("AWS_SECRET", "x"), ("SHELL", "() { :; }")];
+    let vars = vars.map(|(name, value)| (name.into(), value.into()));
+    Services::parse(Path::new("services.toml"), text, vars)
+}
+
+fn files() -> ServiceName {
+    "files".parse().unwrap()
+}
+
+#[track_caller]
+fn refused(text: &str, why: &str) {
+    let error = parse(text).err().unwrap_or_else(|| panic!("{text} is taken")).to_string();
+    assert!(error.contains(why), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn what_is_not_said_is_not_allowed() {
+    let services = parse("[services.files]\nmcp = [\"a\", \"b\"]\nenv = { X = \"1\" }").unwrap();
+    let service = services.get(&files()).unwrap();
+    assert!(service.open.is_empty() && service.tokens.is_empty() && service.peers.is_empty() && !service.read.has("a"));
+    let Runs::Program(program) = &service.runs else { panic!() };
+    assert_eq!(program.command, ["a", "b"]);
+    let environment: Vec<_> = program.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(environment, ["PATH=/bin", "X=1"]);
+    assert_eq!(parse("").unwrap().iter().count(), 0);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_with_its_place() {
+    refused("[services.files]\nmcp = [\"a\"]\nraed = [\"hunter2\"]", "line 3: unknown field `raed`");
+    refused("\n[service.files]", "line 2: unknown field");
+    refused("[services.files]\nmcp = \"hunter2\"", "line 2");
+    refused("[services.files]\nmcp = [\"a\"]\nenv = { PASSWORD = hunter2 }", "line 3");
+    refused("[services.files]\nmcp = [\"a\"]\nmcp = [\"hunter2\"]", "line 3: duplicate key");
+    refused("[services.Files]\nmcp = [\"a\"]", "a service's name is");
+    refused("[services.files]", "one of `mcp` and `mcp_url`");
+    refused("[services.files]\nmcp = []", "`mcp` is empty");
+    refused("[services.files]\nmcp = [\"a\"]\nread = [\"*\", \"b\"]", "either");
+    for scope in
+        ["tools.*", "*", "tools.reed", "tools.read:", "Tools.read", "tools.read tools.write", "tools.read:a b", ""]
+    {
+        refused(&format!("[services.files]\nmcp = [\"a\"]\nopen = [\"{scope}\"]"), "is no scope");
+        refused(&format!("[services.files]\nmcp = [\"a\"]\n[services.files.peers]\nbob = [\"{scope}\"]"), "peer bob");
+        refused(
+            &format!("[services.files]\nmcp = [\"a\"]\n[services.files.tokens]\nscopes = [\"{scope}\"]"),
+            "no scope",
+        );
+    }
+    refused("[services.files]\nmcp = [\"a\"]\n[services.files.peers]\n\"did:key:zz\" = []", "no did:key");
+    refused("[services.files]\nmcp = [\"a\"]\nenv = { NUNCIO_PASSPHRASE = \"hunter2\" }", "this program's own");
+    refused("[services.files]\nmcp_url = \"http://u:hunter2@127.0.0.1/\"", "a secret in it");
+    refused("[services.files]\nmcp_url = \"http://example.org/mcp\"", "in the clear");
+    refused("[services.files]\nmcp_url = \"http://127.0.0.1.example.org/mcp\"", "in the clear");
+    refused("[services.files]\nmcp_url = \"http://[::1]:1/\"\nenv = { A = \"hunter2\" }", "are for `mcp`");
+    assert!(parse("[services.files]\nmcp_url = \"http://[::1]:1/mcp\"").is_ok());
+}
+
+#[test]
+fn files_that_others_can_change_or_secrets_that_they_can_read_are_not_taken() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, secrets) = (home.path().join(FILE), home.path().join("env"));
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(Services::load(home.path()).unwrap().iter().count(), 0);
+    std::fs::write(&path, format!("[services.files]\nmcp = [\"a\"]\nenv_file = {:?}", secrets)).unwrap();
+    std::fs::write(&secrets, "# of the server\nTOKEN = a=b \n\nOTHER=\n").unwrap();
+    mode(&secrets, 0o600);
+    for (bits, good) in [(0o600, true), (0o644, true), (0o620, false), (0o602, false)] {
+        mode(&path, bits);
+        assert_eq!(Services::load(home.path()).is_ok(), good, "{bits:o}");
+    }
+    mode(&path, 0o600);
+    let Runs::Program(program) = Services::load(home.path()).unwrap().get(&files()).unwrap().runs.clone() else {
+        panic!()
+    };
+    assert_eq!((program.environment["TOKEN"].as_str(), program.environment["OTHER"].as_str()), ("a=b", ""));
+    mode(&secrets, 0o640);
+    assert!(Services::load(home.path()).unwrap_err().to_string().contains("read by others"));
+    mode(&secrets, 0o600);
+    std::fs::write(&secrets, "hunter2\n").unwrap();
+    let error = Services::load(home.path()).unwrap_err().to_string();
+    assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn an_edit_keeps_what_its_owner_wrote() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(FILE);
+    let program = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    expose(home.path(), &files(), &program(&["npx", "a \"b\""])).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "[services.files]\nmcp = [\"npx\", 'a \"b\"']\n");
+    let own = "# mine\n[services.files] # here\nmcp = [\"x\"]\nread = [\"a\"] # only this\n\n[services.files.peers]\n# my friend\nbob = [\"tools.read\"]\n";
+    std::fs::write(&path, own).unwrap();
+    allow(home.path(), &files(), "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp", &program(&["tools.read"]))
+        .unwrap();
+    expose(home.path(), &files(), &program(&["https://example.org/mcp"])).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    for kept in ["# mine", "# here", "# only this", "# my friend", "bob = [\"tools.read\"]"] {
+        assert!(text.contains(kept), "{text}");
+    }
+    let services = Services::load(home.path()).unwrap();
+    let service = services.get(&files()).unwrap();
+    assert!(matches!(&service.runs, Runs::Url(up) if up.url.as_str() == "https://example.org/mcp"));
+    assert_eq!((service.peers.len(), service.agents.len()), (1, 1));
+    // What would not be read is not written.
+    assert!(allow(home.path(), &files(), "bob", &program(&["tools.*"])).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    allow(home.path(), &files(), "bob", &[]).unwrap();
+    assert!(Services::load(home.path()).unwrap().get(&files()).unwrap().peers.is_empty());
+    assert!(withdraw(home.path(), &files()).unwrap() && !withdraw(home.path(), &files()).unwrap());
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+}

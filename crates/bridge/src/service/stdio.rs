@@ -1,0 +1,188 @@
+//! Programs that speak MCP on stdin and stdout: one for each session, begun by its first message.
+//!
+//! ```text
+//!   hand ─► seats: of each session one ─► seat ─► stdin   child
+//!           without session a few         seat ◄─ stdout  (a process group of its own)
+//! ```
+//!
+//! Which requests are open stands beside each seat, so that a second one of an id is refused before anything of it is written.
+
+mod child;
+mod open;
+mod seat;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use nuncio_proto::ids::AgentId;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use self::open::Open;
+use self::seat::{Command, Seat};
+use super::{Ask, Base, NotHanded, Of, Reply, lock};
+use crate::config::Program;
+
+const NO_ID: &str = "a request to a program needs an id that is not null";
+const TWICE: &str = "a request of this id is open in the session";
+
+/// All programs of one service.
+pub(super) struct Programs(Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) base: Base,
+    pub(super) program: Program,
+    children: Arc<Semaphore>,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    of: HashMap<Of, Vec<Place>>,
+    next: u64,
+    over: bool,
+}
+
+/// A seat from outside.
+struct Place {
+    no: u64,
+    commands: mpsc::UnboundedSender<Command>,
+    open: Arc<Mutex<Open>>,
+}
+
+impl Programs {
+    pub(super) fn new(base: Base, program: Program) -> Self {
+        let children = Arc::new(Semaphore::new(base.config.children));
+        Self(Arc::new(Shared { base, program, children, seats: Mutex::default() }))
+    }
+
+    pub(super) async fn hand(&self, ask: Ask) -> Result<(), NotHanded> {
+        let (reply, handed) = oneshot::channel();
+        let key = ask.key;
+        let Some(open) = self.place(ask, reply)? else { return Ok(()) };
+        let handed = handed.await.unwrap_or(Err(NotHanded::Ended));
+        if handed.is_err() {
+            lock(&open).forget(key);
+        }
+        handed
+    }
+
+    pub(super) async fn end(&self, of: Of) {
+        let places = lock(&self.0.seats).of.remove(&of).unwrap_or_default();
+        end_all(places).await;
+    }
+
+    pub(super) async fn stop(self) {
+        let places: Vec<_> = {
+            let mut seats = lock(&self.0.seats);
+            seats.over = true;
+            seats.of.drain().flat_map(|(_, places)| places).collect()
+        };
+        end_all(places).await;
+    }
+
+    /// Finds the seat that takes it, writes it down as open, and queues it there. `None`: a notice that nobody waits for.
+    fn place(&self, ask: Ask, reply: Reply) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
+        if ask.envelope.is_request() && ask.envelope.id.as_ref().is_none_or(crate::jsonrpc::Id::is_null) {
+            return Err(NotHanded::Id(NO_ID));
+        }
+        let mut seats = lock(&self.0.seats);
+        if seats.over {
+            return Err(NotHanded::Ended);
+        }
+        let chosen = match ask.of.session {
+            Some(_) => seats.of.get(&ask.of).and_then(|places| places.first()),
+            None if ask.envelope.is_request() => seats
+                .of
+                .get(&ask.of)
+                .and_then(|places| places.iter().find(|place| lock(&place.open).takes(&ask.envelope))),
+            None => match seats.the_one_that_has(&ask) {
+                None => return Ok(None),
+                one => one,
+            },
+        };
+        let known = chosen.map(|place| (place.commands.clone(), Arc::clone(&place.open)));
+        let (commands, open) = match known {
+            Some(known) => known,
+            None => self.0.seat(&mut seats, ask.of)?,
+        };
+        if ask.envelope.is_request() {
+            lock(&open).add(&ask, self.0.base.bounds.open_max)?;
+        }
+        // A seat leaves its place with the lock held, so that one which is found takes what it is sent.
+        commands.send(Command::Hand(Box::new(ask), reply)).map_err(|_| NotHanded::Ended)?;
+        Ok(Some(open))
+    }
+}
+
+impl Seats {
+    /// What is told without a session is told where the request runs that it names, if that is one.
+    fn the_one_that_has(&self, ask: &Ask) -> Option<&Place> {
+        let request = ask.envelope.params.request.as_ref()?;
+        let mut having = self.of.get(&ask.of)?.iter().filter(|place| lock(&place.open).key_of(request).is_some());
+        having.next().filter(|_| having.next().is_none())
+    }
+
+    fn of_peer(&self, from: &AgentId) -> usize {
+        self.of.iter().filter(|(of, _)| of.from == *from).map(|(_, places)| places.len()).sum()
+    }
+}
+
+impl Shared {
+    fn seat(
+        self: &Arc<Self>,
+        seats: &mut Seats,
+        of: Of,
+    ) -> Result<(mpsc::UnboundedSender<Command>, Arc<Mutex<Open>>), NotHanded> {
+        let pool = seats.of.get(&of).map_or(0, Vec::len);
+        if pool >= if of.session.is_some() { 1 } else { self.base.bounds.pool } {
+            return Err(NotHanded::Busy("too many requests of one id at once"));
+        }
+        if seats.of_peer(&of.from) >= self.base.config.sessions_per_peer {
+            return Err(NotHanded::Busy("too many sessions of one agent at once"));
+        }
+        let (commands, queue) = mpsc::unbounded_channel();
+        let open = Arc::new(Mutex::new(Open::default()));
+        seats.next += 1;
+        let place = Place { no: seats.next, commands: commands.clone(), open: Arc::clone(&open) };
+        tokio::spawn(Seat::new(Arc::clone(self), of, place.no, Arc::clone(&open), queue).run());
+        seats.of.entry(of).or_default().push(place);
+        Ok((commands, open))
+    }
+
+    /// Takes a seat from its place; `false` where something was sent to it in the meantime.
+    fn leave(&self, of: &Of, no: u64, queue: &mpsc::UnboundedReceiver<Command>) -> bool {
+        let mut seats = lock(&self.seats);
+        if !queue.is_empty() {
+            return false;
+        }
+        if let Some(places) = seats.of.get_mut(of) {
+            places.retain(|place| place.no != no);
+            if places.is_empty() {
+                seats.of.remove(of);
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Programs {
+    /// The seats hear nothing any more, and end.
+    fn drop(&mut self) {
+        let mut seats = lock(&self.0.seats);
+        seats.over = true;
+        seats.of.clear();
+    }
+}
+
+async fn end_all(places: Vec<Place>) {
+    let ends: Vec<_> = places
+        .into_iter()
+        .filter_map(|place| {
+            let (reply, ended) = oneshot::channel();
+            place.commands.send(Command::End(reply)).ok().map(|()| ended)
+        })
+        .collect();
+    for ended in ends {
+        let _ = ended.await;
+    }
+}
