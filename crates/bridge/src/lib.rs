@@ -8,8 +8,10 @@
 //! A message of either program is one letter, byte for byte. What a protocol needs of the two ends (sessions, resumption, errors) is made here; that a
 //! request is done once is made of letters.
 
+mod front;
 mod line;
 mod message;
 
+pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, serve as serve_fronts};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
