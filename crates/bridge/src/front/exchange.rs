@@ -13,7 +13,7 @@ use tokio::time::{Instant, Interval, interval_at};
 use super::fault::Fault;
 use super::out::{Gone, Out};
 use super::reading;
-use super::session::{Ending, Phase, Session, Ticket};
+use super::session::{Ending, Phase, Session, Standalone, Ticket};
 use super::sse;
 use crate::line::{Heard, HeardWhat, Line, Say};
 use crate::message::{Body, Message};
@@ -143,11 +143,8 @@ impl<L: Line> Exchange<L> {
                 Ok(false)
             }
             HeardWhat::Aside(message) => {
-                if self.event(no, &message.body, true).await.is_err() {
-                    self.session.give_back(heard);
-                    return Err(Gone);
-                }
-                self.session.take([no]).await;
+                self.had(no).await;
+                self.event(no, &message.body, false).await?;
                 Ok(false)
             }
             HeardWhat::Answer(_, message) => {
@@ -253,7 +250,8 @@ impl Source {
                 }
                 Self::Own(rx) => {
                     let heard = rx.recv().await?;
-                    if concerns(&heard, ticket.request) {
+                    let given = matches!(heard.what, HeardWhat::Aside(_)) && session.is_of(ticket.request, heard.no);
+                    if given || concerns(&heard, ticket.request) {
                         return Some(heard);
                     }
                 }
@@ -306,43 +304,44 @@ fn every(period: Duration) -> Interval {
 
 /// A session's stand-alone stream: what belongs to no request, behind a number.
 pub(super) async fn asides<L: Line>(session: Arc<Session<L>>, after: Option<u64>, primes: bool, mut out: Out) {
-    let mine = session.begin_get();
-    match session.listen(after).await {
+    let stream = session.begin_get(after);
+    // What waited for it may stand in front of that number.
+    match session.listen(None).await {
         Ok(mut rx) => {
-            let _ = write_asides(&session, &mut rx, after, primes, &mut out, &mine).await;
+            let priming = sse::priming(&format!("aside-{}", after.unwrap_or(0)), RETRY_MS);
+            let first = if primes { priming } else { Bytes::from_static(sse::COMMENT) };
+            let _ = write_asides(&session, &stream, &mut rx, first, &mut out).await;
         }
         Err(error) => {
             let _ = out.say(Fault::from(error).response(None)).await;
         }
     }
-    session.end_get(&mine);
+    session.end_get(&stream);
 }
 
 async fn write_asides<L: Line>(
     session: &Session<L>,
+    stream: &Standalone,
     rx: &mut mpsc::Receiver<Heard>,
-    after: Option<u64>,
-    primes: bool,
+    first: Bytes,
     out: &mut Out,
-    mine: &tokio_util::sync::CancellationToken,
 ) -> Result<(), Gone> {
-    let priming = sse::priming(&format!("aside-{}", after.unwrap_or(0)), RETRY_MS);
-    out.aside(if primes { priming } else { Bytes::from_static(sse::COMMENT) }).await?;
+    out.aside(first).await?;
     let mut pulse = every(PULSE);
     loop {
         let heard = tokio::select! {
             heard = rx.recv() => heard,
             () = out.gone() => return Err(Gone),
-            () = mine.cancelled() => return Ok(()),
+            () = stream.ends.cancelled() => return Ok(()),
             _ = pulse.tick() => {
                 out.aside(Bytes::from_static(sse::COMMENT)).await?;
                 continue;
             }
         };
         match heard.map(|heard| (heard.no, heard.what)) {
-            Some((no, HeardWhat::Aside(message))) if session.is_for_get(no) => {
+            Some((no, HeardWhat::Aside(message))) if session.is_for(stream, no) => {
                 out.event(Some(&format!("aside-{no}")), &message.body, true).await?;
-                session.take([no]).await;
+                session.take(session.show(no)).await;
             }
             Some((_, HeardWhat::End)) | None => return Ok(()),
             Some(_) => {}

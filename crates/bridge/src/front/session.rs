@@ -8,7 +8,7 @@
 //!
 //! What is not `taken` lies with the agent: here are numbers and at most a handful of messages.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,8 +63,10 @@ struct State {
     released: VecDeque<LetterId>,
     asked: VecDeque<(RpcId, LetterId)>,
     waiting: VecDeque<Heard>,
-    /// Asides that a request's stream was given: the GET leaves them out.
-    given: VecDeque<u64>,
+    /// Asides that a request's stream was given, and of which: the GET leaves them out.
+    given: VecDeque<(u64, LetterId)>,
+    /// Asides that the GET wrote, and until when it may write them again.
+    shown: VecDeque<(u64, Instant)>,
     get: Option<CancellationToken>,
     heard: Option<u64>,
     phase: Phase,
@@ -105,12 +107,21 @@ pub(super) struct Numbers(VecDeque<u64>);
 impl Numbers {
     /// One more; gives one back that there is no room for.
     fn add(&mut self, no: u64) -> Option<u64> {
-        if self.0.back().is_some_and(|last| *last >= no) {
+        if self.0.back().is_some_and(|last| *last >= no) && self.0.contains(&no) {
             return None;
         }
         self.0.push_back(no);
         (self.0.len() > PARTS_KEPT).then(|| self.0.pop_front()).flatten()
     }
+}
+
+/// A session's stand-alone stream.
+pub(super) struct Standalone {
+    /// Another has come in its stead, or the session is over.
+    pub(super) ends: CancellationToken,
+    after: Option<u64>,
+    /// Asides that waited for it, wherever they stand.
+    owed: HashSet<u64>,
 }
 
 /// What a stream ended as.
@@ -216,35 +227,53 @@ impl<L: Line> Session<L> {
     /// An aside that a broken stream was given and did not write.
     pub(super) fn give_back(&self, aside: Heard) {
         let mut state = self.state();
-        state.given.retain(|no| *no != aside.no);
+        state.given.retain(|(no, _)| *no != aside.no);
         state.aside(aside);
     }
 
-    /// The session's stand-alone stream begins; the one that was there ends.
-    pub(super) fn begin_get(&self) -> CancellationToken {
+    /// The session's stand-alone stream begins, behind a number that it wrote last; the one that was there ends.
+    pub(super) fn begin_get(&self, after: Option<u64>) -> Standalone {
         let mine = self.stopping.child_token();
         let mut state = self.state();
         // It hears them for itself.
-        state.waiting.clear();
+        let owed = state.waiting.drain(..).map(|aside| aside.no).collect();
         if let Some(before) = state.get.replace(mine.clone()) {
             before.cancel();
         }
-        mine
+        Standalone { ends: mine, after, owed }
     }
 
     /// The session's stand-alone stream has ended.
-    pub(super) fn end_get(&self, mine: &CancellationToken) {
+    pub(super) fn end_get(&self, stream: &Standalone) {
         let mut state = self.state();
         state.used = Some(Instant::now());
         // One that was replaced is cancelled already.
-        if !mine.is_cancelled() {
+        if !stream.ends.is_cancelled() {
             state.get = None;
         }
     }
 
-    /// Whether an aside goes to the stand-alone stream.
-    pub(super) fn is_for_get(&self, no: u64) -> bool {
-        !self.state().given.contains(&no)
+    /// Whether an aside is the stand-alone stream's to write. Where it wrote it before, its client names one in front of it to have it again.
+    pub(super) fn is_for(&self, stream: &Standalone, no: u64) -> bool {
+        let state = self.state();
+        let given = state.given.iter().any(|(known, _)| *known == no);
+        let shown = state.shown.iter().any(|(known, _)| *known == no);
+        let behind = stream.after.map_or(!shown, |after| no > after);
+        !given && (behind || stream.owed.contains(&no))
+    }
+
+    /// The stand-alone stream wrote one. Gives back what may be taken.
+    pub(super) fn show(&self, no: u64) -> Option<u64> {
+        let mut state = self.state();
+        if state.shown.iter().all(|(known, _)| *known != no) {
+            state.shown.push_back((no, Instant::now() + GRACE_ENDED));
+        }
+        (state.shown.len() > PARTS_KEPT).then(|| state.shown.pop_front()).flatten().map(|(no, _)| no)
+    }
+
+    /// Whether an aside was given to a request's stream.
+    pub(super) fn is_of(&self, request: LetterId, no: u64) -> bool {
+        self.state().given.contains(&(no, request))
     }
 
     /// The letter with which a service asked what a client now answers.
@@ -283,7 +312,11 @@ impl<L: Line> Session<L> {
         let mut state = self.state();
         let now = Instant::now();
         let over: Vec<_> = state.kept.iter().filter(|(_, kept)| kept.until <= now).map(|(id, _)| *id).collect();
-        over.into_iter().flat_map(|request| state.grace_over(request)).collect()
+        let mut taken: Vec<u64> = over.into_iter().flat_map(|request| state.grace_over(request)).collect();
+        while let Some((no, _)) = state.shown.pop_front_if(|(_, until)| *until <= now) {
+            taken.push(no);
+        }
+        taken
     }
 
     /// Hears what comes until nobody needs the session, or nothing comes any more.
@@ -308,8 +341,7 @@ impl<L: Line> Session<L> {
             let mut state = self.state();
             state.end(Phase::Dead);
             // Who closed it gave it up; a line that ended keeps what it has.
-            let kept = if self.closing.is_cancelled() { std::mem::take(&mut state.kept) } else { HashMap::new() };
-            kept.into_values().flat_map(|kept| kept.numbers.0).collect()
+            if self.closing.is_cancelled() { state.all() } else { Vec::new() }
         };
         self.take(left).await;
     }
@@ -369,12 +401,14 @@ impl State {
             return Vec::new();
         }
         let no = aside.no;
-        let newest = self.open.values().filter(|open| open.takes_asides).max_by_key(|open| open.order);
-        let handed =
-            newest.and_then(|open| open.stream.as_ref()).is_some_and(|stream| stream.try_send(aside.clone()).is_ok());
-        if handed {
-            self.given.push_back(no);
-            if self.given.len() > ASIDES_WAITING {
+        let open = self.open.iter().filter(|(_, open)| open.takes_asides).max_by_key(|(_, open)| open.order);
+        let newest = open.map(|(request, _)| *request);
+        let handed = open
+            .and_then(|(_, open)| open.stream.as_ref())
+            .is_some_and(|stream| stream.try_send(aside.clone()).is_ok());
+        if let (true, Some(request)) = (handed, newest) {
+            self.given.push_back((no, request));
+            if self.given.len() > PARTS_KEPT {
                 self.given.pop_front();
             }
             return Vec::new();
@@ -382,6 +416,14 @@ impl State {
         self.waiting.push_back(aside);
         let dropped = (self.waiting.len() > ASIDES_WAITING).then(|| self.waiting.pop_front()).flatten();
         dropped.map(|dropped| dropped.no).into_iter().collect()
+    }
+
+    /// Everything that is kept for a client that may come again.
+    fn all(&mut self) -> Vec<u64> {
+        let kept = std::mem::take(&mut self.kept).into_values().flat_map(|kept| kept.numbers.0);
+        let shown = std::mem::take(&mut self.shown).into_iter().map(|(no, _)| no);
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|aside| aside.no);
+        kept.chain(shown).chain(waiting).collect()
     }
 
     /// Nobody can ask for a request's messages any more.
