@@ -8,21 +8,21 @@
 //! A message of either program is one letter, byte for byte. What a protocol needs of the two ends (sessions, resumption, errors) is made here; that a
 //! request is done once is made of letters.
 
+mod bridge;
 mod caller;
-#[allow(dead_code, reason = "what serves calls uses it")]
 mod config;
-#[allow(dead_code, reason = "what serves calls uses it")]
+mod front;
 mod jsonrpc;
 mod line;
-#[allow(dead_code, reason = "what serves calls uses it")]
 mod mcp;
 mod message;
-#[allow(dead_code, reason = "what serves calls uses it")]
 mod policy;
-#[allow(dead_code, reason = "what serves calls uses it")]
 mod service;
+mod serving;
 
+pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;
 pub use config::{ConfigError, FILE as SERVICES_FILE, allow, expose, withdraw};
+pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, serve as serve_fronts};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};

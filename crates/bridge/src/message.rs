@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nuncio_proto::call::Head;
 use nuncio_proto::content_type::ContentType;
+use tokio::sync::mpsc;
 
 /// A message, its bytes untouched.
 #[derive(Clone, Debug)]
@@ -38,7 +39,60 @@ impl Message {
     }
 }
 
+/// Of what is not in memory so much at a time.
+const PIECE_LEN: usize = 64 << 10;
+
 impl Body {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub(crate) fn len(&self) -> std::io::Result<u64> {
+        Ok(match self {
+            Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::File(path) => std::fs::metadata::<&Path>(path)?.len(),
+            Self::Large(payload) => payload.len(),
+        })
+    }
+
+    /// Whether reading it never blocks.
+    pub(crate) const fn is_in_memory(&self) -> bool {
+        matches!(self, Self::Bytes(_))
+    }
+
+    /// All of it, in pieces that are read as they are taken; behind an error there is none.
+    pub(crate) fn pieces(&self) -> mpsc::Receiver<std::io::Result<Bytes>> {
+        let (to, pieces) = mpsc::channel(1);
+        match self {
+            // There is room for one.
+            Self::Bytes(bytes) => drop(to.try_send(Ok(bytes.clone()))),
+            body => {
+                let body = body.clone();
+                drop(tokio::task::spawn_blocking(move || body.read_to(&to)));
+            }
+        }
+        pieces
+    }
+
+    fn read_to(&self, to: &mpsc::Sender<std::io::Result<Bytes>>) {
+        let mut reader = match self.reader() {
+            Ok(reader) => reader,
+            Err(error) => return drop(to.blocking_send(Err(error))),
+        };
+        loop {
+            let mut piece = Vec::with_capacity(PIECE_LEN);
+            let read = (&mut reader).take(u64::try_from(PIECE_LEN).unwrap_or(1)).read_to_end(&mut piece);
+            let goes_on = match read {
+                Ok(0) => return,
+                Ok(_) => to.blocking_send(Ok(piece.into())).is_ok(),
+                Err(error) => to.blocking_send(Err(error)).is_ok() && false,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
     /// Reads it; of a file, blocks.
     ///
     /// # Errors

@@ -214,8 +214,8 @@ impl Service {
     }
 
     /// Ends it, and waits until its programs have ended. Sessions are not ended at an address: they come back.
-    pub(crate) async fn stop(self) {
-        match self.0 {
+    pub(crate) async fn stop(&self) {
+        match &self.0 {
             Kind::Programs(programs) => programs.stop().await,
             Kind::Address(address) => address.stop().await,
         }

@@ -199,7 +199,7 @@ impl Address {
         let fields = fields(&ask, &known);
         let kind = HeaderValue::from_str(ask.message.content_type.as_str());
         let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("application/json"));
-        let body = Outgoing::of(&ask.message.body, handed.clone()).await;
+        let body = Outgoing::of(&ask.message.body, handed.clone());
         let body = body.map_err(|error| NotHanded::NotStarted(error.to_string()))?;
         let request = self.request(Method::POST, &known, &fields).header(header::CONTENT_TYPE, kind);
         let request = request.body(reqwest::Body::wrap(body));

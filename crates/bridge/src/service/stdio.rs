@@ -71,7 +71,7 @@ impl Programs {
         end_all(places).await;
     }
 
-    pub(super) async fn stop(self) {
+    pub(super) async fn stop(&self) {
         let places: Vec<_> = {
             let mut seats = lock(&self.0.seats);
             seats.over = true;

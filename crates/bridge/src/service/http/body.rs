@@ -7,13 +7,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
 use super::super::{NotHanded, Reply, lock};
 use crate::message::Body;
-
-const PIECE: usize = 64 * 1024;
 
 /// Who waits for a message to be handed over; told once.
 #[derive(Clone)]
@@ -39,42 +36,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) async fn of(body: &Body, handed: Handed) -> io::Result<Self> {
-        let (to, pieces) = mpsc::channel(1);
-        let left = match body {
-            Body::Bytes(bytes) => {
-                // There is room for one.
-                let _ = to.try_send(Ok(bytes.clone()));
-                u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-            }
-            Body::File(path) => {
-                let file = tokio::fs::File::open(&***path).await?;
-                let len = file.metadata().await?.len();
-                let path = Arc::clone(path);
-                tokio::spawn(async move {
-                    read(file.take(len), to).await;
-                    drop(path);
-                });
-                len
-            }
-        };
-        Ok(Self { pieces, left, handed })
-    }
-}
-
-async fn read(mut file: tokio::io::Take<tokio::fs::File>, to: mpsc::Sender<io::Result<Bytes>>) {
-    loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        let read = (&mut file).take(u64::try_from(PIECE).unwrap_or(1)).read_to_end(&mut piece).await;
-        let ends = !matches!(read, Ok(1..));
-        let sent = match read {
-            Ok(0) => return,
-            Ok(_) => to.send(Ok(piece.into())).await,
-            Err(error) => to.send(Err(error)).await,
-        };
-        if ends || sent.is_err() {
-            return;
-        }
+    pub(super) fn of(body: &Body, handed: Handed) -> io::Result<Self> {
+        Ok(Self { pieces: body.pieces(), left: body.len()?, handed })
     }
 }
 

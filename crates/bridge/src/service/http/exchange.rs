@@ -221,9 +221,9 @@ pub(super) async fn listen(address: Arc<Address>, of: Of) {
 async fn message(body: Body) -> Option<(Envelope, Message)> {
     let message = Message { body, ..Message::json(bytes::Bytes::new()) };
     let read = message.clone();
-    let envelope = match &message.body {
-        Body::Bytes(_) => Envelope::of(&read),
-        Body::File(_) => tokio::task::spawn_blocking(move || Envelope::of(&read)).await.ok()?,
+    let envelope = match message.body.is_in_memory() {
+        true => Envelope::of(&read),
+        false => tokio::task::spawn_blocking(move || Envelope::of(&read)).await.ok()?,
     };
     if let Err(why) = &envelope {
         tracing::warn!(%why, "a service sent an event that is no message: it is passed over");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
@@ -132,7 +132,7 @@ impl Running {
 async fn write(mut stdin: ChildStdin, mut queue: mpsc::UnboundedReceiver<Write>) {
     while let Some(Write { body, reply }) = queue.recv().await {
         let mut begun = false;
-        let written = line(&mut stdin, body, &mut begun).await;
+        let written = line(&mut stdin, &body, &mut begun).await;
         if let Some(reply) = reply {
             let _ = reply.send(if begun || written.is_ok() { Ok(()) } else { Err(NotHanded::Ended) });
         }
@@ -143,24 +143,12 @@ async fn write(mut stdin: ChildStdin, mut queue: mpsc::UnboundedReceiver<Write>)
     }
 }
 
-async fn line(stdin: &mut ChildStdin, body: Body, begun: &mut bool) -> io::Result<()> {
-    match body {
-        Body::Bytes(bytes) => {
-            for piece in bytes.chunks(PIECE) {
-                let blank = in_one_line(piece);
-                put(stdin, blank.as_deref().unwrap_or(piece), begun).await?;
-            }
-        }
-        Body::File(path) => {
-            let mut file = tokio::fs::File::open(&**path).await?;
-            let mut piece = vec![0; PIECE];
-            loop {
-                let len = file.read(&mut piece).await?;
-                let Some(read) = piece.get(..len).filter(|read| !read.is_empty()) else { break };
-                let blank = in_one_line(read);
-                put(stdin, blank.as_deref().unwrap_or(read), begun).await?;
-            }
-        }
+async fn line(stdin: &mut ChildStdin, body: &Body, begun: &mut bool) -> io::Result<()> {
+    let mut pieces = body.pieces();
+    while let Some(piece) = pieces.recv().await {
+        let piece = piece?;
+        let blank = in_one_line(&piece);
+        put(stdin, blank.as_deref().unwrap_or(&piece), begun).await?;
     }
     put(stdin, b"\n", begun).await
 }
@@ -238,9 +226,9 @@ async fn message(body: Body) -> Option<Line> {
         return None;
     }
     let message = Message { body, ..Message::json(bytes::Bytes::new()) };
-    let read = match &message.body {
-        Body::Bytes(_) => Envelope::of(&message),
-        Body::File(_) => {
+    let read = match message.body.is_in_memory() {
+        true => Envelope::of(&message),
+        false => {
             let message = message.clone();
             tokio::task::spawn_blocking(move || Envelope::of(&message)).await.ok()?
         }

@@ -1,0 +1,350 @@
+//! One stream to a client: of a request, from its saying to its answer, or of what belongs to none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use nuncio_proto::call::What;
+use nuncio_proto::ids::LetterId;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, interval_at};
+
+use super::fault::Fault;
+use super::out::{Gone, Out};
+use super::reading;
+use super::session::{Ending, Phase, Session, Standalone, Ticket};
+use super::sse;
+use crate::line::{Heard, HeardWhat, Line, Say};
+use crate::message::{Body, Message};
+
+/// How long a request is waited for before its answer becomes a stream that can be resumed.
+const PRIME_AFTER: Duration = Duration::from_secs(1);
+/// How long a stream says nothing before it shows that it lives.
+const PULSE: Duration = Duration::from_secs(15);
+/// After how long a client should come again whose stream ended early.
+const RETRY_MS: u64 = 1000;
+
+/// What a client's revision of the protocol can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Era {
+    /// Sessions; streams that can be resumed. `primes`: an event without a message is understood.
+    Sessions {
+        /// From 2025-11-25 on.
+        primes: bool,
+    },
+    /// Neither: whoever closes a stream cancels its request.
+    Requests,
+}
+
+/// What a client takes as an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepts {
+    /// A message alone.
+    pub(super) json: bool,
+    /// A stream of events.
+    pub(super) stream: bool,
+}
+
+/// A request and the way to its client.
+pub(super) struct Exchange<L> {
+    pub(super) session: Arc<Session<L>>,
+    pub(super) ticket: Ticket,
+    /// The request's id as it was written, where it is known here.
+    pub(super) id: Option<String>,
+    pub(super) era: Era,
+    pub(super) accepts: Accepts,
+    pub(super) out: Out,
+    pub(super) source: Source,
+    pub(super) answered: bool,
+}
+
+/// Where the messages of a request come from.
+pub(super) enum Source {
+    /// What the session hands on, behind a number.
+    Shared(mpsc::Receiver<Heard>, Option<u64>),
+    /// What it hears for itself.
+    Own(mpsc::Receiver<Heard>),
+}
+
+/// How it went on to its end.
+enum End {
+    Answered,
+    /// Nothing more comes: the session's phase says why.
+    Over,
+}
+
+impl<L: Line> Exchange<L> {
+    /// Says the request, hands over what comes for it, and settles what is kept.
+    pub(super) async fn ask(mut self, say: Say) {
+        if let Err(error) = self.session.line.say(say).await {
+            self.session.close(self.ticket, Ending::Final, true);
+            let _ = self.out.say(Fault::from(error).response(self.id.as_deref())).await;
+            return;
+        }
+        self.go_on().await;
+    }
+
+    /// Hands over what comes, and settles what is kept.
+    pub(super) async fn go_on(mut self) {
+        let end = self.follow().await;
+        let kept = self.out.has_stream() && matches!(self.era, Era::Sessions { .. });
+        let ending = match end {
+            Ok(End::Answered) if kept => Ending::Answered,
+            Ok(End::Answered) => Ending::Final,
+            Ok(End::Over) => {
+                self.over().await;
+                Ending::Broken
+            }
+            Err(Gone) if kept => Ending::Broken,
+            Err(Gone) => {
+                self.cancel().await;
+                Ending::Final
+            }
+        };
+        self.source.give_back(&self.session);
+        let taken = self.session.close(self.ticket, ending, self.answered);
+        self.session.take(taken).await;
+    }
+
+    async fn follow(&mut self) -> Result<End, Gone> {
+        let first = if self.era == (Era::Sessions { primes: true }) { PRIME_AFTER } else { PULSE };
+        let mut pulse = if self.out.has_begun() { every(PULSE) } else { every(first) };
+        let stopping = self.session.stopping.clone();
+        loop {
+            tokio::select! {
+                biased;
+                heard = self.source.next(&self.session, self.ticket) => match heard {
+                    Some(heard) if matches!(heard.what, HeardWhat::End) => return Ok(End::Over),
+                    Some(heard) => if self.hand(heard).await? {
+                        return Ok(End::Answered);
+                    },
+                    None => return Ok(End::Over),
+                },
+                () = self.out.gone() => return Err(Gone),
+                () = stopping.cancelled() => return Ok(End::Over),
+                _ = pulse.tick(), if self.accepts.stream => {
+                    self.pulse().await?;
+                    pulse = every(PULSE);
+                },
+            }
+        }
+    }
+
+    /// Hands one on. `true`: it was the last.
+    async fn hand(&mut self, heard: Heard) -> Result<bool, Gone> {
+        let no = heard.no;
+        match &heard.what {
+            HeardWhat::Part(_, message) => {
+                self.had(no).await;
+                if self.accepts.stream {
+                    self.event(no, &message.body, false).await?;
+                }
+                Ok(false)
+            }
+            HeardWhat::Aside(message) => {
+                self.had(no).await;
+                self.event(no, &message.body, false).await?;
+                Ok(false)
+            }
+            HeardWhat::Answer(_, message) => {
+                self.had(no).await;
+                self.answered = true;
+                self.last(no, message).await.map(|()| true)
+            }
+            HeardWhat::Failed { why, note, .. } => {
+                self.had(no).await;
+                self.answered = true;
+                let noted = std::str::from_utf8(note).ok().filter(|note| !note.is_empty());
+                let message = Fault::failed(why.as_str()).message(self.id.as_deref().or(noted));
+                self.last(no, &Message::json(message)).await.map(|()| true)
+            }
+            HeardWhat::End => Ok(true),
+        }
+    }
+
+    async fn had(&mut self, no: u64) {
+        self.session.take(self.session.had(self.ticket.request, no)).await;
+    }
+
+    async fn last(&mut self, no: u64, message: &Message) -> Result<(), Gone> {
+        if self.out.has_begun() || !self.accepts.json {
+            return self.event(no, &message.body, true).await;
+        }
+        self.out.message(self.status(message), message).await
+    }
+
+    /// The answer's status: its own, or by its error where the protocol has one for it.
+    fn status(&self, message: &Message) -> StatusCode {
+        if let Some(status) = message.head.get(":status") {
+            return status.parse().unwrap_or(StatusCode::BAD_GATEWAY);
+        }
+        let (Era::Requests, Body::Bytes(bytes)) = (self.era, &message.body) else { return StatusCode::OK };
+        match reading::read(bytes.as_ref()).ok().and_then(|reading| reading.error) {
+            Some(-32601) => StatusCode::NOT_FOUND,
+            Some(-32700 | -32600 | -32602 | -32020 | -32021 | -32022) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        }
+    }
+
+    async fn event(&mut self, no: u64, body: &Body, flushed: bool) -> Result<(), Gone> {
+        let id = matches!(self.era, Era::Sessions { .. }).then(|| event_id(self.ticket.request, no));
+        self.out.event(id.as_deref(), body, flushed).await
+    }
+
+    /// Shows that the stream lives, and begins it where it has not begun: from there on it can be resumed.
+    async fn pulse(&mut self) -> Result<(), Gone> {
+        if !self.out.has_begun() && self.era == (Era::Sessions { primes: true }) {
+            let id = event_id(self.ticket.request, self.source.last().unwrap_or(0));
+            return self.out.aside(sse::priming(&id, RETRY_MS)).await;
+        }
+        self.out.aside(Bytes::from_static(sse::COMMENT)).await
+    }
+
+    /// The client of a request without session has gone, which cancels it.
+    // contracts/call.md X16.
+    async fn cancel(&mut self) {
+        let (Era::Requests, false, Some(id)) = (self.era, self.answered, &self.id) else { return };
+        let message =
+            format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
+        let say = Say {
+            id: super::letter_id(),
+            what: What::Notice,
+            session: None,
+            reply_to: Some(self.ticket.request),
+            message: Message::json(message),
+            note: Vec::new(),
+        };
+        if let Err(error) = self.session.line.say(say).await {
+            tracing::debug!(%error, "a request goes on whose client has gone");
+        }
+    }
+
+    async fn over(&mut self) {
+        if self.out.has_begun() {
+            return;
+        }
+        let fault = match self.session.phase() {
+            Phase::Ended => Fault::gone("the session is over: begin a new one"),
+            _ => Fault::busy("the agent stops: nobody knows here whether it was done"),
+        };
+        let _ = self.out.say(fault.response(self.id.as_deref())).await;
+    }
+}
+
+impl Source {
+    /// The next one. May be given up while it waits.
+    async fn next<L: Line>(&mut self, session: &Session<L>, ticket: Ticket) -> Option<Heard> {
+        loop {
+            match self {
+                Self::Shared(rx, last) => {
+                    if let Some(heard) = rx.recv().await {
+                        *last = Some(heard.no).max(*last);
+                        return Some(heard);
+                    }
+                    if !session.is_behind(ticket) {
+                        return None;
+                    }
+                    let own = session.listen(*last).await.ok()?;
+                    *self = Self::Own(own);
+                }
+                Self::Own(rx) => {
+                    let heard = rx.recv().await?;
+                    let given = matches!(heard.what, HeardWhat::Aside(_)) && session.is_of(ticket.request, heard.no);
+                    if given || concerns(&heard, ticket.request) {
+                        return Some(heard);
+                    }
+                }
+            }
+        }
+    }
+
+    const fn last(&self) -> Option<u64> {
+        match self {
+            Self::Shared(_, last) => *last,
+            Self::Own(_) => None,
+        }
+    }
+
+    /// Asides that were not written go to another stream.
+    fn give_back<L: Line>(&mut self, session: &Session<L>) {
+        let Self::Shared(rx, _) = self else { return };
+        rx.close();
+        while let Ok(heard) = rx.try_recv() {
+            if matches!(heard.what, HeardWhat::Aside(_)) {
+                session.give_back(heard);
+            }
+        }
+    }
+}
+
+fn concerns(heard: &Heard, request: LetterId) -> bool {
+    match &heard.what {
+        HeardWhat::Part(to, _) | HeardWhat::Answer(to, _) | HeardWhat::Failed { request: to, .. } => *to == request,
+        HeardWhat::Aside(_) => false,
+        HeardWhat::End => true,
+    }
+}
+
+/// Where an event stands: `Last-Event-ID` names it.
+fn event_id(request: LetterId, no: u64) -> String {
+    format!("{request}-{no}")
+}
+
+/// What `Last-Event-ID` names: a request, or what belongs to none; and behind which number.
+pub(super) fn event(id: &str) -> Option<(Option<LetterId>, u64)> {
+    let (stream, no) = id.split_once('-')?;
+    let no = no.parse().ok()?;
+    if stream == "aside" { Some((None, no)) } else { Some((Some(stream.parse().ok()?), no)) }
+}
+
+fn every(period: Duration) -> Interval {
+    interval_at(Instant::now() + period, period)
+}
+
+/// A session's stand-alone stream: what belongs to no request, behind a number.
+pub(super) async fn asides<L: Line>(session: Arc<Session<L>>, after: Option<u64>, primes: bool, mut out: Out) {
+    let stream = session.begin_get(after);
+    // What waited for it may stand in front of that number.
+    match session.listen(None).await {
+        Ok(mut rx) => {
+            let priming = sse::priming(&format!("aside-{}", after.unwrap_or(0)), RETRY_MS);
+            let first = if primes { priming } else { Bytes::from_static(sse::COMMENT) };
+            let _ = write_asides(&session, &stream, &mut rx, first, &mut out).await;
+        }
+        Err(error) => {
+            let _ = out.say(Fault::from(error).response(None)).await;
+        }
+    }
+    session.end_get(&stream);
+}
+
+async fn write_asides<L: Line>(
+    session: &Session<L>,
+    stream: &Standalone,
+    rx: &mut mpsc::Receiver<Heard>,
+    first: Bytes,
+    out: &mut Out,
+) -> Result<(), Gone> {
+    out.aside(first).await?;
+    let mut pulse = every(PULSE);
+    loop {
+        let heard = tokio::select! {
+            heard = rx.recv() => heard,
+            () = out.gone() => return Err(Gone),
+            () = stream.ends.cancelled() => return Ok(()),
+            _ = pulse.tick() => {
+                out.aside(Bytes::from_static(sse::COMMENT)).await?;
+                continue;
+            }
+        };
+        match heard.map(|heard| (heard.no, heard.what)) {
+            Some((no, HeardWhat::Aside(message))) if session.is_for(stream, no) => {
+                out.event(Some(&format!("aside-{no}")), &message.body, true).await?;
+                session.take(session.show(no)).await;
+            }
+            Some((_, HeardWhat::End)) | None => return Ok(()),
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Errors that are made here, in the protocol's words (contracts/call.md section 4).
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::line::LineError;
+
+/// An error of ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    status: StatusCode,
+    code: i32,
+    reason: &'static str,
+    message: String,
+}
+
+impl Fault {
+    fn new(status: StatusCode, code: i32, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, reason, message: message.into() }
+    }
+
+    /// It is JSON, and no message; or the way in which it came is not the protocol's.
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, -32600, "malformed", message)
+    }
+
+    /// It is no JSON.
+    pub(crate) fn no_json(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, -32700, "malformed", message)
+    }
+
+    /// What the header says, the body does not.
+    pub(crate) fn mismatch(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, -32020, "malformed", message)
+    }
+
+    /// The letter was not delivered.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::OK, -32042, "failed", message)
+    }
+
+    /// There is no such session, or it is over.
+    pub(crate) fn gone(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, -32043, "gone", message)
+    }
+
+    /// Longer than a request may be.
+    pub(crate) fn too_large() -> Self {
+        let mebibytes = nuncio_contracts::registry::limit::CALL_REQUEST_MAX >> 20;
+        let message = format!("a message to a service holds at most {mebibytes} MiB");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, -32044, "too_large", message)
+    }
+
+    /// More at once than is taken, or not now.
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, -32045, "busy", message)
+    }
+
+    /// With another status.
+    pub(crate) fn with(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The status that it has as an answer of its own.
+    #[cfg(test)]
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The message; `id` as it stood in the request.
+    pub(crate) fn message(&self, id: Option<&str>) -> Bytes {
+        let error = json!({
+            "code": self.code,
+            "message": self.message,
+            "data": { "nuncio": { "reason": self.reason } },
+        });
+        format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.unwrap_or("null")).into()
+    }
+
+    /// The answer; `id` as it stood in the request.
+    pub(crate) fn response(&self, id: Option<&str>) -> Response {
+        (self.status, [(header::CONTENT_TYPE, "application/json")], Body::from(self.message(id))).into_response()
+    }
+}
+
+impl From<LineError> for Fault {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Refused(why) => Self::failed(why),
+            LineError::Stopped => Self::busy("the agent stops: ask again once it runs"),
+        }
+    }
+}

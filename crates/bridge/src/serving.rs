@@ -1,0 +1,420 @@
+//! The serving half: messages of peers, asked about one by one, begun before their service sees a byte, answered once (contracts/call.md sections 2 and 3).
+//!
+//! ```text
+//!   note ─► lane (one for each session) ─► read ─► policy ─► begin_call ─► Service::hand
+//!   answer_call ◄─ errors of our own ◄─────────────┘                            │
+//!              ◄─ Said, from the service ◄──────────────────────────────────────┘
+//! ```
+
+mod open;
+mod reply;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nuncio::{Agent, CallNews, Called, Outcome};
+use nuncio_contracts::registry::limit;
+use nuncio_proto::call::{ServiceName, What};
+use nuncio_proto::ids::AgentId;
+use tokio::sync::mpsc;
+
+use crate::caller::message_of;
+use crate::config::{ConfigError, ServiceConfig, Services};
+use crate::jsonrpc::{Envelope, Id, NotRead, Reason};
+use crate::mcp;
+use crate::message::Message;
+use crate::policy::{self, Asker, Decision};
+use crate::service::{self, Ask, NotHanded, Of, Said, Service};
+use open::{Open, Opened};
+use reply::failure;
+
+/// Where long messages of services wait, in the agent's home.
+const SPOOL: &str = "services";
+/// What services said and the agent has not sent.
+const SAID: usize = 64;
+
+/// Whose messages to which service, which are handed over one after the other.
+type LaneId = (ServiceName, Of);
+
+/// All that an agent serves.
+pub(crate) struct Serving {
+    agent: Agent,
+    home: PathBuf,
+    offered: Mutex<HashMap<ServiceName, Arc<Offered>>>,
+    lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
+    open: Open,
+    memory: Arc<Memory>,
+}
+
+/// One service that runs.
+struct Offered {
+    config: ServiceConfig,
+    service: Service,
+}
+
+/// What is kept of sessions, of one service each.
+#[derive(Default)]
+struct Memory(Mutex<HashMap<(ServiceName, Of), Vec<u8>>>);
+
+impl Serving {
+    /// Reads the home's file and starts what it offers.
+    ///
+    /// # Errors
+    /// The file is not what this program reads, or a service cannot be spoken to at all.
+    pub(crate) fn start(agent: Agent, home: &Path) -> Result<Arc<Self>, ConfigError> {
+        let spool = home.join(SPOOL);
+        service::clear_spool(&spool).map_err(|source| ConfigError::File { path: spool, source })?;
+        let serving = Arc::new(Self {
+            agent,
+            home: home.to_owned(),
+            offered: Mutex::default(),
+            lanes: Mutex::default(),
+            open: Open::default(),
+            memory: Arc::default(),
+        });
+        serving.load(&Services::load(home)?)?;
+        Ok(serving)
+    }
+
+    /// Follows the file as it stands now: services that are not in it any more, or stand there otherwise, end.
+    ///
+    /// # Errors
+    /// As [`Serving::start`]; what runs goes on then.
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
+        let services = Services::load(&self.home)?;
+        let before = std::mem::take(&mut *lock(&self.offered));
+        let started = self.load(&services);
+        if started.is_err() {
+            *lock(&self.offered) = before;
+            return started;
+        }
+        for offered in before.into_values() {
+            offered.service.stop().await;
+        }
+        Ok(())
+    }
+
+    fn load(self: &Arc<Self>, services: &Services) -> Result<(), ConfigError> {
+        let mut offered = HashMap::new();
+        for (name, config) in services.iter() {
+            let (said, heard) = mpsc::channel(SAID);
+            let (memory, of) = (Arc::clone(&self.memory), name.clone());
+            let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
+            let spool = self.home.join(SPOOL);
+            let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
+                ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
+            })?;
+            tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+            offered.insert(name.clone(), Arc::new(Offered { config: config.clone(), service }));
+        }
+        *lock(&self.offered) = offered;
+        Ok(())
+    }
+
+    /// Whether anything is offered.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.offered).is_empty()
+    }
+
+    /// Ends all services, and waits until their programs have ended.
+    pub(crate) async fn stop(&self) {
+        let all: Vec<_> = lock(&self.offered).drain().map(|(_, offered)| offered).collect();
+        for offered in all {
+            offered.service.stop().await;
+        }
+    }
+
+    /// A message for a service came.
+    pub(crate) fn note(self: &Arc<Self>, called: &Called) {
+        let of = Of { from: called.letter.from, session: called.place.session };
+        let (no, service) = (called.letter.no, called.place.service.clone());
+        let Some(session) = of.session else {
+            // Each stands alone.
+            let serving = Arc::clone(self);
+            drop(tokio::spawn(async move { serving.take(no).await }));
+            return;
+        };
+        let lane = (service, Of { session: Some(session), ..of });
+        let mut lanes = lock(&self.lanes);
+        let unheard = match lanes.get(&lane) {
+            Some(sender) => sender.send(no).is_err(),
+            None => true,
+        };
+        if unheard {
+            let (sender, numbers) = mpsc::unbounded_channel();
+            // The receiver is in our hands.
+            let _ = sender.send(no);
+            lanes.insert(lane.clone(), sender);
+            tokio::spawn(Arc::clone(self).drive(lane, numbers));
+        }
+    }
+
+    /// Hands the messages of one session over, in their order, until none is left.
+    async fn drive(self: Arc<Self>, lane: LaneId, mut numbers: mpsc::UnboundedReceiver<u64>) {
+        loop {
+            let next = {
+                let mut lanes = lock(&self.lanes);
+                let next = numbers.try_recv().ok();
+                if next.is_none() {
+                    lanes.remove(&lane);
+                }
+                next
+            };
+            match next {
+                Some(no) => self.take(no).await,
+                None => return,
+            }
+        }
+    }
+
+    /// One message.
+    async fn take(&self, no: u64) {
+        // An agent that has stopped keeps it for its next start.
+        let Ok(Some(CallNews::Came(called))) = self.agent.call(no).await else { return };
+        let done = match called.place.what {
+            What::Request => self.request(*called).await,
+            What::Notice => self.notice(*called).await,
+            _ => self.end(&called).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "a message to a service waits for the next start");
+        }
+    }
+
+    async fn end(&self, called: &Called) -> Result<(), nuncio::Error> {
+        let of = Of { from: called.letter.from, session: called.place.session };
+        if let Some(offered) = self.offered(&called.place.service) {
+            offered.service.end(of).await;
+        }
+        lock(&self.memory.0).remove(&(called.place.service.clone(), of));
+        for opened in self.open.take_of(&of) {
+            self.agent.call_taken(opened.called.letter.no).await?;
+        }
+        match of.session {
+            Some(session) => self.agent.close_calls(of.from, session).await,
+            None => self.agent.call_taken(called.letter.no).await,
+        }
+    }
+
+    fn offered(&self, name: &ServiceName) -> Option<Arc<Offered>> {
+        lock(&self.offered).get(name).cloned()
+    }
+
+    async fn request(&self, called: Called) -> Result<(), nuncio::Error> {
+        if let Some(method) = called.begun.clone() {
+            // contracts/call.md X11.
+            let id = self.id_of(&called).await;
+            let message = failure(
+                &id,
+                Reason::Unknown,
+                "the agent ended while the service acted: nobody knows whether it was done; ask the service before you ask again",
+            );
+            return self.answer(&called, message, (Outcome::Unknown, &method), None).await;
+        }
+        let (envelope, message, offered) = match self.admit(&called).await {
+            Ok(admitted) => admitted,
+            Err(Refused { id, reason, why, needs }) => {
+                let message = crate::jsonrpc::error(&id, reason, &why, needs.as_deref());
+                return self.answer(&called, message, (Outcome::Denied, ""), None).await;
+            }
+        };
+        let (no, method) = (called.letter.no, envelope.method.clone());
+        let id = envelope.id.clone().unwrap_or(Id::NULL);
+        if !self.agent.begin_call(no, &method).await? {
+            return Ok(());
+        }
+        let of = Of { from: called.letter.from, session: called.place.session };
+        self.recall(&called.place.service, &of).await?;
+        self.open.insert(no, Opened::new(called, method, id.clone(), of));
+        let handed = offered.service.hand(Ask { key: no, of, envelope, message }).await;
+        if let (Err(why), Some(opened)) = (handed, self.open.take(no)) {
+            let reason = if matches!(why, NotHanded::Busy(_)) { Reason::Busy } else { Reason::Gone };
+            let message = failure(&id, reason, &format!("{why}; it was not done"));
+            self.answer(&opened.called, message, (Outcome::Denied, &opened.method), None).await?;
+        }
+        Ok(())
+    }
+
+    /// The id of a request that cannot be handed over any more.
+    async fn id_of(&self, called: &Called) -> Id {
+        let message = message_of(called.clone()).await;
+        message.ok().and_then(|message| Envelope::of(&message).ok()?.id).unwrap_or(Id::NULL)
+    }
+
+    async fn notice(&self, called: Called) -> Result<(), nuncio::Error> {
+        let (no, of) = (called.letter.no, Of { from: called.letter.from, session: called.place.session });
+        let service = called.place.service.clone();
+        match self.admit(&called).await {
+            Ok((envelope, message, offered)) => {
+                self.recall(&service, &of).await?;
+                if let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message }).await {
+                    tracing::debug!(%service, %why, "a notice was not handed over");
+                }
+            }
+            Err(refused) => tracing::info!(%service, peer = %of.from, why = refused.why, "a notice is not allowed"),
+        }
+        self.agent.call_taken(no).await
+    }
+
+    /// Whether a message may go to its service, and what it says.
+    // contracts/call.md X7.
+    async fn admit(&self, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
+        let null = |reason, why: String| Refused { id: Id::NULL, reason, why, needs: None };
+        if called.letter.payload.len() > limit::CALL_REQUEST_MAX {
+            return Err(null(
+                Reason::TooLarge,
+                format!("a message to a service has at most {} bytes", limit::CALL_REQUEST_MAX),
+            ));
+        }
+        let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
+        let envelope = Envelope::of(&message).map_err(|why| {
+            let reason = if matches!(why, NotRead::Io(_)) { Reason::Failed } else { Reason::Malformed };
+            null(reason, why.to_string())
+        })?;
+        let id = envelope.id.clone().unwrap_or(Id::NULL);
+        let refused = |reason, why: String, needs| Refused { id: id.clone(), reason, why, needs };
+        if (called.place.what == What::Request) != envelope.is_request() {
+            return Err(refused(
+                Reason::Malformed,
+                "the letter and its message differ in what they want".to_owned(),
+                None,
+            ));
+        }
+        mcp::agree(&called.place.head, &envelope, false)
+            .map_err(|why| refused(Reason::Mismatch, why.to_owned(), None))?;
+        let denied = |needs: String| {
+            let why =
+                format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token");
+            refused(Reason::Denied, why, Some(needs))
+        };
+        // What is not offered is not told apart from what is not allowed.
+        let Some(offered) = self.offered(&called.place.service) else { return Err(denied("service.use".to_owned())) };
+        let name = self.peer_name(&called.letter.from).await;
+        let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
+        let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
+        match policy::decide(&offered.config, &asker, &envelope) {
+            Decision::Denied { needs } => Err(denied(needs)),
+            Decision::Allowed if called.place.what == What::Request && self.open.is_full(&called.letter.from) => {
+                let why = format!("{} requests of this agent are open here", limit::CALLS_BEGUN_MAX);
+                Err(refused(Reason::Busy, why, None))
+            }
+            Decision::Allowed => Ok((envelope, message, offered)),
+        }
+    }
+
+    async fn peer_name(&self, agent: &AgentId) -> Option<String> {
+        let peers = self.agent.peers().await.ok()?;
+        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed)?.name
+    }
+
+    /// Brings what is kept of a session into memory, once.
+    async fn recall(&self, service: &ServiceName, of: &Of) -> Result<(), nuncio::Error> {
+        let key = (service.clone(), *of);
+        let Some(session) = of.session.filter(|_| !lock(&self.memory.0).contains_key(&key)) else { return Ok(()) };
+        let kept = self.agent.call_memory(of.from, session).await?;
+        let kept = kept.and_then(|kept| memory_of(service, &kept));
+        if let Some(kept) = kept {
+            lock(&self.memory.0).insert(key, kept);
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        called: &Called,
+        message: Message,
+        how: (Outcome, &str),
+        remember: Option<Vec<u8>>,
+    ) -> Result<(), nuncio::Error> {
+        let memory = remember.map(|memory| {
+            let of = Of { from: called.letter.from, session: called.place.session };
+            let named = named_memory(&called.place.service, &memory);
+            lock(&self.memory.0).insert((called.place.service.clone(), of), memory);
+            named
+        });
+        let place = reply::place(called, What::Answer, &message);
+        let letter = reply::letter(&message);
+        let sent = self.agent.answer_call(called, &place, letter, how, memory).await;
+        if matches!(sent, Ok(false)) {
+            tracing::debug!("an answer to what is over");
+        }
+        drop(message);
+        sent.map(drop)
+    }
+
+    /// Sends what a service says.
+    async fn hear(self: Arc<Self>, service: ServiceName, mut heard: mpsc::Receiver<Said>) {
+        while let Some(said) = heard.recv().await {
+            if let Err(error) = self.pass_on(&service, said).await {
+                tracing::warn!(%service, %error, "what a service said was not sent");
+            }
+        }
+    }
+
+    async fn pass_on(&self, service: &ServiceName, said: Said) -> Result<(), nuncio::Error> {
+        match said {
+            Said::Answer { key, message, remember } => {
+                let Some(opened) = self.open.take(key) else { return Ok(()) };
+                let sent = self.answer(&opened.called, message, (Outcome::Answered, &opened.method), remember).await;
+                match sent {
+                    Err(nuncio::Error::Stopped) | Ok(()) => sent,
+                    // It is done and cannot be told as it was said: that is told.
+                    Err(error) => {
+                        let why = format!("it was done, and its answer cannot be sent: {error}");
+                        let message = failure(&opened.id, Reason::Unknown, &why);
+                        self.answer(&opened.called, message, (Outcome::Unknown, &opened.method), None).await
+                    }
+                }
+            }
+            Said::Part { key, message } => match self.open.peek(key) {
+                Some((to, request, mut place)) => {
+                    place.what = What::Part;
+                    place.head = message.head.clone();
+                    let letter = reply::letter(&message).reply_to(request);
+                    self.agent.say(to, Agent::new_letter_id()?, &place, letter, Vec::new()).await
+                }
+                None => Ok(()),
+            },
+            Said::Aside { of, message } => {
+                let Some(place) = reply::aside(service, &of, &message) else { return Ok(()) };
+                let letter = reply::letter(&message);
+                self.agent.say(of.from, Agent::new_letter_id()?, &place, letter, Vec::new()).await
+            }
+            Said::Lost { key, why } => self.lost(self.open.take(key), &why).await,
+            Said::Gone { of, why } => self.lost(self.open.take_of(&of), &why).await,
+        }
+    }
+
+    async fn lost(&self, opened: impl IntoIterator<Item = Opened>, why: &str) -> Result<(), nuncio::Error> {
+        for Opened { called, method, id, .. } in opened {
+            let why = format!("{why}; nobody knows whether it was done: ask the service before you ask again");
+            let message = failure(&id, Reason::Gone, &why);
+            self.answer(&called, message, (Outcome::Unknown, &method), None).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a message does not go to its service.
+struct Refused {
+    id: Id,
+    reason: Reason,
+    why: String,
+    needs: Option<String>,
+}
+
+/// What is kept of a session says of which service it is: no other is given it.
+fn named_memory(service: &ServiceName, memory: &[u8]) -> Vec<u8> {
+    [service.as_str().as_bytes(), &[0], memory].concat()
+}
+
+fn memory_of(service: &ServiceName, kept: &[u8]) -> Option<Vec<u8>> {
+    let rest = kept.strip_prefix(service.as_str().as_bytes())?;
+    rest.strip_prefix(&[0]).map(<[u8]>::to_vec)
+}
+
+/// What is guarded is whole after each statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,61 @@
+//! Requests that were handed to their services and have no answer.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use nuncio::{Called, Payload};
+use nuncio_contracts::registry::limit;
+use nuncio_proto::call::CallPlace;
+use nuncio_proto::ids::{AgentId, LetterId};
+
+use super::lock;
+use crate::jsonrpc::Id;
+use crate::service::Of;
+
+/// One of them.
+pub(super) struct Opened {
+    /// Its letter; its payload is not kept.
+    pub(super) called: Called,
+    pub(super) method: String,
+    pub(super) id: Id,
+    of: Of,
+}
+
+impl Opened {
+    pub(super) fn new(mut called: Called, method: String, id: Id, of: Of) -> Self {
+        called.letter.payload = Payload::Inline(Vec::new());
+        Self { called, method, id, of }
+    }
+}
+
+/// All of them, by their numbers.
+#[derive(Default)]
+pub(super) struct Open(Mutex<HashMap<u64, Opened>>);
+
+impl Open {
+    pub(super) fn insert(&self, no: u64, opened: Opened) {
+        lock(&self.0).insert(no, opened);
+    }
+
+    pub(super) fn take(&self, no: u64) -> Option<Opened> {
+        lock(&self.0).remove(&no)
+    }
+
+    /// Who asked it, by which letter, and where.
+    pub(super) fn peek(&self, no: u64) -> Option<(AgentId, LetterId, CallPlace)> {
+        lock(&self.0).get(&no).map(|opened| {
+            let letter = &opened.called.letter;
+            (letter.from, letter.id, opened.called.place.clone())
+        })
+    }
+
+    /// All of a session.
+    pub(super) fn take_of(&self, of: &Of) -> Vec<Opened> {
+        lock(&self.0).extract_if(|_, opened| opened.of == *of).map(|(_, opened)| opened).collect()
+    }
+
+    /// Whether an agent has as many as it may.
+    pub(super) fn is_full(&self, from: &AgentId) -> bool {
+        lock(&self.0).values().filter(|opened| opened.of.from == *from).count() >= limit::CALLS_BEGUN_MAX
+    }
+}
