@@ -196,6 +196,12 @@ async fn another_status_travels_and_a_lock_of_the_agents_own_does_not() {
         (message.head.iter().collect::<Vec<_>>(), message.content_type.as_str()),
         (vec![(":status", "418")], "text/plain")
     );
+    // Who is asked is who was named.
+    scene.call(2, of(0, Some(1)), "moved", "0").await;
+    let Said::Answer { message, .. } = scene.next().await else { panic!() };
+    assert_eq!(message.head.get(":status"), Some("307"));
+    scene.call(3, of(0, Some(1)), "seen", "0").await;
+    assert!(!scene.answer(3).await.to_string().contains("ASTRAY"));
     let locked = Server::new("locked");
     let mut scene = locked.scene();
     scene.call(1, of(0, Some(1)), "raw", "0").await;

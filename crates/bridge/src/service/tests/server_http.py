@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        seen.append(["POST", dict(self.headers)])
+        seen.append(["POST" if self.path.startswith("/mcp") else "ASTRAY", dict(self.headers)])
         message = json.loads(body)
         if HABIT == "locked":
             return self.reply(401, b"who?", WWW_Authenticate="Bearer")
@@ -73,6 +73,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, one(body.decode()).encode())
         elif name == "seen":
             self.reply(200, one(seen).encode())
+        elif name == "moved":
+            self.reply(307, Location="/elsewhere")
         elif name == "teapot":
             self.reply(418, b"short and stout", kind="text/plain")
         elif name == "progress":
