@@ -10,8 +10,10 @@
 
 mod front;
 mod line;
+pub mod local;
 mod message;
+pub mod shim;
 
-pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, serve as serve_fronts};
+pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
