@@ -14,15 +14,17 @@ mod config;
 mod front;
 mod jsonrpc;
 mod line;
+pub mod local;
 mod mcp;
 mod message;
 mod policy;
 mod service;
 mod serving;
+pub mod shim;
 
 pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;
 pub use config::{ConfigError, FILE as SERVICES_FILE, allow, expose, withdraw};
-pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, serve as serve_fronts};
+pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};

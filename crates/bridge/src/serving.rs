@@ -177,9 +177,7 @@ impl Serving {
             What::Notice => self.notice(*called).await,
             _ => self.end(&called).await,
         };
-        if let Err(error) = done {
-            tracing::warn!(%error, "a message to a service waits for the next start");
-        }
+        if let Err(error) = done {}
     }
 
     async fn end(&self, called: &Called) -> Result<(), nuncio::Error> {
@@ -227,8 +225,8 @@ impl Serving {
         let of = Of { from: called.letter.from, session: called.place.session };
         self.recall(&called.place.service, &of).await?;
         self.open.insert(no, Opened::new(called, method, id.clone(), of));
-        let handed = offered.service.hand(Ask { key: no, of, envelope, message }).await;
-        if let (Err(why), Some(opened)) = (handed, self.open.take(no)) {
+        let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message }).await else { return Ok(()) };
+        if let Some(opened) = self.open.take(no) {
             let reason = if matches!(why, NotHanded::Busy(_)) { Reason::Busy } else { Reason::Gone };
             let message = failure(&id, reason, &format!("{why}; it was not done"));
             self.answer(&opened.called, message, (Outcome::Denied, &opened.method), None).await?;

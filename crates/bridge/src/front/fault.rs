@@ -65,9 +65,13 @@ impl Fault {
     }
 
     /// The status that it has as an answer of its own.
-    #[cfg(test)]
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What is wrong, for people.
+    pub(crate) fn text(&self) -> &str {
+        &self.message
     }
 
     /// The message; `id` as it stood in the request.

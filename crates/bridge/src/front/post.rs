@@ -34,9 +34,9 @@ const PARAMETER: &str = "mcp-param-";
 /// Where a session's id stands.
 pub(super) const SESSION: &str = "mcp-session-id";
 
-/// Room for long bodies.
-#[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+/// Room for long bodies in memory: what finds none waits.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Semaphore>);
 
 impl Default for Room {
     fn default() -> Self {
@@ -106,7 +106,7 @@ fn id(kind: &Kind) -> Option<String> {
 }
 
 /// A body, whole. One that is too long is read to its end all the same, within bounds: whoever is still writing would not see the answer.
-async fn gather(body: Body, room: &Room) -> Result<Bytes, Fault> {
+pub(crate) async fn gather(body: Body, room: &Room) -> Result<Bytes, Fault> {
     let read = tokio::time::timeout(BODY_PATIENCE, gather_all(body, room)).await;
     read.map_err(|_| Fault::malformed("the body did not come in time").with(StatusCode::REQUEST_TIMEOUT))?
 }

@@ -1,0 +1,229 @@
+//! A program and a service, with two agents and their letters between them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use nuncio::{Agent, AgentId, CallSessionId, Config, LetterId, What};
+use nuncio_bridge::{AgentLine, Body, Bridge, Heard, HeardWhat, Line, Message, Say, allow, expose};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+const SESSION: CallSessionId = CallSessionId::from_bytes([3; 16]);
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/tests/server.py");
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes too long")
+}
+
+struct End {
+    agent: Agent,
+    bridge: Bridge,
+}
+
+impl End {
+    async fn open(home: &Path) -> Self {
+        let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
+        let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
+        let agent = Agent::open(config).await.unwrap();
+        let bridge = Bridge::start(agent.clone(), home).await.unwrap();
+        Self { agent, bridge }
+    }
+
+    async fn stop(self) {
+        self.bridge.stop().await;
+        self.agent.shutdown().await.unwrap();
+    }
+}
+
+struct Two {
+    dir: tempfile::TempDir,
+    near: End,
+    far: End,
+}
+
+impl Two {
+    async fn new(scopes: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (near, far) = (dir.path().join("near"), dir.path().join("far"));
+        std::fs::create_dir(&far).unwrap();
+        let service = "files".parse().unwrap();
+        expose(&far, &service, &["python3".to_owned(), SERVER.to_owned()]).unwrap();
+        let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        allow(&far, &service, "near", &scopes).unwrap();
+        let two = Self { near: End::open(&near).await, far: End::open(&far).await, dir };
+        two.acquaint().await;
+        two
+    }
+
+    async fn acquaint(&self) {
+        let (near, far) = (&self.near.agent, &self.far.agent);
+        near.add_peer(&far.invitation().await.unwrap(), Some("far")).await.unwrap();
+        far.add_peer(&near.invitation().await.unwrap(), Some("near")).await.unwrap();
+    }
+
+    fn line(&self) -> AgentLine {
+        self.near.bridge.line(self.far.agent.id(), "files".parse().unwrap())
+    }
+
+    async fn restart_far(self) -> Self {
+        self.far.stop().await;
+        let far = End::open(&self.dir.path().join("far")).await;
+        let two = Self { far, ..self };
+        two.acquaint().await;
+        two
+    }
+}
+
+async fn say(line: &AgentLine, what: What, body: &Value) -> LetterId {
+    let id = Agent::new_letter_id().unwrap();
+    say_as(line, id, what, body).await;
+    id
+}
+
+async fn say_as(line: &AgentLine, id: LetterId, what: What, body: &Value) {
+    let message = Message::json(if body.is_null() { String::new() } else { body.to_string() });
+    let say = Say { id, what, session: Some(SESSION), reply_to: None, message, note: Vec::new() };
+    within(line.say(say)).await.unwrap();
+}
+
+fn read(message: &Message) -> Value {
+    serde_json::from_reader(message.body.reader().unwrap()).unwrap()
+}
+
+/// The answer to a request, and what came before it.
+async fn answer(line: &AgentLine, heard: &mut mpsc::Receiver<Heard>, asked: LetterId) -> (Vec<Value>, Value) {
+    let mut before = Vec::new();
+    loop {
+        let Heard { no, what, .. } = within(heard.recv()).await.unwrap();
+        line.taken(no).await.unwrap();
+        match what {
+            HeardWhat::Answer(request, message) if request == asked => return (before, read(&message)),
+            HeardWhat::Part(_, message) | HeardWhat::Aside(message) => before.push(read(&message)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn call(id: u64, tool: &str, arguments: Value) -> Value {
+    let params = json!({ "name": tool, "arguments": arguments, "_meta": { "progressToken": id } });
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+}
+
+async fn initialize(line: &AgentLine, heard: &mut mpsc::Receiver<Heard>) -> Value {
+    let params =
+        json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
+    let asked =
+        say(line, What::Request, &json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params })).await;
+    let (_, answer) = answer(line, heard, asked).await;
+    say(line, What::Notice, &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_goes_from_its_beginning_to_its_end() {
+    let two = Two::new(&["tools.read", "tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    assert!(initialize(&line, &mut heard).await["result"].is_object());
+    let asked = say(&line, What::Request, &call(1, "echo", json!({ "a": ["ä", 1.50] }))).await;
+    assert_eq!(answer(&line, &mut heard, asked).await.1["result"], json!({ "a": ["ä", 1.5] }));
+    let asked = say(&line, What::Request, &call(2, "progress", json!(null))).await;
+    let (parts, last) = answer(&line, &mut heard, asked).await;
+    assert_eq!((parts.len(), &last["result"]), (2, &json!("done")));
+    assert_eq!(parts[1]["params"]["progress"], 2);
+    say(&line, What::End, &Value::Null).await;
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_allowed_never_reaches_the_service_and_the_session_lives_on() {
+    let two = Two::new(&["tools.write:seen"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let asked = say(&line, What::Request, &call(1, "echo", json!(null))).await;
+    let (_, denied) = answer(&line, &mut heard, asked).await;
+    assert_eq!((&denied["id"], &denied["error"]["code"]), (&json!(1), &json!(-32040)));
+    assert_eq!(denied["error"]["data"]["nuncio"], json!({ "reason": "denied", "needs": "tools.write" }));
+    let asked = say(&line, What::Request, &call(2, "seen", json!(null))).await;
+    let (_, seen) = answer(&line, &mut heard, asked).await;
+    assert!(!seen["result"].to_string().contains("echo"), "{seen}");
+    // Of a service that is not there nothing else is told.
+    let other = two.near.bridge.line(two.far.agent.id(), "other".parse().unwrap());
+    let mut from_other = other.listen(Some(SESSION), None).await.unwrap();
+    let asked = say(&other, What::Request, &call(3, "seen", json!(null))).await;
+    let (_, denied) = answer(&other, &mut from_other, asked).await;
+    assert_eq!(denied["error"]["data"]["nuncio"], json!({ "reason": "denied", "needs": "service.use" }));
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_dies_in_a_call_leaves_its_outcome_unknown_and_comes_back() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let asked = say(&line, What::Request, &call(1, "die", json!(null))).await;
+    let (_, gone) = answer(&line, &mut heard, asked).await;
+    assert_eq!((&gone["id"], &gone["error"]["code"]), (&json!(1), &json!(-32043)), "{gone}");
+    let asked = say(&line, What::Request, &call(2, "echo", json!("again"))).await;
+    assert_eq!(answer(&line, &mut heard, asked).await.1["result"], "again");
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_ends_in_a_call_tells_that_nobody_knows_and_the_session_goes_on() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let held = say(&line, What::Request, &call(1, "hold", json!(null))).await;
+    let asked = say(&line, What::Request, &call(2, "echo", json!("there"))).await;
+    assert_eq!(answer(&line, &mut heard, asked).await.1["result"], "there");
+    let two = two.restart_far().await;
+    let (_, unknown) = answer(&line, &mut heard, held).await;
+    assert_eq!(unknown["id"], 1);
+    assert!([-32041, -32043].contains(&unknown["error"]["code"].as_i64().unwrap()), "{unknown}");
+    // The same request again is the same request: it has its answer.
+    say_as(&line, held, What::Request, &call(1, "hold", json!(null))).await;
+    let asked = say(&line, What::Request, &call(3, "seen", json!(null))).await;
+    let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
+    assert!(seen.contains("initialize") && !seen.contains("hold"), "begun anew, and not with what was begun: {seen}");
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_messages_pass() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let long = "x".repeat(1_000_000);
+    let asked = say(&line, What::Request, &call(1, "echo", json!(long))).await;
+    let Heard { what, .. } = within(heard.recv()).await.unwrap();
+    let HeardWhat::Answer(request, message) = what else { panic!("{what:?}") };
+    assert!(request == asked && matches!(message.body, Body::Large(_)));
+    assert_eq!(read(&message)["result"], json!(long));
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_served_nothing() {
+    let two = Two::new(&["tools.write"]).await;
+    let far: AgentId = two.far.agent.id();
+    two.far.agent.remove_peer(two.near.agent.id()).await.unwrap();
+    let line = two.near.bridge.line(far, "files".parse().unwrap());
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    say(&line, What::Request, &call(1, "echo", json!(null))).await;
+    assert!(tokio::time::timeout(Duration::from_secs(2), heard.recv()).await.is_err());
+    two.near.stop().await;
+    two.far.stop().await;
+}
