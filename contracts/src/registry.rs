@@ -347,6 +347,16 @@ pub mod limit {
     /// Unit: requests.
     pub const CALLS_BEGUN_MAX: usize = 4096;
 
+    /// who would be let in, and for what: an invitation's line and a scope
+    ///
+    /// Unit: bytes.
+    pub const KNOCK_LEN_MAX: usize = 6144;
+
+    /// that wait for a person; a stranger can make a new identity for each, so what is above is passed over
+    ///
+    /// Unit: knocks.
+    pub const KNOCKS_MAX: usize = 64;
+
     /// of a letter in a session that audits without its payload: it is kept for a month, and what a letter says belongs
     /// into the payload
     ///
@@ -1118,6 +1128,9 @@ pub mod label {
 
     /// hash that an invitation gives of a bundle
     pub const INVITATION: &[u8] = b"nuncio/1 invitation";
+
+    /// by what the maker of an invitation knows its secret again
+    pub const KNOCK: &[u8] = b"nuncio/1 knock";
 
     /// hash of a letter's id and payload in a hop proof
     pub const HOP_PROOF: &[u8] = b"nuncio/1 proven letter";

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::error::Refusal;
 use nuncio_proto::ids::{AgentId, LetterId};
@@ -38,6 +38,7 @@ use crate::effects::answer;
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::knocks::Door;
 use crate::links::{self, LinkId, Tasks};
 use crate::mailbox::Mailboxes;
 use crate::message::Incoming;
@@ -59,6 +60,8 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 const TURN_MAX: usize = 512;
 /// Commands, frames and requests that wait for the actor.
 const WAKES_WAITING: usize = 256;
+/// Connections of agents that were not added and are heard all the same.
+const STRANGERS_A_SECOND: u32 = 20;
 /// The actor's state.
 pub(crate) struct Actor {
     pub(crate) config: Config,
@@ -83,6 +86,7 @@ pub(crate) struct Actor {
     pub(crate) starts_due: BTreeSet<AgentId>,
     pub(crate) rests: Rests,
     pub(crate) problems: HashMap<AgentId, String>,
+    pub(crate) stranger_rate: DefaultDirectRateLimiter,
     pub(crate) bundle_rate: DefaultKeyedRateLimiter<AgentId>,
     pub(crate) bundle_requests: HashMap<u64, oneshot::Sender<Vec<u8>>>,
     pub(crate) refused: BTreeMap<&'static str, u64>,
@@ -113,6 +117,7 @@ pub(crate) struct Actor {
     pub(crate) said: SaidRows,
     pub(crate) lookout: Lookout,
     pub(crate) calls: CallBook,
+    pub(crate) door: Door,
     pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
@@ -162,6 +167,7 @@ impl Actor {
         });
         let said_in = Arc::clone(&store);
         let second = core::num::NonZeroU32::MIN;
+        let strangers = core::num::NonZeroU32::new(STRANGERS_A_SECOND).unwrap_or(second);
         let burst = core::num::NonZeroU32::new(limit::BUNDLES_BURST).unwrap_or(second);
         let mut actor = Self {
             config,
@@ -184,6 +190,7 @@ impl Actor {
             rests: Rests::default(),
             knocked: BTreeMap::new(),
             problems: HashMap::new(),
+            stranger_rate: RateLimiter::direct(Quota::per_second(strangers)),
             bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
             bundle_requests: HashMap::new(),
             refused: BTreeMap::new(),
@@ -207,6 +214,7 @@ impl Actor {
             said: SaidRows::load(&said_in)?,
             lookout: Lookout::default(),
             calls: CallBook::default(),
+            door: Door::default(),
             channel_news: Vec::new(),
             events: Arc::default(),
             recounting: None,
@@ -215,11 +223,13 @@ impl Actor {
         };
         actor.peer.accept_strangers(actor.config.accept_strangers);
         actor.peer.serve_calls(actor.config.serve_calls);
+        actor.hear_knocks(actor.config.hear_knocks);
         actor.resume_trust()?;
         actor.resume_audit()?;
         actor.resume_mailbox()?;
         actor.resume()?;
         actor.resume_calls()?;
+        actor.resume_knocks()?;
         if actor.hears_peers() {
             actor.open_doors();
         }
@@ -410,6 +420,7 @@ impl Actor {
                     self.commit(step);
                 }
                 self.forget_old_calls(now());
+                self.forget_old_knocks(now());
                 if let Some(step) = self.peer.forget_skipped(now()) {
                     self.commit(step);
                 }
@@ -433,6 +444,7 @@ impl Actor {
             Wake::AnswerLeft { no } => self.answer_left(no),
             Wake::PayloadDropped(payload) => self.payload_dropped(payload),
             Wake::CallFailed { no } => self.tell_call_failed(no),
+            Wake::KnockHeard { by } => self.knock_heard(by),
         }
     }
 

@@ -119,6 +119,17 @@ impl Agent {
         self.shared.exchange.as_deref().ok_or(Error::NoTrust)
     }
 
+    /// Runs until it has ended, or the agent stops.
+    pub(crate) fn spawn_while_running(&self, what: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.shared.cancel.clone();
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = what => {}
+            }
+        });
+    }
+
     /// The token for a letter under a transaction.
     async fn token(&self, to: Receiver, under: &Under, letter: &Letter) -> Result<Vec<u8>, Error> {
         let exchange = self.exchange()?;

@@ -14,6 +14,7 @@ use crate::calls::CallCommand;
 use crate::channels::Asked;
 use crate::chunks::Unsent;
 use crate::error::Error;
+use crate::knocks::KnockCommand;
 use crate::message::Incoming;
 use crate::missing::Missing;
 use crate::status::{PeerInfo, SessionInfo, Status};
@@ -106,6 +107,7 @@ pub(crate) enum Command {
     },
     Channel(Asked),
     Call(CallCommand),
+    Knock(KnockCommand),
     Missing {
         reply: Reply<mpsc::UnboundedReceiver<Missing>>,
     },

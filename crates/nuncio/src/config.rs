@@ -54,6 +54,8 @@ pub struct Config {
     pub mailbox: bool,
     /// Whether messages to services are taken from the start: [`crate::Agent::serve_calls`].
     pub serve_calls: bool,
+    /// Whether agents that were not added are heard when they ask to be let in: [`crate::Agent::knocks`]. Off unless said in words.
+    pub hear_knocks: bool,
     /// Whether a home that is not there is made.
     pub create: bool,
     /// Sees the writes of every commit before it is made: for the bench that replays them.
@@ -112,6 +114,7 @@ impl Config {
             audit: AuditPolicy::default(),
             mailbox: false,
             serve_calls: false,
+            hear_knocks: false,
             create: true,
             trace: None,
         }
@@ -159,6 +162,12 @@ impl Config {
     #[must_use]
     pub fn serve_calls(self) -> Self {
         Self { serve_calls: true, ..self }
+    }
+
+    /// Hears agents that were not added when they ask to be let in.
+    #[must_use]
+    pub fn hear_knocks(self) -> Self {
+        Self { hear_knocks: true, ..self }
     }
 
     /// Unlocks the store by other means than the home's key file.

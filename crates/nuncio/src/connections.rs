@@ -82,6 +82,11 @@ impl Actor {
             connection.close(CloseCode::STRANGER, "not added here");
             return;
         }
+        if !self.is_added(&peer) && self.stranger_rate.check().is_err() {
+            *self.refused.entry("stranger_rate").or_default() += 1;
+            connection.close(CloseCode::BUSY, "too many strangers at once");
+            return;
+        }
         if self.knocked.values().filter(|other| other.peer() == peer).count() >= KNOCKS_PER_PEER {
             connection.close(CloseCode::REPLACED, "too many connections of one agent");
             return;

@@ -96,6 +96,7 @@ impl Actor {
             Effect::Mailbox { of } => self.mail(of),
             Effect::ListedUsed => self.listed_used(),
             Effect::Forgotten { agent } => self.is_stranger_again(agent),
+            Effect::Knocked { by, knock } => self.knocked(by, *knock),
             Effect::Channel { channel, news } => self.tell_of_channel(channel, news),
             Effect::TokenExpired { to, letter } => self.token_expired(to, letter),
             Effect::Statement { from, statement } => self.take_statement(Some(from), &statement),
@@ -284,6 +285,7 @@ impl Actor {
             }
             Command::Channel(ask) => self.channel_command(ask),
             Command::Call(ask) => self.call_command(ask),
+            Command::Knock(ask) => self.knock_command(ask),
             Command::Shutdown { reply } => self.stop_with(reply),
         }
     }
@@ -371,11 +373,17 @@ impl Actor {
         }
     }
 
-    fn invitation(&self) -> Result<Invitation, Error> {
+    pub(crate) fn invitation(&self) -> Result<Invitation, Error> {
         let endpoints = self.endpoints();
         let bundle = self.peer.bundle(&endpoints, now())?;
         let hash = nuncio_proto::bundle::Bundle::invitation_hash(&bundle).ok();
-        Ok(Invitation { agent: self.peer.id(), endpoints, mailbox: self.peer.mailbox().cloned(), bundle_hash: hash })
+        Ok(Invitation {
+            agent: self.peer.id(),
+            endpoints,
+            mailbox: self.peer.mailbox().cloned(),
+            bundle_hash: hash,
+            knock: None,
+        })
     }
 
     fn session_infos(&self) -> Vec<SessionInfo> {

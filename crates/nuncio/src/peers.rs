@@ -20,7 +20,12 @@ impl Actor {
             Some(info) if info.retired => false,
             Some(info) if info.allowed => true,
             // contracts/channel.md C51, C49: who is no fellow any more is told so.
-            known => (strangers && known.is_none()) || self.peer.is_fellow(agent) || self.peer.owes_words(agent),
+            // contracts/call.md X16: who is not added may say what it would.
+            known => {
+                ((strangers || self.door.open) && known.is_none())
+                    || self.peer.is_fellow(agent)
+                    || self.peer.owes_words(agent)
+            }
         }
     }
 
@@ -70,7 +75,7 @@ impl Actor {
         self.forget_mail(&agent);
     }
 
-    fn check_peer(&self, agent: AgentId, info: &ContactInfo) -> Result<(), Error> {
+    pub(crate) fn check_peer(&self, agent: AgentId, info: &ContactInfo) -> Result<(), Error> {
         if agent == self.peer.id() {
             return Err(Error::Myself(agent));
         }

@@ -96,6 +96,8 @@ pub(crate) enum Wake {
     PayloadDropped(PayloadFrom),
     /// That a request of a call failed is on disk.
     CallFailed { no: u64 },
+    /// An agent that was not added has heard what became of its knock.
+    KnockHeard { by: AgentId },
 }
 
 /// What waits for a commit.

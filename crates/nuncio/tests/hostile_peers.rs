@@ -30,7 +30,8 @@ impl Scene {
         let bob = Agent::open(config).await.unwrap();
         let key = SigningKey::from_seed(&[3; 32]);
         let peer = AgentId::from_bytes(key.public()).unwrap();
-        let invitation = Invitation { agent: peer, endpoints: Vec::new(), mailbox: None, bundle_hash: None };
+        let invitation =
+            Invitation { agent: peer, endpoints: Vec::new(), mailbox: None, bundle_hash: None, knock: None };
         bob.add_peer(&invitation, Some("peer")).await.unwrap();
         let addr = bob.status().await.unwrap().listening.unwrap().parse().unwrap();
         let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &key).unwrap();

@@ -419,7 +419,8 @@ async fn one_contact_has_a_bounded_number_of_connections() {
     let (alice, bob) = pair(&dir).await;
     let key = nuncio_proto::crypto::SigningKey::from_seed(&[3; 32]);
     let greedy = nuncio::AgentId::from_bytes(key.public()).unwrap();
-    let invitation = nuncio::Invitation { agent: greedy, endpoints: Vec::new(), mailbox: None, bundle_hash: None };
+    let invitation =
+        nuncio::Invitation { agent: greedy, endpoints: Vec::new(), mailbox: None, bundle_hash: None, knock: None };
     bob.add_peer(&invitation, Some("greedy")).await.unwrap();
     let addr = bob.status().await.unwrap().listening.unwrap().parse().unwrap();
     let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &key).unwrap();

@@ -8,6 +8,7 @@ use crate::channel::Word;
 use crate::codec;
 use crate::frame::Nonce;
 use crate::ids::LetterId;
+use crate::knock::Knock;
 use crate::mailbox::Given;
 use crate::token::TokenHash;
 
@@ -43,6 +44,8 @@ pub enum Control {
     Mailbox(Option<Given>),
     /// Of a channel.
     Channel(Box<Word>),
+    /// Who would be let in.
+    Knock(Box<Knock>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +71,7 @@ impl Control {
                 Wire(10, None, 0, ByteBuf::from(given))
             }
             Self::Channel(word) => Wire(11, None, 0, ByteBuf::from(word.to_bytes())),
+            Self::Knock(knock) => Wire(12, None, 0, ByteBuf::from(knock.to_bytes())),
             Self::PayloadTaken(letter) => Wire(6, Some(ByteArray::new(*letter.as_bytes())), 0, ByteBuf::new()),
         };
         codec::encode(&wire)
@@ -93,6 +97,7 @@ impl Control {
             (10, None, 0) if bytes.is_empty() => Some(Self::Mailbox(None)),
             (10, None, 0) => Some(Self::Mailbox(Some(Given::parse(&bytes)?))),
             (11, None, 0) => Some(Self::Channel(Box::new(Word::parse(&bytes)?))),
+            (12, None, 0) => Some(Self::Knock(Box::new(Knock::parse(&bytes)?))),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::ids::{AgentId, IdError};
+use crate::knock::KnockSecret;
 use crate::mailbox::Mailbox;
 use data_encoding::BASE64URL_NOPAD;
 use nuncio_contracts::registry::limit;
@@ -36,12 +37,15 @@ pub enum NotInvitation {
     /// Where its mailbox is.
     #[error("not an invitation: the mailbox (mailbox=) is not did:key:…@HOST:PORT, or is there twice")]
     Mailbox,
+    /// What lets its bearer in.
+    #[error("not an invitation: what lets you in (knock=) is not 22 characters of base64url, or is there twice")]
+    Knock,
     /// A part that is no `name=value`.
     #[error("not an invitation: a part behind the ? has no =")]
     Part,
 }
 
-/// Who an agent is and where it is reached. It holds no secret.
+/// Who an agent is and where it is reached. It holds no secret, but where it lets its bearer in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
     /// Who.
@@ -52,6 +56,8 @@ pub struct Invitation {
     pub mailbox: Option<Mailbox>,
     /// Hash of its bundle when the invitation was made.
     pub bundle_hash: Option<[u8; 32]>,
+    /// What lets its bearer in.
+    pub knock: Option<KnockSecret>,
 }
 
 impl fmt::Display for Invitation {
@@ -60,7 +66,8 @@ impl fmt::Display for Invitation {
         let at = self.endpoints.iter().map(|endpoint| format!("at={endpoint}"));
         let bundle = self.bundle_hash.iter().map(|hash| format!("bundle={}", BASE64URL_NOPAD.encode(hash)));
         let mailbox = self.mailbox.iter().map(|mailbox| format!("mailbox={mailbox}"));
-        for (i, part) in at.chain(mailbox).chain(bundle).enumerate() {
+        let knock = self.knock.iter().map(|secret| format!("knock={}", BASE64URL_NOPAD.encode(secret.expose())));
+        for (i, part) in at.chain(mailbox).chain(bundle).chain(knock).enumerate() {
             write!(f, "{}{part}", if i == 0 { '?' } else { '&' })?;
         }
         Ok(())
@@ -79,7 +86,7 @@ impl FromStr for Invitation {
         let rest = line.strip_prefix(SCHEME).ok_or(NotInvitation::Scheme)?;
         let (did, query) = rest.split_once('?').unwrap_or((rest, ""));
         let agent = did.parse().map_err(NotInvitation::Did)?;
-        let mut invitation = Self { agent, endpoints: Vec::new(), mailbox: None, bundle_hash: None };
+        let mut invitation = Self { agent, endpoints: Vec::new(), mailbox: None, bundle_hash: None, knock: None };
         query.split('&').filter(|part| !part.is_empty()).try_for_each(|part| invitation.take(part))?;
         Ok(invitation)
     }
@@ -104,6 +111,12 @@ impl Invitation {
             ("mailbox", mailbox) => {
                 let mailbox = mailbox.parse().ok().filter(|_| self.mailbox.is_none());
                 self.mailbox = Some(mailbox.ok_or(NotInvitation::Mailbox)?);
+            }
+            // contracts/identity.md I18.
+            ("knock", secret) => {
+                let secret = BASE64URL_NOPAD.decode(secret.as_bytes()).ok().and_then(|secret| secret.try_into().ok());
+                let secret = secret.filter(|_| self.knock.is_none()).ok_or(NotInvitation::Knock)?;
+                self.knock = Some(KnockSecret::new(secret));
             }
             _ => {}
         }

@@ -76,6 +76,7 @@ pub mod header;
 pub mod identity;
 pub mod ids;
 pub mod invitation;
+pub mod knock;
 pub mod letter;
 pub mod mailbox;
 mod outbox;

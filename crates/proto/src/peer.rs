@@ -113,6 +113,7 @@ pub struct Peer {
     /// Contacts that are to be told of our mailbox.
     untold: BTreeSet<AgentId>,
     accept_strangers: bool,
+    hears_knocks: bool,
     /// Our own identity is over.
     retired: bool,
     generation: u64,
@@ -206,6 +207,7 @@ impl Peer {
             mailbox_open: false,
             untold: BTreeSet::new(),
             accept_strangers: false,
+            hears_knocks: false,
             retired: false,
             generation: 0,
             counters: Counters::default(),

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::ids::{AgentId, ChannelId, LetterId, SessionId};
+use crate::knock::Knock;
 use crate::letter::Letter;
 use crate::peer::{Change, ChannelNews};
 use crate::time::UnixMillis;
@@ -161,6 +162,13 @@ pub enum Effect {
     Forgotten {
         /// Who.
         agent: AgentId,
+    },
+    /// An agent would be let in; it has signed that it is this one.
+    Knocked {
+        /// Who.
+        by: AgentId,
+        /// For what.
+        knock: Box<Knock>,
     },
     /// Something is new of a channel.
     Channel {

@@ -87,6 +87,7 @@ impl Domain {
             endpoints: vec![node.quic_addr().unwrap().to_string()],
             mailbox: None,
             bundle_hash: None,
+            knock: None,
         };
         self.node = Some(node);
     }

@@ -8,6 +8,7 @@ use super::audit::audited;
 use super::{Change, Out, Peer};
 use crate::audit::Event;
 use crate::call::{CallPlace, What};
+use crate::control::Control;
 use crate::ids::{AgentId, CallSessionId, LetterId};
 use crate::letter::Letter;
 use crate::step::{Arrival, Step};
@@ -44,6 +45,21 @@ impl Peer {
     /// Whether messages to services are taken. Off unless said in words.
     pub const fn serve_calls(&mut self, yes: bool) {
         self.calls.serves = yes;
+    }
+
+    /// Whether agents that nobody has added are heard when they ask to be let in ([`crate::step::Effect::Knocked`]). Off unless said in words.
+    pub const fn hear_knocks(&mut self, yes: bool) {
+        self.hears_knocks = yes;
+    }
+
+    /// Knocks that are on their way to an agent.
+    pub fn knocks_to(&self, to: AgentId) -> impl Iterator<Item = LetterId> + '_ {
+        let controls = self.outbox.values().filter(move |entry| entry.control && entry.to == to);
+        let is_knock = |letter: &[u8]| {
+            let letter = Letter::decode(letter).ok();
+            letter.is_some_and(|letter| matches!(Control::decode(&letter.payload), Some(Control::Knock(_))))
+        };
+        controls.filter(move |entry| is_knock(&entry.letter)).map(|entry| entry.id)
     }
 
     /// Takes what another's service says in this session, until [`Peer::end_calls`] or a restart.

@@ -17,6 +17,7 @@ use crate::error::Refusal;
 use crate::frame::{self, Frame, Notice, Sealed};
 use crate::handshake::{HandshakeError, Start, Used};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
+use crate::knock::Knock;
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
 use crate::ratchet::RatchetError;
@@ -59,6 +60,7 @@ pub(crate) struct TurnedAway {
     used: Used,
     tag: Tag,
     code: u16,
+    knock: Option<Box<Knock>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -186,10 +188,22 @@ impl Peer {
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
         let opened = session.open(frame, room, rng)?;
         if let Some(code) = self.turned_away(&by).or(unaudited) {
-            return Ok(self.step(Change::TurnedAway(TurnedAway { by, used, tag: frame.tag, code })));
+            let knock = if code == code::STRANGER { self.knock_in(&by, &opened) } else { None };
+            return Ok(self.step(Change::TurnedAway(TurnedAway { by, used, tag: frame.tag, code, knock })));
         }
         let (opened, verdict) = self.judge(&session, opened, now, seen)?;
         Ok(self.step(Change::Answered(Box::new(Answered { session, used, opened, verdict, now }))))
+    }
+
+    /// What a stranger's first letter asks, where strangers are heard.
+    // contracts/call.md X16.
+    fn knock_in(&self, by: &AgentId, opened: &Opened) -> Option<Box<Knock>> {
+        let content = opened.content.as_ref().filter(|_| self.hears_knocks)?;
+        let letter = Letter::decode(&content.letter).ok().filter(|letter| letter.kind == LetterKind::Control)?;
+        match Control::decode(&letter.payload)? {
+            Control::Knock(knock) if knock.from.agent == *by => Some(knock),
+            _ => None,
+        }
     }
 
     /// Why this agent may not begin a session, if it may not.
@@ -282,6 +296,7 @@ impl Peer {
         }
         let notice = Notice { tag: turned.tag, code: turned.code };
         out.effects.push(Effect::Send { to: turned.by, frame: notice.encode() });
+        out.effects.extend(turned.knock.map(|knock| Effect::Knocked { by: turned.by, knock }));
     }
 
     pub(super) fn apply_answered(&mut self, answered: Answered, out: &mut Out) {
@@ -491,6 +506,8 @@ impl Peer {
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
             Control::Mailbox(given) => self.take_mailbox(from, given, out),
             Control::Channel(word) => self.take_word(from, *word, now, out),
+            Control::Knock(knock) if knock.from.agent == from => out.effects.push(Effect::Knocked { by: from, knock }),
+            Control::Knock(_) => {}
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }

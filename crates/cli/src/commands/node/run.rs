@@ -135,7 +135,7 @@ fn invitation(node: &Node, advertised: &[String]) -> Option<Invitation> {
     let quic = node.quic_addr()?;
     let dialled = Some(quic).filter(|address| advertised.is_empty() && !address.ip().is_unspecified());
     let endpoints = dialled.map(|address| address.to_string()).into_iter().chain(advertised.iter().cloned()).collect();
-    Some(Invitation { agent: node.id(), endpoints, mailbox: None, bundle_hash: None })
+    Some(Invitation { agent: node.id(), endpoints, mailbox: None, bundle_hash: None, knock: None })
 }
 
 fn announce(options: &Options, node: &Node, advertised: &[String]) -> Result<(), Failure> {

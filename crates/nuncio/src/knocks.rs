@@ -1,0 +1,454 @@
+//! Agents that nobody has added and that would be let in (contracts/call.md section 5).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nuncio_contracts::registry::{limit, time};
+use nuncio_proto::call::ServiceName;
+use nuncio_proto::codec;
+use nuncio_proto::control::Control;
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::invitation::Invitation;
+use nuncio_proto::knock::{Knock, KnockSecret};
+use nuncio_proto::peer::ContactInfo;
+use nuncio_proto::rows;
+use nuncio_proto::step::{Effects, Staged};
+use nuncio_proto::time::UnixMillis;
+use nuncio_proto::token::Scope;
+use nuncio_store::{Engine as _, Op};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use tokio::sync::watch;
+
+use crate::actor::Actor;
+use crate::agent::Agent;
+use crate::command::{Command, Reply};
+use crate::effects::{answer, tell};
+use crate::entropy::{self, now};
+use crate::error::Error;
+use crate::wake::{Answer, Wake};
+
+/// Who knocks: behind it the agent.
+const KNOCKED: [u8; 2] = [rows::RUNTIME, b'K'];
+/// What invitations of this agent's let in: behind it the secret's hash.
+const GIVEN: [u8; 2] = [rows::RUNTIME, b'I'];
+/// How long a connection of a stranger stays once it has knocked.
+const STRANGER_STAYS: Duration = Duration::from_secs(2);
+/// Pauses between two knocks at a door that cannot call back.
+const KNOCK_AGAIN: [u64; 6] = [5, 10, 30, 60, 300, 600];
+
+/// An agent that would be let in, or was by an invitation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Knocked {
+    /// Who: it has signed that it is this one.
+    pub by: AgentId,
+    /// When it was heard last.
+    pub at: UnixMillis,
+    /// Where it is reached.
+    pub from: Invitation,
+    /// Which service it would use.
+    pub service: Option<ServiceName>,
+    /// What it would do there.
+    pub scope: Scope,
+    /// In which transaction, by its own word.
+    pub transaction: Option<String>,
+    /// It was let in by an invitation: for this, until whoever serves has taken note of it ([`Agent::knock_done`]).
+    pub let_in: Option<Meant>,
+}
+
+/// What an invitation lets its bearer in for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meant {
+    /// For which service.
+    pub service: Option<ServiceName>,
+    /// For what there.
+    pub scope: Scope,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnockedRow(u8, u64, ByteBuf, u8, Option<(Option<String>, String)>);
+#[derive(Serialize, Deserialize)]
+struct GivenRow(u8, Option<String>, String, u64, u32);
+
+/// What becomes of a knock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waits,
+    /// By an invitation.
+    LetIn,
+    Declined,
+    /// By a person, or taken note of: the same knock may come again, in the session that was begun.
+    Settled,
+}
+
+const STATES: [State; 4] = [State::Waits, State::LetIn, State::Declined, State::Settled];
+
+struct Held {
+    at: UnixMillis,
+    knock: Knock,
+    state: State,
+    meant: Option<Meant>,
+}
+
+/// Who knocks, and what invitations let in. All of it is on disk, too.
+#[derive(Default)]
+pub(crate) struct Door {
+    pub(crate) open: bool,
+    held: BTreeMap<AgentId, Held>,
+    bell: watch::Sender<u64>,
+}
+
+/// What a handle asks of the actor about knocks.
+#[derive(Debug)]
+pub(crate) enum KnockCommand {
+    Hear { yes: bool, reply: Reply<()> },
+    Invite { meant: Meant, life: Duration, times: u32, reply: Reply<Invitation> },
+    Knock { to: AgentId, knock: Box<Meant>, secret: Option<KnockSecret>, transaction: Option<String>, reply: Reply<()> },
+    List { reply: Reply<Vec<Knocked>> },
+    Bell { reply: Reply<watch::Receiver<u64>> },
+    LetIn { by: AgentId, name: Option<String>, reply: Reply<bool> },
+    Decline { by: AgentId, reply: Reply<bool> },
+    Done { by: AgentId, reply: Reply<()> },
+    Again { to: AgentId, reply: Reply<bool> },
+}
+
+impl Agent {
+    async fn ask_door<T>(&self, make: impl FnOnce(Reply<T>) -> KnockCommand) -> Result<T, Error> {
+        self.ask(|reply| Command::Knock(make(reply))).await
+    }
+
+    /// Whether agents that nobody has added are heard when they ask to be let in.
+    pub async fn hear_knocks(&self, yes: bool) -> Result<(), Error> {
+        self.ask_door(|reply| KnockCommand::Hear { yes, reply }).await
+    }
+
+    /// A line that lets whoever has it in, so many `times` within its `life`: it is sent like a password. What it lets in for is told by
+    /// [`Agent::knocks`], for whoever serves to act on.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`]; a store that cannot write.
+    pub async fn invite_for(
+        &self,
+        service: Option<ServiceName>,
+        scope: Scope,
+        life: Duration,
+        times: u32,
+    ) -> Result<Invitation, Error> {
+        let meant = Meant { service, scope };
+        self.ask_door(|reply| KnockCommand::Invite { meant, life, times, reply }).await
+    }
+
+    /// Adds a peer, and asks it to be let in: by what its invitation holds, or by whoever owns it. Letters to it wait until then.
+    ///
+    /// # Errors
+    /// As [`Agent::add_peer`].
+    pub async fn knock(
+        &self,
+        invitation: &Invitation,
+        name: Option<&str>,
+        service: Option<ServiceName>,
+        scope: Scope,
+        transaction: Option<String>,
+    ) -> Result<AgentId, Error> {
+        let to = self.add_peer(invitation, name).await?;
+        let (secret, knock) = (invitation.knock.clone(), Box::new(Meant { service, scope }));
+        self.ask_door(|reply| KnockCommand::Knock { to, knock, secret, transaction, reply }).await?;
+        self.spawn_while_running(knock_again(self.clone(), to));
+        Ok(to)
+    }
+
+    /// Who knocks, and who was let in by an invitation and not taken note of.
+    pub async fn knocks(&self) -> Result<Vec<Knocked>, Error> {
+        self.ask_door(|reply| KnockCommand::List { reply }).await
+    }
+
+    /// Rings when [`Agent::knocks`] has changed.
+    pub async fn knock_bell(&self) -> Result<watch::Receiver<u64>, Error> {
+        self.ask_door(|reply| KnockCommand::Bell { reply }).await
+    }
+
+    /// Lets an agent in that knocks: it is added, and its letters are taken. `false` if it does not.
+    ///
+    /// # Errors
+    /// [`Error::Name`].
+    pub async fn let_in(&self, by: AgentId, name: Option<&str>) -> Result<bool, Error> {
+        let name = name.map(str::to_owned);
+        self.ask_door(|reply| KnockCommand::LetIn { by, name, reply }).await
+    }
+
+    /// Turns an agent away that knocks; it is not heard again for as long as a letter lives. `false` if it does not.
+    pub async fn decline_knock(&self, by: AgentId) -> Result<bool, Error> {
+        self.ask_door(|reply| KnockCommand::Decline { by, reply }).await
+    }
+
+    /// Forgets that an agent was let in by an invitation: whoever serves has taken note of it.
+    pub async fn knock_done(&self, by: AgentId) -> Result<(), Error> {
+        self.ask_door(|reply| KnockCommand::Done { by, reply }).await
+    }
+}
+
+/// A door that cannot call back is knocked at again, less and less often, until it is open or this agent stops.
+async fn knock_again(agent: Agent, to: AgentId) {
+    for seconds in KNOCK_AGAIN.into_iter().chain(core::iter::repeat_n(600, 144)) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        match agent.ask_door(|reply| KnockCommand::Again { to, reply }).await {
+            Ok(true) => {}
+            _ => return,
+        }
+    }
+}
+
+impl Actor {
+    pub(crate) fn knock_command(&mut self, command: KnockCommand) {
+        match command {
+            KnockCommand::Hear { yes, reply } => {
+                self.hear_knocks(yes);
+                tell(reply, Ok(()));
+            }
+            KnockCommand::Invite { meant, life, times, reply } => self.invite_for(&meant, life, times, reply),
+            KnockCommand::Knock { to, knock, secret, transaction, reply } => {
+                let Ok(from) = self.invitation() else { return tell(reply, Err(Error::NoCall)) };
+                // One at a time: the first letter that an agent opens is the one that it hears.
+                let before: Vec<_> = self.peer.knocks_to(to).collect();
+                for letter in before {
+                    let taken_back = self.peer.cancel(to, letter);
+                    taken_back.into_iter().for_each(|step| self.commit(step));
+                }
+                let Meant { service, scope } = *knock;
+                self.send_control(to, &Control::Knock(Box::new(Knock { from, service, scope, secret, transaction })));
+                self.when_durable(answer(reply, ()));
+            }
+            KnockCommand::List { reply } => tell(reply, Ok(self.door.list())),
+            KnockCommand::Bell { reply } => tell(reply, Ok(self.door.bell.subscribe())),
+            KnockCommand::LetIn { by, name, reply } => self.let_in(by, name, reply),
+            KnockCommand::Decline { by, reply } => {
+                let declined = self.door.held.get_mut(&by).filter(|held| held.state == State::Waits);
+                let Some(held) = declined else { return tell(reply, Ok(false)) };
+                held.state = State::Declined;
+                let row = put_held(&by, held);
+                self.commit_door(vec![row], vec![answer(reply, true)]);
+            }
+            KnockCommand::Done { by, reply } => {
+                let rows = self.settle_knock(&by).into_iter().collect();
+                self.commit_door(rows, vec![answer(reply, ())]);
+            }
+            KnockCommand::Again { to, reply } => {
+                let waits = self.peer.wants_session(&to) || self.peer.outbox().any(|(whom, ..)| whom == to);
+                let shut =
+                    waits && !self.peer.sessions().any(|(session, _)| session.peer() == to && session.is_confirmed());
+                if shut && !self.links.contains_key(&to) {
+                    self.dial(to);
+                }
+                tell(reply, Ok(shut));
+            }
+        }
+    }
+
+    pub(crate) fn hear_knocks(&mut self, yes: bool) {
+        self.door.open = yes;
+        self.peer.hear_knocks(yes);
+    }
+
+    pub(crate) fn resume_knocks(&mut self) -> Result<(), Error> {
+        let store = std::sync::Arc::clone(&self.store);
+        let mut held = Vec::new();
+        store.scan(&KNOCKED, &mut |key, value| {
+            held.extend(key.get(2..).and_then(|agent| read_held(agent, value)));
+            Ok(())
+        })?;
+        self.door.held.extend(held);
+        self.forget_old_knocks(now());
+        Ok(())
+    }
+
+    fn commit_door(&mut self, rows: Vec<Op>, answers: Vec<Answer>) {
+        self.commit_staged(Staged { ops: Vec::new(), effects: Effects::default() }, rows, answers);
+        self.door.bell.send_modify(|rung| *rung += 1);
+    }
+
+    fn invite_for(&mut self, meant: &Meant, life: Duration, times: u32, reply: Reply<Invitation>) {
+        let invited = self.invitation().and_then(|line| Ok((line, KnockSecret::new(entropy::random()?))));
+        let (line, secret) = match invited {
+            Ok(invited) => invited,
+            Err(error) => return tell(reply, Err(error)),
+        };
+        let until = now().plus(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
+        let row = GivenRow(1, meant.service.as_ref().map(ToString::to_string), meant.scope.to_string(), until.0, times);
+        let given = Op::Put { key: key(GIVEN, &secret.hash()), value: codec::encode(&row) };
+        self.commit_door(vec![given], vec![answer(reply, Invitation { knock: Some(secret), ..line })]);
+    }
+
+    /// Somebody knocks.
+    // contracts/call.md X16, X17.
+    pub(crate) fn knocked(&mut self, by: AgentId, knock: Knock) {
+        if let Some((meant, row)) = knock.secret.as_ref().and_then(|secret| self.redeem(secret)) {
+            let mut rows = vec![row];
+            let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant) };
+            rows.push(put_held(&by, &held));
+            let info =
+                ContactInfo { name: self.peer.contact(&by).and_then(|info| info.name.clone()), ..added(&held.knock) };
+            self.door.held.insert(by, held);
+            tracing::info!(peer = %by, "let in by an invitation");
+            return self.add_knocked(by, info, rows, Vec::new());
+        }
+        let known = self.door.held.get(&by);
+        let waiting = self.door.held.values().filter(|held| held.state == State::Waits).count();
+        let is_full = waiting >= limit::KNOCKS_MAX && known.is_none();
+        let is_settled = known.is_some_and(|held| match held.state {
+            State::Waits => false,
+            State::LetIn | State::Declined => true,
+            State::Settled => held.knock.service == knock.service && held.knock.scope == knock.scope,
+        });
+        if !is_full && !is_settled && !knock_is_idle(self.is_added(&by), &knock) {
+            let held = Held { at: now(), knock, state: State::Waits, meant: None };
+            let row = put_held(&by, &held);
+            self.door.held.insert(by, held);
+            tracing::info!(peer = %by, "an agent that was not added knocks: `nuncio knocks` lists it");
+            self.commit_door(vec![row], Vec::new());
+        }
+        self.show_out(by);
+    }
+
+    /// A stranger's connection ends once it has heard what became of its knock.
+    fn show_out(&self, by: AgentId) {
+        if self.is_added(&by) {
+            return;
+        }
+        let urgent = self.tasks.urgent.clone();
+        self.tasks.tracker.spawn(async move {
+            tokio::time::sleep(STRANGER_STAYS).await;
+            // The actor may have stopped.
+            let _ = urgent.send(Wake::KnockHeard { by });
+        });
+    }
+
+    pub(crate) fn knock_heard(&mut self, by: AgentId) {
+        if !self.is_added(&by) && !self.config.accept_strangers {
+            self.cut_off(by, "it was not added here");
+        }
+    }
+
+    /// What a secret means, if it is one of this agent's that is good, and the row that counts its use.
+    fn redeem(&self, secret: &KnockSecret) -> Option<(Meant, Op)> {
+        let key = key(GIVEN, &secret.hash());
+        let row = self.store.get(&key).ok().flatten()?;
+        let GivenRow(_, service, scope, until, left) = codec::decode(&row, limit::KNOCK_LEN_MAX).ok()?;
+        if now().0 > until || left == 0 {
+            return None;
+        }
+        let service_name = service.as_ref().map(|service| service.parse()).transpose().ok()?;
+        let meant = Meant { service: service_name, scope: Scope::parse(&scope)? };
+        let used = match left {
+            1 => Op::Delete { key },
+            _ => Op::Put { key, value: codec::encode(&GivenRow(1, service, scope, until, left - 1)) },
+        };
+        Some((meant, used))
+    }
+
+    fn let_in(&mut self, by: AgentId, name: Option<String>, reply: Reply<bool>) {
+        let Some(held) = self.door.held.get(&by).filter(|held| held.state == State::Waits) else {
+            return tell(reply, Ok(false));
+        };
+        let info = ContactInfo { name, ..added(&held.knock) };
+        if let Err(error) = self.check_peer(by, &info) {
+            return tell(reply, Err(error));
+        }
+        let rows = self.settle_knock(&by).into_iter().collect();
+        self.add_knocked(by, info, rows, vec![answer(reply, true)]);
+    }
+
+    fn settle_knock(&mut self, by: &AgentId) -> Option<Op> {
+        let held = self.door.held.get_mut(by)?;
+        (held.state, held.meant) = (State::Settled, None);
+        Some(put_held(by, held))
+    }
+
+    // contracts/call.md X18.
+    fn add_knocked(&mut self, by: AgentId, info: ContactInfo, rows: Vec<Op>, answers: Vec<Answer>) {
+        let mut together = Staged { ops: Vec::new(), effects: Effects::default() };
+        let step = self.peer.set_contact(by, info);
+        step.into_iter().for_each(|step| self.stage_onto(&mut together, step));
+        self.commit_staged(together, rows, answers);
+        let mailbox = self.door.held.get(&by).and_then(|held| held.knock.from.mailbox.clone());
+        let known = mailbox.and_then(|at| self.peer.set_mailbox_of(by, Some(at)));
+        known.into_iter().for_each(|step| self.commit(step));
+        self.send_control(by, &Control::Hello);
+        self.dial_anew(by);
+        self.door.bell.send_modify(|rung| *rung += 1);
+    }
+
+    /// Knocks that are older than a letter may be.
+    pub(crate) fn forget_old_knocks(&mut self, now: UnixMillis) {
+        let old = self.door.held.iter().filter(|(_, held)| held.state != State::LetIn);
+        let old = old.filter(|(_, held)| now.since(held.at) > time::LETTER_LIFE_MAX).map(|(by, _)| *by);
+        let old: Vec<AgentId> = old.collect();
+        if !old.is_empty() {
+            old.iter().for_each(|by| drop(self.door.held.remove(by)));
+            self.commit_door(
+                old.iter().map(|by| Op::Delete { key: key(KNOCKED, by.as_bytes()) }).collect(),
+                Vec::new(),
+            );
+        }
+    }
+}
+
+impl Door {
+    fn list(&self) -> Vec<Knocked> {
+        let shown = self.held.iter().filter(|(_, held)| matches!(held.state, State::Waits | State::LetIn));
+        let shown = shown.map(|(by, held)| Knocked {
+            by: *by,
+            at: held.at,
+            from: held.knock.from.clone(),
+            service: held.knock.service.clone(),
+            scope: held.knock.scope.clone(),
+            transaction: held.knock.transaction.clone(),
+            let_in: held.meant.clone(),
+        });
+        shown.collect()
+    }
+}
+
+/// A peer that was added and asks for nothing needs nobody's word.
+fn knock_is_idle(is_added: bool, knock: &Knock) -> bool {
+    is_added && knock.scope.is_empty()
+}
+
+fn added(knock: &Knock) -> ContactInfo {
+    ContactInfo {
+        endpoints: knock.from.endpoints.clone(),
+        allowed: true,
+        bundle_hash: knock.from.bundle_hash,
+        ..ContactInfo::default()
+    }
+}
+
+fn key(tree: [u8; 2], rest: &[u8]) -> Vec<u8> {
+    [tree.as_slice(), rest].concat()
+}
+
+fn put_held(by: &AgentId, held: &Held) -> Op {
+    let state = match held.state {
+        State::Waits => 0,
+        State::LetIn => 1,
+        State::Declined => 2,
+        State::Settled => 3,
+    };
+    // What an invitation held is of no use any more.
+    let knock = Knock { secret: None, ..held.knock.clone() }.to_bytes();
+    let meant =
+        held.meant.as_ref().map(|meant| (meant.service.as_ref().map(ToString::to_string), meant.scope.to_string()));
+    let row = KnockedRow(1, held.at.0, ByteBuf::from(knock), state, meant);
+    Op::Put { key: key(KNOCKED, by.as_bytes()), value: codec::encode(&row) }
+}
+
+fn read_held(agent: &[u8], value: &[u8]) -> Option<(AgentId, Held)> {
+    let by = AgentId::from_bytes(agent.try_into().ok()?).ok()?;
+    let KnockedRow(_, at, knock, state, meant) = codec::decode(value, 2 * limit::KNOCK_LEN_MAX).ok()?;
+    let state = STATES.into_iter().nth(state.into())?;
+    let meant = meant.and_then(|(service, scope)| {
+        let service = service.map(|service| service.parse().ok()).map_or(Some(None), |service| service.map(Some))?;
+        Some(Meant { service, scope: Scope::parse(&scope)? })
+    });
+    Some((by, Held { at: UnixMillis(at), knock: Knock::parse(&knock)?, state, meant }))
+}

@@ -1,0 +1,161 @@
+//! Agents that nobody has added, and that would be let in (contracts/call.md section 5).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use nuncio::{Agent, AgentId, Config, Error, Invitation, Knocked, Message, Scope};
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("it takes too long")
+}
+
+async fn open(dir: &Path, name: &str) -> Agent {
+    let config = Config::new(dir.join(name)).listen(([127, 0, 0, 1], 0).into()).letters_without_token();
+    Agent::open(if name == "house" { config.hear_knocks() } else { config }).await.unwrap()
+}
+
+fn scope(text: &str) -> Scope {
+    Scope::parse(text).unwrap()
+}
+
+/// A house, and its line, which lets in for `files` and `tools.read` as often as said.
+async fn house(dir: &Path, times: u32, life: Duration) -> (Agent, Invitation) {
+    let house = open(dir, "house").await;
+    let service = Some("files".parse().unwrap());
+    let line = house.invite_for(service, scope("tools.read"), life, times).await.unwrap();
+    // As it is pasted.
+    (house, line.to_string().parse().unwrap())
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+async fn ask(agent: &Agent, line: &Invitation, wants: &str) -> AgentId {
+    agent.knock(line, None, Some("files".parse().unwrap()), scope(wants), None).await.unwrap()
+}
+
+/// The knocks, once there are so many.
+async fn heard(house: &Agent, many: usize) -> Vec<Knocked> {
+    let mut bell = house.knock_bell().await.unwrap();
+    within(async {
+        loop {
+            let knocks = house.knocks().await.unwrap();
+            if knocks.len() == many {
+                return knocks;
+            }
+            bell.changed().await.unwrap();
+        }
+    })
+    .await
+}
+
+async fn stop(agents: &[&Agent]) {
+    for agent in agents {
+        agent.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_line_is_let_in_and_its_letters_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let guest = open(dir.path(), "guest").await;
+    let to = ask(&guest, &line, "tools.write").await;
+    guest.send(to, Message::text("hello")).await.unwrap();
+    let letter = within(house.inbox().await.unwrap().next()).await.unwrap();
+    assert_eq!((letter.from, letter.payload.text().unwrap()), (guest.id(), "hello"));
+    let knocks = heard(&house, 1).await;
+    // For what the line means, and not for what was asked.
+    let meant = knocks[0].let_in.clone().unwrap();
+    assert_eq!((meant.service.unwrap().as_str(), meant.scope), ("files", scope("tools.read")));
+    house.knock_done(guest.id()).await.unwrap();
+    assert_eq!(house.knocks().await.unwrap(), []);
+    stop(&[&house, &guest]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_good_as_often_as_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let (first, second) = (open(dir.path(), "first").await, open(dir.path(), "second").await);
+    ask(&first, &line, "").await;
+    assert!(heard(&house, 1).await[0].let_in.is_some());
+    ask(&second, &line, "tools.read").await;
+    let knocks = heard(&house, 2).await;
+    let other = knocks.iter().find(|knock| knock.by == second.id()).unwrap();
+    assert_eq!((other.let_in.clone(), &other.scope), (None, &scope("tools.read")));
+    assert!(!house.peers().await.unwrap().iter().any(|peer| peer.agent == second.id()));
+    stop(&[&house, &first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_good_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 5, Duration::ZERO).await;
+    let guest = open(dir.path(), "guest").await;
+    ask(&guest, &line, "tools.read").await;
+    assert_eq!(heard(&house, 1).await[0].let_in, None);
+    stop(&[&house, &guest]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_lets_in_who_has_no_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let line = Invitation { knock: None, ..line };
+    let guest = open(dir.path(), "guest").await;
+    let to = ask(&guest, &line, "tools.read").await;
+    let id = guest.send(to, Message::text("hello")).await.unwrap();
+    let knocks = heard(&house, 1).await;
+    assert_eq!((knocks[0].by, knocks[0].let_in.clone()), (guest.id(), None));
+    // It is kept, and nothing of it is taken before.
+    house.shutdown().await.unwrap();
+    let house = open(dir.path(), "house").await;
+    let kept = house.knocks().await.unwrap();
+    assert_eq!((kept.len(), kept[0].by, &kept[0].scope), (1, guest.id(), &scope("tools.read")));
+    assert_eq!(house.letters(None, 9).await.unwrap().len(), 0);
+    assert!(house.let_in(guest.id(), Some("guest")).await.unwrap());
+    let letter = within(house.inbox().await.unwrap().next()).await.unwrap();
+    assert_eq!((letter.id, letter.from), (id, guest.id()));
+    assert!(!house.let_in(guest.id(), None).await.unwrap());
+    stop(&[&house, &guest]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_declined_is_not_heard_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let guest = open(dir.path(), "guest").await;
+    let to = ask(&guest, &Invitation { knock: None, ..line.clone() }, "tools.read").await;
+    heard(&house, 1).await;
+    assert!(house.decline_knock(guest.id()).await.unwrap());
+    assert_eq!(house.knocks().await.unwrap(), []);
+    ask(&guest, &Invitation { knock: None, ..line.clone() }, "tools.read").await;
+    let late = guest.send(to, Message::text("hello")).await.unwrap();
+    let waits = tokio::time::timeout(Duration::from_secs(3), guest.delivered(to, late)).await;
+    assert!(waits.is_err() && house.knocks().await.unwrap().is_empty());
+    // A line counts more than what was said before.
+    ask(&guest, &line, "").await;
+    assert!(heard(&house, 1).await[0].let_in.is_some());
+    stop(&[&house, &guest]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hears_nobody_keeps_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let shut = open(dir.path(), "shut").await;
+    let guest = open(dir.path(), "guest").await;
+    let to = ask(&guest, &shut.invitation().await.unwrap(), "tools.read").await;
+    let letter = guest.send(to, Message::text("hello")).await.unwrap();
+    let waits = tokio::time::timeout(Duration::from_secs(3), guest.delivered(to, letter)).await;
+    assert!(waits.is_err());
+    shut.hear_knocks(true).await.unwrap();
+    assert_eq!(shut.knocks().await.unwrap(), []);
+    assert!(matches!(
+        guest.knock(&guest.invitation().await.unwrap(), None, None, scope(""), None).await,
+        Err(Error::Myself(_))
+    ));
+    stop(&[&shut, &guest]).await;
+}
