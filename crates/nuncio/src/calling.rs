@@ -285,7 +285,7 @@ impl Actor {
             rows.push(Op::Delete { key: numbered(BEGUN, no) });
         }
         if let Some(step) = self.peer.done(no) {
-            answers.extend(self.forget_payload(no));
+            answers.splice(0..0, self.forget_payload(no));
             self.stage_onto(together, step);
         }
     }
