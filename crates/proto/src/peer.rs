@@ -52,7 +52,7 @@ use audit::Auditor;
 pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
 pub(crate) use channels::ChannelChange;
 use channels::Channels;
-pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, SharedMail};
+pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, Mistake, SharedMail};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};

@@ -63,6 +63,11 @@ impl Peer {
         Ok(self.step(Change::Channel(ChannelChange::Say { to: by, word: Word { channel, says }, now })))
     }
 
+    /// Admins that ask this one for its support, as long as this agent has not been started anew ([`Peer::channel_support`]).
+    pub fn channel_asking(&self, channel: &ChannelId) -> impl Iterator<Item = AgentId> {
+        self.channels.all.get(channel).into_iter().flat_map(|channel| channel.asking.keys().copied())
+    }
+
     pub(super) fn apply_succeeding(&mut self, id: ChannelId, entry: Entry, now: UnixMillis, out: &mut Out) {
         let me = self.id();
         let Some(base) = self.base_of(&id, &entry) else { return };
