@@ -907,6 +907,12 @@ pub mod time {
     /// Unit: ms.
     pub const DIAL_PAUSE_MAX: u64 = 15_000;
 
+    /// a peer that is being reached is tried at once for a new cause, with pauses from the first, and no sooner again
+    /// than this: nobody makes an agent dial in a loop
+    ///
+    /// Unit: ms.
+    pub const DIAL_HURRY_PAUSE: u64 = 2000;
+
     /// how long a transfer of a large payload may stand still, and the most that it may fall behind large_rate_min
     ///
     /// Unit: ms.

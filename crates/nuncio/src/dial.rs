@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use nuncio_contracts::registry::time;
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{Connection, Link, TransportError};
+use tokio::sync::Notify;
 
 use crate::links::{self, LinkId, Tasks};
 use crate::wake::Wake;
@@ -20,14 +21,41 @@ const LASTING: Duration = Duration::from_secs(5);
 /// Rounds until the task ends; whoever still has something to send begins another.
 const ROUNDS: usize = 1_000;
 
-/// Dials until the peer answers, then serves the connection until it ends.
-pub(crate) async fn dial(link: Arc<Link>, id: LinkId, peer: AgentId, endpoints: Vec<String>, tasks: Tasks) {
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(PAUSE_MIN)
-        .with_max_delay(PAUSE_MAX)
-        .with_jitter()
-        .with_max_times(ROUNDS);
-    for pause in pauses.build() {
+/// The pauses between rounds. They double, and begin anew when there is a new cause to reach the peer.
+struct Pauses {
+    next: ExponentialBackoff,
+    hurry: Arc<Notify>,
+}
+
+impl Pauses {
+    fn new(hurry: Arc<Notify>) -> Self {
+        Self { next: Self::from_the_first(), hurry }
+    }
+
+    fn from_the_first() -> ExponentialBackoff {
+        let pauses = ExponentialBuilder::default().with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
+        pauses.with_jitter().with_max_times(ROUNDS).build()
+    }
+
+    async fn rest(&mut self) {
+        let pause = self.next.next().unwrap_or(PAUSE_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.hurry.notified() => self.next = Self::from_the_first(),
+        }
+    }
+}
+
+/// Dials until the peer answers, then serves the connection until it ends. Told to hurry, it dials at once.
+pub(crate) async fn dial(
+    link: Arc<Link>,
+    id: LinkId,
+    (peer, endpoints): (AgentId, Vec<String>),
+    hurry: Arc<Notify>,
+    tasks: Tasks,
+) {
+    let mut pauses = Pauses::new(hurry);
+    for _ in 0..ROUNDS {
         match round(&link, peer, &endpoints).await {
             Ok(connection) => {
                 let since = tokio::time::Instant::now();
@@ -38,7 +66,7 @@ pub(crate) async fn dial(link: Arc<Link>, id: LinkId, peer: AgentId, endpoints: 
             }
             Err(reason) => drop(tasks.urgent.send(Wake::DialFailed { peer, reason })),
         }
-        tokio::time::sleep(pause).await;
+        pauses.rest().await;
     }
     let _ = tasks.urgent.send(Wake::DialEnded { peer });
 }
@@ -62,4 +90,23 @@ pub(crate) async fn round(link: &Link, peer: AgentId, endpoints: &[String]) -> R
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without it a peer that has come back is reached when a pause is over that grew while it was away.
+    #[tokio::test]
+    async fn a_new_cause_ends_a_pause_and_the_next_ones_are_short() {
+        let hurry = Arc::new(Notify::new());
+        let mut pauses = Pauses::new(Arc::clone(&hurry));
+        let grown = (0..12).filter_map(|_| pauses.next.next()).last().unwrap();
+        assert!(grown >= PAUSE_MAX, "{grown:?}");
+        hurry.notify_one();
+        let rested = tokio::time::timeout(PAUSE_MAX / 3, pauses.rest()).await;
+        assert!(rested.is_ok(), "it waited on");
+        let next = pauses.next.next().unwrap();
+        assert!(next < 4 * PAUSE_MIN, "{next:?}");
+    }
 }

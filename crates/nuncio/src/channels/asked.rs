@@ -38,11 +38,28 @@ pub(crate) enum Asked {
     Watch { reply: Reply<mpsc::UnboundedReceiver<ChannelNews>> },
 }
 
+impl Asked {
+    /// The channel whose members are to hear of it.
+    const fn about(&self) -> Option<ChannelId> {
+        match self {
+            Self::Invite { channel, .. }
+            | Self::Join { channel, .. }
+            | Self::Change { channel, .. }
+            | Self::TakeOver { channel, .. }
+            | Self::Leave { channel, .. }
+            | Self::History { channel, .. }
+            | Self::Send { channel, .. } => Some(*channel),
+            _ => None,
+        }
+    }
+}
+
 impl Actor {
     pub(crate) fn channel_command(&mut self, asked: Asked) {
         if !self.has_randomness() {
             return;
         }
+        asked.about().iter().for_each(|channel| self.hurry_channel(channel));
         match asked {
             Asked::Create { name, audits, reply } => {
                 match self.peer.channel_create(&name, audits, now(), &mut self.entropy) {
@@ -93,6 +110,7 @@ impl Actor {
         if agent != self.peer.id() && self.peer.contact(&agent).is_none() {
             return Err(PeerError::UnknownAgent(agent).into());
         }
+        self.hurry(agent);
         Ok(self.peer.channel_invite(channel, agent, now(), &mut self.entropy)?)
     }
 
