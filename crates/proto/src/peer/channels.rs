@@ -167,6 +167,9 @@ pub enum ChannelError {
     /// It is left before it is forgotten.
     #[error("this agent is in the channel: leave it first")]
     StillMember,
+    /// That admin has not asked for support, or not since this agent was started.
+    #[error("it has not asked this agent for its support, or not since this agent was started: it may ask again")]
+    NotAsked,
     /// Nobody has asked this agent to be the owner.
     #[error("nobody has asked this agent to be the channel's owner")]
     NotOffered,
