@@ -1,5 +1,6 @@
 //! Reaching a peer: each of its addresses in turn, with jittered backoff between rounds.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use nuncio_contracts::registry::time;
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{Connection, Link, TransportError};
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::links::{self, LinkId, Tasks};
 use crate::wake::Wake;
@@ -18,6 +20,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(time::DIAL_PAUSE_MIN);
 const PAUSE_MAX: Duration = Duration::from_millis(time::DIAL_PAUSE_MAX);
 /// A connection that ended sooner than this counts as a failure: the peer turned it away.
 const LASTING: Duration = Duration::from_secs(5);
+/// Rounds at once: what a new cause begins does not end what may be about to succeed.
+const AT_ONCE: usize = 3;
 /// Rounds until the task ends; whoever still has something to send begins another.
 const ROUNDS: usize = 1_000;
 
@@ -54,9 +58,10 @@ pub(crate) async fn dial(
     hurry: Arc<Notify>,
     tasks: Tasks,
 ) {
-    let mut pauses = Pauses::new(hurry);
+    let mut pauses = Pauses::new(Arc::clone(&hurry));
+    let way = Way { link, peer, endpoints: endpoints.into() };
     for _ in 0..ROUNDS {
-        match round(&link, peer, &endpoints).await {
+        match way.reach(&hurry).await {
             Ok(connection) => {
                 let since = tokio::time::Instant::now();
                 links::serve_dialled(id, connection, tasks.clone()).await;
@@ -69,6 +74,45 @@ pub(crate) async fn dial(
         pauses.rest().await;
     }
     let _ = tasks.urgent.send(Wake::DialEnded { peer });
+}
+
+/// To whom, and where that one is.
+#[derive(Clone)]
+struct Way {
+    link: Arc<Link>,
+    peer: AgentId,
+    endpoints: Arc<[String]>,
+}
+
+impl Way {
+    /// A round, and beside it another for each new cause: to an address where nobody was, the first packets go at growing intervals too.
+    async fn reach(&self, hurry: &Notify) -> Result<Connection, String> {
+        let (mut tries, mut begun) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
+        let begin = |tries: &mut JoinSet<_>| {
+            let way = self.clone();
+            tries.spawn(async move { round(&way.link, way.peer, &way.endpoints).await })
+        };
+        begun.push_back(begin(&mut tries));
+        let mut last = String::new();
+        loop {
+            tokio::select! {
+                ended = tries.join_next() => match ended {
+                    Some(Ok(Ok(connection))) => return Ok(connection),
+                    Some(Ok(Err(reason))) => last = reason,
+                    // It made place for another.
+                    Some(Err(_)) => {}
+                    None => return Err(last),
+                },
+                () = hurry.notified() => {
+                    begun.retain(|one| !one.is_finished());
+                    if begun.len() >= AT_ONCE && let Some(oldest) = begun.pop_front() {
+                        oldest.abort();
+                    }
+                    begun.push_back(begin(&mut tries));
+                }
+            }
+        }
+    }
 }
 
 pub(crate) async fn round(link: &Link, peer: AgentId, endpoints: &[String]) -> Result<Connection, String> {
