@@ -263,7 +263,7 @@ fn hint_for(kind: &str) -> &'static str {
         "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",
         "not_whole" => "ask again later; `nuncio inbox` says how much is here",
         "not_yet" => {
-            "the letter stays in the outbox and goes when the peer can be reached; `nuncio peers` says what keeps it"
+            "nothing is lost, and it goes on by itself; `nuncio outbox` lists letters that wait, and `nuncio peers` says who cannot be reached, and why"
         }
         "outbox_full" => "`nuncio peers` says who cannot be reached; wait until they can, or remove them",
         "payload_lost" => "ask its sender to send it again",

@@ -49,11 +49,14 @@ fn asking(channel: &Channel) -> Result<(), Failure> {
 }
 
 fn row(channel: &Channel) -> Vec<String> {
-    let owner = channel.members.iter().find(|member| member.agent == channel.owner);
-    let owner = owner.map_or_else(|| channel.owner.clone(), |member| called(member).to_owned());
+    let owner = channel.members.iter().find(|member| member.agent == channel.owner).map(called);
+    let owner = owner.filter(|_| channel.role != Role::Owner).unwrap_or(match channel.role {
+        Role::Owner => "this agent",
+        _ => &channel.owner,
+    });
     let id = channel.channel.get(..ID_SHOWN).unwrap_or(&channel.channel);
     let (name, role) = (output::harmless_line(&channel.name), told(channel.role).to_owned());
-    vec![name, format!("{id}…"), role, channel.members.len().to_string(), owner]
+    vec![name, format!("{id}…"), role, channel.members.len().to_string(), owner.to_owned()]
 }
 
 fn invitation(invitation: &ChannelInvitation) -> Result<(), Failure> {
