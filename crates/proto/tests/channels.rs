@@ -477,6 +477,7 @@ fn admins_answer_a_stolen_owner_key() {
     }
     assert!(!group.agents[4].failed.iter().any(|(_, id, _)| *id == heard));
     assert_eq!(group.agents[5].texts(channel), [""; 0], "the friend hears nothing");
+    assert_eq!(group.agents[0].roster(channel).owner(), admins[0], "the owner of before is told that it is out");
     // Also after a start, and whatever the thief says now.
     let now = group.now;
     group.agents[4].restart(now);

@@ -61,6 +61,7 @@ fn admins_make_one_of_them_the_owner_where_the_owner_is_gone() {
         let role = |member: &serde_json::Value| member["role"] == "admin";
         until(|| members(agent).iter().filter(|member| role(member)).count() == 2);
     }
+    let (home, address) = (anna.home.clone(), anna.listening().to_owned());
     anna.stop();
     let waits = fails(&ben.home, &["channel", "succeed", "crew", "--wait", "500ms"], 3);
     assert!(waits.contains("nuncio channel support"), "{waits}");
@@ -72,6 +73,8 @@ fn admins_make_one_of_them_the_owner_where_the_owner_is_gone() {
     assert!(!ok(&cleo.home, &["channel", "list"]).contains("would be"), "it is the owner, and asks no more");
     let sent = nuncio(&ben.home, &["channel", "send", "crew", "we go on"]);
     assert!(sent.status.success() && stderr(&sent).contains("delivered to 1 of 1"), "{}", stderr(&sent));
+    let anna = Daemon::listen(&home, &address, &[]);
+    until(|| ok(&anna.home, &["channel", "list"]).contains("  gone "));
 }
 
 #[test]
