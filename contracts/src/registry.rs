@@ -184,6 +184,22 @@ pub mod limit {
     /// Unit: bytes.
     pub const DEPOSIT_LEN_MAX: usize = 71_168;
 
+    /// of one stream, read and not answered: as many as a sender leaves at once, and enough for one commit
+    ///
+    /// Unit: deposits.
+    pub const DEPOSITS_UNDER_WAY: usize = 64;
+
+    /// of frames in these, for each recipient: with the place that a stream of a guest has, 256 MiB are the most for
+    /// all guests
+    ///
+    /// Unit: bytes.
+    pub const DEPOSITS_UNDER_WAY_BYTES: usize = 262_144;
+
+    /// of all streams of a guest, unread: a whole deposit hardly waits, and all guests together have 16 MiB
+    ///
+    /// Unit: bytes.
+    pub const GUEST_WINDOW: u32 = 65_536;
+
     /// that wait for one agent: a week of a busy one
     ///
     /// Unit: frames.

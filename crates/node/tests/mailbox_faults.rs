@@ -32,7 +32,7 @@ use nuncio_proto::deposit::{Deposit, DepositKey, MailboxSecret};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::secret::Key;
 use nuncio_store::Kek;
-use nuncio_transport::{Connection, Link, LinkConfig, StreamKind};
+use nuncio_transport::{Connection, FrameSender, Link, LinkConfig, StreamKind};
 use tokio_util::sync::CancellationToken;
 
 const HOME: &str = "NUNCIO_MAILBOX_FAULTS_HOME";
@@ -180,15 +180,22 @@ impl End {
     }
 
     async fn deposit(&self, deposit: &Deposit) -> Option<Vec<u16>> {
-        let deposit = deposit.to_bytes();
+        self.deposits(core::slice::from_ref(deposit)).await
+    }
+
+    /// The codes of all, left on one stream; `None` where one has no answer.
+    async fn deposits(&self, deposits: &[Deposit]) -> Option<Vec<u16>> {
+        let bytes: Vec<Bytes> = deposits.iter().map(|deposit| deposit.to_bytes().into()).collect();
+        let mut answers = vec![0; deposits.iter().map(|deposit| 2 * deposit.to().len()).sum()];
         let asked = async {
-            let (mut send, mut recv) = self.connection.open(StreamKind::Deposit).await.ok()?;
-            send.write_all(&deposit).await.ok()?;
+            let (send, mut recv) = self.connection.open(StreamKind::Deposit).await.ok()?;
+            let mut send = FrameSender::deposits(send);
+            send.send_many(&bytes).await.ok()?;
             send.finish().ok()?;
-            recv.read_to_end(256).await.ok()
+            recv.read_exact(&mut answers).await.ok()
         };
-        let answer = tokio::time::timeout(PATIENCE, asked).await.ok()??;
-        Some(answer.chunks(2).map(|code| u16::from_be_bytes(code.try_into().unwrap())).collect())
+        tokio::time::timeout(PATIENCE, asked).await.ok()??;
+        Some(answers.chunks(2).map(|code| u16::from_be_bytes(code.try_into().unwrap())).collect())
     }
 
     /// [`End::leave`] of one frame for the recipient.
