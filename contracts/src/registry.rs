@@ -189,11 +189,11 @@ pub mod limit {
     /// Unit: deposits.
     pub const DEPOSITS_UNDER_WAY: usize = 64;
 
-    /// of frames in these, for each recipient: with the place that a stream of a guest has, 256 MiB are the most for
-    /// all guests
+    /// of frames in these, for each recipient: two of the longest; on the streams of all guests together 128 MiB,
+    /// should the disk stand still
     ///
     /// Unit: bytes.
-    pub const DEPOSITS_UNDER_WAY_BYTES: usize = 262_144;
+    pub const DEPOSITS_UNDER_WAY_BYTES: usize = 131_072;
 
     /// of all streams of a guest, unread: a whole deposit hardly waits, and all guests together have 16 MiB
     ///
@@ -502,6 +502,12 @@ pub mod limit {
     ///
     /// Unit: bytes.
     pub const STRANGER_WINDOW: u32 = 8192;
+
+    /// of ours that a dialler who is not called welcome yet has not acknowledged: a bundle with a one-time prekey, or
+    /// the answers to 500 deposits for 64 each
+    ///
+    /// Unit: bytes.
+    pub const STRANGER_SEND_WINDOW: u64 = 65_536;
 
     /// of QUIC, under way in all, some 40 KiB each
     ///

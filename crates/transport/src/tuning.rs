@@ -60,11 +60,10 @@ pub const STRANGER_STREAMS_MAX: u32 = limit::STRANGER_STREAMS_MAX;
 /// Bytes that a stranger may make us hold. Flow control returns credit as we read, so a whole frame still fits through.
 pub const STRANGER_WINDOW: u32 = limit::STRANGER_WINDOW;
 
-/// Bytes of ours that a stranger may leave unacknowledged: a bundle with a one-time prekey, some ten thousand answers to deposits. Who takes nothing in
-/// has no more of our memory.
-pub const STRANGER_SEND_WINDOW: u64 = 64 * 1024;
+/// Bytes of ours that are kept until a stranger's QUIC acknowledges them: one that takes nothing in has no more of our memory.
+pub const STRANGER_SEND_WINDOW: u64 = limit::STRANGER_SEND_WINDOW;
 
-/// Bytes that a stranger may make a node hold for as long as it leaves frames there.
+/// Bytes that a guest may make a node hold: a stranger that leaves frames there (contracts/mailbox.md section 2).
 pub const GUEST_WINDOW: u32 = limit::GUEST_WINDOW;
 
 /// Handshake bytes out of order: a ClientHello with an ML-KEM share is 1.7 KiB and nothing else in the handshake is longer.

@@ -222,7 +222,7 @@ mod tests {
         let large = limit::DEPOSITS_UNDER_WAY_BYTES / 8;
         // Of each: how many are taken of a hundred.
         let cases =
-            [(deposit(1), limit::DEPOSITS_UNDER_WAY), (deposit(large), 8), (shared(large), 2), (shared(60_000), 2)];
+            [(deposit(1), limit::DEPOSITS_UNDER_WAY), (deposit(large), 8), (shared(large), 2), (shared(60_000), 1)];
         for (one, expected) in cases {
             let mut under_way = UnderWay::new(service, from);
             let mut came: VecDeque<Bytes> = core::iter::repeat_n(one, 100).collect();
