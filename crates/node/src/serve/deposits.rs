@@ -92,10 +92,10 @@ pub(super) async fn serve(
             }
             // What has come already is taken to its end.
             () = closed.as_mut(), if over.is_none() => over = Some(Over::Ended),
-            read = read(&mut recv, &mut came), if over.is_none() && came.is_empty() => {
-                asked.note();
-                over = read.err();
-            }
+            read = read(&mut recv, &mut came), if over.is_none() && came.is_empty() => match read {
+                Ok(()) => asked.note(),
+                Err(why) => over = Some(why),
+            },
             else => break,
         }
     }
