@@ -184,6 +184,22 @@ pub mod limit {
     /// Unit: bytes.
     pub const DEPOSIT_LEN_MAX: usize = 71_168;
 
+    /// of one stream, read and not answered: as many as a sender leaves at once, and enough for one commit
+    ///
+    /// Unit: deposits.
+    pub const DEPOSITS_UNDER_WAY: usize = 64;
+
+    /// of frames in these, for each recipient: two of the longest; on the streams of all guests together 128 MiB,
+    /// should the disk stand still
+    ///
+    /// Unit: bytes.
+    pub const DEPOSITS_UNDER_WAY_BYTES: usize = 131_072;
+
+    /// of all streams of a guest, unread: a whole deposit hardly waits, and all guests together have 16 MiB
+    ///
+    /// Unit: bytes.
+    pub const GUEST_WINDOW: u32 = 65_536;
+
     /// that wait for one agent: a week of a busy one
     ///
     /// Unit: frames.
@@ -531,6 +547,12 @@ pub mod limit {
     ///
     /// Unit: bytes.
     pub const STRANGER_WINDOW: u32 = 8192;
+
+    /// of ours that a dialler who is not called welcome yet has not acknowledged: a bundle with a one-time prekey, or
+    /// the answers to 500 deposits for 64 each
+    ///
+    /// Unit: bytes.
+    pub const STRANGER_SEND_WINDOW: u64 = 65_536;
 
     /// of QUIC, under way in all, some 40 KiB each
     ///
@@ -951,6 +973,12 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DIAL_PAUSE_MAX: u64 = 15_000;
+
+    /// a peer that is being reached is tried at once for a new cause, with pauses from the first, and no sooner again
+    /// than this: nobody makes an agent dial in a loop
+    ///
+    /// Unit: ms.
+    pub const DIAL_HURRY_PAUSE: u64 = 2000;
 
     /// how long a transfer of a large payload may stand still, and the most that it may fall behind large_rate_min
     ///

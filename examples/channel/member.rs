@@ -123,7 +123,7 @@ async fn say(agent: &Agent, text: String) -> Result<Told> {
 async fn join(agent: &Agent) -> Result<()> {
     let invitation = loop {
         match agent.resolve_invitation(CHANNEL).await {
-            Err(Error::NoSuchChannel(_)) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(Error::NoInvitation(_)) => tokio::time::sleep(LOOK_EVERY).await,
             found => break found?,
         }
     };

@@ -11,10 +11,11 @@ use hyper::Request;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use nuncio_node::Node;
-use nuncio_proto::deposit::{Deposit, MailboxSecret};
+use nuncio_proto::deposit::{Deposit, DepositKey, MailboxSecret};
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::step::Op;
 use nuncio_store::{Staged, Store, Writer};
-use nuncio_transport::{Connection, Link, StreamKind};
+use nuncio_transport::{Connection, FrameSender, Link, StreamKind};
 use tokio::task::JoinSet;
 
 use crate::cpu::ASKING;
@@ -28,13 +29,15 @@ const AGENTS: u8 = 16;
 const GUESTS: usize = 8;
 /// Frames that one connection has under way at once.
 const AT_ONCE: usize = 32;
-/// Frames that each of these leaves, one after the other.
+/// Frames that are left for each of these, over the same connection.
 const EACH: usize = 100;
 const FRAME_LEN: usize = 1_024;
 
-type Guest = Arc<(Link, Connection)>;
+type Guest = (Link, Connection);
+/// An agent, and a key to its mailbox.
+type To = (AgentId, DepositKey);
 
-/// Deposits a second over QUIC, durable, beside the node's store alone: the same rows, as many at once.
+/// Deposits a second over QUIC, durable, beside the node's store alone: the same rows, as many at once. Those who leave them share the machine.
 pub(crate) fn deposit() -> Result<Row> {
     let folder = tempfile::tempdir()?;
     let serving = one_core("bench-node")?;
@@ -71,15 +74,14 @@ async fn leave_all(node: &Node) -> Result<f64> {
     for seed in 1..=AGENTS {
         open_mailbox(node, seed).await?;
     }
-    let mut guests: Vec<Guest> = Vec::new();
-    for seed in 0..GUESTS {
-        guests.push(Arc::new(dial(node, u8::try_from(100 + seed)?).await?));
+    let mut guests: Vec<(Guest, Vec<To>)> = Vec::new();
+    for seed in 100..100 + u8::try_from(GUESTS)? {
+        guests.push((dial(node, seed).await?, recipients(seed)?));
     }
-    let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for task in 0..GUESTS * AT_ONCE {
-        let guest = Arc::clone(guests.get(task % GUESTS).context("a guest")?);
-        tasks.spawn(leave(guest, u16::try_from(task)?));
+    let begun = Instant::now();
+    for (guest, to) in guests {
+        tasks.spawn(leave(guest, to));
     }
     while let Some(left) = tasks.join_next().await {
         left??;
@@ -87,21 +89,40 @@ async fn leave_all(node: &Node) -> Result<f64> {
     Ok(rate(begun))
 }
 
-/// Leaves frames one after the other, each task with a key of its own.
-async fn leave(guest: Guest, task: u16) -> Result<()> {
-    for number in 0..EACH {
-        let seed = u8::try_from((usize::from(task) + number) % usize::from(AGENTS))? + 1;
+/// Whom a guest leaves frames for: with so many keys that none has more than its burst.
+fn recipients(guest: u8) -> Result<Vec<To>> {
+    let to = |key: u8| {
+        let seed = (guest + key) % AGENTS + 1;
         let mut id = [0; 16];
-        id.iter_mut().zip(task.to_be_bytes()).for_each(|(to, from)| *to = from);
-        let to = vec![(agent(seed)?, Some(secret(seed).deposit_key(id)))];
-        let deposit = Deposit::new(to, vec![7; FRAME_LEN])?.to_bytes();
-        let (mut send, mut recv) = guest.1.open(StreamKind::Deposit).await?;
-        send.write_all(&deposit).await?;
-        send.finish()?;
-        let answer = recv.read_to_end(2).await?;
-        ensure!(answer == [0, 0], "a frame was not kept: {answer:?}");
+        [id[0], id[1]] = [guest, key];
+        Ok((agent(seed)?, secret(seed).deposit_key(id)))
+    };
+    (0..u8::try_from(AT_ONCE)?).map(to).collect()
+}
+
+/// Leaves frames over one stream, so many under way at once.
+async fn leave((_link, connection): Guest, to: Vec<To>) -> Result<()> {
+    let (send, mut answers) = connection.open(StreamKind::Deposit).await?;
+    let mut send = FrameSender::deposits(send);
+    let mut left = to.iter().cycle().take(AT_ONCE * EACH);
+    // Of answers, each of which has two.
+    let (mut bytes_to_come, mut answer) = (0_usize, [0; 2 * AT_ONCE]);
+    loop {
+        let next = left.by_ref().take(AT_ONCE - bytes_to_come.div_ceil(2)).map(|(agent, key)| {
+            let deposit = Deposit::new(vec![(*agent, Some(key.clone()))], vec![7; FRAME_LEN])?;
+            Ok(Bytes::from(deposit.to_bytes()))
+        });
+        let next = next.collect::<Result<Vec<_>>>()?;
+        bytes_to_come += 2 * next.len();
+        if bytes_to_come == 0 {
+            return Ok(());
+        }
+        send.send_many(&next).await?;
+        let len = answers.read(&mut answer).await?.context("no answer")?;
+        let answer = answer.get(..len).context("an answer")?;
+        ensure!(answer.iter().all(|byte| *byte == 0), "a frame was not kept: {answer:?}");
+        bytes_to_come -= len;
     }
-    Ok(())
 }
 
 /// Rows as long as those of the node, by as many as wait for theirs at once.

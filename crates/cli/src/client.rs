@@ -26,6 +26,9 @@ use crate::wire::Problem;
 /// What fails when no node runs.
 pub(crate) const REACH_NODE: &str = "reach the node at";
 
+/// What fails when the agent cannot be asked.
+const REACH_AGENT: &str = "reach the agent at";
+
 /// A client of one agent's local API.
 pub struct Api {
     road: Road,
@@ -42,7 +45,7 @@ impl Api {
     /// Of the agent that runs on a home. Nothing is asked yet.
     #[must_use]
     pub fn at(home: &Path) -> Self {
-        Self::on(home.join(SOCKET), "reach the agent at")
+        Self::on(home.join(SOCKET), REACH_AGENT)
     }
 
     /// Of the node whose owner's socket this is.
@@ -160,8 +163,18 @@ impl Api {
             Road::Socket { path, reach, spare } => {
                 let spare = spare.lock().await.take();
                 let mut line = usable(spare, path, reach).await?;
-                let response = line.send_request(request).await.map_err(broken)?;
-                Ok((response.map(Body::new), Some(line)))
+                let answer = match line.try_send_request(request).await {
+                    Ok(response) => Ok(response),
+                    Err(mut unsent) => match unsent.take_message() {
+                        // The line was closed before anything went over it: another, if somebody is there.
+                        Some(request) => {
+                            line = usable(None, path, reach).await?;
+                            line.send_request(request).await
+                        }
+                        None => Err(unsent.into_error()),
+                    },
+                };
+                Ok((answer.map_err(broken)?.map(Body::new), Some(line)))
             }
         }
     }
@@ -174,7 +187,11 @@ async fn usable(spare: Option<Line>, socket: &Path, reach: &'static str) -> Resu
     {
         return Ok(line);
     }
-    let stream = UnixStream::connect(socket).await.map_err(Failure::io(reach, socket))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| match Failure::io(reach, socket)(error) {
+        // A command that finds no agent opens the store itself: this one was there.
+        gone if reach == REACH_AGENT && is_gone(&gone) => Failure::Gone(socket.into()),
+        other => other,
+    })?;
     let (line, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the line.
     tokio::spawn(connection);
@@ -245,7 +262,7 @@ impl std::fmt::Debug for Api {
 #[must_use]
 pub fn is_gone(failure: &Failure) -> bool {
     match failure {
-        Failure::Broken(_) => true,
+        Failure::Broken(_) | Failure::Gone(_) => true,
         Failure::Io { source, .. } => {
             matches!(
                 source.kind(),

@@ -51,6 +51,9 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The agent that was asked is there no more.
+    #[error("the agent has stopped: nobody answers at {}", .0.display())]
+    Gone(PathBuf),
     /// A home's `nuncio.toml`.
     #[error("{}: {what}", .path.display())]
     Settings {
@@ -131,6 +134,7 @@ impl Failure {
             Self::Log(nuncio_node::log::Wrong::Index(..)) => "no_such_entry",
             Self::Log(_) => "log_wrong",
             Self::Settings { .. } => "settings",
+            Self::Gone(_) => "stopped",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
             Self::NotDelivered { .. } => "not_delivered",
@@ -245,7 +249,10 @@ fn hint_for(kind: &str) -> &'static str {
         "no_such_channel" => {
             "`nuncio channel list` lists the channels that this agent is in, and invitations into others; it joins one with `nuncio channel join`"
         }
-        "several_channels" => "`nuncio channel list --json` prints the id of each",
+        "several_channels" => {
+            "`nuncio channel list --json` says who owns each, and who is in it: give its id in place of the name"
+        }
+        "joining" => "ask again later; `nuncio peers` says whether the owner, or whoever invited, can be reached",
         "log_full" => {
             "events that no node's log has taken fill their place: see that the node is there (`nuncio audit` says what waits), or set `when_full` to \"gap\""
         }
@@ -256,7 +263,7 @@ fn hint_for(kind: &str) -> &'static str {
         "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",
         "not_whole" => "ask again later; `nuncio inbox` says how much is here",
         "not_yet" => {
-            "the letter stays in the outbox and goes when the peer can be reached; `nuncio peers` says what keeps it"
+            "nothing is lost, and it goes on by itself; `nuncio outbox` lists letters that wait, and `nuncio peers` says who cannot be reached, and why"
         }
         "outbox_full" => "`nuncio peers` says who cannot be reached; wait until they can, or remove them",
         "payload_lost" => "ask its sender to send it again",

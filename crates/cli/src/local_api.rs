@@ -94,6 +94,8 @@ const ROUTES: &[Route] = &[
     route("post", "/v1/channels/{channel}/decline", || post(channels::decline)),
     route("post", "/v1/channels/{channel}/leave", || post(channels::leave)),
     route("post", "/v1/channels/{channel}/take-over", || post(channels::take_over)),
+    route("post", "/v1/channels/{channel}/succession", || post(channels::succeed)),
+    route("post", "/v1/channels/{channel}/supports", || post(channels::support)),
     route("post", "/v1/channels/{channel}/forget", || post(channels::forget)),
     route("post", "/v1/channels/{channel}/history", || post(channels::history)),
     route("post", "/v1/channels/{channel}/changes", || post(channels::change)),

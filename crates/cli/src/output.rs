@@ -120,6 +120,11 @@ pub(crate) fn time(unix_ms: u64) -> String {
     )
 }
 
+/// This moment, in the same form.
+pub(crate) fn now() -> String {
+    jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

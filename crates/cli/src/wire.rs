@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub use channels::{
     Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
     ChannelTally, Channels, HandedHistory, HandedOver, MemberTold, NewChannel, NewChannelLetter, NewHistory, NewMember,
-    Role, SaidLetter, SaidPage,
+    NewSuccession, Role, SaidLetter, SaidPage,
 };
 use serde::{Deserialize, Serialize};
 

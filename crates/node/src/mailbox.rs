@@ -1,11 +1,13 @@
 //! Where frames wait for agents that are away (contracts/mailbox.md).
 //!
 //! ```text
-//!   deposit ─► judged, numbered, handed to the store's writer, all at once ─► durable ─► the answer, and who fetches is woken
+//!   deposits ─► judged, numbered, handed to the store's writer, all at once ─► durable ─► the answers, and who fetches is woken
 //!   taken   ─► rows deleted, and in the same commit the highest number that was ever given
 //! ```
 //!
 //! The writer keeps its order, so what is durable has nothing before it that is not.
+
+mod taking;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,21 +16,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use data_encoding::HEXLOWER;
 use nuncio_contracts::registry::{code, limit, time};
 use nuncio_proto::codec;
-use nuncio_proto::deposit::{Deposit, DepositKey, MailboxSecret};
+use nuncio_proto::deposit::{DepositKey, MailboxSecret};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Op, RowFault, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::{ByteArray, ByteBuf, Bytes};
 use tokio::sync::watch;
 
 use crate::ledger::{Ledger, Unwritten};
 use crate::limits::Deposits;
 use crate::rows;
 
+pub(crate) use taking::{Begun, Refused};
+
 const VERSION: u8 = 1;
+/// What a frame's row is longer than the frame, at the most.
+const ROW_MORE: usize = 64;
 /// A frame as it stands in its row.
-const ROW_LEN_MAX: usize = limit::FRAME_LEN_MAX + 64;
+const ROW_LEN_MAX: usize = limit::FRAME_LEN_MAX + ROW_MORE;
 /// Version 1 of an array of seven, and its kind (contracts/frame.md).
 const START: [u8; 3] = [0x87, 1, 1];
 
@@ -80,6 +86,10 @@ struct MailboxRow(u8, Option<ByteArray<32>>, u64);
 
 #[derive(Serialize, Deserialize)]
 struct FrameRow(u8, u64, bool, ByteBuf);
+
+/// [`FrameRow`], as it is written.
+#[derive(Serialize)]
+struct FrameRowOf<'a>(u8, u64, bool, &'a Bytes);
 
 /// Frames, each behind its number.
 type Frames = Vec<(u64, Vec<u8>)>;
@@ -211,62 +221,6 @@ impl Mailboxes {
             begun?
         };
         durable.await.map_err(|_| Unwritten)
-    }
-
-    /// Takes a frame for each of its recipients that wants it: a code for each. What was taken is durable, in one commit.
-    // contracts/mailbox.md M18.
-    pub(crate) async fn deposit(
-        &self,
-        ledger: &Ledger,
-        deposit: &Deposit,
-        has_mailbox: impl Fn(&AgentId) -> bool,
-        now: UnixMillis,
-    ) -> Result<Vec<u16>, Unwritten> {
-        let (codes, taken, durable) = {
-            let mut boxes = self.boxes();
-            let (mut codes, mut taken, mut ops) = (Vec::new(), Vec::new(), Vec::new());
-            for (agent, key, frame) in deposit.frames() {
-                let Some(mailbox) = boxes.get_mut(&agent).filter(|_| has_mailbox(&agent)) else {
-                    codes.push(code::DEPOSIT_DENIED);
-                    continue;
-                };
-                let code = mailbox.judge(&agent, key, &frame, &self.deposits);
-                codes.push(code);
-                if code == 0 {
-                    let (len, key) = (len_of(&frame), key.map(DepositKey::id));
-                    let waiting = Waiting { len, came: now, is_stranger: key.is_none(), key };
-                    let number = mailbox.last + 1;
-                    mailbox.insert(number, waiting);
-                    taken.push((agent, number));
-                    ops.push(put_frame(&agent, number, &waiting, &frame));
-                }
-            }
-            if ops.is_empty() {
-                return Ok(codes);
-            }
-            let begun = ledger.begin(ops);
-            if begun.is_err() {
-                forget(&mut boxes, &taken);
-            }
-            (codes, taken, begun?)
-        };
-        if durable.await.is_err() {
-            // Nothing is written any more.
-            forget(&mut self.boxes(), &taken);
-            return Err(Unwritten);
-        }
-        let boxes = self.boxes();
-        for (agent, number) in &taken {
-            let raise = |durable: &mut u64| {
-                let is_higher = *number > *durable;
-                *durable = (*durable).max(*number);
-                is_higher
-            };
-            if let Some(mailbox) = boxes.get(agent) {
-                mailbox.durable.send_if_modified(raise);
-            }
-        }
-        Ok(codes)
     }
 
     /// Begins to fetch for an agent, of the frames above a number; whoever fetched for it ends.
@@ -403,8 +357,8 @@ fn read_mailbox(key: &[u8], value: &[u8]) -> Option<(AgentId, Mailbox)> {
 }
 
 fn put_frame(agent: &AgentId, number: u64, waiting: &Waiting, frame: &[u8]) -> Op {
-    let row = FrameRow(VERSION, waiting.came.0, waiting.is_stranger, ByteBuf::from(frame));
-    Op::Put { key: rows::frame(agent, number), value: codec::encode(&row) }
+    let row = FrameRowOf(VERSION, waiting.came.0, waiting.is_stranger, Bytes::new(frame));
+    Op::Put { key: rows::frame(agent, number), value: codec::encode_sized(&row, ROW_MORE + frame.len()) }
 }
 
 fn read_frame(value: &[u8]) -> Option<(Waiting, Vec<u8>)> {

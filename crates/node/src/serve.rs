@@ -1,5 +1,6 @@
 //! The doors: TCP, QUIC, the owner's socket. One router behind all.
 
+mod deposits;
 mod guests;
 mod quic;
 mod tls;

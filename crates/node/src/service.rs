@@ -27,7 +27,7 @@ use crate::keys::{Keys, Rotated};
 use crate::ledger::{Ledger, Unwritten};
 use crate::limits::Sources;
 use crate::log::{Events, Log, LogError};
-use crate::mailbox::Mailboxes;
+use crate::mailbox::{Begun, Mailboxes, Refused};
 use crate::metrics::Metrics;
 use crate::mint::{Draft, Minted};
 use crate::once::Once;
@@ -291,11 +291,16 @@ impl Service {
         self.directory.claim(&self.store, &self.ledger, Claim { by, of, gives }, entropy::now()).await
     }
 
-    /// Takes a frame for agents that the policy names.
-    pub(crate) async fn deposit(&self, deposit: &Deposit) -> Result<Vec<u16>, Unwritten> {
+    /// Takes frames for agents that the policy names, as far as a stream was not refused before.
+    pub(crate) fn deposit(&self, deposits: &[Deposit], refused: &mut Refused) -> Begun {
         let policy = self.policy();
-        let has_mailbox = |agent: &AgentId| policy.client_of(agent).is_some() && !policy.is_retired(agent);
-        self.mailboxes.deposit(&self.ledger, deposit, has_mailbox, entropy::now()).await
+        let has_mailbox = |agent: &AgentId| policy.client_of(agent).is_some();
+        self.mailboxes.begin(&self.ledger, deposits, refused, has_mailbox, entropy::now())
+    }
+
+    /// The answers to deposits of which it is known whether they are on disk.
+    pub(crate) fn deposited(&self, begun: Begun) -> Vec<u16> {
+        self.mailboxes.end(begun)
     }
 
     /// Forgets what is over and who is quiet.

@@ -33,7 +33,7 @@ use crate::channels::ChannelNews;
 use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
-use crate::connections::{LinkUp, Rests};
+use crate::connections::{Dialling, Hurries, LinkUp, Rests};
 use crate::effects::answer;
 use crate::entropy::{Entropy, now};
 use crate::error::Error;
@@ -79,7 +79,8 @@ pub(crate) struct Actor {
     pub(crate) next_link: LinkId,
     pub(crate) next_request: u64,
     pub(crate) links: BTreeMap<AgentId, Vec<LinkUp>>,
-    pub(crate) dialling: BTreeMap<AgentId, CancellationToken>,
+    pub(crate) dialling: BTreeMap<AgentId, Dialling>,
+    pub(crate) hurries: Hurries,
     /// Connections that others began and that were let in.
     pub(crate) knocked: BTreeMap<LinkId, Connection>,
     /// Peers of which a bundle was due to be asked for while they were not connected.
@@ -186,6 +187,7 @@ impl Actor {
             next_request: 0,
             links: BTreeMap::new(),
             dialling: BTreeMap::new(),
+            hurries: Hurries::default(),
             starts_due: BTreeSet::new(),
             rests: Rests::default(),
             knocked: BTreeMap::new(),

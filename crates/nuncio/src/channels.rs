@@ -40,6 +40,8 @@ pub struct ChannelInfo {
     pub audits: bool,
     /// Whom the owner has asked to be the next: this agent ([`Agent::take_over_channel`]), or, where this is the owner, another.
     pub heir: Option<AgentId>,
+    /// Admins that would be owner and ask this agent, an admin too, for its support ([`Agent::support_in_channel`]).
+    pub asking: Vec<AgentId>,
 }
 
 /// Somebody in a channel.
@@ -109,6 +111,11 @@ pub enum Happened {
     /// The owner asks this agent to be the next: [`Agent::take_over_channel`], or nothing.
     Offered {
         /// The owner.
+        by: AgentId,
+    },
+    /// An admin would be the owner and asks this one for its support: [`Agent::support_in_channel`], or nothing.
+    SupportWanted {
+        /// The admin.
         by: AgentId,
     },
     /// Members, admins, owner or name are others now, or this agent has left.
@@ -230,6 +237,26 @@ impl Agent {
         self.ask(|reply| Command::Channel(Asked::TakeOver { channel, reply })).await
     }
 
+    /// Asks the other admins to make this agent, an admin, the owner, where the owner is gone or its key is another's. More than half of the admins make it
+    /// so, this one among them: a single admin is enough by itself. The owner before is taken out.
+    ///
+    /// `behind` is the number of the entry of the record ([`ChannelInfo::number`]) that is the last good one: what a stolen key has appended to it in the
+    /// last days is undone, also that it took out the admins. `None` is the newest.
+    ///
+    /// # Errors
+    /// [`ChannelError`] in [`Error::Peer`].
+    pub async fn succeed_in_channel(&self, channel: ChannelId, behind: Option<u32>) -> Result<(), Error> {
+        self.ask(|reply| Command::Channel(Asked::Succeed { channel, behind, reply })).await
+    }
+
+    /// Gives an admin the support that it asks for ([`Happened::SupportWanted`]).
+    ///
+    /// # Errors
+    /// [`ChannelError::NotAsked`] in [`Error::Peer`].
+    pub async fn support_in_channel(&self, channel: ChannelId, by: AgentId) -> Result<(), Error> {
+        self.ask(|reply| Command::Channel(Asked::Support { channel, by, reply })).await
+    }
+
     /// Leaves a channel, from now on: nothing of it is sealed, or delivered here. The owner is told, and the others by it. The owner hands it over first.
     ///
     /// # Errors
@@ -310,26 +337,51 @@ impl Agent {
     /// The channel that a text names: its 64 hexadecimal digits, or its name where no other that this agent is in has it.
     ///
     /// # Errors
-    /// [`Error::NoSuchChannel`], [`Error::SeveralChannels`].
+    /// [`Error::NoSuchChannel`], [`Error::SeveralChannels`]; of one into which this agent is invited [`Error::NotJoined`] or [`Error::Joining`].
     pub async fn resolve_channel(&self, text: &str) -> Result<ChannelId, Error> {
         let channels = self.channels().await?;
         let (mine, gone): (Vec<_>, Vec<_>) = channels.into_iter().partition(|channel| channel.role.is_in());
         let names =
             |channels: Vec<ChannelInfo>| channels.into_iter().map(|channel| (channel.id, channel.name)).collect();
         // One that this agent has left is named only where no other can be meant.
-        match named(text, names(mine)) {
+        let found = match named(text, names(mine)) {
             Err(Error::NoSuchChannel(_)) => named(text, names(gone)),
             found => found,
+        };
+        if !matches!(found, Err(Error::NoSuchChannel(_))) {
+            return found;
+        }
+        let (joining, open): (Vec<_>, Vec<_>) =
+            self.channel_invitations().await?.into_iter().partition(|invitation| invitation.joining);
+        let is_of = |invitation: &ChannelInvitation| named(text, vec![invitation.named()]).is_ok();
+        match (joining.iter().any(is_of), open.iter().any(is_of)) {
+            (true, _) => Err(Error::Joining(text.to_owned())),
+            (false, true) => Err(Error::NotJoined(text.to_owned())),
+            (false, false) => found,
         }
     }
 
     /// The channel that a text names, of those into which this agent is invited.
     ///
     /// # Errors
-    /// [`Error::NoSuchChannel`], [`Error::SeveralChannels`].
+    /// [`Error::NoInvitation`], [`Error::InChannel`], [`Error::SeveralChannels`].
     pub async fn resolve_invitation(&self, text: &str) -> Result<ChannelId, Error> {
         let invitations = self.channel_invitations().await?;
-        named(text, invitations.into_iter().map(|invitation| (invitation.channel, invitation.name)).collect())
+        match named(text, invitations.iter().map(ChannelInvitation::named).collect()) {
+            Err(Error::NoSuchChannel(_)) => {}
+            found => return found,
+        }
+        let mine = self.channels().await?.into_iter().filter(|channel| channel.role.is_in());
+        match named(text, mine.map(|channel| (channel.id, channel.name)).collect()) {
+            Err(Error::NoSuchChannel(_)) => Err(Error::NoInvitation(text.to_owned())),
+            _ => Err(Error::InChannel(text.to_owned())),
+        }
+    }
+}
+
+impl ChannelInvitation {
+    fn named(&self) -> (ChannelId, String) {
+        (self.channel, self.name.clone())
     }
 }
 
@@ -338,11 +390,11 @@ fn named(text: &str, channels: Vec<(ChannelId, String)>) -> Result<ChannelId, Er
     if let Some((id, _)) = channels.iter().find(|(id, _)| id.to_string() == text) {
         return Ok(*id);
     }
-    let mut found = channels.into_iter().filter(|(_, name)| name == text);
-    match (found.next(), found.next()) {
-        (Some((id, _)), None) => Ok(id),
-        (Some(_), Some(_)) => Err(Error::SeveralChannels(text.to_owned())),
-        (None, _) => Err(Error::NoSuchChannel(text.to_owned())),
+    let called: Vec<ChannelId> = channels.into_iter().filter(|(_, name)| name == text).map(|(id, _)| id).collect();
+    match called.as_slice() {
+        [id] => Ok(*id),
+        [] => Err(Error::NoSuchChannel(text.to_owned())),
+        _ => Err(Error::SeveralChannels { name: text.to_owned(), channels: called }),
     }
 }
 
@@ -364,7 +416,8 @@ mod tests {
         let channels = || vec![(one, "crew".to_owned()), (other, "crew".to_owned()), (other, "alone".to_owned())];
         assert_eq!(named("alone", channels()).unwrap(), other);
         assert_eq!(named(&one.to_string(), channels()).unwrap(), one);
-        assert!(matches!(named("crew", channels()), Err(Error::SeveralChannels(_))));
+        let several = named("crew", channels()).unwrap_err().to_string();
+        assert!([one, other].iter().all(|id| several.contains(&id.to_string())), "{several}");
         assert!(matches!(named("crews", channels()), Err(Error::NoSuchChannel(_))));
         // A name that is written like another channel's id does not stand for it.
         let posing = vec![(other, one.to_string()), (one, "crew".to_owned())];

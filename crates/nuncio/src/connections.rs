@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nuncio_contracts::registry::time;
 use nuncio_proto::bundle::Bundle;
-use nuncio_proto::ids::AgentId;
+use nuncio_proto::ids::{AgentId, ChannelId};
 use nuncio_transport::{CloseCode, Connection};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::actor::Actor;
 use crate::entropy::now;
@@ -23,6 +24,8 @@ const LINKS_PER_PEER: usize = 2;
 const KNOCKS_PER_PEER: usize = 8;
 /// All that is under way to a peer goes again when it connects, and no sooner again than this.
 const CONNECTED_PAUSE: Duration = Duration::from_millis(time::RESEND_FIRST);
+/// A peer is dialled at once for a new cause, and no sooner again than this.
+const HURRY_PAUSE: Duration = Duration::from_millis(time::DIAL_HURRY_PAUSE);
 
 /// A connection that carries frames.
 pub(crate) struct LinkUp {
@@ -57,6 +60,28 @@ impl Rests {
     /// A rest is over. `true`: the peer has come again meanwhile.
     fn end(&mut self, peer: &AgentId) -> bool {
         self.0.remove(peer) == Some(true)
+    }
+}
+
+/// A task that dials a peer.
+pub(crate) struct Dialling {
+    cancel: CancellationToken,
+    hurry: Arc<Notify>,
+}
+
+/// When each peer was last dialled at once.
+#[derive(Debug, Default)]
+pub(crate) struct Hurries(BTreeMap<AgentId, Instant>);
+
+impl Hurries {
+    /// Whether a new cause to reach this peer makes it be dialled now.
+    fn begin(&mut self, peer: AgentId, now: Instant) -> bool {
+        self.0.retain(|_, last| now.saturating_duration_since(*last) < HURRY_PAUSE);
+        let begins = !self.0.contains_key(&peer);
+        if begins {
+            self.0.insert(peer, now);
+        }
+        begins
     }
 }
 
@@ -163,7 +188,7 @@ impl Actor {
     /// Ends the connections with an agent that is not talked to any more, those that carry no frames among them, and no longer dials it.
     pub(crate) fn cut_off(&mut self, agent: AgentId, reason: &str) {
         if let Some(dialling) = self.dialling.remove(&agent) {
-            dialling.cancel();
+            dialling.cancel.cancel();
         }
         let carrying = self.links.remove(&agent).unwrap_or_default().into_iter().map(|up| up.connection);
         let knocked = self.knocked.values().filter(|connection| connection.peer() == agent).cloned();
@@ -185,11 +210,12 @@ impl Actor {
         let endpoints = info.endpoints.clone();
         let id = self.new_link();
         let (link, tasks, cancel) = (Arc::clone(&self.link), self.tasks.clone(), self.cancel.child_token());
-        self.dialling.insert(peer, cancel.clone());
+        let hurry = Arc::new(Notify::new());
+        self.dialling.insert(peer, Dialling { cancel: cancel.clone(), hurry: Arc::clone(&hurry) });
         self.tasks.tracker.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = crate::dial::dial(link, id, peer, endpoints, tasks) => {}
+                () = crate::dial::dial(link, id, (peer, endpoints), hurry, tasks) => {}
             }
         });
     }
@@ -200,12 +226,29 @@ impl Actor {
             return;
         }
         if let Some(former) = self.dialling.remove(&peer) {
-            former.cancel();
+            former.cancel.cancel();
         }
         self.problems.remove(&peer);
-        if self.peer.outbox().any(|(to, ..)| to == peer) {
+        if self.starts_due.contains(&peer) || self.peer.outbox().any(|(to, ..)| to == peer) {
             self.dial(peer);
         }
+    }
+
+    /// There is a new cause to reach a peer: what its owner asks for, or another roster. Whoever dials it does so now, and does not wait until a pause is
+    /// over that has grown while the peer was away.
+    pub(crate) fn hurry(&mut self, peer: AgentId) {
+        let Some(dialling) = self.dialling.get(&peer).filter(|_| !self.links.contains_key(&peer)) else { return };
+        if self.hurries.begin(peer, Instant::now()) {
+            dialling.hurry.notify_one();
+        }
+    }
+
+    /// The same of all members of a channel, and of whoever invites into it.
+    pub(crate) fn hurry_channel(&mut self, channel: &ChannelId) {
+        let members = self.peer.channel(channel).into_iter().flat_map(|record| record.roster().members());
+        let mut wanted: Vec<AgentId> = members.map(|(agent, _)| *agent).collect();
+        wanted.extend(self.peer.channel_invitations().filter(|(id, _)| id == channel).map(|(_, invited)| invited.by));
+        wanted.into_iter().for_each(|agent| self.hurry(agent));
     }
 
     pub(crate) fn want_bundle(&mut self, of: AgentId) {
@@ -276,6 +319,22 @@ impl Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However often somebody gives cause, an agent dials no faster.
+    #[test]
+    fn a_cause_that_comes_all_the_time_makes_nobody_dial_in_a_loop() {
+        let peer = |seed| {
+            let key = nuncio_proto::crypto::SigningKey::from_seed(&[seed; 32]);
+            AgentId::from_bytes(key.public()).unwrap()
+        };
+        let (mut hurries, start) = (Hurries::default(), Instant::now());
+        let every = HURRY_PAUSE / 10;
+        let begun = (0..100).filter(|n| hurries.begin(peer(7), start + every * *n)).count();
+        assert_eq!(begun, 10);
+        assert!(hurries.begin(peer(8), start), "another has its own");
+        assert!(hurries.begin(peer(7), start + HURRY_PAUSE * 100));
+        assert_eq!(hurries.0.len(), 1, "nothing is kept of who rests no more");
+    }
 
     #[test]
     fn a_peer_that_connects_all_the_time_is_sent_everything_now_and_then() {

@@ -1,16 +1,19 @@
 //! Frames left at a peer's node, by a key that is made for it and that nobody knows (contracts/mailbox.md section 2).
+//!
+//! All over one stream, without waiting for answers: the node keeps a recipient's frames in their order, up to the first that it refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nuncio_contracts::registry::{code, limit, time};
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::deposit::{Deposit, DepositKey};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::mailbox::Mailbox;
 use nuncio_proto::peer::{Mail, Mailed, SharedMail};
-use nuncio_transport::{CloseCode, Connection, Link, LinkConfig, StreamKind};
+use nuncio_transport::{CloseCode, Connection, FrameSender, Link, LinkConfig, ReadExactError, RecvStream, StreamKind};
 
 use crate::dial;
 use crate::entropy;
@@ -49,7 +52,7 @@ pub(crate) enum NotKept {
     Later(String),
 }
 
-/// Leaves frames, one after the other, until one is not kept; tells how it ended, then closes the connection, which may take a while.
+/// Leaves frames for one peer, up to the first that is not kept; tells how it ended, then closes the connection, which may take a while.
 pub(crate) async fn deposit(to: AgentId, mail: Mail, tell: impl FnOnce(Deposited)) {
     let (mut kept, acks_alone) = (Vec::new(), mail.acks_alone);
     match connect(&mail.at).await {
@@ -63,28 +66,31 @@ pub(crate) async fn deposit(to: AgentId, mail: Mail, tell: impl FnOnce(Deposited
 }
 
 async fn leave(to: AgentId, mail: Mail, connection: &Connection, kept: &mut Vec<Mailed>) -> Result<(), NotKept> {
+    let (mut deposits, mut refused) = (VecDeque::new(), None);
     for (frame, mailed) in mail.frames {
-        let code = one(connection, to, mail.key.clone(), frame).await.map_err(NotKept::Later)?;
-        match refusal(code, mail.key.as_ref()) {
-            None => kept.push(mailed),
-            Some(why) => return Err(why),
-        }
+        let deposit = Deposit::new(vec![(to, mail.key.clone())], frame);
+        deposits.push_back((deposit.map_err(|error| NotKept::Later(error.to_string()))?, mailed));
     }
-    Ok(())
+    let left = ask(connection, deposits, |mailed, deposit, codes| {
+        // What was refused once is refused behind that (M21): it is not to be asked about again.
+        let why = deposit.to().first().zip(codes.first()).and_then(|((_, key), code)| refusal(*code, key.as_ref()));
+        match why {
+            _ if refused.is_some() => {}
+            None => kept.push(mailed),
+            why => refused = why,
+        }
+    });
+    let left = left.await;
+    refused.map_or(left.map_err(NotKept::Later), Err)
 }
 
-/// Leaves letters that were sealed once, each for all of its recipients, one after the other; tells how it ended, then closes the connection.
-// contracts/mailbox.md M18.
+/// Leaves letters that were sealed once, each for all of its recipients; tells how it ended, then closes the connection.
+// contracts/mailbox.md M18, M19.
 pub(crate) async fn share(at: Mailbox, mail: Vec<SharedMail>, tell: impl FnOnce(Shared)) {
     let mut shared = Shared::default();
     match connect(&at).await {
         Ok((link, connection)) => {
-            for letter in mail {
-                if let Err(reason) = share_one(&connection, letter, &mut shared).await {
-                    shared.failed = Some(reason);
-                    break;
-                }
-            }
+            shared.failed = share_all(&connection, mail, &mut shared).await.err();
             tell(shared);
             link.close(CloseCode::CLOSED, "done").await;
         }
@@ -95,26 +101,22 @@ pub(crate) async fn share(at: Mailbox, mail: Vec<SharedMail>, tell: impl FnOnce(
     }
 }
 
-async fn share_one(connection: &Connection, letter: SharedMail, shared: &mut Shared) -> Result<(), String> {
-    let SharedMail { which, common, mut to } = letter;
-    // Whoever was refused has its letters in their order later.
-    to.retain(|(agent, ..)| !shared.refused.contains_key(agent));
-    if to.is_empty() {
-        return Ok(());
+async fn share_all(connection: &Connection, mail: Vec<SharedMail>, shared: &mut Shared) -> Result<(), String> {
+    let mut deposits = VecDeque::new();
+    for SharedMail { which, common, to } in mail {
+        deposits.push_back((Deposit::shared(to, common).map_err(|error| error.to_string())?, which));
     }
-    let deposit = Deposit::shared(to, common).map_err(|error| error.to_string())?;
-    let answer = ask(connection, &deposit).await?;
-    let (codes, rest) = answer.as_chunks::<2>();
-    if codes.len() != deposit.to().len() || !rest.is_empty() {
-        return Err("its node answers something else than a code for each".to_owned());
-    }
-    for ((agent, key), code) in deposit.to().iter().zip(codes) {
-        match refusal(u16::from_be_bytes(*code), key.as_ref()) {
-            None => shared.kept.entry(*agent).or_default().push(which),
-            Some(why) => drop(shared.refused.insert(*agent, why)),
+    let each = |which, deposit: &Deposit, codes: &[u16]| {
+        for ((agent, key), code) in deposit.to().iter().zip(codes) {
+            match refusal(*code, key.as_ref()) {
+                // Whoever was refused has its letters in their order later.
+                _ if shared.refused.contains_key(agent) => {}
+                None => shared.kept.entry(*agent).or_default().push(which),
+                Some(why) => drop(shared.refused.insert(*agent, why)),
+            }
         }
-    }
-    Ok(())
+    };
+    ask(connection, deposits, each).await
 }
 
 /// What a node's code says; `None` where it keeps the frame.
@@ -145,29 +147,55 @@ async fn connect(at: &Mailbox) -> Result<(Link, Connection), String> {
     Err(last)
 }
 
-async fn one(connection: &Connection, to: AgentId, key: Option<DepositKey>, frame: Vec<u8>) -> Result<u16, String> {
-    let deposit = Deposit::new(vec![(to, key)], frame).map_err(|error| error.to_string())?;
-    let answer = ask(connection, &deposit).await?;
-    let code = answer.try_into().map_err(|_| "its node answers something else than a code")?;
-    Ok(u16::from_be_bytes(code))
+/// Leaves deposits over one stream: what the node answers to each, in their order.
+// contracts/mailbox.md M20.
+async fn ask<T>(
+    connection: &Connection,
+    deposits: VecDeque<(Deposit, T)>,
+    mut each: impl FnMut(T, &Deposit, &[u16]),
+) -> Result<(), String> {
+    let asked = async {
+        let opened = tokio::time::timeout(PATIENCE, connection.open(StreamKind::Deposit)).await;
+        let opened = opened.map_err(|_| "its node takes no deposits in time")?;
+        let (send, mut answers) = opened.map_err(|error| error.to_string())?;
+        let bytes: Vec<Bytes> = deposits.iter().map(|(deposit, _)| deposit.to_bytes().into()).collect();
+        // A node that takes no more of them says so by its answers, which end.
+        let write = async {
+            let mut send = FrameSender::deposits(send);
+            let _ = send.send_many(&bytes).await;
+            let _ = send.finish();
+        };
+        let read = async {
+            for (deposit, which) in deposits {
+                let codes = answer(&mut answers, deposit.to().len()).await?;
+                each(which, &deposit, &codes);
+            }
+            Ok(())
+        };
+        tokio::select! {
+            read = read => read,
+            // What was written has an answer, or none comes.
+            () = async { write.await; core::future::pending().await } => Ok(()),
+        }
+    };
+    asked.await.map_err(|error: String| connection.close_reason().map_or(error, |reason| reason.to_string()))
 }
 
-/// Leaves a deposit: the node's answer, as long as it may be.
-async fn ask(connection: &Connection, deposit: &Deposit) -> Result<Vec<u8>, String> {
-    let asked = async {
-        let (mut send, mut recv) = connection.open(StreamKind::Deposit).await.map_err(|error| error.to_string())?;
-        send.write_all(&deposit.to_bytes()).await.map_err(|error| error.to_string())?;
-        send.finish().map_err(|error| error.to_string())?;
-        recv.read_to_end(2 * deposit.to().len()).await.map_err(|error| error.to_string())
-    };
-    let answer = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| "its node did not answer in time")?;
-    answer.map_err(|error| connection.close_reason().map_or(error, |reason| reason.to_string()))
+/// The codes of the next answer.
+async fn answer(answers: &mut RecvStream, recipients: usize) -> Result<Vec<u16>, String> {
+    let mut bytes = vec![0; 2 * recipients];
+    match tokio::time::timeout(PATIENCE, answers.read_exact(&mut bytes)).await {
+        Ok(Ok(())) => Ok(bytes.as_chunks::<2>().0.iter().map(|code| u16::from_be_bytes(*code)).collect()),
+        Ok(Err(ReadExactError::FinishedEarly(_))) => Err("its node takes no more now".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("its node did not answer in time".to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nuncio_transport::SERVED_BY_NODES;
+    use nuncio_transport::{FrameReceiver, SERVED_BY_NODES};
 
     /// contracts/mailbox.md section 2: what a node sees of a sender is another key each time, and in what it is given nobody but the receiver.
     #[tokio::test]
@@ -181,30 +209,37 @@ mod tests {
         let key = DepositKey::new([5; 32]);
         let mut keys = std::collections::BTreeSet::new();
         for answer in [0, code::MAILBOX_FULL, code::DEPOSIT_DENIED] {
-            let frames = vec![(b"frame".to_vec(), Mailed::default())];
+            let frames = [b"frame", b"other"].map(|frame| (frame.to_vec(), Mailed::default())).to_vec();
             let mail = Mail { at: at.clone(), key: Some(key.clone()), frames, acks_alone: false };
             let mut told = None;
-            let serve = async {
-                let connection = link.accept().await.unwrap();
-                let (kind, mut send, mut recv) = connection.accept_stream().await.unwrap();
-                let bytes = recv.read_to_end(1_000).await.unwrap();
-                send.write_all(&answer.to_be_bytes()).await.unwrap();
-                send.finish().unwrap();
-                let _ = send.stopped().await;
-                (connection.peer(), kind, bytes)
-            };
-            let ((peer, kind, bytes), ()) = tokio::join!(serve, deposit(bob, mail, |deposited| told = Some(deposited)));
-            assert_eq!(kind, StreamKind::Deposit);
+            let serve = answer_each(&link, vec![vec![0], vec![answer]]);
+            let ((peer, deposits), ()) = tokio::join!(serve, deposit(bob, mail, |deposited| told = Some(deposited)));
             assert!(keys.insert(peer), "a key of its own for each");
-            let expected = Deposit::new(vec![(bob, Some(key.clone()))], b"frame".to_vec()).unwrap();
-            assert_eq!(Deposit::parse(&bytes).unwrap(), expected);
+            let expected = |frame: &[u8]| Deposit::new(vec![(bob, Some(key.clone()))], frame.to_vec()).unwrap();
+            assert_eq!(deposits, [expected(b"frame"), expected(b"other")], "none waits for an answer");
             let Deposited { kept, failed, .. } = told.unwrap();
             match answer {
-                0 => assert!(kept.len() == 1 && failed.is_none()),
+                0 => assert!(kept.len() == 2 && failed.is_none()),
                 code::DEPOSIT_DENIED => assert!(matches!(failed, Some(NotKept::Denied(Some(denied))) if denied == key)),
-                _ => assert!(kept.is_empty() && matches!(failed, Some(NotKept::Later(_)))),
+                _ => assert!(kept.len() == 1 && matches!(failed, Some(NotKept::Later(_)))),
             }
         }
+    }
+
+    /// A node that takes as many deposits as it has answers, then answers them all, and ends: who came, and with what.
+    async fn answer_each(link: &Link, answers: Vec<Vec<u16>>) -> (AgentId, Vec<Deposit>) {
+        let connection = link.accept().await.unwrap();
+        let (kind, mut send, recv) = connection.accept_stream().await.unwrap();
+        assert_eq!(kind, StreamKind::Deposit);
+        let (mut recv, mut came) = (FrameReceiver::deposits(recv), Vec::new());
+        while came.len() < answers.len() {
+            assert!(recv.recv_many(&mut came, answers.len()).await.unwrap() > 0);
+        }
+        let answers: Vec<u8> = answers.concat().iter().flat_map(|code| code.to_be_bytes()).collect();
+        send.write_all(&answers).await.unwrap();
+        send.finish().unwrap();
+        let _ = send.stopped().await;
+        (connection.peer(), came.iter().map(|bytes| Deposit::parse(bytes).unwrap()).collect())
     }
 
     /// contracts/mailbox.md M18, M19: what one recipient is refused is its own, and nothing behind it is left for it; the letter goes once for all.
@@ -225,28 +260,16 @@ mod tests {
         let to: Vec<_> = agents.iter().zip(1..).map(|(agent, n)| (*agent, DepositKey::new([n; 32]), [n; 16])).collect();
         let letter = |common: &[u8]| SharedMail { which: Mailed::default(), common: common.to_vec(), to: to.clone() };
         let mut told = None;
-        let answers = [vec![code::MAILBOX_FULL, code::DEPOSIT_DENIED, 0], vec![0], vec![]];
-        let serve = async {
-            let connection = link.accept().await.unwrap();
-            let mut deposits = Vec::new();
-            for answer in answers {
-                let (_, mut send, mut recv) = connection.accept_stream().await.unwrap();
-                deposits.push(Deposit::parse(&recv.read_to_end(1_000).await.unwrap()).unwrap());
-                let answer: Vec<u8> = answer.iter().flat_map(|code: &u16| code.to_be_bytes()).collect();
-                send.write_all(&answer).await.unwrap();
-                send.finish().unwrap();
-                let _ = send.stopped().await;
-            }
-            deposits
-        };
-        let letters = vec![letter(b"first"), letter(b"second"), letter(b"third"), letter(b"fourth")];
-        let (deposits, ()) = tokio::join!(serve, share(at, letters, |shared| told = Some(shared)));
+        let [first, behind] = [[code::MAILBOX_FULL, code::DEPOSIT_DENIED, 0], [code::MAILBOX_FULL, code::BUSY, 0]];
+        let letters = vec![letter(b"first"), letter(b"second"), letter(b"third")];
+        let serve = answer_each(&link, vec![first.to_vec(), behind.to_vec()]);
+        let ((_, deposits), ()) = tokio::join!(serve, share(at, letters, |shared| told = Some(shared)));
         assert_eq!(deposits[0], Deposit::shared(to.clone(), b"first".to_vec()).unwrap());
-        assert_eq!(deposits[1], Deposit::shared(vec![to[2].clone()], b"second".to_vec()).unwrap());
+        assert_eq!(deposits[1], Deposit::shared(to.clone(), b"second".to_vec()).unwrap());
         let Shared { kept, refused, failed } = told.unwrap();
         assert_eq!(kept.into_iter().map(|(to, letters)| (to, letters.len())).collect::<Vec<_>>(), [(good, 2)]);
         assert!(matches!(refused[&full], NotKept::Later(_)));
         assert!(matches!(&refused[&wrong], NotKept::Denied(Some(key)) if *key == DepositKey::new([2; 32])));
-        assert!(failed.unwrap().contains("something else"), "no code for a recipient is no answer");
+        assert!(failed.unwrap().contains("takes no more"), "of the third nothing is known");
     }
 }

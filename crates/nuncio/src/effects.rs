@@ -94,10 +94,14 @@ impl Actor {
             }
             Effect::WantKey { .. } => self.want_key(),
             Effect::Mailbox { of } => self.mail(of),
+            Effect::Whereabouts { of } => self.dial_anew(of),
             Effect::ListedUsed => self.listed_used(),
             Effect::Forgotten { agent } => self.is_stranger_again(agent),
             Effect::Knocked { by, knock } => self.knocked(by, *knock),
-            Effect::Channel { channel, news } => self.tell_of_channel(channel, news),
+            Effect::Channel { channel, news } => {
+                self.hurry_channel(&channel);
+                self.tell_of_channel(channel, news);
+            }
             Effect::TokenExpired { to, letter } => self.token_expired(to, letter),
             Effect::Statement { from, statement } => self.take_statement(Some(from), &statement),
             other => tracing::debug!(?other, "effect of a later version"),
@@ -217,6 +221,7 @@ impl Actor {
         match command {
             Command::Send { to, letter, payload, reply } => {
                 let id = letter.id;
+                self.hurry(to);
                 match self.accept(to, &letter, payload) {
                     Ok((step, rows)) => self.commit_rows(step, rows, vec![answer(reply, id)]),
                     Err(error) => tell(reply, Err(error)),
@@ -224,6 +229,7 @@ impl Actor {
             }
             Command::Request { to, letter, payload, reply, gone } => match self.accept(to, &letter, payload) {
                 Ok((step, rows)) => {
+                    self.hurry(to);
                     self.await_answer(to, letter.id, reply, gone);
                     self.commit_rows(step, rows, Vec::new());
                 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::error::{LoadError, PeerError};
-use nuncio_proto::ids::{AgentId, IdError};
+use nuncio_proto::ids::{AgentId, ChannelId, IdError};
 use nuncio_proto::invitation::NotInvitation;
 use nuncio_store::StoreError;
 use nuncio_transport::TransportError;
@@ -58,12 +58,31 @@ pub enum Error {
     #[error("no channel is called {0:?}: `nuncio channel list` lists them")]
     NoSuchChannel(String),
     /// Several channels have this name.
+    #[error("several channels are called {name:?}: name one by its id: {}", listed(.channels))]
+    SeveralChannels {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        channels: Vec<ChannelId>,
+    },
+    /// The invitation into this channel is not answered.
+    #[error("this agent is invited into {0:?} and has not joined: `nuncio channel join` answers the invitation")]
+    NotJoined(String),
+    /// The invitation into this channel is answered, and nothing has come of it so far.
     #[error(
-        "several channels are called {0:?}: name the one by its 64 hexadecimal digits, which `nuncio channel list --json` prints"
+        "this agent is joining {0:?}: it has answered the invitation, and is in as soon as the owner can be reached and takes it in; `nuncio channel list` says when"
     )]
-    SeveralChannels(String),
+    Joining(String),
+    /// Nobody has invited this agent into a channel of this id or name.
+    #[error("there is no invitation into a channel called {0:?}: `nuncio channel list` lists those that there are")]
+    NoInvitation(String),
+    /// There is nothing to join.
+    #[error("this agent is in the channel {0:?} already")]
+    InChannel(String),
     /// What a letter to a channel cannot have.
-    #[error("a letter to a channel has at most 48 KiB: send what is longer to each member that it is for")]
+    #[error(
+        "a letter to a channel has at most 48 KiB: send what is longer to each member that it is for (`nuncio send MEMBER FILE`)"
+    )]
     NotForChannels,
     /// What was to be sent is a directory, a pipe or a device.
     #[error("{} is no regular file: give the content of a pipe or a device as bytes", .0.display())]
@@ -161,6 +180,10 @@ impl Error {
         let path = path.into();
         move |source| Self::File { path, source }
     }
+}
+
+fn listed(channels: &[ChannelId]) -> String {
+    channels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What a registry code means to the sender of a letter.

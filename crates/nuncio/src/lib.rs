@@ -77,14 +77,14 @@ pub use channels::{ChannelInfo, ChannelInvitation, ChannelMember, ChannelNews, C
 pub use config::Trace;
 pub use config::{Config, TrustDomain, Unlock};
 pub use error::Error;
-pub use history::HandedOver;
+pub use history::{HandedHistory, HandedOver};
 pub use home::{init, init_with, retirement_of};
 pub use inbox::Inbox;
 pub use knocks::{Knocked, Meant};
 pub use message::{Incoming, LargePayload, Message, Payload};
 pub use missing::{Among, Missing, MissingWatch};
 pub use nuncio_proto::audit::Opening;
-pub use nuncio_proto::peer::{AuditPolicy, Auditing, ChannelError, PeerNames, Way, WhenFull};
+pub use nuncio_proto::peer::{AuditPolicy, Auditing, ChannelError, Mistake, PeerNames, Way, WhenFull};
 pub use said::Said;
 pub use status::{Gap, MailboxStatus, PeerInfo, SessionInfo, Status, Undelivered};
 pub use tally::{Tally, Told};

@@ -15,7 +15,7 @@ use crate::chunks::blocking;
 use crate::entropy::now;
 use crate::error::Error;
 use crate::wake::Wake;
-use crate::{said, tally};
+use crate::{history, said, tally};
 
 const EVERY: Duration = Duration::from_secs(3_600);
 /// Rows forgotten in one commit.
@@ -79,6 +79,7 @@ fn old_rows(store: &Store, now: UnixMillis) -> Result<Vec<Vec<u8>>, Error> {
     let mut old = first_old(store, rows::SEEN, now, life)?;
     old.extend(tally::old(store, now, life)?);
     old.extend(said::old(store, now, life)?);
+    old.extend(history::old(store, now, life)?);
     old.extend(first_old(store, rows::OPENING, now, time::OPENING_LIFE)?);
     let mut failed = Vec::new();
     store.scan(&[rows::FAILED], &mut |key, _| {

@@ -189,6 +189,8 @@ async fn members_leave_owners_hand_over_and_what_is_not_allowed_is_said() {
     assert_eq!(error(ben.invite_to_channel(channel, anna.id()).await), ChannelError::NotAllowed);
     assert_eq!(error(anna.leave_channel(channel).await), ChannelError::OwnerStays);
     assert_eq!(error(ben.join_channel(channel).await), ChannelError::NotInvited);
+    assert!(matches!(ben.resolve_invitation("crew").await, Err(Error::InChannel(_))));
+    assert!(matches!(ben.resolve_invitation("board").await, Err(Error::NoInvitation(_))));
     let long = Message::bytes(ContentType::BYTES, vec![0; 50_000]);
     assert!(matches!(anna.send_to_channel(channel, long).await, Err(Error::NotForChannels)));
     assert!(matches!(anna.resolve_channel("crews").await, Err(Error::NoSuchChannel(_))));
@@ -395,7 +397,7 @@ async fn a_newcomer_is_handed_what_was_said_before() {
     assert!(matches!(other, Err(Error::NoHistory(no)) if no == beside));
     let many = anna.hand_over_history(channel, cleo.id(), &[0; 256], &[0]).await;
     assert!(matches!(many, Err(Error::TooMuchHistory)));
-    let ids = anna.hand_over_history(channel, cleo.id(), &numbers, &[]).await.unwrap();
+    let ids = anna.hand_over_history(channel, cleo.id(), &numbers, &[]).await.unwrap().letters;
     for (at, text) in ["who has the map?", "I have it myself"].into_iter().enumerate() {
         let letter = within(news.next()).await.unwrap();
         assert_eq!((letter.id, letter.from, letter.channel), (ids[at], anna.id(), None));
@@ -404,6 +406,15 @@ async fn a_newcomer_is_handed_what_was_said_before() {
         assert_eq!(letter.payload.text().unwrap(), text);
         within(anna.delivered(cleo.id(), ids[at])).await.unwrap();
     }
+    // Nothing goes twice unless that is asked for.
+    let twice = anna.hand_over_history(channel, cleo.id(), &numbers, &[]).await.unwrap();
+    assert_eq!((twice.letters.len(), twice.before), (0, 2));
+    let other = anna.hand_over_history(channel, ben.id(), &numbers, &[]).await.unwrap();
+    assert_eq!((other.letters.len(), other.before), (2, 0), "another has it not");
+    let again = anna.hand_over_history_again(channel, cleo.id(), &numbers[..1], &[]).await.unwrap();
+    assert_eq!((again.letters.len(), again.before), (1, 0));
+    assert_eq!(within(news.next()).await.unwrap().id, again.letters[0]);
+    assert!(cleo.letters(None, 100).await.unwrap().len() == 3);
     for agent in [anna, ben, cleo] {
         agent.shutdown().await.unwrap();
     }

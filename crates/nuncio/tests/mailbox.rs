@@ -12,7 +12,7 @@ use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::deposit::Deposit;
 use nuncio_proto::rows;
 use nuncio_store::{Engine as _, Op, Store};
-use nuncio_transport::{CloseCode, Link, LinkConfig, StreamKind};
+use nuncio_transport::{CloseCode, FrameSender, Link, LinkConfig, StreamKind};
 
 #[path = "support/domain.rs"]
 mod domain;
@@ -402,8 +402,9 @@ async fn leave_junk(domain: &Domain, to: AgentId, number: u8) -> Option<u16> {
     let node = domain.node.as_ref().unwrap();
     let connection = link.dial(node.id(), node.quic_addr().unwrap()).await.unwrap();
     let deposit = Deposit::new(vec![(to, None)], vec![0x87, 1, 1, number]).unwrap();
-    let (mut send, mut recv) = connection.open(StreamKind::Deposit).await.unwrap();
-    send.write_all(&deposit.to_bytes()).await.unwrap();
+    let (send, mut recv) = connection.open(StreamKind::Deposit).await.unwrap();
+    let mut send = FrameSender::deposits(send);
+    send.send_many(&[deposit.to_bytes().into()]).await.unwrap();
     send.finish().unwrap();
     let answer = recv.read_to_end(2).await.ok();
     connection.close(CloseCode::CLOSED, "done");

@@ -246,6 +246,27 @@ async fn an_address_that_is_corrected_is_used_at_once() {
     bob.shutdown().await.unwrap();
 }
 
+/// Whoever is dialled while it is away is asked at growing intervals, within a try and between two: a new cause waits for neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_has_come_back_is_reached_as_soon_as_there_is_something_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let (to, addr) = (bob.id(), bob.status().await.unwrap().listening.unwrap());
+    bob.shutdown().await.unwrap();
+    alice.send(to, Message::text("are you there?")).await.unwrap();
+    // By now the first packets of a try are some 5 s apart.
+    tokio::time::sleep(Duration::from_millis(5_200)).await;
+    let bob = Agent::open(Config::new(dir.path().join("bob")).listen(addr.parse().unwrap()).letters_without_token())
+        .await
+        .unwrap();
+    let last = alice.send(to, Message::text("and now?")).await.unwrap();
+    let reached = tokio::time::timeout(Duration::from_millis(2_500), alice.delivered(to, last)).await;
+    reached.expect("as soon as there is something for it").unwrap();
+    assert_eq!(bob.letters(None, 10).await.unwrap().len(), 2);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_agent_is_cut_off_in_the_middle_of_a_conversation() {
     let dir = tempfile::tempdir().unwrap();

@@ -202,6 +202,13 @@ impl Deposit {
         })
     }
 
+    /// Bytes of all recipients' frames together.
+    #[must_use]
+    pub fn frames_len(&self) -> usize {
+        let end = if self.ends.is_some() { MAC_LEN } else { 0 };
+        self.to.len().saturating_mul(self.frame.len().saturating_add(end))
+    }
+
     /// What the recipients' frames end with, in their order; `None` where all have one frame.
     #[must_use]
     pub fn ends(&self) -> Option<&[End]> {

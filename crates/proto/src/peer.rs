@@ -54,7 +54,7 @@ pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
 use calls::Calls;
 pub(crate) use channels::ChannelChange;
 use channels::Channels;
-pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, SharedMail};
+pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, Mistake, SharedMail};
 pub use counters::Counters;
 pub use inbound::Seen;
 pub(crate) use inbound::{Answered, Received, TurnedAway};

@@ -158,6 +158,11 @@ pub enum Effect {
         /// Which contact.
         of: AgentId,
     },
+    /// It is known where an agent is, of which that was not known.
+    Whereabouts {
+        /// Which.
+        of: AgentId,
+    },
     /// No channel is shared any more with an agent that was known by channels alone: it is a stranger again.
     Forgotten {
         /// Who.

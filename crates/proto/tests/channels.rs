@@ -14,6 +14,8 @@ mod away;
 mod group;
 #[path = "channels/history.rs"]
 mod history;
+#[path = "channels/mistakes.rs"]
+mod mistakes;
 #[path = "channels/parting.rs"]
 mod parting;
 #[path = "channels/siege.rs"]
@@ -460,11 +462,14 @@ fn admins_answer_a_stolen_owner_key() {
     assert!(group.agents[2].peer.channel_support(channel, admins[2], now).is_err(), "that one has not asked");
     let asked = |news: &(_, ChannelNews)| matches!(&news.1, ChannelNews::SupportWanted { by, .. } if *by == admins[0]);
     assert!(group.agents[2].news.iter().any(asked) && group.agents[3].news.iter().any(asked));
+    let asking = |group: &Group| group.agents[2].peer.channel_asking(&channel).collect::<Vec<_>>();
+    assert_eq!(asking(&group), admins[..1]);
     let step = group.agents[3].peer.channel_support(channel, admins[0], now).unwrap();
     group.agents[3].take(step);
     group.pass(LONG, 10);
     assert_one_roster(&group, channel, &[1, 2, 3, 4]);
     assert_eq!(group.agents[4].roster(channel).owner(), admins[0]);
+    assert_eq!(asking(&group), [], "it is the owner, and asks no more");
     let heard = group.send(4, channel, "we are back");
     group.pass(LONG, 10);
     for at in [1, 2, 3] {
@@ -472,6 +477,7 @@ fn admins_answer_a_stolen_owner_key() {
     }
     assert!(!group.agents[4].failed.iter().any(|(_, id, _)| *id == heard));
     assert_eq!(group.agents[5].texts(channel), [""; 0], "the friend hears nothing");
+    assert_eq!(group.agents[0].roster(channel).owner(), admins[0], "the owner of before is told that it is out");
     // Also after a start, and whatever the thief says now.
     let now = group.now;
     group.agents[4].restart(now);

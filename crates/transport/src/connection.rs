@@ -75,6 +75,13 @@ impl Connection {
     pub fn welcome(&self) {
         self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(tuning::STREAMS_MAX));
         self.quic.set_receive_window(VarInt::from_u32(tuning::CONNECTION_WINDOW));
+        self.quic.set_send_window(tuning::SEND_WINDOW);
+    }
+
+    /// Gives a peer that dialled us and stays a stranger the window of one that leaves frames here.
+    // contracts/mailbox.md section 2.
+    pub fn welcome_guest(&self) {
+        self.quic.set_receive_window(VarInt::from_u32(tuning::GUEST_WINDOW));
     }
 
     /// Opens a stream and writes its first byte. Waits while the peer allows no more streams.

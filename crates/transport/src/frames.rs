@@ -1,6 +1,7 @@
-//! Frames on a stream: `length ‖ bytes`, many to a write, many to a read.
+//! Frames on a stream: `length ‖ bytes`, many to a write, many to a read. Deposits travel as frames do, and may be longer.
 
 use bytes::{Buf, Bytes, BytesMut};
+use nuncio_contracts::registry::limit;
 use quinn::{RecvStream, SendStream};
 
 use crate::close::CloseCode;
@@ -15,10 +16,11 @@ const COPY_BELOW: usize = 8 * 1024;
 /// Pieces taken from QUIC in one call; each is at most one datagram's.
 const PIECES_MAX: usize = 32;
 
-/// Writes frames to a stream of kind `Frames`.
+/// Writes frames to a stream of kind `Frames`, or deposits to one of kind `Deposit`.
 #[derive(Debug)]
 pub struct FrameSender {
     stream: SendStream,
+    len_max: usize,
     /// What QUIC has not taken yet, in order: whole frames, but for the first piece.
     unsent: Vec<Bytes>,
 }
@@ -28,7 +30,14 @@ impl FrameSender {
     /// [`Connection::accept_stream`](crate::Connection::accept_stream) gave.
     #[must_use]
     pub fn new(stream: SendStream) -> Self {
-        Self { stream, unsent: Vec::new() }
+        Self { stream, len_max: FRAME_LEN_MAX, unsent: Vec::new() }
+    }
+
+    /// [`FrameSender::new`], of deposits.
+    // contracts/mailbox.md section 2.
+    #[must_use]
+    pub fn deposits(stream: SendStream) -> Self {
+        Self { len_max: limit::DEPOSIT_LEN_MAX, ..Self::new(stream) }
     }
 
     /// Hands the frames to QUIC in order; waits while flow control holds them back. If the future is dropped, what was
@@ -39,7 +48,7 @@ impl FrameSender {
     /// [`TransportError::FrameLen`] if a frame is empty or over the limit: then none of this call's frames is sent.
     /// [`TransportError::StreamStopped`] or [`TransportError::Closed`] if the peer or the connection is gone.
     pub async fn send_many(&mut self, frames: &[Bytes]) -> Result<(), TransportError> {
-        append(&mut self.unsent, frames)?;
+        append(&mut self.unsent, frames, self.len_max)?;
         while !self.unsent.is_empty() {
             let written = self.stream.write_chunks(&mut self.unsent).await?;
             self.unsent.drain(..written.chunks);
@@ -74,16 +83,16 @@ impl FrameSender {
 }
 
 /// Queues frames with their prefixes, small ones side by side.
-fn append(pieces: &mut Vec<Bytes>, frames: &[Bytes]) -> Result<(), TransportError> {
+fn append(pieces: &mut Vec<Bytes>, frames: &[Bytes], len_max: usize) -> Result<(), TransportError> {
     let mut copied_len: usize = 0;
     for frame in frames {
-        prefix_len(frame.len())?;
+        prefix_len(frame.len(), len_max)?;
         copied_len =
             copied_len.saturating_add(4).saturating_add(if frame.len() < COPY_BELOW { frame.len() } else { 0 });
     }
     let mut copied = BytesMut::with_capacity(copied_len);
     for frame in frames {
-        varint::put(&mut copied, prefix_len(frame.len())?);
+        varint::put(&mut copied, prefix_len(frame.len(), len_max)?);
         if frame.len() < COPY_BELOW {
             copied.extend_from_slice(frame);
         } else {
@@ -99,19 +108,16 @@ fn append(pieces: &mut Vec<Bytes>, frames: &[Bytes]) -> Result<(), TransportErro
 
 /// The length as it travels.
 // contracts/transport.md T12: a frame has 1 to `frame_len_max` bytes.
-fn prefix_len(len: usize) -> Result<u32, TransportError> {
-    let fits = (1..=FRAME_LEN_MAX).contains(&len).then(|| u32::try_from(len).ok()).flatten();
-    fits.ok_or_else(|| bad_len(u64::try_from(len).unwrap_or(u64::MAX)))
+fn prefix_len(len: usize, max: usize) -> Result<u32, TransportError> {
+    let fits = (1..=max).contains(&len).then(|| u32::try_from(len).ok()).flatten();
+    fits.ok_or_else(|| TransportError::FrameLen { len: u64::try_from(len).unwrap_or(u64::MAX), max })
 }
 
-fn bad_len(len: u64) -> TransportError {
-    TransportError::FrameLen { len, max: FRAME_LEN_MAX }
-}
-
-/// Reads frames from a stream of kind `Frames`. Holds at most one unfinished frame and what came with it.
+/// Reads frames from a stream of kind `Frames`, or deposits from one of kind `Deposit`. Holds at most one unfinished frame and what came with it.
 #[derive(Debug)]
 pub struct FrameReceiver {
     stream: RecvStream,
+    len_max: usize,
     arrived: BytesMut,
 }
 
@@ -119,7 +125,20 @@ impl FrameReceiver {
     /// Takes the receiving half of a stream after its first byte.
     #[must_use]
     pub fn new(stream: RecvStream) -> Self {
-        Self { stream, arrived: BytesMut::new() }
+        Self { stream, len_max: FRAME_LEN_MAX, arrived: BytesMut::new() }
+    }
+
+    /// [`FrameReceiver::new`], of deposits.
+    // contracts/mailbox.md section 2.
+    #[must_use]
+    pub fn deposits(stream: RecvStream) -> Self {
+        Self { len_max: limit::DEPOSIT_LEN_MAX, ..Self::new(stream) }
+    }
+
+    /// Whether some of a frame has come, and all of it was not given yet.
+    #[must_use]
+    pub fn holds_some(&self) -> bool {
+        !self.arrived.is_empty()
     }
 
     /// Appends frames that have arrived to `out`, at least one and at most `max`, and says how many; waits only for the
@@ -152,7 +171,7 @@ impl FrameReceiver {
     fn take_arrived(&mut self, out: &mut Vec<Bytes>, max: usize) -> Result<usize, TransportError> {
         let mut taken = 0;
         while taken < max {
-            match next(&mut self.arrived) {
+            match next(&mut self.arrived, self.len_max) {
                 Ok(Some(frame)) => out.push(frame),
                 Ok(None) => break,
                 Err(_) if taken > 0 => break,
@@ -183,13 +202,14 @@ impl FrameReceiver {
 
 /// Splits the first frame off, if it is whole.
 // contracts/transport.md T13: the length is checked before anything is waited for or kept.
-fn next(arrived: &mut BytesMut) -> Result<Option<Bytes>, TransportError> {
+fn next(arrived: &mut BytesMut, max: usize) -> Result<Option<Bytes>, TransportError> {
+    let bad_len = |len| TransportError::FrameLen { len, max };
     let (len, width) = match varint::read(arrived) {
         Prefix::Partial => return Ok(None),
         Prefix::NotShortest => return Err(bad_len(0)),
         Prefix::Whole { len, width } => (len, width),
     };
-    let frame_len = usize::try_from(len).ok().filter(|len| (1..=FRAME_LEN_MAX).contains(len));
+    let frame_len = usize::try_from(len).ok().filter(|len| (1..=max).contains(len));
     let Some(frame_len) = frame_len else { return Err(bad_len(len.into())) };
     if arrived.len().saturating_sub(width) < frame_len {
         return Ok(None);

@@ -60,6 +60,12 @@ pub const STRANGER_STREAMS_MAX: u32 = limit::STRANGER_STREAMS_MAX;
 /// Bytes that a stranger may make us hold. Flow control returns credit as we read, so a whole frame still fits through.
 pub const STRANGER_WINDOW: u32 = limit::STRANGER_WINDOW;
 
+/// Bytes of ours that are kept until a stranger's QUIC acknowledges them: one that takes nothing in has no more of our memory.
+pub const STRANGER_SEND_WINDOW: u64 = limit::STRANGER_SEND_WINDOW;
+
+/// Bytes that a guest may make a node hold: a stranger that leaves frames there (contracts/mailbox.md section 2).
+pub const GUEST_WINDOW: u32 = limit::GUEST_WINDOW;
+
 /// Handshake bytes out of order: a ClientHello with an ML-KEM share is 1.7 KiB and nothing else in the handshake is longer.
 pub const CRYPTO_BUFFER: usize = 8 * 1024;
 
@@ -115,7 +121,10 @@ pub(crate) fn welcome() -> Result<Arc<TransportConfig>, TransportError> {
 // contracts/transport.md T16: a stranger's bytes are bounded before it is known who they are.
 pub(crate) fn stranger() -> Result<Arc<TransportConfig>, TransportError> {
     let mut config = common()?;
-    config.max_concurrent_bidi_streams(STRANGER_STREAMS_MAX.into()).receive_window(STRANGER_WINDOW.into());
+    config
+        .max_concurrent_bidi_streams(STRANGER_STREAMS_MAX.into())
+        .receive_window(STRANGER_WINDOW.into())
+        .send_window(STRANGER_SEND_WINDOW);
     Ok(Arc::new(config))
 }
 

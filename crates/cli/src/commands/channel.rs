@@ -3,6 +3,7 @@
 mod history;
 mod list;
 mod log;
+mod owner;
 mod send;
 
 use std::time::Duration;
@@ -33,6 +34,9 @@ Cleo came later, and is to know what was said before; then she goes for good:
   nuncio channel history crew --to cleo --last 20
   nuncio channel leave crew                       cleo; nothing more of it reaches her
   nuncio channel forget crew                      cleo; with all that is kept of it
+Ben is to be the owner:
+  nuncio channel hand-over crew ben               anna
+  nuncio channel take-over crew                   ben; it says when it is so
 
 CHANNEL is the name, where no other channel here has it, or the 64 hexadecimal digits of its id. A name is its owner's word and may change;
 scripts that must not meet another channel use the id (`nuncio channel list --json`).";
@@ -49,7 +53,7 @@ pub(crate) struct Channel {
 enum Action {
     /// Make a channel: this agent is its owner
     #[command(
-        after_help = "Examples:\n  nuncio channel create crew\n  nuncio channel create board --audits\n\nIt prints the channel's id."
+        after_help = "Examples:\n  nuncio channel create crew\n  nuncio channel create board --audits\n\nIt prints the channel's id. In a channel that audits a letter under a transaction has one token for all, which lives some minutes: a member that is away\nlonger never has it, and the sender is told."
     )]
     Create {
         /// What it is called, for all: 1 to 128 bytes
@@ -134,14 +138,12 @@ enum Action {
         agent: String,
     },
     /// Be the owner of a channel, as its owner has asked
-    #[command(
-        after_help = "Example:\n  nuncio channel take-over crew\n\nThe owner says who is in, and cannot leave before it has handed the channel over."
-    )]
-    TakeOver {
-        /// The channel's name or id
-        channel: String,
-    },
-    /// Leave a channel, at once; the owner hands it over first
+    TakeOver(owner::TakeOver),
+    /// Be the owner where the owner is gone or its key is another's; an admin may, with more than half of the admins
+    Succeed(owner::Succeed),
+    /// Support an admin that would be the owner
+    Support(owner::Support),
+    /// Leave a channel, at once; the owner hands it over first, or forgets it where it is alone
     #[command(
         after_help = "Example:\n  nuncio channel leave crew\n\nFrom here on nothing of the channel is taken or sent. The owner is told as soon as it can be reached, and tells the others: so long they count this agent in."
     )]
@@ -191,7 +193,9 @@ impl Action {
             Self::Join { channel, wait } => join(options, api, channel, *wait).await,
             Self::Decline { channel } => tell(options, api, channel, "decline", "declined").await,
             Self::Members { channel } => list::members(options, api, channel).await,
-            Self::TakeOver { channel } => tell(options, api, channel, "take-over", "taking over").await,
+            Self::TakeOver(take_over) => take_over.run(options, api).await,
+            Self::Succeed(succeed) => succeed.run(options, api).await,
+            Self::Support(support) => support.run(options, api).await,
             Self::Leave { channel } => tell(options, api, channel, "leave", "left").await,
             Self::Forget { channel } => tell(options, api, channel, "forget", "forgotten:").await,
             Self::History(history) => history.run(options, api).await,
@@ -242,7 +246,32 @@ impl Action {
 
 async fn create(options: &Options, api: &Api, name: &str, audits: bool) -> Result<(), Failure> {
     let made: Known = api.post("/v1/channels", &NewChannel { name: name.to_owned(), audits }).await?;
-    if options.json { output::json(&made) } else { output::line(made.channel) }
+    if options.json {
+        output::json(&made)?;
+    } else {
+        output::line(&made.channel)?;
+    }
+    if audits {
+        output::note(AUDITS);
+    }
+    note_of_one_name(api, &made).await
+}
+
+/// What a person has to know before it relies on such a channel.
+// contracts/channel.md C73.
+const AUDITS: &str = "every letter here is signed, for good. One under a transaction (--under) is not sealed again once its token has expired: a member that is away for\nmore than some minutes never has it, and `nuncio outbox` says so";
+
+/// Names are not guessed: from here on commands want the id.
+async fn note_of_one_name(api: &Api, channel: &Known) -> Result<(), Failure> {
+    let channels = api.get::<Channels>("/v1/channels").await?.channels;
+    let is_in = |one: &&Known| !matches!(one.role, Role::Leaving | Role::Gone);
+    let called: Vec<&Known> = channels.iter().filter(is_in).filter(|one| one.name == channel.name).collect();
+    if called.len() > 1 {
+        let (name, count) = (output::harmless_line(&channel.name), called.len());
+        output::note(format_args!("{count} channels are called {name} here: commands want the id from now on"));
+        called.iter().for_each(|one| output::note(format_args!("  {}", one.channel)));
+    }
+    Ok(())
 }
 
 async fn invite(options: &Options, api: &Api, channel: &str, agent: &str) -> Result<(), Failure> {
@@ -265,14 +294,17 @@ async fn join(options: &Options, api: &Api, text: &str, wait: Duration) -> Resul
         let is_in = |one: &Known| one.channel == named.channel && !matches!(one.role, Role::Leaving | Role::Gone);
         if let Some(joined) = channels.into_iter().find(is_in) {
             if options.json {
-                return output::json(&joined);
+                output::json(&joined)?;
+            } else {
+                let (name, members) = (output::harmless_line(&joined.name), joined.members.len());
+                output::line(format_args!("joined {name}: {members} members"))?;
             }
-            let (name, members) = (output::harmless_line(&joined.name), joined.members.len());
-            return output::line(format_args!("joined {name}: {members} members"));
+            return note_of_one_name(api, &joined).await;
         }
         if Instant::now() >= until {
             note_without_agent(api);
-            return Err(Failure::NotYet("the owner has not taken this agent in yet".to_owned()));
+            let waits = "the owner has not taken this agent in yet: it goes on by itself, and `nuncio channel list` says when it is so";
+            return Err(Failure::NotYet(waits.to_owned()));
         }
         sleep(LOOK_EVERY).await;
     }

@@ -127,6 +127,7 @@ async fn list(options: &Options) -> Result<(), Failure> {
 fn row(peer: &Peer) -> Vec<String> {
     let state = match peer {
         Peer { retired: true, .. } => "retired",
+        Peer { fellow: true, connected: true, .. } => "fellow member, connected",
         Peer { connected: true, .. } => "connected",
         Peer { fellow: true, .. } => "fellow member, away",
         Peer { allowed: false, .. } => "stranger",

@@ -1,7 +1,5 @@
 //! Groups of agents that share letters.
 
-use std::collections::HashMap;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Served;
-use super::inbox::{self, Which};
+use super::inbox::{self, Names, Which};
 use super::read::{Asked, Body, base64, letter_id, wait};
 use super::refused::Refused;
 use super::state::wide;
@@ -18,7 +16,7 @@ use super::transactions;
 use crate::wire::{
     Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
     ChannelTally, Channels, Delivery, HandedHistory, InboxPage, MemberTold, Named, NewChannel, NewChannelLetter,
-    NewHistory, NewMember, Role, SaidLetter, SaidPage,
+    NewHistory, NewMember, NewSuccession, Role, SaidLetter, SaidPage,
 };
 
 /// Letters of the inbox that are looked through at once for those of a channel.
@@ -108,6 +106,28 @@ pub(super) async fn take_over(
     Ok(named(channel))
 }
 
+/// This agent, an admin, would be the owner.
+pub(super) async fn succeed(
+    State(served): State<Served>,
+    Path(text): Path<String>,
+    Body(new): Body<NewSuccession>,
+) -> Result<Json<ChannelNamed>, Refused> {
+    let channel = served.agent.resolve_channel(&text).await?;
+    served.agent.succeed_in_channel(channel, new.behind).await?;
+    Ok(named(channel))
+}
+
+/// Another admin would be, and asks for support.
+pub(super) async fn support(
+    State(served): State<Served>,
+    Path(text): Path<String>,
+    Body(new): Body<NewMember>,
+) -> Result<Json<ChannelNamed>, Refused> {
+    let (channel, by) = (served.agent.resolve_channel(&text).await?, served.agent.resolve(&new.agent).await?);
+    served.agent.support_in_channel(channel, by).await?;
+    Ok(named(channel))
+}
+
 pub(super) async fn forget(
     State(served): State<Served>,
     Path(text): Path<String>,
@@ -124,9 +144,13 @@ pub(super) async fn history(
     Body(new): Body<NewHistory>,
 ) -> Result<(StatusCode, Json<HandedHistory>), Refused> {
     let (channel, to) = (served.agent.resolve_channel(&text).await?, served.agent.resolve(&new.to).await?);
-    let letters = served.agent.hand_over_history(channel, to, &new.letters, &new.said).await?;
-    let letters = letters.into_iter().map(|id| id.to_string()).collect();
-    let handed = HandedHistory { channel: channel.to_string(), to: to.to_string(), letters };
+    let handed = match new.again {
+        false => served.agent.hand_over_history(channel, to, &new.letters, &new.said).await?,
+        true => served.agent.hand_over_history_again(channel, to, &new.letters, &new.said).await?,
+    };
+    let letters = handed.letters.into_iter().map(|id| id.to_string()).collect();
+    let (channel, to, before) = (channel.to_string(), to.to_string(), wide(handed.before));
+    let handed = HandedHistory { channel, to, letters, before };
     Ok((StatusCode::CREATED, Json(handed)))
 }
 
@@ -221,6 +245,14 @@ pub(super) async fn letters(
 }
 
 #[derive(Deserialize)]
+pub(super) struct SaidWhich {
+    after: Option<u64>,
+    max: Option<usize>,
+    wait_ms: Option<u64>,
+    moved: Option<u64>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct Patience {
     wait_ms: Option<u64>,
 }
@@ -244,8 +276,9 @@ pub(super) async fn tally(
         }
     };
     let names = inbox::names(&served).await?;
+    let audits = names.audited.contains(&channel);
     let (of, delivered, waiting) = (wide(tally.members.len()), wide(tally.delivered()), wide(tally.waiting()));
-    let members = tally.members.into_iter().map(|(agent, told)| member_told(agent, told, &names.agents));
+    let members = tally.members.into_iter().map(|(agent, told)| member_told((agent, told), audits, &names));
     Ok(Json(ChannelTally { channel: channel.to_string(), id, of, delivered, waiting, members: members.collect() }))
 }
 
@@ -263,25 +296,28 @@ pub(super) async fn cancel(
 pub(super) async fn said(
     State(served): State<Served>,
     Path(text): Path<String>,
-    Asked(which): Asked<Which>,
+    Asked(SaidWhich { after, max, wait_ms, moved: seen }): Asked<SaidWhich>,
 ) -> Result<Json<SaidPage>, Refused> {
+    let which = Which { after, max, wait_ms };
     let channel = served.agent.resolve_channel(&text).await?;
     let until = Instant::now() + wait(which.wait_ms);
     let mut bell = served.agent.tallied().await?;
-    let letters = loop {
+    let (moved, letters) = loop {
+        // Looked at first: what moves while the letters are read is told with the next page.
+        let moved = *bell.borrow_and_update();
         let letters = served.agent.said_to_channel(channel, which.after, which.most()).await?;
-        if !letters.is_empty() {
-            break letters;
-        }
-        if !served.rings(&mut bell, until).await {
-            break letters;
+        let is_news = seen.map_or(!letters.is_empty(), |seen| seen != moved);
+        if is_news || !served.rings(&mut bell, until).await {
+            break (moved, letters);
         }
     };
-    let from = served.agent.id().to_string();
-    Ok(Json(SaidPage { letters: letters.into_iter().map(|letter| said_letter(letter, from.clone())).collect() }))
+    let (from, names) = (served.agent.id().to_string(), inbox::names(&served).await?);
+    let audits = names.audited.contains(&channel);
+    let letters = letters.into_iter().map(|letter| said_letter(letter, from.clone(), audits, &names));
+    Ok(Json(SaidPage { letters: letters.collect(), moved }))
 }
 
-fn said_letter(said: Said, from: String) -> SaidLetter {
+fn said_letter(said: Said, from: String, audits: bool, names: &Names) -> SaidLetter {
     let len = wide(said.payload.len());
     let text = String::from_utf8(said.payload);
     let (text, base64) = match text {
@@ -290,6 +326,8 @@ fn said_letter(said: Said, from: String) -> SaidLetter {
         Err(error) => (None, Some(data_encoding::BASE64.encode(error.as_bytes()))),
     };
     let tally = said.tally;
+    let (of, delivered, waiting) = (wide(tally.members.len()), wide(tally.delivered()), wide(tally.waiting()));
+    let failed = tally.members.into_iter().filter(|(_, told)| matches!(told, Told::Failed(_)));
     SaidLetter {
         said: said.no,
         id: said.id.to_string(),
@@ -301,13 +339,26 @@ fn said_letter(said: Said, from: String) -> SaidLetter {
         len,
         text,
         base64,
-        of: wide(tally.members.len()),
-        delivered: wide(tally.delivered()),
-        waiting: wide(tally.waiting()),
+        of,
+        delivered,
+        waiting,
+        failed: failed.map(|member| member_told(member, audits, names)).collect(),
     }
 }
 
-fn member_told(agent: AgentId, told: Told, names: &HashMap<AgentId, String>) -> MemberTold {
+/// Why a letter to a channel failed, in words.
+// contracts/channel.md C73: where the channel audits, none is sealed again.
+pub(super) fn reason(error: &Error, audits: bool) -> String {
+    match error.letter_code() {
+        Some("token_expired") if audits => {
+            "its token expired before the letter was there, and in a channel that audits none is sealed again under another: send it once more, under a fresh one"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn member_told((agent, told): (AgentId, Told), audits: bool, names: &Names) -> MemberTold {
     let (state, error) = match told {
         Told::Waiting => (Delivery::Waiting, None),
         Told::Delivered => (Delivery::Delivered, None),
@@ -315,10 +366,10 @@ fn member_told(agent: AgentId, told: Told, names: &HashMap<AgentId, String>) -> 
     };
     MemberTold {
         agent: agent.to_string(),
-        name: names.get(&agent).cloned(),
+        name: names.agents.get(&agent).cloned(),
         state,
         code: error.as_ref().and_then(Error::letter_code).map(str::to_owned),
-        reason: error.map(|error| error.to_string()),
+        reason: error.map(|error| reason(&error, audits)),
     }
 }
 
@@ -341,6 +392,7 @@ fn channel(info: ChannelInfo) -> Channel {
         number: info.number,
         audits: info.audits,
         heir: info.heir.map(|heir| heir.to_string()),
+        asking: info.asking.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -351,5 +403,21 @@ const fn role(role: nuncio::Role) -> Role {
         nuncio::Role::Member => Role::Member,
         nuncio::Role::Leaving => Role::Leaving,
         nuncio::Role::Gone => Role::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nuncio_contracts::registry::code;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_expired_on_the_way_is_told_where_nothing_is_sealed_again() {
+        let expired = Error::NotDelivered(code::TOKEN_EXPIRED);
+        assert!(reason(&expired, true).contains("none is sealed again"));
+        assert_eq!(reason(&expired, false), expired.to_string());
+        let other = Error::NotDelivered(code::CANCELLED);
+        assert_eq!(reason(&other, true), other.to_string());
     }
 }

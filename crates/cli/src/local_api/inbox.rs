@@ -1,6 +1,6 @@
 //! Letters that came.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io::Read;
 
@@ -35,7 +35,7 @@ const ANSWER_LEN_MAX: u64 = 8 << 20;
 #[derive(Deserialize)]
 pub(super) struct Which {
     pub(super) after: Option<u64>,
-    max: Option<usize>,
+    pub(super) max: Option<usize>,
     pub(super) wait_ms: Option<u64>,
 }
 
@@ -216,11 +216,15 @@ pub(super) async fn answer(incoming: &Incoming, names: &Names) -> Result<InboxLe
 pub(super) struct Names {
     pub(super) agents: HashMap<AgentId, String>,
     pub(super) channels: HashMap<ChannelId, String>,
+    /// Channels that audit.
+    pub(super) audited: HashSet<ChannelId>,
 }
 
 pub(super) async fn names(served: &Served) -> Result<Names, Refused> {
     let (peers, channels) = (served.agent.peers().await?, served.agent.channels().await?);
+    let audited = channels.iter().filter(|channel| channel.audits).map(|channel| channel.id).collect();
     Ok(Names {
+        audited,
         agents: peers.into_iter().filter_map(|peer| Some((peer.agent, peer.name?))).collect(),
         channels: channels.into_iter().map(|channel| (channel.id, channel.name)).collect(),
     })

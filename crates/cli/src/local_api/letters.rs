@@ -13,7 +13,7 @@ use super::handover::{self, Handover};
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
 use super::state::wide;
-use super::{Door, Served, inbox, transactions};
+use super::{Door, Served, channels, inbox, transactions};
 use crate::wire::{Accepted, Cancelled, Delivery, LetterState, NewLetter, Outbox, WantedOpening, Way};
 
 /// Letters of the outbox in one answer by default, and at most.
@@ -120,12 +120,14 @@ pub(super) async fn outbox(
         };
         let told = told(&Sent { to: letter.to, id: letter.id }, state, letter.failed.as_ref(), None);
         let (channel, of) = letter.channel.unzip();
+        let audits = channel.is_some_and(|channel| names.audited.contains(&channel));
         LetterState {
             way,
             mailbox_since_ms,
             channel: channel.map(|channel| channel.to_string()),
             channel_name: channel.and_then(|channel| names.channels.get(&channel).cloned()),
             of: of.map(wide),
+            reason: letter.failed.as_ref().map(|error| channels::reason(error, audits)),
             ..told
         }
     });

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use nuncio::Error;
+use nuncio::{ChannelError, Error};
+use nuncio_proto::channel::{ChangeError, EntryError, RecordError};
 use nuncio_proto::error::PeerError;
 use nuncio_store::StoreError;
 
@@ -72,9 +73,15 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::Peer(PeerError::OutboxFull) => (StatusCode::TOO_MANY_REQUESTS, "outbox_full"),
         Error::Peer(PeerError::LogFull) => (StatusCode::TOO_MANY_REQUESTS, "log_full"),
         Error::Peer(PeerError::TooLarge) | Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-        Error::Peer(PeerError::Channel(_)) => (StatusCode::CONFLICT, "channel_refused"),
-        Error::NoSuchChannel(_) => (StatusCode::NOT_FOUND, "no_such_channel"),
-        Error::SeveralChannels(_) => (StatusCode::CONFLICT, "several_channels"),
+        Error::Peer(PeerError::Channel(ChannelError::Record(RecordError::Entry(EntryError::Change(
+            ChangeError::Name,
+        ))))) => (StatusCode::BAD_REQUEST, "bad_request"),
+        Error::Peer(PeerError::Channel(_)) | Error::InChannel(_) => (StatusCode::CONFLICT, "channel_refused"),
+        Error::NoSuchChannel(_) | Error::NotJoined(_) | Error::NoInvitation(_) => {
+            (StatusCode::NOT_FOUND, "no_such_channel")
+        }
+        Error::Joining(_) => (StatusCode::CONFLICT, "joining"),
+        Error::SeveralChannels { .. } => (StatusCode::CONFLICT, "several_channels"),
         Error::NotForChannels | Error::TooMuchHistory => (StatusCode::BAD_REQUEST, "bad_request"),
         Error::NoHistory(_) => (StatusCode::NOT_FOUND, "no_such_letter"),
         Error::Peer(_) | Error::Id(_) | Error::Invitation(_) | Error::Myself(_) | Error::NotText => {

@@ -25,6 +25,9 @@ pub struct Channel {
     /// The DID of whom the owner has asked to be the next: this agent, or, where this is the owner, another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heir: Option<String>,
+    /// The DIDs of admins that would be owner and ask this agent for its support.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asking: Vec<String>,
 }
 
 /// Somebody in a channel.
@@ -82,6 +85,15 @@ pub struct Channels {
     pub invitations: Vec<ChannelInvitation>,
 }
 
+/// An admin would be the owner.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSuccession {
+    /// The number of the record's entry that is the last good one; by default the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u32>,
+}
+
 /// A channel to be made.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +145,9 @@ pub struct NewHistory {
     /// Their numbers among what this agent said itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<u64>,
+    /// Also those that were handed over to it before.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub again: bool,
 }
 
 /// Letters that are on their way to a member, each with an earlier one.
@@ -144,6 +159,8 @@ pub struct HandedHistory {
     pub to: String,
     /// The ids under which they go, in their order.
     pub letters: Vec<String>,
+    /// How many were handed over to it before, and do not go again.
+    pub before: u64,
 }
 
 /// Whose an earlier letter of a channel was, by the word of who hands it over alone.
@@ -282,6 +299,9 @@ pub struct SaidLetter {
     pub delivered: u64,
     /// For how many it is on its way.
     pub waiting: u64,
+    /// Those who will never have it, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<MemberTold>,
 }
 
 /// Some of what this agent said to a channel.
@@ -289,4 +309,6 @@ pub struct SaidLetter {
 pub struct SaidPage {
     /// Letters in the order in which they were sent.
     pub letters: Vec<SaidLetter>,
+    /// Another number once a letter was sent, or has ended for a member, to whichever channel: what `moved` waits on.
+    pub moved: u64,
 }

@@ -12,6 +12,7 @@
 mod api;
 mod audit;
 mod channel;
+mod channel_owners;
 mod commands;
 mod daemon;
 mod demo;

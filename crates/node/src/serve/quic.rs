@@ -7,6 +7,7 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::ids::AgentId;
 use nuncio_transport::{CloseCode, Connection, Link, StreamKind};
 
+use super::deposits::Asked;
 use super::{Hall, guests};
 use crate::authn::Door;
 use crate::limits::Places;
@@ -58,6 +59,7 @@ fn make_room(peers: &mut BTreeMap<AgentId, VecDeque<Connection>>, newest: &Conne
 }
 
 async fn serve_streams(connection: &Connection, hall: &Hall, service: &Arc<Service>) {
+    let asked = Arc::new(Asked::now());
     loop {
         let opened = tokio::select! {
             () = hall.closing.cancelled() => return,
@@ -67,7 +69,7 @@ async fn serve_streams(connection: &Connection, hall: &Hall, service: &Arc<Servi
         let (send, recv) = match opened {
             Ok((StreamKind::Http, send, recv)) => (send, recv),
             Ok((StreamKind::Deposit, send, recv)) => {
-                guests::take(connection, hall, service, send, recv);
+                guests::take(connection, hall, service, &asked, (send, recv));
                 continue;
             }
             _ => return,

@@ -23,13 +23,13 @@ use crate::rows;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Somebody who is connected.
-struct End {
-    connection: Connection,
+pub(super) struct End {
+    pub(super) connection: Connection,
     _link: Link,
 }
 
 /// A stream of what waits.
-struct Fetching {
+pub(super) struct Fetching {
     body: Incoming,
     read: BytesMut,
 }
@@ -41,12 +41,12 @@ impl End {
         Self { connection, _link: link }
     }
 
-    async fn agent(at: &Fixture, number: u8) -> Self {
+    pub(super) async fn agent(at: &Fixture, number: u8) -> Self {
         Self::new(at, &key(number)).await
     }
 
     /// With a key that nobody knows.
-    async fn guest(at: &Fixture) -> Self {
+    pub(super) async fn guest(at: &Fixture) -> Self {
         Self::new(at, &SigningKey::from_seed(&random().unwrap())).await
     }
 
@@ -60,31 +60,38 @@ impl End {
         (response.status().as_u16(), response.into_body())
     }
 
-    async fn open(&self, secret: &MailboxSecret) {
+    pub(super) async fn open(&self, secret: &MailboxSecret) {
         assert_eq!(self.ask("PUT", "/mailbox/secret", secret.expose()).await.0, 204);
     }
 
-    async fn fetch(&self) -> Fetching {
+    pub(super) async fn fetch(&self) -> Fetching {
         let (status, body) = self.ask("GET", "/mailbox", &[]).await;
         assert_eq!(status, 200);
         Fetching { body, read: BytesMut::new() }
     }
 
-    async fn taken(&self, number: u64) {
+    pub(super) async fn taken(&self, number: u64) {
         assert_eq!(self.ask("POST", "/mailbox/taken", &number.to_be_bytes()).await.0, 204);
     }
 
-    /// The codes of an answer; `None` of a stream that was reset.
+    /// The codes of an answer; `None` where there is none.
     async fn deposit(&self, bytes: &[u8]) -> Option<Vec<u16>> {
-        let (mut send, mut recv) = self.connection.open(StreamKind::Deposit).await.unwrap();
-        // It may be refused while it is written.
-        let _ = send.write_all(bytes).await;
-        let _ = send.finish();
-        let answer = recv.read_to_end(256).await.ok()?;
-        Some(answer.chunks(2).map(|code| u16::from_be_bytes(code.try_into().unwrap())).collect())
+        Some(self.write(&framed(bytes)).await?).filter(|codes| !codes.is_empty())
     }
 
-    async fn leave(&self, to: AgentId, key: Option<&DepositKey>, frame: &[u8]) -> u16 {
+    /// The codes of all answers to what is written on one stream; `None` of a stream that was reset.
+    pub(super) async fn write(&self, bytes: &[u8]) -> Option<Vec<u16>> {
+        let (mut send, mut recv) = self.connection.open(StreamKind::Deposit).await.unwrap();
+        // It may be refused while it is written.
+        let write = async {
+            let _ = send.write_all(bytes).await;
+            let _ = send.finish();
+        };
+        let ((), answers) = tokio::join!(write, recv.read_to_end(1 << 20));
+        Some(answers.ok()?.chunks(2).map(|code| u16::from_be_bytes(code.try_into().unwrap())).collect())
+    }
+
+    pub(super) async fn leave(&self, to: AgentId, key: Option<&DepositKey>, frame: &[u8]) -> u16 {
         let deposit = Deposit::new(vec![(to, key.cloned())], frame.to_vec()).unwrap();
         self.deposit(&deposit.to_bytes()).await.unwrap()[0]
     }
@@ -108,7 +115,7 @@ impl Fetching {
         }
     }
 
-    async fn frames(&mut self, count: usize) -> Vec<(u64, Vec<u8>)> {
+    pub(super) async fn frames(&mut self, count: usize) -> Vec<(u64, Vec<u8>)> {
         let mut frames = Vec::new();
         for _ in 0..count {
             frames.push(self.next().await.unwrap());
@@ -117,7 +124,18 @@ impl Fetching {
     }
 }
 
-fn secret() -> MailboxSecret {
+/// Bytes behind their length (contracts/transport.md T12).
+pub(super) fn framed(bytes: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(bytes.len()).unwrap();
+    let head = match len {
+        0..0x40 => len.to_be_bytes()[3..].to_vec(),
+        0x40..0x4000 => (len | 0x4000).to_be_bytes()[2..].to_vec(),
+        _ => (len | 0x8000_0000).to_be_bytes().to_vec(),
+    };
+    [head, bytes.to_vec()].concat()
+}
+
+pub(super) fn secret() -> MailboxSecret {
     MailboxSecret::new(random().unwrap())
 }
 

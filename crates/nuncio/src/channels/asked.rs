@@ -1,6 +1,6 @@
 //! What a handle asks of channels, and how the actor answers it.
 
-use nuncio_proto::channel::{Change, Reach, Roster};
+use nuncio_proto::channel::{Change, Reach, RecordError, Roster};
 use nuncio_proto::error::PeerError;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
@@ -14,6 +14,7 @@ use crate::command::Reply;
 use crate::effects::{answer, tell};
 use crate::entropy::now;
 use crate::error::Error;
+use crate::history::{self, AskedHistory, HandedHistory};
 use crate::said;
 use crate::tally::Tally;
 
@@ -26,9 +27,11 @@ pub(crate) enum Asked {
     Decline { channel: ChannelId, reply: Reply<bool> },
     Change { channel: ChannelId, change: Change, reply: Reply<()> },
     TakeOver { channel: ChannelId, reply: Reply<()> },
+    Succeed { channel: ChannelId, behind: Option<u32>, reply: Reply<()> },
+    Support { channel: ChannelId, by: AgentId, reply: Reply<()> },
     Leave { channel: ChannelId, reply: Reply<()> },
     Forget { channel: ChannelId, reply: Reply<()> },
-    History { channel: ChannelId, to: AgentId, numbers: [Vec<u64>; 2], reply: Reply<Vec<LetterId>> },
+    History { asked: AskedHistory, reply: Reply<HandedHistory> },
     Send { channel: ChannelId, letter: Box<Letter>, reply: Reply<LetterId> },
     Tally { letter: LetterId, reply: Reply<Option<Tally>> },
     Tallied { reply: Reply<watch::Receiver<u64>> },
@@ -38,11 +41,30 @@ pub(crate) enum Asked {
     Watch { reply: Reply<mpsc::UnboundedReceiver<ChannelNews>> },
 }
 
+impl Asked {
+    /// The channel whose members are to hear of it.
+    const fn about(&self) -> Option<ChannelId> {
+        match self {
+            Self::Invite { channel, .. }
+            | Self::Join { channel, .. }
+            | Self::Change { channel, .. }
+            | Self::TakeOver { channel, .. }
+            | Self::Succeed { channel, .. }
+            | Self::Support { channel, .. }
+            | Self::Leave { channel, .. }
+            | Self::History { asked: AskedHistory { channel, .. }, .. }
+            | Self::Send { channel, .. } => Some(*channel),
+            _ => None,
+        }
+    }
+}
+
 impl Actor {
     pub(crate) fn channel_command(&mut self, asked: Asked) {
         if !self.has_randomness() {
             return;
         }
+        asked.about().iter().for_each(|channel| self.hurry_channel(channel));
         match asked {
             Asked::Create { name, audits, reply } => {
                 match self.peer.channel_create(&name, audits, now(), &mut self.entropy) {
@@ -68,13 +90,18 @@ impl Actor {
             Asked::TakeOver { channel, reply } => {
                 self.finish(self.peer.channel_take_over(channel, now()).map_err(Error::from), reply);
             }
+            Asked::Succeed { channel, behind, reply } => {
+                let step = self.succeed(channel, behind);
+                self.finish(step, reply);
+            }
+            Asked::Support { channel, by, reply } => {
+                self.finish(self.peer.channel_support(channel, by, now()).map_err(Error::from), reply);
+            }
             Asked::Leave { channel, reply } => {
                 self.finish(self.peer.channel_leave(channel, now()).map_err(Error::from), reply);
             }
             Asked::Forget { channel, reply } => self.forget_channel(channel, reply),
-            Asked::History { channel, to, numbers: [came, said], reply } => {
-                self.hand_over_history(channel, to, [&came, &said], reply);
-            }
+            Asked::History { asked, reply } => self.hand_over_history(&asked, reply),
             Asked::Send { channel, letter, reply } => self.send_to_channel(channel, &letter, reply),
             Asked::Tally { letter, reply } => tell(reply, self.tally(letter)),
             Asked::Cancel { channel, letter, reply } => self.cancel_in_channel(channel, letter, reply),
@@ -93,7 +120,16 @@ impl Actor {
         if agent != self.peer.id() && self.peer.contact(&agent).is_none() {
             return Err(PeerError::UnknownAgent(agent).into());
         }
+        self.hurry(agent);
         Ok(self.peer.channel_invite(channel, agent, now(), &mut self.entropy)?)
+    }
+
+    fn succeed(&self, channel: ChannelId, behind: Option<u32>) -> Result<Step, Error> {
+        let epoch = behind.map(|number| {
+            let record = self.peer.channel(&channel).ok_or(ChannelError::NotMember)?;
+            record.epoch_of(number).ok_or(ChannelError::Record(RecordError::UnknownEpoch))
+        });
+        Ok(self.peer.channel_succeed(channel, epoch.transpose()?, now())?)
     }
 
     fn finish(&mut self, step: Result<Step, Error>, reply: Reply<()>) {
@@ -103,10 +139,13 @@ impl Actor {
         }
     }
 
-    /// What this agent said there is forgotten with the channel.
+    /// What this agent said there, and what it handed over, is forgotten with the channel.
     fn forget_channel(&mut self, channel: ChannelId, reply: Reply<()>) {
         let step = self.peer.channel_forget(channel, now()).map_err(Error::from);
-        let forgotten = step.and_then(|step| Ok((step, said::of_channel(&self.store, &channel)?)));
+        let forgotten = step.and_then(|step| {
+            let said = said::of_channel(&self.store, &channel)?;
+            Ok((step, [said, history::of_channel(&self.store, &channel)?].concat()))
+        });
         match forgotten {
             Ok((step, keys)) => {
                 self.said.forget(&keys);
@@ -172,6 +211,7 @@ impl Actor {
                 number: roster.number(),
                 audits: roster.audits(),
                 heir: self.peer.channel_heir(&record.channel()),
+                asking: self.peer.channel_asking(&record.channel()).collect(),
             }
         };
         self.peer.channels().map(info).collect()
@@ -200,6 +240,10 @@ impl Actor {
             News::Offered { by } => {
                 tracing::info!(%channel, peer = %by, "asked to be a channel's owner");
                 Happened::Offered { by }
+            }
+            News::SupportWanted { by, .. } => {
+                tracing::info!(%channel, peer = %by, "an admin would be a channel's owner and asks for support");
+                Happened::SupportWanted { by }
             }
             News::Changed { number } => {
                 tracing::info!(%channel, number, "a channel has changed");

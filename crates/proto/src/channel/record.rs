@@ -469,6 +469,12 @@ impl Record {
         self.numbers.get(epoch).copied()
     }
 
+    /// The epoch that began with the entry of a number.
+    #[must_use]
+    pub fn epoch_of(&self, number: u32) -> Option<EpochId> {
+        self.kept(number).map(|kept| kept.epoch)
+    }
+
     /// Who was in it in an epoch.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ mod group;
 mod heir;
 mod history;
 mod letters;
+mod mistakes;
 mod parting;
 mod succession;
 mod words;
@@ -37,6 +38,7 @@ pub use group::{ChannelGap, SharedMail};
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
 use letters::Letters;
+pub use mistakes::Mistake;
 use parting::Forgotten;
 use succession::Draft;
 
@@ -165,6 +167,9 @@ pub enum ChannelError {
     /// It is left before it is forgotten.
     #[error("this agent is in the channel: leave it first")]
     StillMember,
+    /// That admin has not asked for support, or not since this agent was started.
+    #[error("it has not asked this agent for its support, or not since this agent was started: it may ask again")]
+    NotAsked,
     /// Nobody has asked this agent to be the owner.
     #[error("nobody has asked this agent to be the channel's owner")]
     NotOffered,
@@ -177,6 +182,9 @@ pub enum ChannelError {
     /// As many channels as an agent keeps.
     #[error("too many channels")]
     TooMany,
+    /// It asks for what is so, or cannot be.
+    #[error(transparent)]
+    Mistake(#[from] Mistake),
     /// The record refuses it.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -265,11 +273,13 @@ impl Peer {
         if roster.owner() != self.id() && !roster.is_admin(&self.id()) {
             return Err(ChannelError::NotAllowed);
         }
+        let change = channel::Change::Add(vec![agent]);
+        Mistake::check(roster, &change)?;
         if self.contact(&agent).is_none() {
             return Err(ChannelError::Unknown);
         }
         // What the record would refuse later is refused now.
-        let _after = record.draft(&record.epoch(), channel::Change::Add(vec![agent]), now)?;
+        let _after = record.draft(&record.epoch(), change, now)?;
         let mut id = [0; 16];
         rng.fill_bytes(&mut id);
         let expires = now.plus(time::LETTER_LIFE_MAX);
@@ -316,15 +326,17 @@ impl Peer {
             return self.offer(channel, *heir, now);
         }
         if owner == self.id() {
+            Mistake::check(record.roster(), &change)?;
             let (bytes, next) = record.append(change, Vec::new(), now, self.identity.signing())?;
             let next = Box::new(next);
             return Ok(self.step(Change::Channel(ChannelChange::Entry { channel, bytes, next, now })));
         }
+        if !record.roster().is_admin(&self.id()) {
+            return Err(ChannelError::NotAllowed);
+        }
+        Mistake::check_proposal(record.roster(), &change)?;
         let proposal = Proposal { channel, epoch: record.epoch(), by: self.id(), change };
-        record.check_proposal(&proposal).map_err(|error| match error {
-            RecordError::NotAdmin => ChannelError::NotAllowed,
-            other => ChannelError::Record(other),
-        })?;
+        record.check_proposal(&proposal)?;
         let word = Word { channel, says: Says::Proposed(proposal.sign(self.identity.signing())) };
         Ok(self.step(Change::Channel(ChannelChange::Say { to: owner, word, now })))
     }
@@ -442,7 +454,10 @@ impl Peer {
         channel.told.retain(|agent, number| after.has(agent) && *number < after.number());
         channel.asked.clear();
         channel.giving.retain(|agent, _| after.has(agent));
-        channel.asking.retain(|_, entry| channel.record.number_of(&entry.prev).is_some());
+        let asks = |by: &AgentId, entry: &channel::Entry| {
+            *by != after.owner() && channel.record.number_of(&entry.prev).is_some()
+        };
+        channel.asking.retain(|by, entry| asks(by, entry));
         self.channels.again.insert(id);
         out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: after.number() } });
         self.tell_difference(id, &before, &after, now, out);
@@ -493,6 +508,9 @@ impl Peer {
             contact.info.endpoints = endpoints;
             is_new
         });
+        if is_new {
+            out.effects.push(Effect::Whereabouts { of: agent });
+        }
         if is_new || is_met || contact.timer.is_none() && contact.current.is_none() {
             out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
         }

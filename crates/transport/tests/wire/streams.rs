@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use nuncio_transport::tuning::{STRANGER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, STREAMS_MAX};
+use nuncio_transport::tuning::{
+    GUEST_WINDOW, STRANGER_SEND_WINDOW, STRANGER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, STREAMS_MAX,
+};
 use nuncio_transport::{
     CloseCode, CloseReason, Connection, FrameReceiver, FrameSender, Link, LinkConfig, SERVED_BY_NODES, StreamKind,
     TransportError,
@@ -133,6 +135,56 @@ async fn a_stranger_is_bounded_until_it_is_welcome() {
     pair.from.welcome();
     soon(pair.to.open(StreamKind::Large)).await.unwrap();
     streams[0].0.write_all(&[0; 4 * STRANGER_WINDOW as usize]).await.unwrap();
+}
+
+/// contracts/mailbox.md section 2: a guest has more room on its way in, and no more streams.
+#[tokio::test]
+async fn a_guest_has_a_window_of_its_own() {
+    let pair = pair().await;
+    pair.from.welcome_guest();
+    let mut streams = Vec::new();
+    for _ in 0..STRANGER_STREAMS_MAX {
+        streams.push(pair.to.open(StreamKind::Large).await.unwrap());
+    }
+    assert!(at_once(pair.to.open(StreamKind::Large)).await.is_none(), "no further stream");
+    let rest = vec![0; GUEST_WINDOW as usize - streams.len()];
+    soon(streams[0].0.write_all(&rest)).await.unwrap();
+    assert!(at_once(streams[0].0.write(&[0])).await.is_none(), "no further byte");
+}
+
+/// contracts/transport.md T16: a stranger whose machine acknowledges nothing makes us keep little; one that is welcome, more.
+#[test]
+fn what_is_kept_for_a_stranger_is_bounded() {
+    let ours = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let theirs = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let near = ours.block_on(async { link(1) });
+    let at = near.local_addr().unwrap();
+    // The other end lives until it was heard, and then stands still.
+    let (_standing, connection, mut send) = theirs.block_on(async {
+        let heard = ours.spawn(async move {
+            let connection = soon(near.accept()).await.unwrap();
+            let (_, send, _recv) = soon(connection.accept_stream()).await.unwrap();
+            (near, connection, send)
+        });
+        let far = link(2);
+        let dialled = far.dial(id(1), at).await.unwrap();
+        let stream = dialled.open(StreamKind::Large).await.unwrap();
+        let (near, connection, send) = heard.await.unwrap();
+        ((near, far, dialled, stream), connection, send)
+    });
+    let mut fill = || {
+        ours.block_on(async {
+            let mut written = 0;
+            while let Some(more) = at_once(send.write(&[0; 4096])).await {
+                written += u64::try_from(more.unwrap()).unwrap();
+            }
+            written
+        })
+    };
+    let kept = fill();
+    assert!((1..=STRANGER_SEND_WINDOW).contains(&kept), "{kept}");
+    connection.welcome();
+    assert!(kept + fill() > STRANGER_SEND_WINDOW, "who is welcome has more");
 }
 
 #[tokio::test]

@@ -32,6 +32,9 @@ pub(super) struct History {
     /// The newest so many, at most 256
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
     last: Option<u16>,
+    /// Also letters that were handed over to that member before, in the last 7 days
+    #[arg(long)]
+    again: bool,
 }
 
 impl History {
@@ -41,18 +44,26 @@ impl History {
             Some(count) => newest(api, &channel.channel, usize::from(count)).await?,
             None => (self.numbers.clone(), self.said.clone()),
         };
-        let new = NewHistory { to: self.to.clone(), letters, said };
+        let new = NewHistory { to: self.to.clone(), letters, said, again: self.again };
         let handed: HandedHistory = api.post(&format!("/v1/channels/{}/history", channel.channel), &new).await?;
         if options.json {
             output::json(&handed)?;
         } else {
-            let count = match handed.letters.len() {
-                0 => "no letter: nothing of this channel is in the inbox, and nothing was said to it from here"
+            let count = match (handed.letters.len(), handed.before) {
+                (0, 0) => "no letter: nothing of this channel is in the inbox, and nothing was said to it from here"
                     .to_owned(),
-                1 => "1 letter, on its way".to_owned(),
-                more => format!("{more} letters, on their way"),
+                (0, _) => "no letter".to_owned(),
+                (1, _) => "1 letter, on its way".to_owned(),
+                (more, _) => format!("{more} letters, on their way"),
             };
             output::line(format_args!("handed over to {}: {count}", self.to))?;
+            if handed.before > 0 {
+                let (were, it) = if handed.before == 1 { ("was", "it") } else { ("were", "them") };
+                output::note(format_args!(
+                    "{} {were} handed over to it before, and not again: --again for one that has lost {it}",
+                    handed.before
+                ));
+            }
         }
         note_without_agent(api);
         Ok(())

@@ -4,7 +4,7 @@ use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Channel, ChannelInvitation, ChannelMember, Channels, Role};
+use crate::wire::{Channel, ChannelInvitation, ChannelMember, Channels, Id, Role};
 
 /// So much of an id that people tell one from another.
 const ID_SHOWN: usize = 16;
@@ -23,6 +23,7 @@ pub(super) async fn all(options: &Options, api: &Api) -> Result<(), Failure> {
         output::table(&["NAME", "CHANNEL", "HERE", "MEMBERS", "OWNER"], &rows)?;
     }
     known.channels.iter().try_for_each(offer)?;
+    known.channels.iter().try_for_each(asking)?;
     known.invitations.iter().try_for_each(invitation)
 }
 
@@ -37,12 +38,25 @@ fn offer(channel: &Channel) -> Result<(), Failure> {
     output::line(format_args!("this agent is asked to be the owner of {name}: nuncio channel take-over CHANNEL"))
 }
 
+/// Admins that would be owner.
+fn asking(channel: &Channel) -> Result<(), Failure> {
+    let name = output::harmless_line(&channel.name);
+    channel.asking.iter().try_for_each(|by| {
+        let found = channel.members.iter().find(|member| member.agent == *by);
+        let by = found.map_or(by.as_str(), called);
+        output::line(format_args!("{by} would be the owner of {name}: nuncio channel support CHANNEL {by}"))
+    })
+}
+
 fn row(channel: &Channel) -> Vec<String> {
-    let owner = channel.members.iter().find(|member| member.agent == channel.owner);
-    let owner = owner.map_or_else(|| channel.owner.clone(), |member| called(member).to_owned());
+    let owner = channel.members.iter().find(|member| member.agent == channel.owner).map(called);
+    let owner = owner.filter(|_| channel.role != Role::Owner).unwrap_or(match channel.role {
+        Role::Owner => "this agent",
+        _ => &channel.owner,
+    });
     let id = channel.channel.get(..ID_SHOWN).unwrap_or(&channel.channel);
     let (name, role) = (output::harmless_line(&channel.name), told(channel.role).to_owned());
-    vec![name, format!("{id}…"), role, channel.members.len().to_string(), owner]
+    vec![name, format!("{id}…"), role, channel.members.len().to_string(), owner.to_owned()]
 }
 
 fn invitation(invitation: &ChannelInvitation) -> Result<(), Failure> {
@@ -58,10 +72,12 @@ pub(super) async fn members(options: &Options, api: &Api, channel: &str) -> Resu
     if options.json {
         return output::json(&channel);
     }
+    let me = api.get::<Id>("/v1/id").await?.agent;
     let mut members: Vec<&ChannelMember> = channel.members.iter().collect();
     members.sort_by_key(|member| (rank(member.role), called(member)));
     let row = |member: &&ChannelMember| {
-        let name = member.name.clone().unwrap_or_else(|| "-".to_owned());
+        let unnamed = if member.agent == me { "(this agent)" } else { "-" };
+        let name = member.name.clone().unwrap_or_else(|| unnamed.to_owned());
         vec![name, told(member.role).to_owned(), member.agent.clone()]
     };
     output::table(&["NAME", "ROLE", "AGENT"], &members.iter().map(row).collect::<Vec<_>>())?;

@@ -8,6 +8,7 @@ use nuncio_contracts::registry::limit;
 use tokio::time::Instant;
 
 use super::super::send::{UnderArgs, letter_id};
+use super::log::never;
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
@@ -39,7 +40,7 @@ pub(super) struct Send {
     deadline: Option<Duration>,
     #[command(flatten)]
     under: UnderArgs,
-    /// Wait so long for the members; 0s does not wait
+    /// Wait so long for the members; 0s looks once, and is exit code 3 where somebody lacks it
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span::parse)]
     wait: Duration,
 }
@@ -65,17 +66,27 @@ impl Send {
             output::note(format_args!("delivered to {delivered} of {of} in {took}"));
             tally.members.iter().for_each(missing);
         }
-        end(&tally, self.wait, api)
+        end(&tally, api)
     }
 
     fn read(&self) -> Result<String, Failure> {
         if self.text != "-" {
             return Ok(self.text.clone());
         }
-        let mut text = String::new();
-        let read = std::io::stdin().take(LEN_MAX + 1).read_to_string(&mut text);
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().take(LEN_MAX + 1).read_to_end(&mut bytes);
         read.map_err(Failure::io("read", "standard input"))?;
-        Ok(text)
+        if u64::try_from(bytes.len()).is_ok_and(|len| len > LEN_MAX) {
+            let hint = "send it to each member that it is for: nuncio send MEMBER FILE";
+            return Err(Failure::usage(
+                "standard input is longer than 48 KiB, which is all that a letter to a channel has",
+                hint,
+            ));
+        }
+        String::from_utf8(bytes).map_err(|_| {
+            let hint = "send a file to each member that it is for: nuncio send MEMBER FILE";
+            Failure::usage("standard input is no UTF-8 text", hint)
+        })
     }
 }
 
@@ -92,26 +103,24 @@ async fn tally(api: &Api, sent: &ChannelAccepted, until: Instant) -> Result<Chan
 
 /// Who does not have it.
 fn missing(member: &MemberTold) {
-    let who = member.name.as_ref().unwrap_or(&member.agent);
     match member.state {
         Delivery::Delivered => {}
-        Delivery::Waiting => output::note(format_args!("  not yet: {who}")),
-        Delivery::Failed => {
-            let why = member.reason.as_deref().unwrap_or_default();
-            let why = why.trim_start_matches("the letter was not delivered: ");
-            output::note(format_args!("  never: {who}: {}", output::harmless_line(why)));
+        Delivery::Waiting => {
+            let who = member.name.as_ref().unwrap_or(&member.agent);
+            output::note(format_args!("  not yet: {who}"));
         }
+        Delivery::Failed => output::note(format_args!("  never: {}", never(member))),
     }
 }
 
-fn end(tally: &ChannelTally, wait: Duration, api: &Api) -> Result<(), Failure> {
+fn end(tally: &ChannelTally, api: &Api) -> Result<(), Failure> {
     let failed = tally.members.iter().find(|member| member.state == Delivery::Failed);
     if let Some(failed) = failed {
         let count = tally.of - tally.delivered - tally.waiting;
         let reason = format!("the letter was not delivered to {count} of {}", tally.of);
         return Err(Failure::NotDelivered { reason, code: failed.code.clone() });
     }
-    if tally.waiting == 0 || wait.is_zero() {
+    if tally.waiting == 0 {
         return Ok(());
     }
     if !api.is_daemon() {

@@ -5,7 +5,7 @@
 //! ```
 
 use super::super::{Change, Out, Peer};
-use super::{ChannelChange, ChannelError, ChannelNews};
+use super::{ChannelChange, ChannelError, ChannelNews, Mistake};
 use crate::channel::{self, Heir, Says, Word};
 use crate::ids::{AgentId, ChannelId};
 use crate::step::{Effect, Step};
@@ -37,8 +37,10 @@ impl Peer {
     /// The owner asks a member.
     pub(super) fn offer(&self, channel: ChannelId, heir: AgentId, now: UnixMillis) -> Result<Step, ChannelError> {
         let record = self.member_of(&channel)?;
+        let change = channel::Change::HandOver(heir);
+        Mistake::check(record.roster(), &change)?;
         // What the record would refuse later is refused now.
-        let _after = record.draft(&record.epoch(), channel::Change::HandOver(heir), now)?;
+        let _after = record.draft(&record.epoch(), change, now)?;
         Ok(self.step(Change::Channel(ChannelChange::Offered { channel, heir, now })))
     }
 

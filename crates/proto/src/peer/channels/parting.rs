@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 
 use super::super::{Change, ContactInfo, Out, Peer};
-use super::{Channel, ChannelChange, ChannelError, ChannelNews, ROW_VERSION};
+use super::{Channel, ChannelChange, ChannelError, ChannelNews, Mistake, ROW_VERSION};
 use crate::channel::{self, ChannelPlace, Entry, Invite, Leave, Record, Says, Word};
 use crate::codec;
 use crate::control::Control;
@@ -48,7 +48,8 @@ impl Peer {
     pub fn channel_leave(&self, channel: ChannelId, now: UnixMillis) -> Result<Step, ChannelError> {
         let record = self.member_of(&channel)?;
         if record.roster().owner() == self.id() {
-            return Err(ChannelError::OwnerStays);
+            let is_alone = record.roster().members().len() == 1;
+            return Err(if is_alone { Mistake::Alone.into() } else { ChannelError::OwnerStays });
         }
         Ok(self.step(Change::Channel(ChannelChange::Left { channel, now })))
     }

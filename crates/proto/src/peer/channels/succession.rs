@@ -54,13 +54,18 @@ impl Peer {
     /// Supports an admin that asked for it ([`ChannelNews::SupportWanted`]).
     ///
     /// # Errors
-    /// [`ChannelError::NotInvited`] where nobody has asked.
+    /// [`ChannelError::NotAsked`] where that one has not.
     pub fn channel_support(&self, channel: ChannelId, by: AgentId, now: UnixMillis) -> Result<Step, ChannelError> {
         let found = self.channels.all.get(&channel).filter(|one| one.left.is_none()).ok_or(ChannelError::NotMember)?;
-        let entry = found.asking.get(&by).ok_or(ChannelError::NotInvited)?;
+        let entry = found.asking.get(&by).ok_or(ChannelError::NotAsked)?;
         let support = Support { channel, agent: self.id(), body: entry.body_hash() };
         let says = Says::Supported(support.sign(self.identity.signing()));
         Ok(self.step(Change::Channel(ChannelChange::Say { to: by, word: Word { channel, says }, now })))
+    }
+
+    /// Admins that ask this one for its support, as long as this agent has not been started anew ([`Peer::channel_support`]).
+    pub fn channel_asking(&self, channel: &ChannelId) -> impl Iterator<Item = AgentId> {
+        self.channels.all.get(channel).into_iter().flat_map(|channel| channel.asking.keys().copied())
     }
 
     pub(super) fn apply_succeeding(&mut self, id: ChannelId, entry: Entry, now: UnixMillis, out: &mut Out) {

@@ -5,7 +5,7 @@ use nuncio_contracts::registry::{limit, time};
 use super::super::{Out, Peer};
 use super::{Channel, ChannelNews, Invited};
 use crate::channel::{
-    Change, Entry, Invite, Join, Judged, Leave, Next, Proposal, Reach, Record, RecordError, Says, Word,
+    Change, Entry, Invite, Join, Judged, Leave, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
 };
 use crate::control::Control;
 use crate::ids::{AgentId, ChannelId, LetterId};
@@ -185,11 +185,11 @@ impl Peer {
 
     /// The owner's own entry: everybody is told, whoever it takes out as well.
     pub(super) fn apply_own_entry(&mut self, id: ChannelId, bytes: &[u8], next: Next, now: UnixMillis, out: &mut Out) {
-        let gone: Vec<AgentId> = match next.change() {
-            Change::Remove(agents) | Change::Leave(agents) => agents.clone(),
-            _ => Vec::new(),
-        };
-        let number = next.roster().number();
+        let (after, before) = (next.roster(), self.channels.all.get(&id).map(|channel| channel.record.roster()));
+        // A succession takes out the owner of before too.
+        let gone = before.into_iter().flat_map(Roster::members).map(|(agent, _)| *agent);
+        let gone: Vec<AgentId> = gone.filter(|agent| !after.has(agent)).collect();
+        let number = after.number();
         if self.apply_entry(id, bytes, next, now, out) {
             self.tell_all(id, now, out);
             gone.into_iter().for_each(|agent| self.send_entries(agent, id, [number; 2], now, out));
