@@ -199,7 +199,7 @@ async fn another_status_travels_and_a_lock_of_the_agents_own_does_not() {
     // Who is asked is who was named.
     scene.call(2, of(0, Some(1)), "moved", "0").await;
     let Said::Answer { message, .. } = scene.next().await else { panic!() };
-    assert_eq!(message.head.get(":status"), Some("307"));
+    assert_eq!(message.head.get(":status"), Some("303"));
     scene.call(3, of(0, Some(1)), "seen", "0").await;
     assert!(!scene.answer(3).await.to_string().contains("ASTRAY"));
     let locked = Server::new("locked");
