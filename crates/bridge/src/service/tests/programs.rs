@@ -288,7 +288,7 @@ async fn who_takes_nothing_fills_no_memory_and_holds_nobody_up() {
     scene.call(1, a, "flood", "10000").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let grown = resident().saturating_sub(before);
-    assert!(grown < 40 << 10, "{grown} KiB");
+    assert!(grown < 8 << 10, "{grown} KiB");
     for number in 0..10000 {
         let Said::Part { key: 1, message } = scene.next().await else { panic!() };
         assert_eq!(json(&message)["params"]["n"], number);
