@@ -76,6 +76,9 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, one(body.decode()).encode())
         elif name == "seen":
             self.reply(200, one(seen).encode())
+        elif name == "wrong":
+            error = {"code": -32602, "message": "wrong"}
+            self.reply(400, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode())
         elif name == "moved":
             self.reply(303, Location="/elsewhere")
         elif name == "teapot":
