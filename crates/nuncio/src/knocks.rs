@@ -1,4 +1,4 @@
-//! Agents that nobody has added and that would be let in (contracts/call.md section 5).
+//! Agents that nobody has added and that would be let in (contracts/call.md section 7).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -280,7 +280,7 @@ impl Actor {
     }
 
     /// Somebody knocks.
-    // contracts/call.md X16, X17.
+    // contracts/call.md X29, X30.
     pub(crate) fn knocked(&mut self, by: AgentId, knock: Knock) {
         if let Some((meant, row)) = knock.secret.as_ref().and_then(|secret| self.redeem(secret)) {
             let mut rows = vec![row];
@@ -364,7 +364,7 @@ impl Actor {
         Some(put_held(by, held))
     }
 
-    // contracts/call.md X18.
+    // contracts/call.md X31.
     fn add_knocked(&mut self, by: AgentId, info: ContactInfo, rows: Vec<Op>, answers: Vec<Answer>) {
         let mut together = Staged { ops: Vec::new(), effects: Effects::default() };
         let step = self.peer.set_contact(by, info);

@@ -20,7 +20,7 @@ impl Actor {
             Some(info) if info.retired => false,
             Some(info) if info.allowed => true,
             // contracts/channel.md C51, C49: who is no fellow any more is told so.
-            // contracts/call.md X16: who is not added may say what it would.
+            // contracts/call.md X29: who is not added may say what it would.
             known => {
                 ((strangers || self.door.open) && known.is_none())
                     || self.peer.is_fellow(agent)

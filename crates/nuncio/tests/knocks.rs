@@ -1,4 +1,4 @@
-//! Agents that nobody has added, and that would be let in (contracts/call.md section 5).
+//! Agents that nobody has added, and that would be let in (contracts/call.md section 7).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

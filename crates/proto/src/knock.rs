@@ -1,4 +1,4 @@
-//! What an agent says that nobody has added, to be let in (contracts/call.md section 5).
+//! What an agent says that nobody has added, to be let in (contracts/call.md section 7).
 
 use core::fmt;
 
@@ -86,7 +86,7 @@ impl Knock {
     }
 
     /// Reads the bytes; `None` of any other form.
-    // contracts/call.md X15.
+    // contracts/call.md X28.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let Wire(from, service, scope, secret, transaction) = codec::decode(bytes, limit::KNOCK_LEN_MAX).ok()?;

@@ -196,7 +196,7 @@ impl Peer {
     }
 
     /// What a stranger's first letter asks, where strangers are heard.
-    // contracts/call.md X16.
+    // contracts/call.md X29.
     fn knock_in(&self, by: &AgentId, opened: &Opened) -> Option<Box<Knock>> {
         let content = opened.content.as_ref().filter(|_| self.hears_knocks)?;
         let letter = Letter::decode(&content.letter).ok().filter(|letter| letter.kind == LetterKind::Control)?;
