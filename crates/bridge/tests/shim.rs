@@ -136,6 +136,34 @@ async fn through_deaths_of_the_agent_nothing_is_lost_and_nothing_comes_twice() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_without_a_word_is_said_again_as_the_same_message() {
+    let mut agent = Agent::new(server::line());
+    agent.start();
+    let mut program = Program::start(&agent);
+    agent.memory.accept_without_a_word(1);
+    program.say(&call(1, "add", "{}")).await;
+    assert!(program.hear().await.unwrap().contains("\"0\""));
+    program.say(&call(2, "add", "{}")).await;
+    assert!(program.hear().await.unwrap().contains("\"1\""));
+    assert_eq!(agent.memory.said().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_written_is_not_written_again_though_the_agent_has_it_still() {
+    let mut agent = Agent::new(server::line());
+    agent.start();
+    agent.memory.keep();
+    let mut program = Program::start(&agent);
+    for id in 0..5 {
+        program.say(&call(id, "echo", r#"{"text":"on"}"#)).await;
+        assert!(program.hear().await.unwrap().contains(&format!("\"id\":{id},")));
+        agent.kill().await;
+        agent.start();
+    }
+    assert_eq!(agent.memory.left().len(), 5);
+}
+
+#[tokio::test]
 async fn a_long_line_goes_on_where_the_agent_died() {
     let mut agent = Agent::new(server::line());
     agent.start();
