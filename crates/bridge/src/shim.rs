@@ -1,4 +1,4 @@
-//! What an MCP client starts: a program whose input and output are one service of another agent (contracts/call.md section 5).
+//! What an MCP client starts: a program whose input and output are one service of another agent (contracts/call.md section 6).
 //!
 //! ```text
 //!   input  ─▶ lines ─▶ a letter's id, said again until the agent has it
