@@ -50,7 +50,13 @@ impl Domain {
     /// What agents are configured with.
     pub(crate) fn invitation(&self) -> Result<Invitation> {
         let endpoint = self.node.quic_addr().context("the node serves QUIC")?.to_string();
-        Ok(Invitation { agent: self.node.id(), endpoints: vec![endpoint], mailbox: None, bundle_hash: None })
+        Ok(Invitation {
+            agent: self.node.id(),
+            endpoints: vec![endpoint],
+            mailbox: None,
+            bundle_hash: None,
+            knock: None,
+        })
     }
 
     /// The access token (RFC 9068) that a user's login gives them.

@@ -177,7 +177,9 @@ impl Serving {
             What::Notice => self.notice(*called).await,
             _ => self.end(&called).await,
         };
-        if let Err(error) = done {}
+        if let Err(error) = done {
+            tracing::warn!(%error, "a message to a service waits for the next start");
+        }
     }
 
     async fn end(&self, called: &Called) -> Result<(), nuncio::Error> {
