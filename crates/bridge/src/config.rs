@@ -111,8 +111,16 @@ pub(crate) struct ServiceConfig {
     pub(crate) children: usize,
 }
 
+impl ServiceConfig {
+    /// Whether it runs in the same way; who may what aside.
+    pub(crate) fn runs_as(&self, other: &Self) -> bool {
+        let bounds = |config: &Self| (config.idle, config.sessions_per_peer, config.children);
+        self.runs == other.runs && bounds(self) == bounds(other)
+    }
+}
+
 /// What a service is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Runs {
     /// A program, one for each session, that speaks MCP on stdin and stdout.
     Program(Program),
@@ -121,7 +129,7 @@ pub(crate) enum Runs {
 }
 
 /// A program and what it gets.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Program {
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
@@ -132,7 +140,7 @@ pub(crate) struct Program {
 }
 
 /// A server behind an address.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Upstream {
     /// Its address: `https`, or `http` on this machine.
     pub(crate) url: reqwest::Url,

@@ -50,7 +50,7 @@ pub(crate) struct Serving {
 /// One service that runs.
 struct Offered {
     config: ServiceConfig,
-    service: Service,
+    service: Arc<Service>,
 }
 
 /// What is kept of sessions, of one service each.
@@ -73,7 +73,8 @@ impl Serving {
             open: Open::default(),
             memory: Arc::default(),
         });
-        serving.load(&Services::load(home)?)?;
+        // Nothing ran before.
+        drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
     }
 
@@ -83,33 +84,40 @@ impl Serving {
     /// As [`Serving::start`]; what runs goes on then.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
         let services = Services::load(&self.home)?;
-        let before = std::mem::take(&mut *lock(&self.offered));
-        let started = self.load(&services);
-        if started.is_err() {
-            *lock(&self.offered) = before;
-            return started;
-        }
-        for offered in before.into_values() {
-            offered.service.stop().await;
+        for ended in self.load(&services)? {
+            ended.stop().await;
         }
         Ok(())
     }
 
-    fn load(self: &Arc<Self>, services: &Services) -> Result<(), ConfigError> {
+    /// Offers these. What runs and stands there as before goes on; what does not is given back.
+    fn load(self: &Arc<Self>, services: &Services) -> Result<Vec<Arc<Service>>, ConfigError> {
+        let before: Vec<_> = lock(&self.offered).iter().map(|(name, one)| (name.clone(), Arc::clone(one))).collect();
         let mut offered = HashMap::new();
         for (name, config) in services.iter() {
-            let (said, heard) = mpsc::channel(SAID);
-            let (memory, of) = (Arc::clone(&self.memory), name.clone());
-            let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
-            let spool = self.home.join(SPOOL);
-            let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
-                ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
-            })?;
-            tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+            let same = before.iter().find(|(other, one)| other == name && one.config.runs_as(config));
+            let service = match same {
+                Some((_, one)) => Arc::clone(&one.service),
+                None => Arc::new(self.run(name, config)?),
+            };
             offered.insert(name.clone(), Arc::new(Offered { config: config.clone(), service }));
         }
+        let kept = |service: &Arc<Service>| offered.values().any(|one| Arc::ptr_eq(&one.service, service));
+        let ended = before.into_iter().map(|(_, one)| Arc::clone(&one.service)).filter(|service| !kept(service));
+        let ended = ended.collect();
         *lock(&self.offered) = offered;
-        Ok(())
+        Ok(ended)
+    }
+
+    fn run(self: &Arc<Self>, name: &ServiceName, config: &ServiceConfig) -> Result<Service, ConfigError> {
+        let (said, heard) = mpsc::channel(SAID);
+        let (memory, of) = (Arc::clone(&self.memory), name.clone());
+        let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
+        let started = Service::start(name.clone(), config, &self.home.join(SPOOL), remembered, said);
+        let path = || self.home.join(crate::config::FILE);
+        let service = started.map_err(|what| ConfigError::Service { path: path(), service: name.to_string(), what })?;
+        tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+        Ok(service)
     }
 
     /// Whether anything is offered.
