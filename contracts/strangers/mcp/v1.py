@@ -1,6 +1,7 @@
 """The official MCP SDK before its second version, unmodified: sessions over Streamable HTTP and over a program's own input and output.
 
     python v1.py http://127.0.0.1:PORT/SECRET
+    python v1.py --url PROGRAM...              which prints the URL, and ends with its input
     python v1.py COMMAND ARGUMENTS..."""
 
 import asyncio

@@ -1,6 +1,7 @@
 """The official MCP SDK of the second version, unmodified: both eras of the protocol over Streamable HTTP and over a program's own input and output.
 
     python v2.py http://127.0.0.1:PORT/SECRET
+    python v2.py --url PROGRAM...              which prints the URL, and ends with its input
     python v2.py COMMAND ARGUMENTS..."""
 
 import asyncio

@@ -3,6 +3,7 @@ it was called), `count` (n parts of progress), `slow` (ms, with progress in fron
 a name)."""
 
 import asyncio
+import subprocess
 import sys
 import time
 
@@ -133,9 +134,17 @@ async def cut(walk, cutter, client):
     walk.holds("calls are not repeated", int(text(await client.call_tool("add", {}))) == first + 1)
 
 
+def served(program, *arguments):
+    """The URL that a program prints first, which ends when this one does."""
+    process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return process.stdout.readline().strip()
+
+
 def arguments():
-    """A URL, or a command and its arguments."""
+    """A URL, `--url` and a command that prints one, or a command that is a server."""
     given = sys.argv[1:]
+    if given[0] == "--url":
+        return served(*given[1:]), None
     return (given[0], None) if given[0].startswith("http://") else (None, given)
 
 

@@ -38,6 +38,13 @@ async fn a_hundred_megabytes_pass_in_constant_memory() {
         far.answer_with(&say, Message { body, ..Message::json("") });
     });
     let front = front(memory.clone()).await;
+    // A message that is too long is passed over without being kept.
+    let long = bytes::Bytes::from(vec![b' '; 60 << 20]);
+    let before = resident();
+    assert_eq!(front.post(&[], long.clone()).await.status(), 413);
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 40 << 20, "{grown} bytes more in memory");
+    drop(long);
     let init = r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#;
     for accept in ["application/json", "text/event-stream"] {
         let before = resident();

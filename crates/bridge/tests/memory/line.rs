@@ -33,6 +33,10 @@ struct State {
     taken: Vec<u64>,
     refusing: Option<String>,
     stopped: bool,
+    /// So many messages are accepted without a word of it.
+    unsaid: u32,
+    /// What is taken stays all the same.
+    keeps: bool,
 }
 
 /// The server's end.
@@ -72,6 +76,16 @@ impl Memory {
     /// Nothing is accepted from now on.
     pub fn refuse(&self, why: &str) {
         self.state().refusing = Some(why.to_owned());
+    }
+
+    /// The next messages are accepted, and nobody is told so.
+    pub fn accept_without_a_word(&self, messages: u32) {
+        self.state().unsaid = messages;
+    }
+
+    /// What is taken from now on comes again all the same.
+    pub fn keep(&self) {
+        self.state().keeps = true;
     }
 
     /// The agent stops, or runs again.
@@ -156,7 +170,10 @@ impl Line for Memory {
             state.order.push(say.id);
         }
         (self.0.server)(Far(self.clone()), say);
-        Ok(())
+        let mut state = self.state();
+        let unsaid = state.unsaid > 0;
+        state.unsaid = state.unsaid.saturating_sub(1);
+        if unsaid { Err(LineError::Stopped) } else { Ok(()) }
     }
 
     async fn listen(
@@ -196,7 +213,7 @@ impl Line for Memory {
         if state.stopped {
             return Err(LineError::Stopped);
         }
-        if state.rows.remove(&no).is_some() {
+        if !state.keeps && state.rows.remove(&no).is_some() {
             state.taken.push(no);
         }
         Ok(())

@@ -53,6 +53,11 @@ pub(super) const STEPS: &[Step] = &[
         about: "a real Chromium watches the node's page while agents and attackers act",
         run: page::run,
     },
+    Step {
+        name: "mcp",
+        about: "the official MCP SDK's two versions as clients, unmodified, over HTTP that breaks and over an agent that dies",
+        run: strangers::mcp,
+    },
     Step { name: "walk", about: "every rule of the token service, kept and broken from outside", run: strangers::walk },
 ];
 

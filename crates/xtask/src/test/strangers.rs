@@ -11,6 +11,7 @@ use super::tools;
 use super::venv::{self, Python};
 use super::{Bench, Outcome, npm};
 use crate::child;
+use crate::tally::Tally;
 use crate::workspace::root;
 
 /// PyJWT, joserfc and jwcrypto verify what the node signed.
@@ -78,6 +79,25 @@ pub(super) fn anchor(bench: &Bench) -> Result<Outcome> {
 /// Every MUST of the draft and of contracts/txts.md, kept and broken.
 pub(super) fn walk(bench: &Bench) -> Result<Outcome> {
     script(bench, "walk.py")
+}
+
+/// The official MCP SDK's two versions are clients of a small server behind a front, and behind a shim, both over a way in memory.
+pub(super) fn mcp(bench: &Bench) -> Result<Outcome> {
+    let (front, shim) = (built(bench, "examples/front_in_memory")?, built(bench, "examples/shim_in_memory")?);
+    let mut tally = Tally::default();
+    for version in ["1", "2"] {
+        let requirements = format!("contracts/strangers/mcp/requirements-{version}.txt");
+        let python = match venv::environment(bench, &format!("venv-mcp-{version}"), &[&requirements])? {
+            Python::Here(python) => python,
+            Python::Missing(outcome) => return Ok(outcome),
+        };
+        let script = folder().join(format!("mcp/v{version}.py"));
+        for way in [&["--url".as_ref(), front.as_os_str()][..], &[shim.as_os_str()]] {
+            let Outcome::Ran(ran) = counted(Command::new(&python).arg(&script).args(way), bench)? else { continue };
+            tally += ran;
+        }
+    }
+    Ok(Outcome::Ran(tally))
 }
 
 /// npm's jose and openid-client obtain tokens.
