@@ -229,14 +229,15 @@ impl Services {
         let services = whole.services.into_iter().map(|(name, table)| {
             let said = |what| ConfigError::Service { path: path.to_owned(), service: name.clone(), what };
             let parsed = name.parse::<ServiceName>().map_err(|error| said(error.to_string()))?;
-            Ok((parsed, table.check(&inherited).map_err(said)?))
+            let home = path.parent().unwrap_or(path);
+            Ok((parsed, table.check(home, &inherited).map_err(said)?))
         });
         Ok(Self(services.collect::<Result<_, ConfigError>>()?))
     }
 }
 
 impl Table {
-    fn check(self, inherited: &BTreeMap<String, String>) -> Result<ServiceConfig, String> {
+    fn check(self, home: &Path, inherited: &BTreeMap<String, String>) -> Result<ServiceConfig, String> {
         let read = match self.read.contains("*") {
             true if self.read.len() > 1 => return Err("`read` is either [\"*\"] or names of tools".to_owned()),
             true => ReadTools::All,
@@ -261,11 +262,12 @@ impl Table {
             idle: Duration::from_secs(60 * self.idle_minutes.unwrap_or(IDLE_MINUTES).clamp(1, 7 * 24 * 60)),
             sessions_per_peer: self.sessions_per_peer.unwrap_or(SESSIONS_PER_PEER).max(1),
             children: self.programs.unwrap_or(CHILDREN).max(1),
-            runs: self.runs(inherited)?,
+            runs: self.runs(home, inherited)?,
         })
     }
 
-    fn runs(self, inherited: &BTreeMap<String, String>) -> Result<Runs, String> {
+    /// Files that it names stand in the home, if it does not say where.
+    fn runs(self, home: &Path, inherited: &BTreeMap<String, String>) -> Result<Runs, String> {
         match (self.mcp, self.mcp_url) {
             (Some(command), None) => {
                 if command.first().is_none_or(String::is_empty) {
@@ -274,14 +276,18 @@ impl Table {
                 if self.authorization_file.is_some() {
                     return Err("`authorization_file` is for `mcp_url`".to_owned());
                 }
-                let environment = environment(inherited, &self.env, self.env_file.as_deref())?;
+                if self.directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
+                    return Err("`directory` begins with /".to_owned());
+                }
+                let environment =
+                    environment(inherited, &self.env, self.env_file.map(|file| home.join(file)).as_deref())?;
                 Ok(Runs::Program(Program { command, directory: self.directory, environment }))
             }
             (None, Some(url)) => {
                 if self.directory.is_some() || !self.env.is_empty() || self.env_file.is_some() {
                     return Err("`directory`, `env` and `env_file` are for `mcp`".to_owned());
                 }
-                Ok(Runs::Url(upstream(&url, self.authorization_file.as_deref())?))
+                Ok(Runs::Url(upstream(&url, self.authorization_file.map(|file| home.join(file)).as_deref())?))
             }
             _ => Err("one of `mcp` and `mcp_url` is wanted".to_owned()),
         }

@@ -67,7 +67,7 @@ fn files_that_others_can_change_or_secrets_that_they_can_read_are_not_taken() {
     let (path, secrets) = (home.path().join(FILE), home.path().join("env"));
     let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(Services::load(home.path()).unwrap().iter().count(), 0);
-    std::fs::write(&path, format!("[services.files]\nmcp = [\"a\"]\nenv_file = {:?}", secrets)).unwrap();
+    std::fs::write(&path, "[services.files]\nmcp = [\"a\"]\nenv_file = \"env\"").unwrap();
     std::fs::write(&secrets, "# of the server\nTOKEN = a=b \n\nOTHER=\n").unwrap();
     mode(&secrets, 0o600);
     for (bits, good) in [(0o600, true), (0o644, true), (0o620, false), (0o602, false)] {

@@ -73,8 +73,7 @@ impl Exchange {
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             // It is this agent that it does not know; the asker's program could ask its own user for a password that helps nothing.
             let why = "the service does not know the agent that offers it: its authorization_file is not good";
-            let id = self.asked.id.clone().unwrap_or(jsonrpc::Id::NULL);
-            let message = jsonrpc::error(&id, Reason::Gone, why, None);
+            let message = self.error(why);
             return Some(Said::Answer { key: self.key, message, remember: None });
         }
         let begun = self.begun(&response);
@@ -82,9 +81,32 @@ impl Exchange {
             return Some(self.stream(response, begun).await);
         }
         match self.whole(response).await {
-            Ok(message) => Some(self.last(message, begun)),
+            Ok(message) if status.is_success() || self.is_answered_by(&message) => Some(self.last(message, begun)),
+            Ok(_) => Some(self.told(status)),
             Err(why) => Some(self.lost(why)),
         }
+    }
+
+    fn is_answered_by(&self, message: &Message) -> bool {
+        let short = matches!(message.body, Body::Bytes(_));
+        short && Envelope::of(message).is_ok_and(|envelope| is_answer(&envelope, self.asked.id.as_ref()))
+    }
+
+    /// A status without a message for this request: whoever asked over stdin sees no status, and waits for its id.
+    fn told(&self, status: StatusCode) -> Said {
+        let why = match status {
+            StatusCode::NOT_FOUND if self.of.session.is_some() => {
+                "the service does not know the session any more: begin anew".to_owned()
+            }
+            status => format!("the service answered {status}"),
+        };
+        let mut message = self.error(&why);
+        message.head.set(":status", status.as_str());
+        Said::Answer { key: self.key, message, remember: None }
+    }
+
+    fn error(&self, why: &str) -> Message {
+        jsonrpc::error(self.asked.id.as_ref().unwrap_or(&jsonrpc::Id::NULL), Reason::Gone, why, None)
     }
 
     /// What the server calls the session that this begins.

@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub(super) key: u64,
     /// What its progress is called.
     token: Option<Id>,
+    /// It is on its way to the program that runs.
+    sent: bool,
     /// Of an `initialize` the message, once it was handed over.
     pub(super) initialize: Option<Bytes>,
 }
@@ -55,7 +57,7 @@ impl Open {
         }
         if let Some(id) = &ask.envelope.id {
             let token = ask.envelope.params.token.clone();
-            self.0.insert(id.clone(), Entry { key: ask.key, token, initialize: None });
+            self.0.insert(id.clone(), Entry { key: ask.key, token, sent: false, initialize: None });
         }
         Ok(())
     }
@@ -78,8 +80,15 @@ impl Open {
         self.0.retain(|_, entry| entry.key != key);
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    pub(super) fn sent(&mut self, key: u64) {
+        self.0.values_mut().filter(|entry| entry.key == key).for_each(|entry| entry.sent = true);
+    }
+
+    /// The program has ended: what was on its way to it is open no more. What waits for the next one is.
+    pub(super) fn ended(&mut self) -> bool {
+        let before = self.0.len();
+        self.0.retain(|_, entry| !entry.sent);
+        self.0.len() < before
     }
 
     /// Where a message of the program goes.
@@ -94,7 +103,7 @@ impl Open {
             (Kind::Notification, _) => said.params.subscription.as_ref().and_then(|id| self.key_of(id)),
             _ => None,
         };
-        let mut all = self.0.values().map(|entry| entry.key);
+        let mut all = self.0.values().filter(|entry| entry.sent).map(|entry| entry.key);
         let only = all.next().filter(|_| all.next().is_none());
         // Progress of what has ended is not that of another.
         let only = only.filter(|_| said.params.progress.is_none() && said.params.subscription.is_none());

@@ -172,7 +172,10 @@ impl Seat {
                 let _ = reply.send(Err(why));
             }
             // Without a reader it is dropped, and with it the reply: it was not handed over.
-            Ok(running) => drop(running.input.send(Write { body: ask.message.body, reply: Some(reply) })),
+            Ok(running) => {
+                lock(&self.open).sent(ask.key);
+                drop(running.input.send(Write { body: ask.message.body, reply: Some(reply) }));
+            }
         }
     }
 
@@ -281,7 +284,7 @@ impl Seat {
             let _ = self.rest(why.clone());
         }
         self.busy = Instant::now();
-        lock(&self.open).clear();
+        lock(&self.open).ended();
         self.out.push_back(Said::Gone { of: self.of, why });
     }
 
@@ -303,8 +306,7 @@ impl Seat {
         if let Some(waiting) = waiting {
             let _ = waiting.send(());
         }
-        if !lock(&self.open).is_empty() {
-            lock(&self.open).clear();
+        if lock(&self.open).ended() {
             self.out.push_back(Said::Gone { of: self.of, why: "the session was ended".to_owned() });
         }
         for said in self.out {

@@ -126,7 +126,8 @@ async fn a_session_of_the_server_is_one_of_the_asker_and_comes_back() {
     // Another of the same peer has none, and is told so in the server's words.
     scene.call(2, b, "raw", "1").await;
     let Said::Answer { key: 2, message, remember: None } = scene.next().await else { panic!() };
-    assert_eq!((message.head.get(":status"), json(&message)["error"]["code"].as_i64()), (Some("404"), Some(-32001)));
+    assert_eq!((message.head.get(":status"), &json(&message)["id"]), (Some("404"), &json!(2)));
+    assert!(json(&message)["error"]["message"].as_str().unwrap().contains("begin anew"));
     let mut scene = scene.again(&config(server.runs())).await;
     scene.call(3, a, "seen", "1").await;
     let seen = scene.answer(3).await;
@@ -187,19 +188,21 @@ async fn what_nobody_hears_was_not_handed_over() {
 }
 
 #[tokio::test]
-async fn another_status_travels_and_a_lock_of_the_agents_own_does_not() {
+async fn another_status_travels_with_an_answer_and_a_lock_of_the_agents_own_does_not() {
     let server = Server::new("");
     let mut scene = server.scene();
     scene.call(1, of(0, Some(1)), "teapot", "0").await;
     let Said::Answer { message, .. } = scene.next().await else { panic!() };
-    assert_eq!(
-        (message.head.iter().collect::<Vec<_>>(), message.content_type.as_str()),
-        (vec![(":status", "418")], "text/plain")
-    );
+    assert_eq!(message.head.iter().collect::<Vec<_>>(), [(":status", "418")]);
+    assert_eq!((&json(&message)["id"], json(&message)["error"]["code"].as_i64()), (&json!(1), Some(-32043)));
+    // What is an answer goes on as it is.
+    scene.call(5, of(0, Some(1)), "wrong", "0").await;
+    let Said::Answer { message, .. } = scene.next().await else { panic!() };
+    assert_eq!((message.head.get(":status"), json(&message)["error"]["code"].as_i64()), (Some("400"), Some(-32602)));
     // Who is asked is who was named.
     scene.call(2, of(0, Some(1)), "moved", "0").await;
     let Said::Answer { message, .. } = scene.next().await else { panic!() };
-    assert_eq!(message.head.get(":status"), Some("307"));
+    assert_eq!(message.head.get(":status"), Some("303"));
     scene.call(3, of(0, Some(1)), "seen", "0").await;
     assert!(!scene.answer(3).await.to_string().contains("ASTRAY"));
     let locked = Server::new("locked");

@@ -71,6 +71,16 @@ async fn what_belongs_to_a_request_goes_to_it() {
     assert_eq!(scene.answer(5).await, "noted");
 }
 
+/// Late progress of a request that has ended is not that of the one that goes on.
+#[tokio::test]
+async fn what_names_another_request_is_not_given_to_the_only_one() {
+    let mut scene = Scene::new("");
+    let a = of(0, Some(1));
+    scene.call(1, a, "stale", "0").await;
+    assert!(matches!(scene.next().await, Said::Aside { .. }));
+    assert_eq!(scene.answer(1).await, "done");
+}
+
 #[tokio::test]
 async fn a_server_may_ask_in_a_call() {
     let mut scene = Scene::new("");
@@ -263,7 +273,7 @@ async fn a_thousand_calls_are_in_flight() {
     assert_eq!(scene.answer(2000).await, "released");
 }
 
-/// Whoever does not take what is said waits, and whoever hands over does not wait for that.
+/// A program that says more than is taken waits, and whoever hands over does not wait for that.
 #[tokio::test]
 async fn who_takes_nothing_fills_no_memory_and_holds_nobody_up() {
     let mut scene = Scene::new("");
@@ -274,6 +284,29 @@ async fn who_takes_nothing_fills_no_memory_and_holds_nobody_up() {
     for key in 1..=200 {
         assert_eq!(scene.answer(key).await, 0);
     }
+    let before = resident();
+    scene.call(1, a, "flood", "3000").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 8 << 10, "{grown} KiB");
+    for number in 0..3000 {
+        let Said::Part { key: 1, message } = scene.next().await else { panic!() };
+        assert_eq!(json(&message)["params"]["n"], number);
+    }
+    assert_eq!(scene.answer(1).await, "dry");
+}
+
+/// What waits while a program ends is for the next one, and its answer comes.
+#[tokio::test]
+async fn who_reads_no_more_is_ended_and_what_it_did_not_read_was_not_handed_over() {
+    let mut scene = Scene::new("");
+    let a = of(0, Some(1));
+    scene.call(1, a, "shut", "0").await;
+    assert_eq!(scene.answer(1).await, "shut");
+    assert_eq!(scene.hand(2, a, &call("2", "echo", "0")).await, Err(NotHanded::Ended));
+    scene.call(2, a, "echo", "2").await;
+    assert!(matches!(scene.next().await, Said::Gone { why, .. } if why.contains("reads no more")));
+    assert_eq!(scene.answer(2).await, 2);
 }
 
 #[tokio::test]

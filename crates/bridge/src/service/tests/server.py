@@ -43,6 +43,18 @@ def call(request, line):
     elif name == "note":
         say({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
         answer(request, "noted")
+    elif name == "stale":
+        note = {"progressToken": "of another", "progress": 1}
+        say({"jsonrpc": "2.0", "method": "notifications/progress", "params": note})
+        answer(request, "done")
+    elif name == "flood":
+        for number in range(arguments):
+            say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"n": number, "pad": "x" * 10000}})
+        answer(request, "dry")
+    elif name == "shut":
+        os.close(0)
+        answer(request, "shut")
+        time.sleep(600)
     elif name == "hold":
         held.append(request)
     elif name == "release":

@@ -36,11 +36,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
         self.wfile.flush()
 
+    def asked(self, method):
+        return method if self.path.startswith("/mcp") else "ASTRAY"
+
     def known(self):
         return self.headers.get("Mcp-Session-Id") == "s-1"
 
     def do_GET(self):
-        seen.append(["GET", dict(self.headers)])
+        seen.append([self.asked("GET"), dict(self.headers)])
         if self.headers.get("Last-Event-ID") == "e-1":
             self.stream()
             return self.event("id: e-2\ndata: " + kept[0] + "\n\n")
@@ -57,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        seen.append(["POST" if self.path.startswith("/mcp") else "ASTRAY", dict(self.headers)])
+        seen.append([self.asked("POST"), dict(self.headers)])
         message = json.loads(body)
         if HABIT == "locked":
             return self.reply(401, b"who?", WWW_Authenticate="Bearer")
@@ -73,8 +76,11 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, one(body.decode()).encode())
         elif name == "seen":
             self.reply(200, one(seen).encode())
+        elif name == "wrong":
+            error = {"code": -32602, "message": "wrong"}
+            self.reply(400, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode())
         elif name == "moved":
-            self.reply(307, Location="/elsewhere")
+            self.reply(303, Location="/elsewhere")
         elif name == "teapot":
             self.reply(418, b"short and stout", kind="text/plain")
         elif name == "progress":
