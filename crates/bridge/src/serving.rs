@@ -50,7 +50,7 @@ pub(crate) struct Serving {
 /// One service that runs.
 struct Offered {
     config: ServiceConfig,
-    service: Service,
+    service: Arc<Service>,
 }
 
 /// What is kept of sessions, of one service each.
@@ -77,39 +77,45 @@ impl Serving {
         Ok(serving)
     }
 
-    /// Follows the file as it stands now: services that are not in it any more, or stand there otherwise, end.
+    /// Follows the file as it stands now: services that are not in it any more, or run otherwise, end. Of one where only who may has changed nothing ends.
     ///
     /// # Errors
     /// As [`Serving::start`]; what runs goes on then.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
-        let services = Services::load(&self.home)?;
-        let before = std::mem::take(&mut *lock(&self.offered));
-        let started = self.load(&services);
-        if started.is_err() {
-            *lock(&self.offered) = before;
-            return started;
-        }
-        for offered in before.into_values() {
-            offered.service.stop().await;
+        for service in self.load(&Services::load(&self.home)?)? {
+            service.stop().await;
         }
         Ok(())
     }
 
-    fn load(self: &Arc<Self>, services: &Services) -> Result<(), ConfigError> {
+    /// Offers these from now on; what is to be ended comes back.
+    fn load(self: &Arc<Self>, services: &Services) -> Result<Vec<Arc<Service>>, ConfigError> {
+        let before = lock(&self.offered).clone();
         let mut offered = HashMap::new();
         for (name, config) in services.iter() {
-            let (said, heard) = mpsc::channel(SAID);
-            let (memory, of) = (Arc::clone(&self.memory), name.clone());
-            let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
-            let spool = self.home.join(SPOOL);
-            let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
-                ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
-            })?;
-            tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+            let same = before.get(name).filter(|before| before.config.runs_as(config));
+            let service = match same {
+                Some(before) => Arc::clone(&before.service),
+                None => self.begin(name, config)?,
+            };
             offered.insert(name.clone(), Arc::new(Offered { config: config.clone(), service }));
         }
+        let goes_on = |old: &Offered| offered.values().any(|new| Arc::ptr_eq(&new.service, &old.service));
+        let ended = before.values().filter(|old| !goes_on(old)).map(|old| Arc::clone(&old.service)).collect();
         *lock(&self.offered) = offered;
-        Ok(())
+        Ok(ended)
+    }
+
+    fn begin(self: &Arc<Self>, name: &ServiceName, config: &ServiceConfig) -> Result<Arc<Service>, ConfigError> {
+        let (said, heard) = mpsc::channel(SAID);
+        let (memory, of) = (Arc::clone(&self.memory), name.clone());
+        let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
+        let spool = self.home.join(SPOOL);
+        let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
+            ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
+        })?;
+        tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+        Ok(Arc::new(service))
     }
 
     /// Whether anything is offered.
@@ -177,7 +183,9 @@ impl Serving {
             What::Notice => self.notice(*called).await,
             _ => self.end(&called).await,
         };
-        if let Err(error) = done {}
+        if let Err(error) = done {
+            tracing::debug!(%error, "a message to a service waits for the next start");
+        }
     }
 
     async fn end(&self, called: &Called) -> Result<(), nuncio::Error> {
@@ -267,7 +275,11 @@ impl Serving {
         }
         let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
         let envelope = Envelope::of(&message).map_err(|why| {
-            let reason = if matches!(why, NotRead::Io(_)) { Reason::Failed } else { Reason::Malformed };
+            let reason = match why {
+                NotRead::Io(_) => Reason::Failed,
+                NotRead::Json(_) => Reason::NotJson,
+                NotRead::Malformed(_) | NotRead::Batch => Reason::Malformed,
+            };
             null(reason, why.to_string())
         })?;
         let id = envelope.id.clone().unwrap_or(Id::NULL);
