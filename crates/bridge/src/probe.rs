@@ -13,10 +13,12 @@ use tokio::sync::mpsc;
 use crate::config::{ConfigError, Offer, drafted};
 use crate::jsonrpc::Envelope;
 use crate::message::Message;
-use crate::service::{Ask, Of, Said, Service};
+use crate::service::{Ask, NotHanded, Of, Said, Service};
 
 /// How long a service may take to say all of it: one that is fetched from a registry at its first start among them.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long it may take to know why a program has ended.
+const EPITAPH_PATIENCE: Duration = Duration::from_secs(10);
 /// A longer answer is not read.
 const ANSWER_LEN_MAX: u64 = 16 << 20;
 /// Tools that are asked for; a service has fewer.
@@ -153,11 +155,29 @@ impl Asked {
         }
     }
 
-    async fn say(&self, message: &Value) -> Result<(), NotFound> {
+    async fn say(&mut self, message: &Value) -> Result<(), NotFound> {
         let message = Message { head: Head::default(), ..Message::json(Bytes::from(message.to_string())) };
         let envelope = Envelope::of(&message).map_err(|error| NotFound::Strange(error.to_string()))?;
-        let handed = self.service.hand(Ask { key: self.key, of: self.of, envelope, message }).await;
-        handed.map_err(|why| NotFound::Gone(why.to_string()))
+        match self.service.hand(Ask { key: self.key, of: self.of, envelope, message }).await {
+            Ok(()) => Ok(()),
+            Err(NotHanded::Ended) => Err(NotFound::Gone(self.epitaph().await)),
+            Err(why) => Err(NotFound::Gone(why.to_string())),
+        }
+    }
+
+    /// How it has ended, which is known a little later.
+    async fn epitaph(&mut self) -> String {
+        let told = async {
+            loop {
+                match self.heard.recv().await {
+                    Some(Said::Lost { why, .. } | Said::Gone { why, .. }) => return why,
+                    Some(_) => {}
+                    None => return NotHanded::Ended.to_string(),
+                }
+            }
+        };
+        let told = tokio::time::timeout(EPITAPH_PATIENCE, told).await;
+        told.unwrap_or_else(|_| NotHanded::Ended.to_string())
     }
 }
 
@@ -193,3 +213,6 @@ fn tool(listed: &Value) -> Option<Tool> {
     let hint = listed.get("annotations").and_then(|annotations| annotations.get("readOnlyHint"));
     Some(Tool { name, reads: hint.and_then(Value::as_bool).unwrap_or(false) })
 }
+
+#[cfg(test)]
+mod tests;

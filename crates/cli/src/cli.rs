@@ -167,7 +167,7 @@ fn wants_json(args: &[OsString]) -> bool {
 
 fn carry_out(cli: Cli) -> ExitCode {
     let (json, at_node) = (cli.options.json, matches!(cli.command, Command::Node(_)));
-    logs::start(if cli.command.serves() { "info" } else { "error" });
+    logs::start(cli.command.logs());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -241,12 +241,14 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Command {
-    /// Whether it runs until it is stopped, so that its log is worth reading.
-    const fn serves(&self) -> bool {
+    /// What is logged where nobody says it otherwise: of what runs until it is stopped the log is worth reading.
+    const fn logs(&self) -> &'static str {
         match self {
-            Self::Agent(_) => true,
-            Self::Node(node) => matches!(node.command, commands::node::Command::Run(_)),
-            _ => false,
+            Self::Agent(_) => "info",
+            Self::Node(node) if matches!(node.command, commands::node::Command::Run(_)) => "info",
+            // The last words of a program that does not start are there alone.
+            Self::Expose(_) | Self::Mcp(_) => "warn",
+            _ => "error",
         }
     }
 }

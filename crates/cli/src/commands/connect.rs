@@ -123,7 +123,8 @@ fn shim_args(options: &Options, whose: &str, service: &str) -> Vec<String> {
 
 fn say(connection: &Connection, whose: &str, args: &[String]) -> Result<(), Failure> {
     let Connection { name, service, url, .. } = connection;
-    let program = serde_json::json!({ "mcpServers": { name: { "command": "nuncio", "args": args } } });
+    let args = serde_json::json!(args);
+    let program = format!(r#"{{"mcpServers":{{"{name}":{{"command":"nuncio","args":{args}}}}}}}"#);
     output::line(format_args!("{name}: {service} of {whose}"))?;
     output::line("an MCP client that starts programs:")?;
     output::line(format_args!("  {program}"))?;

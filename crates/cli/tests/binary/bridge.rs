@@ -153,8 +153,8 @@ fn post(url: &str, more: &[(&str, &str)], message: &Value) -> (u16, String, Valu
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let session = answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap_or_default().to_owned();
-    let messages = answer.lines().filter_map(|line| serde_json::from_str(line.trim_start_matches("data: ")).ok());
-    (status, session, messages.filter(Value::is_object).last().unwrap_or_default())
+    let mut messages = answer.lines().filter_map(|line| serde_json::from_str(line.trim_start_matches("data: ")).ok());
+    (status, session, messages.rfind(Value::is_object).unwrap_or_default())
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn nothing_but_messages_stands_on_the_output_and_what_is_wrong_is_said() {
     let homes = Homes::new();
     let home = homes.init("anna");
     // Without an agent: the file is written all the same, and followed at its start.
-    let said = fails(&home, &["expose", "mcp", "files", "--", "false"], 1);
-    assert!(said.contains("files: it does not run"), "{said}");
+    let said = fails(&home, &["expose", "mcp", "files", "--", "sh", "-c", "echo no licence >&2; exit 3"], 1);
+    assert!(said.contains("files: it does not run") && said.contains("no licence"), "{said}");
     assert!(!home.join("services.toml").exists());
     let told = json_of(
         &home,
