@@ -18,6 +18,7 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::AgentId;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::caller::message_of;
 use crate::config::{ConfigError, ServiceConfig, Services};
@@ -45,6 +46,8 @@ pub(crate) struct Serving {
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
     memory: Arc<Memory>,
+    /// What comes from now on is for the next start.
+    stopping: CancellationToken,
 }
 
 /// One service that runs.
@@ -72,6 +75,7 @@ impl Serving {
             lanes: Mutex::default(),
             open: Open::default(),
             memory: Arc::default(),
+            stopping: CancellationToken::new(),
         });
         serving.load(&Services::load(home)?)?;
         Ok(serving)
@@ -123,8 +127,9 @@ impl Serving {
         lock(&self.offered).is_empty()
     }
 
-    /// Ends all services, and waits until their programs have ended.
+    /// Takes no message any more, ends all services, and waits until their programs have ended.
     pub(crate) async fn stop(&self) {
+        self.stopping.cancel();
         let all: Vec<_> = lock(&self.offered).drain().map(|(_, offered)| offered).collect();
         for offered in all {
             offered.service.stop().await;
@@ -176,6 +181,9 @@ impl Serving {
 
     /// One message.
     async fn take(&self, no: u64) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
         // An agent that has stopped keeps it for its next start.
         let Ok(Some(CallNews::Came(called))) = self.agent.call(no).await else { return };
         let done = match called.place.what {
@@ -298,8 +306,13 @@ impl Serving {
                 format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token");
             refused(Reason::Denied, why, Some(needs))
         };
-        // What is not offered is not told apart from what is not allowed.
-        let Some(offered) = self.offered(&called.place.service) else { return Err(denied("service.use".to_owned())) };
+        let Some(offered) = self.offered(&called.place.service) else {
+            if self.stopping.is_cancelled() {
+                return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
+            }
+            // What is not offered is not told apart from what is not allowed.
+            return Err(denied("service.use".to_owned()));
+        };
         let name = self.peer_name(&called.letter.from).await;
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };

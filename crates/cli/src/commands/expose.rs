@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::Options;
 use crate::client::Api;
-use crate::commands::services::{follow, may};
+use crate::commands::services::{follow, is_known, may};
 use crate::failure::Failure;
 use crate::output;
 use crate::wire::Id;
@@ -94,6 +94,9 @@ impl Mcp {
             allow(&home, name, &peer, &scopes)?;
         }
         let runs = follow(&home).await?;
+        for peer in self.grants().keys().filter(|_| runs) {
+            is_known(&home, peer).await?;
+        }
         let all = services(&home)?;
         let told = all.iter().find(|told| told.name == name.as_str());
         let told = told.ok_or_else(|| Failure::Unsound(format!("{name} is in the file no more")))?;

@@ -104,7 +104,7 @@ fn is_offered(home: &Path, name: &ServiceName) -> Result<(), Failure> {
 }
 
 /// A name that no peer has allows nobody, until one has it.
-async fn is_known(home: &Path, peer: &str) -> Result<(), Failure> {
+pub(crate) async fn is_known(home: &Path, peer: &str) -> Result<(), Failure> {
     let known = Api::at(home).get::<Peers>("/v1/peers").await?.peers;
     if !known.iter().any(|one| one.allowed && (one.agent == peer || one.name.as_deref() == Some(peer))) {
         output::note(format_args!(

@@ -304,7 +304,8 @@ fn a_call_is_done_once_or_its_outcome_is_said_to_be_unknown_through_kills_of_eit
         if dice.roll(6) == 0 {
             std::thread::sleep(Duration::from_millis(dice.roll(60)));
             let victim = if dice.roll(2) == 0 { &mut scene.anna } else { &mut scene.ben };
-            kill(victim);
+            // Now and then it is asked to stop, and drains.
+            end(victim, if dice.roll(4) == 0 { "TERM" } else { "KILL" });
             tally.kills += 1;
         }
         while open.len() >= 6 {
@@ -333,9 +334,9 @@ fn a_call_is_done_once_or_its_outcome_is_said_to_be_unknown_through_kills_of_eit
     drop(scene.homes);
 }
 
-fn kill(agent: &mut Daemon) {
+fn end(agent: &mut Daemon, signal: &str) {
     let (home, address) = (agent.home.clone(), agent.listening().to_owned());
-    agent.signal("KILL");
+    agent.signal(signal);
     agent.ended();
     *agent = Daemon::listen(&home, &address, &[]);
 }
