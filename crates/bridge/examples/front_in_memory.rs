@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
+use std::io::Write as _;
+
 #[path = "../tests/memory/client.rs"]
 mod client;
 #[path = "../tests/memory/line.rs"]
@@ -18,5 +20,7 @@ async fn main() {
     let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
     front.stopping.cancel();
     front.served.await.unwrap();
-    println!("{} said, {} taken, {} left", memory.said().len(), memory.taken_count(), memory.left().len());
+    // Whoever started it may be gone.
+    let (said, taken, left) = (memory.said().len(), memory.taken_count(), memory.left().len());
+    let _ = writeln!(std::io::stdout(), "{said} said, {taken} taken, {left} left");
 }

@@ -169,7 +169,8 @@ impl<L: Line> Front<L> {
             return Ok(answered(answer).await);
         };
         let source = Source::Own(session.listen(Some(after)).await.map_err(Fault::from)?);
-        let ticket = session.reopen(request).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
+        let ticket =
+            session.reopen(request, after).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
         let _ = out.aside(bytes::Bytes::from_static(sse::COMMENT)).await;
         let accepts = Accepts { json: false, stream: true };
         tokio::spawn(Exchange { session, ticket, id: None, era, accepts, out, source, answered: false }.go_on());

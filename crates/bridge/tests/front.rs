@@ -112,6 +112,10 @@ async fn a_broken_stream_goes_on_behind_its_last_event_also_in_another_front() {
     assert_eq!(anew.next().await.unwrap().0, last);
     assert!(anew.next().await.is_none());
     assert_eq!(memory.said().len(), 2, "it was said once");
+    tokio::time::pause();
+    tokio::time::advance(nuncio_bridge::GRACE_ENDED).await;
+    tokio::time::resume();
+    until("what was had before is taken too", || memory.left().is_empty()).await;
 }
 
 #[tokio::test]

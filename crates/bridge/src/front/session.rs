@@ -90,6 +90,8 @@ struct Open {
     /// `None`: it listens for itself.
     stream: Option<mpsc::Sender<Heard>>,
     takes_asides: bool,
+    /// What its client had before, up to here, it is not given again.
+    floor: Option<u64>,
     numbers: Numbers,
 }
 
@@ -168,7 +170,7 @@ impl<L: Line> Session<L> {
         let mut state = self.state();
         let order = state.next_order();
         let waiting = if takes_asides { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
-        let open = Open { order, stream: Some(stream), takes_asides, numbers: Numbers::default() };
+        let open = Open { order, stream: Some(stream), takes_asides, floor: None, numbers: Numbers::default() };
         state.open.insert(request, open);
         for aside in waiting {
             state.aside(aside);
@@ -177,7 +179,7 @@ impl<L: Line> Session<L> {
     }
 
     /// A stream that goes on with a request and listens for itself; the one that it had ends. `None`: nothing is left of that request.
-    pub(super) fn reopen(&self, request: LetterId) -> Option<Ticket> {
+    pub(super) fn reopen(&self, request: LetterId, after: u64) -> Option<Ticket> {
         let mut state = self.state();
         if state.released.contains(&request) {
             return None;
@@ -185,7 +187,7 @@ impl<L: Line> Session<L> {
         let order = state.next_order();
         let before = state.open.remove(&request).map(|open| open.numbers);
         let numbers = before.or_else(|| state.kept.remove(&request).map(|kept| kept.numbers)).unwrap_or_default();
-        state.open.insert(request, Open { order, stream: None, takes_asides: false, numbers });
+        state.open.insert(request, Open { order, stream: None, takes_asides: false, floor: Some(after), numbers });
         Some(Ticket { request, order })
     }
 
@@ -374,7 +376,8 @@ impl State {
             if open.stream.as_ref().is_some_and(|stream| stream.try_send(heard).is_err()) {
                 open.stream = None;
             }
-            return Vec::new();
+            let had = open.floor.is_some_and(|floor| no <= floor);
+            return if had { open.numbers.add(no).into_iter().collect() } else { Vec::new() };
         }
         if !in_session || self.released.contains(&request) {
             return vec![no];
