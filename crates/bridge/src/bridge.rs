@@ -8,9 +8,11 @@ use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::Scope;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::caller::{AgentLine, Calling};
 use crate::config::{self, ConfigError, Services};
+use crate::fronts::Fronts;
 use crate::serving::Serving;
 
 /// Why calls are not taken.
@@ -30,6 +32,8 @@ pub struct Bridge {
     agent: Agent,
     calling: Arc<Calling>,
     serving: Arc<Serving>,
+    fronts: Arc<Fronts>,
+    stopping: CancellationToken,
     hears: JoinHandle<()>,
     lets_in: JoinHandle<()>,
 }
@@ -43,10 +47,10 @@ impl Bridge {
         Ok(Services::load(home)?.iter().next().is_some())
     }
 
-    /// Starts what the home offers, and hears what comes.
+    /// Starts what the home offers and the fronts of its connections, and hears what comes.
     ///
     /// # Errors
-    /// The file of services is not what this program reads; the agent stops.
+    /// The file of services, or that of connections, is not what this program reads; the agent stops.
     pub async fn start(agent: Agent, home: &Path) -> Result<Self, BridgeError> {
         let serving = Serving::start(agent.clone(), home)?;
         let calling = Calling::new(agent.clone());
@@ -63,7 +67,15 @@ impl Bridge {
                 }
             }
         });
-        Ok(Self { agent, calling, serving, hears, lets_in })
+        let stopping = CancellationToken::new();
+        let fronts = Fronts::start(home, Arc::clone(&calling), stopping.clone())?;
+        Ok(Self { agent, calling, serving, fronts, stopping, hears, lets_in })
+    }
+
+    /// The fronts of this agent's connections.
+    #[must_use]
+    pub fn fronts(&self) -> &Fronts {
+        &self.fronts
     }
 
     /// The line to a service of another agent.
@@ -82,9 +94,11 @@ impl Bridge {
     }
 
     /// Ends what is served, before the agent is shut down: what was handed over and has no answer is told as of unknown outcome.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.lets_in.abort();
+        self.stopping.cancel();
         self.serving.stop().await;
+        self.fronts.stopped().await;
         self.hears.abort();
     }
 }

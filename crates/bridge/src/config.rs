@@ -13,6 +13,7 @@
 
 mod child;
 mod edit;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,7 +29,9 @@ use nuncio_proto::token::Scope;
 use serde::Deserialize;
 
 pub(crate) use child::environment;
-pub use edit::{allow, expose, withdraw};
+pub use edit::{Offer, allow, expose, offer, withdraw};
+pub(crate) use edit::{drafted, put};
+pub use told::{ServiceTold, told};
 
 use crate::policy;
 
@@ -89,7 +92,7 @@ impl fmt::Debug for Services {
 }
 
 /// One service.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct ServiceConfig {
     /// What it is.
     pub(crate) runs: Runs,
@@ -109,14 +112,6 @@ pub(crate) struct ServiceConfig {
     pub(crate) sessions_per_peer: usize,
     /// Programs that run at once for all peers.
     pub(crate) children: usize,
-}
-
-impl ServiceConfig {
-    /// Whether it runs in the same way; who may what aside.
-    pub(crate) fn runs_as(&self, other: &Self) -> bool {
-        let bounds = |config: &Self| (config.idle, config.sessions_per_peer, config.children);
-        self.runs == other.runs && bounds(self) == bounds(other)
-    }
 }
 
 /// What a service is.
@@ -149,12 +144,20 @@ pub(crate) struct Upstream {
 }
 
 /// Which tools only read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ReadTools {
     /// All.
     All,
     /// These.
     Named(BTreeSet<String>),
+}
+
+impl ServiceConfig {
+    /// Whether what runs for one runs for the other too: they differ in who may at most.
+    pub(crate) fn runs_as(&self, other: &Self) -> bool {
+        let bounds = |of: &Self| (of.idle, of.sessions_per_peer, of.children);
+        self.runs == other.runs && bounds(self) == bounds(other)
+    }
 }
 
 impl ReadTools {
@@ -303,7 +306,7 @@ impl Table {
 }
 
 /// "invalid type: string "…", expected a sequence": what stood there may be a secret.
-fn without_value(message: &str) -> String {
+pub(crate) fn without_value(message: &str) -> String {
     match message.split_once(", expected ") {
         Some((before, wanted)) if before.starts_with("invalid") => format!("{wanted} is wanted"),
         _ => message.to_owned(),
@@ -345,13 +348,13 @@ fn is_local(host: &str) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Others {
+pub(crate) enum Others {
     MayNotWrite,
     MayNotRead,
 }
 
 /// Reads a file that is its owner's alone.
-fn read_private(path: &Path, others: Others) -> Result<String, ConfigError> {
+pub(crate) fn read_private(path: &Path, others: Others) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     guard(path, &file.metadata().map_err(failed)?, others)?;

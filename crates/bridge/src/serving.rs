@@ -18,6 +18,7 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::AgentId;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::caller::message_of;
 use crate::config::{ConfigError, ServiceConfig, Services};
@@ -45,6 +46,8 @@ pub(crate) struct Serving {
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
     memory: Arc<Memory>,
+    /// What comes from now on is for the next start.
+    stopping: CancellationToken,
 }
 
 /// One service that runs.
@@ -72,52 +75,52 @@ impl Serving {
             lanes: Mutex::default(),
             open: Open::default(),
             memory: Arc::default(),
+            stopping: CancellationToken::new(),
         });
         // Nothing ran before.
         drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
     }
 
-    /// Follows the file as it stands now: services that are not in it any more, or stand there otherwise, end.
+    /// Follows the file as it stands now: services that are not in it any more, or run otherwise, end. Of one where only who may has changed nothing ends.
     ///
     /// # Errors
     /// As [`Serving::start`]; what runs goes on then.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
-        let services = Services::load(&self.home)?;
-        for ended in self.load(&services)? {
-            ended.stop().await;
+        for service in self.load(&Services::load(&self.home)?)? {
+            service.stop().await;
         }
         Ok(())
     }
 
-    /// Offers these. What runs and stands there as before goes on; what does not is given back.
+    /// Offers these from now on; what is to be ended comes back.
     fn load(self: &Arc<Self>, services: &Services) -> Result<Vec<Arc<Service>>, ConfigError> {
-        let before: Vec<_> = lock(&self.offered).iter().map(|(name, one)| (name.clone(), Arc::clone(one))).collect();
+        let before = lock(&self.offered).clone();
         let mut offered = HashMap::new();
         for (name, config) in services.iter() {
-            let same = before.iter().find(|(other, one)| other == name && one.config.runs_as(config));
+            let same = before.get(name).filter(|before| before.config.runs_as(config));
             let service = match same {
-                Some((_, one)) => Arc::clone(&one.service),
-                None => Arc::new(self.run(name, config)?),
+                Some(before) => Arc::clone(&before.service),
+                None => self.begin(name, config)?,
             };
             offered.insert(name.clone(), Arc::new(Offered { config: config.clone(), service }));
         }
-        let kept = |service: &Arc<Service>| offered.values().any(|one| Arc::ptr_eq(&one.service, service));
-        let ended = before.into_iter().map(|(_, one)| Arc::clone(&one.service)).filter(|service| !kept(service));
-        let ended = ended.collect();
+        let goes_on = |old: &Offered| offered.values().any(|new| Arc::ptr_eq(&new.service, &old.service));
+        let ended = before.values().filter(|old| !goes_on(old)).map(|old| Arc::clone(&old.service)).collect();
         *lock(&self.offered) = offered;
         Ok(ended)
     }
 
-    fn run(self: &Arc<Self>, name: &ServiceName, config: &ServiceConfig) -> Result<Service, ConfigError> {
+    fn begin(self: &Arc<Self>, name: &ServiceName, config: &ServiceConfig) -> Result<Arc<Service>, ConfigError> {
         let (said, heard) = mpsc::channel(SAID);
         let (memory, of) = (Arc::clone(&self.memory), name.clone());
         let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
-        let started = Service::start(name.clone(), config, &self.home.join(SPOOL), remembered, said);
-        let path = || self.home.join(crate::config::FILE);
-        let service = started.map_err(|what| ConfigError::Service { path: path(), service: name.to_string(), what })?;
+        let spool = self.home.join(SPOOL);
+        let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
+            ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
+        })?;
         tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
-        Ok(service)
+        Ok(Arc::new(service))
     }
 
     /// Whether anything is offered.
@@ -125,8 +128,9 @@ impl Serving {
         lock(&self.offered).is_empty()
     }
 
-    /// Ends all services, and waits until their programs have ended.
+    /// Takes no message any more, ends all services, and waits until their programs have ended.
     pub(crate) async fn stop(&self) {
+        self.stopping.cancel();
         let all: Vec<_> = lock(&self.offered).drain().map(|(_, offered)| offered).collect();
         for offered in all {
             offered.service.stop().await;
@@ -178,6 +182,9 @@ impl Serving {
 
     /// One message.
     async fn take(&self, no: u64) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
         // An agent that has stopped keeps it for its next start.
         let Ok(Some(CallNews::Came(called))) = self.agent.call(no).await else { return };
         let done = match called.place.what {
@@ -186,7 +193,7 @@ impl Serving {
             _ => self.end(&called).await,
         };
         if let Err(error) = done {
-            tracing::warn!(%error, "a message to a service waits for the next start");
+            tracing::debug!(%error, "a message to a service waits for the next start");
         }
     }
 
@@ -277,7 +284,11 @@ impl Serving {
         }
         let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
         let envelope = Envelope::of(&message).map_err(|why| {
-            let reason = if matches!(why, NotRead::Io(_)) { Reason::Failed } else { Reason::Malformed };
+            let reason = match why {
+                NotRead::Io(_) => Reason::Failed,
+                NotRead::Json(_) => Reason::NotJson,
+                NotRead::Malformed(_) | NotRead::Batch => Reason::Malformed,
+            };
             null(reason, why.to_string())
         })?;
         let id = envelope.id.clone().unwrap_or(Id::NULL);
@@ -296,8 +307,13 @@ impl Serving {
                 format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token");
             refused(Reason::Denied, why, Some(needs))
         };
-        // What is not offered is not told apart from what is not allowed.
-        let Some(offered) = self.offered(&called.place.service) else { return Err(denied("service.use".to_owned())) };
+        let Some(offered) = self.offered(&called.place.service) else {
+            if self.stopping.is_cancelled() {
+                return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
+            }
+            // What is not offered is not told apart from what is not allowed.
+            return Err(denied("service.use".to_owned()));
+        };
         let name = self.peer_name(&called.letter.from).await;
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };

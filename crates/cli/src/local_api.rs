@@ -5,6 +5,7 @@
 //!   127.0.0.1:PORT ─▶ guard: Host, Origin, bearer token ─▶
 //! ```
 
+mod calls;
 mod channels;
 mod guard;
 mod handover;
@@ -18,10 +19,14 @@ mod state;
 mod transactions;
 mod upkeep;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use axum::Router;
 
 use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
+use nuncio_bridge::{Bridge, Room};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +42,11 @@ const BODY_LEN_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub(crate) struct Served {
     agent: Agent,
+    home: Arc<Path>,
+    /// None where a command holds the store: it takes no calls.
+    bridge: Option<Arc<Bridge>>,
+    /// For long messages of calls.
+    room: Room,
     /// Whoever waits, stops waiting: the agent stops.
     closing: CancellationToken,
 }
@@ -104,6 +114,14 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/channels/{channel}/letters/{id}", || get(channels::tally)),
     route("delete", "/v1/channels/{channel}/letters/{id}", || delete(channels::cancel)),
     route("get", "/v1/channels/{channel}/said", || get(channels::said)),
+    route("get", "/v1/calls/{peer}/{service}/messages", || get(calls::listen)),
+    route("post", "/v1/calls/{peer}/{service}/messages", || post(calls::say)),
+    route("post", "/v1/calls/{peer}/{service}/taken", || post(calls::taken)),
+    route("get", "/v1/services", || get(calls::services)),
+    route("post", "/v1/services/reload", || post(calls::reload)),
+    route("get", "/v1/connections", || get(calls::connections)),
+    route("post", "/v1/connections", || post(calls::connect)),
+    route("delete", "/v1/connections/{name}", || delete(calls::disconnect)),
     route("post", "/v1/transactions", || post(transactions::begin)),
     route("get", "/v1/inbox", || get(inbox::page)),
     route("get", "/v1/inbox/events", || get(inbox::events)),
@@ -122,8 +140,10 @@ fn router(served: Served) -> Router {
 }
 
 /// The router for a command that has opened the store itself.
-pub(crate) fn own(agent: Agent) -> Router {
-    router(Served { agent, closing: CancellationToken::new() }).layer(axum::Extension(Door::Own))
+pub(crate) fn own(agent: Agent, home: &Path) -> Router {
+    let (home, closing) = (home.into(), CancellationToken::new());
+    let served = Served { agent, home, bridge: None, room: Room::default(), closing };
+    router(served).layer(axum::Extension(Door::Own))
 }
 
 #[cfg(test)]

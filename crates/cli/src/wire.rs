@@ -1,11 +1,13 @@
 //! The local API's JSON, the same for both ends (contracts/openapi/local.yaml).
 
+mod calls;
 mod channels;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use calls::{Connection, Connections, NewConnection, Services};
 pub use channels::{
     Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
     ChannelTally, Channels, HandedHistory, HandedOver, MemberTold, NewChannel, NewChannelLetter, NewHistory, NewMember,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use nuncio::{ChannelError, Error};
+use nuncio_bridge::{BridgeError, ConfigError, NotConnected};
 use nuncio_proto::channel::{ChangeError, EntryError, RecordError};
 use nuncio_proto::error::PeerError;
 use nuncio_store::StoreError;
@@ -36,6 +37,10 @@ impl Refused {
         )
     }
 
+    pub(crate) fn no_such_connection(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_connection", format!("no connection is called {name:?}"))
+    }
+
     pub(crate) fn no_such_letter(no: u64) -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_such_letter", format!("the inbox has no letter {no}"))
     }
@@ -52,6 +57,34 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let (status, code) = place(&error);
         Self { letter_code: error.letter_code(), ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        Self::new(StatusCode::CONFLICT, "services", error.to_string())
+    }
+}
+
+impl From<BridgeError> for Refused {
+    fn from(error: BridgeError) -> Self {
+        match error {
+            BridgeError::Config(error) => error.into(),
+            BridgeError::Agent(error) => error.into(),
+            other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
+        }
+    }
+}
+
+impl From<NotConnected> for Refused {
+    fn from(error: NotConnected) -> Self {
+        match error {
+            NotConnected::Name(_) | NotConnected::Connected(_) => {
+                Self::new(StatusCode::CONFLICT, "name", error.to_string())
+            }
+            NotConnected::File(error) => error.into(),
+            other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
+        }
     }
 }
 
