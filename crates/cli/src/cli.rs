@@ -75,6 +75,8 @@ enum Command {
     Agent(commands::agent::Daemon),
     /// List, add and remove the agents that this one knows
     Peers(commands::peers::Peers),
+    /// List agents that ask to be let in, and let them in or turn them away
+    Knocks(commands::knocks::Knocks),
     /// Begin a transaction: for whom and for what letters act
     Begin(commands::begin::Begin),
     /// Send a letter
@@ -211,6 +213,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Id(command) => command.run(options).await,
         Command::Agent(command) => command.run(options).await,
         Command::Peers(command) => command.run(options).await,
+        Command::Knocks(command) => command.run(options).await,
         Command::Begin(command) => command.run(options).await,
         Command::Send(command) => command.run(options).await,
         Command::Outbox(command) => command.run(options).await,

@@ -13,6 +13,7 @@ pub(crate) mod expose;
 pub(crate) mod id;
 pub(crate) mod inbox;
 pub(crate) mod init;
+pub(crate) mod knocks;
 pub(crate) mod mailbox;
 pub(crate) mod mcp;
 pub(crate) mod node;

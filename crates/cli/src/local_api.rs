@@ -10,6 +10,7 @@ mod channels;
 mod guard;
 mod handover;
 mod inbox;
+mod knocks;
 mod letters;
 mod peers;
 mod read;
@@ -90,6 +91,10 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/peers", || get(peers::list)),
     route("post", "/v1/peers", || post(peers::add)),
     route("delete", "/v1/peers/{peer}", || delete(peers::remove)),
+    route("post", "/v1/invitations", || post(knocks::invite)),
+    route("get", "/v1/knocks", || get(knocks::list)),
+    route("post", "/v1/knocks/{agent}/let-in", || post(knocks::let_in)),
+    route("delete", "/v1/knocks/{agent}", || delete(knocks::decline)),
     route("get", "/v1/letters", || get(letters::outbox)),
     route("post", "/v1/letters", || post(letters::send)),
     route("get", "/v1/letters/{to}/{id}", || get(letters::state)),

@@ -8,7 +8,7 @@ use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Connection, Connections, Id, Named, NewConnection, NewPeer, Peers};
+use crate::wire::{Connection, Connections, Id, Named, NewConnection, NewPeer, Peers, Purpose};
 
 /// Connects a service of another agent to this machine: its messages travel as sealed letters, and MCP clients use it unmodified.
 ///
@@ -24,6 +24,9 @@ pub(crate) struct Connect {
     /// What the connection is called here [default: the service's name]
     #[arg(long)]
     name: Option<ServiceName>,
+    /// What to ask for there, where the line lets nobody in by itself; as often as needed
+    #[arg(long, value_name = "SCOPE", default_value = "tools.read")]
+    ask: Vec<String>,
     /// A short name for the agent, where it is added
     #[arg(long, value_name = "NAME")]
     peer_name: Option<String>,
@@ -54,7 +57,7 @@ impl Connect {
         let asked = async |api: &Api| {
             let peer = match &whom {
                 Whom::Known(peer) => peer.clone(),
-                Whom::Invited(line, agent) => self.acquaint(api, line, agent).await?,
+                Whom::Invited(line, agent) => self.acquaint(api, line, agent, &service).await?,
             };
             let name = self.name.as_ref().map(ToString::to_string);
             let new = NewConnection { peer, service: service.to_string(), name };
@@ -62,7 +65,7 @@ impl Connect {
             let peers = api.get::<Peers>("/v1/peers").await?.peers;
             let called = peers.into_iter().find(|peer| peer.agent == connection.peer).and_then(|peer| peer.name);
             let problem = api.get::<Connections>("/v1/connections").await?.problem;
-            let own = api.get::<Id>("/v1/id").await?.invitation;
+            let own = api.get::<Id>("/v1/id").await?;
             Ok((connection, called, problem, own))
         };
         let (connection, called, problem, own) = options.with(asked).await?;
@@ -75,10 +78,22 @@ impl Connect {
         if let Some(problem) = problem {
             output::note(format_args!("the address does not answer now: {problem}"));
         }
-        output::note(format_args!(
-            "{whose} has to know this agent and to let it: there, once\n  nuncio peers add --name NAME '{own}'\n  nuncio allow {} NAME tools.read",
-            connection.service
-        ));
+        let service = &connection.service;
+        match &whom {
+            Whom::Invited(line, _) if line.contains("knock=") => {
+                output::note(
+                    "the line lets this agent in, as long as it is good and as often: the first call shows it",
+                );
+            }
+            Whom::Invited(..) => output::note(format_args!(
+                "this agent asks {whose} to be let in: there, once\n  nuncio knocks\n  nuncio knocks let-in {} --name NAME\n  nuncio allow {service} NAME tools.read",
+                own.agent
+            )),
+            Whom::Known(_) => output::note(format_args!(
+                "{whose} has to know this agent and to let it: there, once\n  nuncio peers add --name NAME '{}'\n  nuncio allow {service} NAME tools.read",
+                own.invitation
+            )),
+        }
         Ok(())
     }
 
@@ -101,10 +116,12 @@ impl Connect {
     }
 
     /// Adds the agent of an invitation. One that is known keeps its name, and is reached where the invitation says.
-    async fn acquaint(&self, api: &Api, line: &str, agent: &str) -> Result<String, Failure> {
+    async fn acquaint(&self, api: &Api, line: &str, agent: &str, service: &ServiceName) -> Result<String, Failure> {
         let known = api.get::<Peers>("/v1/peers").await?.peers;
         let former = known.into_iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name);
-        let new = NewPeer { invitation: line.to_owned(), name: self.peer_name.clone().or(former) };
+        let knock = Purpose { service: Some(service.to_string()), scopes: self.ask.clone() };
+        let name = self.peer_name.clone().or(former);
+        let new = NewPeer { invitation: line.to_owned(), name, knock: Some(knock) };
         Ok(api.post::<Named>("/v1/peers", &new).await?.agent)
     }
 }

@@ -13,11 +13,11 @@ use crate::client::Api;
 use crate::commands::services::{follow, is_known, may};
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::Id;
+use crate::wire::{Id, Invited, NewInvitation, Purpose};
 
 /// Offers an MCP server of this machine to other agents, unmodified. It is started once, asked for its tools, and written into `services.toml` in the home.
 ///
-/// Nobody may use it until you say who: with --allow here, or `nuncio allow` later.
+/// Nobody may use it but who has the line that is printed, and who you name: with --allow here, or `nuncio allow` later.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  nuncio expose mcp files -- npx -y @modelcontextprotocol/server-filesystem /srv\n  nuncio expose mcp files --allow ben=tools.read -- python3 server.py\n  nuncio expose mcp notes --read search --read fetch https://box.example/mcp\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools). What is not named is not allowed."
@@ -43,6 +43,18 @@ struct Mcp {
     /// Who may what, such as ben=tools.read; as often as needed
     #[arg(long, value_name = "PEER=SCOPE", value_parser = grant)]
     allow: Vec<(String, String)>,
+    /// What whoever has the line that is printed may; as often as needed [default: tools.read]
+    #[arg(long, value_name = "SCOPE", conflicts_with = "nobody")]
+    let_in: Vec<String>,
+    /// The line that is printed lets nobody in by itself
+    #[arg(long)]
+    nobody: bool,
+    /// How often the line is good
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    times: u32,
+    /// How many hours the line is good
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    hours: u32,
     /// Where the program runs [default: here]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -101,7 +113,7 @@ impl Mcp {
         let told = all.iter().find(|told| told.name == name.as_str());
         let told = told.ok_or_else(|| Failure::Unsound(format!("{name} is in the file no more")))?;
         let invitation = match runs {
-            true => Some(invitation(&home, name).await?),
+            true => Some(self.invitation(&home).await?),
             false => None,
         };
         if options.json {
@@ -121,7 +133,22 @@ impl Mcp {
         }
         self.say(&found, told)?;
         match invitation {
-            Some(line) => output::line(format_args!("\nwhoever may use it runs:\n  nuncio connect '{line}'")),
+            Some(line) => {
+                output::line(format_args!("\nat the other agent:\n  nuncio connect '{line}'"))?;
+                if self.nobody {
+                    output::note(format_args!(
+                        "it asks to be let in then: nuncio knocks, then nuncio allow {name} PEER SCOPE"
+                    ));
+                } else {
+                    output::note(format_args!(
+                        "whoever has this line is let in, {} within {} h, and may {}: send it like a password",
+                        if self.times == 1 { "once".to_owned() } else { format!("{} times", self.times) },
+                        self.hours,
+                        self.scopes().join(" ")
+                    ));
+                }
+                Ok(())
+            }
             None => {
                 output::note(
                     "no agent runs here: start it (nuncio agent --listen ADDR), then run this again for the line to hand on",
@@ -129,6 +156,23 @@ impl Mcp {
                 Ok(())
             }
         }
+    }
+
+    fn scopes(&self) -> Vec<String> {
+        if self.let_in.is_empty() { vec!["tools.read".to_owned()] } else { self.let_in.clone() }
+    }
+
+    /// The line for the other agent, with the service behind it.
+    async fn invitation(&self, home: &Path) -> Result<String, Failure> {
+        let api = Api::at(home);
+        let line = if self.nobody {
+            api.get::<Id>("/v1/id").await?.invitation
+        } else {
+            let purpose = Purpose { service: Some(self.name.to_string()), scopes: self.scopes() };
+            let new = NewInvitation { purpose, life_s: u64::from(self.hours) * 3_600, times: self.times };
+            api.post::<Invited>("/v1/invitations", &new).await?.invitation
+        };
+        Ok(format!("{line}#{}", self.name))
     }
 
     /// What is written down as reading: what was given, or what the server says now.
@@ -182,12 +226,6 @@ impl Mcp {
 fn row(tool: &Tool, told: &ServiceTold) -> Vec<String> {
     let reads = told.read.iter().any(|read| *read == tool.name || read == "*");
     vec![output::harmless_line(&tool.name), if reads { "tools.read" } else { "tools.write" }.to_owned()]
-}
-
-/// This agent's invitation, with the service behind it.
-async fn invitation(home: &Path, name: &ServiceName) -> Result<String, Failure> {
-    let id = Api::at(home).get::<Id>("/v1/id").await?;
-    Ok(format!("{}#{name}", id.invitation))
 }
 
 fn grant(text: &str) -> Result<(String, String), String> {
