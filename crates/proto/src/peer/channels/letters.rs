@@ -127,12 +127,13 @@ impl Letters {
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 10] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 11] = [
         (rows::CHANNEL_ACKED, Self::load_channel_acked),
         (rows::CHANNEL_OUT, Self::load_channel_out),
         (rows::CHANNEL_MAILED, Self::load_channel_mailed),
         (rows::CHANNEL_OWN, Self::load_channel_own),
         (rows::CHANNEL_SENDER, Self::load_channel_sender),
+        (rows::CHANNEL_CHAIN, Self::load_channel_chain),
         (rows::CHANNEL_EARLY, Self::load_channel_early),
         (rows::CHANNEL_KEY, Self::load_channel_key),
         (rows::CHANNEL_INVITED, Self::load_invited),

@@ -330,7 +330,7 @@ impl Peer {
                     Ok(record) if record.channel() == id => {
                         super::put_entry(&id, 0, taken, bytes, out);
                         let mut channel = Channel::new(record, me);
-                        channel.group.aside = self.take_early_keys(&id);
+                        channel.group.aside = self.channels.early.remove(&id).unwrap_or_default();
                         self.channels.all.insert(id, channel);
                         continue;
                     }
