@@ -36,7 +36,7 @@ use aside::Aside;
 pub use group::{ChannelGap, SharedMail};
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
-use letters::Letters;
+use letters::{Letters, Taken};
 use parting::Forgotten;
 use succession::Draft;
 
@@ -50,6 +50,8 @@ pub(super) struct Channels {
     /// Letters of these are looked at again.
     again: BTreeSet<ChannelId>,
     forgotten: BTreeMap<ChannelId, Forgotten>,
+    /// Ids of letters that were sealed once, and taken since the start.
+    taken: Taken,
     /// Agents with which no channel is shared any more, and that are known by nothing else: when they are forgotten.
     strangers: BTreeSet<(UnixMillis, AgentId)>,
 }

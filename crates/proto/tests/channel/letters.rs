@@ -180,6 +180,20 @@ fn a_chain_goes_neither_back_in_epochs_nor_in_numbers() {
     assert_eq!(refused.unwrap_err(), KeyError::Stale.to_string());
 }
 
+/// contracts/channel.md C30: of what its sender gave up no key is kept, so none needs room.
+#[test]
+fn a_letter_behind_what_was_given_up_needs_no_room() {
+    let mut members = group(2, false);
+    let one = members[1].id();
+    let given_up = (0..5).map(|_| members[0].seal(b"given up")).last().unwrap();
+    members[0].out.acked(&one, given_up.seq() + 1);
+    let next = members[0].seal(b"next").frame_for(&one).unwrap();
+    let frame = nuncio_proto::channel::ChannelFrame::decode(&next).unwrap();
+    let opened = members[1].into.receive(&frame, 0).unwrap();
+    let moved = members[1].into.apply(opened, NOW);
+    assert_eq!((moved.next, members[1].into.kept()), (6, 0));
+}
+
 /// contracts/channel.md C38: a channel waits for nobody, and what was given up is a hole.
 #[test]
 fn a_floor_passes_what_was_given_up_without_a_step_for_each() {

@@ -1,5 +1,7 @@
 //! What members tell each other of a channel, sent and taken (contracts/channel.md section 10).
 
+use std::collections::BTreeMap;
+
 use nuncio_contracts::registry::{limit, time};
 
 use super::super::{Out, Peer};
@@ -79,9 +81,7 @@ impl Peer {
         let before = self.channels.invited.get(&channel).map(|invited| invited.answered.clone());
         let answered = before.filter(|answered| answered.len() < limit::CHANNEL_ADMINS_MAX).unwrap_or_default();
         while self.channels.invited.len() >= limit::CHANNEL_INVITES_MAX {
-            let open =
-                self.channels.invited.iter().filter(|(_, invited)| !invited.joining && invited.answered.is_empty());
-            let Some(oldest) = open.min_by_key(|(_, invited)| invited.expires).map(|(id, _)| *id) else { return };
+            let Some(oldest) = self.oldest_of_who_invites_most() else { return };
             self.forget_invitation(&oldest, out);
         }
         let latest = now.plus(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW);
@@ -90,6 +90,16 @@ impl Peer {
         out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
         self.channels.invited.insert(channel, invited);
         out.effects.push(Effect::Channel { channel, news: ChannelNews::Invited { by: from } });
+    }
+
+    /// Of the invitations that nobody has answered, the first to be over of whoever has made most.
+    // contracts/channel.md C48.
+    fn oldest_of_who_invites_most(&self) -> Option<ChannelId> {
+        let open = || self.channels.invited.iter().filter(|(_, one)| !one.joining && one.answered.is_empty());
+        let mut made: BTreeMap<AgentId, usize> = BTreeMap::new();
+        open().for_each(|(_, one)| *made.entry(one.by).or_default() += 1);
+        let (most, _) = made.into_iter().max_by_key(|(_, count)| *count)?;
+        open().filter(|(_, one)| one.by == most).min_by_key(|(_, one)| one.expires).map(|(id, _)| *id)
     }
 
     /// A consent: the owner adds its agent, an admin hands it on to the owner.

@@ -50,7 +50,7 @@ impl Peer {
             return Err(Refusal::Channel(ReceiveError::UnknownTag));
         }
         let kept: usize = self.channels.all.values().map(|channel| channel.group.incoming.kept()).sum();
-        let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(kept);
+        let room = room_for_keys(kept, channel.group.incoming.kept());
         let opened = channel.group.incoming.receive(&frame, room).map_err(Refusal::Channel)?;
         let verdict = self.judge_group(id, &opened, now, seen)?;
         let change = GroupChange::Opened { opened: Box::new(opened), verdict };
@@ -132,6 +132,7 @@ impl Peer {
         out: &mut Out,
     ) {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
+        self.channels.taken.note(from, letter.id);
         self.keep_token(token, &from, now);
     }
 
@@ -352,4 +353,12 @@ impl Peer {
         channel.group.began = channel.letters.next();
         Some(())
     }
+}
+
+/// How many more keys of letters that were passed over a channel may keep, where all keep so many, and it itself so many of these: no channel more than a
+/// share of all, and each a few, whatever others keep.
+// contracts/channel.md C30.
+fn room_for_keys(all: usize, own: usize) -> usize {
+    let share = (limit::SKIPPED_TOTAL_MAX / 8).saturating_sub(own).min(limit::SKIPPED_TOTAL_MAX.saturating_sub(all));
+    share.max((limit::SKIPPED_TOTAL_MAX / limit::CHANNELS_MAX).saturating_sub(own))
 }
