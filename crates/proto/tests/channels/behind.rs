@@ -79,7 +79,10 @@ fn who_was_away_for_thirty_chains_has_every_letter_once_and_in_order() {
 fn who_was_away_catches_up_through_starts_and_losses() {
     let (mut group, channel) = one_is_away();
     speak(&mut group, channel, 30, true);
-    group.agents[8].away = false;
+    // A start while all chains are here, and no letter.
+    hear_words(&mut group, 1, |group| rows_of(group, 8, rows::CHANNEL_CHAIN) >= 20);
+    let now = group.now;
+    group.agents[8].restart(now);
     for round in 0..40 {
         let now = group.now;
         match round % 4 {
