@@ -35,8 +35,8 @@ impl Peer {
         // contracts/channel.md C47: what only members say is heard of members alone.
         let roster = self.member_of(&channel).map(Record::roster);
         let was_member = roster.as_ref().is_ok_and(|roster| roster.gone(&from).is_some());
-        let is_member =
-            roster.is_ok_and(|roster| roster.has(&from)) || was_member && matches!(says, Says::Wanted { .. });
+        let is_member = roster.is_ok_and(|roster| roster.has(&from))
+            || was_member && matches!(says, Says::Wanted { .. } | Says::Left(_));
         let is_for_owners = matches!(says, Says::Left(_) | Says::Proposed(_) | Says::Accepted(_));
         let is_for_members =
             is_for_owners || matches!(says, Says::Wanted { .. } | Says::Acked(_) | Says::Floor(_) | Says::Offered);
@@ -145,8 +145,17 @@ impl Peer {
     // contracts/channel.md C62.
     fn take_left(&mut self, from: AgentId, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
         let Some(said) = Leave::parse(&leave).ok().filter(|said| said.channel == channel) else { return };
-        let is_owner = self.member_of(&channel).is_ok_and(|record| record.roster().owner() == self.id());
-        if is_owner {
+        let Ok(record) = self.member_of(&channel) else { return };
+        let (roster, known) = (record.roster(), record.number_of(&said.epoch));
+        if !roster.has(&said.agent) {
+            // It is out already, and has not heard of it.
+            let from_there = known.filter(|_| from == said.agent && roster.gone(&from).is_some());
+            if let Some(number) = from_there {
+                self.give_wanted(from, channel, number.saturating_add(1), now, out);
+            }
+            return;
+        }
+        if roster.owner() == self.id() {
             self.append(channel, Change::Leave(vec![said.agent]), vec![leave], now, out);
         } else if from == said.agent {
             self.relay(channel, from, Says::Left(leave), now, out);
