@@ -60,7 +60,10 @@ impl World {
             if !own.entries().eq(newest.entries().take(own.entries().len())) {
                 return Err(Violation::Parted(who));
             }
-            if !is_member && own.roster().has(&id) {
+            // contracts/channel.md C61: who has left is out by its own word, and whoever is the owner by then may be nobody that it knows.
+            let has_left = self.agents.get(who).and_then(|agent| agent.peer.as_ref()).zip(channel);
+            let has_left = has_left.is_some_and(|(peer, channel)| peer.channel_left_by_word(&channel));
+            if !is_member && own.roster().has(&id) && !has_left {
                 return Err(Violation::Unaware(who));
             }
         }
