@@ -394,11 +394,6 @@ mod tests {
         let posing = vec![(other, one.to_string()), (one, "crew".to_owned())];
         assert_eq!(named(&one.to_string(), posing).unwrap(), one);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[tokio::test]
     async fn of_news_that_nobody_reads_the_newest_stay_behind_one_mark() {
@@ -407,12 +402,14 @@ mod tests {
         let channel = ChannelId::from_bytes([7; 32]);
         let news = |number| ChannelNews { channel, happened: Happened::Changed { number } };
         let most = u32::try_from(NEWS_MAX).unwrap();
-        (0..most + 10).for_each(|number| drop(sender.send(news(number)).unwrap()));
+        for number in 0..most + 10 {
+            sender.send(news(number)).unwrap();
+        }
         assert_eq!(watch.next().await.unwrap().happened, Happened::Missed);
         for number in 10..most + 10 {
             assert_eq!(watch.next().await.unwrap(), news(number));
         }
-        drop(sender.send(news(7)).unwrap());
+        sender.send(news(7)).unwrap();
         assert_eq!(watch.next().await.unwrap(), news(7));
         drop(sender);
         assert!(matches!(watch.next().await, Err(Error::Stopped)));
