@@ -25,6 +25,9 @@ pub(crate) fn cases() -> Vec<Case> {
         .collect()
 }
 
+/// What, service, session and head.
+type Parts<'a> = (u64, &'a str, Option<[u8; 16]>, &'a [(&'a str, &'a str)]);
+
 /// A letter as far as it decides.
 struct Within {
     kind: u8,
@@ -61,7 +64,7 @@ fn files(what: u64) -> Item {
     call(what, "files", Some(SESSION), &[])
 }
 
-fn taken(name: &str, comment: &str, within: &Within, parts: (u64, &str, Option<[u8; 16]>, &[(&str, &str)])) -> Case {
+fn taken(name: &str, comment: &str, within: &Within, parts: Parts<'_>) -> Case {
     let (what, service, session, head) = parts;
     let names = ["request", "notice", "part", "answer", "aside", "end"];
     let expect = json!({
