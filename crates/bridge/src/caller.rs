@@ -102,6 +102,13 @@ impl AgentLine {
         Key { to: self.to, service: self.service.clone(), session }
     }
 
+    async fn close(&self, session: Option<CallSessionId>) -> Result<(), LineError> {
+        let Some(session) = session else { return Ok(()) };
+        self.calling.agent.close_calls(self.to, session).await.map_err(not_said)?;
+        self.calling.lanes().remove(&self.key(Some(session)));
+        Ok(())
+    }
+
     /// Hands on what comes, in its order, each when the one before was taken off.
     async fn pass_on(self, key: Key, mut after: Option<u64>, mut bell: watch::Receiver<()>, to: mpsc::Sender<Heard>) {
         loop {
@@ -144,11 +151,7 @@ impl Line for AgentLine {
             letter = letter.reply_to(asked);
         }
         self.calling.agent.say(self.to, id, &place, letter, note).await.map_err(not_said)?;
-        if let Some(session) = session.filter(|_| what == What::End) {
-            self.calling.agent.close_calls(self.to, session).await.map_err(not_said)?;
-            self.calling.lanes().remove(&self.key(Some(session)));
-        }
-        Ok(())
+        if what == What::End { self.close(session).await } else { Ok(()) }
     }
 
     async fn listen(
@@ -165,6 +168,10 @@ impl Line for AgentLine {
 
     async fn taken(&self, no: u64) -> Result<(), LineError> {
         let key = match self.calling.agent.call(no).await.map_err(not_said)? {
+            // Nothing follows in a session that its service has ended.
+            Some(CallNews::Came(called)) if called.own && called.place.what == What::End => {
+                return self.close(called.place.session).await;
+            }
             Some(CallNews::Came(called)) if called.own => self.key(called.place.session),
             Some(CallNews::Failed { asked, .. }) => self.key(asked.session),
             _ => return Ok(()),

@@ -154,8 +154,12 @@ async fn what_is_not_allowed_never_reaches_the_service_and_the_session_lives_on(
     assert!(!seen["result"].to_string().contains("echo"), "{seen}");
     // Of a service that is not there nothing else is told.
     let other = two.near.bridge.line(two.far.agent.id(), "other".parse().unwrap());
-    let mut from_other = other.listen(Some(SESSION), None).await.unwrap();
-    let asked = say(&other, What::Request, &call(3, "seen", json!(null))).await;
+    let session = CallSessionId::from_bytes([4; 16]);
+    let mut from_other = other.listen(Some(session), None).await.unwrap();
+    let (asked, message) = (Agent::new_letter_id().unwrap(), Message::json(call(3, "seen", json!(null)).to_string()));
+    let (session, what) = (Some(session), What::Request);
+    let say = Say { id: asked, what, session, reply_to: None, message, note: Vec::new() };
+    within(other.say(say)).await.unwrap();
     let (_, denied) = answer(&other, &mut from_other, asked).await;
     assert_eq!(denied["error"]["data"]["nuncio"], json!({ "reason": "denied", "needs": "service.use" }));
     two.near.stop().await;

@@ -110,10 +110,13 @@ impl Actor {
             let no = key.try_into().ok().map(u64::from_be_bytes);
             self.calls.begun.extend(no.map(|no| (no, String::from_utf8_lossy(value).into_owned())));
         })?;
-        scan(&store, OPENED, |key, _| self.calls.opened.extend(read_of(key)))?;
-        for (with, session) in &self.calls.opened {
-            self.peer.open_calls(*with, *session);
-        }
+        scan(&store, OPENED, |key, value| {
+            let service = core::str::from_utf8(value).ok().and_then(|name| name.parse().ok());
+            if let Some(((with, session), service)) = read_of(key).zip(service) {
+                self.calls.opened.insert((with, session));
+                self.peer.open_calls(with, session, service);
+            }
+        })?;
         let mut open = Vec::new();
         scan(&store, ASKED, |key, value| open.extend(read_open(key, value)))?;
         for request in open {
@@ -207,7 +210,7 @@ impl Actor {
         if let Some(session) = place.session.filter(|_| place.what != What::End) {
             let of = (to, session);
             if place.what.is_callers() == Some(true) && self.calls.opened.insert(of) {
-                self.peer.open_calls(to, session);
+                self.peer.open_calls(to, session, place.service.clone());
                 rows.push(Op::Put { key: of_session(OPENED, &of), value: place.service.as_str().into() });
             }
         }

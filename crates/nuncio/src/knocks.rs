@@ -388,8 +388,20 @@ impl Actor {
         self.door.bell.send_modify(|rung| *rung += 1);
     }
 
-    /// Knocks that are older than a letter may be.
+    /// Knocks that are older than a letter may be, and lines whose time is over.
     pub(crate) fn forget_old_knocks(&mut self, now: UnixMillis) {
+        let mut over = Vec::new();
+        let scanned = self.store.scan(&GIVEN, &mut |key, value| {
+            let row = codec::decode::<GivenRow>(value, limit::KNOCK_LEN_MAX);
+            over.extend(row.is_ok_and(|row| row.3 < now.0).then(|| key.to_vec()));
+            Ok(())
+        });
+        if let Err(error) = scanned {
+            tracing::warn!(%error, "lines whose time is over stay for now");
+        }
+        if !over.is_empty() {
+            self.commit_door(over.into_iter().map(|key| Op::Delete { key }).collect(), Vec::new());
+        }
         let old = self.door.held.iter().filter(|(_, held)| held.state != State::LetIn);
         let old = old.filter(|(_, held)| now.since(held.at) > time::LETTER_LIFE_MAX).map(|(by, _)| *by);
         let old: Vec<AgentId> = old.collect();

@@ -170,3 +170,20 @@ async fn who_hears_nobody_keeps_nothing() {
     ));
     stop(&[&shut, &guest]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_agent_uses_a_line_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 2, DAY).await;
+    let (first, second) = (open(dir.path(), "first").await, open(dir.path(), "second").await);
+    let to = ask(&first, &line, "").await;
+    heard(&house, 1).await;
+    assert!(house.admit(first.id()).await.unwrap());
+    let letter = first.send(to, Message::text("hello")).await.unwrap();
+    within(first.delivered(to, letter)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ask(&second, &line, "tools.read").await;
+    let knocks = heard(&house, 1).await;
+    assert!(knocks.iter().all(|knock| knock.let_in.is_some()), "{knocks:?}");
+    stop(&[&house, &first, &second]).await;
+}

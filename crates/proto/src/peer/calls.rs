@@ -1,13 +1,13 @@
 //! Whose messages to services, and whose messages of services, are taken (contracts/call.md sections 2 and 3), and what is told of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::{code, extension};
 
 use super::audit::audited;
 use super::{Change, Out, Peer};
 use crate::audit::Event;
-use crate::call::{CallPlace, What};
+use crate::call::{CallPlace, ServiceName, What};
 use crate::control::Control;
 use crate::ids::{AgentId, CallSessionId, LetterId};
 use crate::letter::Letter;
@@ -18,8 +18,8 @@ use crate::time::UnixMillis;
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     serves: bool,
-    /// Sessions that this agent has opened with others' services.
-    opened: BTreeSet<(AgentId, CallSessionId)>,
+    /// Sessions that this agent has opened, each with which service.
+    opened: BTreeMap<(AgentId, CallSessionId), ServiceName>,
     /// Requests of its own in no session that have no answer yet.
     asked: BTreeSet<(AgentId, LetterId)>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Calls {
 impl Calls {
     fn takes(&self, from: &AgentId, letter: &Letter, place: &CallPlace) -> Result<(), u16> {
         let opened = || match (place.session, letter.reply_to) {
-            (Some(session), _) => self.opened.contains(&(*from, session)),
+            (Some(session), _) => self.opened.get(&(*from, session)) == Some(&place.service),
             (None, Some(asked)) => self.asked.contains(&(*from, asked)),
             (None, None) => false,
         };
@@ -62,9 +62,9 @@ impl Peer {
         controls.filter(move |entry| is_knock(&entry.letter)).map(|entry| entry.id)
     }
 
-    /// Takes what another's service says in this session, until [`Peer::end_calls`] or a restart.
-    pub fn open_calls(&mut self, with: AgentId, session: CallSessionId) {
-        self.calls.opened.insert((with, session));
+    /// Takes what this service of another says in this session, until [`Peer::end_calls`] or a restart.
+    pub fn open_calls(&mut self, with: AgentId, session: CallSessionId, service: ServiceName) {
+        self.calls.opened.insert((with, session), service);
     }
 
     /// Ends [`Peer::open_calls`].

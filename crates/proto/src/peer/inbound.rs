@@ -507,7 +507,9 @@ impl Peer {
             Control::Retired(statement) => self.take_retirement(from, &statement, out),
             Control::Mailbox(given) => self.take_mailbox(from, given, out),
             Control::Channel(word) => self.take_word(from, *word, now, out),
-            Control::Knock(knock) if knock.from.agent == from => out.effects.push(Effect::Knocked { by: from, knock }),
+            Control::Knock(knock) if self.hears_knocks && knock.from.agent == from => {
+                out.effects.push(Effect::Knocked { by: from, knock })
+            }
             Control::Knock(_) => {}
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }

@@ -68,10 +68,19 @@ fn a_service_is_heard_by_who_asked_it_alone() {
         let letter = message(&mut b, what, Some(SESSION), reply.then_some(request.id));
         assert_eq!(post(&mut b, &mut a, &letter), Some(code::NO_CALL), "{what:?}");
     }
-    a.peer.open_calls(b.peer.id(), SESSION);
+    a.peer.open_calls(b.peer.id(), SESSION, "files".parse().unwrap());
     let other = CallSessionId::from_bytes([8; 16]);
     let letter = message(&mut b, What::Aside, Some(other), None);
     assert_eq!(post(&mut b, &mut a, &letter), Some(code::NO_CALL));
+    let place = CallPlace {
+        what: What::Aside,
+        service: "other".parse().unwrap(),
+        session: Some(SESSION),
+        head: Head::default(),
+    };
+    let mut letter = b.letter("{}");
+    letter.set_extension(place.extension().unwrap());
+    assert_eq!(post(&mut b, &mut a, &letter), Some(code::NO_CALL), "of another service");
     for (what, reply) in [(What::Part, true), (What::Answer, true), (What::Aside, false), (What::End, false)] {
         let letter = message(&mut b, what, Some(SESSION), reply.then_some(request.id));
         assert_eq!(post(&mut b, &mut a, &letter), None, "{what:?}");
@@ -98,7 +107,7 @@ fn a_request_in_no_session_has_one_answer() {
 fn what_does_not_fit_its_letter_is_refused() {
     let (mut a, mut b) = guarded();
     b.peer.serve_calls(true);
-    a.peer.open_calls(b.peer.id(), SESSION);
+    a.peer.open_calls(b.peer.id(), SESSION, "files".parse().unwrap());
     let some = Some(LetterId::new(a.now, [1; 10]));
     for (what, session, reply) in [
         (What::Request, Some(SESSION), some),
