@@ -82,7 +82,7 @@ pub(crate) struct Actor {
     pub(crate) dialling: BTreeMap<AgentId, Dialling>,
     pub(crate) hurries: Hurries,
     /// Connections that others began and that were let in.
-    pub(crate) knocked: BTreeMap<LinkId, Connection>,
+    pub(crate) arrived: BTreeMap<LinkId, Connection>,
     /// Peers of which a bundle was due to be asked for while they were not connected.
     pub(crate) starts_due: BTreeSet<AgentId>,
     pub(crate) rests: Rests,
@@ -190,7 +190,7 @@ impl Actor {
             hurries: Hurries::default(),
             starts_due: BTreeSet::new(),
             rests: Rests::default(),
-            knocked: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             problems: HashMap::new(),
             stranger_rate: RateLimiter::direct(Quota::per_second(strangers)),
             bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
@@ -392,7 +392,7 @@ impl Actor {
             Wake::LinkUp { link, connection, frames } => self.link_up(link, connection, frames),
             Wake::LinkDown { link, peer, reason } => self.link_down(link, peer, reason),
             Wake::Rested { peer } => self.rested(peer),
-            Wake::Knock { connection } => self.knock(connection),
+            Wake::Arrived { connection } => self.arrived(connection),
             Wake::DialFailed { peer, reason } => {
                 self.problems.insert(peer, reason);
                 self.unreached(peer);

@@ -21,7 +21,7 @@ use crate::wake::Wake;
 /// Connections kept for one peer.
 const LINKS_PER_PEER: usize = 2;
 /// Connections that one peer may have begun, those that died and have not been missed yet among them.
-const KNOCKS_PER_PEER: usize = 8;
+const ARRIVED_PER_PEER: usize = 8;
 /// All that is under way to a peer goes again when it connects, and no sooner again than this.
 const CONNECTED_PAUSE: Duration = Duration::from_millis(time::RESEND_FIRST);
 /// A peer is dialled at once for a new cause, and no sooner again than this.
@@ -99,7 +99,7 @@ impl Actor {
         sent
     }
 
-    pub(crate) fn knock(&mut self, connection: Connection) {
+    pub(crate) fn arrived(&mut self, connection: Connection) {
         let peer = connection.peer();
         if !self.is_welcome(&peer) {
             *self.refused.entry("stranger").or_default() += 1;
@@ -112,13 +112,13 @@ impl Actor {
             connection.close(CloseCode::BUSY, "too many strangers at once");
             return;
         }
-        if self.knocked.values().filter(|other| other.peer() == peer).count() >= KNOCKS_PER_PEER {
+        if self.arrived.values().filter(|other| other.peer() == peer).count() >= ARRIVED_PER_PEER {
             connection.close(CloseCode::REPLACED, "too many connections of one agent");
             return;
         }
         connection.welcome();
         let link = self.new_link();
-        self.knocked.insert(link, connection.clone());
+        self.arrived.insert(link, connection.clone());
         self.tasks.tracker.spawn(links::serve(link, connection, false, self.tasks.clone()));
     }
 
@@ -172,7 +172,7 @@ impl Actor {
     }
 
     pub(crate) fn link_down(&mut self, link: LinkId, peer: AgentId, reason: String) {
-        self.knocked.remove(&link);
+        self.arrived.remove(&link);
         if let Some(links) = self.links.get_mut(&peer) {
             links.retain(|up| up.id != link);
             if links.is_empty() {
@@ -191,8 +191,8 @@ impl Actor {
             dialling.cancel.cancel();
         }
         let carrying = self.links.remove(&agent).unwrap_or_default().into_iter().map(|up| up.connection);
-        let knocked = self.knocked.values().filter(|connection| connection.peer() == agent).cloned();
-        carrying.chain(knocked).for_each(|connection| connection.close(CloseCode::STRANGER, reason));
+        let arrived = self.arrived.values().filter(|connection| connection.peer() == agent).cloned();
+        carrying.chain(arrived).for_each(|connection| connection.close(CloseCode::STRANGER, reason));
         self.starts_due.remove(&agent);
     }
 

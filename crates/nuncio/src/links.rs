@@ -73,7 +73,7 @@ impl Outgoing {
 /// Takes connections until the link closes. Each waits at the door until the actor lets it in.
 pub(crate) async fn listen(link: Arc<Link>, tasks: Tasks) {
     while let Some(connection) = link.accept().await {
-        if tasks.wakes.send(Wake::Knock { connection }).await.is_err() {
+        if tasks.wakes.send(Wake::Arrived { connection }).await.is_err() {
             return;
         }
     }

@@ -35,7 +35,7 @@ pub(crate) enum Wake {
     /// It is a while since a peer has connected.
     Rested { peer: AgentId },
     /// Somebody connected; is it welcome?
-    Knock { connection: Connection },
+    Arrived { connection: Connection },
     /// A peer could not be reached; another try follows.
     DialFailed { peer: AgentId, reason: String },
     /// A dial task has ended.
