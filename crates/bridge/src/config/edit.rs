@@ -14,11 +14,22 @@ use super::{ConfigError, FILE, Others, Services, read_private};
 /// The file was not what this program reads, or would not be.
 pub fn expose(home: &Path, name: &ServiceName, mcp: &[String]) -> Result<(), ConfigError> {
     edit(home, name, |service| {
-        let _ = (service.remove("mcp"), service.remove("mcp_url"));
+        let _ = (service.remove("mcp"), service.remove("mcp_url"), service.remove("a2a"), service.remove("webhooks"));
         match mcp {
             [url] if url.starts_with("http://") || url.starts_with("https://") => service.insert("mcp_url", value(url)),
             program => service.insert("mcp", value(program.iter().collect::<Array>())),
         };
+    })
+}
+
+/// Offers an agent that speaks A2A, under whose address its card stands: `http://` or `https://`. What is there of its name keeps who may.
+///
+/// # Errors
+/// As [`expose`].
+pub fn expose_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<(), ConfigError> {
+    edit(home, name, |service| {
+        let _ = (service.remove("mcp"), service.remove("mcp_url"));
+        service.insert("a2a", value(url));
     })
 }
 
