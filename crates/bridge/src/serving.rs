@@ -309,7 +309,7 @@ impl Serving {
             ));
         }
         let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
-        let asks_card = called.letter.payload.len() == 0 && a2a::asks_card(&called.place.head).is_some();
+        let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
         let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
         let envelope = envelope.map_err(|why| {
             let reason = if matches!(why, NotRead::Io(_)) { Reason::Failed } else { Reason::Malformed };

@@ -29,10 +29,12 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes too long")
 }
 
+type Seen = (String, Vec<(String, String)>, String);
+
 /// An agent of A2A, which keeps what it was asked: method, path, fields, body.
 #[derive(Clone, Default)]
 struct Far {
-    seen: Arc<Mutex<Vec<(String, Vec<(String, String)>, String)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     signed: bool,
     /// How many streams that never end are heard.
     heard: Arc<AtomicUsize>,

@@ -68,16 +68,12 @@ impl<L: Line> Front<L> {
                 self.post(posted, marks).await
             }
             (_, Some((path, original))) if parts.method == Method::GET => {
-                let card = self.card(path, parts).await?;
-                let moved = |card: Bytes| match original {
-                    true => Ok(card),
-                    false => a2a::rewritten(&card, &base(behind, parts)).map(Bytes::from).map_err(|why| refused(why)),
-                };
-                let card = card.and_then(moved);
-                Ok(card.map_or_else(
-                    |told| told,
-                    |card| ([(header::CONTENT_TYPE, "application/json")], card).into_response(),
-                ))
+                let (status, card) = self.card(path, parts).await?;
+                if original || !status.is_success() {
+                    return Ok(json(status, card));
+                }
+                let card = a2a::rewritten(&card, &base(behind, parts)).map_err(bad)?;
+                Ok(json(StatusCode::OK, card.into()))
             }
             (interface, _) => {
                 let allowed = if interface.is_some() { "POST" } else { "GET" };
@@ -86,8 +82,8 @@ impl<L: Line> Front<L> {
         }
     }
 
-    /// The agent's card; or, within, the answer that tells why there is none.
-    async fn card(&self, path: &'static str, parts: &Parts) -> Result<Result<Bytes, Response>, Refused> {
+    /// The agent's card; or, with a status that says so, the error that stands in its stead.
+    async fn card(&self, path: &'static str, parts: &Parts) -> Result<(StatusCode, Bytes), Refused> {
         let fields = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let mut head = a2a::fields(fields);
         let _ = (head.set(":method", "GET"), head.set(":path", path));
@@ -97,18 +93,18 @@ impl<L: Line> Front<L> {
         let message = asked.unwrap_or_else(|_| Err(Fault::busy("there is no answer")))?;
         let status = message.head.get(":status").and_then(|status| status.parse().ok()).unwrap_or(StatusCode::OK);
         let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
-        let Some(bytes) = bytes else { return Ok(Err(refused("the agent's card is too long, or cannot be read"))) };
-        let error = reading::read(bytes.as_ref()).ok().and_then(|told| told.error);
-        let status = match error {
+        let bytes = bytes.ok_or_else(|| bad("the agent's card is too long, or cannot be read"))?;
+        let status = match reading::read(bytes.as_ref()).ok().and_then(|told| told.error) {
             Some(DENIED) => StatusCode::FORBIDDEN,
             Some(_) if status.is_success() => StatusCode::BAD_GATEWAY,
             _ => status,
         };
-        if status.is_success() {
-            return Ok(Ok(bytes));
-        }
-        Ok(Err((status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()))
+        Ok((status, bytes))
     }
+}
+
+fn json(status: StatusCode, bytes: Bytes) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
 /// Asks for a card: the answer to it.
@@ -139,7 +135,7 @@ async fn answer<L: Line>(session: &Session<L>, ticket: Ticket, source: &mut Sour
         session.take(session.had(ticket.request, heard.no)).await;
         match heard.what {
             HeardWhat::Answer(_, message) => return Ok(message),
-            HeardWhat::Failed { why, .. } => return Err(Fault::failed(why).with(StatusCode::BAD_GATEWAY)),
+            HeardWhat::Failed { why, .. } => return Err(bad(&why)),
             HeardWhat::End => return Err(Fault::busy("the agent stops: ask again once it runs")),
             HeardWhat::Part(..) | HeardWhat::Aside(_) => {}
         }
@@ -160,6 +156,6 @@ fn base(behind: &str, parts: &Parts) -> String {
     format!("http://{host}{own}{INTERFACE}")
 }
 
-fn refused(why: &str) -> Response {
-    Fault::failed(why).with(StatusCode::BAD_GATEWAY).response(None)
+fn bad(why: &str) -> Fault {
+    Fault::failed(why).with(StatusCode::BAD_GATEWAY)
 }
