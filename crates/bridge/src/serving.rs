@@ -67,8 +67,8 @@ impl Offered {
     fn fits(&self, envelope: &Envelope, message: &Message) -> Result<(), (Reason, String)> {
         let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
         match speaks {
-            Speaks::Mcp if envelope.is_card() => {
-                Err((Reason::Malformed, "this service has no agent's card: it speaks MCP".to_owned()))
+            Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
+                Err((Reason::Malformed, "this service has no such place: it speaks MCP".to_owned()))
             }
             Speaks::A2a { webhooks } if !envelope.is_card() => {
                 let failed = |why: String| (Reason::Malformed, why);

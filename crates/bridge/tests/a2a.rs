@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use nuncio::{Agent, Config};
-use nuncio_bridge::{Bridge, Front, Guard, allow, expose_a2a, serve_fronts};
+use nuncio_bridge::{Bridge, Front, Guard, allow, serve_fronts};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
@@ -143,14 +143,16 @@ struct Scene {
 impl Scene {
     async fn new(scopes: &[&str], webhooks: &str, signed: bool) -> Self {
         let far = Far { signed, ..Far::default() };
+        let text = format!("[services.helper]\na2a = \"{}\"\nwebhooks = {webhooks}\n", far.serve().await);
+        Self::of(far, &text, scopes).await
+    }
+
+    async fn of(far: Far, text: &str, scopes: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (near, home) = (dir.path().join("near"), dir.path().join("far"));
         std::fs::create_dir(&home).unwrap();
         let service = "helper".parse().unwrap();
-        expose_a2a(&home, &service, &far.serve().await).unwrap();
-        let file = home.join("services.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, format!("{text}webhooks = {webhooks}\n")).unwrap();
+        std::fs::write(home.join("services.toml"), text).unwrap();
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         allow(&home, &service, "near", &scopes).unwrap();
         let (near, there) = (End::open(&near).await, End::open(&home).await);
@@ -366,4 +368,17 @@ async fn a_client_that_goes_ends_its_own_request_and_no_other_s() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(heard(), 1);
     drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_mcp_has_no_places_of_an_agent() {
+    let far = Far::default();
+    let text = format!("[services.helper]\nmcp_url = \"{}/rpc?v=1\"\n", far.serve().await);
+    let scene = Scene::of(far, &text, &["tools.read", "tools.write"]).await;
+    let refused = json_of(scene.post("/a2a/rpc?v=1", &asked("ping")).await).await;
+    assert_eq!(reason(&refused), "malformed");
+    let refused = scene.get(CARD).await;
+    assert_eq!(refused.status(), 502);
+    assert_eq!(reason(&json_of(refused).await), "malformed");
+    assert!(scene.far.places().is_empty());
 }
