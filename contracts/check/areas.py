@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import calls
 import cbor
 import channels
 import events
@@ -31,10 +32,16 @@ def did_key(given, _):
 
 
 def invitation(given, _):
-    agent, endpoints, bundle_hash, mailbox = messages.read_invitation(given["text"])
-    written = messages.write_invitation(agent, endpoints, bundle_hash, mailbox)
+    agent, endpoints, bundle_hash, mailbox, knock = messages.read_invitation(given["text"])
+    written = messages.write_invitation(agent, endpoints, bundle_hash, mailbox, knock)
     said = {"agent": agent, "endpoints": endpoints, "bundle_hash": bundle_hash, "written": written}
-    return said if mailbox is None else said | {"mailbox": mailbox}
+    named = {"mailbox": mailbox, "knock": knock}
+    return said | {name: value for name, value in named.items() if value is not None}
+
+
+def call(given, _):
+    within = given["kind"], given["reply_to"] is not None, unhex(given["payload"]), given["beside"]
+    return calls.read_call(unhex(given["bytes"]), *within)
 
 
 def token(given, _):
@@ -134,7 +141,9 @@ def letter(given, _):
 
 
 def control(given, _):
-    return messages.read_control(unhex(given["payload"]))
+    read = messages.read_control(unhex(given["payload"]))
+    refuse_unless(read["what"] != "knock" or calls.is_knock(read["bytes"]), "malformed")
+    return read
 
 
 def padding(given, _):
@@ -455,5 +464,6 @@ AREAS = {
     "channel-record": channel_record,
     "sender-key": sender_key,
     "channel-frame": channel_frame,
+    "call": call,
     "hostile": hostile,
 }

@@ -51,7 +51,7 @@ def read_retirement(data):
     return agent, successor, made
 
 
-HASH_PART = re.compile(r"[A-Za-z0-9_-]{43}")
+BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -64,20 +64,22 @@ def read_invitation(text):
         agent_of(agent)
     except primitives.Refused:
         raise primitives.Refused("not-invitation") from None
-    endpoints, hashes, mailboxes = [], [], []
+    endpoints, hashes, mailboxes, knocks = [], [], [], []
     for part in filter(None, parts.split("&")):
         name, equals, value = part.partition("=")
         refuse_unless(equals, "not-invitation")
         if name == "at":
             endpoints.append(_invited_endpoint(value))
         elif name == "bundle":
-            hashes.append(_invited_hash(value))
+            hashes.append(_invited_bytes(value, 32))
         elif name == "mailbox":
             refuse_unless(is_mailbox(value.encode()), "not-invitation")
             mailboxes.append(value)
+        elif name == "knock":
+            knocks.append(_invited_bytes(value, 16))
     refuse_unless(len(endpoints) <= limit("endpoints_max") and len(hashes) <= 1, "not-invitation")
-    refuse_unless(len(mailboxes) <= 1, "not-invitation")
-    return agent, endpoints, hashes[0] if hashes else None, mailboxes[0] if mailboxes else None
+    refuse_unless(len(mailboxes) <= 1 and len(knocks) <= 1, "not-invitation")
+    return agent, endpoints, *(found[0] if found else None for found in (hashes, mailboxes, knocks))
 
 
 def is_mailbox(data):
@@ -101,23 +103,25 @@ def _invited_endpoint(text):
     return text
 
 
-def _invited_hash(text):
-    refuse_unless(HASH_PART.fullmatch(text), "not-invitation")
-    data = base64.urlsafe_b64decode(text + "=")
-    refuse_unless(_hash_text(data) == text, "not-invitation")
+def _invited_bytes(text, size):
+    refuse_unless(BASE64URL.fullmatch(text) and len(text) == -(-size * 4 // 3), "not-invitation")
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    refuse_unless(_base64url(data) == text, "not-invitation")
     return data
 
 
-def _hash_text(data):
+def _base64url(data):
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def write_invitation(agent, endpoints, bundle_hash, mailbox):
+def write_invitation(agent, endpoints, bundle_hash, mailbox, knock):
     parts = [f"at={endpoint}" for endpoint in endpoints]
     if mailbox is not None:
         parts.append(f"mailbox={mailbox}")
     if bundle_hash is not None:
-        parts.append(f"bundle={_hash_text(bundle_hash)}")
+        parts.append(f"bundle={_base64url(bundle_hash)}")
+    if knock is not None:
+        parts.append(f"knock={_base64url(knock)}")
     return f"nuncio:{agent}" + ("?" + "&".join(parts) if parts else "")
 
 
@@ -272,7 +276,7 @@ def _is_content_type(value):
 
 EXTENSION = [cbor.U16, cbor.BOOL, cbor.BYTES]
 LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), _is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
-KNOWN_EXTENSIONS = {1, 2, 4, 5, 6}
+KNOWN_EXTENSIONS = {1, 2, 4, 5, 6, 7}
 
 
 def is_letter_id(data):
@@ -330,9 +334,9 @@ def read_control(payload):
     except primitives.Refused:
         raise primitives.Refused("malformed") from None
     names = {1: "refused", 2: "rekey-offer", 3: "rekey-answer", 4: "hello", 5: "retired", 6: "payload-taken"}
-    names |= {7: "token-wanted", 8: "token", 9: "statement", 10: "mailbox", 11: "channel"}
+    names |= {7: "token-wanted", 8: "token", 9: "statement", 10: "mailbox", 11: "channel", 12: "knock"}
     refuse_unless(what in names, "malformed")
-    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9, 10, 11)
+    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9, 10, 11, 12)
     refuse_unless((letter is not None) == about_a_letter and (letter is None or is_letter_id(letter)), "malformed")
     refuse_unless((what == 1 or code == 0) and (carries or data == b""), "malformed")
     refuse_unless(what != 1 or len(data) == 12, "malformed")

@@ -706,10 +706,11 @@ pub mod limit {
     /// Unit: letters.
     pub const CHANNEL_CHAIN_LETTERS: u64 = 100;
 
-    /// of one sender of whose letters some are missing; the oldest is forgotten
+    /// of one channel that are over and of which letters are missing: of 48 members one for every hour of a week;
+    /// beyond that the oldest of whoever has most goes; 4 MiB
     ///
     /// Unit: chains.
-    pub const CHANNEL_CHAINS_MAX: usize = 8;
+    pub const CHANNEL_CHAINS_MAX: usize = 8192;
 
     /// the newest letters of one sender with which an attestation is compared: 4 KiB
     ///

@@ -17,6 +17,7 @@
 
 mod child;
 mod edit;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,7 +33,9 @@ use nuncio_proto::token::Scope;
 use serde::Deserialize;
 
 pub(crate) use child::environment;
-pub use edit::{allow, expose, expose_a2a, withdraw};
+pub use edit::{Offer, allow, expose, expose_a2a, offer, withdraw};
+pub(crate) use edit::{drafted, put};
+pub use told::{ServiceTold, told};
 
 use crate::{a2a, policy};
 
@@ -93,7 +96,7 @@ impl fmt::Debug for Services {
 }
 
 /// One service.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct ServiceConfig {
     /// What it is.
     pub(crate) runs: Runs,
@@ -116,7 +119,7 @@ pub(crate) struct ServiceConfig {
 }
 
 /// What a service is.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Runs {
     /// A program, one for each session, that speaks MCP on stdin and stdout.
     Program(Program),
@@ -125,7 +128,7 @@ pub(crate) enum Runs {
 }
 
 /// A program and what it gets.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Program {
     /// The program and its arguments.
     pub(crate) command: Vec<String>,
@@ -148,7 +151,7 @@ pub(crate) enum Speaks {
 }
 
 /// A server behind an address.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Upstream {
     /// What it speaks.
     pub(crate) speaks: Speaks,
@@ -159,12 +162,20 @@ pub(crate) struct Upstream {
 }
 
 /// Which tools only read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ReadTools {
     /// All.
     All,
     /// These.
     Named(BTreeSet<String>),
+}
+
+impl ServiceConfig {
+    /// Whether what runs for one runs for the other too: they differ in who may at most.
+    pub(crate) fn runs_as(&self, other: &Self) -> bool {
+        let bounds = |of: &Self| (of.idle, of.sessions_per_peer, of.children);
+        self.runs == other.runs && bounds(self) == bounds(other)
+    }
 }
 
 impl ReadTools {
@@ -322,7 +333,7 @@ impl Table {
 }
 
 /// "invalid type: string "…", expected a sequence": what stood there may be a secret.
-fn without_value(message: &str) -> String {
+pub(crate) fn without_value(message: &str) -> String {
     match message.split_once(", expected ") {
         Some((before, wanted)) if before.starts_with("invalid") => format!("{wanted} is wanted"),
         _ => message.to_owned(),
@@ -363,13 +374,13 @@ fn is_local(host: &str) -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Others {
+pub(crate) enum Others {
     MayNotWrite,
     MayNotRead,
 }
 
 /// Reads a file that is its owner's alone.
-fn read_private(path: &Path, others: Others) -> Result<String, ConfigError> {
+pub(crate) fn read_private(path: &Path, others: Others) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     guard(path, &file.metadata().map_err(failed)?, others)?;

@@ -105,6 +105,9 @@ pub(crate) struct Params {
 /// Why a message was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotRead {
+    /// It is no JSON: why, for people.
+    #[error("{0}")]
+    Json(&'static str),
     /// It is no message: why, for people. Nothing of its text is in it.
     #[error("{0}")]
     Malformed(&'static str),

@@ -12,20 +12,29 @@ mod a2a;
 mod bridge;
 mod caller;
 mod config;
+mod connections;
 mod front;
+mod fronts;
 mod jsonrpc;
 mod line;
 pub mod local;
 mod mcp;
 mod message;
 mod policy;
+mod probe;
 mod service;
 mod serving;
 pub mod shim;
 
 pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;
-pub use config::{ConfigError, FILE as SERVICES_FILE, allow, expose, expose_a2a, withdraw};
+pub use config::{
+    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, offer, told as services,
+    withdraw,
+};
+pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
+pub use fronts::{Fronts, NotConnected, connected, disconnected};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
+pub use probe::{Found, NotFound, Tool, probe};

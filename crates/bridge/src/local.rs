@@ -20,6 +20,7 @@ use nuncio_proto::ids::{CallSessionId, LetterId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken as Closing;
 
 use crate::front::{Room, gather};
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
@@ -38,7 +39,7 @@ pub fn router<L: Line>(line: L) -> Router {
     let say = move |State(line): State<L>, request: Request| async move { say(&line, &room, request).await };
     Router::new()
         .route("/messages", post(say))
-        .route("/messages", get(async |State(line): State<L>, uri: Uri| listen(&line, &uri).await))
+        .route("/messages", get(async |State(line): State<L>, uri: Uri| listen(&line, &uri, &Closing::new()).await))
         .route("/taken", post(async |State(line): State<L>, uri: Uri| taken(&line, &uri).await))
         .with_state(line)
 }
@@ -139,19 +140,20 @@ struct Listening {
     after: Option<u64>,
 }
 
-/// `GET messages`: what comes, until the agent stops or the caller goes.
-pub async fn listen<L: Line>(line: &L, uri: &Uri) -> Response {
-    match listening(line, uri).await {
+/// `GET messages`: what comes, until the agent stops, `closing` is cancelled, or the caller goes.
+pub async fn listen<L: Line>(line: &L, uri: &Uri, closing: &Closing) -> Response {
+    match listening(line, uri, closing).await {
         Ok(response) => response,
         Err(refused) => refused.into_response(),
     }
 }
 
-async fn listening<L: Line>(line: &L, uri: &Uri) -> Result<Response, Refused> {
+async fn listening<L: Line>(line: &L, uri: &Uri, closing: &Closing) -> Result<Response, Refused> {
     let asked = Query::<Listening>::try_from_uri(uri).map_err(|rejection| bad(rejection.body_text()))?;
     let rx = line.listen(session(asked.session.as_deref())?, asked.after).await?;
     let (pieces, body) = mpsc::channel(PIECES);
-    tokio::spawn(pour(rx, pieces));
+    let closing = closing.clone();
+    tokio::spawn(async move { closing.run_until_cancelled(pour(rx, pieces)).await });
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, Body::from_stream(ReceiverStream::new(body))).into_response())
 }

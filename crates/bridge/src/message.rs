@@ -85,7 +85,11 @@ impl Body {
             let goes_on = match read {
                 Ok(0) => return,
                 Ok(_) => to.blocking_send(Ok(piece.into())).is_ok(),
-                Err(error) => to.blocking_send(Err(error)).is_ok() && false,
+                Err(error) => {
+                    // Whoever took them may have gone.
+                    let _ = to.blocking_send(Err(error));
+                    false
+                }
             };
             if !goes_on {
                 return;

@@ -18,6 +18,7 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::AgentId;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
 use crate::caller::message_of;
@@ -46,12 +47,14 @@ pub(crate) struct Serving {
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
     memory: Arc<Memory>,
+    /// What comes from now on is for the next start.
+    stopping: CancellationToken,
 }
 
 /// One service that runs.
 struct Offered {
     config: ServiceConfig,
-    service: Service,
+    service: Arc<Service>,
 }
 
 impl Offered {
@@ -110,44 +113,52 @@ impl Serving {
             lanes: Mutex::default(),
             open: Open::default(),
             memory: Arc::default(),
+            stopping: CancellationToken::new(),
         });
-        serving.load(&Services::load(home)?)?;
+        // Nothing ran before.
+        drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
     }
 
-    /// Follows the file as it stands now: services that are not in it any more, or stand there otherwise, end.
+    /// Follows the file as it stands now: services that are not in it any more, or run otherwise, end. Of one where only who may has changed nothing ends.
     ///
     /// # Errors
     /// As [`Serving::start`]; what runs goes on then.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
-        let services = Services::load(&self.home)?;
-        let before = std::mem::take(&mut *lock(&self.offered));
-        let started = self.load(&services);
-        if started.is_err() {
-            *lock(&self.offered) = before;
-            return started;
-        }
-        for offered in before.into_values() {
-            offered.service.stop().await;
+        for service in self.load(&Services::load(&self.home)?)? {
+            service.stop().await;
         }
         Ok(())
     }
 
-    fn load(self: &Arc<Self>, services: &Services) -> Result<(), ConfigError> {
+    /// Offers these from now on; what is to be ended comes back.
+    fn load(self: &Arc<Self>, services: &Services) -> Result<Vec<Arc<Service>>, ConfigError> {
+        let before = lock(&self.offered).clone();
         let mut offered = HashMap::new();
         for (name, config) in services.iter() {
-            let (said, heard) = mpsc::channel(SAID);
-            let (memory, of) = (Arc::clone(&self.memory), name.clone());
-            let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
-            let spool = self.home.join(SPOOL);
-            let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
-                ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
-            })?;
-            tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+            let same = before.get(name).filter(|before| before.config.runs_as(config));
+            let service = match same {
+                Some(before) => Arc::clone(&before.service),
+                None => self.begin(name, config)?,
+            };
             offered.insert(name.clone(), Arc::new(Offered { config: config.clone(), service }));
         }
+        let goes_on = |old: &Offered| offered.values().any(|new| Arc::ptr_eq(&new.service, &old.service));
+        let ended = before.values().filter(|old| !goes_on(old)).map(|old| Arc::clone(&old.service)).collect();
         *lock(&self.offered) = offered;
-        Ok(())
+        Ok(ended)
+    }
+
+    fn begin(self: &Arc<Self>, name: &ServiceName, config: &ServiceConfig) -> Result<Arc<Service>, ConfigError> {
+        let (said, heard) = mpsc::channel(SAID);
+        let (memory, of) = (Arc::clone(&self.memory), name.clone());
+        let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
+        let spool = self.home.join(SPOOL);
+        let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
+            ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
+        })?;
+        tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
+        Ok(Arc::new(service))
     }
 
     /// Whether anything is offered.
@@ -155,8 +166,9 @@ impl Serving {
         lock(&self.offered).is_empty()
     }
 
-    /// Ends all services, and waits until their programs have ended.
+    /// Takes no message any more, ends all services, and waits until their programs have ended.
     pub(crate) async fn stop(&self) {
+        self.stopping.cancel();
         let all: Vec<_> = lock(&self.offered).drain().map(|(_, offered)| offered).collect();
         for offered in all {
             offered.service.stop().await;
@@ -208,6 +220,9 @@ impl Serving {
 
     /// One message.
     async fn take(&self, no: u64) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
         // An agent that has stopped keeps it for its next start.
         let Ok(Some(CallNews::Came(called))) = self.agent.call(no).await else { return };
         let done = match called.place.what {
@@ -216,7 +231,7 @@ impl Serving {
             _ => self.end(&called).await,
         };
         if let Err(error) = done {
-            tracing::warn!(%error, "a message to a service waits for the next start");
+            tracing::debug!(%error, "a message to a service waits for the next start");
         }
     }
 
@@ -312,7 +327,11 @@ impl Serving {
         let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
         let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
         let envelope = envelope.map_err(|why| {
-            let reason = if matches!(why, NotRead::Io(_)) { Reason::Failed } else { Reason::Malformed };
+            let reason = match why {
+                NotRead::Io(_) => Reason::Failed,
+                NotRead::Json(_) => Reason::NotJson,
+                NotRead::Malformed(_) | NotRead::Batch => Reason::Malformed,
+            };
             null(reason, why.to_string())
         })?;
         let id = envelope.id.clone().unwrap_or(Id::NULL);
@@ -331,8 +350,13 @@ impl Serving {
                 format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token");
             refused(Reason::Denied, why, Some(needs))
         };
-        // What is not offered is not told apart from what is not allowed.
-        let Some(offered) = self.offered(&called.place.service) else { return Err(denied("service.use".to_owned())) };
+        let Some(offered) = self.offered(&called.place.service) else {
+            if self.stopping.is_cancelled() {
+                return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
+            }
+            // What is not offered is not told apart from what is not allowed.
+            return Err(denied("service.use".to_owned()));
+        };
         let name = self.peer_name(&called.letter.from).await;
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };

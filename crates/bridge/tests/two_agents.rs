@@ -227,3 +227,30 @@ async fn a_stranger_is_served_nothing() {
     two.near.stop().await;
     two.far.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_lets_in_for_what_it_means_and_what_runs_goes_on() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let guest = End::open(&two.dir.path().join("guest")).await;
+    let service: nuncio::ServiceName = "files".parse().unwrap();
+    let scope = nuncio::Scope::parse("tools.write:echo").unwrap();
+    let day = Duration::from_secs(86_400);
+    let invitation = two.far.agent.invite_for(Some(service.clone()), scope, day, 1).await.unwrap();
+    let to = guest.agent.knock(&invitation, None, Some(service.clone()), nuncio::Scope::default(), None).await.unwrap();
+    let its = guest.bridge.line(to, service);
+    let mut to_guest = its.listen(Some(SESSION), None).await.unwrap();
+    let asked = say(&its, What::Request, &call(1, "echo", json!("in"))).await;
+    assert_eq!(answer(&its, &mut to_guest, asked).await.1["result"], "in");
+    let asked = say(&its, What::Request, &call(2, "seen", json!(null))).await;
+    assert_eq!(answer(&its, &mut to_guest, asked).await.1["error"]["code"], -32040);
+    // Whoever was there goes on in the same program, which has seen its beginning once.
+    let asked = say(&line, What::Request, &call(1, "seen", json!(null))).await;
+    let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
+    assert_eq!(seen.matches("notifications/initialized").count(), 1, "{seen}");
+    for end in [guest, two.near, two.far] {
+        end.stop().await;
+    }
+}

@@ -28,6 +28,10 @@ Two agents, in one minute:
 
 Or see it all at once: nuncio demo
 
+An MCP server of anna's machine, used by an MCP client on ben's:
+  nuncio expose mcp files -- npx some-mcp-server  at anna's; says which tools it has, and how ben may use them
+  nuncio connect anna/files                       at ben's; prints what to paste into the client
+
 Exit codes:
   0  done
   1  it failed; standard error says why and what to do
@@ -71,6 +75,8 @@ enum Command {
     Agent(commands::agent::Daemon),
     /// List, add and remove the agents that this one knows
     Peers(commands::peers::Peers),
+    /// List agents that ask to be let in, and let them in or turn them away
+    Knocks(commands::knocks::Knocks),
     /// Begin a transaction: for whom and for what letters act
     Begin(commands::begin::Begin),
     /// Send a letter
@@ -85,6 +91,22 @@ enum Command {
     Done(commands::done::Done),
     /// Share letters with a group of agents
     Channel(commands::channel::Channel),
+    /// Offer an MCP server of this machine to other agents
+    Expose(commands::expose::Expose),
+    /// List what this agent offers, and who may use it
+    Services(commands::services::List),
+    /// Say what an agent may do with a service
+    Allow(commands::services::Allow),
+    /// Offer a service no more
+    Withdraw(commands::services::Withdraw),
+    /// Reach a service of another agent: prints what to paste into an MCP client
+    Connect(commands::connect::Connect),
+    /// List the services of others that are connected
+    Connections(commands::connect::List),
+    /// Give up a connection: its address answers no more
+    Disconnect(commands::connect::Disconnect),
+    /// Be a service of another agent on standard input and output, for an MCP client that starts programs
+    Mcp(commands::mcp::Mcp),
     /// Say where letters wait while this agent is away, or renew the keys to it
     Mailbox(commands::mailbox::Mailbox),
     /// List the ratchet sessions
@@ -147,7 +169,7 @@ fn wants_json(args: &[OsString]) -> bool {
 
 fn carry_out(cli: Cli) -> ExitCode {
     let (json, at_node) = (cli.options.json, matches!(cli.command, Command::Node(_)));
-    logs::start(if cli.command.serves() { "info" } else { "error" });
+    logs::start(cli.command.logs());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -191,6 +213,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Id(command) => command.run(options).await,
         Command::Agent(command) => command.run(options).await,
         Command::Peers(command) => command.run(options).await,
+        Command::Knocks(command) => command.run(options).await,
         Command::Begin(command) => command.run(options).await,
         Command::Send(command) => command.run(options).await,
         Command::Outbox(command) => command.run(options).await,
@@ -199,6 +222,14 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Done(command) => command.run(options).await,
         Command::Channel(command) => command.run(options).await,
         Command::Mailbox(command) => command.run(options).await,
+        Command::Expose(command) => command.run(options).await,
+        Command::Services(command) => command.run(options),
+        Command::Allow(command) => command.run(options).await,
+        Command::Withdraw(command) => command.run(options).await,
+        Command::Connect(command) => command.run(options).await,
+        Command::Connections(command) => command.run(options).await,
+        Command::Disconnect(command) => command.run(options).await,
+        Command::Mcp(command) => command.run(options).await,
         Command::Sessions(command) => command.run(options).await,
         Command::Status(command) => command.run(options).await,
         Command::Rekey(command) => command.run(options).await,
@@ -213,12 +244,14 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Command {
-    /// Whether it runs until it is stopped, so that its log is worth reading.
-    const fn serves(&self) -> bool {
+    /// What is logged where nobody says it otherwise: of what runs until it is stopped the log is worth reading.
+    const fn logs(&self) -> &'static str {
         match self {
-            Self::Agent(_) => true,
-            Self::Node(node) => matches!(node.command, commands::node::Command::Run(_)),
-            _ => false,
+            Self::Agent(_) => "info",
+            Self::Node(node) if matches!(node.command, commands::node::Command::Run(_)) => "info",
+            // The last words of a program that does not start are there alone.
+            Self::Expose(_) | Self::Mcp(_) => "warn",
+            _ => "error",
         }
     }
 }
@@ -245,13 +278,19 @@ impl Options {
         Ok(place.data_dir().to_owned())
     }
 
+    /// The home as other programs have to name it; none where it is the platform's.
+    pub(crate) fn named_home(&self) -> Option<PathBuf> {
+        let home = self.home.as_ref()?;
+        Some(std::path::absolute(home).unwrap_or_else(|_| home.clone()))
+    }
+
     /// The agent that runs on the home; where none does, one in this process.
     pub(crate) async fn reach(&self) -> Result<Api, Failure> {
         let home = self.home()?;
         if Api::is_served(&home).await {
             return Ok(Api::at(&home));
         }
-        Ok(Api::own(Agent::open(self.config(&home)?).await?))
+        Ok(Api::own(Agent::open(self.config(&home)?).await?, &home))
     }
 
     /// The same, for one question.

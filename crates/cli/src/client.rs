@@ -63,8 +63,8 @@ impl Api {
     }
 
     /// Of an agent in this process.
-    pub(crate) fn own(agent: Agent) -> Self {
-        let router = local_api::own(agent.clone());
+    pub(crate) fn own(agent: Agent, home: &Path) -> Self {
+        let router = local_api::own(agent.clone(), home);
         Self { road: Road::Own { agent, router } }
     }
 

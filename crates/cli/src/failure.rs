@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nuncio_bridge::{BridgeError, ConfigError, NotFound};
 use nuncio_node::NodeError;
 use nuncio_store::{KeyFault, StoreError};
 
@@ -62,6 +63,20 @@ pub enum Failure {
         /// What is wrong with it.
         what: String,
     },
+    /// A home's `services.toml` or `connections.toml`.
+    #[error(transparent)]
+    Services(#[from] ConfigError),
+    /// A program or address that was to be offered.
+    #[error("{name}: {why}")]
+    Service {
+        /// Under which name.
+        name: String,
+        /// Why it is not.
+        why: String,
+    },
+    /// What was asked needs an agent that runs.
+    #[error("no agent runs on this home: {0}")]
+    NoAgent(String),
     /// The time that was given ran out; nothing is lost.
     #[error("{0}")]
     NotYet(String),
@@ -105,7 +120,7 @@ impl Failure {
         match self.kind() {
             "output_closed" => ExitCode::SUCCESS,
             "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" | "no_such_entry"
-            | "no_such_channel" | "several_channels" => ExitCode::from(2),
+            | "no_such_channel" | "no_such_connection" | "no_such_knock" | "several_channels" => ExitCode::from(2),
             "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
@@ -135,6 +150,9 @@ impl Failure {
             Self::Log(_) => "log_wrong",
             Self::Settings { .. } => "settings",
             Self::Gone(_) => "stopped",
+            Self::Services(_) => "services",
+            Self::Service { .. } => "service",
+            Self::NoAgent(_) => "no_agent",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
             Self::NotDelivered { .. } => "not_delivered",
@@ -164,6 +182,26 @@ impl Failure {
             Self::Node(NodeError::TooEarly { .. }) => "wait, or `nuncio node keys rotate --force`",
             Self::Node(NodeError::NeverRan) => "`nuncio node run` makes the first keys",
             other => node_hint_for(other.kind()),
+        }
+    }
+}
+
+impl From<BridgeError> for Failure {
+    fn from(error: BridgeError) -> Self {
+        match error {
+            BridgeError::Config(error) => Self::Services(error),
+            BridgeError::Agent(error) => Self::Agent(error),
+            other => Self::Unsound(other.to_string()),
+        }
+    }
+}
+
+impl Failure {
+    /// A service that is not offered.
+    pub(crate) fn not_found(name: &str, error: NotFound) -> Self {
+        match error {
+            NotFound::Config(error) => Self::Services(error),
+            other => Self::Service { name: name.to_owned(), why: other.to_string() },
         }
     }
 }
@@ -258,6 +296,16 @@ fn hint_for(kind: &str) -> &'static str {
         }
         "channel_refused" => {
             "`nuncio channel members CHANNEL` says who is in it and who may do what; what was said says which rule it was"
+        }
+        "no_agent" => "start it, and leave it running: nuncio agent --listen ADDR; --home DIR names another home",
+        "no_such_connection" => "`nuncio connections` lists them",
+        "no_such_knock" => "`nuncio knocks` lists who asks to be let in",
+        "refused" => "what was said says why; asked again it is refused again",
+        "service" => {
+            "what is offered is a program that speaks MCP on its input and output, or the http(s) address of one: try it by hand; nothing was written"
+        }
+        "services" => {
+            "mend that file; what was offered before goes on while the agent runs, and its next start wants it whole"
         }
         "no_such_peer" => "`nuncio peers` lists who is known here; `nuncio peers add INVITATION` adds one",
         "not_delivered" => "send it again if it is still of use; `nuncio outbox` lists what failed, and why",

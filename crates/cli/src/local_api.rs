@@ -5,10 +5,12 @@
 //!   127.0.0.1:PORT ─▶ guard: Host, Origin, bearer token ─▶
 //! ```
 
+mod calls;
 mod channels;
 mod guard;
 mod handover;
 mod inbox;
+mod knocks;
 mod letters;
 mod peers;
 mod read;
@@ -18,10 +20,14 @@ mod state;
 mod transactions;
 mod upkeep;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use axum::Router;
 
 use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
+use nuncio_bridge::{Bridge, Room};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +43,11 @@ const BODY_LEN_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub(crate) struct Served {
     agent: Agent,
+    home: Arc<Path>,
+    /// None where a command holds the store: it takes no calls.
+    bridge: Option<Arc<Bridge>>,
+    /// For long messages of calls.
+    room: Room,
     /// Whoever waits, stops waiting: the agent stops.
     closing: CancellationToken,
 }
@@ -80,6 +91,10 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/peers", || get(peers::list)),
     route("post", "/v1/peers", || post(peers::add)),
     route("delete", "/v1/peers/{peer}", || delete(peers::remove)),
+    route("post", "/v1/invitations", || post(knocks::invite)),
+    route("get", "/v1/knocks", || get(knocks::list)),
+    route("post", "/v1/knocks/{agent}/let-in", || post(knocks::let_in)),
+    route("delete", "/v1/knocks/{agent}", || delete(knocks::decline)),
     route("get", "/v1/letters", || get(letters::outbox)),
     route("post", "/v1/letters", || post(letters::send)),
     route("get", "/v1/letters/{to}/{id}", || get(letters::state)),
@@ -104,6 +119,14 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/channels/{channel}/letters/{id}", || get(channels::tally)),
     route("delete", "/v1/channels/{channel}/letters/{id}", || delete(channels::cancel)),
     route("get", "/v1/channels/{channel}/said", || get(channels::said)),
+    route("get", "/v1/calls/{peer}/{service}/messages", || get(calls::listen)),
+    route("post", "/v1/calls/{peer}/{service}/messages", || post(calls::say)),
+    route("post", "/v1/calls/{peer}/{service}/taken", || post(calls::taken)),
+    route("get", "/v1/services", || get(calls::services)),
+    route("post", "/v1/services/reload", || post(calls::reload)),
+    route("get", "/v1/connections", || get(calls::connections)),
+    route("post", "/v1/connections", || post(calls::connect)),
+    route("delete", "/v1/connections/{name}", || delete(calls::disconnect)),
     route("post", "/v1/transactions", || post(transactions::begin)),
     route("get", "/v1/inbox", || get(inbox::page)),
     route("get", "/v1/inbox/events", || get(inbox::events)),
@@ -122,8 +145,10 @@ fn router(served: Served) -> Router {
 }
 
 /// The router for a command that has opened the store itself.
-pub(crate) fn own(agent: Agent) -> Router {
-    router(Served { agent, closing: CancellationToken::new() }).layer(axum::Extension(Door::Own))
+pub(crate) fn own(agent: Agent, home: &Path) -> Router {
+    let (home, closing) = (home.into(), CancellationToken::new());
+    let served = Served { agent, home, bridge: None, room: Room::default(), closing };
+    router(served).layer(axum::Extension(Door::Own))
 }
 
 #[cfg(test)]

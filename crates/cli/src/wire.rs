@@ -1,16 +1,20 @@
 //! The local API's JSON, the same for both ends (contracts/openapi/local.yaml).
 
+mod calls;
 mod channels;
+mod knocks;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use calls::{Connection, Connections, NewConnection, Services};
 pub use channels::{
     Channel, ChannelAccepted, ChannelCancelled, ChannelChange, ChannelInvitation, ChannelMember, ChannelNamed,
     ChannelTally, Channels, HandedHistory, HandedOver, MemberTold, NewChannel, NewChannelLetter, NewHistory, NewMember,
     NewSuccession, Role, SaidLetter, SaidPage,
 };
+pub use knocks::{Invited, KnockTold, Knocks, LetIn, NewInvitation, Purpose};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused: the body of every answer that is not 2xx.
@@ -334,6 +338,9 @@ pub struct NewPeer {
     /// A short name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// For what this agent asks that one to be let in there; without it, for nothing, and it asks only where the line lets it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knock: Option<Purpose>,
 }
 
 /// The agent that a request was about.

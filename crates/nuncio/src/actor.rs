@@ -22,14 +22,14 @@ use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
 use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::HeldAnswer;
 use crate::backlog::Backlog;
 use crate::calling::CallBook;
-use crate::channels::ChannelNews;
+use crate::channels::{ChannelNews, NEWS_MAX};
 use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
@@ -119,7 +119,7 @@ pub(crate) struct Actor {
     pub(crate) lookout: Lookout,
     pub(crate) calls: CallBook,
     pub(crate) door: Door,
-    pub(crate) channel_news: Vec<mpsc::UnboundedSender<ChannelNews>>,
+    pub(crate) channel_news: broadcast::Sender<ChannelNews>,
     /// Events wait for the log.
     pub(crate) events: Arc<Notify>,
     /// Events that wait are to be told again, as a new chain.
@@ -217,7 +217,7 @@ impl Actor {
             lookout: Lookout::default(),
             calls: CallBook::default(),
             door: Door::default(),
-            channel_news: Vec::new(),
+            channel_news: broadcast::Sender::new(NEWS_MAX),
             events: Arc::default(),
             recounting: None,
             stopping: None,

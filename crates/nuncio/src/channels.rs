@@ -10,7 +10,7 @@ mod asked;
 use nuncio_proto::channel::Change;
 use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::time::UnixMillis;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, watch};
 
 pub(crate) use asked::Asked;
 
@@ -130,13 +130,23 @@ pub enum Happened {
     },
     /// Its owner has signed two records: its key is in two hands, or it lies. The first that came is kept.
     Forked,
+    /// Nobody has read for so long that what was new of this channel or of others was passed over, but for the newest: [`Agent::channels`] and
+    /// [`Agent::channel_invitations`] say how all is now.
+    Missed,
 }
 
-/// What is new of channels, as it happens.
+/// What is new of channels, as it happens; of what nobody reads the newest stays.
 #[derive(Debug)]
 pub struct ChannelWatch {
-    news: mpsc::UnboundedReceiver<ChannelNews>,
+    news: broadcast::Receiver<ChannelNews>,
+    /// Some were passed over in front of what comes next.
+    has_missed: bool,
+    /// What stands behind the mark that some were.
+    behind: Option<ChannelNews>,
 }
+
+/// News that wait for one that does not read them.
+pub(crate) const NEWS_MAX: usize = 256;
 
 impl ChannelWatch {
     /// The next; waits for it. Safe to drop and call again.
@@ -144,7 +154,21 @@ impl ChannelWatch {
     /// # Errors
     /// [`Error::Stopped`] once the agent has stopped.
     pub async fn next(&mut self) -> Result<ChannelNews, Error> {
-        self.news.recv().await.ok_or(Error::Stopped)
+        if let Some(news) = self.behind.take() {
+            return Ok(news);
+        }
+        loop {
+            match self.news.recv().await {
+                Ok(news) if core::mem::take(&mut self.has_missed) => {
+                    let missed = ChannelNews { channel: news.channel, happened: Happened::Missed };
+                    self.behind = Some(news);
+                    return Ok(missed);
+                }
+                Ok(news) => return Ok(news),
+                Err(broadcast::error::RecvError::Lagged(_)) => self.has_missed = true,
+                Err(broadcast::error::RecvError::Closed) => return Err(Error::Stopped),
+            }
+        }
     }
 }
 
@@ -331,7 +355,7 @@ impl Agent {
     /// [`Error::Stopped`].
     pub async fn channel_news(&self) -> Result<ChannelWatch, Error> {
         let news = self.ask(|reply| Command::Channel(Asked::Watch { reply })).await?;
-        Ok(ChannelWatch { news })
+        Ok(ChannelWatch { news, has_missed: false, behind: None })
     }
 
     /// The channel that a text names: its 64 hexadecimal digits, or its name where no other that this agent is in has it.
@@ -422,5 +446,25 @@ mod tests {
         // A name that is written like another channel's id does not stand for it.
         let posing = vec![(other, one.to_string()), (one, "crew".to_owned())];
         assert_eq!(named(&one.to_string(), posing).unwrap(), one);
+    }
+
+    #[tokio::test]
+    async fn of_news_that_nobody_reads_the_newest_stay_behind_one_mark() {
+        let sender = broadcast::Sender::new(NEWS_MAX);
+        let mut watch = ChannelWatch { news: sender.subscribe(), has_missed: false, behind: None };
+        let channel = ChannelId::from_bytes([7; 32]);
+        let news = |number| ChannelNews { channel, happened: Happened::Changed { number } };
+        let most = u32::try_from(NEWS_MAX).unwrap();
+        for number in 0..most + 10 {
+            sender.send(news(number)).unwrap();
+        }
+        assert_eq!(watch.next().await.unwrap().happened, Happened::Missed);
+        for number in 10..most + 10 {
+            assert_eq!(watch.next().await.unwrap(), news(number));
+        }
+        sender.send(news(7)).unwrap();
+        assert_eq!(watch.next().await.unwrap(), news(7));
+        drop(sender);
+        assert!(matches!(watch.next().await, Err(Error::Stopped)));
     }
 }

@@ -54,6 +54,9 @@ pub enum Error {
     /// No peer has this name.
     #[error("no peer is called {0:?}: `nuncio peers` lists them")]
     NoSuchPeer(String),
+    /// No agent of this identity waits to be let in.
+    #[error("{0} does not knock: `nuncio knocks` lists who does")]
+    NoKnock(String),
     /// No channel has this id or name.
     #[error("no channel is called {0:?}: `nuncio channel list` lists them")]
     NoSuchChannel(String),

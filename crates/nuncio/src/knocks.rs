@@ -53,7 +53,7 @@ pub struct Knocked {
     pub scope: Scope,
     /// In which transaction, by its own word.
     pub transaction: Option<String>,
-    /// It was let in by an invitation: for this, until whoever serves has taken note of it ([`Agent::knock_done`]).
+    /// It came with an invitation, which lets it in for this: [`Agent::admit`].
     pub let_in: Option<Meant>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) enum KnockCommand {
     Bell { reply: Reply<watch::Receiver<u64>> },
     LetIn { by: AgentId, name: Option<String>, reply: Reply<bool> },
     Decline { by: AgentId, reply: Reply<bool> },
-    Done { by: AgentId, reply: Reply<()> },
+    Admit { by: AgentId, reply: Reply<bool> },
     Again { to: AgentId, reply: Reply<bool> },
 }
 
@@ -123,8 +123,8 @@ impl Agent {
         self.ask_door(|reply| KnockCommand::Hear { yes, reply }).await
     }
 
-    /// A line that lets whoever has it in, so many `times` within its `life`: it is sent like a password. What it lets in for is told by
-    /// [`Agent::knocks`], for whoever serves to act on.
+    /// A line that lets whoever has it in, so many `times` within its `life`: it is sent like a password. Whoever came with it, and for what, is told by
+    /// [`Agent::knocks`]; [`Agent::admit`] lets it in.
     ///
     /// # Errors
     /// [`Error::Randomness`]; a store that cannot write.
@@ -158,7 +158,7 @@ impl Agent {
         Ok(to)
     }
 
-    /// Who knocks, and who was let in by an invitation and not taken note of.
+    /// Who knocks, and who came with an invitation and was not admitted yet.
     pub async fn knocks(&self) -> Result<Vec<Knocked>, Error> {
         self.ask_door(|reply| KnockCommand::List { reply }).await
     }
@@ -182,9 +182,10 @@ impl Agent {
         self.ask_door(|reply| KnockCommand::Decline { by, reply }).await
     }
 
-    /// Forgets that an agent was let in by an invitation: whoever serves has taken note of it.
-    pub async fn knock_done(&self, by: AgentId) -> Result<(), Error> {
-        self.ask_door(|reply| KnockCommand::Done { by, reply }).await
+    /// Lets an agent in that came with an invitation, once whoever serves has taken note of what it may ([`Knocked::let_in`]): it is added, and its
+    /// letters are taken. `false` if there is none.
+    pub async fn admit(&self, by: AgentId) -> Result<bool, Error> {
+        self.ask_door(|reply| KnockCommand::Admit { by, reply }).await
     }
 }
 
@@ -229,10 +230,7 @@ impl Actor {
                 let row = put_held(&by, held);
                 self.commit_door(vec![row], vec![answer(reply, true)]);
             }
-            KnockCommand::Done { by, reply } => {
-                let rows = self.settle_knock(&by).into_iter().collect();
-                self.commit_door(rows, vec![answer(reply, ())]);
-            }
+            KnockCommand::Admit { by, reply } => self.admit(by, reply),
             KnockCommand::Again { to, reply } => {
                 let waits = self.peer.wants_session(&to) || self.peer.outbox().any(|(whom, ..)| whom == to);
                 let shut =
@@ -282,25 +280,26 @@ impl Actor {
     /// Somebody knocks.
     // contracts/call.md X29, X30.
     pub(crate) fn knocked(&mut self, by: AgentId, knock: Knock) {
+        // The same knock comes again: before it was answered, and in the session that is begun then.
+        let again = self.door.held.get(&by).is_some_and(|held| match held.state {
+            State::LetIn => true,
+            State::Settled => held.knock.service == knock.service && held.knock.scope == knock.scope,
+            State::Waits | State::Declined => false,
+        });
+        if again {
+            return;
+        }
         if let Some((meant, row)) = knock.secret.as_ref().and_then(|secret| self.redeem(secret)) {
-            let mut rows = vec![row];
             let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant) };
-            rows.push(put_held(&by, &held));
-            let info =
-                ContactInfo { name: self.peer.contact(&by).and_then(|info| info.name.clone()), ..added(&held.knock) };
+            let rows = vec![row, put_held(&by, &held)];
             self.door.held.insert(by, held);
-            tracing::info!(peer = %by, "let in by an invitation");
-            return self.add_knocked(by, info, rows, Vec::new());
+            return self.commit_door(rows, Vec::new());
         }
         let known = self.door.held.get(&by);
         let waiting = self.door.held.values().filter(|held| held.state == State::Waits).count();
         let is_full = waiting >= limit::KNOCKS_MAX && known.is_none();
-        let is_settled = known.is_some_and(|held| match held.state {
-            State::Waits => false,
-            State::LetIn | State::Declined => true,
-            State::Settled => held.knock.service == knock.service && held.knock.scope == knock.scope,
-        });
-        if !is_full && !is_settled && !knock_is_idle(self.is_added(&by), &knock) {
+        let is_declined = known.is_some_and(|held| held.state == State::Declined);
+        if !is_full && !is_declined && !knock_is_idle(self.is_added(&by), &knock) {
             let held = Held { at: now(), knock, state: State::Waits, meant: None };
             let row = put_held(&by, &held);
             self.door.held.insert(by, held);
@@ -354,6 +353,17 @@ impl Actor {
         if let Err(error) = self.check_peer(by, &info) {
             return tell(reply, Err(error));
         }
+        let rows = self.settle_knock(&by).into_iter().collect();
+        self.add_knocked(by, info, rows, vec![answer(reply, true)]);
+    }
+
+    fn admit(&mut self, by: AgentId, reply: Reply<bool>) {
+        let Some(held) = self.door.held.get(&by).filter(|held| held.state == State::LetIn) else {
+            return tell(reply, Ok(false));
+        };
+        let name = self.peer.contact(&by).and_then(|info| info.name.clone());
+        let info = ContactInfo { name, ..added(&held.knock) };
+        tracing::info!(peer = %by, "let in by an invitation");
         let rows = self.settle_knock(&by).into_iter().collect();
         self.add_knocked(by, info, rows, vec![answer(reply, true)]);
     }

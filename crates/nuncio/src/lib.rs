@@ -90,7 +90,7 @@ pub use status::{Gap, MailboxStatus, PeerInfo, SessionInfo, Status, Undelivered}
 pub use tally::{Tally, Told};
 pub use transaction::{Grant, Subject, Transaction};
 
-pub use nuncio_proto::call::{CallPlace, Head, ServiceName, What};
+pub use nuncio_proto::call::{CallPlace, Head, NotServiceName, ServiceName, What};
 pub use nuncio_proto::content_type::ContentType;
 pub use nuncio_proto::ids::{AgentId, CallSessionId, ChannelId, LetterId, SessionId};
 pub use nuncio_proto::invitation::{Invitation, NotInvitation};

@@ -19,6 +19,8 @@ mod add_checkpoint;
 mod batch;
 #[path = "make_vectors/bundle.rs"]
 mod bundle;
+#[path = "make_vectors/call.rs"]
+mod call;
 #[path = "make_vectors/cbor.rs"]
 pub(crate) mod cbor;
 #[path = "make_vectors/channel.rs"]
@@ -51,6 +53,8 @@ mod invitation;
 mod kdf;
 #[path = "make_vectors/kit.rs"]
 pub(crate) mod kit;
+#[path = "make_vectors/knock.rs"]
+mod knock;
 #[path = "make_vectors/letter.rs"]
 mod letter;
 #[path = "make_vectors/log.rs"]
@@ -105,6 +109,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         window::cases(),
         letter::cases(),
         control::cases(),
+        knock::cases(),
         padding::cases(),
         payload::cases(),
         snapshot::cases(),
@@ -121,6 +126,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         channel::cases(),
         channel_frame::cases(),
         channel_record::cases(),
+        call::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

@@ -93,13 +93,14 @@ impl Knock {
         let invitation: Invitation = from.parse().ok()?;
         let is_plain =
             |text: &str| !text.is_empty() && text.len() <= limit::EVENT_TEXT_MAX && !text.contains(char::is_control);
-        let same = invitation.to_string() == from && invitation.knock.is_none();
+        let asked = Scope::parse(&scope)?;
+        let same = invitation.to_string() == from && invitation.knock.is_none() && asked.to_string() == scope;
         let good = same && transaction.as_deref().is_none_or(is_plain);
         good.then_some(())?;
         Some(Self {
             from: invitation,
             service: service.map(|service| service.parse().ok()).map_or(Some(None), |service| service.map(Some))?,
-            scope: Scope::parse(&scope)?,
+            scope: asked,
             secret: secret.map(|secret| KnockSecret(secret.into_array())),
             transaction,
         })

@@ -61,6 +61,8 @@ pub const CHANNEL_HELD: u8 = b'Z';
 pub const CHANNEL_SENDER: u8 = b'N';
 /// Of them each that came before an earlier one, or has not come: what opens it, or its place in the transcript.
 pub const CHANNEL_EARLY: u8 = b'1';
+/// Chains of them that are over, of which letters are missing.
+pub const CHANNEL_CHAIN: u8 = b'2';
 /// Letters to a channel that were sealed once for all, and are not acknowledged by all.
 pub const CHANNEL_OUT: u8 = b'G';
 /// At whose nodes such letters were left, and when.
@@ -171,7 +173,16 @@ pub(crate) fn channel_early(channel: &ChannelId, sender: &AgentId, seq: Seq) -> 
     key(CHANNEL_EARLY, &[channel.as_bytes(), sender.as_bytes(), &seq.to_be_bytes()])
 }
 
-pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
+pub(crate) fn channel_chain(channel: &ChannelId, sender: &AgentId, first: Seq) -> Vec<u8> {
+    key(CHANNEL_CHAIN, &[channel.as_bytes(), sender.as_bytes(), &first.to_be_bytes()])
+}
+
+pub(crate) fn channel_key(channel: &ChannelId, sender: &AgentId, first: Seq) -> Vec<u8> {
+    key(CHANNEL_KEY, &[channel.as_bytes(), sender.as_bytes(), &first.to_be_bytes()])
+}
+
+/// The row in which an earlier version kept them together.
+pub(crate) fn channel_keys(channel: &ChannelId, sender: &AgentId) -> Vec<u8> {
     key(CHANNEL_KEY, &[channel.as_bytes(), sender.as_bytes()])
 }
 

@@ -9,6 +9,8 @@ use nuncio_proto::peer::{ChannelError, ChannelNews};
 
 #[path = "channels/away.rs"]
 mod away;
+#[path = "channels/behind.rs"]
+mod behind;
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
 mod group;

@@ -15,6 +15,8 @@ use nuncio_proto::step::Op;
 #[allow(dead_code, reason = "another test uses the rest")]
 #[path = "channels/group.rs"]
 mod group;
+#[path = "channels/shares.rs"]
+mod shares;
 
 fn far_away() -> Vec<String> {
     (0..8).map(|at| format!("{}.example:742{at}", "a".repeat(240))).collect()

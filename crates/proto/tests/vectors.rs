@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "vectors/call.rs"]
+mod call;
 #[path = "vectors/channel.rs"]
 mod channel;
 #[path = "vectors/docs.rs"]
@@ -90,6 +92,7 @@ const AREAS: &[(&str, Reader)] = &[
     ("commitment", |input, _| event::commitment(input)),
     ("opening", |input, _| event::opening(input)),
     ("pseudonym", |input, _| event::pseudonym(input)),
+    ("call", |input, _| call::outcome(input)),
     ("channel-statement", |input, _| channel::statement(input)),
     ("channel-entry", |input, _| channel::entry(input)),
     ("channel-record", |input, _| channel::record(input)),

@@ -134,6 +134,7 @@ fn add(total: &mut Report, report: &Report) {
     total.token_again += report.token_again;
     total.entries += report.entries;
     total.due += report.due;
+    total.chains = total.chains.max(report.chains);
 }
 
 fn say(done: u64, options: &Options, failed: u64, total: &Report, started: Instant) {

@@ -3,6 +3,8 @@
 use crate::dice::Dice;
 use crate::net::Weather;
 
+const HOUR_MS: u64 = 3_600_000;
+
 /// The most agents of a run with a channel.
 pub const COMPANY_MAX: usize = 34;
 
@@ -42,6 +44,8 @@ pub struct Company {
     pub away: u32,
     /// Some agents do not reach the others, for minutes. As faults are.
     pub split: u32,
+    /// Who is away is so for up to two days.
+    pub long: bool,
 }
 
 /// Transaction tokens: chances, in per mille. Without any, no agent of the run knows a trust domain.
@@ -170,9 +174,14 @@ impl Plan {
             answer: some(&mut dice, 500),
             away: some(&mut dice, 20),
             split: some(&mut dice, 20),
+            long: false,
         };
         let gap_ms = [2, 30, 500, 5_000, 60_000].get(dice.index(5)).copied().unwrap_or(30);
         let burst = [1, 3, 20].get(dice.index(3)).copied().unwrap_or(3);
+        // In some the letters are hours apart, and a chain is over with nearly each.
+        let is_slow = Dice::new(seed ^ 0x686f_7572_7300).per_mille(150);
+        let (gap_ms, burst) = if is_slow { (HOUR_MS, 1) } else { (gap_ms, burst) };
+        let company = if is_slow { Company { away: 100, long: true, ..company } } else { company };
         let (tokens, company) = (Tokens::default(), Some(company));
         Self { seed, agents, letters, gap_ms, burst, weather, faults, tokens, company }
     }

@@ -41,8 +41,10 @@ use crate::scene::{self, scene};
 use crate::trace::Trace;
 use crate::world;
 
+mod call;
 mod channel;
 
+pub use call::call;
 pub use channel::{channel_frame, channel_record};
 
 /// A fuzz target.
@@ -57,6 +59,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("invitation", invitation),
     ("handshake", handshake),
     ("control", control),
+    ("call", call),
     ("statement", statement),
     ("deposit", deposit),
     ("channel_frame", channel_frame),

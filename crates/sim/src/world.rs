@@ -55,6 +55,8 @@ pub struct Report {
     pub entries: u64,
     /// Copies of letters to channels that members were due, whoever else was written to as well.
     pub due: u64,
+    /// The most chains of one sender that were over at a member and of which letters were missing.
+    pub chains: u64,
 }
 
 /// Runs a plan to its end.

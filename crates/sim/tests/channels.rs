@@ -42,7 +42,7 @@ fn a_channel_is_a_function_of_its_plan() {
 fn in_calm_weather_every_member_hears_everything() {
     for members in [3, 8, 9, 32] {
         let weather = Weather { delay_ms: 20, ..Weather::default() };
-        let company = Company { members, change: 0, answer: 300, away: 0, split: 0 };
+        let company = Company { members, change: 0, answer: 300, away: 0, split: 0, long: false };
         let (faults, tokens, company) = (Faults::default(), Tokens::default(), Some(company));
         let plan =
             Plan { seed: 1, agents: members, letters: 10, gap_ms: 5_000, burst: 1, weather, faults, tokens, company };
@@ -51,4 +51,19 @@ fn in_calm_weather_every_member_hears_everything() {
         assert_eq!(report.arrived, report.due, "{report:?}");
         assert!(report.entries >= 3, "{report:?}");
     }
+}
+
+/// Letters hours apart, and members that are away for days: each has many chains of the others at once when it is back.
+#[test]
+fn who_is_away_for_days_catches_up() {
+    let mut chains = 0;
+    for seed in 0..4 {
+        let weather = Weather { delay_ms: 20, loss: 50, ..Weather::default() };
+        let company = Company { members: 10, change: 200, answer: 300, away: 150, split: 0, long: true };
+        let (faults, tokens, company) = (Faults { crash: 50, ..Faults::default() }, Tokens::default(), Some(company));
+        let plan =
+            Plan { seed, agents: 11, letters: 60, gap_ms: 3_600_000, burst: 1, weather, faults, tokens, company };
+        chains = chains.max(run(&plan).chains);
+    }
+    assert!(chains > 8, "{chains} chains at the most");
 }

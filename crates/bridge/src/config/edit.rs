@@ -6,20 +6,70 @@ use std::path::Path;
 use nuncio_proto::call::ServiceName;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::{ConfigError, FILE, Others, Services, read_private};
+use super::{ConfigError, FILE, Others, ServiceConfig, Services, read_private};
+
+/// What is said of a service that is offered. What is there of its name, and not said here, stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offer<'a> {
+    /// A program with its arguments, or one `http://` or `https://` address.
+    pub mcp: &'a [String],
+    /// Where the program runs.
+    pub directory: Option<&'a Path>,
+    /// Which tools only read.
+    pub read: Option<&'a [String]>,
+}
+
+impl Offer<'_> {
+    /// Whether it is an address.
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        matches!(self.mcp, [url] if url.starts_with("http://") || url.starts_with("https://"))
+    }
+
+    fn write(&self, service: &mut Table) {
+        for former in ["mcp", "mcp_url", "directory", "a2a", "webhooks"] {
+            service.remove(former);
+        }
+        match self.mcp {
+            [url] if self.is_address() => service.insert("mcp_url", value(url)),
+            program => service.insert("mcp", value(program.iter().collect::<Array>())),
+        };
+        if let Some(directory) = self.directory.filter(|_| !self.is_address()) {
+            service.insert("directory", value(directory.to_string_lossy().as_ref()));
+        }
+        if let Some(read) = self.read {
+            service.insert("read", value(read.iter().collect::<Array>()));
+        }
+    }
+}
 
 /// Offers a service: `mcp` is a program with its arguments, or one `http://` or `https://` address. What is there of its name keeps who may.
 ///
 /// # Errors
 /// The file was not what this program reads, or would not be.
 pub fn expose(home: &Path, name: &ServiceName, mcp: &[String]) -> Result<(), ConfigError> {
-    edit(home, name, |service| {
-        let _ = (service.remove("mcp"), service.remove("mcp_url"), service.remove("a2a"), service.remove("webhooks"));
-        match mcp {
-            [url] if url.starts_with("http://") || url.starts_with("https://") => service.insert("mcp_url", value(url)),
-            program => service.insert("mcp", value(program.iter().collect::<Array>())),
-        };
-    })
+    offer(home, name, &Offer { mcp, ..Offer::default() })
+}
+
+/// Offers a service, and says more of it.
+///
+/// # Errors
+/// The file was not what this program reads, or would not be.
+pub fn offer(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<(), ConfigError> {
+    edit(home, name, |service| offer.write(service))
+}
+
+/// The service as it would stand in the file.
+///
+/// # Errors
+/// The file is not what this program reads, or would not be.
+pub(crate) fn drafted(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<ServiceConfig, ConfigError> {
+    let mut document = open(home)?;
+    change(home, &mut document, name, |service| offer.write(service))?;
+    let path = home.join(FILE);
+    let services = Services::parse(&path, &document.to_string(), std::env::vars_os())?;
+    let none = || ConfigError::Service { path, service: name.to_string(), what: "it is not there".to_owned() };
+    services.get(name).cloned().ok_or_else(none)
 }
 
 /// Offers an agent that speaks A2A, under whose address its card stands: `http://` or `https://`. What is there of its name keeps who may.
@@ -28,7 +78,9 @@ pub fn expose(home: &Path, name: &ServiceName, mcp: &[String]) -> Result<(), Con
 /// As [`expose`].
 pub fn expose_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<(), ConfigError> {
     edit(home, name, |service| {
-        let _ = (service.remove("mcp"), service.remove("mcp_url"));
+        for former in ["mcp", "mcp_url", "directory"] {
+            service.remove(former);
+        }
         service.insert("a2a", value(url));
     })
 }
@@ -61,8 +113,18 @@ pub fn withdraw(home: &Path, name: &ServiceName) -> Result<bool, ConfigError> {
     Ok(was)
 }
 
-fn edit(home: &Path, name: &ServiceName, change: impl FnOnce(&mut Table)) -> Result<(), ConfigError> {
+fn edit(home: &Path, name: &ServiceName, by: impl FnOnce(&mut Table)) -> Result<(), ConfigError> {
     let mut document = open(home)?;
+    change(home, &mut document, name, by)?;
+    save(home, &document)
+}
+
+fn change(
+    home: &Path,
+    document: &mut DocumentMut,
+    name: &ServiceName,
+    by: impl FnOnce(&mut Table),
+) -> Result<(), ConfigError> {
     let services = document.entry("services").or_insert_with(|| {
         let mut table = Table::new();
         table.set_implicit(true);
@@ -75,8 +137,8 @@ fn edit(home: &Path, name: &ServiceName, change: impl FnOnce(&mut Table)) -> Res
     };
     let services = services.as_table_mut().ok_or_else(inline)?;
     let service = services.entry(name.as_str()).or_insert_with(|| Item::Table(Table::new()));
-    change(service.as_table_mut().ok_or_else(inline)?);
-    save(home, &document)
+    by(service.as_table_mut().ok_or_else(inline)?);
+    Ok(())
 }
 
 fn open(home: &Path) -> Result<DocumentMut, ConfigError> {
@@ -97,13 +159,15 @@ fn open(home: &Path) -> Result<DocumentMut, ConfigError> {
 fn save(home: &Path, document: &DocumentMut) -> Result<(), ConfigError> {
     let (path, text) = (home.join(FILE), document.to_string());
     Services::parse(&path, &text, std::env::vars_os())?;
-    let write = || -> io::Result<()> {
-        // A temporary file is its owner's alone (0600) from its first moment.
-        let mut file = tempfile::Builder::new().prefix(FILE).tempfile_in(home)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        std::fs::File::open(home)?.sync_all()
-    };
-    write().map_err(|source| ConfigError::File { path, source })
+    put(home, FILE, &text).map_err(|source| ConfigError::File { path, source })
+}
+
+/// Puts a file into the home.
+pub(crate) fn put(home: &Path, name: &str, text: &str) -> io::Result<()> {
+    // A temporary file is its owner's alone (0600) from its first moment.
+    let mut file = tempfile::Builder::new().prefix(name).tempfile_in(home)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(home.join(name)).map_err(|error| error.error)?;
+    std::fs::File::open(home)?.sync_all()
 }

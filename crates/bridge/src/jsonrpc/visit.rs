@@ -42,7 +42,7 @@ fn not_read(error: serde_json::Error) -> NotRead {
         Category::Data => NotRead::Malformed(own.unwrap_or("this is no JSON-RPC message: an object is wanted")),
         Category::Io if error.io_error_kind() == Some(std::io::ErrorKind::InvalidData) => NotRead::Malformed(TOO_LONG),
         Category::Io => NotRead::Io(error.into()),
-        Category::Syntax | Category::Eof => NotRead::Malformed(NOT_JSON),
+        Category::Syntax | Category::Eof => NotRead::Json(NOT_JSON),
     }
 }
 

@@ -1,9 +1,12 @@
 //! `nuncio agent`
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
-use nuncio::Agent;
+use nuncio::{Agent, Config};
+use nuncio_bridge::Bridge;
 use serde::Serialize;
 
 use crate::cli::Options;
@@ -58,10 +61,11 @@ impl Daemon {
         config.listen = self.listen;
         config.advertise.clone_from(&self.advertise);
         config.accept_strangers = self.accept_strangers;
-        let agent = Agent::open(config).await?;
-        let api = match LocalApi::start(agent.clone(), &home, self.api_tcp).await {
+        let (agent, bridge) = open(config, &home).await?;
+        let api = match LocalApi::start(agent.clone(), Arc::clone(&bridge), &home, self.api_tcp).await {
             Ok(api) => api,
             Err(failure) => {
+                bridge.stop().await;
                 agent.shutdown().await?;
                 return Err(failure);
             }
@@ -81,15 +85,30 @@ impl Daemon {
         };
         tracing::info!(why, "stopping: what is staged is committed first");
         tokio::select! {
-            stopped = stop(agent, api) => stopped,
+            stopped = stop(agent, &bridge, api) => stopped,
             again = signals.next() => Err(Failure::Unsound(format!("{again} again: stopped at once, as if killed; nothing acknowledged is lost"))),
         }
     }
 }
 
+/// The agent, and its calls: what it serves it takes from its start on.
+async fn open(config: Config, home: &Path) -> Result<(Agent, Arc<Bridge>), Failure> {
+    // A file that is not whole is said before the store is opened.
+    let config = if Bridge::offers(home)? { config.serve_calls() } else { config };
+    let agent = Agent::open(config).await?;
+    match Bridge::start(agent.clone(), home).await {
+        Ok(bridge) => Ok((agent, Arc::new(bridge))),
+        Err(error) => {
+            agent.shutdown().await?;
+            Err(error.into())
+        }
+    }
+}
+
 /// Refuses new work first, then lets the agent finish what it has.
-async fn stop(agent: Agent, api: LocalApi) -> Result<(), Failure> {
+async fn stop(agent: Agent, bridge: &Bridge, api: LocalApi) -> Result<(), Failure> {
     api.stop().await;
+    bridge.stop().await;
     agent.shutdown().await?;
     tracing::info!("stopped");
     Ok(())

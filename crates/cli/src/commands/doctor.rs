@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use clap::Args;
+use nuncio_bridge::{CONNECTIONS_FILE, SERVICES_FILE};
 use nuncio_store::Store;
 use nuncio_transport::tuning::SOCKET_BUFFER;
 use serde::Serialize;
@@ -84,7 +85,7 @@ fn report(options: &Options, findings: &[Finding]) -> Result<(), Failure> {
 
 /// Nobody but the owner may read what is in a home.
 fn permissions(home: &Path) -> Vec<Finding> {
-    let private = ["", "key", "keys", "lock", RETIREMENT, SOCKET, TOKEN];
+    let private = ["", "key", "keys", "lock", RETIREMENT, SOCKET, TOKEN, SERVICES_FILE, CONNECTIONS_FILE];
     let open: Vec<Finding> = private.iter().filter_map(|name| open_to_others(&home.join(name))).collect();
     if open.is_empty() { vec![good(format!("the home {} is its owner's alone", home.display()))] } else { open }
 }

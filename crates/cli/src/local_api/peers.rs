@@ -10,7 +10,7 @@ use super::Served;
 use super::read::Body;
 use super::refused::Refused;
 use super::state::wide;
-use crate::wire::{Named, NewPeer, Peer, Peers};
+use crate::wire::{Named, NewPeer, Peer, Peers, Purpose};
 
 pub(super) async fn list(State(served): State<Served>) -> Result<Json<Peers>, Refused> {
     let peers = served.agent.peers().await?.into_iter().map(|peer| Peer {
@@ -34,7 +34,16 @@ pub(super) async fn add(
     Body(new): Body<NewPeer>,
 ) -> Result<(StatusCode, Json<Named>), Refused> {
     let invitation: Invitation = new.invitation.parse().map_err(nuncio::Error::from)?;
-    let agent = served.agent.add_peer(&invitation, new.name.as_deref()).await?;
+    let name = new.name.as_deref();
+    // What a line lets in for is its maker's to say.
+    let by_line = || invitation.knock.as_ref().map(|_| Purpose::default());
+    let agent = match new.knock.clone().or_else(by_line) {
+        None => served.agent.add_peer(&invitation, name).await?,
+        Some(purpose) => {
+            let (service, scope) = super::knocks::read(&purpose)?;
+            served.agent.knock(&invitation, name, service, scope, None).await?
+        }
+    };
     Ok((StatusCode::CREATED, Json(Named { agent: agent.to_string() })))
 }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use nuncio::{ChannelError, Error};
+use nuncio_bridge::{BridgeError, ConfigError, NotConnected};
 use nuncio_proto::channel::{ChangeError, EntryError, RecordError};
 use nuncio_proto::error::PeerError;
 use nuncio_store::StoreError;
@@ -36,6 +37,10 @@ impl Refused {
         )
     }
 
+    pub(crate) fn no_such_connection(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_connection", format!("no connection is called {name:?}"))
+    }
+
     pub(crate) fn no_such_letter(no: u64) -> Self {
         Self::new(StatusCode::NOT_FOUND, "no_such_letter", format!("the inbox has no letter {no}"))
     }
@@ -55,6 +60,34 @@ impl From<Error> for Refused {
     }
 }
 
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        Self::new(StatusCode::CONFLICT, "services", error.to_string())
+    }
+}
+
+impl From<BridgeError> for Refused {
+    fn from(error: BridgeError) -> Self {
+        match error {
+            BridgeError::Config(error) => error.into(),
+            BridgeError::Agent(error) => error.into(),
+            other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
+        }
+    }
+}
+
+impl From<NotConnected> for Refused {
+    fn from(error: NotConnected) -> Self {
+        match error {
+            NotConnected::Name(_) | NotConnected::Connected(_) => {
+                Self::new(StatusCode::CONFLICT, "name", error.to_string())
+            }
+            NotConnected::File(error) => error.into(),
+            other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
+        }
+    }
+}
+
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         Error::from(error).into()
@@ -68,6 +101,7 @@ pub(crate) fn code(error: &Error) -> &'static str {
 
 fn place(error: &Error) -> (StatusCode, &'static str) {
     match error {
+        Error::NoKnock(_) => (StatusCode::NOT_FOUND, "no_such_knock"),
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
         Error::Peer(PeerError::Retired(_) | PeerError::RetiredHere) => (StatusCode::GONE, "retired"),
         Error::Peer(PeerError::OutboxFull) => (StatusCode::TOO_MANY_REQUESTS, "outbox_full"),

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nuncio::Agent;
+use nuncio_bridge::{Bridge, Room};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -52,9 +53,15 @@ pub(crate) struct LocalApi {
 
 impl LocalApi {
     /// Serves an agent. The caller holds the home's lock, so a socket that lies there is a dead one's.
-    pub(crate) async fn start(agent: Agent, home: &Path, tcp: Option<SocketAddr>) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        agent: Agent,
+        bridge: Arc<Bridge>,
+        home: &Path,
+        tcp: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
         let closing = CancellationToken::new();
-        let app = router(Served { agent, closing: closing.clone() });
+        let (bridge, room) = (Some(bridge), Room::default());
+        let app = router(Served { agent, home: home.into(), bridge, room, closing: closing.clone() });
         let tasks = TaskTracker::new();
         let socket = home.join(SOCKET);
         let listener = bind_private(home, &socket)?;

@@ -94,6 +94,7 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::CHANNEL_INVITED => "invitations into channels",
         rows::CHANNEL_HELD => "letters that wait in channels",
         rows::CHANNEL_SENDER => "members' chains in channels",
+        rows::CHANNEL_CHAIN => "members' chains in channels that are over",
         rows::CHANNEL_KEY => "chains that wait for their channels",
         rows::CHANNEL_OUT => "letters to channels under way",
         rows::CHANNEL_ACKED => "what members have of letters to channels",

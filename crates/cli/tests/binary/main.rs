@@ -11,6 +11,7 @@
 
 mod api;
 mod audit;
+mod bridge;
 mod channel;
 mod channel_owners;
 mod commands;

@@ -6,7 +6,7 @@ use nuncio_proto::ids::{AgentId, ChannelId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::{ChannelError, ChannelNews as News};
 use nuncio_proto::step::Step;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::{ChannelInfo, ChannelInvitation, ChannelMember, ChannelNews, Happened, Role};
 use crate::actor::Actor;
@@ -38,7 +38,7 @@ pub(crate) enum Asked {
     Cancel { channel: ChannelId, letter: LetterId, reply: Reply<usize> },
     List { reply: Reply<Vec<ChannelInfo>> },
     Invitations { reply: Reply<Vec<ChannelInvitation>> },
-    Watch { reply: Reply<mpsc::UnboundedReceiver<ChannelNews>> },
+    Watch { reply: Reply<broadcast::Receiver<ChannelNews>> },
 }
 
 impl Asked {
@@ -108,11 +108,7 @@ impl Actor {
             Asked::Tallied { reply } => tell(reply, Ok(self.tallies.bell())),
             Asked::List { reply } => tell(reply, Ok(self.channel_infos())),
             Asked::Invitations { reply } => tell(reply, Ok(self.channel_invitations())),
-            Asked::Watch { reply } => {
-                let (sender, news) = mpsc::unbounded_channel();
-                self.channel_news.push(sender);
-                tell(reply, Ok(news));
-            }
+            Asked::Watch { reply } => tell(reply, Ok(self.channel_news.subscribe())),
         }
     }
 
@@ -261,7 +257,8 @@ impl Actor {
             other => return tracing::debug!(?other, "news of a later version"),
         };
         let news = ChannelNews { channel, happened };
-        self.channel_news.retain(|watch| watch.send(news.clone()).is_ok());
+        // Nobody may be listening.
+        let _ = self.channel_news.send(news);
     }
 }
 

@@ -59,6 +59,7 @@ const BASES: &[Base] = &[
         sealed: false,
         every: 6,
     },
+    Base { area: "hostile/call", path: "call/request.json", pointer: "/input/bytes", sealed: false, every: 2 },
 ];
 
 /// One thing done to a vector's bytes: so many are removed at a place, and others put there.

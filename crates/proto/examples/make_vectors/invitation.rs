@@ -8,7 +8,7 @@ use super::kit::{Case, actor, fixed, hex};
 const AREA: &str = "invitation";
 
 pub(crate) fn cases() -> Vec<Case> {
-    [valid(), lenient(), mailboxes(), lines_refused(), endpoints_refused(), hashes_refused()]
+    [valid(), lenient(), mailboxes(), knocks(), lines_refused(), endpoints_refused(), hashes_refused()]
         .into_iter()
         .flatten()
         .collect()
@@ -117,6 +117,45 @@ fn mailboxes() -> Vec<Case> {
         no("mailbox-port-0", "nobody listens there", &format!("{node}@node.example:0")),
         no("mailbox-other-method", "another DID method", &at.replace("did:key", "did:web")),
         no("mailbox-twice", "one mailbox, also if both are the same", &format!("{at}&mailbox={at}")),
+    ]
+}
+
+/// contracts/identity.md I18.
+fn knocks() -> Vec<Case> {
+    let (line, bundle) = (line(), bundle());
+    let encode = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+    let secret: [u8; 16] = fixed("invitation secret");
+    let part = format!("knock={}", encode(&secret));
+    let lets_in = |endpoints: &[&str], with_hash| {
+        let mut says = says(endpoints, with_hash);
+        let written = says["written"].as_str().unwrap();
+        let sign = if written.contains('?') { '&' } else { '?' };
+        (says["written"], says["knock"]) = (json!(format!("{written}{sign}{part}")), hex(secret));
+        says
+    };
+    let case = |name: &str, comment: &str, text: String, says| taken(name, comment, text, says);
+    let no = |name: &str, comment: &str, secret: &str| refused(name, comment, format!("{line}?knock={secret}"));
+    let high = encode(&[0xff; 16]);
+    // 22 characters hold four bits more than 16 bytes have.
+    let other = high.strip_suffix('w').map(|rest| format!("{rest}x")).unwrap();
+    vec![
+        case("valid-knock", "it lets its bearer in", format!("{line}?at=h:1&{bundle}&{part}"), lets_in(&["h:1"], true)),
+        case("valid-knock-alone", "no address, no hash", format!("{line}?{part}"), lets_in(&[], false)),
+        case(
+            "valid-knock-first",
+            "parts in another order",
+            format!("{line}?{part}&{bundle}&at=h:1"),
+            lets_in(&["h:1"], true),
+        ),
+        no("knock-empty", "nothing lets nobody in", ""),
+        no("knock-21", "a character is missing", &encode(&secret)[..21]),
+        no("knock-15", "15 bytes", &encode(&[7; 15])),
+        no("knock-17", "17 bytes", &encode(&[7; 17])),
+        no("knock-padded", "no padding is written", &format!("{}==", encode(&secret))),
+        no("knock-other-alphabet", "/ is of the other alphabet of base64", &high.replace('_', "/")),
+        no("knock-unused-bits", "the same bytes in a second spelling: the last four bits are zero", &other),
+        no("knock-hexadecimal", "another spelling of the bytes", hex(secret).as_str().unwrap()),
+        no("knock-twice", "one, also if both are the same", &format!("{0}&{part}", encode(&secret))),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Letters: what is inside a sealed frame (contracts/letter.md).
 
+use nuncio_proto::call::{CallPlace, Head, What};
 use nuncio_proto::channel::History;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::ids::{ChannelId, LetterId};
@@ -99,6 +100,7 @@ fn valid() -> Vec<Case> {
             "an earlier letter of a channel, handed over",
             &Letter { extensions: vec![history()], ..plain(ContentType::TEXT, b"the ship leaves at six") },
         ),
+        valid_case("valid-call", "part of a call: a request", &called()),
         valid_case(
             "valid-token-hash",
             "a token that came before, by its hash",
@@ -225,6 +227,14 @@ fn history() -> Extension {
     let channel = ChannelId::from_bytes(fixed("channel"));
     let (author, reply_to) = (actor("carol").identity.id(), Some(id()));
     History { channel, author, id: id(), reply_to }.extension()
+}
+
+/// contracts/call.md X1.
+fn called() -> Letter {
+    let service = "files".parse().unwrap();
+    let place = CallPlace { what: What::Request, service, session: None, head: Head::of([("traceparent", "00-")]) };
+    let asked = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.to_vec();
+    Letter { extensions: vec![place.extension().unwrap()], ..Letter::plain(id(), ContentType::JSON, asked) }
 }
 
 fn extensions() -> Vec<Case> {

@@ -1,10 +1,12 @@
 //! The letters of a channel's other members: one screen for each of the two things that come, chains and frames (contracts/channel.md sections 5 to 8).
 
+mod chains;
 mod rows;
 
+use rows::Kept;
 pub use rows::SenderRows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::{limit, time};
 
@@ -30,15 +32,18 @@ pub struct Incoming {
     me: AgentId,
     audits: bool,
     senders: BTreeMap<AgentId, Sender>,
-    tags: BTreeMap<Tag, AgentId>,
-    /// Of each sender which letters have rows of their own, and what is in them.
-    rows: BTreeMap<AgentId, BTreeMap<Seq, u8>>,
+    /// Whose chain it is, and the number of its first letter.
+    tags: BTreeMap<Tag, (AgentId, Seq)>,
+    /// Of each sender what has rows of its own.
+    rows: BTreeMap<AgentId, Kept>,
+    /// Whose oldest chains went as there were too many.
+    thinned: BTreeSet<AgentId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sender {
-    /// The newest last.
-    chains: Vec<Receiving>,
+    /// By the numbers of their first letters: the newest is the last.
+    chains: BTreeMap<Seq, Receiving>,
     window: Window,
     /// One above the highest number that came.
     top: Seq,
@@ -180,7 +185,15 @@ impl Incoming {
     #[must_use]
     pub const fn new(record: &Record, me: AgentId) -> Self {
         let (channel, audits) = (record.channel(), record.roster().audits());
-        Self { channel, me, audits, senders: BTreeMap::new(), tags: BTreeMap::new(), rows: BTreeMap::new() }
+        Self {
+            channel,
+            me,
+            audits,
+            senders: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            thinned: BTreeSet::new(),
+        }
     }
 
     /// Judges a chain that came in a letter of `from`'s session.
@@ -214,14 +227,17 @@ impl Incoming {
     }
 
     /// Takes the chain. The one before ends where it begins. The sender may show by it that it told others something else.
+    ///
+    /// Other senders' chains may go for it: [`Incoming::thinned`].
     pub fn apply_key(&mut self, taken: TakenKey) -> Option<Equivocation> {
         let TakenKey { from, receiving } = taken;
-        self.tags.insert(receiving.chain.tag, from);
+        self.tags.insert(receiving.chain.tag, (from, receiving.chain.base.first));
         let mut broken = None;
         match self.senders.get_mut(&from) {
             Some(sender) => broken = sender.begin(receiving),
             None => drop(self.senders.insert(from, Sender::new(receiving))),
         }
+        self.make_room();
         self.forget_tags();
         broken.map(|broken| Equivocation::own(&from, broken))
     }
@@ -234,9 +250,9 @@ impl Incoming {
     /// [`ReceiveError`].
     // contracts/channel.md C33 to C39.
     pub fn receive(&self, frame: &ChannelFrame<'_>, room: usize) -> Result<Opened, ReceiveError> {
-        let from = self.tags.get(&frame.tag).ok_or(ReceiveError::UnknownTag)?;
+        let (from, first) = self.tags.get(&frame.tag).ok_or(ReceiveError::UnknownTag)?;
         let sender = self.senders.get(from).ok_or(ReceiveError::UnknownTag)?;
-        let Receiving { chain, mac_key, end, .. } = sender.chain(frame.tag).ok_or(ReceiveError::UnknownTag)?;
+        let Receiving { chain, mac_key, end, .. } = sender.chains.get(first).ok_or(ReceiveError::UnknownTag)?;
         let digest = frame.digest();
         if !frame.check_mac(mac_key, &chain.id, &self.me, &digest) {
             return Err(ReceiveError::Mac);
@@ -252,7 +268,7 @@ impl Incoming {
             return Err(ReceiveError::Contradiction);
         }
         let fresh = sender.window.check(header.seq, floor)?;
-        let (mk, moves) = sender.key_of(chain, header.seq, room)?;
+        let (mk, moves) = sender.key_of(chain, header.seq, floor, room)?;
         let mut letter = frame.open_body(&mk, &self.channel, chain, &header)?;
         let len = padding::unpad(&letter).ok_or(ReceiveError::Malformed)?.len();
         letter.truncate(len);
@@ -309,8 +325,8 @@ impl Incoming {
     pub fn expire(&mut self, now: UnixMillis) {
         let age = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
         for sender in self.senders.values_mut() {
-            let newest = sender.chains.last().map(|receiving| receiving.chain.tag);
-            sender.retain(|receiving| now.since(receiving.since) <= age || Some(receiving.chain.tag) == newest);
+            let newest = sender.chains.last_key_value().map(|(first, _)| *first);
+            sender.retain(|receiving| now.since(receiving.since) <= age || Some(receiving.chain.base.first) == newest);
             sender.passed.retain(|_, key| now.since(key.since) <= age);
         }
         self.forget_tags();
@@ -336,8 +352,9 @@ impl Incoming {
         sender.pass(0, &mut Vec::new());
         let next = sender.window.next();
         let broken = sender.transcript.pass(next);
-        sender.drop_complete();
-        self.forget_tags();
+        if sender.drop_complete() {
+            self.forget_tags();
+        }
         Some(Moved { next, holes: Vec::new(), equivocation: broken.map(|broken| Equivocation::own(from, broken)) })
     }
 
@@ -346,7 +363,7 @@ impl Incoming {
     pub fn raise(&mut self, from: &AgentId, floor: Seq) -> Option<Moved> {
         let sender = self.senders.get_mut(from)?;
         // It says so of letters of chains that it has handed over.
-        let end = sender.chains.last().map(|receiving| receiving.end)?;
+        let end = sender.chains.last_key_value().map(|(_, receiving)| receiving.end)?;
         if floor <= sender.window.next() || floor > end {
             return None;
         }
@@ -366,7 +383,7 @@ impl Incoming {
     /// Whose frames come under a tag.
     #[must_use]
     pub fn sender_of(&self, tag: &Tag) -> Option<&AgentId> {
-        self.tags.get(tag)
+        self.tags.get(tag).map(|(sender, _)| sender)
     }
 
     /// Everything of a member below this number came or never will: what it is told.
@@ -395,18 +412,13 @@ impl Incoming {
         let (agent, sender) = self.senders.get_key_value(&attestation.sender)?;
         sender.transcript.compare(agent, by, attestation)
     }
-
-    fn forget_tags(&mut self) {
-        let senders = &self.senders;
-        self.tags.retain(|tag, agent| senders.get(agent).is_some_and(|sender| sender.chain(*tag).is_some()));
-    }
 }
 
 impl Sender {
     fn new(receiving: Receiving) -> Self {
         let (first, run) = (receiving.chain.base.first, receiving.chain.base.run);
         Self {
-            chains: vec![receiving],
+            chains: BTreeMap::from([(first, receiving)]),
             window: Window::restore(first, core::iter::empty()),
             top: first,
             passed: BTreeMap::new(),
@@ -414,52 +426,20 @@ impl Sender {
         }
     }
 
-    fn chain(&self, tag: Tag) -> Option<&Receiving> {
-        self.chains.iter().rev().find(|receiving| receiving.chain.tag == tag)
-    }
-
-    // contracts/channel.md C29.
-    fn check_newer(&self, key: &SenderKey, number: u32, record: &Record) -> Result<(), KeyError> {
-        if self.chains.iter().any(|receiving| receiving.chain.id == key.chain) {
-            return Err(KeyError::Known);
-        }
-        let newest = self.chains.last().and_then(|receiving| record.number_of(&receiving.chain.base.epoch));
-        if newest.is_some_and(|newest| number < newest) {
-            return Err(KeyError::Stale);
-        }
-        if key.first < self.top || self.chains.last().is_some_and(|receiving| key.first < receiving.chain.base.first) {
-            return Err(KeyError::Number);
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, receiving: Receiving) -> Option<Broken> {
-        let Receiving { chain, since, .. } = &receiving;
-        let (first, run, since) = (chain.base.first, chain.base.run, *since);
-        if let Some(before) = self.chains.last_mut() {
-            (before.end, before.since) = (before.end.min(first), since);
-        }
-        let broken = self.transcript.mark(first, run);
-        self.chains.push(receiving);
-        self.drop_complete();
-        // contracts/channel.md C30.
-        let over = self.chains.len().saturating_sub(limit::CHANNEL_CHAINS_MAX);
-        let forgotten: Vec<Tag> = self.chains.drain(..over).map(|receiving| receiving.chain.tag).collect();
-        self.passed.retain(|_, key| !forgotten.contains(&key.tag));
-        broken
-    }
-
-    fn key_of(&self, chain: &Chain, seq: Seq, room: usize) -> Result<(Key, Moves), ReceiveError> {
+    fn key_of(&self, chain: &Chain, seq: Seq, floor: Seq, room: usize) -> Result<(Key, Moves), ReceiveError> {
         if seq < chain.next {
             let kept = self.passed.get(&seq).filter(|key| key.tag == chain.tag).ok_or(ReceiveError::Spent)?;
             return Ok((kept.mk.clone(), Moves::PassedKey));
         }
         // The bound holds before any key is derived; a chain is short, so its length bounds the steps.
-        let skips = usize::try_from(seq.saturating_sub(chain.next)).unwrap_or(usize::MAX);
-        if skips > room {
+        // Of what its sender gave up no key is kept.
+        let lowest = chain.next.max(floor).max(self.window.next());
+        let kept = usize::try_from(seq.saturating_sub(lowest)).unwrap_or(usize::MAX);
+        if kept > room {
             return Err(ReceiveError::NoRoom);
         }
-        let (ck, mk, passed) = chain.step_to(seq);
+        let (ck, mk, mut passed) = chain.step_to(seq);
+        passed.retain(|(seq, _)| *seq >= lowest);
         Ok((mk, Moves::Steps { ck, passed }))
     }
 
@@ -468,7 +448,8 @@ impl Sender {
         let mut holes = Vec::new();
         self.pass(floor, &mut holes);
         let mut broken = None;
-        if let Some(Receiving { chain, .. }) = self.chains.iter_mut().find(|receiving| receiving.chain.tag == tag) {
+        let under = self.chains.range_mut(..=header.seq).next_back().map(|(_, receiving)| receiving);
+        if let Some(Receiving { chain, .. }) = under.filter(|receiving| receiving.chain.tag == tag) {
             if let Moves::Steps { ck, passed } = moves {
                 (chain.ck, chain.next) = (ck, header.seq.saturating_add(1));
                 let keys = passed.into_iter().map(|(seq, mk)| (seq, PassedKey { tag, mk, since: now }));
@@ -514,17 +495,5 @@ impl Sender {
             hole(self.window.next(), floor);
             self.window = Window::restore(floor, core::iter::empty());
         }
-    }
-
-    /// Forgets chains, but the newest, of which nothing is missing.
-    fn drop_complete(&mut self) {
-        let (next, newest) = (self.window.next(), self.chains.last().map(|receiving| receiving.chain.tag));
-        self.chains.retain(|receiving| receiving.end > next || Some(receiving.chain.tag) == newest);
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Receiving) -> bool) {
-        self.chains.retain(keep);
-        let chains = &self.chains;
-        self.passed.retain(|_, key| chains.iter().any(|receiving| receiving.chain.tag == key.tag));
     }
 }

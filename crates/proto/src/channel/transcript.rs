@@ -13,6 +13,9 @@ use crate::ids::{AgentId, ChainId, ChannelId, Seq};
 
 pub(super) use rows::{EarlyWire, TranscriptWire};
 
+/// Beginnings of chains that are kept behind a hole, the newest: behind one that went nothing is known until the next.
+const MARKS_MAX: usize = 8;
+
 /// The running hash over one sender's letters, up to and without a number.
 pub(super) type Run = [u8; 32];
 /// As much of it as an attestation carries.
@@ -121,7 +124,7 @@ impl Transcript {
             return None;
         }
         let before = self.marks.insert(seq, run).filter(|before| *before != run);
-        if self.marks.len() > limit::CHANNEL_CHAINS_MAX {
+        if self.marks.len() > MARKS_MAX {
             self.marks.pop_first();
         }
         before.map(|before| (seq, short(&before), short(&run))).or_else(|| self.go_on())

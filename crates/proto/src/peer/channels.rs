@@ -37,7 +37,7 @@ use aside::Aside;
 pub use group::{ChannelGap, SharedMail};
 use group::{Group, GroupChange};
 pub(super) use letters::Judged;
-use letters::Letters;
+use letters::{Letters, Taken};
 pub use mistakes::Mistake;
 use parting::Forgotten;
 use succession::Draft;
@@ -48,10 +48,12 @@ pub(super) struct Channels {
     all: BTreeMap<ChannelId, Channel>,
     invited: BTreeMap<ChannelId, Invited>,
     /// Chains that came before the record of a channel that this agent is joining.
-    early: BTreeMap<(ChannelId, AgentId), Aside>,
+    early: BTreeMap<ChannelId, Aside>,
     /// Letters of these are looked at again.
     again: BTreeSet<ChannelId>,
     forgotten: BTreeMap<ChannelId, Forgotten>,
+    /// Ids of letters that were sealed once, and taken since the start.
+    taken: Taken,
     /// Agents with which no channel is shared any more, and that are known by nothing else: when they are forgotten.
     strangers: BTreeSet<(UnixMillis, AgentId)>,
 }
@@ -344,7 +346,10 @@ impl Peer {
     /// Deletes keys of channels' letters that would be too old by now, as [`Peer::forget_skipped`] does those of sessions.
     #[must_use]
     pub fn forget_channel_keys(&self, now: UnixMillis) -> Option<Step> {
-        let has_keys = self.channels.all.values().any(|channel| channel.group.incoming.senders().next().is_some());
+        let has_keys = self.channels.all.values().any(|channel| {
+            let group = &channel.group;
+            group.incoming.senders().next().is_some() || !group.aside.is_empty()
+        });
         (has_keys || self.has_old_forgotten(now)).then(|| self.step(Change::Channel(ChannelChange::ExpireKeys(now))))
     }
 
@@ -424,9 +429,8 @@ impl Peer {
     pub(super) fn forget_invitation(&mut self, channel: &ChannelId, out: &mut Out) {
         if self.channels.invited.remove(channel).is_some() {
             out.ops.push(Op::Delete { key: rows::channel_invited(channel) });
-            for (agent, _) in self.take_early_keys(channel) {
-                out.ops.push(Op::Delete { key: rows::channel_key(channel, &agent) });
-            }
+            let early = self.channels.early.remove(channel);
+            drop(early.map(|mut aside| aside.take(channel, |_, _| true, out)));
         }
     }
 
@@ -473,6 +477,7 @@ impl Peer {
             let keeps_entries = after.owner() == me || after.has(agent) && hears();
             self.take_back_words(&id, agent, |says| keeps_entries && matches!(says, Says::Entries { .. }), out);
         }
+        self.give_up_old(id, out);
         self.follow_record(id, now, out);
         self.forget_letters(id, out);
         self.follow_heir(id, before.owner(), out);

@@ -444,10 +444,11 @@ impl Peer {
 
     fn take(&mut self, id: SessionId, from: AgentId, letter: Letter, next: InOrder, now: UnixMillis, out: &mut Out) {
         // Judged when it came; while it was held it may have been delivered under another number.
-        if self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id)) {
+        if self.was_taken(&from, &letter.id) {
             self.counters.duplicates += 1;
             return;
         }
+        self.drop_copies(from, &letter.id, now, out);
         self.clear_copies(id, &from, letter.id, out);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.delivered.insert(next.seq, letter.id);

@@ -86,7 +86,7 @@ impl Peer {
             }
         };
         let from = session.peer();
-        let recent = self.contacts.get(&from).is_some_and(|contact| contact.recent.contains_key(&letter.id));
+        let recent = self.was_taken(&from, &letter.id);
         let held = || {
             session
                 .held

@@ -180,6 +180,20 @@ fn a_chain_goes_neither_back_in_epochs_nor_in_numbers() {
     assert_eq!(refused.unwrap_err(), KeyError::Stale.to_string());
 }
 
+/// contracts/channel.md C30: of what its sender gave up no key is kept, so none needs room.
+#[test]
+fn a_letter_behind_what_was_given_up_needs_no_room() {
+    let mut members = group(2, false);
+    let one = members[1].id();
+    let given_up = (0..5).map(|_| members[0].seal(b"given up")).last().unwrap();
+    members[0].out.acked(&one, given_up.seq() + 1);
+    let next = members[0].seal(b"next").frame_for(&one).unwrap();
+    let frame = nuncio_proto::channel::ChannelFrame::decode(&next).unwrap();
+    let opened = members[1].into.receive(&frame, 0).unwrap();
+    let moved = members[1].into.apply(opened, NOW);
+    assert_eq!((moved.next, members[1].into.kept()), (6, 0));
+}
+
 /// contracts/channel.md C38: a channel waits for nobody, and what was given up is a hole.
 #[test]
 fn a_floor_passes_what_was_given_up_without_a_step_for_each() {
@@ -206,20 +220,45 @@ fn a_floor_passes_what_was_given_up_without_a_step_for_each() {
     assert_eq!(members[0].out.floor(), 1_990);
 }
 
+/// contracts/channel.md C30: chains of which letters are missing are bounded, and nobody pushes out those of who has fewer.
 #[test]
-fn chains_that_lack_letters_are_bounded_and_so_are_kept_keys() {
+fn who_has_most_chains_that_lack_letters_loses_the_oldest() {
+    let mut members = group(3, false);
+    let chains = |members: &mut [Member], by: usize, count: usize| {
+        let chain = |_| {
+            let lost = members[by].seal(b"lost");
+            hand_over(members, by);
+            lost
+        };
+        (0..count).map(chain).collect::<Vec<_>>()
+    };
+    let few = chains(&mut members, 2, 20);
+    let many = chains(&mut members, 0, limit::CHANNEL_CHAINS_MAX);
+    assert_eq!(members[1].into.tags().count(), limit::CHANNEL_CHAINS_MAX + 2, "and the newest of both");
+    few.iter().for_each(|lost| drop(members[1].receive_from(lost).unwrap()));
+    for lost in &many[..20] {
+        assert_eq!(members[1].receive_from(lost).unwrap_err(), ReceiveError::UnknownTag);
+    }
+    assert!(!members[1].into.thinned().is_empty());
+    // Those that stayed are within the window behind the first that is not there.
+    members[1].receive_from(&many[20]).unwrap();
+}
+
+/// contracts/channel.md C30: as many chains as were begun while a member was away, in any order.
+#[test]
+fn chains_that_lack_letters_stay_and_kept_keys_are_bounded() {
     let mut members = group(2, false);
     let mut lost = Vec::new();
-    for _ in 0..=limit::CHANNEL_CHAINS_MAX {
+    for _ in 0..30 {
         lost.push(members[0].seal(b"lost"));
         let sealed = members[0].seal(b"came");
         members[1].receive_from(&sealed).unwrap();
         hand_over(&mut members, 0);
     }
-    assert_eq!(members[1].into.tags().count(), limit::CHANNEL_CHAINS_MAX);
-    assert_eq!(members[1].into.kept(), limit::CHANNEL_CHAINS_MAX - 1);
-    assert_eq!(members[1].receive_from(&lost[0]).unwrap_err(), ReceiveError::UnknownTag);
-    members[1].receive_from(&lost[8]).unwrap();
+    assert_eq!((members[1].into.tags().count(), members[1].into.kept()), (31, 30));
+    lost.iter().skip(1).rev().for_each(|one| drop(members[1].receive_from(one).unwrap()));
+    members[1].receive_from(&lost[0]).unwrap();
+    assert_eq!((members[1].into.tags().count(), members[1].into.kept()), (1, 0));
 
     let frame = members[0].seal(b"skipped");
     let next = members[0].seal(b"next").frame_for(&members[1].id()).unwrap();

@@ -309,3 +309,24 @@ fn a_hole_that_no_later_letter_tells_of_holds_up_nothing() {
     let failed: Vec<_> = group.agents[1].failed.iter().map(|(_, id, _)| *id).collect();
     assert_eq!(failed, [given_up]);
 }
+
+/// contracts/channel.md C62: who has left, and was taken out by an owner of which it has not heard, learns it behind all that it has missed.
+#[test]
+fn who_left_while_it_was_away_learns_that_it_is_out() {
+    let (mut group, channel) = Group::settled(4, 0);
+    let (gone, next) = (group.id(3), group.id(1));
+    // The next owner is one that it has added.
+    group.agents[1].know(gone);
+    group.agents[3].know(next);
+    group.cut.extend((0..3).map(|at| (at, 3)));
+    group.leave(3, channel).unwrap();
+    group.hand_over(0, channel, 1);
+    group.settle();
+    group.change(1, channel, Change::Remove(vec![gone])).unwrap();
+    group.pass(LONG, 5);
+    assert!(!group.agents[1].roster(channel).has(&gone));
+    // The first hears nothing of it any more.
+    group.cut.remove(&(1, 3));
+    group.pass(LONG, 20);
+    assert!(!group.agents[3].roster(channel).has(&gone));
+}

@@ -1,6 +1,6 @@
 //! What a member refuses of letters that were sealed once, its sender is told; and what counts of such words.
 
-use nuncio_contracts::registry::{code, extension, time};
+use nuncio_contracts::registry::{code, extension, limit, time};
 use nuncio_proto::channel::{ChannelFrame, ChannelPlace, MAC_LEN};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::control::Control;
@@ -111,4 +111,29 @@ fn a_large_payload_is_no_part_of_a_channel() {
     group.pass(LONG / 10, 4);
     assert!(group.agents[1].failed.contains(&(to, letter.id, code::MALFORMED)));
     assert!(group.agents[2].inbox.is_empty());
+}
+
+/// contracts/channel.md C73: who refuses every letter as too late has its share sent again, and no more.
+#[test]
+fn what_is_sent_again_to_one_member_is_bounded() {
+    let (mut group, channel) = guarded(11);
+    let (to, text) = (group.id(2), "x".repeat(40_000));
+    group.cut.insert((1, 2));
+    let mut letters = Vec::new();
+    for _ in 0..20 {
+        letters.push(send(&mut group, 1, channel, &text));
+        group.settle();
+        let frame = group.sent.iter().rev().find(|frame| ChannelFrame::is_one(frame)).unwrap();
+        let nonce = ChannelFrame::decode(frame).unwrap().nonce;
+        refuse(&mut group, 2, 1, letters[letters.len() - 1], code::TOKEN_EXPIRED, nonce);
+        group.cut.clear();
+        group.carry(2);
+        group.cut.insert((1, 2));
+        group.settle();
+    }
+    let again = group.agents[1].peer.outbox().filter(|(agent, id, _)| *agent == to && letters.contains(id)).count();
+    let share = limit::CHANNEL_OUT_BYTES_MAX / 11 / text.len();
+    assert!(again > share / 2 && again <= share, "{again} of {share}");
+    let failed = group.agents[1].failed.iter().filter(|(agent, _, code)| *agent == to && *code == code::TOKEN_EXPIRED);
+    assert_eq!(failed.count() + again, 20);
 }

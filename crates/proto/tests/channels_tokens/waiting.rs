@@ -5,6 +5,7 @@ use nuncio_proto::channel::ChannelPlace;
 use nuncio_proto::rows;
 use nuncio_proto::token::{KeySet, Policy};
 
+use super::forged::Forger;
 use super::{LONG, SIZES, failure, guard, guarded, keys, mint, send, token, with_token};
 
 /// contracts/channel.md C71, C45: nothing is acknowledged before it is decided, nothing behind it is handed out before it, through a restart.
@@ -161,6 +162,10 @@ fn refusals_that_nobody_acknowledges_have_an_end() {
 /// contracts/letter.md L10: a letter that is refused in its turn, for its age, is no duplicate when it comes again.
 #[test]
 fn a_letter_that_was_refused_in_its_turn_may_come_again() {
+    [true, false].into_iter().for_each(refused_in_its_turn);
+}
+
+fn refused_in_its_turn(starts: bool) {
     let (mut group, channel) = guarded(10);
     let late = group.id(2);
     group.cut.insert((1, 2));
@@ -173,8 +178,10 @@ fn a_letter_that_was_refused_in_its_turn_may_come_again() {
     assert_eq!(group.agents[2].texts(channel), [""; 0]);
     group.now = group.now.plus(10 * 60_000);
     let now = group.now;
-    group.agents[2].restart(now);
-    guard(&mut group, 2);
+    if starts {
+        group.agents[2].restart(now);
+        guard(&mut group, 2);
+    }
     group.pass(LONG, 20);
     for letter in [first, second] {
         assert!(group.agents[1].stale.contains(&(late, letter)), "a fresh token is wanted");
@@ -187,4 +194,33 @@ fn a_letter_that_was_refused_in_its_turn_may_come_again() {
     let mut texts = group.agents[2].texts(channel);
     texts.sort_unstable();
     assert_eq!(texts, ["first", "second"]);
+}
+
+/// contracts/letter.md L9: a letter that waits for its key is not delivered beside the one with its id that came in the session.
+#[test]
+fn one_id_is_delivered_once_where_one_of_two_waits_for_a_key() {
+    let (mut group, channel) = guarded(11);
+    group.agents[2].peer.set_verifier(|verifier| {
+        verifier.set_policy(Policy::tokenless());
+        verifier.set_keys(KeySet::default());
+    });
+    let mut forger = Forger::new(&mut group, 1, channel);
+    let token = token(&group, 1, channel, "t-1");
+    let place = ChannelPlace { channel, epoch: forger.epoch, seq: forger.seq };
+    let mut letter = with_token(&mut group, 1, "once", &token);
+    letter.set_extension(place.extension());
+    forger.give(&mut group, 2, &letter, true);
+    assert_eq!(group.agents[2].texts(channel), [""; 0]);
+    let (now, to) = (group.now, group.id(2));
+    let mut again = nuncio_proto::letter::Letter::plain(letter.id, letter.content_type.clone(), letter.payload.clone());
+    again.set_extension(ChannelPlace { seq: forger.seq, ..place }.extension());
+    let one = &mut group.agents[1];
+    let step = one.peer.send(to, &again, now).unwrap();
+    one.take(step);
+    group.pass(2 * time::RESEND_FIRST, 2);
+    group.agents[2].peer.set_verifier(|verifier| verifier.set_keys(keys()));
+    group.pass(LONG, 10);
+    assert_eq!(group.agents[2].texts(channel), ["once"]);
+    let left = group.agents[2].disk.0.keys().filter(|key| key[0] == rows::CHANNEL_HELD).count();
+    assert_eq!(left, 0);
 }

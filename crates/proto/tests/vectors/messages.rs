@@ -59,6 +59,9 @@ pub(crate) fn invitation(value: &Value) -> Outcome {
     if let Some(mailbox) = &invitation.mailbox {
         says["mailbox"] = json!(mailbox.to_string());
     }
+    if let Some(secret) = &invitation.knock {
+        says["knock"] = hex(secret.expose());
+    }
     Ok(says)
 }
 
@@ -212,6 +215,7 @@ pub(crate) fn control(value: &Value) -> Outcome {
             let bytes = given.map(|given| given.to_bytes()).unwrap_or_default();
             json!({ "what": "mailbox", "bytes": hex(bytes) })
         }
+        Control::Knock(knock) => json!({ "what": "knock", "bytes": hex(knock.to_bytes()) }),
         Control::Channel(word) => json!({ "what": "channel", "bytes": hex(word.to_bytes()) }),
         Control::Retired(bytes) => json!({ "what": "retired", "bytes": hex(bytes) }),
     })

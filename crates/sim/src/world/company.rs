@@ -96,6 +96,7 @@ impl World {
                 let arrival = Arrival::from_row(key, value).ok_or(stray)?;
                 self.hear(who, &arrival)?;
             }
+            self.count_chains(who, op);
         }
         for effect in &done.effects {
             match effect {
@@ -108,6 +109,16 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// How many chains of a sender are over when one more is.
+    fn count_chains(&mut self, who: Who, op: &Op) {
+        let Op::Put { key, .. } = op else { return };
+        if key.first() == Some(&rows::CHANNEL_CHAIN) {
+            let is_its = |other: &[u8]| other.get(..65) == key.get(..65);
+            let count = self.at(who).disk.tree(rows::CHANNEL_CHAIN).filter(|(key, _)| is_its(key)).count();
+            self.report.chains = self.report.chains.max(u64::try_from(count).unwrap_or(0));
+        }
     }
 
     fn told(&mut self, who: Who, to: AgentId, letter: LetterId, how: Told) -> Result<(), Violation> {

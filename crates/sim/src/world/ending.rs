@@ -118,7 +118,7 @@ impl World {
             // What was lost, given up or refused between members and others is over with its next frame, which never comes.
             let ended =
                 if self.plan.company.is_some() { &[][..] } else { &[rows::HELD, rows::GIVEN_UP, rows::SKIPPED] };
-            let channels = [rows::CHANNEL_OUT, rows::CHANNEL_HELD, rows::CHANNEL_KEY];
+            let channels = [rows::CHANNEL_OUT, rows::CHANNEL_HELD, rows::CHANNEL_KEY, rows::CHANNEL_CHAIN];
             for tree in [rows::OUTBOX, rows::RENEWAL].iter().chain(ended).chain(&channels).copied() {
                 let count = agent.disk.tree(tree).count();
                 if count > 0 {

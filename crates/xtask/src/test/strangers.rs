@@ -81,9 +81,11 @@ pub(super) fn walk(bench: &Bench) -> Result<Outcome> {
     script(bench, "walk.py")
 }
 
-/// The official MCP SDK's two versions are clients of a small server behind a front, and behind a shim, both over a way in memory.
+/// The official MCP SDK's two versions are clients of a small server behind a front, and behind a shim, both over a way in memory; and, with two agents between,
+/// of a server of their own.
 pub(super) fn mcp(bench: &Bench) -> Result<Outcome> {
     let (front, shim) = (built(bench, "examples/front_in_memory")?, built(bench, "examples/shim_in_memory")?);
+    let program = built(bench, "nuncio")?;
     let mut tally = Tally::default();
     for version in ["1", "2"] {
         let requirements = format!("contracts/strangers/mcp/requirements-{version}.txt");
@@ -94,6 +96,12 @@ pub(super) fn mcp(bench: &Bench) -> Result<Outcome> {
         let script = folder().join(format!("mcp/v{version}.py"));
         for way in [&["--url".as_ref(), front.as_os_str()][..], &[shim.as_os_str()]] {
             let Outcome::Ran(ran) = counted(Command::new(&python).arg(&script).args(way), bench)? else { continue };
+            tally += ran;
+        }
+        let agents = folder().join("mcp/agents.py");
+        let mut between = Command::new(&python);
+        between.arg(agents).arg(version).env(PROGRAM, &program);
+        if let Outcome::Ran(ran) = counted(&mut between, bench)? {
             tally += ran;
         }
     }

@@ -72,7 +72,7 @@ pub(super) struct Group {
     /// The numbers ahead that others have told, and that were not gone on with yet.
     ahead: BTreeMap<AgentId, Seq>,
     /// Chains of epochs that are not known here.
-    pub(super) aside: BTreeMap<AgentId, Aside>,
+    pub(super) aside: Aside,
     /// Whose letters were attested last.
     attested: Option<AgentId>,
     /// Letters with a row that says at whose node they were left.
@@ -144,7 +144,7 @@ impl Group {
             began: 0,
             heard: BTreeSet::new(),
             ahead: BTreeMap::new(),
-            aside: BTreeMap::new(),
+            aside: Aside::default(),
             attested: None,
             mailed: BTreeSet::new(),
             holes: Holes::default(),
@@ -397,6 +397,19 @@ impl Peer {
             }
             let (seq, left) = (*lowest, frame.left.keys().copied().collect::<Vec<_>>());
             left.iter().for_each(|agent| self.give_up_frame(id, seq, agent, code::EXPIRED, out));
+        }
+    }
+
+    /// The record has moved: what was sealed in an epoch that is heard by nobody any more is given up.
+    // contracts/channel.md C53.
+    pub(super) fn give_up_old(&mut self, id: ChannelId, out: &mut Out) {
+        let Some(channel) = self.channels.all.get(&id) else { return };
+        let oldest = channel.record.roster().number().saturating_sub(limit::CHANNEL_BEHIND_MAX);
+        // Epochs ascend with the numbers of letters.
+        let old = channel.group.out.iter().take_while(|(_, frame)| frame.number < oldest);
+        let old = old.flat_map(|(seq, frame)| frame.left.keys().map(|agent| (*seq, *agent)));
+        for (seq, agent) in old.collect::<Vec<_>>() {
+            self.give_up_frame(id, seq, &agent, code::NOT_MEMBER, out);
         }
     }
 

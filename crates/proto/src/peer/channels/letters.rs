@@ -24,7 +24,10 @@ use crate::step::{Op, Step};
 use crate::time::UnixMillis;
 use crate::token::Genuine;
 
+mod taken;
 mod undecided;
+
+pub(super) use taken::Taken;
 
 /// Letters of one channel.
 #[derive(Debug, Default)]
@@ -104,9 +107,17 @@ impl Letters {
     }
 
     /// Whether as many letters wait for the record as may, of this sender or in all.
+    // contracts/channel.md C54.
     pub(super) fn is_full(&self, from: &AgentId) -> bool {
+        let bytes = |of_it: bool| -> usize {
+            let waiting = self.set_aside.values().filter(|(sender, _)| !of_it || sender == from);
+            waiting.map(|(_, held)| held.bytes.len()).sum()
+        };
         let of_it = self.set_aside.values().filter(|(sender, _)| sender == from).count();
-        of_it >= SET_ASIDE_EACH || self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+        of_it >= SET_ASIDE_EACH
+            || self.set_aside.len() >= limit::CHANNEL_WAITING_MAX
+            || bytes(true) >= limit::CHANNEL_WAITING_BYTES_MAX / 16
+            || bytes(false) >= limit::CHANNEL_WAITING_BYTES_MAX
     }
 
     /// Whether as many letters of this agent wait for the record as may: of all who are no members yet a quarter of what waits.
@@ -127,12 +138,13 @@ impl Letters {
 
 impl Peer {
     /// How the rows of channels are loaded, behind their records.
-    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 10] = [
+    pub(in super::super) const CHANNEL_ROWS: [(u8, LoadRow); 11] = [
         (rows::CHANNEL_ACKED, Self::load_channel_acked),
         (rows::CHANNEL_OUT, Self::load_channel_out),
         (rows::CHANNEL_MAILED, Self::load_channel_mailed),
         (rows::CHANNEL_OWN, Self::load_channel_own),
         (rows::CHANNEL_SENDER, Self::load_channel_sender),
+        (rows::CHANNEL_CHAIN, Self::load_channel_chain),
         (rows::CHANNEL_EARLY, Self::load_channel_early),
         (rows::CHANNEL_KEY, Self::load_channel_key),
         (rows::CHANNEL_INVITED, Self::load_invited),

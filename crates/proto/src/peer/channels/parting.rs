@@ -226,9 +226,21 @@ impl Peer {
     /// Whether an agent was known by channels alone, of which none is shared any more, and nothing is owed to it.
     fn is_over_with(&self, agent: &AgentId) -> bool {
         let Some(contact) = self.contacts.get(agent).filter(|contact| contact.info.met) else { return false };
-        let is_done = contact.controls == 0 && contact.ack_in.is_empty() && !contact.info.retired;
+        let is_done = contact.ack_in.is_empty() && !contact.info.retired;
         let has_any = || contact.sessions().next().is_some() || !contact.drafts.is_empty();
-        is_done && !self.is_fellow(agent) && (has_any() || !self.is_named(agent))
+        is_done && !self.is_fellow(agent) && (has_any() || !self.is_named(agent)) && !self.owes(agent)
+    }
+
+    /// Whether a control letter is under way to an agent. A refusal is none: it would stay for as long as something is sent that is refused.
+    // contracts/channel.md C64.
+    fn owes(&self, agent: &AgentId) -> bool {
+        let is_refusal = |letter: &[u8]| {
+            let control = Letter::decode(letter).ok().and_then(|letter| Control::decode(&letter.payload));
+            matches!(control, Some(Control::Refused { .. }))
+        };
+        let has_controls = self.contacts.get(agent).is_some_and(|contact| contact.controls > 0);
+        let mut theirs = self.outbox.values().filter(|one| one.to == *agent && one.control);
+        has_controls && theirs.any(|one| !is_refusal(&one.letter))
     }
 
     /// Whether an agent that is known by channels alone is to be told something still.

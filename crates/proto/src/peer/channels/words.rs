@@ -1,5 +1,7 @@
 //! What members tell each other of a channel, sent and taken (contracts/channel.md section 10).
 
+use std::collections::BTreeMap;
+
 use nuncio_contracts::registry::{limit, time};
 
 use super::super::{Out, Peer};
@@ -33,8 +35,8 @@ impl Peer {
         // contracts/channel.md C47: what only members say is heard of members alone.
         let roster = self.member_of(&channel).map(Record::roster);
         let was_member = roster.as_ref().is_ok_and(|roster| roster.gone(&from).is_some());
-        let is_member =
-            roster.is_ok_and(|roster| roster.has(&from)) || was_member && matches!(says, Says::Wanted { .. });
+        let is_member = roster.is_ok_and(|roster| roster.has(&from))
+            || was_member && matches!(says, Says::Wanted { .. } | Says::Left(_));
         let is_for_owners = matches!(says, Says::Left(_) | Says::Proposed(_) | Says::Accepted(_));
         let is_for_members =
             is_for_owners || matches!(says, Says::Wanted { .. } | Says::Acked(_) | Says::Floor(_) | Says::Offered);
@@ -79,9 +81,7 @@ impl Peer {
         let before = self.channels.invited.get(&channel).map(|invited| invited.answered.clone());
         let answered = before.filter(|answered| answered.len() < limit::CHANNEL_ADMINS_MAX).unwrap_or_default();
         while self.channels.invited.len() >= limit::CHANNEL_INVITES_MAX {
-            let open =
-                self.channels.invited.iter().filter(|(_, invited)| !invited.joining && invited.answered.is_empty());
-            let Some(oldest) = open.min_by_key(|(_, invited)| invited.expires).map(|(id, _)| *id) else { return };
+            let Some(oldest) = self.oldest_of_who_invites_most() else { return };
             self.forget_invitation(&oldest, out);
         }
         let latest = now.plus(time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW);
@@ -90,6 +90,16 @@ impl Peer {
         out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
         self.channels.invited.insert(channel, invited);
         out.effects.push(Effect::Channel { channel, news: ChannelNews::Invited { by: from } });
+    }
+
+    /// Of the invitations that nobody has answered, the first to be over of whoever has made most.
+    // contracts/channel.md C48.
+    fn oldest_of_who_invites_most(&self) -> Option<ChannelId> {
+        let open = || self.channels.invited.iter().filter(|(_, one)| !one.joining && one.answered.is_empty());
+        let mut made: BTreeMap<AgentId, usize> = BTreeMap::new();
+        open().for_each(|(_, one)| *made.entry(one.by).or_default() += 1);
+        let (most, _) = made.into_iter().max_by_key(|(_, count)| *count)?;
+        open().filter(|(_, one)| one.by == most).min_by_key(|(_, one)| one.expires).map(|(id, _)| *id)
     }
 
     /// A consent: the owner adds its agent, an admin hands it on to the owner.
@@ -135,8 +145,17 @@ impl Peer {
     // contracts/channel.md C62.
     fn take_left(&mut self, from: AgentId, channel: ChannelId, leave: Vec<u8>, now: UnixMillis, out: &mut Out) {
         let Some(said) = Leave::parse(&leave).ok().filter(|said| said.channel == channel) else { return };
-        let is_owner = self.member_of(&channel).is_ok_and(|record| record.roster().owner() == self.id());
-        if is_owner {
+        let Ok(record) = self.member_of(&channel) else { return };
+        let (roster, known) = (record.roster(), record.number_of(&said.epoch));
+        if !roster.has(&said.agent) {
+            // It is out already, and has not heard of it.
+            let from_there = known.filter(|_| from == said.agent && roster.gone(&from).is_some());
+            if let Some(number) = from_there {
+                self.give_wanted(from, channel, number.saturating_add(1), now, out);
+            }
+            return;
+        }
+        if roster.owner() == self.id() {
             self.append(channel, Change::Leave(vec![said.agent]), vec![leave], now, out);
         } else if from == said.agent {
             self.relay(channel, from, Says::Left(leave), now, out);
@@ -330,7 +349,7 @@ impl Peer {
                     Ok(record) if record.channel() == id => {
                         super::put_entry(&id, 0, taken, bytes, out);
                         let mut channel = Channel::new(record, me);
-                        channel.group.aside = self.take_early_keys(&id);
+                        channel.group.aside = self.channels.early.remove(&id).unwrap_or_default();
                         self.channels.all.insert(id, channel);
                         continue;
                     }

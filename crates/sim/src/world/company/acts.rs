@@ -41,7 +41,11 @@ impl World {
             }
             return Ok(());
         }
-        let members = self.members_by_themselves(|_, _| true);
+        let mut members = self.members_by_themselves(|_, _| true);
+        if company.long {
+            // A few say much, so that who is away misses many chains of each.
+            members.truncate(2);
+        }
         self.unwritten = self.unwritten.saturating_sub(count);
         let Some(from) = self.dice.pick(&members).copied() else { return Ok(()) };
         for _ in 0..count {
@@ -188,7 +192,11 @@ impl World {
     pub(in crate::world) fn company_trouble(&mut self, who: Who) {
         let Some(company) = self.plan.company else { return };
         if self.dice.per_mille(company.away) {
-            let long = if self.dice.per_mille(300) { 180 * MINUTE_MS } else { 10 * MINUTE_MS };
+            let long = match self.dice.per_mille(300) {
+                true if company.long => 2 * 24 * 60 * MINUTE_MS,
+                true => 180 * MINUTE_MS,
+                false => 10 * MINUTE_MS,
+            };
             self.part_from(&[who], long);
         }
         if self.dice.per_mille(company.split) {

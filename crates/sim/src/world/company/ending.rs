@@ -1,6 +1,6 @@
 //! What must hold of a channel once nothing goes wrong any more.
 
-use nuncio_contracts::registry::code;
+use nuncio_contracts::registry::{code, limit};
 use nuncio_proto::channel::{Record, Roster};
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::rows;
@@ -60,7 +60,10 @@ impl World {
             if !own.entries().eq(newest.entries().take(own.entries().len())) {
                 return Err(Violation::Parted(who));
             }
-            if !is_member && own.roster().has(&id) {
+            // contracts/channel.md C61: who has left is out by its own word, and whoever is the owner by then may be nobody that it knows.
+            let has_left = self.agents.get(who).and_then(|agent| agent.peer.as_ref()).zip(channel);
+            let has_left = has_left.is_some_and(|(peer, channel)| peer.channel_left_by_word(&channel));
+            if !is_member && own.roster().has(&id) && !has_left {
                 return Err(Violation::Unaware(who));
             }
         }
@@ -95,13 +98,15 @@ impl World {
                 }
                 let told = told.ok_or(Violation::Untold(*letter))?;
                 let is_due = self.is_due(posted, record.roster(), &then, &agent.id);
+                // contracts/channel.md C53: epochs of long ago are heard by nobody, and who was away for them is too late.
+                let is_old = record.roster().number() - then.number() > limit::CHANNEL_BEHIND_MAX;
                 count += u64::from(is_due);
                 match told {
                     Told::Delivered if is_due && !arrived => {
                         return Err(Violation::Lost { letter: *letter, to: agent.who, told });
                     }
                     Told::Failed(code)
-                        if (is_due && !self.is_unaware(posted, agent.who)) || code != code::NOT_MEMBER =>
+                        if (is_due && !is_old && !self.is_unaware(posted, agent.who)) || code != code::NOT_MEMBER =>
                     {
                         return Err(Violation::NoCause { letter: *letter, code });
                     }

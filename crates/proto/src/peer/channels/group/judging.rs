@@ -62,7 +62,9 @@ impl Peer {
             let told = self.refusal(letter.id, &opened.nonce, code, now);
             Ok(Verdict::Refuse(Some((told, Some(letter)))))
         };
-        if channel.letters.holds(&from, &letter.id) || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
+        // Its row may not be on disk yet.
+        let is_known = channel.letters.holds(&from, &letter.id) || self.was_taken(&from, &letter.id);
+        if is_known || seen.seen(&from, &letter.id).ok_or(Refusal::SeenUnreadable)? {
             return Ok(Verdict::Duplicate);
         }
         let place = ChannelPlace { channel: id, epoch: opened.epoch, seq: opened.header.seq };
@@ -133,6 +135,7 @@ impl Peer {
         };
         // contracts/letter.md L10: a refused id does not count as delivered. Its author may send it again with a fresh token.
         out.ops.push(Op::Delete { key: rows::seen(&from, &held.letter.id) });
+        self.channels.taken.forget(&from, &held.letter.id);
         let told = self.refusal(held.letter.id, &nonce, code, now);
         self.tell_frame_refused(id, from, &told, Some(&held.letter), now, out);
     }
@@ -183,7 +186,7 @@ impl Peer {
         // These two are for this side to say.
         let code = if matches!(code, code::CANCELLED | code::RETIRED) { code::REFUSED } else { code };
         let again = self.channels.all.get(&id).and_then(|channel| channel.group.letter_of(seq));
-        match again.filter(|_| code == code::TOKEN_EXPIRED) {
+        match again.filter(|letter| code == code::TOKEN_EXPIRED && self.may_go_again(&id, &from, letter)) {
             Some(letter) => {
                 self.take_off(id, seq, &from, out);
                 let (no, renewed) = (self.next_entry, Effect::SealedAgain { to: from, letter: letter.id });
@@ -195,6 +198,21 @@ impl Peer {
             }
             None => self.give_up_frame(id, seq, &from, code, out),
         }
+    }
+
+    /// Whether there is room to send a letter to one member again: each has a share of what a channel may have under way, and all that is sent again leaves
+    /// half of the outbox to others.
+    // contracts/channel.md C73.
+    fn may_go_again(&self, id: &ChannelId, to: &AgentId, letter: &Letter) -> bool {
+        let len = letter.payload.len() + limit::TOKEN_LEN_MAX;
+        let members = self.channel(id).map_or(1, |record| record.roster().members().len().max(1));
+        let share = (limit::CHANNEL_OUT_BYTES_MAX / members).max(limit::FRAME_LEN_MAX);
+        let theirs = self.outbox.values().filter(|entry| entry.to == *to && !entry.control);
+        let under_way: usize = theirs.map(|entry| entry.letter.len()).sum();
+        let letters = self.outbox.len() - self.outbox_controls;
+        under_way + len <= share
+            && self.outbox_bytes + len <= limit::OUTBOX_BYTES_MAX / 2
+            && letters < limit::OUTBOX_LETTERS_MAX / 2
     }
 
     fn frame_of(&self, to: &AgentId, letter: &LetterId, frame: &Nonce) -> Option<(ChannelId, Seq)> {

@@ -50,7 +50,7 @@ impl Peer {
             return Err(Refusal::Channel(ReceiveError::UnknownTag));
         }
         let kept: usize = self.channels.all.values().map(|channel| channel.group.incoming.kept()).sum();
-        let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(kept);
+        let room = room_for_keys(kept, channel.group.incoming.kept());
         let opened = channel.group.incoming.receive(&frame, room).map_err(Refusal::Channel)?;
         let verdict = self.judge_group(id, &opened, now, seen)?;
         let change = GroupChange::Opened { opened: Box::new(opened), verdict };
@@ -132,6 +132,7 @@ impl Peer {
         out: &mut Out,
     ) {
         out.ops.push(Op::Put { key: rows::seen(&from, &letter.id), value: Vec::new() });
+        self.channels.taken.note(from, letter.id);
         self.keep_token(token, &from, now);
     }
 
@@ -147,38 +148,45 @@ impl Peer {
     ) {
         // What is kept is a chain of this channel, and no longer than one.
         let Some(key) = SenderKey::parse(&bytes, &from).ok().filter(|key| key.channel == id) else { return };
-        let Some(channel) = self.channels.all.get_mut(&id) else { return self.keep_aside(from, id, bytes, out) };
+        let Some(channel) = self.channels.all.get_mut(&id) else {
+            return self.keep_aside(from, id, key, now, out);
+        };
         if channel.left.is_some() {
             return;
         }
+        if channel.record.number_of(&key.epoch).is_some() {
+            return self.take_known_key(from, id, key, now, out);
+        }
+        if channel.record.roster().has(&from) || channel.group.aside.has_room(&from, ASIDE_MAX) {
+            self.keep_aside(from, id, key, now, out);
+            self.ask_entries(from, id, now, out);
+        }
+    }
+
+    fn take_known_key(&mut self, from: AgentId, id: ChannelId, key: SenderKey, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
         let (first, group) = (key.first, &mut channel.group);
         let taken = match group.incoming.take_key(from, key, &channel.record, now) {
             Ok(taken) => taken,
-            Err(KeyError::UnknownEpoch) => {
-                let has_room = channel.record.roster().has(&from) || group.aside.len() < ASIDE_MAX;
-                if !has_room {
-                    return;
-                }
-                self.keep_aside(from, id, bytes, out);
-                return self.ask_entries(from, id, now, out);
-            }
             // A sender that was restored from a copy uses numbers again: it is told where to go on.
             // contracts/channel.md C56.
             Err(KeyError::Number) => {
                 group.acks.insert(from, now);
                 return;
             }
-            // It seals in an epoch that is over: it has not heard of the newest.
-            Err(KeyError::Stale) => return self.tell_member(from, id, now, out),
+            // It seals in an epoch that is over, or was begun before this agent came back: it has not heard of the newest.
+            Err(KeyError::Stale | KeyError::NotMember) => return self.tell_member(from, id, now, out),
             Err(_) => return,
         };
         let equivocation = group.incoming.apply_key(taken);
+        let thinned = group.incoming.thinned();
         channel.letters.begins(from, first);
         if let Some(equivocation) = equivocation {
             let news = ChannelNews::Equivocated(Box::new(equivocation));
             out.effects.push(Effect::Channel { channel: id, news });
         }
         self.keep_sender(id, &from, out);
+        thinned.iter().filter(|other| **other != from).for_each(|other| self.keep_sender(id, other, out));
     }
 
     /// Numbers of a member's letters are sent no more.
@@ -209,27 +217,27 @@ impl Peer {
         let senders: Vec<AgentId> = group.incoming.senders().copied().collect();
         group.incoming.forget();
         group.outgoing.fall_silent();
-        let aside = core::mem::take(&mut group.aside);
+        drop(group.aside.take(&id, |_, _| true, out));
         group.acks.clear();
         group.acking.clear();
         group.flooring.clear();
-        out.ops.extend(aside.into_keys().map(|from| Op::Delete { key: rows::channel_key(&id, &from) }));
         senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
     }
 
     /// The record has moved: chains of who is in it no more are forgotten, and those that waited for it are looked at.
     pub(in crate::peer::channels) fn follow_record(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
         let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let is_heard = channel.left.is_none();
         let senders: Vec<AgentId> = channel.group.incoming.senders().copied().collect();
         channel.group.incoming.follow(&channel.record);
         let roster = channel.record.roster();
         channel.group.acks.retain(|agent, _| roster.has(agent));
         channel.group.holes.forget(|agent| !roster.has(agent));
-        let aside = core::mem::take(&mut channel.group.aside);
+        let record = &channel.record;
+        let known = channel.group.aside.take(&id, |epoch, _| record.number_of(epoch).is_some(), out);
         senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
-        for (from, keys) in aside {
-            out.ops.push(Op::Delete { key: rows::channel_key(&id, &from) });
-            keys.into_iter().for_each(|key| self.take_key(from, id, key, now, out));
+        if is_heard {
+            known.into_iter().for_each(|(from, key)| self.take_known_key(from, id, key, now, out));
         }
     }
 
@@ -242,6 +250,7 @@ impl Peer {
             let senders: Vec<AgentId> = channel.group.incoming.senders().copied().collect();
             channel.group.incoming.expire(now);
             senders.iter().for_each(|sender| self.keep_sender(id, sender, out));
+            self.expire_aside(&id, now, out);
         }
         self.expire_forgotten(now, out);
     }
@@ -265,7 +274,14 @@ impl Peer {
 
     pub(super) fn keep_sender(&mut self, id: ChannelId, sender: &AgentId, out: &mut Out) {
         let rows = self.channels.all.get_mut(&id).map(|channel| channel.group.incoming.keep(sender));
-        let SenderRows { row, early } = rows.unwrap_or_default();
+        let SenderRows { row, chains, early } = rows.unwrap_or_default();
+        for (first, row) in chains {
+            let key = rows::channel_chain(&id, sender, first);
+            out.ops.push(match row {
+                Some(value) => Op::Put { key, value },
+                None => Op::Delete { key },
+            });
+        }
         for (seq, row) in early {
             let key = rows::channel_early(&id, sender, seq);
             out.ops.push(match row {
@@ -288,6 +304,13 @@ impl Peer {
         let next = channel.group.incoming.next_of(&agent)?;
         channel.letters.begins(agent, next);
         Some(())
+    }
+
+    pub(in crate::peer::channels) fn load_channel_chain(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let (id, at) = rows::split_of_channel::<40>(key)?;
+        let (agent, first) = at.split_first_chunk::<32>()?;
+        let (agent, first) = (AgentId::from_bytes(*agent).ok()?, u64::from_be_bytes(first.try_into().ok()?));
+        self.channels.all.get_mut(&id)?.group.incoming.load_chain(agent, first, value)
     }
 
     pub(in crate::peer::channels) fn load_channel_early(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -330,4 +353,12 @@ impl Peer {
         channel.group.began = channel.letters.next();
         Some(())
     }
+}
+
+/// How many more keys of letters that were passed over a channel may keep, where all keep so many, and it itself so many of these: no channel more than a
+/// share of all, and each a few, whatever others keep.
+// contracts/channel.md C30.
+fn room_for_keys(all: usize, own: usize) -> usize {
+    let share = (limit::SKIPPED_TOTAL_MAX / 8).saturating_sub(own).min(limit::SKIPPED_TOTAL_MAX.saturating_sub(all));
+    share.max((limit::SKIPPED_TOTAL_MAX / limit::CHANNELS_MAX).saturating_sub(own))
 }

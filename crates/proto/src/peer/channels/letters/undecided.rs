@@ -62,6 +62,11 @@ impl Held {
         Self { received, letter, bytes, token: None, sealed, until: None, row: 0 }
     }
 
+    /// Where it stands among its author's letters.
+    pub(super) fn place(&self) -> Option<ChannelPlace> {
+        ChannelPlace::of(&self.letter).ok().flatten()
+    }
+
     /// The key of its token was not there.
     pub(super) fn is_undecided(&self) -> bool {
         self.sealed.is_some() && self.token.is_none() && self.letter.extension(extension::TOKEN).is_some()
@@ -128,31 +133,38 @@ impl Peer {
         };
         let undecided = channel.letters.set_aside.iter();
         let undecided = undecided.filter(|(_, (from, held))| held.is_undecided() && is_heard(from, held));
-        for (row, (from, mut held)) in undecided.map(|(row, one)| (*row, one.clone())).collect::<Vec<_>>() {
-            let decided = self.decide_held(id, from, &held, now);
-            let Some(channel) = self.channels.all.get_mut(&id) else { return };
-            match decided {
-                Decided::Wait(Need::Key(kid)) if held.until.is_none() => {
-                    held.until = Some(patience(now));
-                    channel.letters.set_aside.insert(row, (from, held));
-                    out.effects.push(Effect::WantKey { kid });
-                }
-                Decided::Wait(_) => {}
-                Decided::Take(token) => {
-                    held.token = Some(Arc::clone(&token));
-                    put_held(&id, &from, &held, out);
-                    channel.group.ack_soon(from, now);
-                    channel.letters.set_aside.insert(row, (from, held.clone()));
-                    self.note_taken(from, &held.letter, Some(&token), now, out);
-                }
-                Decided::Refuse(code) => {
-                    channel.letters.set_aside.remove(&row);
-                    channel.group.ack_soon(from, now);
-                    out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
-                    self.refuse_waiting(id, from, &held, code, now, out);
-                    if let Ok(Some(place)) = ChannelPlace::of(&held.letter) {
-                        self.pass_refused(id, from, place.seq, now, out);
-                    }
+        // They may be many, and most of them still wait: none is copied.
+        for row in undecided.map(|(row, _)| *row).collect::<Vec<_>>() {
+            let waiting = self.channels.all.get(&id).and_then(|channel| channel.letters.set_aside.get(&row));
+            let Some(decided) = waiting.map(|(from, held)| self.decide_held(id, *from, held, now)) else { continue };
+            self.settle_waiting(id, row, decided, now, out);
+        }
+    }
+
+    fn settle_waiting(&mut self, id: ChannelId, row: u64, decided: Decided, now: UnixMillis, out: &mut Out) {
+        let Some(channel) = self.channels.all.get_mut(&id) else { return };
+        let Some((from, held)) = channel.letters.set_aside.get_mut(&row) else { return };
+        let from = *from;
+        match decided {
+            Decided::Wait(Need::Key(kid)) if held.until.is_none() => {
+                held.until = Some(patience(now));
+                out.effects.push(Effect::WantKey { kid });
+            }
+            Decided::Wait(_) => {}
+            Decided::Take(token) => {
+                held.token = Some(Arc::clone(&token));
+                put_held(&id, &from, held, out);
+                let letter = held.letter.clone();
+                channel.group.ack_soon(from, now);
+                self.note_taken(from, &letter, Some(&token), now, out);
+            }
+            Decided::Refuse(code) => {
+                channel.group.ack_soon(from, now);
+                out.ops.push(Op::Delete { key: rows::channel_held(&id, row) });
+                let Some((_, held)) = channel.letters.set_aside.remove(&row) else { return };
+                self.refuse_waiting(id, from, &held, code, now, out);
+                if let Some(place) = held.place() {
+                    self.pass_refused(id, from, place.seq, now, out);
                 }
             }
         }

@@ -1,0 +1,207 @@
+//! `connections.toml` in an agent's home: which services of others its owner's programs reach, and at which addresses of this machine.
+//!
+//! ```toml
+//! port = 43127                  # of all of them; it stays, so that addresses do
+//!
+//! [connections.files]           # http://127.0.0.1:43127/files/SECRET
+//! peer = "did:key:z6Mk…"
+//! service = "files"
+//! secret = "…"                  # 32 hexadecimal digits
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use nuncio_proto::call::ServiceName;
+use nuncio_proto::ids::AgentId;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::config::{ConfigError, Others, put, read_private, without_value};
+
+/// The file's name in the home.
+pub const FILE: &str = "connections.toml";
+/// In front of the file, for whoever opens it.
+const HEAD: &str =
+    "# Written by `nuncio connect`. Whoever knows a secret here can use that service from this machine.\n";
+const SECRET_LEN: usize = 16;
+
+/// A service of another agent that programs of this machine reach.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Whose.
+    pub peer: AgentId,
+    /// Under which name it offers it.
+    pub service: ServiceName,
+    /// What stands behind the name in its address.
+    pub(crate) secret: Zeroizing<String>,
+}
+
+impl fmt::Debug for Connection {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({}/{})", self.peer, self.service)
+    }
+}
+
+/// All of a home's, by the names that its owner gave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    pub(crate) port: Option<u16>,
+    pub(crate) all: BTreeMap<ServiceName, Connection>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    port: Option<u16>,
+    #[serde(default)]
+    connections: BTreeMap<String, Row>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    peer: String,
+    service: String,
+    secret: String,
+}
+
+impl Connections {
+    /// Reads the file of a home. Where there is none, there are none.
+    ///
+    /// # Errors
+    /// It is not whole what this program writes, or others of this machine can read it.
+    pub fn load(home: &Path) -> Result<Self, ConfigError> {
+        let path = home.join(FILE);
+        let text = match read_private(&path, Others::MayNotRead) {
+            Err(ConfigError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            other => Zeroizing::new(other?),
+        };
+        let whole: Whole = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            ConfigError::Line { path: path.clone(), line, what: without_value(error.message()) }
+        })?;
+        let rows = whole.connections.into_iter().map(|(name, row)| {
+            let said = |what: &str| ConfigError::Service {
+                path: path.clone(),
+                service: name.clone(),
+                what: format!("{what}: `nuncio connect` writes this file"),
+            };
+            let parsed = name.parse().map_err(|_| said("a name is letters, digits, - _ and . in lower case"))?;
+            Ok((parsed, row.check().map_err(said)?))
+        });
+        Ok(Self { port: whole.port.filter(|port| *port != 0), all: rows.collect::<Result<_, ConfigError>>()? })
+    }
+
+    /// Writes it, whole or not at all.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn save(&self, home: &Path) -> Result<(), ConfigError> {
+        let row = |connection: &Connection| Row {
+            peer: connection.peer.to_string(),
+            service: connection.service.to_string(),
+            secret: connection.secret.to_string(),
+        };
+        let connections = self.all.iter().map(|(name, connection)| (name.to_string(), row(connection))).collect();
+        let written = toml::to_string(&Whole { port: self.port, connections }).map_err(io::Error::other);
+        let put = |text: String| put(home, FILE, &Zeroizing::new(format!("{HEAD}{text}")));
+        written.and_then(put).map_err(|source| ConfigError::File { path: home.join(FILE), source })
+    }
+
+    /// The one to a service, if there is one.
+    #[must_use]
+    pub fn to(&self, peer: &AgentId, service: &ServiceName) -> Option<(&ServiceName, &Connection)> {
+        self.all.iter().find(|(_, one)| one.peer == *peer && one.service == *service)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ServiceName, &Connection)> {
+        self.all.iter()
+    }
+
+    /// The address at which programs reach one: it is a secret.
+    #[must_use]
+    pub fn url(&self, name: &ServiceName, connection: &Connection) -> Option<Zeroizing<String>> {
+        let port = self.port?;
+        Some(Zeroizing::new(format!("http://127.0.0.1:{port}/{name}/{}", connection.secret.as_str())))
+    }
+}
+
+impl Row {
+    fn check(self) -> Result<Connection, &'static str> {
+        let is_secret = self.secret.len() == 2 * SECRET_LEN && self.secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_secret {
+            return Err("a secret is 32 hexadecimal digits");
+        }
+        Ok(Connection {
+            peer: self.peer.parse().map_err(|_| "`peer` is no did:key of an agent")?,
+            service: self.service.parse().map_err(|_| "`service` is no name of one")?,
+            secret: Zeroizing::new(self.secret),
+        })
+    }
+}
+
+/// A new secret: 128 random bits.
+// contracts/call.md X15.
+pub(crate) fn secret() -> io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; SECRET_LEN]);
+    getrandom::fill(bytes.as_mut_slice()).map_err(io::Error::other)?;
+    Ok(Zeroizing::new(data_encoding::HEXLOWER.encode(bytes.as_slice())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn some() -> Connections {
+        let one = Connection {
+            peer: "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK".parse().unwrap(),
+            service: "files".parse().unwrap(),
+            secret: secret().unwrap(),
+        };
+        Connections { port: Some(4000), all: [("docs".parse().unwrap(), one)].into() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_is_its_owner_s_alone() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(Connections::load(home.path()).unwrap(), Connections::default());
+        let written = some();
+        written.save(home.path()).unwrap();
+        assert_eq!(Connections::load(home.path()).unwrap(), written);
+        let path = home.path().join(FILE);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(Connections::load(home.path()).unwrap_err().to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_whole_is_refused_without_its_secrets() {
+        let home = tempfile::tempdir().unwrap();
+        let good = {
+            some().save(home.path()).unwrap();
+            std::fs::read_to_string(home.path().join(FILE)).unwrap()
+        };
+        for (from, to, said) in [
+            ("port = 4000", "port = \"s3cret\"", "line 2"),
+            ("peer = \"did", "peer = \"nid", "`peer`"),
+            ("service", "servise", "unknown field"),
+            ("secret = \"", "secret = \"x", "32 hexadecimal"),
+            ("[connections.docs]", "[connections.Docs]", "lower case"),
+        ] {
+            assert!(good.contains(from), "{good}");
+            put(home.path(), FILE, &good.replace(from, to)).unwrap();
+            let error = Connections::load(home.path()).unwrap_err().to_string();
+            assert!(error.contains(said) && !error.contains("s3cret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The fronts of an agent's connections: one address of this machine, a path for each.
+//!
+//! ```text
+//!   http://127.0.0.1:PORT/NAME/SECRET ─▶ Front of NAME ─▶ its line
+//! ```
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::any;
+use nuncio_proto::call::ServiceName;
+use nuncio_proto::ids::AgentId;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex as Turn;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::caller::{AgentLine, Calling};
+use crate::config::ConfigError;
+use crate::connections::{Connection, Connections, secret};
+use crate::front::fault::Fault;
+use crate::front::{Front, Guard, serve};
+
+/// Before a port that was taken is tried again.
+const TAKEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotConnected {
+    /// The name is another's.
+    #[error("{0} is the name of another connection: choose one with --name")]
+    Name(ServiceName),
+    /// The service has a connection of another name.
+    #[error("that service is connected as {0}: `nuncio disconnect {0}` first")]
+    Connected(ServiceName),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// No port of this machine can be had.
+    #[error("no port of this machine can be had: {0}")]
+    Port(io::Error),
+}
+
+/// The fronts, while the agent runs.
+pub struct Fronts {
+    home: PathBuf,
+    calling: Arc<Calling>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+    /// Who changes the file, one after the other.
+    turn: Turn<()>,
+    state: Arc<Mutex<Open>>,
+}
+
+/// What is open now.
+#[derive(Default)]
+struct Open {
+    connections: Connections,
+    fronts: HashMap<ServiceName, Opened>,
+    /// Why programs cannot reach them now.
+    problem: Option<String>,
+    listens: bool,
+}
+
+#[derive(Clone)]
+struct Opened {
+    front: Front<AgentLine>,
+    ending: CancellationToken,
+}
+
+impl Fronts {
+    /// Opens what the home's file names. A port that is taken is waited for; everything else goes on.
+    ///
+    /// # Errors
+    /// The file is not what this program writes.
+    pub(crate) fn start(
+        home: &Path,
+        calling: Arc<Calling>,
+        stopping: CancellationToken,
+    ) -> Result<Arc<Self>, ConfigError> {
+        let fronts = Arc::new(Self {
+            home: home.to_owned(),
+            calling,
+            stopping,
+            tasks: TaskTracker::new(),
+            turn: Turn::default(),
+            state: Arc::default(),
+        });
+        let connections = Connections::load(home)?;
+        if let (Some(port), false) = (connections.port, connections.all.is_empty()) {
+            fronts.take(connections, port);
+        }
+        Ok(fronts)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // What it guards stays whole even if a holder panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All connections, and why programs cannot reach them now, if so.
+    #[must_use]
+    pub fn connections(&self) -> (Connections, Option<String>) {
+        let open = self.open();
+        (open.connections.clone(), open.problem.clone())
+    }
+
+    /// Connects a service: from here on programs reach it, also after a restart. One that is connected stays as it is.
+    ///
+    /// # Errors
+    /// The name is another's, the file cannot be written, or there is no port.
+    pub async fn connect(
+        &self,
+        name: Option<ServiceName>,
+        peer: AgentId,
+        service: ServiceName,
+    ) -> Result<ServiceName, NotConnected> {
+        let _mine = self.turn.lock().await;
+        let (name, connections) = connected(&self.home, name, peer, service)?;
+        if let Some(port) = connections.port {
+            self.take(connections, port);
+        }
+        Ok(name)
+    }
+
+    /// Ends one: its address answers no more. `false`: there is none of that name.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn disconnect(&self, name: &ServiceName) -> Result<bool, ConfigError> {
+        let _mine = self.turn.lock().await;
+        let was = disconnected(&self.home, name)?;
+        let mut open = self.open();
+        open.connections.all.remove(name);
+        if let Some(opened) = open.fronts.remove(name) {
+            opened.ending.cancel();
+        }
+        Ok(was)
+    }
+
+    /// Opens the fronts of connections that have none, and the address.
+    fn take(&self, connections: Connections, port: u16) {
+        let mut open = self.open();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        for (_, ended) in open.fronts.extract_if(|name, _| !connections.all.contains_key(name)) {
+            ended.ending.cancel();
+        }
+        for (name, connection) in &connections.all {
+            let known = open.connections.all.get(name) == Some(connection);
+            if !known {
+                open.fronts.insert(name.clone(), self.front(address, name, connection));
+            }
+        }
+        open.connections = connections;
+        if !open.listens {
+            open.listens = true;
+            let app = Router::new().fallback(any(answer)).with_state(Arc::clone(&self.state));
+            self.tasks.spawn(listen(address, app, Arc::clone(&self.state), self.stopping.clone()));
+        }
+    }
+
+    fn front(&self, address: SocketAddr, name: &ServiceName, connection: &Connection) -> Opened {
+        let line = AgentLine::new(Arc::clone(&self.calling), connection.peer, connection.service.clone());
+        let guard = Guard::new(address, Some(name.clone()), connection.secret.clone());
+        let ending = self.stopping.child_token();
+        Opened { front: Front::new(line, guard, ending.clone()), ending }
+    }
+
+    /// Returns when answers under way have had their time, once the agent's stop was said.
+    pub(crate) async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Writes a connection into a home's file; its name, and all of them. For a home whose agent does not run, or for the agent.
+///
+/// # Errors
+/// As [`Fronts::connect`].
+pub fn connected(
+    home: &Path,
+    name: Option<ServiceName>,
+    peer: AgentId,
+    service: ServiceName,
+) -> Result<(ServiceName, Connections), NotConnected> {
+    let mut connections = Connections::load(home)?;
+    if let Some((known, _)) = connections.to(&peer, &service) {
+        let known = known.clone();
+        return match name {
+            Some(other) if other != known => Err(NotConnected::Connected(known)),
+            _ => Ok((known, connections)),
+        };
+    }
+    let name = name.unwrap_or_else(|| service.clone());
+    if connections.all.contains_key(&name) {
+        return Err(NotConnected::Name(name));
+    }
+    if connections.port.is_none() {
+        connections.port = Some(free_port().map_err(NotConnected::Port)?);
+    }
+    let secret = secret().map_err(NotConnected::Port)?;
+    connections.all.insert(name.clone(), Connection { peer, service, secret });
+    connections.save(home)?;
+    Ok((name, connections))
+}
+
+/// Takes a connection out of a home's file; `false` where there is none.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn disconnected(home: &Path, name: &ServiceName) -> Result<bool, ConfigError> {
+    let mut connections = Connections::load(home)?;
+    let was = connections.all.remove(name).is_some();
+    if was {
+        connections.save(home)?;
+    }
+    Ok(was)
+}
+
+/// One that nobody listens on now; it is kept from here on.
+fn free_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Serves the address; while another has it, waits and says so.
+async fn listen(address: SocketAddr, app: Router, state: Arc<Mutex<Open>>, stopping: CancellationToken) {
+    let tell = |problem: Option<String>| {
+        state.lock().unwrap_or_else(PoisonError::into_inner).problem = problem;
+    };
+    let mut told = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                tell(None);
+                return serve(listener, app, stopping).await;
+            }
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%address, %error, "connections are not served over HTTP: another program has their port; \
+                        `nuncio mcp` serves them all the same");
+                }
+                told = true;
+                tell(Some(format!("{address}: {error}")));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TAKEN_PAUSE) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+async fn answer(State(state): State<Arc<Mutex<Open>>>, request: Request) -> Response {
+    let front = {
+        let open = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = request.uri().path().split('/').nth(1);
+        name.and_then(|name| open.fronts.get(&name.parse::<ServiceName>().ok()?)).map(|opened| opened.front.clone())
+    };
+    match front {
+        Some(front) => front.answer(request).await,
+        None => Fault::malformed("nothing is served under this address").with(StatusCode::NOT_FOUND).response(None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Whether a service can be spoken to, and what it offers: asked once, before it is offered to anybody.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nuncio_proto::call::{Head, ServiceName};
+use nuncio_proto::ids::{AgentId, CallSessionId};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::config::{ConfigError, Offer, drafted};
+use crate::jsonrpc::Envelope;
+use crate::message::Message;
+use crate::service::{Ask, NotHanded, Of, Said, Service};
+
+/// How long a service may take to say all of it: one that is fetched from a registry at its first start among them.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How long it may take to know why a program has ended.
+const EPITAPH_PATIENCE: Duration = Duration::from_secs(10);
+/// A longer answer is not read.
+const ANSWER_LEN_MAX: u64 = 16 << 20;
+/// Tools that are asked for; a service has fewer.
+const TOOLS_MAX: usize = 4_096;
+const OLDER: &str = "2025-11-25";
+const NEWER: &str = "2026-07-28";
+/// Nobody's: the curve's base point. The service is not told who asks.
+const NOBODY: [u8; 32] = {
+    let mut point = [0x66; 32];
+    point[0] = 0x58;
+    point
+};
+
+/// Why a service is not offered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotFound {
+    /// The file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It does not start, or has ended.
+    #[error("it does not run: {0}")]
+    Gone(String),
+    /// It says nothing.
+    #[error("it has not answered within two minutes")]
+    Silent,
+    /// What it says is not MCP.
+    #[error("it does not speak MCP: {0}")]
+    Strange(String),
+}
+
+/// What a service says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What it is called, and which version.
+    pub server: String,
+    /// The protocol's revision.
+    pub revision: String,
+    /// Its tools, in its order.
+    pub tools: Vec<Tool>,
+}
+
+/// A tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// Whether it only reads, by the service's own word.
+    pub reads: bool,
+}
+
+/// Starts a service as it would be offered, asks what it is and which tools it has, and ends it. Nothing is written.
+///
+/// # Errors
+/// It cannot be offered: why, for people.
+pub async fn probe(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<Found, NotFound> {
+    let config = drafted(home, name, offer)?;
+    let spool = tempfile::tempdir().map_err(|error| NotFound::Gone(error.to_string()))?;
+    let (said, heard) = mpsc::channel(16);
+    let service = Service::start(name.clone(), &config, spool.path(), |_| None, said).map_err(NotFound::Gone)?;
+    let nobody = AgentId::from_bytes(NOBODY).map_err(|error| NotFound::Gone(error.to_string()))?;
+    let of = Of { from: nobody, session: Some(CallSessionId::from_bytes([0; 16])) };
+    let mut asked = Asked { of, service, heard, key: 0, newer: false };
+    let found = tokio::time::timeout(PATIENCE, asked.all()).await.unwrap_or(Err(NotFound::Silent));
+    // What it still says is not waited for.
+    asked.heard.close();
+    asked.service.end(of).await;
+    asked.service.stop().await;
+    found
+}
+
+struct Asked {
+    of: Of,
+    service: Service,
+    heard: mpsc::Receiver<Said>,
+    key: u64,
+    newer: bool,
+}
+
+impl Asked {
+    async fn all(&mut self) -> Result<Found, NotFound> {
+        let (server, revision, has_tools) = self.begin().await?;
+        let mut tools = Vec::new();
+        let mut params = json!({});
+        while has_tools && tools.len() < TOOLS_MAX {
+            let page = self.ask("tools/list", params).await?.map_err(|error| strange(&error))?;
+            let listed = page.get("tools").and_then(Value::as_array).ok_or_else(|| strange(&page))?;
+            tools.extend(listed.iter().filter_map(tool));
+            match page.get("nextCursor").and_then(Value::as_str) {
+                Some(cursor) => params = json!({ "cursor": cursor }),
+                None => break,
+            }
+        }
+        Ok(Found { server, revision, tools })
+    }
+
+    /// Who it is, which revision it speaks, and whether it has tools; of either era.
+    async fn begin(&mut self) -> Result<(String, String, bool), NotFound> {
+        let client = json!({ "name": "nuncio", "version": env!("CARGO_PKG_VERSION") });
+        let hello = json!({ "protocolVersion": OLDER, "capabilities": {}, "clientInfo": client });
+        if let Ok(hello) = self.ask("initialize", hello).await? {
+            self.say(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await?;
+            let revision = hello.get("protocolVersion").and_then(Value::as_str).ok_or_else(|| strange(&hello))?;
+            return Ok((who(hello.get("serverInfo")), revision.to_owned(), has_tools(&hello)));
+        }
+        self.newer = true;
+        let found = self.ask("server/discover", json!({})).await?.map_err(|error| strange(&error))?;
+        let info = found.get("_meta").and_then(|meta| meta.get("io.modelcontextprotocol/serverInfo"));
+        Ok((who(info.or_else(|| found.get("serverInfo"))), NEWER.to_owned(), has_tools(&found)))
+    }
+
+    /// A request; its result, or its error.
+    async fn ask(&mut self, method: &str, mut params: Value) -> Result<Result<Value, Value>, NotFound> {
+        if let (true, Some(params)) = (self.newer, params.as_object_mut()) {
+            let client = json!({ "name": "nuncio", "version": env!("CARGO_PKG_VERSION") });
+            let meta = json!({
+                "io.modelcontextprotocol/protocolVersion": NEWER,
+                "io.modelcontextprotocol/clientInfo": client,
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+            params.insert("_meta".to_owned(), meta);
+        }
+        self.key = self.key.saturating_add(1);
+        let key = self.key;
+        self.say(&json!({ "jsonrpc": "2.0", "id": key, "method": method, "params": params })).await?;
+        loop {
+            match self.heard.recv().await {
+                Some(Said::Answer { key: asked, message, .. }) if asked == key => return read(&message).await,
+                Some(Said::Lost { why, .. } | Said::Gone { why, .. }) => return Err(NotFound::Gone(why)),
+                None => return Err(NotFound::Gone("it has ended".to_owned())),
+                // It is asked, and nothing else.
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn say(&mut self, message: &Value) -> Result<(), NotFound> {
+        let message = Message { head: Head::default(), ..Message::json(Bytes::from(message.to_string())) };
+        let envelope = Envelope::of(&message).map_err(|error| NotFound::Strange(error.to_string()))?;
+        match self.service.hand(Ask { key: self.key, of: self.of, envelope, message }).await {
+            Ok(()) => Ok(()),
+            Err(NotHanded::Ended) => Err(NotFound::Gone(self.epitaph().await)),
+            Err(why) => Err(NotFound::Gone(why.to_string())),
+        }
+    }
+
+    /// How it has ended, which is known a little later.
+    async fn epitaph(&mut self) -> String {
+        let told = async {
+            loop {
+                match self.heard.recv().await {
+                    Some(Said::Lost { why, .. } | Said::Gone { why, .. }) => return why,
+                    Some(_) => {}
+                    None => return NotHanded::Ended.to_string(),
+                }
+            }
+        };
+        let told = tokio::time::timeout(EPITAPH_PATIENCE, told).await;
+        told.unwrap_or_else(|_| NotHanded::Ended.to_string())
+    }
+}
+
+async fn read(message: &Message) -> Result<Result<Value, Value>, NotFound> {
+    let body = message.body.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        serde_json::from_reader::<_, Value>(body.reader().map_err(serde_json::Error::io)?.take(ANSWER_LEN_MAX))
+    });
+    let failed = |error: &dyn std::fmt::Display| NotFound::Strange(error.to_string());
+    let mut whole = read.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    Ok(match whole.get_mut("result") {
+        Some(result) => Ok(result.take()),
+        None => Err(whole),
+    })
+}
+
+fn strange(answer: &Value) -> NotFound {
+    let said = answer.get("error").and_then(|error| error.get("message")).and_then(Value::as_str);
+    NotFound::Strange(said.unwrap_or("its answer is not of the protocol's form").to_owned())
+}
+
+fn who(info: Option<&Value>) -> String {
+    let text = |name| info.and_then(|info| info.get(name)).and_then(Value::as_str).unwrap_or_default();
+    format!("{} {}", text("name"), text("version")).trim().to_owned()
+}
+
+fn has_tools(said: &Value) -> bool {
+    said.get("capabilities").and_then(|capabilities| capabilities.get("tools")).is_some()
+}
+
+fn tool(listed: &Value) -> Option<Tool> {
+    let name = listed.get("name")?.as_str()?.to_owned();
+    let hint = listed.get("annotations").and_then(|annotations| annotations.get("readOnlyHint"));
+    Some(Tool { name, reads: hint.and_then(Value::as_bool).unwrap_or(false) })
+}
+
+#[cfg(test)]
+mod tests;

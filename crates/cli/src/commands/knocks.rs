@@ -1,0 +1,87 @@
+//! `nuncio knocks`
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Options;
+use crate::client::segment;
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{KnockTold, Knocks as Known, LetIn, Named};
+
+/// Lists agents that were not added and ask to be let in: who each is it has signed, what it wants is its own word.
+///
+/// An agent that offers services hears them. Nothing else of such an agent is taken until it is let in.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nuncio knocks\n  nuncio knocks let-in did:key:z6Mk… --name ben\n  nuncio allow files ben tools.read\n  nuncio knocks decline did:key:z6Mk…\n\nWho comes with a line of `nuncio expose` is let in by it, and not listed."
+)]
+pub(crate) struct Knocks {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Add the agent: its letters are taken from now on. What it may do with a service is said by `nuncio allow`
+    LetIn {
+        /// Its DID
+        agent: String,
+        /// A short name for it: letters, digits, '-', '_' and '.'
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Turn the agent away; it is not heard again for a week
+    Decline {
+        /// Its DID
+        agent: String,
+    },
+}
+
+impl Knocks {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        match &self.action {
+            None => list(options).await,
+            Some(Action::LetIn { agent, name }) => {
+                let path = format!("/v1/knocks/{}/let-in", segment(agent));
+                let how = LetIn { name: name.clone() };
+                let named = options.with(async |api| api.post::<Named>(&path, &how).await).await?;
+                said(options, &named, "let in")
+            }
+            Some(Action::Decline { agent }) => {
+                let path = format!("/v1/knocks/{}", segment(agent));
+                let named = options.with(async |api| api.delete::<Named>(&path).await).await?;
+                said(options, &named, "turned away")
+            }
+        }
+    }
+}
+
+fn said(options: &Options, named: &Named, what: &str) -> Result<(), Failure> {
+    if options.json { output::json(named) } else { output::line(format_args!("{what}: {}", named.agent)) }
+}
+
+async fn list(options: &Options) -> Result<(), Failure> {
+    let known = options.with(async |api| api.get::<Known>("/v1/knocks").await).await?;
+    if options.json {
+        return output::json(&known);
+    }
+    if known.knocks.is_empty() {
+        output::note("nobody knocks");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = known.knocks.iter().map(row).collect();
+    output::table(&["AGENT", "LAST HEARD", "WANTS", "FROM"], &rows)?;
+    output::note("nuncio knocks let-in AGENT --name NAME, or nuncio knocks decline AGENT");
+    Ok(())
+}
+
+fn row(knock: &KnockTold) -> Vec<String> {
+    let service = knock.purpose.service.clone().unwrap_or_default();
+    let wants = format!("{service} {}", knock.purpose.scopes.join(" "));
+    let wants = match &knock.transaction {
+        Some(transaction) => format!("{wants} in {transaction}"),
+        None => wants,
+    };
+    let wants = output::harmless_line(wants.trim());
+    vec![knock.agent.clone(), output::time(knock.at_ms), wants, knock.endpoints.join(" ")]
+}

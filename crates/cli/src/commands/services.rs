@@ -1,0 +1,133 @@
+//! `nuncio services`, `nuncio allow` and `nuncio withdraw`
+
+use std::path::Path;
+
+use clap::Args;
+use nuncio::ServiceName;
+use nuncio_bridge::{ServiceTold, allow, services, withdraw};
+
+use crate::cli::Options;
+use crate::client::{Api, is_gone};
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{Peers, Services};
+
+/// Lists what this agent offers to others, and who may what.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nuncio services\n  nuncio services --json | jq '.services[].peers'\n\nThey stand in services.toml in the home, which may be edited by hand: `nuncio services` says whether it can be read, `nuncio allow` and the next start follow it."
+)]
+pub(crate) struct List {}
+
+/// Says what an agent may do with a service, in the stead of what was said before. It holds from the next message on; what runs is not interrupted.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nuncio allow files ben tools.read\n  nuncio allow files ben tools.read tools.write:create_file\n  nuncio allow files ben --nothing\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools)."
+)]
+pub(crate) struct Allow {
+    /// The service
+    name: ServiceName,
+    /// The agent, by name or DID
+    peer: String,
+    /// What it may
+    #[arg(required_unless_present = "nothing")]
+    scopes: Vec<String>,
+    /// It may nothing any more
+    #[arg(long, conflicts_with = "scopes")]
+    nothing: bool,
+}
+
+/// Offers a service no more: its sessions end, and what was said of who may use it is forgotten.
+#[derive(Args)]
+pub(crate) struct Withdraw {
+    /// The service
+    name: ServiceName,
+}
+
+impl List {
+    pub(crate) fn run(&self, options: &Options) -> Result<(), Failure> {
+        let all = services(&options.home()?)?;
+        if options.json {
+            return output::json(&Services { services: all });
+        }
+        if all.is_empty() {
+            output::note("nothing is offered: nuncio expose mcp NAME -- COMMAND");
+            return Ok(());
+        }
+        let rows: Vec<Vec<String>> = all
+            .iter()
+            .map(|told| vec![told.name.clone(), output::harmless_line(&told.runs), told.read.join(" "), may(told)])
+            .collect();
+        output::table(&["NAME", "RUNS", "ONLY READ", "WHO MAY"], &rows)
+    }
+}
+
+impl Allow {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let home = options.home()?;
+        is_offered(&home, &self.name)?;
+        allow(&home, &self.name, &self.peer, &self.scopes)?;
+        let runs = follow(&home).await?;
+        if runs && !self.nothing {
+            is_known(&home, &self.peer).await?;
+        }
+        let all = services(&home)?;
+        let Some(told) = all.iter().find(|told| told.name == self.name.as_str()) else { return Ok(()) };
+        if options.json {
+            return output::json(told);
+        }
+        output::line(format_args!("{}: {}", self.name, may(told)))
+    }
+}
+
+impl Withdraw {
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let home = options.home()?;
+        is_offered(&home, &self.name)?;
+        withdraw(&home, &self.name)?;
+        follow(&home).await?;
+        if options.json {
+            return output::json(&Services { services: services(&home)? });
+        }
+        output::line(format_args!("{} is offered no more", self.name))
+    }
+}
+
+fn is_offered(home: &Path, name: &ServiceName) -> Result<(), Failure> {
+    if services(home)?.iter().any(|told| told.name == name.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("no service is called {name}"),
+        "`nuncio services` lists them; `nuncio expose` offers one",
+    ))
+}
+
+/// A name that no peer has allows nobody, until one has it.
+pub(crate) async fn is_known(home: &Path, peer: &str) -> Result<(), Failure> {
+    let known = Api::at(home).get::<Peers>("/v1/peers").await?.peers;
+    if !known.iter().any(|one| one.allowed && (one.agent == peer || one.name.as_deref() == Some(peer))) {
+        output::note(format_args!(
+            "no peer is called {peer} yet: nuncio peers add --name {peer} 'nuncio:did:key:…' (the line that their `nuncio id` prints)"
+        ));
+    }
+    Ok(())
+}
+
+/// The agent that runs follows the file; whether one does.
+pub(crate) async fn follow(home: &Path) -> Result<bool, Failure> {
+    match Api::at(home).post::<Services>("/v1/services/reload", &()).await {
+        Ok(_) => Ok(true),
+        Err(failure) if is_gone(&failure) => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Who may what, in a line.
+pub(crate) fn may(told: &ServiceTold) -> String {
+    let everybody = (!told.open.is_empty()).then(|| format!("every peer: {}", told.open.join(" ")));
+    let tokens = (!told.tokens.is_empty()).then(|| format!("tokens up to: {}", told.tokens.join(" ")));
+    let peers = told.peers.iter().map(|(peer, scopes)| format!("{peer}: {}", scopes.join(" ")));
+    let all: Vec<String> = everybody.into_iter().chain(peers).chain(tokens).collect();
+    if all.is_empty() { "nobody".to_owned() } else { all.join("; ") }
+}
