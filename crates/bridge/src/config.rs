@@ -7,6 +7,10 @@
 //!
 //! [services.files.peers]
 //! bob = ["tools.read", "tools.write:create_file"]
+//!
+//! [services.helper]
+//! a2a = "http://127.0.0.1:9999"              # an agent that speaks A2A, under whose address its card stands
+//! webhooks = ["https://hooks.example"]       # origins that callers may have it call; none, if not said
 //! ```
 //!
 //! What is not named is not allowed: a service without `open`, `peers` and `tokens` is offered to nobody.
@@ -29,11 +33,11 @@ use nuncio_proto::token::Scope;
 use serde::Deserialize;
 
 pub(crate) use child::environment;
-pub use edit::{Offer, allow, expose, offer, withdraw};
+pub use edit::{Offer, allow, expose, expose_a2a, offer, withdraw};
 pub(crate) use edit::{drafted, put};
 pub use told::{ServiceTold, told};
 
-use crate::policy;
+use crate::{a2a, policy};
 
 /// The file's name in the home.
 pub const FILE: &str = "services.toml";
@@ -119,7 +123,7 @@ pub(crate) struct ServiceConfig {
 pub(crate) enum Runs {
     /// A program, one for each session, that speaks MCP on stdin and stdout.
     Program(Program),
-    /// A server of MCP over HTTP.
+    /// A server of MCP over HTTP, or an agent that speaks A2A.
     Url(Upstream),
 }
 
@@ -134,9 +138,23 @@ pub(crate) struct Program {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
+/// What a server speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// MCP.
+    Mcp,
+    /// A2A.
+    A2a {
+        /// Origins of addresses that it may be made to call.
+        webhooks: BTreeSet<String>,
+    },
+}
+
 /// A server behind an address.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Upstream {
+    /// What it speaks.
+    pub(crate) speaks: Speaks,
     /// Its address: `https`, or `http` on this machine.
     pub(crate) url: reqwest::Url,
     /// The value of `authorization` in requests to it.
@@ -181,6 +199,9 @@ struct Whole {
 struct Table {
     mcp: Option<Vec<String>>,
     mcp_url: Option<String>,
+    a2a: Option<String>,
+    #[serde(default)]
+    webhooks: Vec<String>,
     authorization_file: Option<PathBuf>,
     directory: Option<PathBuf>,
     #[serde(default)]
@@ -279,13 +300,18 @@ impl Table {
 
     /// Files that it names stand in the home, if it does not say where.
     fn runs(self, home: &Path, inherited: &BTreeMap<String, String>) -> Result<Runs, String> {
-        match (self.mcp, self.mcp_url) {
-            (Some(command), None) => {
+        if self.a2a.is_none() && !self.webhooks.is_empty() {
+            return Err("`webhooks` is for `a2a`".to_owned());
+        }
+        let webhooks = self.webhooks.iter().map(|text| a2a::origin(text)).collect::<Result<_, String>>()?;
+        let speaks = if self.a2a.is_some() { Speaks::A2a { webhooks } } else { Speaks::Mcp };
+        match (self.mcp, self.mcp_url, self.a2a) {
+            (Some(command), None, None) => {
                 if command.first().is_none_or(String::is_empty) {
                     return Err("`mcp` is empty: write the program and its arguments".to_owned());
                 }
                 if self.authorization_file.is_some() {
-                    return Err("`authorization_file` is for `mcp_url`".to_owned());
+                    return Err("`authorization_file` is for `mcp_url` and `a2a`".to_owned());
                 }
                 if self.directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
                     return Err("`directory` begins with /".to_owned());
@@ -294,13 +320,14 @@ impl Table {
                     environment(inherited, &self.env, self.env_file.map(|file| home.join(file)).as_deref())?;
                 Ok(Runs::Program(Program { command, directory: self.directory, environment }))
             }
-            (None, Some(url)) => {
+            (None, Some(url), None) | (None, None, Some(url)) => {
                 if self.directory.is_some() || !self.env.is_empty() || self.env_file.is_some() {
                     return Err("`directory`, `env` and `env_file` are for `mcp`".to_owned());
                 }
-                Ok(Runs::Url(upstream(&url, self.authorization_file.map(|file| home.join(file)).as_deref())?))
+                let authorization = self.authorization_file.map(|file| home.join(file));
+                Ok(Runs::Url(upstream(&url, speaks, authorization.as_deref())?))
             }
-            _ => Err("one of `mcp` and `mcp_url` is wanted".to_owned()),
+            _ => Err("one of `mcp`, `mcp_url` and `a2a` is wanted".to_owned()),
         }
     }
 }
@@ -321,25 +348,24 @@ fn scope(scopes: &[String]) -> Result<Scope, String> {
     Scope::parse(&scopes.join(" ")).ok_or_else(|| "a scope stands twice".to_owned())
 }
 
-fn upstream(url: &str, authorization: Option<&Path>) -> Result<Upstream, String> {
-    let url = reqwest::Url::parse(url).map_err(|error| format!("`mcp_url`: {error}"))?;
+fn upstream(url: &str, speaks: Speaks, authorization: Option<&Path>) -> Result<Upstream, String> {
+    let key = if speaks == Speaks::Mcp { "mcp_url" } else { "a2a" };
+    let url = reqwest::Url::parse(url).map_err(|error| format!("`{key}`: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(
-            "`mcp_url` has a secret in it: put it into a file, and the file into `authorization_file`".to_owned()
-        );
+        return Err(format!("`{key}` has a secret in it: put it into a file, and the file into `authorization_file`"));
     }
     let local = url.host_str().is_some_and(is_local);
     if url.scheme() != "https" && !(url.scheme() == "http" && local) {
-        return Err(
-            "`mcp_url` is https, or http on this machine: what came sealed goes no further in the clear".to_owned()
-        );
+        return Err(format!(
+            "`{key}` is https, or http on this machine: what came sealed goes no further in the clear"
+        ));
     }
     let authorization = authorization.map(|path| read_private(path, Others::MayNotRead)).transpose();
     let authorization = authorization.map_err(|error| error.to_string())?.map(|text| text.trim().to_owned());
     if authorization.as_ref().is_some_and(|value| value.is_empty() || value.contains('\n')) {
         return Err("`authorization_file` has one line: `Bearer …`".to_owned());
     }
-    Ok(Upstream { url, authorization })
+    Ok(Upstream { speaks, url, authorization })
 }
 
 fn is_local(host: &str) -> bool {

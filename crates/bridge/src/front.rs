@@ -8,6 +8,7 @@
 //! A message's bytes are the letter's payload and the letter's payload is the message: neither is touched. A session's id is the one that its letters
 //! name, so a front that begins anew knows its clients again.
 
+mod agent;
 mod exchange;
 pub(crate) mod fault;
 mod flush;
@@ -90,9 +91,12 @@ impl<L: Line> Front<L> {
     }
 
     async fn route(&self, parts: &Parts, body: Body) -> Result<Response, Refused> {
-        self.0.guard.check(parts.uri.path(), &parts.headers)?;
+        let behind = self.0.guard.check(parts.uri.path(), &parts.headers)?;
         let unserved = || Fault::busy("this connection does not say when it was flushed");
         let marks = parts.extensions.get::<Marks>().cloned().ok_or_else(unserved)?;
+        if !behind.is_empty() {
+            return self.agent(behind, parts, body, marks).await;
+        }
         if parts.method == Method::POST {
             let posted = post::read(&parts.headers, body, &self.0.room).await?;
             return self.post(posted, marks).await;
@@ -138,7 +142,10 @@ impl<L: Line> Front<L> {
 
     /// The session of a message, and whether it begins with it.
     async fn session_of(&self, posted: &Posted) -> Result<(Arc<Session<L>>, bool), Fault> {
-        if posted.era == Era::Requests {
+        if matches!(posted.era, Era::Tasks { .. }) && !matches!(posted.reading.kind, Kind::Request(_)) {
+            return Err(Fault::malformed("an agent is sent requests alone"));
+        }
+        if !matches!(posted.era, Era::Sessions { .. }) {
             return match posted.reading.kind {
                 Kind::Response(_) => Err(Fault::malformed("a server of this revision asks nothing")),
                 _ => Ok((self.session(None).await?, false)),

@@ -136,6 +136,16 @@ impl Envelope {
         Self::read(message.body.reader().map_err(NotRead::Io)?)
     }
 
+    /// Of a request for an agent's card, which is no JSON.
+    pub(crate) fn card() -> Self {
+        Self { kind: Kind::Request, id: None, method: "agent card".to_owned(), params: Params::default() }
+    }
+
+    /// Whether it is [`Self::card`]: no message that was read is a request without id.
+    pub(crate) fn is_card(&self) -> bool {
+        self.is_request() && self.id.is_none()
+    }
+
     pub(crate) fn is_request(&self) -> bool {
         self.kind == Kind::Request
     }

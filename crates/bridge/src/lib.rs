@@ -8,6 +8,7 @@
 //! A message of either program is one letter, byte for byte. What a protocol needs of the two ends (sessions, resumption, errors) is made here; that a
 //! request is done once is made of letters.
 
+mod a2a;
 mod bridge;
 mod caller;
 mod config;
@@ -28,7 +29,8 @@ pub mod shim;
 pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;
 pub use config::{
-    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, offer, told as services, withdraw,
+    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, offer, told as services,
+    withdraw,
 };
 pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};

@@ -10,7 +10,8 @@
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::Scope;
 
-use crate::config::ServiceConfig;
+use crate::a2a;
+use crate::config::{Runs, ServiceConfig, Speaks};
 use crate::jsonrpc::{Envelope, Kind};
 
 const USE: &str = "service.use";
@@ -130,6 +131,9 @@ fn one(scope: &str) -> Option<Scope> {
 
 /// What a method needs. What is not in here is not known, and needs the most.
 fn need(service: &ServiceConfig, message: &Envelope) -> Need {
+    if matches!(&service.runs, Runs::Url(upstream) if upstream.speaks != Speaks::Mcp) {
+        return need_a2a(message);
+    }
     if message.is_response() {
         return Need::Use;
     }
@@ -157,6 +161,17 @@ fn need(service: &ServiceConfig, message: &Envelope) -> Need {
         | "tasks/list"
         | "tasks/result" => Need::Wide(READ),
         method if method.starts_with("notifications/") && message.kind == Kind::Notification => Need::Use,
+        _ => Need::Wide(WRITE),
+    }
+}
+
+/// The same, of an agent that speaks A2A. Of what wants no answer there is but that an asker has gone.
+// contracts/call.md section 8.
+fn need_a2a(message: &Envelope) -> Need {
+    let gone = message.kind == Kind::Notification && message.method == "notifications/cancelled";
+    match message.method.as_str() {
+        _ if message.is_card() || gone => Need::Use,
+        method if message.is_request() && a2a::reads(method) => Need::Wide(READ),
         _ => Need::Wide(WRITE),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Of {
 /// A message for the service.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    /// The caller's own number of it; comes back with what is said to it.
+    /// The caller's own number of it; comes back with what is said to it. Of what cancels a request without session: that request's, where it is known.
     pub(crate) key: u64,
     /// Whose it is.
     pub(crate) of: Of,

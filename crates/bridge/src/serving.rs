@@ -20,8 +20,9 @@ use nuncio_proto::ids::AgentId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::a2a;
 use crate::caller::message_of;
-use crate::config::{ConfigError, ServiceConfig, Services};
+use crate::config::{ConfigError, Runs, ServiceConfig, Services, Speaks};
 use crate::jsonrpc::{Envelope, Id, NotRead, Reason};
 use crate::mcp;
 use crate::message::Message;
@@ -54,6 +55,43 @@ pub(crate) struct Serving {
 struct Offered {
     config: ServiceConfig,
     service: Arc<Service>,
+}
+
+impl Offered {
+    const fn is_address(&self) -> bool {
+        matches!(self.config.runs, Runs::Url(_))
+    }
+
+    /// Whether what a message would have done is the service's to do, whoever asks.
+    ///
+    /// # Errors
+    /// It is not: why, for people.
+    // contracts/call.md X32, X37.
+    fn fits(&self, envelope: &Envelope, message: &Message) -> Result<(), (Reason, String)> {
+        let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
+        match speaks {
+            Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
+                Err((Reason::Malformed, "this service has no such place: it speaks MCP".to_owned()))
+            }
+            Speaks::A2a { webhooks } if !envelope.is_card() => {
+                let failed = |why: String| (Reason::Malformed, why);
+                let reader = message.body.reader().map_err(|error| failed(error.to_string()))?;
+                let named = a2a::webhooks(&envelope.method, reader).map_err(|error| failed(error.to_string()))?;
+                if named.iter().all(|url| webhooks.iter().any(|origin| is_of(url, origin))) {
+                    return Ok(());
+                }
+                let why =
+                    "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
+                Err((Reason::Denied, why.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an address begins with an origin, and with nothing that only looks like it.
+fn is_of(url: &str, origin: &str) -> bool {
+    url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// What is kept of sessions, of one service each.
@@ -263,7 +301,10 @@ impl Serving {
         match self.admit(&called).await {
             Ok((envelope, message, offered)) => {
                 self.recall(&service, &of).await?;
-                if let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message }).await {
+                // contracts/call.md X16: what it cancels is what it answers, since ids of several clients may be equal.
+                let asked = called.letter.reply_to.filter(|_| of.session.is_none() && offered.is_address());
+                let key = asked.and_then(|asked| self.open.no_of(&of.from, asked)).unwrap_or(no);
+                if let Err(why) = offered.service.hand(Ask { key, of, envelope, message }).await {
                     tracing::debug!(%service, %why, "a notice was not handed over");
                 }
             }
@@ -283,7 +324,9 @@ impl Serving {
             ));
         }
         let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
-        let envelope = Envelope::of(&message).map_err(|why| {
+        let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
+        let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
+        let envelope = envelope.map_err(|why| {
             let reason = match why {
                 NotRead::Io(_) => Reason::Failed,
                 NotRead::Json(_) => Reason::NotJson,
@@ -323,7 +366,10 @@ impl Serving {
                 let why = format!("{} requests of this agent are open here", limit::CALLS_BEGUN_MAX);
                 Err(refused(Reason::Busy, why, None))
             }
-            Decision::Allowed => Ok((envelope, message, offered)),
+            Decision::Allowed => match offered.fits(&envelope, &message) {
+                Ok(()) => Ok((envelope, message, offered)),
+                Err((reason, why)) => Err(refused(reason, why, None)),
+            },
         }
     }
 

@@ -27,7 +27,7 @@ impl Offer<'_> {
     }
 
     fn write(&self, service: &mut Table) {
-        for former in ["mcp", "mcp_url", "directory"] {
+        for former in ["mcp", "mcp_url", "directory", "a2a", "webhooks"] {
             service.remove(former);
         }
         match self.mcp {
@@ -70,6 +70,19 @@ pub(crate) fn drafted(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Res
     let services = Services::parse(&path, &document.to_string(), std::env::vars_os())?;
     let none = || ConfigError::Service { path, service: name.to_string(), what: "it is not there".to_owned() };
     services.get(name).cloned().ok_or_else(none)
+}
+
+/// Offers an agent that speaks A2A, under whose address its card stands: `http://` or `https://`. What is there of its name keeps who may.
+///
+/// # Errors
+/// As [`expose`].
+pub fn expose_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<(), ConfigError> {
+    edit(home, name, |service| {
+        for former in ["mcp", "mcp_url", "directory"] {
+            service.remove(former);
+        }
+        service.insert("a2a", value(url));
+    })
 }
 
 /// Says what a peer may of a service, in the stead of what was said of it; nothing takes it out.

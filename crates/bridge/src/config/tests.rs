@@ -39,7 +39,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
     refused("[services.files]\nmcp = [\"a\"]\nenv = { PASSWORD = hunter2 }", "line 3");
     refused("[services.files]\nmcp = [\"a\"]\nmcp = [\"hunter2\"]", "line 3: duplicate key");
     refused("[services.Files]\nmcp = [\"a\"]", "a service's name is");
-    refused("[services.files]", "one of `mcp` and `mcp_url`");
+    refused("[services.files]", "one of `mcp`, `mcp_url` and `a2a`");
     refused("[services.files]\nmcp = []", "`mcp` is empty");
     refused("[services.files]\nmcp = [\"a\"]\nread = [\"*\", \"b\"]", "either");
     for scope in
@@ -115,4 +115,23 @@ fn an_edit_keeps_what_its_owner_wrote() {
     assert!(Services::load(home.path()).unwrap().get(&files()).unwrap().peers.is_empty());
     assert!(withdraw(home.path(), &files()).unwrap() && !withdraw(home.path(), &files()).unwrap());
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_agent_of_a2a_is_an_address_with_webhooks_by_name() {
+    let text = "[services.files]\na2a = \"http://127.0.0.1:9999\"\nwebhooks = [\"https://hooks.example\"]";
+    let services = parse(text).unwrap();
+    let Runs::Url(upstream) = &services.get(&files()).unwrap().runs else { panic!() };
+    let webhooks = ["https://hooks.example".to_owned()].into();
+    assert_eq!((upstream.url.as_str(), &upstream.speaks), ("http://127.0.0.1:9999/", &Speaks::A2a { webhooks }));
+    refused("[services.files]\na2a = \"http://example.org/\"", "`a2a` is https");
+    refused("[services.files]\na2a = \"http://127.0.0.1/\"\nmcp_url = \"http://127.0.0.1/\"", "one of");
+    refused("[services.files]\nmcp = [\"a\"]\nwebhooks = [\"https://hooks.example\"]", "is for `a2a`");
+    refused("[services.files]\na2a = \"http://127.0.0.1/\"\nwebhooks = [\"https://hooks.example/a\"]", "no origin");
+    let home = tempfile::tempdir().unwrap();
+    expose_a2a(home.path(), &files(), "http://127.0.0.1:9999").unwrap();
+    let text = || std::fs::read_to_string(home.path().join(FILE)).unwrap();
+    assert_eq!(text(), "[services.files]\na2a = \"http://127.0.0.1:9999\"\n");
+    expose(home.path(), &files(), &["x".to_owned()]).unwrap();
+    assert_eq!(text(), "[services.files]\nmcp = [\"x\"]\n");
 }

@@ -15,6 +15,7 @@ use super::out::{Gone, Out};
 use super::reading;
 use super::session::{Ending, Phase, Session, Standalone, Ticket};
 use super::sse;
+use crate::a2a;
 use crate::line::{Heard, HeardWhat, Line, Say};
 use crate::message::{Body, Message};
 
@@ -35,6 +36,11 @@ pub(super) enum Era {
     },
     /// Neither: whoever closes a stream cancels its request.
     Requests,
+    /// A2A, which has neither. `streams`: this request is answered with a stream.
+    Tasks {
+        /// Whether it is.
+        streams: bool,
+    },
 }
 
 /// What a client takes as an answer.
@@ -123,10 +129,29 @@ impl<L: Line> Exchange<L> {
                 },
                 () = self.out.gone() => return Err(Gone),
                 () = stopping.cancelled() => return Ok(End::Over),
-                _ = pulse.tick(), if self.accepts.stream => {
+                _ = pulse.tick(), if self.may_begin() => {
                     self.pulse().await?;
                     pulse = every(PULSE);
                 },
+            }
+        }
+    }
+
+    /// Whether a stream may begin before there is anything to say.
+    const fn may_begin(&self) -> bool {
+        match self.era {
+            // What asked for one answer is answered with one, however long it takes.
+            Era::Tasks { streams } => streams || self.out.has_begun(),
+            _ => self.accepts.stream,
+        }
+    }
+
+    /// Fields of an agent's answer, while the head has not gone.
+    // contracts/call.md X36.
+    fn fields(&mut self, message: &Message) {
+        for name in a2a::FIELDS.into_iter().filter(|_| matches!(self.era, Era::Tasks { .. })) {
+            if let Some(value) = message.head.get(name) {
+                self.out.set(name, value);
             }
         }
     }
@@ -138,6 +163,7 @@ impl<L: Line> Exchange<L> {
             HeardWhat::Part(_, message) => {
                 self.had(no).await;
                 if self.accepts.stream {
+                    self.fields(message);
                     self.event(no, &message.body, false).await?;
                 }
                 Ok(false)
@@ -168,6 +194,11 @@ impl<L: Line> Exchange<L> {
     }
 
     async fn last(&mut self, no: u64, message: &Message) -> Result<(), Gone> {
+        self.fields(message);
+        if matches!((self.era, message.body.len()), (Era::Tasks { .. }, Ok(0))) {
+            // contracts/call.md X34.
+            return self.out.end().await;
+        }
         if self.out.has_begun() || !self.accepts.json {
             return self.event(no, &message.body, true).await;
         }
@@ -204,7 +235,7 @@ impl<L: Line> Exchange<L> {
     /// The client of a request without session has gone, which cancels it.
     // contracts/call.md X16.
     async fn cancel(&mut self) {
-        let (Era::Requests, false, Some(id)) = (self.era, self.answered, &self.id) else { return };
+        let (Era::Requests | Era::Tasks { .. }, false, Some(id)) = (self.era, self.answered, &self.id) else { return };
         let message =
             format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#);
         let say = Say {
@@ -234,7 +265,7 @@ impl<L: Line> Exchange<L> {
 
 impl Source {
     /// The next one. May be given up while it waits.
-    async fn next<L: Line>(&mut self, session: &Session<L>, ticket: Ticket) -> Option<Heard> {
+    pub(super) async fn next<L: Line>(&mut self, session: &Session<L>, ticket: Ticket) -> Option<Heard> {
         loop {
             match self {
                 Self::Shared(rx, last) => {

@@ -28,8 +28,9 @@ impl Guard {
         Self { hosts: hosts.into(), name, secret: Arc::new(secret) }
     }
 
+    /// What stands behind the path that was given out: nothing, or one of an agent's places.
     // contracts/call.md X15.
-    pub(super) fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Fault> {
+    pub(super) fn check<'a>(&self, path: &'a str, headers: &HeaderMap) -> Result<&'a str, Fault> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
         // A name that somebody's DNS points to 127.0.0.1 is not one of ours: this ends DNS rebinding.
         let host = text(header::HOST).filter(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
@@ -41,19 +42,20 @@ impl Guard {
             let fault = Fault::malformed("a page of another origin may not use this service");
             return Err(fault.with(StatusCode::FORBIDDEN));
         }
-        if self.is_here(path) {
-            return Ok(());
-        }
-        Err(Fault::malformed("nothing is served under this address").with(StatusCode::NOT_FOUND))
+        self.behind(path)
+            .filter(|behind| super::agent::is_place(behind))
+            .ok_or_else(|| Fault::malformed("nothing is served under this address").with(StatusCode::NOT_FOUND))
     }
 
-    fn is_here(&self, path: &str) -> bool {
-        let path = path.strip_prefix('/').unwrap_or("");
-        let secret = match &self.name {
-            Some(name) => path.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/')),
-            None => Some(path),
+    /// What stands behind the secret.
+    fn behind<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let path = path.strip_prefix('/')?;
+        let path = match &self.name {
+            Some(name) => path.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'))?,
+            None => path,
         };
-        secret.is_some_and(|given| given.as_bytes().ct_eq(self.secret.as_bytes()).into())
+        let (given, behind) = path.split_at(path.find('/').unwrap_or(path.len()));
+        bool::from(given.as_bytes().ct_eq(self.secret.as_bytes())).then_some(behind)
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
         let name = Some("files".parse().unwrap());
         let guard = Guard::new(([127, 0, 0, 1], 4000).into(), name, Zeroizing::new("s3cret".to_owned()));
         let map = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
-        guard.check(path, &map).map_or_else(|fault| fault.status().as_u16(), |()| 200)
+        guard.check(path, &map).map_or_else(|fault| fault.status().as_u16(), |_| 200)
     }
 
     #[test]

@@ -124,6 +124,12 @@ impl Out {
         self.piece(Bytes::from_static(sse::TAIL), flushed).await
     }
 
+    /// Ends a stream, which may have had no event. Returns when the system has all of it.
+    pub(super) async fn end(&mut self) -> Result<(), Gone> {
+        self.begin_stream()?;
+        self.piece(Bytes::from_static(sse::COMMENT), true).await
+    }
+
     /// Bytes of a stream that are no message.
     pub(super) async fn aside(&mut self, bytes: Bytes) -> Result<(), Gone> {
         self.begin_stream()?;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::exchange::{Accepts, Era};
 use super::fault::Fault;
 use super::reading::{self, Kind, Reading, Unread};
+use crate::a2a;
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -74,21 +75,12 @@ impl From<Fault> for Refused {
 
 /// Reads a message.
 pub(super) async fn read(headers: &HeaderMap, body: Body, room: &Room) -> Result<Posted, Refused> {
-    let kind = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or("").split(';').next().unwrap_or("");
-    if !kind.trim().eq_ignore_ascii_case("application/json") {
-        let fault = Fault::malformed("a message is application/json").with(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        return Err(fault.into());
-    }
     let accepts = accepts(headers);
     if !accepts.json && !accepts.stream {
         let fault = Fault::malformed("an answer is application/json or text/event-stream: accept both");
         return Err(fault.with(StatusCode::NOT_ACCEPTABLE).into());
     }
-    let bytes = gather(body, room).await?;
-    let reading = reading::read(bytes.as_ref()).map_err(|unread| match unread {
-        Unread::Json(why) => Fault::no_json(format!("no JSON: {why}")),
-        Unread::Rpc(why) => Fault::malformed(why),
-    })?;
+    let (bytes, reading) = message(headers, body, room).await?;
     let refused = |fault| Refused(fault, id(&reading.kind));
     let era = era(headers, Some(&reading)).map_err(refused)?;
     let session = named(headers).map_err(refused)?;
@@ -96,6 +88,35 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, room: &Room) -> Result
         agrees(headers, &reading).map_err(refused)?;
     }
     Ok(Posted { head: head(headers), reading, bytes, era, accepts, session })
+}
+
+/// Reads a message of A2A to the interface of a path.
+// contracts/call.md X33, X36.
+pub(super) async fn read_a2a(headers: &HeaderMap, body: Body, room: &Room, path: &str) -> Result<Posted, Refused> {
+    let (bytes, reading) = message(headers, body, room).await?;
+    let fields = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let mut head = a2a::fields(fields);
+    if !head.set(":path", path) {
+        return Err(Refused(Fault::malformed("the path is longer than one that travels"), id(&reading.kind)));
+    }
+    let streams = reading.method.as_deref().is_some_and(a2a::streams);
+    // Clients that want a message alone say that they take anything, or nothing of it.
+    let accepts = Accepts { json: true, stream: true };
+    Ok(Posted { head, reading, bytes, era: Era::Tasks { streams }, accepts, session: Named::No })
+}
+
+async fn message(headers: &HeaderMap, body: Body, room: &Room) -> Result<(Bytes, Reading), Refused> {
+    let kind = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or("").split(';').next().unwrap_or("");
+    if !kind.trim().eq_ignore_ascii_case("application/json") {
+        let fault = Fault::malformed("a message is application/json").with(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        return Err(fault.into());
+    }
+    let bytes = gather(body, room).await?;
+    let reading = reading::read(bytes.as_ref()).map_err(|unread| match unread {
+        Unread::Json(why) => Fault::no_json(format!("no JSON: {why}")),
+        Unread::Rpc(why) => Fault::malformed(why),
+    })?;
+    Ok((bytes, reading))
 }
 
 fn id(kind: &Kind) -> Option<String> {

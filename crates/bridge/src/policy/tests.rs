@@ -260,3 +260,34 @@ fn a_permit_allows_what_it_says() {
         assert_eq!(ask(other, &request("ping", "")), Decision::Denied { needs: USE.to_owned() }, "{other}");
     }
 }
+
+#[test]
+fn an_agent_s_methods_that_only_read_are_named_and_all_else_writes() {
+    let upstream = crate::config::Upstream {
+        speaks: Speaks::A2a { webhooks: [].into() },
+        url: "http://127.0.0.1/".parse().unwrap(),
+        authorization: None,
+    };
+    let may = |held: &str, message: &Envelope| {
+        let service = ServiceConfig { runs: Runs::Url(upstream.clone()), open: scope(held), ..service() };
+        let asker = Asker { agent: &agent(), name: None, token: None, permit: None };
+        decide(&service, &asker, message) == Decision::Allowed
+    };
+    for reads in ["GetTask", "ListTasks", "SubscribeToTask", "GetExtendedAgentCard", "tasks/get", "tasks/resubscribe"] {
+        assert!(may("tools.read", &request(reads, "")) && !may("tools.write", &request(reads, "")), "{reads}");
+    }
+    for writes in [
+        "SendMessage",
+        "message/send",
+        "CancelTask",
+        "tasks/pushNotificationConfig/set",
+        "tools/list",
+        "ping",
+        "agent card",
+        "x",
+    ] {
+        assert!(may("tools.write", &request(writes, "")) && !may("tools.read", &request(writes, "")), "{writes}");
+    }
+    assert!(may("tools.write:x", &Envelope::card()) && !may("", &Envelope::card()));
+    assert!(may("tools.read", &notice("notifications/cancelled")) && !may("tools.read", &notice("GetTask")));
+}

@@ -1,4 +1,5 @@
-//! A server of MCP over HTTP (Streamable HTTP): each message is a request to one address, what comes back is read without being kept.
+//! A server of MCP over HTTP (Streamable HTTP): each message is a request to one address, what comes back is read without being kept. An agent that speaks
+//! A2A is another such (`agent.rs`).
 //!
 //! ```text
 //!   hand ─► POST ─► JSON           ─► Answer
@@ -7,6 +8,7 @@
 //!   end  ─► DELETE
 //! ```
 
+mod agent;
 mod body;
 mod events;
 mod exchange;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use nuncio_proto::call::Head;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -45,6 +47,8 @@ pub(super) struct Address {
     upstream: Upstream,
     client: Client,
     sessions: Mutex<Sessions>,
+    /// Of an agent.
+    interfaces: Mutex<agent::Interfaces>,
 }
 
 #[derive(Default)]
@@ -108,7 +112,7 @@ impl Address {
         // No redirects, no proxy: who is asked is who was named. No patience with an answer: a tool takes its time.
         let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(base.bounds.patience);
         let client = client.build().map_err(|error| error.to_string())?;
-        Ok(Self { base, upstream, client, sessions: Mutex::default() })
+        Ok(Self { base, upstream, client, sessions: Mutex::default(), interfaces: Mutex::default() })
     }
 
     pub(super) async fn hand(self: &Arc<Self>, ask: Ask) -> Result<(), NotHanded> {
@@ -119,10 +123,15 @@ impl Address {
             }
             return Ok(());
         }
+        // To an agent nothing is said that wants no answer.
+        if self.is_agent() && !ask.envelope.is_request() {
+            return Ok(());
+        }
+        let target = self.target(&ask).await?;
         let turn = self.turn(&ask.of)?;
         let _mine = turn.lock().await;
         let (reply, handed) = oneshot::channel();
-        self.begin(ask, Handed::new(reply)).await?;
+        self.begin(ask, target, Handed::new(reply)).await?;
         handed.await.unwrap_or(Err(NotHanded::Ended))
     }
 
@@ -131,7 +140,7 @@ impl Address {
         let known = session.known.clone();
         self.gone(of, session, "the session was ended").await;
         if known.session.is_some() {
-            let request = self.request(Method::DELETE, &known, &Head::default());
+            let request = self.request(Method::DELETE, self.upstream.url.clone(), &known, &Head::default());
             let _ = timeout(self.base.bounds.grace, request.send()).await;
         }
     }
@@ -157,7 +166,7 @@ impl Address {
     }
 
     /// Without a session a request is cancelled by ending its exchange: its id says nothing to the server, where others have the same. `Some`: it is
-    /// such a message; the key of the one request that it names, if it names one.
+    /// such a message; the key of the one request that it names, by its own key or by an id that no other has, if it names one.
     fn cancelled(&self, ask: &Ask) -> Option<Option<u64>> {
         if ask.of.session.is_some() || ask.envelope.method != "notifications/cancelled" {
             return None;
@@ -166,8 +175,9 @@ impl Address {
         let open = &mut sessions.of.get_mut(&ask.of)?.open;
         let request = ask.envelope.params.request.as_ref();
         let mut keys = open.iter().filter(|(_, (id, _))| Some(id) == request).map(|(key, _)| *key);
-        let key = keys.next().filter(|_| keys.next().is_none());
+        let alone = keys.next().filter(|_| keys.next().is_none());
         drop(keys);
+        let key = Some(ask.key).filter(|key| open.contains_key(key)).or(alone);
         if let Some((_, task)) = key.and_then(|key| open.remove(&key)) {
             task.abort();
         }
@@ -193,19 +203,22 @@ impl Address {
     }
 
     /// Begins an exchange, which goes on by itself.
-    async fn begin(self: &Arc<Self>, ask: Ask, handed: Handed) -> Result<(), NotHanded> {
+    async fn begin(self: &Arc<Self>, ask: Ask, to: (Method, Url), handed: Handed) -> Result<(), NotHanded> {
         let begins = ask.envelope.method == "initialize" && ask.envelope.is_request();
         let known = self.known(&ask.of).filter(|_| !begins).unwrap_or_default();
-        let fields = fields(&ask, &known);
+        let fields = if self.is_agent() { agent::fields(&ask) } else { fields(&ask, &known) };
         let kind = HeaderValue::from_str(ask.message.content_type.as_str());
         let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("application/json"));
         let body = Outgoing::of(&ask.message.body, handed.clone());
         let body = body.map_err(|error| NotHanded::NotStarted(error.to_string()))?;
-        let request = self.request(Method::POST, &known, &fields).header(header::CONTENT_TYPE, kind);
-        let request = request.body(reqwest::Body::wrap(body));
+        let request = self.request(to.0, to.1, &known, &fields);
+        let request = match ask.envelope.is_card() {
+            true => request,
+            false => request.header(header::CONTENT_TYPE, kind).body(reqwest::Body::wrap(body)),
+        };
         let (of, key) = (ask.of, ask.key);
         let asks = ask.envelope.is_request();
-        let id = ask.envelope.id.clone().filter(|_| asks);
+        let id = asks.then(|| ask.envelope.id.clone().unwrap_or(Id::NULL));
         let listens = known.session.is_some() && of.session.is_some() && !asks;
         {
             let mut sessions = lock(&self.sessions);
@@ -232,7 +245,7 @@ impl Address {
     }
 
     /// A request with what belongs to every one.
-    fn request(&self, method: Method, known: &Known, fields: &Head) -> RequestBuilder {
+    fn request(&self, method: Method, to: Url, known: &Known, fields: &Head) -> RequestBuilder {
         let mut headers: HeaderMap =
             fields.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect();
         let own =
@@ -243,7 +256,7 @@ impl Address {
                 headers.insert(name, value);
             }
         }
-        self.client.request(method, self.upstream.url.clone()).headers(headers)
+        self.client.request(method, to).headers(headers)
     }
 }
 

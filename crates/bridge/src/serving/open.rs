@@ -49,6 +49,13 @@ impl Open {
         })
     }
 
+    /// The number of the one that an agent asked by that letter.
+    pub(super) fn no_of(&self, from: &AgentId, letter: LetterId) -> Option<u64> {
+        let open = lock(&self.0);
+        let mut asked = open.iter().filter(|(_, opened)| opened.of.from == *from && opened.called.letter.id == letter);
+        asked.next().map(|(no, _)| *no)
+    }
+
     /// All of a session.
     pub(super) fn take_of(&self, of: &Of) -> Vec<Opened> {
         lock(&self.0).extract_if(|_, opened| opened.of == *of).map(|(_, opened)| opened).collect()

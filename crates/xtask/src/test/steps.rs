@@ -58,6 +58,11 @@ pub(super) const STEPS: &[Step] = &[
         about: "the official MCP SDK's two versions as clients, unmodified, over HTTP that breaks and over an agent that dies",
         run: strangers::mcp,
     },
+    Step {
+        name: "a2a",
+        about: "the official A2A SDK, unmodified, on both sides of two agents, over 1.0 and 0.3",
+        run: strangers::a2a,
+    },
     Step { name: "walk", about: "every rule of the token service, kept and broken from outside", run: strangers::walk },
 ];
 

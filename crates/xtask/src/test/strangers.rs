@@ -108,6 +108,15 @@ pub(super) fn mcp(bench: &Bench) -> Result<Outcome> {
     Ok(Outcome::Ran(tally))
 }
 
+/// The official A2A SDK is a client of an agent of its own, with two agents between.
+pub(super) fn a2a(bench: &Bench) -> Result<Outcome> {
+    let between = built(bench, "examples/agents_between")?;
+    match venv::environment(bench, "venv-a2a", &["contracts/strangers/a2a/requirements.txt"])? {
+        Python::Here(python) => counted(Command::new(python).arg(folder().join("a2a/walk.py")).arg(between), bench),
+        Python::Missing(outcome) => Ok(outcome),
+    }
+}
+
 /// npm's jose and openid-client obtain tokens.
 pub(super) fn obtain(bench: &Bench) -> Result<Outcome> {
     if let Some(missing) = npm::packages(&folder())? {

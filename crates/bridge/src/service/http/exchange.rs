@@ -7,6 +7,7 @@ use nuncio_proto::content_type::ContentType;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 
 use super::super::{NotHanded, Of, Said, lock};
+use super::agent;
 use super::body::Handed;
 use super::events::Events;
 use super::{Address, EVENTS, Known, LAST_EVENT, SESSION, is_answer, patience};
@@ -78,9 +79,14 @@ impl Exchange {
         }
         let begun = self.begun(&response);
         if status.is_success() && is_stream(&response) {
+            if self.address.is_agent() {
+                return Some(self.parts(response).await);
+            }
             return Some(self.stream(response, begun).await);
         }
         match self.whole(response).await {
+            // Nothing is what ends a stream.
+            Ok(message) if self.address.is_agent() && message.body.len().ok() == Some(0) => Some(self.told(status)),
             Ok(message) if status.is_success() || self.is_answered_by(&message) => Some(self.last(message, begun)),
             Ok(_) => Some(self.told(status)),
             Err(why) => Some(self.lost(why)),
@@ -98,10 +104,12 @@ impl Exchange {
             StatusCode::NOT_FOUND if self.of.session.is_some() => {
                 "the service does not know the session any more: begin anew".to_owned()
             }
-            status => format!("the service answered {status}"),
+            status => format!("the service answered {status}, and no message"),
         };
         let mut message = self.error(&why);
-        message.head.set(":status", status.as_str());
+        if status != StatusCode::OK {
+            message.head.set(":status", status.as_str());
+        }
         Said::Answer { key: self.key, message, remember: None }
     }
 
@@ -159,15 +167,35 @@ impl Exchange {
         }
     }
 
+    /// What an agent's stream brings: each event when it comes, and that it has ended.
+    // contracts/call.md X34.
+    async fn parts(&self, mut response: Response) -> Said {
+        let mut head = agent::told(&response);
+        let mut events = Events::new(self.address.base.spool.clone(), None);
+        loop {
+            let event = match events.next(&mut response).await {
+                Ok(Some(event)) => event,
+                Ok(None) => {
+                    let message = Message { head, ..Message::json(bytes::Bytes::new()) };
+                    return Said::Answer { key: self.key, message, remember: None };
+                }
+                Err(why) => return self.lost(format!("the stream of the answer broke: {why}")),
+            };
+            let Some((_, message)) = message(event.data).await else { continue };
+            let message = Message { head: std::mem::take(&mut head), ..message };
+            let _ = self.address.base.said.send(Said::Part { key: self.key, message }).await;
+        }
+    }
+
     async fn whole(&self, mut response: Response) -> Result<Message, String> {
         let status = response.status();
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = kind.and_then(|kind| kind.parse().ok()).unwrap_or(ContentType::JSON);
+        let mut head = if self.address.is_agent() { agent::told(&response) } else { Head::default() };
         let mut spool = self.address.base.spool.begin();
         while let Some(piece) = response.chunk().await.map_err(without_address)? {
             spool.push(&piece).await.map_err(|error| error.to_string())?;
         }
-        let mut head = Head::default();
         if status != StatusCode::OK {
             head.set(":status", status.as_str());
         }
@@ -206,7 +234,7 @@ impl Address {
         if let Some(version) = &known.version {
             fields.set(crate::mcp::VERSION, version);
         }
-        let mut request = self.request(Method::GET, known, &fields);
+        let mut request = self.request(Method::GET, self.upstream.url.clone(), known, &fields);
         if let Some(last_id) = last_id {
             request = request.header(LAST_EVENT, last_id);
         }

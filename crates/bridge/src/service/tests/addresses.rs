@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::{Ask, NotHanded, Said};
 use super::scene::{Scene, call, config, interpreter, json, of, quick, resident};
-use crate::config::{Runs, Upstream};
+use crate::config::{Runs, Speaks, Upstream};
 use crate::jsonrpc::Envelope;
 use crate::message::{Body, Message};
 
@@ -25,7 +25,7 @@ impl Server {
 
     fn runs(&self) -> Runs {
         let url = format!("http://127.0.0.1:{}/mcp?key=hunter2", self.1).parse().unwrap();
-        Runs::Url(Upstream { url, authorization: Some("Bearer mine".to_owned()) })
+        Runs::Url(Upstream { speaks: Speaks::Mcp, url, authorization: Some("Bearer mine".to_owned()) })
     }
 
     fn scene(&self) -> Scene {

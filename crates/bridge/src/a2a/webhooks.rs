@@ -1,0 +1,152 @@
+//! Addresses that a message would have the agent call.
+
+use std::fmt;
+use std::io::Read;
+
+use reqwest::Url;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// What a method or member has in its name where an address stands that will be called.
+const WEBHOOK: &str = "pushnotification";
+/// More in one message are not looked at: it is refused.
+const WEBHOOKS_MAX: usize = 64;
+
+/// All of a message, in their order; blocks where it is in a file.
+///
+/// # Errors
+/// It is no JSON, or has too many.
+// contracts/call.md X37.
+pub(crate) fn webhooks(method: &str, from: impl Read) -> Result<Vec<String>, serde_json::Error> {
+    let mut found = Vec::new();
+    let mut json = serde_json::Deserializer::from_reader(std::io::BufReader::new(from));
+    Walk { within: plain(method).contains(WEBHOOK), is_url: false, found: &mut found }.deserialize(&mut json)?;
+    Ok(found)
+}
+
+/// What an owner names of an address, as it is held against one: scheme, host and port.
+///
+/// # Errors
+/// It is no such thing: why, for people.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let origin = Url::parse(text).map(|url| url.origin().ascii_serialization());
+    match origin {
+        Ok(origin) if origin == text && text.starts_with("http") => Ok(origin),
+        _ => Err(format!("`webhooks`: {text} is no origin: scheme, host and port alone, as https://hooks.example")),
+    }
+}
+
+/// A name without what JSON's readers pass over in it.
+fn plain(name: &str) -> String {
+    name.chars().filter(|one| *one != '_').flat_map(char::to_lowercase).collect()
+}
+
+struct Walk<'a> {
+    /// Inside of what is named so.
+    within: bool,
+    is_url: bool,
+    found: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        if self.within && self.is_url {
+            if self.found.len() >= WEBHOOKS_MAX {
+                return Err(E::custom("too many webhooks"));
+            }
+            self.found.push(text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Walk { within, is_url, found } = self;
+        while list.next_element_seed(Walk { within, is_url, found: &mut *found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Walk { within, found, .. } = self;
+        while let Some(name) = map.next_key::<String>()? {
+            let name = plain(&name);
+            let within = within || name.contains(WEBHOOK);
+            map.next_value_seed(Walk { within, is_url: name == "url", found: &mut *found })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_that_would_be_called_is_found() {
+        for (method, text) in [
+            ("SendMessage", r#"{"params":{"configuration":{"taskPushNotificationConfig":{"url":"u"}}}}"#),
+            ("SendMessage", r#"{"params":{"configuration":{"task_push_notification_config":{"url":"u"}}}}"#),
+            ("message/send", r#"{"params":{"configuration":{"pushNotificationConfig":{"x":1,"url":"u"}}}}"#),
+            ("message/stream", r#"{"params":{"configuration":{"pushNotification":{"a":[{"URL":"u"}]}}}}"#),
+            ("message/send", r#"{"params":{"push\u004eotificationConfig":{"\u0075rl":"u"}}}"#),
+            ("CreateTaskPushNotificationConfig", r#"{"params":{"taskId":"t","url":"u"}}"#),
+            (
+                "tasks/pushNotificationConfig/set",
+                r#"{"params":{"pushNotificationConfig":{"url":"u","authentication":null}}}"#,
+            ),
+            ("tasks/pushNotification/set", r#"{"params":[true,{"config":{"url":["u"]}}]}"#),
+        ] {
+            assert_eq!(webhooks(method, text.as_bytes()).unwrap(), ["u"], "{text}");
+        }
+        let twice = r#"{"params":{"pushNotificationConfig":{"url":"a"},"pushNotificationConfig":{"url":"b"}}}"#;
+        assert_eq!(webhooks("x", twice.as_bytes()).unwrap(), ["a", "b"]);
+        let none = r#"{"params":{"message":{"parts":[{"url":"https://a.example","text":"x"}],"n":-1.5e3}}}"#;
+        assert!(webhooks("SendMessage", none.as_bytes()).unwrap().is_empty());
+        let many = format!(r#"{{"pushNotification":{{"url":["x"{}]}}}}"#, ",\"x\"".repeat(WEBHOOKS_MAX));
+        assert!(webhooks("x", many.as_bytes()).is_err() && webhooks("x", &b"{"[..]).is_err());
+    }
+
+    #[test]
+    fn an_origin_is_written_in_one_way() {
+        for good in ["https://hooks.example", "http://127.0.0.1:9000", "https://[::1]:1"] {
+            assert_eq!(origin(good).as_deref(), Ok(good));
+        }
+        for bad in
+            ["hooks.example", "https://hooks.example/", "https://a@b.example", "https://A.example", "file:///a", ""]
+        {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! A client of A2A and an agent that speaks it, with two agents and their letters between them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use bytes::Bytes;
+use nuncio::{Agent, Config};
+use nuncio_bridge::{Bridge, Front, Guard, allow, serve_fronts};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+const CARD: &str = "/.well-known/agent-card.json";
+const ODD: &str = "{ \"jsonrpc\":\"2.0\",\n\t\"result\" :{\"b\":1.50,\"a\":\"\\u00e9é\"}, \"id\":\"1\" }";
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes too long")
+}
+
+type Seen = (String, Vec<(String, String)>, String);
+
+/// An agent of A2A, which keeps what it was asked: method, path, fields, body.
+#[derive(Clone, Default)]
+struct Far {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    signed: bool,
+    /// How many streams that never end are heard.
+    heard: Arc<AtomicUsize>,
+}
+
+struct Heard(Arc<AtomicUsize>);
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Far {
+    async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let far = self.clone();
+        let app = axum::Router::new().fallback(any(move |request: Request| far.clone().answer(request)));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        url
+    }
+
+    async fn answer(self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let body = String::from_utf8(axum::body::to_bytes(body, 1 << 24).await.unwrap().into()).unwrap();
+        let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let place = format!("{} {}", parts.method, parts.uri);
+        self.seen.lock().unwrap().push((place.clone(), fields.collect(), body.clone()));
+        match place.as_str() {
+            "GET /.well-known/agent-card.json" => axum::Json(card(self.signed)).into_response(),
+            "POST /rpc?v=1" if body.contains("hold") => {
+                self.heard.fetch_add(1, SeqCst);
+                let heard = Heard(Arc::clone(&self.heard));
+                let forever = tokio_stream::pending::<Result<Bytes, std::io::Error>>().map(move |never| {
+                    let _ = &heard;
+                    never
+                });
+                let stream = tokio_stream::once(Ok(Bytes::from(event(1)))).chain(forever);
+                ([("content-type", "text/event-stream")], Body::from_stream(stream)).into_response()
+            }
+            "POST /rpc?v=1" => message(&body),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+
+    fn places(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|(place, ..)| place.clone()).collect()
+    }
+}
+
+fn card(signed: bool) -> Value {
+    let mut card = json!({ "name": "far", "capabilities": { "streaming": true }, "supportedInterfaces": [
+        { "url": "https://public.example/rpc?v=1", "protocolBinding": "JSONRPC", "protocolVersion": "1.0" },
+        { "url": "https://public.example/rest", "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0" } ] });
+    if signed {
+        card["signatures"] = json!([{ "protected": "e30", "signature": "AA" }]);
+    }
+    card
+}
+
+fn event(n: u32) -> String {
+    format!("data: {{\"jsonrpc\":\"2.0\", \"id\":\"1\",\ndata: \"result\":{{\"n\":{n}}}}}\n\n")
+}
+
+fn message(body: &str) -> Response {
+    let method = serde_json::from_str::<Value>(body).unwrap()["method"].as_str().unwrap().to_owned();
+    let stream = |events: Vec<Result<String, std::io::Error>>| {
+        let slow = tokio_stream::iter(events).then(|event| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            event.map(Bytes::from)
+        });
+        ([("content-type", "text/event-stream"), ("a2a-extensions", "x")], Body::from_stream(slow)).into_response()
+    };
+    match method.as_str() {
+        "SendStreamingMessage" => stream(vec![Ok(event(1)), Ok(event(2)), Ok(event(3))]),
+        "SubscribeToTask" => stream(vec![Ok(event(1)), Err(std::io::ErrorKind::BrokenPipe.into())]),
+        "tasks/resubscribe" => stream(Vec::new()),
+        "CancelTask" => StatusCode::OK.into_response(),
+        _ => ([("content-type", "application/json"), ("a2a-version", "1.0")], ODD).into_response(),
+    }
+}
+
+struct End {
+    agent: Agent,
+    bridge: Bridge,
+}
+
+impl End {
+    async fn open(home: &Path) -> Self {
+        let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
+        let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
+        let agent = Agent::open(config).await.unwrap();
+        let bridge = Bridge::start(agent.clone(), home).await.unwrap();
+        Self { agent, bridge }
+    }
+}
+
+struct Scene {
+    _dir: tempfile::TempDir,
+    _ends: (End, End),
+    far: Far,
+    url: String,
+}
+
+impl Scene {
+    async fn new(scopes: &[&str], webhooks: &str, signed: bool) -> Self {
+        let far = Far { signed, ..Far::default() };
+        let text = format!("[services.helper]\na2a = \"{}\"\nwebhooks = {webhooks}\n", far.serve().await);
+        Self::of(far, &text, scopes).await
+    }
+
+    async fn of(far: Far, text: &str, scopes: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (near, home) = (dir.path().join("near"), dir.path().join("far"));
+        std::fs::create_dir(&home).unwrap();
+        let service = "helper".parse().unwrap();
+        std::fs::write(home.join("services.toml"), text).unwrap();
+        let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        allow(&home, &service, "near", &scopes).unwrap();
+        let (near, there) = (End::open(&near).await, End::open(&home).await);
+        near.agent.add_peer(&there.agent.invitation().await.unwrap(), Some("far")).await.unwrap();
+        there.agent.add_peer(&near.agent.invitation().await.unwrap(), Some("near")).await.unwrap();
+        let line = near.bridge.line(there.agent.id(), service);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let guard = Guard::new(address, Some("h".parse().unwrap()), "secret".to_owned().into());
+        let stopping = CancellationToken::new();
+        let app = Front::new(line, guard, stopping.clone()).router();
+        tokio::spawn(serve_fronts(listener, app, stopping));
+        Self { _dir: dir, _ends: (near, there), far, url: format!("http://{address}/h/secret") }
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        within(reqwest::get(format!("{}{path}", self.url))).await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: &str) -> reqwest::Response {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.url)).body(body.to_owned());
+        let fields = [
+            ("content-type", "application/json"),
+            ("a2a-version", "1.0"),
+            ("a2a-extensions", "https://e.example/x"),
+            ("traceparent", "00-1"),
+            ("authorization", "Bearer theirs"),
+            ("cookie", "a=b"),
+            ("mcp-method", "x"),
+        ];
+        let request = fields.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        within(request.send()).await.unwrap()
+    }
+}
+
+fn asked(method: &str) -> String {
+    json!({ "jsonrpc": "2.0", "id": "1", "method": method, "params": { "x": 1 } }).to_string()
+}
+
+async fn json_of(response: reqwest::Response) -> Value {
+    serde_json::from_slice(&within(response.bytes()).await.unwrap()).unwrap()
+}
+
+fn reason(answer: &Value) -> &str {
+    answer["error"]["data"]["nuncio"]["reason"].as_str().unwrap_or_else(|| panic!("{answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_card_has_addresses_of_this_machine_and_the_original_is_kept() {
+    let scene = Scene::new(&["tools.read"], "[]", false).await;
+    let served: Value = json_of(scene.get(CARD).await).await;
+    let mut wanted = card(false);
+    wanted["supportedInterfaces"] = json!([
+        { "url": format!("{}/a2a/rpc?v=1", scene.url), "protocolBinding": "JSONRPC", "protocolVersion": "1.0" }]);
+    assert_eq!(served, wanted);
+    let original = scene.get(&format!("/original{CARD}")).await;
+    assert_eq!(original.bytes().await.unwrap(), serde_json::to_vec(&card(false)).unwrap());
+    // What the agent does not have is told with its status.
+    assert_eq!(scene.get("/.well-known/agent.json").await.status(), 404);
+    for (path, status) in
+        [("/", 404), ("/original/rpc", 404), ("/a2a", 404), ("/.well-known/other", 404), ("/a2a/rpc", 405)]
+    {
+        assert_eq!(scene.get(path).await.status(), status, "{path}");
+    }
+    assert_eq!(scene.post(CARD, "{}").await.status(), 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_card_is_not_served_with_other_addresses_and_the_connection_lives_on() {
+    let scene = Scene::new(&["tools.write"], "[]", true).await;
+    let refused = scene.get(CARD).await;
+    assert_eq!(refused.status(), 502);
+    assert!(refused.text().await.unwrap().contains("signed"));
+    let original: Value = json_of(scene.get(&format!("/original{CARD}")).await).await;
+    assert_eq!(original, card(true));
+    assert_eq!(scene.post("/a2a/rpc?v=1", &asked("SendMessage")).await.text().await.unwrap(), ODD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_pass_byte_for_byte_with_a2a_s_own_fields_alone() {
+    let scene = Scene::new(&["tools.write"], "[]", false).await;
+    let odd = "{ \"id\" : \"1\",\r\n\"method\":\"SendMessage\" ,\"jsonrpc\":\"2.0\", \"params\":{\"b\":1,\"a\":2}}";
+    let answer = scene.post("/a2a/rpc?v=1", odd).await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"application/json".parse().unwrap())
+    );
+    assert_eq!(answer.headers()["a2a-version"], "1.0");
+    assert_eq!(answer.text().await.unwrap(), ODD);
+    let (place, fields, body) = scene.far.seen.lock().unwrap().last().unwrap().clone();
+    assert_eq!((place.as_str(), body.as_str()), ("POST /rpc?v=1", odd));
+    let of = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!(
+        (of("a2a-version"), of("a2a-extensions"), of("traceparent")),
+        (Some("1.0"), Some("https://e.example/x"), Some("00-1"))
+    );
+    assert_eq!((of("authorization"), of("cookie"), of("mcp-method")), (None, None, None));
+    // An answer without a message is told.
+    let nothing: Value = json_of(scene.post("/a2a/rpc?v=1", &asked("CancelTask")).await).await;
+    assert_eq!((reason(&nothing), &nothing["id"]), ("gone", &json!("1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_s_events_come_in_order_each_when_it_is_said() {
+    let scene = Scene::new(&["tools.read", "tools.write"], "[]", false).await;
+    let answer = scene.post("/a2a/rpc?v=1", &asked("SendStreamingMessage")).await;
+    assert_eq!(
+        (&answer.headers()["content-type"], &answer.headers()["a2a-extensions"]),
+        (&"text/event-stream".parse().unwrap(), &"x".parse().unwrap())
+    );
+    let mut answer = answer;
+    let first = within(answer.chunk()).await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&first).contains("\"n\":3"), "all at once");
+    let text = [first, within(answer.bytes()).await.unwrap()].concat();
+    let text = String::from_utf8(text).unwrap();
+    let events: Vec<_> = text.split("\n\n").filter(|event| event.contains("data:")).collect();
+    assert_eq!(events.len(), 3, "{text}");
+    for (event, n) in events.iter().zip(1..) {
+        assert!(
+            event.ends_with(&format!("data: {{\"jsonrpc\":\"2.0\", \"id\":\"1\",\ndata: \"result\":{{\"n\":{n}}}}}")),
+            "{event}"
+        );
+    }
+    let empty = scene.post("/a2a/rpc?v=1", &asked("tasks/resubscribe")).await;
+    assert_eq!(empty.headers()["content-type"], "text/event-stream");
+    assert!(!empty.text().await.unwrap().contains("data:"));
+    // One that broke is told so, and not taken for one that ended.
+    let broken = scene.post("/a2a/rpc?v=1", &asked("SubscribeToTask")).await.text().await.unwrap();
+    assert!(broken.contains("\"n\":1") && broken.contains("-32043"), "{broken}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_card_s_interfaces_is_asked() {
+    let scene = Scene::new(&["tools.write"], "[]", false).await;
+    for path in
+        ["/a2a/admin", "/a2a/rpc", "/a2a/rpc?v=2", "/a2a/rest", "/a2a//other.example/rpc?v=1", "/a2a/x/../rpc?v=1"]
+    {
+        let answer = scene.post(path, &asked("SendMessage")).await;
+        if answer.status() == 200 {
+            assert!(path.contains("..") || reason(&json_of(answer).await) == "gone", "{path}");
+        }
+    }
+    assert!(
+        scene.far.places().iter().all(|place| place.starts_with("GET ") || place == "POST /rpc?v=1"),
+        "{:?}",
+        scene.far.places()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_allowed_is_not_asked() {
+    let scene = Scene::new(&["tools.read"], "[]", false).await;
+    for method in ["SendMessage", "message/send", "CancelTask", "agent card", "getTask", "unheard"] {
+        let denied: Value = json_of(scene.post("/a2a/rpc?v=1", &asked(method)).await).await;
+        assert_eq!(
+            (reason(&denied), &denied["error"]["data"]["nuncio"]["needs"]),
+            ("denied", &json!("tools.write")),
+            "{method}"
+        );
+    }
+    assert!(!scene.far.places().iter().any(|place| place.starts_with("POST")));
+    for method in ["GetTask", "tasks/get", "ListTasks"] {
+        assert_eq!(scene.post("/a2a/rpc?v=1", &asked(method)).await.text().await.unwrap(), ODD);
+    }
+    let nobody = Scene::new(&[], "[]", false).await;
+    assert_eq!(nobody.get(CARD).await.status(), 403);
+    assert!(nobody.far.places().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_is_made_to_call_only_what_its_owner_named() {
+    let scene = Scene::new(&["tools.write"], "[\"https://hooks.example\"]", false).await;
+    let with = |method: &str, params: Value| {
+        json!({ "jsonrpc": "2.0", "id": "1", "method": method, "params": params }).to_string()
+    };
+    let hook =
+        |url: &str| with("SendMessage", json!({ "configuration": { "taskPushNotificationConfig": { "url": url } } }));
+    for url in [
+        "https://other.example/",
+        "https://hooks.example.evil/",
+        "https://hooks.example:1/",
+        "http://hooks.example/",
+        "https://hooks.example@evil/",
+        "",
+    ] {
+        let denied: Value = json_of(scene.post("/a2a/rpc?v=1", &hook(url)).await).await;
+        assert_eq!(reason(&denied), "denied", "{url}");
+    }
+    let set = with("tasks/pushNotificationConfig/set", json!({ "config": { "url": "http://169.254.169.254/" } }));
+    let denied: Value = json_of(scene.post("/a2a/rpc?v=1", &set).await).await;
+    assert_eq!(reason(&denied), "denied");
+    assert!(!scene.far.places().iter().any(|place| place.starts_with("POST")));
+    assert_eq!(scene.post("/a2a/rpc?v=1", &hook("https://hooks.example/a?b")).await.text().await.unwrap(), ODD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_ends_its_own_request_and_no_other_s() {
+    let scene = Scene::new(&["tools.write"], "[]", false).await;
+    let mut first = scene.post("/a2a/rpc?v=1", &asked("hold")).await;
+    let mut second = scene.post("/a2a/rpc?v=1", &asked("hold")).await;
+    for one in [&mut first, &mut second] {
+        assert!(within(one.chunk()).await.unwrap().is_some());
+    }
+    let heard = || scene.far.heard.load(SeqCst);
+    assert_eq!(heard(), 2);
+    drop(first);
+    for _ in 0..300 {
+        if heard() < 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(heard(), 1);
+    drop(second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_mcp_has_no_places_of_an_agent() {
+    let far = Far::default();
+    let text = format!("[services.helper]\nmcp_url = \"{}/rpc?v=1\"\n", far.serve().await);
+    let scene = Scene::of(far, &text, &["tools.read", "tools.write"]).await;
+    let refused = json_of(scene.post("/a2a/rpc?v=1", &asked("ping")).await).await;
+    assert_eq!(reason(&refused), "malformed");
+    let refused = scene.get(CARD).await;
+    assert_eq!(refused.status(), 502);
+    assert_eq!(reason(&json_of(refused).await), "malformed");
+    assert!(scene.far.places().is_empty());
+}
