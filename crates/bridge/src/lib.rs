@@ -37,4 +37,4 @@ pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fr
 pub use fronts::{Fronts, NotConnected, connected, disconnected};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
-pub use probe::{Found, NotFound, Tool, probe};
+pub use probe::{Card, Found, NotFound, Tool, probe, probe_a2a};

@@ -10,7 +10,8 @@ use nuncio_proto::ids::{AgentId, CallSessionId};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::config::{ConfigError, Offer, drafted};
+use crate::a2a;
+use crate::config::{ConfigError, Offer, drafted, drafted_a2a};
 use crate::jsonrpc::Envelope;
 use crate::message::Message;
 use crate::service::{Ask, NotHanded, Of, Said, Service};
@@ -45,6 +46,9 @@ pub enum NotFound {
     /// It says nothing.
     #[error("it has not answered within two minutes")]
     Silent,
+    /// What stands under the address is no agent.
+    #[error("no agent's card is there: {0}")]
+    NoCard(String),
     /// What it says is not MCP.
     #[error("it does not speak MCP: {0}")]
     Strange(String),
@@ -88,6 +92,78 @@ pub async fn probe(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result
     asked.service.end(of).await;
     asked.service.stop().await;
     found
+}
+
+/// What an agent says of itself in its card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is good at, by name.
+    pub skills: Vec<String>,
+    /// Whether it is signed: such a card is not served at the other end, where its addresses are others.
+    pub is_signed: bool,
+}
+
+/// Asks an agent that speaks A2A for its card, as it would be offered. Nothing is written.
+///
+/// # Errors
+/// It cannot be offered: why, for people.
+pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<Card, NotFound> {
+    let config = drafted_a2a(home, name, url)?;
+    let spool = tempfile::tempdir().map_err(|error| NotFound::Gone(error.to_string()))?;
+    let (said, mut heard) = mpsc::channel(16);
+    let service = Service::start(name.clone(), &config, spool.path(), |_| None, said).map_err(NotFound::Gone)?;
+    let nobody = AgentId::from_bytes(NOBODY).map_err(|error| NotFound::Gone(error.to_string()))?;
+    let found = async {
+        let mut why = "it has no card".to_owned();
+        for (key, path) in (0..).zip(a2a::CARDS) {
+            let head = Head::of([(":method", "GET"), (":path", path)]);
+            let message = Message { head, ..Message::json(Bytes::new()) };
+            let of = Of { from: nobody, session: None };
+            if let Err(error) = service.hand(Ask { key, of, envelope: Envelope::card(), message }).await {
+                why = error.to_string();
+                continue;
+            }
+            match card_in(&mut heard).await {
+                Ok(card) => return Ok(card),
+                Err(said) => why = said,
+            }
+        }
+        Err(NotFound::NoCard(why))
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await.unwrap_or(Err(NotFound::Silent));
+    heard.close();
+    service.stop().await;
+    found
+}
+
+async fn card_in(heard: &mut mpsc::Receiver<Said>) -> Result<Card, String> {
+    let message = match heard.recv().await {
+        Some(Said::Answer { message, .. }) => message,
+        Some(Said::Lost { why, .. } | Said::Gone { why, .. }) => return Err(why),
+        _ => return Err("it has ended".to_owned()),
+    };
+    if let Some(status) = message.head.get(":status") {
+        return Err(format!("the answer is {status}"));
+    }
+    let body = message.body.clone();
+    let read = move || {
+        let reader = body.reader().map_err(serde_json::Error::io)?;
+        serde_json::from_reader::<_, Value>(reader.take(ANSWER_LEN_MAX))
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
+    let card = read.map_err(|_| "it is no JSON".to_owned())?;
+    if a2a::paths(&card).is_empty() {
+        return Err("it names no interface of JSON-RPC".to_owned());
+    }
+    let text = |name: &str| card.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let skills = card.get("skills").and_then(Value::as_array).into_iter().flatten();
+    let skills = skills.filter_map(|skill| Some(skill.get("name")?.as_str()?.to_owned()));
+    let is_signed = card.get("signatures").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    Ok(Card { name: text("name"), version: text("version"), skills: skills.collect(), is_signed })
 }
 
 struct Asked {

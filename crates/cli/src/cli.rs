@@ -91,7 +91,7 @@ enum Command {
     Done(commands::done::Done),
     /// Share letters with a group of agents
     Channel(commands::channel::Channel),
-    /// Offer an MCP server of this machine to other agents
+    /// Offer an MCP server or an A2A agent of this machine to other agents
     Expose(commands::expose::Expose),
     /// List what this agent offers, and who may use it
     Services(commands::services::List),

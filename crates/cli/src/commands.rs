@@ -14,6 +14,7 @@ pub(crate) mod id;
 pub(crate) mod inbox;
 pub(crate) mod init;
 pub(crate) mod knocks;
+mod letting;
 pub(crate) mod mailbox;
 pub(crate) mod mcp;
 pub(crate) mod node;

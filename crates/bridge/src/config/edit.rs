@@ -64,8 +64,20 @@ pub fn offer(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<(), C
 /// # Errors
 /// The file is not what this program reads, or would not be.
 pub(crate) fn drafted(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<ServiceConfig, ConfigError> {
+    draft(home, name, |service| offer.write(service))
+}
+
+/// The same of an agent that speaks A2A.
+///
+/// # Errors
+/// As [`drafted`].
+pub(crate) fn drafted_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<ServiceConfig, ConfigError> {
+    draft(home, name, |service| write_a2a(service, url))
+}
+
+fn draft(home: &Path, name: &ServiceName, write: impl FnOnce(&mut Table)) -> Result<ServiceConfig, ConfigError> {
     let mut document = open(home)?;
-    change(home, &mut document, name, |service| offer.write(service))?;
+    change(home, &mut document, name, write)?;
     let path = home.join(FILE);
     let services = Services::parse(&path, &document.to_string(), std::env::vars_os())?;
     let none = || ConfigError::Service { path, service: name.to_string(), what: "it is not there".to_owned() };
@@ -77,12 +89,14 @@ pub(crate) fn drafted(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Res
 /// # Errors
 /// As [`expose`].
 pub fn expose_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<(), ConfigError> {
-    edit(home, name, |service| {
-        for former in ["mcp", "mcp_url", "directory"] {
-            service.remove(former);
-        }
-        service.insert("a2a", value(url));
-    })
+    edit(home, name, |service| write_a2a(service, url))
+}
+
+fn write_a2a(service: &mut Table, url: &str) {
+    for former in ["mcp", "mcp_url", "directory"] {
+        service.remove(former);
+    }
+    service.insert("a2a", value(url));
 }
 
 /// Says what a peer may of a service, in the stead of what was said of it; nothing takes it out.

@@ -1,26 +1,24 @@
 //! `nuncio expose`
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use nuncio::ServiceName;
-use nuncio_bridge::{Found, Offer, ServiceTold, Tool, allow, offer, probe, services};
+use nuncio_bridge::{Found, Offer, ServiceTold, Tool, expose_a2a, offer, probe, probe_a2a};
 use serde::Serialize;
 
 use crate::cli::Options;
-use crate::client::Api;
-use crate::commands::services::{follow, is_known, may};
+use crate::commands::letting::Letting;
+use crate::commands::services::may;
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Id, Invited, NewInvitation, Purpose};
 
-/// Offers an MCP server of this machine to other agents, unmodified. It is started once, asked for its tools, and written into `services.toml` in the home.
+/// Offers an MCP server, or an agent that speaks A2A, of this machine to other agents, unmodified. It is asked once what it is, and written into `services.toml` in the home.
 ///
 /// Nobody may use it but who has the line that is printed, and who you name: with --allow here, or `nuncio allow` later.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio expose mcp files -- npx -y @modelcontextprotocol/server-filesystem /srv\n  nuncio expose mcp files --allow ben=tools.read -- python3 server.py\n  nuncio expose mcp notes --read search --read fetch https://box.example/mcp\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools). What is not named is not allowed."
+    after_help = "Examples:\n  nuncio expose mcp files -- npx -y @modelcontextprotocol/server-filesystem /srv\n  nuncio expose mcp files --allow ben=tools.read -- python3 server.py\n  nuncio expose mcp notes --read search --read fetch https://box.example/mcp\n  nuncio expose a2a planner http://127.0.0.1:9999\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools). What is not named is not allowed."
 )]
 pub(crate) struct Expose {
     #[command(subcommand)]
@@ -31,6 +29,29 @@ pub(crate) struct Expose {
 enum What {
     /// An MCP server: a program that speaks on its input and output, or an address
     Mcp(Mcp),
+    /// An agent that speaks A2A at an address; clients of the other agent's machine find its card at an address there
+    A2a(A2a),
+}
+
+#[derive(Args)]
+struct A2a {
+    /// What it is called towards others: a to z, 0 to 9, '-', '_' and '.'
+    name: ServiceName,
+    #[command(flatten)]
+    letting: Letting,
+    /// The address under which its card stands: https, or http on this machine
+    url: String,
+}
+
+#[derive(Serialize)]
+struct AgentTold<'a> {
+    agent: &'a str,
+    version: &'a str,
+    skills: &'a [String],
+    service: &'a ServiceTold,
+    agent_runs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<&'a str>,
 }
 
 #[derive(Args)]
@@ -40,21 +61,8 @@ struct Mcp {
     /// A tool that only reads; as often as there are. Without it the server's own word (readOnlyHint) is written down as it is now
     #[arg(long, value_name = "TOOL")]
     read: Vec<String>,
-    /// Who may what, such as ben=tools.read; as often as needed
-    #[arg(long, value_name = "PEER=SCOPE", value_parser = grant)]
-    allow: Vec<(String, String)>,
-    /// What whoever has the line that is printed may; as often as needed [default: tools.read]
-    #[arg(long, value_name = "SCOPE", conflicts_with = "nobody")]
-    let_in: Vec<String>,
-    /// The line that is printed lets nobody in by itself
-    #[arg(long)]
-    nobody: bool,
-    /// How often the line is good
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    times: u32,
-    /// How many hours the line is good
-    #[arg(long, value_name = "HOURS", default_value_t = 24)]
-    hours: u32,
+    #[command(flatten)]
+    letting: Letting,
     /// Where the program runs [default: here]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -84,8 +92,43 @@ struct ToolTold<'a> {
 
 impl Expose {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
-        let What::Mcp(mcp) = self.what;
-        mcp.run(options).await
+        match self.what {
+            What::Mcp(mcp) => mcp.run(options).await,
+            What::A2a(agent) => agent.run(options).await,
+        }
+    }
+}
+
+impl A2a {
+    async fn run(self, options: &Options) -> Result<(), Failure> {
+        let home = options.home()?;
+        if !home.is_dir() {
+            return Err(nuncio::Error::NoHome(home).into());
+        }
+        let (name, url) = (&self.name, &self.url);
+        let card = probe_a2a(&home, name, url).await.map_err(|error| Failure::not_found(name.as_str(), error))?;
+        expose_a2a(&home, name, url)?;
+        let (told, line) = self.letting.apply(&home, name).await?;
+        if options.json {
+            return output::json(&AgentTold {
+                agent: &card.name,
+                version: &card.version,
+                skills: &card.skills,
+                service: &told,
+                agent_runs: line.is_some(),
+                invitation: line.as_deref(),
+            });
+        }
+        let skills: Vec<_> = card.skills.iter().map(|skill| output::harmless_line(skill)).collect();
+        let (agent, version) = (output::harmless_line(&card.name), output::harmless_line(&card.version));
+        output::line(format_args!("{name}: {agent} {version}, good at: {}", skills.join(", ")))?;
+        if card.is_signed {
+            output::note(
+                "its card is signed, and cannot be shown with other addresses: clients elsewhere get it as it is, and no address that they reach",
+            );
+        }
+        output::line(format_args!("\nwho may: {}", may(&told)))?;
+        self.letting.say(name, line.as_deref())
     }
 }
 
@@ -102,20 +145,8 @@ impl Mcp {
         let found = probe(&home, name, &new).await.map_err(|error| Failure::not_found(name.as_str(), error))?;
         let read = self.reads(&found)?;
         offer(&home, name, &Offer { read: Some(&read), ..new })?;
-        for (peer, scopes) in self.grants() {
-            allow(&home, name, &peer, &scopes)?;
-        }
-        let runs = follow(&home).await?;
-        for peer in self.grants().keys().filter(|_| runs) {
-            is_known(&home, peer).await?;
-        }
-        let all = services(&home)?;
-        let told = all.iter().find(|told| told.name == name.as_str());
-        let told = told.ok_or_else(|| Failure::Unsound(format!("{name} is in the file no more")))?;
-        let invitation = match runs {
-            true => Some(self.invitation(&home).await?),
-            false => None,
-        };
+        let (told, invitation) = self.letting.apply(&home, name).await?;
+        let (told, runs) = (&told, invitation.is_some());
         if options.json {
             let tools = found.tools.iter().map(|tool| ToolTold {
                 name: &tool.name,
@@ -132,47 +163,7 @@ impl Mcp {
             });
         }
         self.say(&found, told)?;
-        match invitation {
-            Some(line) => {
-                output::line(format_args!("\nat the other agent:\n  nuncio connect '{line}'"))?;
-                if self.nobody {
-                    output::note(format_args!(
-                        "it asks to be let in then: nuncio knocks, then nuncio allow {name} PEER SCOPE"
-                    ));
-                } else {
-                    output::note(format_args!(
-                        "whoever has this line is let in, {} within {} h, and may {}: send it like a password",
-                        if self.times == 1 { "once".to_owned() } else { format!("{} times", self.times) },
-                        self.hours,
-                        self.scopes().join(" ")
-                    ));
-                }
-                Ok(())
-            }
-            None => {
-                output::note(
-                    "no agent runs here: start it (nuncio agent --listen ADDR), then run this again for the line to hand on",
-                );
-                Ok(())
-            }
-        }
-    }
-
-    fn scopes(&self) -> Vec<String> {
-        if self.let_in.is_empty() { vec!["tools.read".to_owned()] } else { self.let_in.clone() }
-    }
-
-    /// The line for the other agent, with the service behind it.
-    async fn invitation(&self, home: &Path) -> Result<String, Failure> {
-        let api = Api::at(home);
-        let line = if self.nobody {
-            api.get::<Id>("/v1/id").await?.invitation
-        } else {
-            let purpose = Purpose { service: Some(self.name.to_string()), scopes: self.scopes() };
-            let new = NewInvitation { purpose, life_s: u64::from(self.hours) * 3_600, times: self.times };
-            api.post::<Invited>("/v1/invitations", &new).await?.invitation
-        };
-        Ok(format!("{line}#{}", self.name))
+        self.letting.say(name, invitation.as_deref())
     }
 
     /// What is written down as reading: what was given, or what the server says now.
@@ -187,17 +178,6 @@ impl Mcp {
         }
         let own = || found.tools.iter().filter(|tool| tool.reads).map(|tool| tool.name.clone()).collect();
         Ok(if self.read.is_empty() { own() } else { self.read.clone() })
-    }
-
-    fn grants(&self) -> BTreeMap<String, Vec<String>> {
-        let mut grants = BTreeMap::<String, Vec<String>>::new();
-        for (peer, scope) in &self.allow {
-            let scopes = grants.entry(peer.clone()).or_default();
-            if !scopes.contains(scope) {
-                scopes.push(scope.clone());
-            }
-        }
-        grants
     }
 
     fn say(&self, found: &Found, told: &ServiceTold) -> Result<(), Failure> {
@@ -226,12 +206,4 @@ impl Mcp {
 fn row(tool: &Tool, told: &ServiceTold) -> Vec<String> {
     let reads = told.read.iter().any(|read| *read == tool.name || read == "*");
     vec![output::harmless_line(&tool.name), if reads { "tools.read" } else { "tools.write" }.to_owned()]
-}
-
-fn grant(text: &str) -> Result<(String, String), String> {
-    let (peer, scope) = text.rsplit_once('=').unwrap_or_default();
-    if peer.is_empty() || scope.is_empty() {
-        return Err("write PEER=SCOPE, such as ben=tools.read".to_owned());
-    }
-    Ok((peer.to_owned(), scope.to_owned()))
 }

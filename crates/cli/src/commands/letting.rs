@@ -1,0 +1,115 @@
+//! Who may use a service from its first moment on: who is named, and who has the line that is printed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::Args;
+use nuncio::ServiceName;
+use nuncio_bridge::{ServiceTold, allow, services};
+
+use crate::client::Api;
+use crate::commands::services::{follow, is_known};
+use crate::failure::Failure;
+use crate::output;
+use crate::wire::{Id, Invited, NewInvitation, Purpose};
+
+#[derive(Args)]
+pub(super) struct Letting {
+    /// Who may what, such as ben=tools.read; as often as needed
+    #[arg(long, value_name = "PEER=SCOPE", value_parser = grant)]
+    allow: Vec<(String, String)>,
+    /// What whoever has the line that is printed may; as often as needed [default: tools.read]
+    #[arg(long, value_name = "SCOPE", conflicts_with = "nobody")]
+    let_in: Vec<String>,
+    /// The line that is printed lets nobody in by itself
+    #[arg(long)]
+    nobody: bool,
+    /// How often the line is good
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    times: u32,
+    /// How many hours the line is good
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    hours: u32,
+}
+
+impl Letting {
+    /// Lets those in who are named, has an agent that runs follow, and makes the line. What is said of the service now, and the line, where an agent runs.
+    pub(super) async fn apply(
+        &self,
+        home: &Path,
+        name: &ServiceName,
+    ) -> Result<(ServiceTold, Option<String>), Failure> {
+        for (peer, scopes) in self.grants() {
+            allow(home, name, &peer, &scopes)?;
+        }
+        let runs = follow(home).await?;
+        for peer in self.grants().keys().filter(|_| runs) {
+            is_known(home, peer).await?;
+        }
+        let told = services(home)?.into_iter().find(|told| told.name == name.as_str());
+        let told = told.ok_or_else(|| Failure::Unsound(format!("{name} is in the file no more")))?;
+        let line = match runs {
+            true => Some(self.line(home, name).await?),
+            false => None,
+        };
+        Ok((told, line))
+    }
+
+    fn grants(&self) -> BTreeMap<String, Vec<String>> {
+        let mut grants = BTreeMap::<String, Vec<String>>::new();
+        for (peer, scope) in &self.allow {
+            let scopes = grants.entry(peer.clone()).or_default();
+            if !scopes.contains(scope) {
+                scopes.push(scope.clone());
+            }
+        }
+        grants
+    }
+
+    fn scopes(&self) -> Vec<String> {
+        if self.let_in.is_empty() { vec!["tools.read".to_owned()] } else { self.let_in.clone() }
+    }
+
+    /// The line for the other agent, with the service behind it.
+    async fn line(&self, home: &Path, name: &ServiceName) -> Result<String, Failure> {
+        let api = Api::at(home);
+        let line = if self.nobody {
+            api.get::<Id>("/v1/id").await?.invitation
+        } else {
+            let purpose = Purpose { service: Some(name.to_string()), scopes: self.scopes() };
+            let new = NewInvitation { purpose, life_s: u64::from(self.hours) * 3_600, times: self.times };
+            api.post::<Invited>("/v1/invitations", &new).await?.invitation
+        };
+        Ok(format!("{line}#{name}"))
+    }
+
+    /// Says what to do at the other agent.
+    pub(super) fn say(&self, name: &ServiceName, line: Option<&str>) -> Result<(), Failure> {
+        let Some(line) = line else {
+            output::note(
+                "no agent runs here: start it (nuncio agent --listen ADDR), then run this again for the line to hand on",
+            );
+            return Ok(());
+        };
+        output::line(format_args!("\nat the other agent:\n  nuncio connect '{line}'"))?;
+        if self.nobody {
+            output::note(format_args!("it asks to be let in then: nuncio knocks, then nuncio allow {name} PEER SCOPE"));
+        } else {
+            output::note(format_args!(
+                "whoever has this line is let in, {} within {} h, and may {}: send it like a password",
+                if self.times == 1 { "once".to_owned() } else { format!("{} times", self.times) },
+                self.hours,
+                self.scopes().join(" ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn grant(text: &str) -> Result<(String, String), String> {
+    let (peer, scope) = text.rsplit_once('=').unwrap_or_default();
+    if peer.is_empty() || scope.is_empty() {
+        return Err("write PEER=SCOPE, such as ben=tools.read".to_owned());
+    }
+    Ok((peer.to_owned(), scope.to_owned()))
+}
