@@ -37,7 +37,8 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 
 /// A name without what JSON's readers pass over in it.
 fn plain(name: &str) -> String {
-    name.chars().filter(|one| *one != '_').flat_map(char::to_lowercase).collect()
+    // Some readers fold all of Unicode: an s may be written U+017F.
+    name.chars().filter(|one| *one != '_').flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 struct Walk<'a> {
@@ -121,6 +122,7 @@ mod tests {
             ("message/send", r#"{"params":{"configuration":{"pushNotificationConfig":{"x":1,"url":"u"}}}}"#),
             ("message/stream", r#"{"params":{"configuration":{"pushNotification":{"a":[{"URL":"u"}]}}}}"#),
             ("message/send", r#"{"params":{"push\u004eotificationConfig":{"\u0075rl":"u"}}}"#),
+            ("message/send", r#"{"params":{"pu\u017fhNotificationConfig":{"url":"u"}}}"#),
             ("CreateTaskPushNotificationConfig", r#"{"params":{"taskId":"t","url":"u"}}"#),
             (
                 "tasks/pushNotificationConfig/set",
