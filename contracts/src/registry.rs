@@ -368,10 +368,17 @@ pub mod limit {
     /// Unit: bytes.
     pub const KNOCK_LEN_MAX: usize = 6144;
 
-    /// that wait for a person; a stranger can make a new identity for each, so what is above is passed over
+    /// that wait for a person; a stranger can make a new identity for each, so the one that has waited longest makes
+    /// place
     ///
     /// Unit: knocks.
     pub const KNOCKS_MAX: usize = 64;
+
+    /// of agents that were not added, at once, where knocks are heard; each stays for stranger_stays, so many a minute
+    /// are heard
+    ///
+    /// Unit: connections.
+    pub const KNOCKING_MAX: usize = 32;
 
     /// of a letter in a session that audits without its payload: it is kept for a month, and what a letter says belongs
     /// into the payload
@@ -1086,6 +1093,11 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DRAIN_PATIENCE: u64 = 5000;
+
+    /// an agent that was not added has so long from its connection on to knock, and is shown out then
+    ///
+    /// Unit: ms.
+    pub const STRANGER_STAYS: u64 = 5000;
 
     /// an unknown kid lets an issuer be asked again at most so often
     ///
