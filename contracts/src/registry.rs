@@ -363,6 +363,28 @@ pub mod limit {
     /// Unit: requests.
     pub const CALLS_BEGUN_MAX: usize = 4096;
 
+    /// of calls that wait for one peer in the outbox, which is one for all: a peer that acknowledges nothing stops
+    /// itself alone; a sixteenth
+    ///
+    /// Unit: letters.
+    pub const CALLS_OUT_LETTERS_MAX: usize = 4096;
+
+    /// 8 MiB of them, an eighth of the outbox; all peers' together are half of it at most, in letters and in bytes
+    ///
+    /// Unit: bytes.
+    pub const CALLS_OUT_BYTES_MAX: usize = 8_388_608;
+
+    /// of calls of one peer that nobody has taken from the inbox, which is one for all; what is above is left
+    /// unacknowledged and comes again
+    ///
+    /// Unit: letters.
+    pub const CALLS_IN_LETTERS_MAX: usize = 8192;
+
+    /// 32 MiB of them, an eighth of the inbox
+    ///
+    /// Unit: bytes.
+    pub const CALLS_IN_BYTES_MAX: usize = 33_554_432;
+
     /// who would be let in, and for what: an invitation's line and a scope
     ///
     /// Unit: bytes.
@@ -1093,6 +1115,12 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DRAIN_PATIENCE: u64 = 5000;
+
+    /// what a service says and its caller has not got in this time fails: whoever asked has given up, and a caller that
+    /// is away does not fill the outbox
+    ///
+    /// Unit: ms.
+    pub const CALL_LIFE: u64 = 600_000;
 
     /// an agent that was not added has so long from its connection on to knock, and is shown out then
     ///

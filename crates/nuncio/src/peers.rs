@@ -69,6 +69,7 @@ impl Actor {
             let step = self.peer.fail(agent, letter, code::CANCELLED);
             self.commit(step);
         }
+        self.forget_calls_of(agent);
         // contracts/channel.md C65: a channel that is shared goes on.
         if self.peer.contact(&agent).is_none() {
             self.is_stranger_again(agent);
