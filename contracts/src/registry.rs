@@ -363,15 +363,44 @@ pub mod limit {
     /// Unit: requests.
     pub const CALLS_BEGUN_MAX: usize = 4096;
 
+    /// of calls that wait for one peer in the outbox, which is one for all: a peer that acknowledges nothing stops
+    /// itself alone; a sixteenth
+    ///
+    /// Unit: letters.
+    pub const CALLS_OUT_LETTERS_MAX: usize = 4096;
+
+    /// 8 MiB of them, an eighth of the outbox; all peers' together are half of it at most, in letters and in bytes
+    ///
+    /// Unit: bytes.
+    pub const CALLS_OUT_BYTES_MAX: usize = 8_388_608;
+
+    /// of calls of one peer that nobody has taken from the inbox, which is one for all; what is above is left
+    /// unacknowledged and comes again
+    ///
+    /// Unit: letters.
+    pub const CALLS_IN_LETTERS_MAX: usize = 8192;
+
+    /// 32 MiB of them, an eighth of the inbox
+    ///
+    /// Unit: bytes.
+    pub const CALLS_IN_BYTES_MAX: usize = 33_554_432;
+
     /// who would be let in, and for what: an invitation's line and a scope
     ///
     /// Unit: bytes.
     pub const KNOCK_LEN_MAX: usize = 6144;
 
-    /// that wait for a person; a stranger can make a new identity for each, so what is above is passed over
+    /// that wait for a person; a stranger can make a new identity for each, so the one that has waited longest makes
+    /// place
     ///
     /// Unit: knocks.
     pub const KNOCKS_MAX: usize = 64;
+
+    /// of agents that were not added, at once, where knocks are heard; each stays for stranger_stays, so many a minute
+    /// are heard
+    ///
+    /// Unit: connections.
+    pub const KNOCKING_MAX: usize = 32;
 
     /// of a letter in a session that audits without its payload: it is kept for a month, and what a letter says belongs
     /// into the payload
@@ -1086,6 +1115,17 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const DRAIN_PATIENCE: u64 = 5000;
+
+    /// what a service says and its caller has not got in this time fails: whoever asked has given up, and a caller that
+    /// is away does not fill the outbox
+    ///
+    /// Unit: ms.
+    pub const CALL_LIFE: u64 = 600_000;
+
+    /// an agent that was not added has so long from its connection on to knock, and is shown out then
+    ///
+    /// Unit: ms.
+    pub const STRANGER_STAYS: u64 = 5000;
 
     /// an unknown kid lets an issuer be asked again at most so often
     ///

@@ -88,6 +88,8 @@ pub(crate) struct Actor {
     pub(crate) rests: Rests,
     pub(crate) problems: HashMap<AgentId, String>,
     pub(crate) stranger_rate: DefaultDirectRateLimiter,
+    /// Bundles for all agents that were not added.
+    pub(crate) stranger_bundle_rate: DefaultDirectRateLimiter,
     pub(crate) bundle_rate: DefaultKeyedRateLimiter<AgentId>,
     pub(crate) bundle_requests: HashMap<u64, oneshot::Sender<Vec<u8>>>,
     pub(crate) refused: BTreeMap<&'static str, u64>,
@@ -193,6 +195,7 @@ impl Actor {
             arrived: BTreeMap::new(),
             problems: HashMap::new(),
             stranger_rate: RateLimiter::direct(Quota::per_second(strangers)),
+            stranger_bundle_rate: RateLimiter::direct(Quota::per_second(second).allow_burst(burst)),
             bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
             bundle_requests: HashMap::new(),
             refused: BTreeMap::new(),

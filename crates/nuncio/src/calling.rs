@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::{event, limit, time};
+use nuncio_contracts::registry::{code, event, limit, time};
 use nuncio_proto::call::{CallPlace, What};
 use nuncio_proto::codec;
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
@@ -22,6 +22,7 @@ use crate::command::Reply;
 use crate::effects::{answer, tell};
 use crate::entropy::now;
 use crate::error::Error;
+use crate::message::Payload;
 use crate::wake::Answer;
 
 /// Requests that were begun: behind it the letter's number in the inbox; the method.
@@ -47,11 +48,21 @@ struct Open {
     failed: Option<(u16, u64)>,
 }
 
+/// A letter of the inbox that is of a call.
+#[derive(Debug)]
+struct Came {
+    from: AgentId,
+    session: Option<CallSessionId>,
+    /// Only a service says it: it is of an own session, or to an own request.
+    of_service: bool,
+    at: UnixMillis,
+}
+
 /// What is kept of calls. All of it is on disk, too.
 #[derive(Debug, Default)]
 pub(crate) struct CallBook {
-    /// Letters of the inbox that are of calls, and of whose session.
-    came: BTreeMap<u64, (AgentId, Option<CallSessionId>)>,
+    /// Letters of the inbox that are of calls.
+    came: BTreeMap<u64, Came>,
     begun: BTreeMap<u64, String>,
     open: BTreeMap<(AgentId, LetterId), Open>,
     /// By which numbers failures are told.
@@ -137,21 +148,23 @@ impl Actor {
 
     fn await_call(&mut self, asked: &Asked) {
         if asked.session.is_none() {
-            self.peer.await_call(asked.to, asked.id);
+            self.peer.await_call(asked.to, asked.id, asked.service.clone());
         }
     }
 
     /// Notes a letter of the inbox that is of a call.
     pub(crate) fn note_call(&mut self, arrival: &Arrival) -> Option<CallPlace> {
         let place = CallPlace::of(&arrival.letter).ok().flatten()?;
-        self.calls.came.insert(arrival.no, (arrival.from, place.session));
+        let of_service = place.what.is_callers() == Some(false);
+        let came = Came { from: arrival.from, session: place.session, of_service, at: arrival.received };
+        self.calls.came.insert(arrival.no, came);
         Some(place)
     }
 
     /// Hands a letter of a call on. `false`: it is of none.
     pub(crate) fn deliver_call(&mut self, arrival: &Arrival) -> bool {
         let Some(place) = self.note_call(arrival) else { return false };
-        let called = self.called(arrival.clone(), place);
+        let called = without_bytes(self.called(arrival.clone(), place));
         self.fetch_payloads(arrival.from);
         self.calls.tell(|| CallNews::Came(Box::new(called.clone())));
         true
@@ -163,7 +176,7 @@ impl Actor {
         let numbers: Vec<u64> = self.calls.came.keys().copied().take_while(|no| Some(*no) <= last).collect();
         let mut there: BTreeMap<u64, CallNews> = BTreeMap::new();
         for no in numbers {
-            there.extend(self.call_news(no)?.map(|news| (no, news)));
+            there.extend(self.call_news(no)?.map(|news| (no, without_bytes_of(news))));
         }
         there.extend(self.calls.failures.iter().filter_map(|(no, at)| Some((*no, failure(self.calls.open.get(at)?)?))));
         // The receiver is in our hands.
@@ -325,24 +338,72 @@ impl Actor {
             rows.push(Op::Delete { key: of_session(OPENED, &of) });
         }
         rows.push(Op::Delete { key: of_session(MEMORY, &of) });
-        let is_of = |at: &(AgentId, Option<CallSessionId>)| *at == (of.0, Some(of.1));
-        let came: Vec<u64> = self.calls.came.iter().filter(|(_, at)| is_of(at)).map(|(no, _)| *no).collect();
+        let is_of = |from: AgentId, session: Option<CallSessionId>| (from, session) == (of.0, Some(of.1));
+        let came = self.calls.came.iter().filter(|(_, came)| is_of(came.from, came.session)).map(|(no, _)| *no);
+        let came: Vec<u64> = came.collect();
         came.into_iter().for_each(|no| self.forget_came(no, &mut together, &mut rows, &mut answers));
-        let open = self.calls.open.iter().filter(|(_, open)| is_of(&(open.asked.to, open.asked.session)));
+        let open = self.calls.open.iter().filter(|(_, open)| is_of(open.asked.to, open.asked.session));
         let open: Vec<_> = open.map(|(at, _)| *at).collect();
         open.into_iter().for_each(|at| self.forget_open(at, &mut rows));
         self.commit_staged(together, rows, answers);
     }
 
-    /// Requests that are too old to be answered any more.
+    /// An agent is no peer any more: what came of it goes, and its sessions; whoever asked it is told.
+    pub(crate) fn forget_calls_of(&mut self, agent: AgentId) {
+        let came = self.calls.came.iter().filter(|(_, came)| came.from == agent).map(|(no, _)| *no).collect();
+        let all = [0; 16]..=[u8::MAX; 16];
+        let (first, last) = (CallSessionId::from_bytes(*all.start()), CallSessionId::from_bytes(*all.end()));
+        let opened: Vec<Of> = self.calls.opened.range((agent, first)..=(agent, last)).copied().collect();
+        let mut rows: Vec<Op> = opened.iter().map(|of| Op::Delete { key: of_session(OPENED, of) }).collect();
+        for of in opened {
+            self.calls.opened.remove(&of);
+            self.peer.end_calls(of.0, of.1);
+        }
+        let memories = self.store.scan(&[MEMORY.as_slice(), agent.as_bytes()].concat(), &mut |key, _| {
+            rows.push(Op::Delete { key: key.to_vec() });
+            Ok(())
+        });
+        if let Err(error) = memories {
+            tracing::warn!(%error, "what is kept of sessions of a removed agent stays");
+        }
+        self.forget_all_came(came, rows);
+        let open: Vec<_> = self.calls.open.keys().filter(|(to, _)| *to == agent).copied().collect();
+        open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::CANCELLED));
+    }
+
+    fn forget_all_came(&mut self, came: Vec<u64>, mut rows: Vec<Op>) {
+        let (mut together, mut answers) = (nothing(), Vec::new());
+        came.into_iter().for_each(|no| self.forget_came(no, &mut together, &mut rows, &mut answers));
+        if !rows.is_empty() || !together.ops.is_empty() {
+            self.commit_staged(together, rows, answers);
+        }
+    }
+
+    /// Requests that are too old to be answered any more, and what came for programs that are not there any more.
+    // contracts/call.md X12.
     pub(crate) fn forget_old_calls(&mut self, now: UnixMillis) {
         let life = time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
         let old = self.calls.open.keys().filter(|(_, id)| now.since(id.created()) > life).copied();
         let (old, mut rows): (Vec<_>, _) = (old.collect(), Vec::new());
         old.into_iter().for_each(|at| self.forget_open(at, &mut rows));
-        if !rows.is_empty() {
-            self.commit_staged(nothing(), rows, Vec::new());
-        }
+        let came = self.calls.came.iter().filter(|(_, came)| came.of_service && now.since(came.at) > life);
+        let came = came.map(|(no, _)| *no).collect();
+        self.forget_all_came(came, rows);
+    }
+}
+
+/// Whoever watches is told of a message, and reads it by its number.
+fn without_bytes(mut called: Called) -> Called {
+    if let Payload::Inline(bytes) = &mut called.letter.payload {
+        *bytes = Vec::new();
+    }
+    called
+}
+
+fn without_bytes_of(news: CallNews) -> CallNews {
+    match news {
+        CallNews::Came(called) => CallNews::Came(Box::new(without_bytes(*called))),
+        failed @ CallNews::Failed { .. } => failed,
     }
 }
 

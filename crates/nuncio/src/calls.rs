@@ -8,8 +8,10 @@
 //!
 //! Each arrow from `say`, `begin_call` and `answer_call` on is durable before the next.
 
-use nuncio_contracts::registry::{code, event};
-use nuncio_proto::call::{CallPlace, ServiceName};
+use std::time::Duration;
+
+use nuncio_contracts::registry::{code, event, time};
+use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
 use tokio::sync::mpsc;
@@ -149,7 +151,8 @@ impl Agent {
         self.ask_calls(|reply| CallCommand::Serve { yes, reply }).await
     }
 
-    /// The messages of calls that are there, and those that come. They are in no inbox.
+    /// The messages of calls that are there, and those that come, without the bytes that came in the letters themselves: [`Agent::call`] has them. They
+    /// are in no inbox.
     pub async fn calls(&self) -> Result<CallWatch, Error> {
         Ok(CallWatch { news: self.ask_calls(|reply| CallCommand::Watch { reply }).await? })
     }
@@ -163,7 +166,8 @@ impl Agent {
     /// [`CALL_NOTE_MAX`] bytes, until its answer was taken.
     ///
     /// # Errors
-    /// As [`Agent::send`]; [`Error::NoCall`] for a place or a note that is too long.
+    /// As [`Agent::send`]; [`Error::NoCall`] for a place or a note that is too long; [`nuncio_proto::error::PeerError::TooManyCalls`] where as many wait
+    /// for this agent, or for all, as may.
     pub async fn say(
         &self,
         to: AgentId,
@@ -187,6 +191,7 @@ impl Agent {
         message: Message,
     ) -> Result<(Letter, Option<Unsent>), Error> {
         let extension = place.extension().ok_or(Error::NoCall)?;
+        let message = with_end(place.what, message);
         self.write_as(to, id, Some(extension), message).await
     }
 
@@ -234,5 +239,30 @@ impl Agent {
     /// message of its own.
     pub async fn close_calls(&self, with: AgentId, session: CallSessionId) -> Result<(), Error> {
         self.ask_calls(|reply| CallCommand::Close { of: (with, session), reply }).await
+    }
+}
+
+/// What a service says is of use to whoever waits for it, and for as long.
+// contracts/call.md X13.
+fn with_end(what: What, message: Message) -> Message {
+    match what.is_callers() {
+        Some(false) if message.expires_in.is_none() => message.expires_in(Duration::from_millis(time::CALL_LIFE)),
+        _ => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_says_has_an_end() {
+        let life = |what| with_end(what, Message::text("")).expires_in;
+        for what in [What::Part, What::Answer, What::Aside] {
+            assert_eq!(life(what), Some(Duration::from_millis(time::CALL_LIFE)), "{what:?}");
+        }
+        assert_eq!((life(What::Request), life(What::End)), (None, None), "its caller says how long");
+        let short = Message::text("").expires_in(Duration::from_secs(1));
+        assert_eq!(with_end(What::Part, short).expires_in, Some(Duration::from_secs(1)));
     }
 }

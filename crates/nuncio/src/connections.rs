@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nuncio_contracts::registry::time;
+use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::ids::{AgentId, ChannelId};
 use nuncio_transport::{CloseCode, Connection};
@@ -26,6 +26,9 @@ const ARRIVED_PER_PEER: usize = 8;
 const CONNECTED_PAUSE: Duration = Duration::from_millis(time::RESEND_FIRST);
 /// A peer is dialled at once for a new cause, and no sooner again than this.
 const HURRY_PAUSE: Duration = Duration::from_millis(time::DIAL_HURRY_PAUSE);
+
+/// How long the connection of an agent stays that was not added, if it is not added meanwhile.
+const STRANGER_STAYS: Duration = Duration::from_millis(time::STRANGER_STAYS);
 
 /// A connection that carries frames.
 pub(crate) struct LinkUp {
@@ -116,10 +119,27 @@ impl Actor {
             connection.close(CloseCode::REPLACED, "too many connections of one agent");
             return;
         }
-        connection.welcome();
+        if self.is_stranger_at_door(&peer) {
+            if self.strangers_at_door() >= limit::KNOCKING_MAX {
+                *self.refused.entry("strangers_max").or_default() += 1;
+                return connection.close(CloseCode::BUSY, "too many strangers at once");
+            }
+            self.show_out_after(peer, STRANGER_STAYS);
+        } else {
+            connection.welcome();
+        }
         let link = self.new_link();
         self.arrived.insert(link, connection.clone());
         self.tasks.tracker.spawn(links::serve(link, connection, false, self.tasks.clone()));
+    }
+
+    fn strangers_at_door(&self) -> usize {
+        self.arrived.values().filter(|connection| self.is_stranger_at_door(&connection.peer())).count()
+    }
+
+    /// An agent was added that is here already, to knock.
+    pub(crate) fn welcome_arrived(&self, agent: &AgentId) {
+        self.arrived.values().filter(|connection| connection.peer() == *agent).for_each(Connection::welcome);
     }
 
     const fn new_link(&mut self) -> LinkId {
@@ -287,6 +307,10 @@ impl Actor {
 
     pub(crate) fn bundle_asked(&mut self, by: AgentId, answer: oneshot::Sender<Vec<u8>>) {
         if !self.is_welcome(&by) || self.bundle_rate.check_key(&by).is_err() {
+            *self.refused.entry("prekey_rate").or_default() += 1;
+            return;
+        }
+        if self.is_stranger_at_door(&by) && self.stranger_bundle_rate.check().is_err() {
             *self.refused.entry("prekey_rate").or_default() += 1;
             return;
         }

@@ -1,6 +1,6 @@
 //! Agents that nobody has added and that would be let in (contracts/call.md section 7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nuncio_contracts::registry::{limit, time};
@@ -17,7 +17,7 @@ use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
 use nuncio_store::{Engine as _, Op};
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 use tokio::sync::watch;
 
 use crate::actor::Actor;
@@ -43,7 +43,7 @@ const KNOCK_AGAIN: [u64; 6] = [5, 10, 30, 60, 300, 600];
 pub struct Knocked {
     /// Who: it has signed that it is this one.
     pub by: AgentId,
-    /// When it was heard last.
+    /// When it knocked first.
     pub at: UnixMillis,
     /// Where it is reached.
     pub from: Invitation,
@@ -67,7 +67,7 @@ pub struct Meant {
 }
 
 #[derive(Serialize, Deserialize)]
-struct KnockedRow(u8, u64, ByteBuf, u8, Option<(Option<String>, String)>);
+struct KnockedRow(u8, u64, ByteBuf, u8, Option<(Option<String>, String)>, Option<ByteArray<32>>);
 #[derive(Serialize, Deserialize)]
 struct GivenRow(u8, Option<String>, String, u64, u32);
 
@@ -89,6 +89,8 @@ struct Held {
     knock: Knock,
     state: State,
     meant: Option<Meant>,
+    /// The hash of the secret that it has used.
+    used: Option<[u8; 32]>,
 }
 
 /// Who knocks, and what invitations let in. All of it is on disk, too.
@@ -96,21 +98,55 @@ struct Held {
 pub(crate) struct Door {
     pub(crate) open: bool,
     held: BTreeMap<AgentId, Held>,
+    /// At whose doors this agent knocks again and again.
+    knocking: BTreeSet<AgentId>,
     bell: watch::Sender<u64>,
 }
 
 /// What a handle asks of the actor about knocks.
 #[derive(Debug)]
 pub(crate) enum KnockCommand {
-    Hear { yes: bool, reply: Reply<()> },
-    Invite { meant: Meant, life: Duration, times: u32, reply: Reply<Invitation> },
-    Knock { to: AgentId, knock: Box<Meant>, secret: Option<KnockSecret>, transaction: Option<String>, reply: Reply<()> },
-    List { reply: Reply<Vec<Knocked>> },
-    Bell { reply: Reply<watch::Receiver<u64>> },
-    LetIn { by: AgentId, name: Option<String>, reply: Reply<bool> },
-    Decline { by: AgentId, reply: Reply<bool> },
-    Admit { by: AgentId, reply: Reply<bool> },
-    Again { to: AgentId, reply: Reply<bool> },
+    Hear {
+        yes: bool,
+        reply: Reply<()>,
+    },
+    Invite {
+        meant: Meant,
+        life: Duration,
+        times: u32,
+        reply: Reply<Invitation>,
+    },
+    Knock {
+        to: AgentId,
+        knock: Box<Meant>,
+        secret: Option<KnockSecret>,
+        transaction: Option<String>,
+        reply: Reply<bool>,
+    },
+    List {
+        reply: Reply<Vec<Knocked>>,
+    },
+    Bell {
+        reply: Reply<watch::Receiver<u64>>,
+    },
+    LetIn {
+        by: AgentId,
+        name: Option<String>,
+        reply: Reply<bool>,
+    },
+    Decline {
+        by: AgentId,
+        reply: Reply<bool>,
+    },
+    Admit {
+        by: AgentId,
+        reply: Reply<bool>,
+    },
+    Again {
+        to: AgentId,
+        last: bool,
+        reply: Reply<bool>,
+    },
 }
 
 impl Agent {
@@ -153,8 +189,10 @@ impl Agent {
     ) -> Result<AgentId, Error> {
         let to = self.add_peer(invitation, name).await?;
         let (secret, knock) = (invitation.knock.clone(), Box::new(Meant { service, scope }));
-        self.ask_door(|reply| KnockCommand::Knock { to, knock, secret, transaction, reply }).await?;
-        self.spawn_while_running(knock_again(self.clone(), to));
+        let begins = self.ask_door(|reply| KnockCommand::Knock { to, knock, secret, transaction, reply }).await?;
+        if begins {
+            self.spawn_while_running(knock_again(self.clone(), to));
+        }
         Ok(to)
     }
 
@@ -191,9 +229,11 @@ impl Agent {
 
 /// A door that cannot call back is knocked at again, less and less often, until it is open or this agent stops.
 async fn knock_again(agent: Agent, to: AgentId) {
-    for seconds in KNOCK_AGAIN.into_iter().chain(core::iter::repeat_n(600, 144)) {
+    let mut pauses = KNOCK_AGAIN.into_iter().chain(core::iter::repeat_n(600, 144)).peekable();
+    while let Some(seconds) = pauses.next() {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        match agent.ask_door(|reply| KnockCommand::Again { to, reply }).await {
+        let last = pauses.peek().is_none();
+        match agent.ask_door(|reply| KnockCommand::Again { to, last, reply }).await {
             Ok(true) => {}
             _ => return,
         }
@@ -218,7 +258,8 @@ impl Actor {
                 }
                 let Meant { service, scope } = *knock;
                 self.send_control(to, &Control::Knock(Box::new(Knock { from, service, scope, secret, transaction })));
-                self.when_durable(answer(reply, ()));
+                let begins = self.door.knocking.insert(to);
+                self.when_durable(answer(reply, begins));
             }
             KnockCommand::List { reply } => tell(reply, Ok(self.door.list())),
             KnockCommand::Bell { reply } => tell(reply, Ok(self.door.bell.subscribe())),
@@ -231,12 +272,15 @@ impl Actor {
                 self.commit_door(vec![row], vec![answer(reply, true)]);
             }
             KnockCommand::Admit { by, reply } => self.admit(by, reply),
-            KnockCommand::Again { to, reply } => {
+            KnockCommand::Again { to, last, reply } => {
                 let waits = self.peer.wants_session(&to) || self.peer.outbox().any(|(whom, ..)| whom == to);
                 let shut =
                     waits && !self.peer.sessions().any(|(session, _)| session.peer() == to && session.is_confirmed());
                 if shut && !self.links.contains_key(&to) {
                     self.dial(to);
+                }
+                if !shut || last {
+                    self.door.knocking.remove(&to);
                 }
                 tell(reply, Ok(shut));
             }
@@ -280,50 +324,67 @@ impl Actor {
     /// Somebody knocks.
     // contracts/call.md X29, X30.
     pub(crate) fn knocked(&mut self, by: AgentId, knock: Knock) {
-        // The same knock comes again: before it was answered, and in the session that is begun then.
-        let again = self.door.held.get(&by).is_some_and(|held| match held.state {
-            State::LetIn => true,
-            State::Settled => held.knock.service == knock.service && held.knock.scope == knock.scope,
-            State::Waits | State::Declined => false,
-        });
-        if again {
-            return;
-        }
-        if let Some((meant, row)) = knock.secret.as_ref().and_then(|secret| self.redeem(secret)) {
-            let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant) };
+        let known = self.door.held.get(&by);
+        let used = known.and_then(|held| held.used);
+        // A line is used once by one agent: what it has used counts as none.
+        let secret = knock.secret.as_ref().filter(|secret| used != Some(secret.hash()));
+        if let Some((meant, row)) = secret.and_then(|secret| self.redeem(secret)) {
+            let used = secret.map(KnockSecret::hash);
+            let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant), used };
             let rows = vec![row, put_held(&by, &held)];
             self.door.held.insert(by, held);
             return self.commit_door(rows, Vec::new());
         }
-        let known = self.door.held.get(&by);
-        let waiting = self.door.held.values().filter(|held| held.state == State::Waits).count();
-        let is_full = waiting >= limit::KNOCKS_MAX && known.is_none();
-        let is_declined = known.is_some_and(|held| held.state == State::Declined);
-        if !is_full && !is_declined && !knock_is_idle(self.is_added(&by), &knock) {
-            let held = Held { at: now(), knock, state: State::Waits, meant: None };
-            let row = put_held(&by, &held);
-            self.door.held.insert(by, held);
-            tracing::info!(peer = %by, "an agent that was not added knocks: `nuncio knocks` lists it");
-            self.commit_door(vec![row], Vec::new());
+        let is_let_in = self.peer.contact(&by).is_some_and(|info| info.allowed);
+        // The same knock comes again: before it was answered, and in the session that is begun then.
+        let is_over = known.is_some_and(|held| match held.state {
+            State::LetIn | State::Declined => true,
+            State::Settled => is_let_in && held.asks_as(&knock),
+            State::Waits => held.asks_as(&knock) && held.knock.from == knock.from,
+        });
+        if !is_over && !knock_is_idle(is_let_in, &knock) {
+            self.wait_for_person(by, knock, used);
         }
         self.show_out(by);
     }
 
+    /// A knock waits. Where as many wait as may, the one that has waited longest makes place.
+    fn wait_for_person(&mut self, by: AgentId, knock: Knock, used: Option<[u8; 32]>) {
+        let waiting = || self.door.held.iter().filter(|(_, held)| held.state == State::Waits);
+        let waits = self.door.held.get(&by).filter(|held| held.state == State::Waits);
+        let mut rows = Vec::new();
+        if waits.is_none() && waiting().count() >= limit::KNOCKS_MAX {
+            let longest = waiting().min_by_key(|(_, held)| held.at).map(|(by, _)| *by);
+            longest.iter().for_each(|by| drop(self.door.held.remove(by)));
+            rows.extend(longest.map(|by| Op::Delete { key: key(KNOCKED, by.as_bytes()) }));
+        }
+        // Whoever asks for something else keeps its place among those that wait, and gets no better one.
+        let at = self.door.held.get(&by).filter(|held| held.state == State::Waits).map_or_else(now, |held| held.at);
+        let held = Held { at, knock, state: State::Waits, meant: None, used };
+        rows.push(put_held(&by, &held));
+        self.door.held.insert(by, held);
+        tracing::info!(peer = %by, "an agent that was not added knocks: `nuncio knocks` lists it");
+        self.commit_door(rows, Vec::new());
+    }
+
     /// A stranger's connection ends once it has heard what became of its knock.
     fn show_out(&self, by: AgentId) {
-        if self.is_added(&by) {
-            return;
+        if self.is_stranger_at_door(&by) {
+            self.show_out_after(by, STRANGER_STAYS);
         }
+    }
+
+    pub(crate) fn show_out_after(&self, by: AgentId, stays: Duration) {
         let urgent = self.tasks.urgent.clone();
         self.tasks.tracker.spawn(async move {
-            tokio::time::sleep(STRANGER_STAYS).await;
+            tokio::time::sleep(stays).await;
             // The actor may have stopped.
             let _ = urgent.send(Wake::KnockHeard { by });
         });
     }
 
     pub(crate) fn knock_heard(&mut self, by: AgentId) {
-        if !self.is_added(&by) && !self.config.accept_strangers {
+        if self.is_stranger_at_door(&by) {
             self.cut_off(by, "it was not added here");
         }
     }
@@ -349,6 +410,7 @@ impl Actor {
         let Some(held) = self.door.held.get(&by).filter(|held| held.state == State::Waits) else {
             return tell(reply, Ok(false));
         };
+        let name = name.or_else(|| self.peer.contact(&by).and_then(|info| info.name.clone()));
         let info = ContactInfo { name, ..added(&held.knock) };
         if let Err(error) = self.check_peer(by, &info) {
             return tell(reply, Err(error));
@@ -384,6 +446,7 @@ impl Actor {
         let known = mailbox.and_then(|at| self.peer.set_mailbox_of(by, Some(at)));
         known.into_iter().for_each(|step| self.commit(step));
         self.send_control(by, &Control::Hello);
+        self.welcome_arrived(&by);
         self.dial_anew(by);
         self.door.bell.send_modify(|rung| *rung += 1);
     }
@@ -402,8 +465,8 @@ impl Actor {
         if !over.is_empty() {
             self.commit_door(over.into_iter().map(|key| Op::Delete { key }).collect(), Vec::new());
         }
-        let old = self.door.held.iter().filter(|(_, held)| held.state != State::LetIn);
-        let old = old.filter(|(_, held)| now.since(held.at) > time::LETTER_LIFE_MAX).map(|(by, _)| *by);
+        let old =
+            self.door.held.iter().filter(|(_, held)| now.since(held.at) > time::LETTER_LIFE_MAX).map(|(by, _)| *by);
         let old: Vec<AgentId> = old.collect();
         if !old.is_empty() {
             old.iter().for_each(|by| drop(self.door.held.remove(by)));
@@ -412,6 +475,12 @@ impl Actor {
                 Vec::new(),
             );
         }
+    }
+}
+
+impl Held {
+    fn asks_as(&self, knock: &Knock) -> bool {
+        (&self.knock.service, &self.knock.scope) == (&knock.service, &knock.scope)
     }
 }
 
@@ -432,8 +501,8 @@ impl Door {
 }
 
 /// A peer that was added and asks for nothing needs nobody's word.
-fn knock_is_idle(is_added: bool, knock: &Knock) -> bool {
-    is_added && knock.scope.is_empty()
+fn knock_is_idle(is_let_in: bool, knock: &Knock) -> bool {
+    is_let_in && knock.scope.is_empty()
 }
 
 fn added(knock: &Knock) -> ContactInfo {
@@ -460,17 +529,20 @@ fn put_held(by: &AgentId, held: &Held) -> Op {
     let knock = Knock { secret: None, ..held.knock.clone() }.to_bytes();
     let meant =
         held.meant.as_ref().map(|meant| (meant.service.as_ref().map(ToString::to_string), meant.scope.to_string()));
-    let row = KnockedRow(1, held.at.0, ByteBuf::from(knock), state, meant);
+    let row = KnockedRow(1, held.at.0, ByteBuf::from(knock), state, meant, held.used.map(ByteArray::new));
     Op::Put { key: key(KNOCKED, by.as_bytes()), value: codec::encode(&row) }
 }
 
 fn read_held(agent: &[u8], value: &[u8]) -> Option<(AgentId, Held)> {
     let by = AgentId::from_bytes(agent.try_into().ok()?).ok()?;
-    let KnockedRow(_, at, knock, state, meant) = codec::decode(value, 2 * limit::KNOCK_LEN_MAX).ok()?;
+    let KnockedRow(_, at, knock, state, meant, used) = codec::decode(value, 2 * limit::KNOCK_LEN_MAX).ok()?;
     let state = STATES.into_iter().nth(state.into())?;
     let meant = meant.and_then(|(service, scope)| {
         let service = service.map(|service| service.parse().ok()).map_or(Some(None), |service| service.map(Some))?;
         Some(Meant { service, scope: Scope::parse(&scope)? })
     });
-    Some((by, Held { at: UnixMillis(at), knock: Knock::parse(&knock)?, state, meant }))
+    Some((
+        by,
+        Held { at: UnixMillis(at), knock: Knock::parse(&knock)?, state, meant, used: used.map(ByteArray::into_array) },
+    ))
 }

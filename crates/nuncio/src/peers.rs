@@ -29,6 +29,12 @@ impl Actor {
         }
     }
 
+    /// Whether an agent may connect for nothing but to knock.
+    pub(crate) fn is_stranger_at_door(&self, agent: &AgentId) -> bool {
+        let is_known = self.peer.contact(agent).is_some() || self.peer.is_fellow(agent) || self.peer.owes_words(agent);
+        !is_known && !self.config.accept_strangers
+    }
+
     /// Whether the owner has added this agent: of one that added itself, as a stranger that is taken, nothing is known but its key, and
     /// one of which fellow members told is not allowed.
     pub(crate) fn is_added(&self, agent: &AgentId) -> bool {
@@ -46,6 +52,7 @@ impl Actor {
                 let known = mailbox.and_then(|at| self.peer.set_mailbox_of(agent, Some(at)));
                 known.into_iter().for_each(|step| self.commit(step));
                 self.when_durable(answer(reply, ()));
+                self.welcome_arrived(&agent);
                 self.dial_anew(agent);
             }
             None => tell(reply, Err(Error::Myself(agent))),
@@ -62,6 +69,7 @@ impl Actor {
             let step = self.peer.fail(agent, letter, code::CANCELLED);
             self.commit(step);
         }
+        self.forget_calls_of(agent);
         // contracts/channel.md C65: a channel that is shared goes on.
         if self.peer.contact(&agent).is_none() {
             self.is_stranger_again(agent);

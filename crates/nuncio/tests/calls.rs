@@ -91,8 +91,12 @@ fn json(text: &str) -> Message {
     Message::bytes(ContentType::JSON, text.as_bytes().to_vec())
 }
 
-async fn came(watch: &mut CallWatch) -> Called {
-    match within(watch.next()).await.unwrap() {
+async fn came(agent: &Agent, watch: &mut CallWatch) -> Called {
+    let no = match within(watch.next()).await.unwrap() {
+        CallNews::Came(called) => called.letter.no,
+        other => panic!("{other:?}"),
+    };
+    match within(agent.call(no)).await.unwrap().unwrap() {
         CallNews::Came(called) => *called,
         other => panic!("{other:?}"),
     }
@@ -116,7 +120,7 @@ fn text(called: &Called) -> String {
 async fn a_request_is_begun_answered_and_taken() {
     let mut two = Two::new().await;
     let id = two.say(What::Request, "ask").await;
-    let request = came(&mut two.serving).await;
+    let request = came(&two.server, &mut two.serving).await;
     assert_eq!((text(&request), request.letter.id, request.place.what), ("ask".into(), id, What::Request));
     assert!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap());
     assert!(!two.server.begin_call(request.letter.no, "tools/call").await.unwrap(), "begun twice");
@@ -124,7 +128,7 @@ async fn a_request_is_begun_answered_and_taken() {
     assert!(two.answer(&request, "whole", Outcome::Answered).await);
     assert!(!two.answer(&request, "again", Outcome::Answered).await, "answered twice");
     for (said, what) in [("half", What::Part), ("whole", What::Answer)] {
-        let heard = came(&mut two.asking).await;
+        let heard = came(&two.asker, &mut two.asking).await;
         assert_eq!((text(&heard), heard.place.what, heard.letter.reply_to), (said.into(), what, Some(id)));
         two.asker.call_taken(heard.letter.no).await.unwrap();
     }
@@ -142,34 +146,34 @@ async fn what_was_begun_before_a_start_is_told_as_such_and_once() {
     let mut two = Two::new().await;
     two.say(What::Request, "first").await;
     two.say(What::Request, "second").await;
-    let first = came(&mut two.serving).await;
-    let second = came(&mut two.serving).await;
+    let first = came(&two.server, &mut two.serving).await;
+    let second = came(&two.server, &mut two.serving).await;
     assert!(two.server.begin_call(first.letter.no, "tools/call").await.unwrap());
     two.restart_server().await;
-    let again = came(&mut two.serving).await;
+    let again = came(&two.server, &mut two.serving).await;
     assert_eq!((again.letter.no, again.begun.as_deref()), (first.letter.no, Some("tools/call")));
     assert!(!two.server.begin_call(again.letter.no, "tools/call").await.unwrap(), "never handed over again");
     assert!(two.answer(&again, "nobody knows", Outcome::Unknown).await);
-    let other = came(&mut two.serving).await;
+    let other = came(&two.server, &mut two.serving).await;
     assert_eq!((other.letter.no, other.begun), (second.letter.no, None));
-    assert_eq!(text(&came(&mut two.asking).await), "nobody knows");
+    assert_eq!(text(&came(&two.asker, &mut two.asking).await), "nobody knows");
     two.restart_server().await;
-    assert_eq!(came(&mut two.serving).await.letter.no, second.letter.no);
+    assert_eq!(came(&two.server, &mut two.serving).await.letter.no, second.letter.no);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_waits_until_it_is_taken_and_is_heard_after_a_start() {
     let mut two = Two::new().await;
     let id = two.say(What::Request, "ask").await;
-    let request = came(&mut two.serving).await;
+    let request = came(&two.server, &mut two.serving).await;
     // Said again: one request.
     two.say_as(id, What::Request, "ask").await.unwrap();
     // Who asks forgets nothing: without its session the answer would be refused.
     two.restart_asker().await;
     assert!(two.answer(&request, "whole", Outcome::Answered).await);
-    let heard = came(&mut two.asking).await;
+    let heard = came(&two.asker, &mut two.asking).await;
     two.restart_asker().await;
-    let again = came(&mut two.asking).await;
+    let again = came(&two.asker, &mut two.asking).await;
     assert_eq!((again.letter.no, text(&again)), (heard.letter.no, "whole".into()));
     two.say_as(id, What::Request, "ask").await.unwrap();
     two.asker.call_taken(again.letter.no).await.unwrap();
@@ -195,16 +199,16 @@ async fn a_request_that_nobody_serves_fails_until_that_is_taken() {
     two.server.serve_calls(true).await.unwrap();
     // Its number is nobody else's.
     two.say(What::Request, "other").await;
-    let request = came(&mut two.serving).await;
+    let request = came(&two.server, &mut two.serving).await;
     assert!(two.answer(&request, "whole", Outcome::Answered).await);
-    assert!(came(&mut two.asking).await.letter.no > told.0);
+    assert!(came(&two.asker, &mut two.asking).await.letter.no > told.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_kept_of_a_session_that_is_over() {
     let mut two = Two::new().await;
     two.say(What::Request, "ask").await;
-    let request = came(&mut two.serving).await;
+    let request = came(&two.server, &mut two.serving).await;
     let of: (AgentId, CallSessionId) = (request.letter.from, SESSION);
     let kept = (Outcome::Answered, "initialize");
     let memory = Some(b"initialize".to_vec());
@@ -212,10 +216,10 @@ async fn nothing_is_kept_of_a_session_that_is_over() {
     assert!(answered.unwrap());
     two.restart_server().await;
     assert_eq!(two.server.call_memory(of.0, of.1).await.unwrap().as_deref(), Some(b"initialize".as_slice()));
-    came(&mut two.asking).await;
+    came(&two.asker, &mut two.asking).await;
     two.say(What::End, "").await;
     two.asker.close_calls(two.server.id(), SESSION).await.unwrap();
-    let end = came(&mut two.serving).await;
+    let end = came(&two.server, &mut two.serving).await;
     assert_eq!(end.place.what, What::End);
     two.server.close_calls(of.0, of.1).await.unwrap();
     assert_eq!(two.server.call_memory(of.0, of.1).await.unwrap(), None);
@@ -231,16 +235,35 @@ async fn large_messages_travel_and_go() {
     let mut two = Two::new().await;
     let large = "x".repeat(300_000);
     two.say(What::Request, &large).await;
-    let request = came(&mut two.serving).await;
+    let request = came(&two.server, &mut two.serving).await;
     let there = || std::fs::read_dir(two.dir.path().join("server/large/in")).unwrap().count();
     let Payload::Large(payload) = &request.letter.payload else { panic!("inline") };
     within(payload.whole()).await.unwrap();
     assert_eq!((payload.len(), there()), (300_000, 1));
     assert!(two.answer(&request, &large, Outcome::Answered).await);
     assert_eq!(there(), 0);
-    let heard = came(&mut two.asking).await;
+    let heard = came(&two.asker, &mut two.asking).await;
     let Payload::Large(payload) = &heard.letter.payload else { panic!("inline") };
     within(payload.whole()).await.unwrap();
     two.asker.call_taken(heard.letter.no).await.unwrap();
     assert_eq!(std::fs::read_dir(two.dir.path().join("asker/large/in")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_of_calls_of_who_was_removed() {
+    let mut two = Two::new().await;
+    two.say(What::Request, "begun").await;
+    let begun = came(&two.server, &mut two.serving).await;
+    assert!(two.server.begin_call(begun.letter.no, "tools/call").await.unwrap());
+    two.part(&begun, "half").await;
+    let half = came(&two.asker, &mut two.asking).await;
+    two.asker.remove_peer(two.server.id()).await.unwrap();
+    two.server.remove_peer(two.asker.id()).await.unwrap();
+    assert!(two.server.call(begun.letter.no).await.unwrap().is_none());
+    assert!(two.asker.call(half.letter.no).await.unwrap().is_none());
+    let (_, id, ..) = failed(&mut two.asking).await;
+    assert_eq!(id, begun.letter.id, "whoever asked is told");
+    assert_eq!((two.asker.status().await.unwrap().inbox, two.server.status().await.unwrap().inbox), (0, 0));
+    two.restart_server().await;
+    assert!(two.serving.try_next().is_none());
 }

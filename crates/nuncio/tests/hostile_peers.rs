@@ -159,3 +159,30 @@ async fn ask(connection: &Connection, id: &[u8]) -> RecvStream {
     send.finish().unwrap();
     recv
 }
+
+/// contracts/call.md X41
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_that_says_nothing_is_shown_out_and_few_are_there_at_once() {
+    let scene = Scene::new().await;
+    scene.bob.hear_knocks(true).await.unwrap();
+    let mut there = Vec::new();
+    for seed in 0..u8::try_from(limit::KNOCKING_MAX).unwrap() {
+        let key = SigningKey::from_seed(&[100 + seed; 32]);
+        let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &key).unwrap();
+        let connection = within(link.dial(scene.bob.id(), scene.addr)).await.unwrap();
+        there.push((Instant::now(), link, connection));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let link = Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), &SigningKey::from_seed(&[99; 32])).unwrap();
+    let one_more = within(link.dial(scene.bob.id(), scene.addr)).await.unwrap();
+    let why = within(one_more.closed()).await;
+    assert!(matches!(why, CloseReason::ByPeer { code: CloseCode::BUSY, .. }), "{why}");
+    let added = scene.dial().await;
+    for (since, _, connection) in &there {
+        let why = within(connection.closed()).await;
+        assert!(matches!(why, CloseReason::ByPeer { code: CloseCode::STRANGER, .. }), "{why}");
+        assert!(since.elapsed() < Duration::from_millis(time::STRANGER_STAYS) + Duration::from_secs(3));
+    }
+    assert!(added.close_reason().is_none(), "who was added stays");
+    scene.bob.shutdown().await.unwrap();
+}

@@ -187,3 +187,37 @@ async fn one_agent_uses_a_line_once() {
     assert!(knocks.iter().all(|knock| knock.let_in.is_some()), "{knocks:?}");
     stop(&[&house, &first, &second]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_is_heard_again_and_let_in_by_a_new_line_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 9, DAY).await;
+    let guest = open(dir.path(), "guest").await;
+    let to = ask(&guest, &line, "tools.read").await;
+    heard(&house, 1).await;
+    assert!(house.admit(guest.id()).await.unwrap());
+    within(guest.delivered(to, guest.send(to, Message::text("in")).await.unwrap())).await.unwrap();
+    // Asking for something else, it uses the line no second time.
+    ask(&guest, &line, "tools.write").await;
+    assert_eq!(heard(&house, 1).await[0].let_in, None);
+    assert!(house.let_in(guest.id(), Some("guest")).await.unwrap());
+    ask(&guest, &line, "tools.other").await;
+    heard(&house, 1).await;
+    assert!(house.let_in(guest.id(), None).await.unwrap());
+    assert_eq!(house.peers().await.unwrap()[0].name.as_deref(), Some("guest"), "its name stays");
+    house.remove_peer(guest.id()).await.unwrap();
+    // What it has used lets it in no more; a line that it has not does.
+    ask(&guest, &line, "tools.other").await;
+    assert_eq!(heard(&house, 1).await[0].let_in, None);
+    house.shutdown().await.unwrap();
+    let house = open(dir.path(), "house").await;
+    let line = house.invite_for(None, scope("tools.read"), DAY, 1).await.unwrap();
+    ask(&guest, &line, "tools.other").await;
+    within(async {
+        while house.knocks().await.unwrap()[0].let_in.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    stop(&[&house, &guest]).await;
+}

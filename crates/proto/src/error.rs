@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The inbox is full: the application has not removed enough letters.
     #[error("the inbox is full")]
     InboxFull,
+    /// As many messages of calls of this peer, or answers to it, wait here as may: the frame comes again.
+    #[error("too many messages of this peer to services, or answers to it, wait")]
+    TooManyCalls,
     /// Events wait for the audit log, as many as may.
     #[error("as many events wait for the audit log as may: nothing is taken until it has some of them")]
     SpoolFull,
@@ -79,6 +82,7 @@ impl Refusal {
             Self::Open(_) => "session",
             Self::WrongPeer(_) => "wrong_peer",
             Self::InboxFull => "inbox_full",
+            Self::TooManyCalls => "too_many_calls",
             Self::SpoolFull => "spool_full",
             Self::TooManyRefusals => "too_many_refusals",
             Self::TooManySessions => "too_many_sessions",
@@ -121,6 +125,9 @@ pub enum PeerError {
     /// As many letters as the outbox keeps are unacknowledged.
     #[error("the outbox is full: wait until letters are acknowledged")]
     OutboxFull,
+    /// As many messages of calls wait for this agent, or for all, as may.
+    #[error("too many messages of calls wait for {0}: wait until it has some of them")]
+    TooManyCalls(AgentId),
     /// Events wait for the audit log, as many as may, and the channel audits.
     #[error(
         "as many events wait for the audit log as may: nothing is sent to a channel that audits until it has some of them"

@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) to: AgentId,
     pub(crate) id: LetterId,
     pub(crate) control: bool,
+    /// It is a message of a call.
+    pub(crate) call: bool,
     pub(crate) expires: UnixMillis,
     pub(crate) letter: Vec<u8>,
     pub(crate) sealed: Option<SealedAs>,
@@ -67,6 +69,7 @@ impl Entry {
             to,
             id: letter.id,
             control: letter.kind == LetterKind::Control,
+            call: letter.extension(extension::CALL).is_some(),
             expires: letter.expires(),
             letter: letter.encode(),
             sealed: None,

@@ -316,6 +316,9 @@ impl Peer {
         if full && letter.kind == LetterKind::Plain {
             return Err(PeerError::OutboxFull);
         }
+        if entry.call {
+            self.check_calls_out(&to)?;
+        }
         Ok(self.step(Change::Queued(Box::new(entry))))
     }
 

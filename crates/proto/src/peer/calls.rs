@@ -1,14 +1,15 @@
 //! Whose messages to services, and whose messages of services, are taken (contracts/call.md sections 2 and 3), and what is told of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use nuncio_contracts::registry::{code, extension};
+use nuncio_contracts::registry::{code, extension, limit};
 
 use super::audit::audited;
 use super::{Change, Out, Peer};
 use crate::audit::Event;
 use crate::call::{CallPlace, ServiceName, What};
 use crate::control::Control;
+use crate::error::{PeerError, Refusal};
 use crate::ids::{AgentId, CallSessionId, LetterId};
 use crate::letter::Letter;
 use crate::step::{Arrival, Step};
@@ -21,14 +22,75 @@ pub(super) struct Calls {
     /// Sessions that this agent has opened, each with which service.
     opened: BTreeMap<(AgentId, CallSessionId), ServiceName>,
     /// Requests of its own in no session that have no answer yet.
-    asked: BTreeSet<(AgentId, LetterId)>,
+    asked: BTreeMap<(AgentId, LetterId), ServiceName>,
+    /// What is of calls in the outbox.
+    pub(super) out: Loads,
+    /// What is of calls in the inbox, and whose each letter is.
+    pub(super) came: Loads,
+    pub(super) came_of: BTreeMap<u64, AgentId>,
+}
+
+/// How many letters, and how many bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    letters: usize,
+    bytes: usize,
+}
+
+impl Load {
+    const fn has_room(self, letters: usize, bytes: usize) -> bool {
+        self.letters < letters && self.bytes < bytes
+    }
+}
+
+/// How much there is of each agent, and of all.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    all: Load,
+    of: BTreeMap<AgentId, Load>,
+}
+
+impl Loads {
+    pub(super) fn add(&mut self, agent: AgentId, bytes: usize) {
+        let of = self.of.entry(agent).or_default();
+        for load in [of, &mut self.all] {
+            load.letters += 1;
+            load.bytes += bytes;
+        }
+    }
+
+    pub(super) fn remove(&mut self, agent: &AgentId, bytes: usize) {
+        let Some(of) = self.of.get_mut(agent) else { return };
+        let loads = [&mut *of, &mut self.all];
+        for load in loads {
+            load.letters = load.letters.saturating_sub(1);
+            load.bytes = load.bytes.saturating_sub(bytes);
+        }
+        if of.letters == 0 {
+            self.of.remove(agent);
+        }
+    }
+
+    fn of(&self, agent: &AgentId) -> Load {
+        self.of.get(agent).copied().unwrap_or_default()
+    }
 }
 
 impl Calls {
+    /// Whether one more may wait for this agent.
+    fn has_room_out(&self, to: &AgentId) -> bool {
+        self.out.of(to).has_room(limit::CALLS_OUT_LETTERS_MAX, limit::CALLS_OUT_BYTES_MAX)
+            && self.out.all.has_room(limit::OUTBOX_LETTERS_MAX / 2, limit::OUTBOX_BYTES_MAX / 2)
+    }
+
+    fn has_room_in(&self, from: &AgentId) -> bool {
+        self.came.of(from).has_room(limit::CALLS_IN_LETTERS_MAX, limit::CALLS_IN_BYTES_MAX)
+    }
+
     fn takes(&self, from: &AgentId, letter: &Letter, place: &CallPlace) -> Result<(), u16> {
         let opened = || match (place.session, letter.reply_to) {
             (Some(session), _) => self.opened.get(&(*from, session)) == Some(&place.service),
-            (None, Some(asked)) => self.asked.contains(&(*from, asked)),
+            (None, Some(asked)) => self.asked.get(&(*from, asked)) == Some(&place.service),
             (None, None) => false,
         };
         match place.what {
@@ -42,6 +104,36 @@ impl Calls {
 }
 
 impl Peer {
+    /// Whether a message of a call can be accepted for an agent now: as many wait for it as may, or as many for all.
+    // contracts/call.md X42.
+    pub(super) fn check_calls_out(&self, to: &AgentId) -> Result<(), PeerError> {
+        if self.calls.has_room_out(to) { Ok(()) } else { Err(PeerError::TooManyCalls(*to)) }
+    }
+
+    /// A letter is in the inbox.
+    pub(super) fn note_came(&mut self, no: u64, from: AgentId, letter: &Letter, len: usize) {
+        if letter.extension(extension::CALL).is_some() {
+            self.calls.came.add(from, len);
+            self.calls.came_of.insert(no, from);
+        }
+    }
+
+    /// A letter is in the inbox no more.
+    pub(super) fn note_gone(&mut self, no: u64, len: usize) {
+        if let Some(from) = self.calls.came_of.remove(&no) {
+            self.calls.came.remove(&from, len);
+        }
+    }
+
+    /// Whether a message of a call has room here: among its sender's in the inbox, and, where the agent answers it, among the answers that wait for its sender.
+    // contracts/call.md X42, X43.
+    pub(super) fn check_call_room(&self, from: &AgentId, letter: &Letter) -> Result<(), Refusal> {
+        let Some(place) = CallPlace::of(letter).ok().flatten() else { return Ok(()) };
+        let is_asked = matches!(place.what, What::Request | What::Notice);
+        let has_room = self.calls.has_room_in(from) && (!is_asked || self.calls.has_room_out(from));
+        if has_room { Ok(()) } else { Err(Refusal::TooManyCalls) }
+    }
+
     /// Whether messages to services are taken. Off unless said in words.
     pub const fn serve_calls(&mut self, yes: bool) {
         self.calls.serves = yes;
@@ -72,9 +164,9 @@ impl Peer {
         self.calls.opened.remove(&(with, session));
     }
 
-    /// Takes what another's service says to a request in no session, until its answer has come or a restart.
-    pub fn await_call(&mut self, with: AgentId, request: LetterId) {
-        self.calls.asked.insert((with, request));
+    /// Takes what this service of another says to a request in no session, until its answer has come or a restart.
+    pub fn await_call(&mut self, with: AgentId, request: LetterId, service: ServiceName) {
+        self.calls.asked.insert((with, request), service);
     }
 
     /// Ends [`Peer::await_call`].

@@ -58,6 +58,7 @@ impl Peer {
         let text = token.as_ref().map(|token| Bytes::new(token.text().as_bytes()));
         let row = InboxRow(ROW_VERSION, ByteArray::new(*from.as_bytes()), received.0, Bytes::new(bytes), text);
         let value = codec::encode_sized(&row, bytes.len() + text.map_or(0, |text| text.len()) + 64);
+        self.note_came(no, from, &letter, bytes.len());
         self.inbox.insert(no, bytes.len());
         self.inbox_bytes += bytes.len();
         out.ops.push(Op::Put { key: rows::numbered(rows::INBOX, no), value });
@@ -78,6 +79,7 @@ impl Peer {
     pub(super) fn apply_done(&mut self, no: u64, out: &mut Out) {
         if let Some(len) = self.inbox.remove(&no) {
             self.inbox_bytes -= len;
+            self.note_gone(no, len);
             out.ops.push(Op::Delete { key: rows::numbered(rows::INBOX, no) });
             // A number is not used again: whoever asks twice for a letter to be removed would remove another one.
             if no + 1 == self.next_arrival {

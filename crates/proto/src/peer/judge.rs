@@ -112,6 +112,7 @@ impl Peer {
         // contracts/ratchet.md R10: behind letters that wait there is room for the control letters that they wait for.
         let bound = limit::HELD_BYTES_MAX - limit::HELD_CONTROLS_MAX;
         session.check_held(content.fresh.seq(), content.floor, content.letter.len(), bound)?;
+        self.check_call_room(&from, &letter)?;
         match letter.check_time(now).and_then(|()| letter.check_payload()) {
             Ok(()) => match self.judge_channel(&from, &letter)? {
                 Judged::Welcome if self.is_fellow_alone(&from) && is_beside(&letter) => {

@@ -131,6 +131,7 @@ impl Peer {
 
     fn load_arrival(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         let arrival = Arrival::from_row(key, value)?;
+        self.note_came(arrival.no, arrival.from, &arrival.letter, value.len());
         self.inbox.insert(arrival.no, value.len());
         self.inbox_bytes += value.len();
         self.next_arrival = self.next_arrival.max(arrival.no.checked_add(1)?);

@@ -502,6 +502,10 @@ impl Peer {
         entry.former = entry.whole_token().filter(|_| entry.sealed.is_some());
         entry.set_letter(&letter);
         self.outbox_bytes = self.outbox_bytes + entry.letter.len() - before;
+        if entry.call {
+            self.calls.out.remove(&entry.to, before);
+            self.calls.out.add(entry.to, entry.letter.len());
+        }
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
         out.contacts.insert(entry.to);
         if let Some(contact) = self.contacts.get_mut(&entry.to).filter(|_| entry.sealed.is_none()) {
