@@ -24,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::front::LOOKED_AT;
 use crate::front::fault::Fault;
 use crate::front::letter_id;
 use crate::front::reading::{self, Kind, RpcId, Unread};
@@ -38,8 +39,6 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(1500);
 /// The first pause before the agent is asked again, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-/// Messages of a service up to this length are looked at for what they ask.
-const LOOKED_AT: usize = 1 << 20;
 /// Requests of a service that the program has not answered; the oldest are forgotten.
 const ASKED_MAX: usize = 256;
 
@@ -310,7 +309,7 @@ impl Shim {
         }
         place.no = frame.no;
         let mut seen = BytesMut::new();
-        let looks = frame.what != "answer" && frame.len <= u64::try_from(LOOKED_AT).unwrap_or(u64::MAX);
+        let looks = frame.what != "answer" && frame.len <= LOOKED_AT;
         let mut skip = place.written;
         loop {
             let piece = match coming.piece().await {
