@@ -336,6 +336,11 @@ impl Serving {
         })?;
         let id = envelope.id.clone().unwrap_or(Id::NULL);
         let refused = |reason, why: String, needs| Refused { id: id.clone(), reason, why, needs };
+        // contracts/call.md X5: in another charset the same bytes are another message.
+        if !asks_card && !message.is_json() {
+            let why = "a message is application/json, in UTF-8".to_owned();
+            return Err(refused(Reason::Malformed, why, None));
+        }
         if (called.place.what == What::Request) != envelope.is_request() {
             return Err(refused(
                 Reason::Malformed,

@@ -258,3 +258,18 @@ async fn a_line_lets_in_for_what_it_means_and_what_runs_goes_on() {
         end.stop().await;
     }
 }
+
+// contracts/call.md X5: the policy and the service read one message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_another_charset_goes_to_no_service() {
+    let two = Two::new(&["tools.read", "tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    let id = Agent::new_letter_id().unwrap();
+    let mut message = Message::json(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string());
+    message.content_type = "application/json; charset=utf-7".parse().unwrap();
+    let say = Say { id, what: What::Request, session: Some(SESSION), reply_to: None, message, note: Vec::new() };
+    within(line.say(say)).await.unwrap();
+    let (_, said) = answer(&line, &mut heard, id).await;
+    assert_eq!((&said["id"], &said["error"]["code"]), (&json!(1), &json!(-32600)));
+}
