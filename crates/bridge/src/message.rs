@@ -38,6 +38,21 @@ impl Message {
         Self { head: Head::default(), content_type: ContentType::JSON, body: Body::Bytes(bytes.into()) }
     }
 
+    /// The same message, its bytes in memory: what they were read from may go.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) async fn into_memory(self) -> std::io::Result<Self> {
+        if self.body.is_in_memory() {
+            return Ok(self);
+        }
+        let (mut bytes, mut pieces) = (bytes::BytesMut::new(), self.body.pieces());
+        while let Some(piece) = pieces.recv().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(Self { body: Body::Bytes(bytes.freeze()), ..self })
+    }
+
     /// Whether its bytes are JSON as RFC 8259 has it: in UTF-8, whatever reads them.
     pub(crate) fn is_json(&self) -> bool {
         let text = self.content_type.as_str();

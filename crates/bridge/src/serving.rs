@@ -17,7 +17,7 @@ use nuncio::{Agent, CallNews, Called, Outcome};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::AgentId;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
@@ -35,6 +35,8 @@ use reply::failure;
 const SPOOL: &str = "services";
 /// What services said and the agent has not sent.
 const SAID: usize = 64;
+/// Notices that are not in their letters, in memory until their services have them.
+const LONG_NOTICES: usize = 8;
 
 /// Whose messages to which service, which are handed over one after the other.
 type LaneId = (ServiceName, Of);
@@ -47,6 +49,8 @@ pub(crate) struct Serving {
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
     memory: Arc<Memory>,
+    /// Long notices in memory at once.
+    room: Semaphore,
     /// What comes from now on is for the next start.
     stopping: CancellationToken,
 }
@@ -113,6 +117,7 @@ impl Serving {
             lanes: Mutex::default(),
             open: Open::default(),
             memory: Arc::default(),
+            room: Semaphore::new(LONG_NOTICES),
             stopping: CancellationToken::new(),
         });
         // Nothing ran before.
@@ -301,16 +306,29 @@ impl Serving {
         match self.admit(&called).await {
             Ok((envelope, message, offered)) => {
                 self.recall(&service, &of).await?;
+                let _room = if message.body.is_in_memory() { None } else { self.room.acquire().await.ok() };
+                let message = match message.into_memory().await {
+                    Ok(message) => message,
+                    Err(error) => {
+                        tracing::warn!(%service, %error, "a notice cannot be read");
+                        return self.agent.call_taken(no).await;
+                    }
+                };
+                // contracts/call.md X10: a crash from here on loses it, and never hands it over twice.
+                self.agent.call_taken(no).await?;
                 // contracts/call.md X16: what it cancels is what it answers, since ids of several clients may be equal.
                 let asked = called.letter.reply_to.filter(|_| of.session.is_none() && offered.is_address());
                 let key = asked.and_then(|asked| self.open.no_of(&of.from, asked)).unwrap_or(no);
                 if let Err(why) = offered.service.hand(Ask { key, of, envelope, message }).await {
                     tracing::debug!(%service, %why, "a notice was not handed over");
                 }
+                Ok(())
             }
-            Err(refused) => tracing::info!(%service, peer = %of.from, why = refused.why, "a notice is not allowed"),
+            Err(refused) => {
+                tracing::info!(%service, peer = %of.from, why = refused.why, "a notice is passed over");
+                self.agent.call_taken(no).await
+            }
         }
-        self.agent.call_taken(no).await
     }
 
     /// Whether a message may go to its service, and what it says.
@@ -347,6 +365,11 @@ impl Serving {
                 "the letter and its message differ in what they want".to_owned(),
                 None,
             ));
+        }
+        // contracts/call.md X8: what does anything is a request, which is begun once and seen.
+        if !envelope.is_request() && !envelope.is_response() && !envelope.method.starts_with("notifications/") {
+            let why = "a notice is a response or a notification".to_owned();
+            return Err(refused(Reason::Malformed, why, None));
         }
         mcp::agree(&called.place.head, &envelope, false)
             .map_err(|why| refused(Reason::Mismatch, why.to_owned(), None))?;

@@ -273,3 +273,18 @@ async fn a_message_in_another_charset_goes_to_no_service() {
     let (_, said) = answer(&line, &mut heard, id).await;
     assert_eq!((&said["id"], &said["error"]["code"]), (&json!(1), &json!(-32600)));
 }
+
+// contracts/call.md X8, X10: what acts is a request, of which the agent keeps a trace.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_tool_is_called_by_a_notice() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "echo"}})).await;
+    let long = "x".repeat(1_000_000);
+    say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "notifications/long", "params": {"x": long}})).await;
+    let asked = say(&line, What::Request, &call(1, "seen", json!(null))).await;
+    let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
+    assert!(seen.contains("notifications/long") && seen.matches("tools/call").count() == 1, "{seen}");
+}
