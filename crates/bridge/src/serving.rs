@@ -246,12 +246,13 @@ impl Serving {
             offered.service.end(of).await;
         }
         lock(&self.memory.0).remove(&(called.place.service.clone(), of));
-        for opened in self.open.take_of(&of) {
+        for opened in self.open.take_of(&called.place.service, &of) {
             self.agent.call_taken(opened.called.letter.no).await?;
         }
         match of.session {
-            Some(session) => self.agent.close_calls(of.from, session).await,
-            None => self.agent.call_taken(called.letter.no).await,
+            // Another service's under the same id go on.
+            Some(session) if !self.open.has(&of) => self.agent.close_calls(of.from, session).await,
+            _ => self.agent.call_taken(called.letter.no).await,
         }
     }
 
@@ -480,7 +481,10 @@ impl Serving {
                 self.agent.say(of.from, Agent::new_letter_id()?, &place, letter, Vec::new()).await
             }
             Said::Lost { key, why } => self.lost(self.open.take(key), &why).await,
-            Said::Gone { of, why } => self.lost(self.open.take_of(&of), &why).await,
+            Said::Gone { of, keys, why } => {
+                tracing::debug!(%service, peer = %of.from, why, "what ran for a peer has ended");
+                self.lost(keys.into_iter().filter_map(|key| self.open.take(key)), &why).await
+            }
         }
     }
 

@@ -288,3 +288,24 @@ async fn no_tool_is_called_by_a_notice() {
     let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
     assert!(seen.contains("notifications/long") && seen.matches("tools/call").count() == 1, "{seen}");
 }
+
+// What one program had begun is lost with it; what runs in another of the same peer is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_dies_takes_no_request_of_another_with_it() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(None, None).await.unwrap();
+    let ask = async |id: u64, tool: &str, arguments| {
+        let (asked, message) = (Agent::new_letter_id().unwrap(), Message::json(call(id, tool, arguments).to_string()));
+        let say = Say { id: asked, what: What::Request, session: None, reply_to: None, message, note: Vec::new() };
+        within(line.say(say)).await.unwrap();
+        asked
+    };
+    // Of one id, so that each has a program of its own.
+    let held = ask(1, "hold", json!(null)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let dead = ask(1, "die", json!(null)).await;
+    assert_eq!(answer(&line, &mut heard, dead).await.1["error"]["code"], -32043);
+    let none = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
+    assert!(none.is_err(), "{held:?} is answered: {none:?}");
+}

@@ -158,10 +158,10 @@ impl Address {
     }
 
     async fn gone(&self, of: Of, session: Session, why: &str) {
-        let open = !session.open.is_empty();
+        let keys: Vec<u64> = session.open.keys().copied().collect();
         drop(session);
-        if open {
-            let _ = self.base.said.send(Said::Gone { of, why: why.to_owned() }).await;
+        if !keys.is_empty() {
+            let _ = self.base.said.send(Said::Gone { of, keys, why: why.to_owned() }).await;
         }
     }
 

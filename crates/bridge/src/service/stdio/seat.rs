@@ -284,8 +284,8 @@ impl Seat {
             let _ = self.rest(why.clone());
         }
         self.busy = Instant::now();
-        lock(&self.open).ended();
-        self.out.push_back(Said::Gone { of: self.of, why });
+        let keys = lock(&self.open).ended();
+        self.out.push_back(Said::Gone { of: self.of, keys, why });
     }
 
     async fn buried(&mut self) -> String {
@@ -306,8 +306,9 @@ impl Seat {
         if let Some(waiting) = waiting {
             let _ = waiting.send(());
         }
-        if lock(&self.open).ended() {
-            self.out.push_back(Said::Gone { of: self.of, why: "the session was ended".to_owned() });
+        let keys = lock(&self.open).ended();
+        if !keys.is_empty() {
+            self.out.push_back(Said::Gone { of: self.of, keys, why: "the session was ended".to_owned() });
         }
         for said in self.out {
             if self.shared.base.said.send(said).await.is_err() {
