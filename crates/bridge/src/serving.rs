@@ -12,12 +12,14 @@ mod reply;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use nuncio::{Agent, CallNews, Called, Outcome};
+use nuncio::{Agent, CallNews, Called, Outcome, Payload};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::AgentId;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
@@ -35,6 +37,8 @@ use reply::failure;
 const SPOOL: &str = "services";
 /// What services said and the agent has not sent.
 const SAID: usize = 64;
+/// How long the payload of a message may take to come.
+const PAYLOAD_PATIENCE: Duration = Duration::from_mins(1);
 /// Notices that are not in their letters, in memory until their services have them.
 const LONG_NOTICES: usize = 8;
 
@@ -190,6 +194,12 @@ impl Serving {
             drop(tokio::spawn(async move { serving.take(no).await }));
             return;
         };
+        if called.place.what == What::End {
+            // At once: what stands before it may wait for a program that does not read. What is kept goes in its turn.
+            if let Some(offered) = self.offered(&service) {
+                drop(tokio::spawn(async move { offered.service.end(of).await }));
+            }
+        }
         let lane = (service, Of { session: Some(session), ..of });
         let mut lanes = lock(&self.lanes);
         let unheard = match lanes.get(&lane) {
@@ -297,7 +307,7 @@ impl Serving {
 
     /// The id of a request that cannot be handed over any more.
     async fn id_of(&self, called: &Called) -> Id {
-        let message = message_of(called.clone()).await;
+        let message = in_time(called.clone()).await;
         message.ok().and_then(|message| Envelope::of(&message).ok()?.id).unwrap_or(Id::NULL)
     }
 
@@ -342,7 +352,14 @@ impl Serving {
                 format!("a message to a service has at most {} bytes", limit::CALL_REQUEST_MAX),
             ));
         }
-        let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
+        // One who may nothing is not waited for.
+        if matches!(called.letter.payload, Payload::Large(_)) && !self.is_heard(called).await {
+            return Err(Refused {
+                needs: Some(policy::USE.to_owned()),
+                ..null(Reason::Denied, not_allowed(policy::USE))
+            });
+        }
+        let message = in_time(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
         let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
         let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
         let envelope = envelope.map_err(|why| {
@@ -374,19 +391,18 @@ impl Serving {
         }
         mcp::agree(&called.place.head, &envelope, false)
             .map_err(|why| refused(Reason::Mismatch, why.to_owned(), None))?;
-        let denied = |needs: String| {
-            let why =
-                format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token");
-            refused(Reason::Denied, why, Some(needs))
-        };
+        let denied = |needs: String| refused(Reason::Denied, not_allowed(&needs), Some(needs));
         let Some(offered) = self.offered(&called.place.service) else {
             if self.stopping.is_cancelled() {
                 return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
             }
             // What is not offered is not told apart from what is not allowed.
-            return Err(denied("service.use".to_owned()));
+            return Err(denied(policy::USE.to_owned()));
         };
-        let name = self.peer_name(&called.letter.from).await;
+        let Some(name) = self.peer_name(&called.letter.from).await else {
+            // It was removed while its message waited.
+            return Err(denied(policy::USE.to_owned()));
+        };
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
         match policy::decide(&offered.config, &asker, &envelope) {
@@ -402,9 +418,18 @@ impl Serving {
         }
     }
 
-    async fn peer_name(&self, agent: &AgentId) -> Option<String> {
+    /// What an agent that is added here is called; `None` of one that is not.
+    async fn peer_name(&self, agent: &AgentId) -> Option<Option<String>> {
         let peers = self.agent.peers().await.ok()?;
-        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed)?.name
+        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed).map(|peer| peer.name)
+    }
+
+    async fn is_heard(&self, called: &Called) -> bool {
+        let Some(offered) = self.offered(&called.place.service) else { return false };
+        let Some(name) = self.peer_name(&called.letter.from).await else { return false };
+        let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
+        let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
+        policy::is_heard(&offered.config, &asker)
     }
 
     /// Brings what is kept of a session into memory, once.
@@ -496,6 +521,16 @@ impl Serving {
         }
         Ok(())
     }
+}
+
+fn not_allowed(needs: &str) -> String {
+    format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token")
+}
+
+/// The message that a letter brought, if it comes in its time: others of its session wait behind it.
+async fn in_time(called: Called) -> Result<Message, String> {
+    let message = timeout(PAYLOAD_PATIENCE, message_of(called)).await;
+    message.unwrap_or_else(|_| Err("its payload did not come in time".to_owned()))
 }
 
 /// Why a message does not go to its service.
