@@ -12,7 +12,7 @@ mod agent;
 mod exchange;
 pub(crate) mod fault;
 mod flush;
-mod guard;
+pub(crate) mod guard;
 mod out;
 mod post;
 pub(crate) mod reading;

@@ -45,7 +45,8 @@ pub(crate) enum Decision {
 }
 
 /// Whether a scope is one that a service's file may name.
-pub(crate) fn is_known(scope: &str) -> bool {
+#[must_use]
+pub fn is_known(scope: &str) -> bool {
     let narrow = scope.strip_prefix(READ).or_else(|| scope.strip_prefix(WRITE)).and_then(|rest| rest.strip_prefix(':'));
     match narrow {
         Some(name) => !name.is_empty() && one(scope).is_some(),

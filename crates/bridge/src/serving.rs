@@ -50,6 +50,8 @@ pub(crate) struct Serving {
     agent: Agent,
     home: PathBuf,
     offered: Mutex<HashMap<ServiceName, Arc<Offered>>>,
+    /// The file is read and followed by one after the other.
+    loading: Mutex<()>,
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
     memory: Arc<Memory>,
@@ -118,6 +120,7 @@ impl Serving {
             agent,
             home: home.to_owned(),
             offered: Mutex::default(),
+            loading: Mutex::default(),
             lanes: Mutex::default(),
             open: Open::default(),
             memory: Arc::default(),
@@ -134,7 +137,12 @@ impl Serving {
     /// # Errors
     /// As [`Serving::start`]; what runs goes on then.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
-        for service in self.load(&Services::load(&self.home)?)? {
+        let ended = {
+            // Else an older file could be taken over a newer one.
+            let _turn = lock(&self.loading);
+            self.load(&Services::load(&self.home)?)?
+        };
+        for service in ended {
             service.stop().await;
         }
         Ok(())

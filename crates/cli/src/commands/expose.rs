@@ -95,6 +95,13 @@ impl Mcp {
         if !home.is_dir() {
             return Err(nuncio::Error::NoHome(home).into());
         }
+        if let Some(unknown) = self.let_in.iter().find(|scope| !nuncio_bridge::is_scope(scope)) {
+            let what = format!("--let-in {unknown}: there is no such scope");
+            return Err(Failure::usage(
+                what,
+                "tools.read, tools.write, service.use, or tools.read:NAME, tools.write:NAME",
+            ));
+        }
         let name = &self.name;
         let directory = std::path::absolute(self.directory.as_deref().unwrap_or(Path::new(".")));
         let directory = directory.map_err(Failure::io("find", "this directory"))?;
@@ -185,7 +192,9 @@ impl Mcp {
                 "without --read the tools are listed, with which say that they only read",
             ));
         }
-        let own = || found.tools.iter().filter(|tool| tool.reads).map(|tool| tool.name.clone()).collect();
+        // A tool that is called as all of them are in the file is none that only reads.
+        let own =
+            || found.tools.iter().filter(|tool| tool.reads && tool.name != "*").map(|tool| tool.name.clone()).collect();
         Ok(if self.read.is_empty() { own() } else { self.read.clone() })
     }
 
