@@ -142,6 +142,7 @@ impl Mcp {
         match invitation {
             Some(line) => {
                 output::line(format_args!("\nat the other agent:\n  nuncio connect '{line}'"))?;
+                output::note("where other users have that machine too: nuncio connect -, and the line on its input");
                 if self.nobody {
                     output::note(format_args!(
                         "it asks to be let in then: nuncio knocks, then nuncio allow {name} PEER SCOPE"
