@@ -10,7 +10,7 @@ use nuncio_proto::ids::LetterId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at};
 
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::out::{Gone, Out};
 use super::reading;
 use super::session::{Ending, Phase, Session, Standalone, Ticket};
@@ -176,7 +176,12 @@ impl<L: Line> Exchange<L> {
             HeardWhat::Answer(_, message) => {
                 self.had(no).await;
                 self.answered = true;
-                self.last(no, message).await.map(|()| true)
+                let named = match (&message.body, self.id.as_deref()) {
+                    (Body::Bytes(bytes), Some(id)) => fault::named(bytes, id),
+                    _ => None,
+                };
+                let named = named.map(|bytes| Message { body: Body::Bytes(bytes), ..message.clone() });
+                self.last(no, named.as_ref().unwrap_or(message)).await.map(|()| true)
             }
             HeardWhat::Failed { why, note, .. } => {
                 self.had(no).await;
