@@ -12,7 +12,7 @@ mod agent;
 mod exchange;
 pub(crate) mod fault;
 mod flush;
-mod guard;
+pub(crate) mod guard;
 mod out;
 mod post;
 pub(crate) mod reading;
@@ -54,6 +54,8 @@ use session::{Phase, Session};
 
 /// Sessions of clients that are known at once; the one that is idle longest is given up for another.
 const SESSIONS_MAX: usize = 256;
+/// Messages of a service up to this length in bytes are looked at for what they ask.
+pub(crate) const LOOKED_AT: u64 = 1 << 20;
 
 /// The front of one service of another agent. The only one of its `Line`: answers to requests without session that it did not ask are given up.
 pub struct Front<L>(Arc<Inner<L>>);
@@ -267,6 +269,9 @@ async fn answered(answer: oneshot::Receiver<Response>) -> Response {
 async fn asks(heard: &Heard) -> Option<RpcId> {
     let (HeardWhat::Part(_, message) | HeardWhat::Aside(message)) = &heard.what else { return None };
     let body = message.body.clone();
+    if body.len().ok()? > LOOKED_AT {
+        return None;
+    }
     // Of a file, it blocks.
     let read = move || body.reader().ok().and_then(|source| reading::read(source).ok());
     let reading = match message.body.is_in_memory() {

@@ -27,6 +27,7 @@ use crate::caller::{AgentLine, Calling};
 use crate::config::ConfigError;
 use crate::connections::{Connection, Connections, secret};
 use crate::front::fault::Fault;
+use crate::front::guard::{hosts, is_here};
 use crate::front::{Front, Guard, serve};
 
 /// Before a port that was taken is tried again.
@@ -262,6 +263,9 @@ async fn listen(address: SocketAddr, app: Router, state: Arc<Mutex<Open>>, stopp
 async fn answer(State(state): State<Arc<Mutex<Open>>>, request: Request) -> Response {
     let front = {
         let open = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(fault) = is_here(&hosts(open.connections.port.unwrap_or_default()), request.headers()) {
+            return fault.response(None);
+        }
         let name = request.uri().path().split('/').nth(1);
         name.and_then(|name| open.fronts.get(&name.parse::<ServiceName>().ok()?)).map(|opened| opened.front.clone())
     };

@@ -37,4 +37,5 @@ pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fr
 pub use fronts::{Fronts, NotConnected, connected, disconnected};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
+pub use policy::is_known as is_scope;
 pub use probe::{Card, Found, NotFound, Tool, probe, probe_a2a};

@@ -37,6 +37,29 @@ impl Message {
     pub fn json(bytes: impl Into<Bytes>) -> Self {
         Self { head: Head::default(), content_type: ContentType::JSON, body: Body::Bytes(bytes.into()) }
     }
+
+    /// The same message, its bytes in memory: what they were read from may go.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) async fn into_memory(self) -> std::io::Result<Self> {
+        if self.body.is_in_memory() {
+            return Ok(self);
+        }
+        let (mut bytes, mut pieces) = (bytes::BytesMut::new(), self.body.pieces());
+        while let Some(piece) = pieces.recv().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(Self { body: Body::Bytes(bytes.freeze()), ..self })
+    }
+
+    /// Whether its bytes are JSON as RFC 8259 has it: in UTF-8, whatever reads them.
+    pub(crate) fn is_json(&self) -> bool {
+        let text = self.content_type.as_str();
+        let (kind, parameters) = text.split_once(';').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+        let utf8 = |parameters: &str| parameters.trim().eq_ignore_ascii_case("charset=utf-8");
+        kind.trim().eq_ignore_ascii_case("application/json") && parameters.is_none_or(utf8)
+    }
 }
 
 /// Of what is not in memory so much at a time.
@@ -107,5 +130,19 @@ impl Body {
             Self::File(path) => Box::new(std::fs::File::open::<&Path>(path)?),
             Self::Large(payload) => nuncio::Payload::Large(payload.clone()).reader().map_err(std::io::Error::other)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_utf_8() {
+        let is = |kind: &str| Message { content_type: kind.parse().unwrap(), ..Message::json("") }.is_json();
+        assert!(is("application/json") && is("Application/JSON") && is("application/json; charset=UTF-8"));
+        for other in ["application/json; charset=utf-7", "application/json;charset=utf-16;charset=utf-8", "text/json"] {
+            assert!(!is(other), "{other}");
+        }
     }
 }

@@ -14,7 +14,8 @@ use crate::a2a;
 use crate::config::{Runs, ServiceConfig, Speaks};
 use crate::jsonrpc::{Envelope, Kind};
 
-const USE: &str = "service.use";
+/// What the protocol needs to be spoken.
+pub(crate) const USE: &str = "service.use";
 const READ: &str = "tools.read";
 const WRITE: &str = "tools.write";
 
@@ -44,7 +45,8 @@ pub(crate) enum Decision {
 }
 
 /// Whether a scope is one that a service's file may name.
-pub(crate) fn is_known(scope: &str) -> bool {
+#[must_use]
+pub fn is_known(scope: &str) -> bool {
     let narrow = scope.strip_prefix(READ).or_else(|| scope.strip_prefix(WRITE)).and_then(|rest| rest.strip_prefix(':'));
     match narrow {
         Some(name) => !name.is_empty() && one(scope).is_some(),
@@ -56,6 +58,15 @@ pub(crate) fn is_known(scope: &str) -> bool {
 // contracts/call.md X7: what is not named is not allowed.
 pub(crate) fn decide(service: &ServiceConfig, asker: &Asker<'_>, message: &Envelope) -> Decision {
     let need = need(service, message);
+    if is_met(service, asker, &need) { Decision::Allowed } else { Decision::Denied { needs: need.wide().to_owned() } }
+}
+
+/// Whether a peer may send this service anything at all: asked before its message is waited for.
+pub(crate) fn is_heard(service: &ServiceConfig, asker: &Asker<'_>) -> bool {
+    is_met(service, asker, &Need::Use)
+}
+
+fn is_met(service: &ServiceConfig, asker: &Asker<'_>, need: &Need) -> bool {
     let held = [
         Some(&service.open),
         asker.name.and_then(|name| service.peers.get(name)),
@@ -64,14 +75,14 @@ pub(crate) fn decide(service: &ServiceConfig, asker: &Asker<'_>, message: &Envel
     ];
     let own = held.into_iter().flatten().any(|held| need.is_met_by(held));
     // A token allows what it says and the file says: each of the two has to.
-    let token = asker.token.is_some_and(|token| match &need {
+    let token = asker.token.is_some_and(|token| match need {
         Need::Use => {
             any(token).any(|scope| Need::of_scope(scope).is_met_by(&service.tokens))
                 || any(&service.tokens).any(|scope| Need::of_scope(scope).is_met_by(token))
         }
         need => need.is_met_by(token) && need.is_met_by(&service.tokens),
     });
-    if own || token { Decision::Allowed } else { Decision::Denied { needs: need.wide().to_owned() } }
+    own || token
 }
 
 /// What a message needs: a scope, or the narrower one of its tool.

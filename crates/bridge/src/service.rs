@@ -81,10 +81,12 @@ pub(crate) enum Said {
         /// Why, for people.
         why: String,
     },
-    /// All requests of these that were handed over and are open have ended without an answer. The next message may start the service anew.
+    /// What ran for these has ended, and requests that were handed to it without an answer. The next message may start the service anew.
     Gone {
         /// Whose.
         of: Of,
+        /// Which requests: others of the same may run elsewhere.
+        keys: Vec<u64>,
         /// Why, for people.
         why: String,
     },

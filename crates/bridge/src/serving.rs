@@ -12,12 +12,14 @@ mod reply;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use nuncio::{Agent, CallNews, Called, Outcome};
+use nuncio::{Agent, CallNews, Called, Outcome, Payload};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::AgentId;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
@@ -35,6 +37,10 @@ use reply::failure;
 const SPOOL: &str = "services";
 /// What services said and the agent has not sent.
 const SAID: usize = 64;
+/// How long the payload of a message may take to come.
+const PAYLOAD_PATIENCE: Duration = Duration::from_mins(1);
+/// Notices that are not in their letters, in memory until their services have them.
+const LONG_NOTICES: usize = 8;
 
 /// Whose messages to which service, which are handed over one after the other.
 type LaneId = (ServiceName, Of);
@@ -44,9 +50,13 @@ pub(crate) struct Serving {
     agent: Agent,
     home: PathBuf,
     offered: Mutex<HashMap<ServiceName, Arc<Offered>>>,
+    /// The file is read and followed by one after the other.
+    loading: Mutex<()>,
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
     memory: Arc<Memory>,
+    /// Long notices in memory at once.
+    room: Semaphore,
     /// What comes from now on is for the next start.
     stopping: CancellationToken,
 }
@@ -110,9 +120,11 @@ impl Serving {
             agent,
             home: home.to_owned(),
             offered: Mutex::default(),
+            loading: Mutex::default(),
             lanes: Mutex::default(),
             open: Open::default(),
             memory: Arc::default(),
+            room: Semaphore::new(LONG_NOTICES),
             stopping: CancellationToken::new(),
         });
         // Nothing ran before.
@@ -125,7 +137,12 @@ impl Serving {
     /// # Errors
     /// As [`Serving::start`]; what runs goes on then.
     pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ConfigError> {
-        for service in self.load(&Services::load(&self.home)?)? {
+        let ended = {
+            // Else an older file could be taken over a newer one.
+            let _turn = lock(&self.loading);
+            self.load(&Services::load(&self.home)?)?
+        };
+        for service in ended {
             service.stop().await;
         }
         Ok(())
@@ -185,6 +202,12 @@ impl Serving {
             drop(tokio::spawn(async move { serving.take(no).await }));
             return;
         };
+        if called.place.what == What::End {
+            // At once: what stands before it may wait for a program that does not read. What is kept goes in its turn.
+            if let Some(offered) = self.offered(&service) {
+                drop(tokio::spawn(async move { offered.service.end(of).await }));
+            }
+        }
         let lane = (service, Of { session: Some(session), ..of });
         let mut lanes = lock(&self.lanes);
         let unheard = match lanes.get(&lane) {
@@ -241,12 +264,13 @@ impl Serving {
             offered.service.end(of).await;
         }
         lock(&self.memory.0).remove(&(called.place.service.clone(), of));
-        for opened in self.open.take_of(&of) {
+        for opened in self.open.take_of(&called.place.service, &of) {
             self.agent.call_taken(opened.called.letter.no).await?;
         }
         match of.session {
-            Some(session) => self.agent.close_calls(of.from, session).await,
-            None => self.agent.call_taken(called.letter.no).await,
+            // Another service's under the same id go on.
+            Some(session) if !self.open.has(&of) => self.agent.close_calls(of.from, session).await,
+            _ => self.agent.call_taken(called.letter.no).await,
         }
     }
 
@@ -291,7 +315,7 @@ impl Serving {
 
     /// The id of a request that cannot be handed over any more.
     async fn id_of(&self, called: &Called) -> Id {
-        let message = message_of(called.clone()).await;
+        let message = in_time(called.clone()).await;
         message.ok().and_then(|message| Envelope::of(&message).ok()?.id).unwrap_or(Id::NULL)
     }
 
@@ -301,16 +325,29 @@ impl Serving {
         match self.admit(&called).await {
             Ok((envelope, message, offered)) => {
                 self.recall(&service, &of).await?;
+                let _room = if message.body.is_in_memory() { None } else { self.room.acquire().await.ok() };
+                let message = match message.into_memory().await {
+                    Ok(message) => message,
+                    Err(error) => {
+                        tracing::warn!(%service, %error, "a notice cannot be read");
+                        return self.agent.call_taken(no).await;
+                    }
+                };
+                // contracts/call.md X10: a crash from here on loses it, and never hands it over twice.
+                self.agent.call_taken(no).await?;
                 // contracts/call.md X16: what it cancels is what it answers, since ids of several clients may be equal.
                 let asked = called.letter.reply_to.filter(|_| of.session.is_none() && offered.is_address());
                 let key = asked.and_then(|asked| self.open.no_of(&of.from, asked)).unwrap_or(no);
                 if let Err(why) = offered.service.hand(Ask { key, of, envelope, message }).await {
                     tracing::debug!(%service, %why, "a notice was not handed over");
                 }
+                Ok(())
             }
-            Err(refused) => tracing::info!(%service, peer = %of.from, why = refused.why, "a notice is not allowed"),
+            Err(refused) => {
+                tracing::info!(%service, peer = %of.from, why = refused.why, "a notice is passed over");
+                self.agent.call_taken(no).await
+            }
         }
-        self.agent.call_taken(no).await
     }
 
     /// Whether a message may go to its service, and what it says.
@@ -323,7 +360,14 @@ impl Serving {
                 format!("a message to a service has at most {} bytes", limit::CALL_REQUEST_MAX),
             ));
         }
-        let message = message_of(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
+        // One who may nothing is not waited for.
+        if matches!(called.letter.payload, Payload::Large(_)) && !self.is_heard(called).await {
+            return Err(Refused {
+                needs: Some(policy::USE.to_owned()),
+                ..null(Reason::Denied, not_allowed(policy::USE))
+            });
+        }
+        let message = in_time(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
         let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
         let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
         let envelope = envelope.map_err(|why| {
@@ -336,6 +380,11 @@ impl Serving {
         })?;
         let id = envelope.id.clone().unwrap_or(Id::NULL);
         let refused = |reason, why: String, needs| Refused { id: id.clone(), reason, why, needs };
+        // contracts/call.md X5: in another charset the same bytes are another message.
+        if !asks_card && !message.is_json() {
+            let why = "a message is application/json, in UTF-8".to_owned();
+            return Err(refused(Reason::Malformed, why, None));
+        }
         if (called.place.what == What::Request) != envelope.is_request() {
             return Err(refused(
                 Reason::Malformed,
@@ -343,21 +392,25 @@ impl Serving {
                 None,
             ));
         }
+        // contracts/call.md X8: what does anything is a request, which is begun once and seen.
+        if !envelope.is_request() && !envelope.is_response() && !envelope.method.starts_with("notifications/") {
+            let why = "a notice is a response or a notification".to_owned();
+            return Err(refused(Reason::Malformed, why, None));
+        }
         mcp::agree(&called.place.head, &envelope, false)
             .map_err(|why| refused(Reason::Mismatch, why.to_owned(), None))?;
-        let denied = |needs: String| {
-            let why =
-                format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token");
-            refused(Reason::Denied, why, Some(needs))
-        };
+        let denied = |needs: String| refused(Reason::Denied, not_allowed(&needs), Some(needs));
         let Some(offered) = self.offered(&called.place.service) else {
             if self.stopping.is_cancelled() {
                 return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
             }
             // What is not offered is not told apart from what is not allowed.
-            return Err(denied("service.use".to_owned()));
+            return Err(denied(policy::USE.to_owned()));
         };
-        let name = self.peer_name(&called.letter.from).await;
+        let Some(name) = self.peer_name(&called.letter.from).await else {
+            // It was removed while its message waited.
+            return Err(denied(policy::USE.to_owned()));
+        };
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
         match policy::decide(&offered.config, &asker, &envelope) {
@@ -373,9 +426,18 @@ impl Serving {
         }
     }
 
-    async fn peer_name(&self, agent: &AgentId) -> Option<String> {
+    /// What an agent that is added here is called; `None` of one that is not.
+    async fn peer_name(&self, agent: &AgentId) -> Option<Option<String>> {
         let peers = self.agent.peers().await.ok()?;
-        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed)?.name
+        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed).map(|peer| peer.name)
+    }
+
+    async fn is_heard(&self, called: &Called) -> bool {
+        let Some(offered) = self.offered(&called.place.service) else { return false };
+        let Some(name) = self.peer_name(&called.letter.from).await else { return false };
+        let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
+        let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
+        policy::is_heard(&offered.config, &asker)
     }
 
     /// Brings what is kept of a session into memory, once.
@@ -452,7 +514,10 @@ impl Serving {
                 self.agent.say(of.from, Agent::new_letter_id()?, &place, letter, Vec::new()).await
             }
             Said::Lost { key, why } => self.lost(self.open.take(key), &why).await,
-            Said::Gone { of, why } => self.lost(self.open.take_of(&of), &why).await,
+            Said::Gone { of, keys, why } => {
+                tracing::debug!(%service, peer = %of.from, why, "what ran for a peer has ended");
+                self.lost(keys.into_iter().filter_map(|key| self.open.take(key)), &why).await
+            }
         }
     }
 
@@ -464,6 +529,16 @@ impl Serving {
         }
         Ok(())
     }
+}
+
+fn not_allowed(needs: &str) -> String {
+    format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token")
+}
+
+/// The message that a letter brought, if it comes in its time: others of its session wait behind it.
+async fn in_time(called: Called) -> Result<Message, String> {
+    let message = timeout(PAYLOAD_PATIENCE, message_of(called)).await;
+    message.unwrap_or_else(|_| Err("its payload did not come in time".to_owned()))
 }
 
 /// Why a message does not go to its service.

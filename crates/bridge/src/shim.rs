@@ -10,7 +10,7 @@
 mod lines;
 mod remote;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::front::LOOKED_AT;
 use crate::front::fault::Fault;
+use crate::front::fault::{OWN_ERROR_MAX, named};
 use crate::front::letter_id;
 use crate::front::reading::{self, Kind, RpcId, Unread};
 use crate::local::Frame;
@@ -38,8 +40,6 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(1500);
 /// The first pause before the agent is asked again, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-/// Messages of a service up to this length are looked at for what they ask.
-const LOOKED_AT: usize = 1 << 20;
 /// Requests of a service that the program has not answered; the oldest are forgotten.
 const ASKED_MAX: usize = 256;
 
@@ -83,8 +83,8 @@ struct Shim {
 
 #[derive(Default)]
 struct State {
-    /// Requests without answer.
-    waiting: HashSet<LetterId>,
+    /// Requests without answer, with their ids as they were written.
+    waiting: HashMap<LetterId, String>,
     /// Errors of ours that are not written.
     errors: usize,
     asked: VecDeque<(RpcId, LetterId)>,
@@ -185,7 +185,7 @@ impl Shim {
         let id = letter_id();
         let (what, reply_to, note) = match &reading.kind {
             Kind::Request(rpc) => {
-                self.state().waiting.insert(id);
+                self.state().waiting.insert(id, rpc.raw().to_owned());
                 (What::Request, None, rpc.raw().to_owned())
             }
             Kind::Response(Some(rpc)) => (What::Notice, self.asked(rpc), String::new()),
@@ -295,7 +295,8 @@ impl Shim {
     ) -> Result<Result<(), RemoteError>, ShimError> {
         if frame.what == "failed" {
             let id = frame.note.as_deref().and_then(|note| data_encoding::HEXLOWER.decode(note.as_bytes()).ok());
-            let id = id.and_then(|id| String::from_utf8(id).ok());
+            let id = id.and_then(|id| String::from_utf8(id).ok()).filter(|id| !id.is_empty());
+            let id = id.or_else(|| self.id_of(frame));
             let why = frame.why.as_deref().unwrap_or("it was not delivered");
             line(output, &Fault::failed(why).message(id.as_deref())).await?;
             return Ok(Ok(()));
@@ -310,8 +311,10 @@ impl Shim {
         }
         place.no = frame.no;
         let mut seen = BytesMut::new();
-        let looks = frame.what != "answer" && frame.len <= u64::try_from(LOOKED_AT).unwrap_or(u64::MAX);
+        let looks = frame.what != "answer" && frame.len <= LOOKED_AT;
         let mut skip = place.written;
+        let own =
+            self.id_of(frame).filter(|_| place.written == 0 && frame.what == "answer" && frame.len <= OWN_ERROR_MAX);
         loop {
             let piece = match coming.piece().await {
                 Ok(Some(piece)) => piece,
@@ -320,6 +323,13 @@ impl Shim {
             };
             if looks {
                 seen.extend_from_slice(&piece);
+            }
+            let named =
+                own.as_deref().and_then(|id| named(&piece, id)).filter(|_| u64::try_from(piece.len()) == Ok(frame.len));
+            if let Some(named) = named {
+                output.write_all(&named).await?;
+                place.written = frame.len;
+                continue;
             }
             let known = usize::try_from(skip).unwrap_or(usize::MAX).min(piece.len());
             let fresh = piece.slice(known..);
@@ -334,6 +344,12 @@ impl Shim {
         output.write_all(b"\n").await?;
         output.flush().await?;
         Ok(Ok(()))
+    }
+
+    /// The id of the request that a message answers, where it waits for one.
+    fn id_of(&self, frame: &Frame) -> Option<String> {
+        let request = frame.request.as_ref()?.parse().ok()?;
+        self.state().waiting.get(&request).cloned()
     }
 
     /// Keeps under which letter a service asks.

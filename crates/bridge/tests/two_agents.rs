@@ -258,3 +258,54 @@ async fn a_line_lets_in_for_what_it_means_and_what_runs_goes_on() {
         end.stop().await;
     }
 }
+
+// contracts/call.md X5: the policy and the service read one message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_another_charset_goes_to_no_service() {
+    let two = Two::new(&["tools.read", "tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    let id = Agent::new_letter_id().unwrap();
+    let mut message = Message::json(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string());
+    message.content_type = "application/json; charset=utf-7".parse().unwrap();
+    let say = Say { id, what: What::Request, session: Some(SESSION), reply_to: None, message, note: Vec::new() };
+    within(line.say(say)).await.unwrap();
+    let (_, said) = answer(&line, &mut heard, id).await;
+    assert_eq!((&said["id"], &said["error"]["code"]), (&json!(1), &json!(-32600)));
+}
+
+// contracts/call.md X8, X10: what acts is a request, of which the agent keeps a trace.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_tool_is_called_by_a_notice() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "echo"}})).await;
+    let long = "x".repeat(1_000_000);
+    say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "notifications/long", "params": {"x": long}})).await;
+    let asked = say(&line, What::Request, &call(1, "seen", json!(null))).await;
+    let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
+    assert!(seen.contains("notifications/long") && seen.matches("tools/call").count() == 1, "{seen}");
+}
+
+// What one program had begun is lost with it; what runs in another of the same peer is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_dies_takes_no_request_of_another_with_it() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(None, None).await.unwrap();
+    let ask = async |id: u64, tool: &str, arguments| {
+        let (asked, message) = (Agent::new_letter_id().unwrap(), Message::json(call(id, tool, arguments).to_string()));
+        let say = Say { id: asked, what: What::Request, session: None, reply_to: None, message, note: Vec::new() };
+        within(line.say(say)).await.unwrap();
+        asked
+    };
+    // Of one id, so that each has a program of its own.
+    let held = ask(1, "hold", json!(null)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let dead = ask(1, "die", json!(null)).await;
+    assert_eq!(answer(&line, &mut heard, dead).await.1["error"]["code"], -32043);
+    let none = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
+    assert!(none.is_err(), "{held:?} is answered: {none:?}");
+}

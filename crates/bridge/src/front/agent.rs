@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use nuncio_proto::call::{Head, What};
 
-use super::exchange::Source;
+use super::exchange::{Source, told};
 use super::fault::Fault;
 use super::flush::Marks;
 use super::post::{self, Refused};
@@ -91,7 +91,7 @@ impl<L: Line> Front<L> {
         // What is asked is heard to its end, also where the client goes.
         let asked = tokio::spawn(ask(session, head)).await;
         let message = asked.unwrap_or_else(|_| Err(Fault::busy("there is no answer")))?;
-        let status = message.head.get(":status").and_then(|status| status.parse().ok()).unwrap_or(StatusCode::OK);
+        let status = message.head.get(":status").map_or(StatusCode::OK, told);
         let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
         let bytes = bytes.ok_or_else(|| bad("the agent's card is too long, or cannot be read"))?;
         let status = match reading::read(bytes.as_ref()).ok().and_then(|told| told.error) {

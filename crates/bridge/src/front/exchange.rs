@@ -10,7 +10,7 @@ use nuncio_proto::ids::LetterId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at};
 
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::out::{Gone, Out};
 use super::reading;
 use super::session::{Ending, Phase, Session, Standalone, Ticket};
@@ -176,7 +176,12 @@ impl<L: Line> Exchange<L> {
             HeardWhat::Answer(_, message) => {
                 self.had(no).await;
                 self.answered = true;
-                self.last(no, message).await.map(|()| true)
+                let named = match (&message.body, self.id.as_deref()) {
+                    (Body::Bytes(bytes), Some(id)) => fault::named(bytes, id),
+                    _ => None,
+                };
+                let named = named.map(|bytes| Message { body: Body::Bytes(bytes), ..message.clone() });
+                self.last(no, named.as_ref().unwrap_or(message)).await.map(|()| true)
             }
             HeardWhat::Failed { why, note, .. } => {
                 self.had(no).await;
@@ -208,7 +213,7 @@ impl<L: Line> Exchange<L> {
     /// The answer's status: its own, or by its error where the protocol has one for it.
     fn status(&self, message: &Message) -> StatusCode {
         if let Some(status) = message.head.get(":status") {
-            return status.parse().unwrap_or(StatusCode::BAD_GATEWAY);
+            return told(status);
         }
         let (Era::Requests, Body::Bytes(bytes)) = (self.era, &message.body) else { return StatusCode::OK };
         match reading::read(bytes.as_ref()).ok().and_then(|reading| reading.error) {
@@ -376,6 +381,32 @@ async fn write_asides<L: Line>(
             }
             Some((_, HeardWhat::End)) | None => return Ok(()),
             Some(_) => {}
+        }
+    }
+}
+
+/// The status that a service's agent names, as far as a client may be told it: none that says that no body follows, and none that asks for what this front
+/// does not know.
+// contracts/call.md X17.
+pub(super) fn told(status: &str) -> StatusCode {
+    match status.parse::<u16>() {
+        Ok(204 | 205 | 304 | 401 | 407) | Err(_) => StatusCode::BAD_GATEWAY,
+        Ok(code @ 200..600) => StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY),
+        Ok(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_status_that_would_lead_a_client_astray_is_502() {
+        for status in ["200", "202", "301", "404", "500", "599"] {
+            assert_eq!(told(status).as_str(), status);
+        }
+        for status in ["100", "101", "199", "204", "205", "304", "401", "407", "600", "999", "", "x"] {
+            assert_eq!(told(status).as_u16(), 502, "{status}");
         }
     }
 }

@@ -98,3 +98,32 @@ impl From<LineError> for Fault {
         }
     }
 }
+
+/// An agent's own error is not longer, in bytes.
+pub(crate) const OWN_ERROR_MAX: u64 = 4096;
+
+/// An error that the service's agent made without being able to read the request's id, with that id. `None` of everything else.
+// contracts/call.md X13: whoever asks knows its requests by their ids.
+pub(crate) fn named(message: &[u8], id: &str) -> Option<Bytes> {
+    if u64::try_from(message.len()).ok()? > OWN_ERROR_MAX {
+        return None;
+    }
+    let whole: serde_json::Value = serde_json::from_slice(message).ok()?;
+    let error = whole.get("error")?;
+    let own = whole.get("id")?.is_null() && error.get("data")?.get("nuncio")?.is_object();
+    own.then(|| format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_other_agent_is_given_the_request_s_id() {
+        let own = Fault::failed("gone").message(None);
+        let named = named(&own, "1e2").unwrap();
+        assert!(named.starts_with(br#"{"jsonrpc":"2.0","id":1e2,"error":{"#));
+        assert_eq!(super::named(&Fault::failed("gone").message(Some("7")), "8"), None);
+        assert_eq!(super::named(br#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}"#, "8"), None);
+    }
+}

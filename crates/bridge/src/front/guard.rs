@@ -23,25 +23,13 @@ impl Guard {
     /// Of a front that listens there and is reached at `/{name}/{secret}`, or at `/{secret}` where it has no name.
     #[must_use]
     pub fn new(listening: SocketAddr, name: Option<ServiceName>, secret: Zeroizing<String>) -> Self {
-        let port = listening.port();
-        let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")];
-        Self { hosts: hosts.into(), name, secret: Arc::new(secret) }
+        Self { hosts: hosts(listening.port()).into(), name, secret: Arc::new(secret) }
     }
 
     /// What stands behind the path that was given out: nothing, or one of an agent's places.
     // contracts/call.md X15.
     pub(super) fn check<'a>(&self, path: &'a str, headers: &HeaderMap) -> Result<&'a str, Fault> {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
-        // A name that somebody's DNS points to 127.0.0.1 is not one of ours: this ends DNS rebinding.
-        let host = text(header::HOST).filter(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
-        let host = host.ok_or_else(|| {
-            Fault::malformed("the Host header names another place than this port").with(StatusCode::FORBIDDEN)
-        })?;
-        let foreign = text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host));
-        if foreign {
-            let fault = Fault::malformed("a page of another origin may not use this service");
-            return Err(fault.with(StatusCode::FORBIDDEN));
-        }
+        is_here(&self.hosts, headers)?;
         self.behind(path)
             .filter(|behind| super::agent::is_place(behind))
             .ok_or_else(|| Fault::malformed("nothing is served under this address").with(StatusCode::NOT_FOUND))
@@ -57,6 +45,28 @@ impl Guard {
         let (given, behind) = path.split_at(path.find('/').unwrap_or(path.len()));
         bool::from(given.as_bytes().ct_eq(self.secret.as_bytes())).then_some(behind)
     }
+}
+
+/// The names of a port of this very machine.
+pub(crate) fn hosts(port: u16) -> [String; 3] {
+    [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")]
+}
+
+/// Whether a request means one of these places, and comes from no other: asked before anything is looked up.
+// contracts/call.md X15.
+pub(crate) fn is_here(hosts: &[String], headers: &HeaderMap) -> Result<(), Fault> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    // A name that somebody's DNS points to 127.0.0.1 is not one of ours: this ends DNS rebinding.
+    let host = text(header::HOST).filter(|host| hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
+    let host = host.ok_or_else(|| {
+        Fault::malformed("the Host header names another place than this port").with(StatusCode::FORBIDDEN)
+    })?;
+    let foreign = text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host));
+    if foreign {
+        let fault = Fault::malformed("a page of another origin may not use this service");
+        return Err(fault.with(StatusCode::FORBIDDEN));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

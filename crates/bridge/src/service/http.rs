@@ -158,10 +158,10 @@ impl Address {
     }
 
     async fn gone(&self, of: Of, session: Session, why: &str) {
-        let open = !session.open.is_empty();
+        let keys: Vec<u64> = session.open.keys().copied().collect();
         drop(session);
-        if open {
-            let _ = self.base.said.send(Said::Gone { of, why: why.to_owned() }).await;
+        if !keys.is_empty() {
+            let _ = self.base.said.send(Said::Gone { of, keys, why: why.to_owned() }).await;
         }
     }
 
@@ -207,8 +207,8 @@ impl Address {
         let begins = ask.envelope.method == "initialize" && ask.envelope.is_request();
         let known = self.known(&ask.of).filter(|_| !begins).unwrap_or_default();
         let fields = if self.is_agent() { agent::fields(&ask) } else { fields(&ask, &known) };
-        let kind = HeaderValue::from_str(ask.message.content_type.as_str());
-        let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("application/json"));
+        // What the policy read as JSON is said to be that, and nothing else.
+        let kind = HeaderValue::from_static("application/json");
         let body = Outgoing::of(&ask.message.body, handed.clone());
         let body = body.map_err(|error| NotHanded::NotStarted(error.to_string()))?;
         let request = self.request(to.0, to.1, &known, &fields);

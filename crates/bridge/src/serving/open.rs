@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use nuncio::{Called, Payload};
 use nuncio_contracts::registry::limit;
-use nuncio_proto::call::CallPlace;
+use nuncio_proto::call::{CallPlace, ServiceName};
 use nuncio_proto::ids::{AgentId, LetterId};
 
 use super::lock;
@@ -56,9 +56,15 @@ impl Open {
         asked.next().map(|(no, _)| *no)
     }
 
-    /// All of a session.
-    pub(super) fn take_of(&self, of: &Of) -> Vec<Opened> {
-        lock(&self.0).extract_if(|_, opened| opened.of == *of).map(|(_, opened)| opened).collect()
+    /// All of a session with a service.
+    pub(super) fn take_of(&self, service: &ServiceName, of: &Of) -> Vec<Opened> {
+        let is_of = |opened: &Opened| opened.of == *of && opened.called.place.service == *service;
+        lock(&self.0).extract_if(|_, opened| is_of(opened)).map(|(_, opened)| opened).collect()
+    }
+
+    /// Whether there is one of these, at any service.
+    pub(super) fn has(&self, of: &Of) -> bool {
+        lock(&self.0).values().any(|opened| opened.of == *of)
     }
 
     /// Whether an agent has as many as it may.

@@ -1,5 +1,7 @@
 //! `nuncio connect`, `nuncio connections` and `nuncio disconnect`
 
+use std::io::{BufRead as _, Read as _};
+
 use clap::Args;
 use nuncio::{Invitation, NotInvitation, ServiceName};
 use serde::Serialize;
@@ -10,16 +12,19 @@ use crate::failure::Failure;
 use crate::output;
 use crate::wire::{Connection, Connections, Id, Named, NewConnection, NewPeer, Peers, Purpose};
 
+/// Of a line of the input.
+const LINE_MAX: u64 = 64 << 10;
+
 /// Connects a service of another agent to this machine: its messages travel as sealed letters, and MCP clients use it unmodified.
 ///
 /// Given the line that `nuncio expose` printed at the other agent, it adds that agent as a peer first. It prints what to paste into an MCP client: a program that
 /// the client starts, and an address of this machine. The address is a secret: whoever knows it can use the service from this machine.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio connect 'nuncio:did:key:z6Mk…?at=…&bundle=…#files'     the line that the other agent's `nuncio expose` printed\n  nuncio connect anna/files\n  nuncio connect anna/files --name anna-files"
+    after_help = "Examples:\n  nuncio connect 'nuncio:did:key:z6Mk…?at=…&bundle=…#files'     the line that the other agent's `nuncio expose` printed\n  nuncio connect -     the same, read from the input\n  nuncio connect anna/files\n  nuncio connect anna/files --name anna-files"
 )]
 pub(crate) struct Connect {
-    /// The line of `nuncio expose`, or PEER/SERVICE
+    /// The line of `nuncio expose`, or PEER/SERVICE; `-` reads it from the input, where no other user of the machine sees it
     what: String,
     /// What the connection is called here [default: the service's name]
     #[arg(long)]
@@ -97,20 +102,32 @@ impl Connect {
         Ok(())
     }
 
+    /// What is to be connected: as it was given, or the first line of the input.
+    fn what(&self) -> Result<String, Failure> {
+        if self.what != "-" {
+            return Ok(self.what.clone());
+        }
+        let mut line = String::new();
+        let input = std::io::stdin().lock().take(LINE_MAX);
+        std::io::BufReader::new(input).read_line(&mut line).map_err(Failure::io("read", "the input"))?;
+        Ok(line.trim().trim_matches('\'').to_owned())
+    }
+
     fn read(&self) -> Result<(Whom, ServiceName), Failure> {
+        let what = self.what()?;
         let hint = "nuncio connect 'nuncio:did:key:…#SERVICE', quoted, as `nuncio expose` printed it; or nuncio connect PEER/SERVICE";
         let service =
             |text: &str| text.parse().map_err(|_| Failure::usage(format!("{text:?} is no name of a service"), hint));
-        if self.what.starts_with("nuncio:") {
-            let Some((line, named)) = self.what.rsplit_once('#') else {
+        if what.starts_with("nuncio:") {
+            let Some((line, named)) = what.rsplit_once('#') else {
                 return Err(Failure::usage("the line names no service", hint));
             };
             let Invitation { agent, .. } =
                 line.parse().map_err(|error: NotInvitation| Failure::usage(error.to_string(), hint))?;
             return Ok((Whom::Invited(line.to_owned(), agent.to_string()), service(named)?));
         }
-        let Some((peer, named)) = self.what.rsplit_once('/').filter(|(peer, _)| !peer.is_empty()) else {
-            return Err(Failure::usage(format!("{:?} names no agent and service", self.what), hint));
+        let Some((peer, named)) = what.rsplit_once('/').filter(|(peer, _)| !peer.is_empty()) else {
+            return Err(Failure::usage(format!("{what:?} names no agent and service"), hint));
         };
         Ok((Whom::Known(peer.to_owned()), service(named)?))
     }

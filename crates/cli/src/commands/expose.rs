@@ -106,6 +106,7 @@ impl A2a {
             return Err(nuncio::Error::NoHome(home).into());
         }
         let (name, url) = (&self.name, &self.url);
+        self.letting.check()?;
         let card = probe_a2a(&home, name, url).await.map_err(|error| Failure::not_found(name.as_str(), error))?;
         expose_a2a(&home, name, url)?;
         let (told, line) = self.letting.apply(&home, name).await?;
@@ -138,6 +139,7 @@ impl Mcp {
         if !home.is_dir() {
             return Err(nuncio::Error::NoHome(home).into());
         }
+        self.letting.check()?;
         let name = &self.name;
         let directory = std::path::absolute(self.directory.as_deref().unwrap_or(Path::new(".")));
         let directory = directory.map_err(Failure::io("find", "this directory"))?;
@@ -176,7 +178,9 @@ impl Mcp {
                 "without --read the tools are listed, with which say that they only read",
             ));
         }
-        let own = || found.tools.iter().filter(|tool| tool.reads).map(|tool| tool.name.clone()).collect();
+        // A tool that is called as all of them are in the file is none that only reads.
+        let own =
+            || found.tools.iter().filter(|tool| tool.reads && tool.name != "*").map(|tool| tool.name.clone()).collect();
         Ok(if self.read.is_empty() { own() } else { self.read.clone() })
     }
 

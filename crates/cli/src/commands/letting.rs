@@ -55,6 +55,17 @@ impl Letting {
         Ok((told, line))
     }
 
+    /// Whether there are such scopes: asked before anything is begun.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.let_in.iter().find(|scope| !nuncio_bridge::is_scope(scope)) {
+            None => Ok(()),
+            Some(unknown) => Err(Failure::usage(
+                format!("--let-in {unknown}: there is no such scope"),
+                "tools.read, tools.write, service.use, or tools.read:NAME, tools.write:NAME",
+            )),
+        }
+    }
+
     fn grants(&self) -> BTreeMap<String, Vec<String>> {
         let mut grants = BTreeMap::<String, Vec<String>>::new();
         for (peer, scope) in &self.allow {
@@ -92,6 +103,7 @@ impl Letting {
             return Ok(());
         };
         output::line(format_args!("\nat the other agent:\n  nuncio connect '{line}'"))?;
+        output::note("where other users have that machine too: nuncio connect -, and the line on its input");
         if self.nobody {
             output::note(format_args!("it asks to be let in then: nuncio knocks, then nuncio allow {name} PEER SCOPE"));
         } else {

@@ -32,6 +32,11 @@ pub(super) async fn invite(
 ) -> Result<(StatusCode, Json<Invited>), Refused> {
     let (service, scope) = read(&new.purpose)?;
     let life = Duration::from_secs(new.life_s);
+    if let Some(unknown) = scope.iter().find(|scope| service.is_some() && !nuncio_bridge::is_scope(scope)) {
+        return Err(Refused::bad(format!(
+            "{unknown} is no scope of a service: what it lets in for cannot be written down"
+        )));
+    }
     if life > LIFE_MAX || !(1..=TIMES_MAX).contains(&new.times) {
         return Err(Refused::bad("a line is good for at most 30 days, and 1 to 1,000 times"));
     }

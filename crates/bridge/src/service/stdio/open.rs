@@ -84,11 +84,9 @@ impl Open {
         self.0.values_mut().filter(|entry| entry.key == key).for_each(|entry| entry.sent = true);
     }
 
-    /// The program has ended: what was on its way to it is open no more. What waits for the next one is.
-    pub(super) fn ended(&mut self) -> bool {
-        let before = self.0.len();
-        self.0.retain(|_, entry| !entry.sent);
-        self.0.len() < before
+    /// The program has ended: what was on its way to it is open no more, and comes back by its keys. What waits for the next one is.
+    pub(super) fn ended(&mut self) -> Vec<u64> {
+        self.0.extract_if(|_, entry| entry.sent).map(|(_, entry)| entry.key).collect()
     }
 
     /// Where a message of the program goes.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
+use nuncio_contracts::registry::limit;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -26,8 +27,8 @@ use super::open::{Open, To};
 use crate::jsonrpc::{Envelope, Id, Kind};
 use crate::message::{Body, Message};
 
-/// What a session is brought back with is kept in memory and in the store.
-const INITIALIZE_MAX: u64 = 64 * 1024;
+/// What a session is brought back with is kept in memory and, behind the service's name and a byte, in the store.
+const INITIALIZE_MAX: usize = nuncio::CALL_MEMORY_MAX - limit::CALL_SERVICE_LEN_MAX - 1;
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 /// A program that ends sooner ended at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -284,8 +285,8 @@ impl Seat {
             let _ = self.rest(why.clone());
         }
         self.busy = Instant::now();
-        lock(&self.open).ended();
-        self.out.push_back(Said::Gone { of: self.of, why });
+        let keys = lock(&self.open).ended();
+        self.out.push_back(Said::Gone { of: self.of, keys, why });
     }
 
     async fn buried(&mut self) -> String {
@@ -306,8 +307,9 @@ impl Seat {
         if let Some(waiting) = waiting {
             let _ = waiting.send(());
         }
-        if lock(&self.open).ended() {
-            self.out.push_back(Said::Gone { of: self.of, why: "the session was ended".to_owned() });
+        let keys = lock(&self.open).ended();
+        if !keys.is_empty() {
+            self.out.push_back(Said::Gone { of: self.of, keys, why: "the session was ended".to_owned() });
         }
         for said in self.out {
             if self.shared.base.said.send(said).await.is_err() {
@@ -347,6 +349,7 @@ fn delays() -> ExponentialBackoff {
 /// The bytes of a message that is not longer than what begins a session.
 fn short(body: &Body) -> Option<Bytes> {
     let mut bytes = Vec::new();
-    body.reader().ok()?.take(INITIALIZE_MAX + 1).read_to_end(&mut bytes).ok()?;
-    (u64::try_from(bytes.len()).ok()? <= INITIALIZE_MAX).then(|| Bytes::from(bytes))
+    let max = u64::try_from(INITIALIZE_MAX).ok()?;
+    body.reader().ok()?.take(max + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= INITIALIZE_MAX).then(|| Bytes::from(bytes))
 }

@@ -144,7 +144,9 @@ async fn a_death_in_the_middle_is_told_and_the_session_comes_back() {
     scene.call(2, a, "die", "0").await;
     match scene.next().await {
         // Its last words stay here.
-        Said::Gone { of, why } => assert!(of == a && why.contains("exit status: 3") && !why.contains("words"), "{why}"),
+        Said::Gone { of, why, .. } => {
+            assert!(of == a && why.contains("exit status: 3") && !why.contains("words"), "{why}")
+        }
         other => panic!("{other:?}"),
     }
     scene.call(1, a, "seen", "0").await;
