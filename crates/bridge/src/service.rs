@@ -215,6 +215,14 @@ impl Service {
         }
     }
 
+    /// A request that nobody waits for: what is said to it goes nowhere.
+    pub(crate) fn forget(&self, of: &Of, key: u64) {
+        match &self.0 {
+            Kind::Programs(programs) => programs.forget(of, key),
+            Kind::Address(address) => address.give_up(of, key),
+        }
+    }
+
     /// Ends it, and waits until its programs have ended. Sessions are not ended at an address: they come back.
     pub(crate) async fn stop(&self) {
         match &self.0 {

@@ -7,6 +7,7 @@
 //! ```
 
 mod open;
+mod patience;
 mod reply;
 
 use std::collections::HashMap;
@@ -127,6 +128,7 @@ impl Serving {
             room: Semaphore::new(LONG_NOTICES),
             stopping: CancellationToken::new(),
         });
+        tokio::spawn(Self::give_up_old(Arc::downgrade(&serving), serving.stopping.clone()));
         // Nothing ran before.
         drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
@@ -242,7 +244,7 @@ impl Serving {
     }
 
     /// One message.
-    async fn take(&self, no: u64) {
+    async fn take(self: &Arc<Self>, no: u64) {
         if self.stopping.is_cancelled() {
             return;
         }
@@ -319,7 +321,7 @@ impl Serving {
         message.ok().and_then(|message| Envelope::of(&message).ok()?.id).unwrap_or(Id::NULL)
     }
 
-    async fn notice(&self, called: Called) -> Result<(), nuncio::Error> {
+    async fn notice(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
         let (no, of) = (called.letter.no, Of { from: called.letter.from, session: called.place.session });
         let service = called.place.service.clone();
         match self.admit(&called).await {
@@ -338,8 +340,12 @@ impl Serving {
                 // contracts/call.md X16: what it cancels is what it answers, since ids of several clients may be equal.
                 let asked = called.letter.reply_to.filter(|_| of.session.is_none() && offered.is_address());
                 let key = asked.and_then(|asked| self.open.no_of(&of.from, asked)).unwrap_or(no);
-                if let Err(why) = offered.service.hand(Ask { key, of, envelope, message }).await {
-                    tracing::debug!(%service, %why, "a notice was not handed over");
+                let cancelled =
+                    envelope.params.request.clone().filter(|_| envelope.method == "notifications/cancelled");
+                let cancelled = cancelled.and_then(|id| self.open.named(&service, &of, &id));
+                match offered.service.hand(Ask { key, of, envelope, message }).await {
+                    Ok(()) => cancelled.into_iter().for_each(|no| self.give_up_in_a_while(no)),
+                    Err(why) => tracing::debug!(%service, %why, "a notice was not handed over"),
                 }
                 Ok(())
             }
@@ -499,7 +505,7 @@ impl Serving {
                     }
                 }
             }
-            Said::Part { key, message } => match self.open.peek(key) {
+            Said::Part { key, message } => match self.open.heard(key) {
                 Some((to, request, mut place)) => {
                     place.what = What::Part;
                     place.head = message.head.clone();

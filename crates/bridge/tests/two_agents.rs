@@ -309,3 +309,19 @@ async fn a_program_that_dies_takes_no_request_of_another_with_it() {
     let none = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await;
     assert!(none.is_err(), "{held:?} is answered: {none:?}");
 }
+
+// Who cancels gets no answer of most services: the request is not open for ever, and its id is free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_cancelled_is_given_up_after_a_while() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let held = say(&line, What::Request, &call(1, "hold", json!(null))).await;
+    let cancelled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}});
+    say(&line, What::Notice, &cancelled).await;
+    let (_, unknown) = answer(&line, &mut heard, held).await;
+    assert_eq!((&unknown["id"], &unknown["error"]["code"]), (&json!(1), &json!(-32041)), "{unknown}");
+    let asked = say(&line, What::Request, &call(1, "echo", json!("again"))).await;
+    assert_eq!(answer(&line, &mut heard, asked).await.1["result"], "again");
+}

@@ -145,6 +145,13 @@ impl Address {
         }
     }
 
+    pub(super) fn give_up(&self, of: &Of, key: u64) {
+        let mut sessions = lock(&self.sessions);
+        if let Some((_, task)) = sessions.of.get_mut(of).and_then(|session| session.open.remove(&key)) {
+            task.abort();
+        }
+    }
+
     /// Sessions stay at the address, and come back.
     pub(super) async fn stop(&self) {
         let sessions = {

@@ -71,6 +71,15 @@ impl Programs {
         end_all(places).await;
     }
 
+    pub(super) fn forget(&self, of: &Of, key: u64) {
+        let seats = lock(&self.0.seats);
+        seats.of.get(of).into_iter().flatten().for_each(|place| {
+            lock(&place.open).forget(key);
+            // From now on it may be idle.
+            let _ = place.commands.send(Command::Look);
+        });
+    }
+
     pub(super) async fn stop(&self) {
         let places: Vec<_> = {
             let mut seats = lock(&self.0.seats);

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use nuncio::{Called, Payload};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{CallPlace, ServiceName};
 use nuncio_proto::ids::{AgentId, LetterId};
+
+use tokio::time::Instant;
 
 use super::lock;
 use crate::jsonrpc::Id;
@@ -18,13 +21,15 @@ pub(super) struct Opened {
     pub(super) called: Called,
     pub(super) method: String,
     pub(super) id: Id,
-    of: Of,
+    pub(super) of: Of,
+    /// When something of its service last came to it.
+    heard: Instant,
 }
 
 impl Opened {
     pub(super) fn new(mut called: Called, method: String, id: Id, of: Of) -> Self {
         called.letter.payload = Payload::Inline(Vec::new());
-        Self { called, method, id, of }
+        Self { called, method, id, of, heard: Instant::now() }
     }
 }
 
@@ -41,9 +46,10 @@ impl Open {
         lock(&self.0).remove(&no)
     }
 
-    /// Who asked it, by which letter, and where.
-    pub(super) fn peek(&self, no: u64) -> Option<(AgentId, LetterId, CallPlace)> {
-        lock(&self.0).get(&no).map(|opened| {
+    /// Its service said something to it: who asked it, by which letter, and where.
+    pub(super) fn heard(&self, no: u64) -> Option<(AgentId, LetterId, CallPlace)> {
+        lock(&self.0).get_mut(&no).map(|opened| {
+            opened.heard = Instant::now();
             let letter = &opened.called.letter;
             (letter.from, letter.id, opened.called.place.clone())
         })
@@ -60,6 +66,19 @@ impl Open {
     pub(super) fn take_of(&self, service: &ServiceName, of: &Of) -> Vec<Opened> {
         let is_of = |opened: &Opened| opened.of == *of && opened.called.place.service == *service;
         lock(&self.0).extract_if(|_, opened| is_of(opened)).map(|(_, opened)| opened).collect()
+    }
+
+    /// The number of the one of an id, of these at a service; `None` where none has it, or several.
+    pub(super) fn named(&self, service: &ServiceName, of: &Of, id: &Id) -> Option<u64> {
+        let open = lock(&self.0);
+        let is = |opened: &Opened| opened.of == *of && opened.called.place.service == *service && opened.id == *id;
+        let mut all = open.iter().filter(|(_, opened)| is(opened)).map(|(no, _)| *no);
+        all.next().filter(|_| all.next().is_none())
+    }
+
+    /// Those to which nothing came for so long, by their numbers.
+    pub(super) fn silent(&self, life: Duration) -> Vec<u64> {
+        lock(&self.0).iter().filter(|(_, opened)| opened.heard.elapsed() >= life).map(|(no, _)| *no).collect()
     }
 
     /// Whether there is one of these, at any service.

@@ -67,6 +67,7 @@ impl Allow {
         let home = options.home()?;
         is_offered(&home, &self.name)?;
         allow(&home, &self.name, &self.peer, &self.scopes)?;
+        self.forget_other_spelling(options, &home).await?;
         let runs = follow(&home).await?;
         if runs && !self.nothing {
             is_known(&home, &self.peer).await?;
@@ -77,6 +78,25 @@ impl Allow {
             return output::json(told);
         }
         output::line(format_args!("{}: {}", self.name, may(told)))
+    }
+}
+
+impl Allow {
+    /// What is said of a peer by name is said of it by identity too: a line that let it in has written that.
+    async fn forget_other_spelling(&self, options: &Options, home: &Path) -> Result<(), Failure> {
+        let all = services(home)?;
+        let told = all.iter().find(|told| told.name == self.name.as_str());
+        let others = told.is_some_and(|told| told.peers.keys().any(|peer| *peer != self.peer));
+        if !others {
+            return Ok(());
+        }
+        let peers = options.with(async |api| api.get::<Peers>("/v1/peers").await).await?.peers;
+        let same = peers.into_iter().find(|peer| peer.agent == self.peer || peer.name.as_ref() == Some(&self.peer));
+        let spellings = same.into_iter().flat_map(|peer| [Some(peer.agent), peer.name]).flatten();
+        for other in spellings.filter(|other| *other != self.peer) {
+            allow(home, &self.name, &other, &[])?;
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::super::{Base, NotHanded, Reply, lock, spool};
@@ -18,6 +19,8 @@ use crate::message::{Body, Message};
 
 /// Of a line of its log.
 const LOG_LINE_MAX: usize = 1024;
+/// How long the end of what a program says is waited for, once it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const PIECE: usize = 64 * 1024;
 /// Messages that it wrote and nobody has taken.
 const AHEAD: usize = 8;
@@ -45,6 +48,8 @@ pub(super) struct Running {
     child: Child,
     group: Group,
     last_words: Arc<Mutex<String>>,
+    /// Reads what it says beside its messages.
+    log: Option<JoinHandle<()>>,
     _one_of_all: OwnedSemaphorePermit,
 }
 
@@ -88,12 +93,14 @@ impl Running {
         let (input, to_write) = mpsc::unbounded_channel();
         let (read, lines) = mpsc::channel(AHEAD);
         let last_words = Arc::new(Mutex::new(String::new()));
+        let mut reads = None;
         if let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) {
             tokio::spawn(write(stdin, to_write));
             tokio::spawn(read_all(stdout, base.spool.clone(), read));
-            tokio::spawn(log(stderr, base.name.to_string(), Arc::clone(&last_words)));
+            reads = Some(tokio::spawn(log(stderr, base.name.to_string(), Arc::clone(&last_words))));
         }
-        Ok(Self { lines, input, started: Instant::now(), spoke: false, child, group, last_words, _one_of_all: permit })
+        let (started, log) = (Instant::now(), reads);
+        Ok(Self { lines, input, started, spoke: false, child, group, last_words, log, _one_of_all: permit })
     }
 
     /// What it writes, and what tells that it has ended.
@@ -122,6 +129,10 @@ impl Running {
             }
         };
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        // Its last words may still be on their way here; children of its own may hold the pipe open.
+        if let Some(log) = self.log.take() {
+            let _ = timeout(LAST_WORDS, log).await;
+        }
         // What it said last may hold what is its owner's alone, and goes no further than this log.
         tracing::warn!(service = name, %how, last_words = %lock(&self.last_words), "a service's program has ended");
         format!("the service has ended: {how}")

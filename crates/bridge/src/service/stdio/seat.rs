@@ -42,6 +42,8 @@ const ASKED_MAX: usize = 1024;
 pub(super) enum Command {
     Hand(Box<Ask>, Reply),
     End(oneshot::Sender<()>),
+    /// What is open has changed.
+    Look,
 }
 
 pub(super) struct Seat {
@@ -116,7 +118,7 @@ impl Seat {
                 Woken::Line(None) => self.gone(None).await,
                 // What it left may hold its stdout open: what comes within the grace is heard.
                 Woken::Died => self.dying = Some(Instant::now() + self.shared.base.bounds.grace),
-                Woken::Taken => (),
+                Woken::Taken | Woken::Command(Some(Command::Look)) => (),
                 Woken::Idle if self.shared.leave(&self.of, self.no, &self.commands) => break None,
                 Woken::Idle => (),
             }
