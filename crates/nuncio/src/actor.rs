@@ -88,6 +88,8 @@ pub(crate) struct Actor {
     pub(crate) rests: Rests,
     pub(crate) problems: HashMap<AgentId, String>,
     pub(crate) stranger_rate: DefaultDirectRateLimiter,
+    /// Frames of all agents that were not added.
+    pub(crate) stranger_frame_rate: DefaultDirectRateLimiter,
     /// Bundles for all agents that were not added.
     pub(crate) stranger_bundle_rate: DefaultDirectRateLimiter,
     pub(crate) bundle_rate: DefaultKeyedRateLimiter<AgentId>,
@@ -195,6 +197,7 @@ impl Actor {
             arrived: BTreeMap::new(),
             problems: HashMap::new(),
             stranger_rate: RateLimiter::direct(Quota::per_second(strangers)),
+            stranger_frame_rate: RateLimiter::direct(Quota::per_second(strangers)),
             stranger_bundle_rate: RateLimiter::direct(Quota::per_second(second).allow_burst(burst)),
             bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
             bundle_requests: HashMap::new(),
@@ -464,6 +467,11 @@ impl Actor {
                 return;
             }
             self.wire.received(frame.len());
+            // contracts/call.md X41: a start costs much before it says anything.
+            if self.is_stranger_at_door(&from) && self.stranger_frame_rate.check().is_err() {
+                *self.refused.entry("stranger_rate").or_default() += 1;
+                continue;
+            }
             match self.peer.receive(Some(from), frame, now(), &mut self.entropy, &StoreSeen(&self.store)) {
                 Ok(step) => self.commit(step),
                 Err(refusal) => {

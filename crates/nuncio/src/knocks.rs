@@ -1,6 +1,7 @@
 //! Agents that nobody has added and that would be let in (contracts/call.md section 7).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_contracts::registry::{limit, time};
@@ -18,7 +19,7 @@ use nuncio_proto::token::Scope;
 use nuncio_store::{Engine as _, Op};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::actor::Actor;
 use crate::agent::Agent;
@@ -98,8 +99,8 @@ struct Held {
 pub(crate) struct Door {
     pub(crate) open: bool,
     held: BTreeMap<AgentId, Held>,
-    /// At whose doors this agent knocks again and again.
-    knocking: BTreeSet<AgentId>,
+    /// At whose doors this agent knocks again and again, and what makes it begin with short pauses anew.
+    knocking: BTreeMap<AgentId, Arc<Notify>>,
     bell: watch::Sender<u64>,
 }
 
@@ -121,7 +122,7 @@ pub(crate) enum KnockCommand {
         knock: Box<Meant>,
         secret: Option<KnockSecret>,
         transaction: Option<String>,
-        reply: Reply<bool>,
+        reply: Reply<Option<Arc<Notify>>>,
     },
     List {
         reply: Reply<Vec<Knocked>>,
@@ -190,8 +191,8 @@ impl Agent {
         let to = self.add_peer(invitation, name).await?;
         let (secret, knock) = (invitation.knock.clone(), Box::new(Meant { service, scope }));
         let begins = self.ask_door(|reply| KnockCommand::Knock { to, knock, secret, transaction, reply }).await?;
-        if begins {
-            self.spawn_while_running(knock_again(self.clone(), to));
+        if let Some(anew) = begins {
+            self.spawn_while_running(knock_again(self.clone(), to, anew));
         }
         Ok(to)
     }
@@ -228,10 +229,17 @@ impl Agent {
 }
 
 /// A door that cannot call back is knocked at again, less and less often, until it is open or this agent stops.
-async fn knock_again(agent: Agent, to: AgentId) {
-    let mut pauses = KNOCK_AGAIN.into_iter().chain(core::iter::repeat_n(600, 144)).peekable();
+async fn knock_again(agent: Agent, to: AgentId, anew: Arc<Notify>) {
+    let all = || KNOCK_AGAIN.into_iter().chain(core::iter::repeat_n(600, 144)).peekable();
+    let mut pauses = all();
     while let Some(seconds) = pauses.next() {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(seconds)) => {}
+            () = anew.notified() => {
+                pauses = all();
+                continue;
+            }
+        }
         let last = pauses.peek().is_none();
         match agent.ask_door(|reply| KnockCommand::Again { to, last, reply }).await {
             Ok(true) => {}
@@ -258,7 +266,7 @@ impl Actor {
                 }
                 let Meant { service, scope } = *knock;
                 self.send_control(to, &Control::Knock(Box::new(Knock { from, service, scope, secret, transaction })));
-                let begins = self.door.knocking.insert(to);
+                let begins = self.door.knock_anew(to);
                 self.when_durable(answer(reply, begins));
             }
             KnockCommand::List { reply } => tell(reply, Ok(self.door.list())),
@@ -293,7 +301,7 @@ impl Actor {
     }
 
     pub(crate) fn resume_knocks(&mut self) -> Result<(), Error> {
-        let store = std::sync::Arc::clone(&self.store);
+        let store = Arc::clone(&self.store);
         let mut held = Vec::new();
         store.scan(&KNOCKED, &mut |key, value| {
             held.extend(key.get(2..).and_then(|agent| read_held(agent, value)));
@@ -485,6 +493,17 @@ impl Held {
 }
 
 impl Door {
+    /// Knocks again with short pauses: by the task that knocks there already, or by one that is to be begun with what comes back.
+    fn knock_anew(&mut self, to: AgentId) -> Option<Arc<Notify>> {
+        if let Some(anew) = self.knocking.get(&to) {
+            anew.notify_one();
+            return None;
+        }
+        let anew = Arc::new(Notify::new());
+        self.knocking.insert(to, Arc::clone(&anew));
+        Some(anew)
+    }
+
     fn list(&self) -> Vec<Knocked> {
         let shown = self.held.iter().filter(|(_, held)| matches!(held.state, State::Waits | State::LetIn));
         let shown = shown.map(|(by, held)| Knocked {
