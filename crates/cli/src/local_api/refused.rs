@@ -104,7 +104,7 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
         Error::NoKnock(_) => (StatusCode::NOT_FOUND, "no_such_knock"),
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
         Error::Peer(PeerError::Retired(_) | PeerError::RetiredHere) => (StatusCode::GONE, "retired"),
-        Error::Peer(PeerError::OutboxFull | PeerError::TooManyCalls) | Error::TooManyCalls => {
+        Error::Peer(PeerError::OutboxFull | PeerError::TooManyCalls(_)) | Error::TooManyCalls => {
             (StatusCode::TOO_MANY_REQUESTS, "outbox_full")
         }
         Error::Peer(PeerError::LogFull) => (StatusCode::TOO_MANY_REQUESTS, "log_full"),
