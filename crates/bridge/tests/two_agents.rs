@@ -281,7 +281,8 @@ async fn no_tool_is_called_by_a_notice() {
     let line = two.line();
     let mut heard = line.listen(Some(SESSION), None).await.unwrap();
     initialize(&line, &mut heard).await;
-    say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "echo"}})).await;
+    // One that needs no id of it: a tool that answers would end its program.
+    say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "hold"}})).await;
     let long = "x".repeat(1_000_000);
     say(&line, What::Notice, &json!({"jsonrpc": "2.0", "method": "notifications/long", "params": {"x": long}})).await;
     let asked = say(&line, What::Request, &call(1, "seen", json!(null))).await;
