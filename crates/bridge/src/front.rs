@@ -11,7 +11,7 @@
 mod agent;
 mod exchange;
 pub(crate) mod fault;
-mod flush;
+pub(crate) mod flush;
 pub(crate) mod guard;
 mod out;
 mod post;

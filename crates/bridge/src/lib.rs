@@ -33,6 +33,7 @@ pub use config::{
     withdraw,
 };
 pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE};
+pub use front::flush::{Flushing, Mark, Marks};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use fronts::{Fronts, NotConnected, connected, disconnected};
 pub use line::{Heard, HeardWhat, Line, LineError, Say};

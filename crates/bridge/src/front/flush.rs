@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 /// Told when all that was written up to here is the system's; dropped where that does not happen.
-pub(super) type Mark = oneshot::Sender<()>;
+pub type Mark = oneshot::Sender<()>;
 
 /// The marks of one connection that was not flushed since.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Marks(Arc<Mutex<Vec<Mark>>>);
+pub struct Marks(Arc<Mutex<Vec<Mark>>>);
 
 impl Marks {
     fn all(&self) -> MutexGuard<'_, Vec<Mark>> {
@@ -27,7 +27,7 @@ impl Marks {
     }
 
     /// Keeps a mark until the next flush.
-    pub(super) fn put(&self, mark: Mark) {
+    pub fn put(&self, mark: Mark) {
         self.all().push(mark);
     }
 
@@ -40,13 +40,16 @@ impl Marks {
 }
 
 /// A connection and its marks.
-pub(super) struct Flushing<S> {
+#[derive(Debug)]
+pub struct Flushing<S> {
     stream: S,
     marks: Marks,
 }
 
 impl<S> Flushing<S> {
-    pub(super) const fn new(stream: S, marks: Marks) -> Self {
+    /// A connection that tells the marks that are put into these.
+    #[must_use]
+    pub const fn new(stream: S, marks: Marks) -> Self {
         Self { stream, marks }
     }
 }

@@ -7,9 +7,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use nuncio::{ContentType, Error, Message};
+use nuncio_bridge::Marks;
 use serde::Deserialize;
 
-use super::handover::{self, Handover};
+use super::handover;
 use super::read::{Asked, Body, Sent, base64, letter_id, wait};
 use super::refused::Refused;
 use super::state::wide;
@@ -40,7 +41,7 @@ pub(super) struct Patience {
 pub(super) async fn request(
     State(served): State<Served>,
     Extension(door): Extension<Door>,
-    handover: Option<Extension<Handover>>,
+    handover: Option<Extension<Marks>>,
     Asked(patience): Asked<Patience>,
     Body(new): Body<NewLetter>,
 ) -> Result<Response, Refused> {

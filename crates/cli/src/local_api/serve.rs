@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nuncio::Agent;
-use nuncio_bridge::{Bridge, Room};
+use nuncio_bridge::{Bridge, Flushing, Marks, Room};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
@@ -22,7 +22,6 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::guard::{self, Guard};
-use super::handover::{Flushing, Handover};
 use super::{Door, Served, router};
 use crate::failure::Failure;
 
@@ -192,9 +191,9 @@ async fn serve_tcp(listener: TcpListener, doorway: Doorway) {
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app: Router, closing: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
-    let handover = Handover::default();
-    let service = TowerToHyperService::new(app.layer(Extension(handover.clone())));
-    let connection = http.serve_connection(TokioIo::new(Flushing::new(stream, handover)), service);
+    let marks = Marks::default();
+    let service = TowerToHyperService::new(app.layer(Extension(marks.clone())));
+    let connection = http.serve_connection(TokioIo::new(Flushing::new(stream, marks)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
