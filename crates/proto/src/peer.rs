@@ -150,7 +150,7 @@ pub(crate) enum Change {
     Claimed { by: AgentId, request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
     SeenForgotten(Vec<Vec<u8>>),
     SkippedForgotten(Vec<(SessionId, Seq)>),
-    NoticeBy { by: AgentId, code: u16 },
+    NoticeBy { by: AgentId, code: u16, session: SessionId, now: UnixMillis },
     Decided(Decided),
     HandedOn { to: AgentId, statement: Vec<u8>, about: LetterId, now: UnixMillis },
     TokenOver(u64),
@@ -532,7 +532,7 @@ impl Peer {
             }
             Change::TokenOver(entry) => self.apply_token_over(entry, &mut out),
             Change::Retokened { entry, token } => self.apply_retokened(entry, token, &mut out),
-            Change::NoticeBy { by, code } => self.apply_noticed(by, code, &mut out),
+            Change::NoticeBy { by, code, session, now } => self.apply_noticed(by, code, session, now, &mut out),
         }
         self.finish(out)
     }

@@ -7,13 +7,17 @@ use std::collections::BTreeMap;
 use nuncio_contracts::registry::{code, time};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
+use nuncio_proto::control::Control;
 use nuncio_proto::error::PeerError;
 use nuncio_proto::identity::{Identity, Retirement};
 use nuncio_proto::ids::LetterId;
-use nuncio_proto::letter::Letter;
+use nuncio_proto::knock::Knock;
+use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::peer::Peer;
 use nuncio_proto::rows;
+use nuncio_proto::step::Effect;
 use nuncio_proto::testing::rng;
+use nuncio_proto::token::Scope;
 
 use agent::{Agent, Disk, START, answer_claims, later, pair, settle};
 
@@ -192,7 +196,46 @@ fn a_stranger_is_turned_away_and_its_prekey_is_spent() {
     assert_eq!(b.peer.sessions().count(), 0);
     assert_eq!(b.peer.one_time_left(), left - 1);
     assert!(a.delivered.is_empty());
-    b.know(&a.peer);
+}
+
+// contracts/call.md X29.
+#[test]
+fn a_knock_is_heard_in_its_time() {
+    for (late, heard) in [(0, true), (time::LETTER_LIFE_MAX + time::CLOCK_SKEW + 1, false)] {
+        let (mut a, mut b) = (Agent::new(1), Agent::new(2));
+        a.know(&b.peer);
+        b.peer.hear_knocks(true);
+        let from = format!("nuncio:{}", a.peer.id()).parse().unwrap();
+        let knock =
+            Knock { from, service: None, scope: Scope::parse("tools.read").unwrap(), secret: None, transaction: None };
+        let mut letter = a.letter("");
+        letter.kind = LetterKind::Control;
+        letter.content_type = ContentType::CBOR;
+        letter.payload = Control::Knock(Box::new(knock)).encode();
+        a.post(b.peer.id(), &letter);
+        a.run();
+        answer_claims(&mut a, &mut b);
+        a.run();
+        let start = a.out.pop().unwrap();
+        let step = b.peer.receive(Some(a.peer.id()), &start, b.now.plus(late), &mut b.rng, &b.disk).unwrap();
+        let effects = b.peer.stage(step).unwrap().effects.after_commit();
+        assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Knocked { .. })), heard);
+    }
+}
+
+// contracts/handshake.md H8.
+#[test]
+fn who_was_turned_away_is_heard_at_once_where_the_other_begins() {
+    for seed in 0..16 {
+        let (mut a, mut b) = (Agent::new(2 * seed), Agent::new(2 * seed + 1));
+        a.know(&b.peer);
+        a.send(b.peer.id(), "let me in");
+        settle(&mut a, &mut b);
+        b.know(&a.peer);
+        b.send(a.peer.id(), "come in");
+        settle(&mut a, &mut b);
+        assert_eq!((a.inbox, b.inbox), (vec!["come in".to_owned()], vec!["let me in".to_owned()]), "{seed}");
+    }
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Peer {
         let room = limit::SKIPPED_TOTAL_MAX.saturating_sub(self.skipped_total);
         let opened = session.open(frame, room, rng)?;
         if let Some(code) = self.turned_away(&by).or(unaudited) {
-            let knock = if code == code::STRANGER { self.knock_in(&by, &opened) } else { None };
+            let knock = if code == code::STRANGER { self.knock_in(&by, &opened, now) } else { None };
             return Ok(self.step(Change::TurnedAway(TurnedAway { by, used, tag: frame.tag, code, knock })));
         }
         let (opened, verdict) = self.judge(&session, opened, now, seen)?;
@@ -197,9 +197,11 @@ impl Peer {
 
     /// What a stranger's first letter asks, where strangers are heard.
     // contracts/call.md X29.
-    fn knock_in(&self, by: &AgentId, opened: &Opened) -> Option<Box<Knock>> {
+    fn knock_in(&self, by: &AgentId, opened: &Opened, now: UnixMillis) -> Option<Box<Knock>> {
         let content = opened.content.as_ref().filter(|_| self.hears_knocks)?;
         let letter = Letter::decode(&content.letter).ok().filter(|letter| letter.kind == LetterKind::Control)?;
+        // A start without one-time prekey may come again: later than anybody remembers who was heard, what it says is over.
+        letter.check_time(now).ok()?;
         match Control::decode(&letter.payload)? {
             Control::Knock(knock) if knock.from.agent == *by => Some(knock),
             _ => None,
@@ -236,7 +238,7 @@ impl Peer {
             // A peer that has the session finds it by its tag and looks at no start.
             code::START_REFUSED => Ok(self.step(Change::Restart { with, session: session.id, now })),
             code::STRANGER | code::RETIRED | code::UNAUDITED => {
-                Ok(self.step(Change::NoticeBy { by: with, code: notice.code }))
+                Ok(self.step(Change::NoticeBy { by: with, code: notice.code, session: session.id, now }))
             }
             _ => Err(Refusal::UselessNotice),
         }

@@ -195,7 +195,7 @@ impl Peer {
         out.sessions.insert(id);
     }
 
-    fn trim_old(&mut self, with: AgentId, out: &mut Out) {
+    pub(super) fn trim_old(&mut self, with: AgentId, out: &mut Out) {
         let Some(contact) = self.contacts.get(&with) else { return };
         let over = contact.old.len().saturating_sub(limit::OLD_SESSIONS_MAX);
         let dropped: Vec<_> = contact.old.iter().take(over).copied().collect();

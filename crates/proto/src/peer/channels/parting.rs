@@ -17,9 +17,10 @@ use super::{Channel, ChannelChange, ChannelError, ChannelNews, Mistake, ROW_VERS
 use crate::channel::{self, ChannelPlace, Entry, Invite, Leave, Record, Says, Word};
 use crate::codec;
 use crate::control::Control;
-use crate::ids::{AgentId, ChannelId};
+use crate::ids::{AgentId, ChannelId, SessionId};
 use crate::letter::Letter;
 use crate::rows;
+use crate::session::Session;
 use crate::step::{Effect, Op, Step};
 use crate::time::UnixMillis;
 
@@ -261,13 +262,28 @@ impl Peer {
     }
 
     /// Another has said why it takes nothing of this agent.
-    // contracts/channel.md C64.
-    pub(in super::super) fn apply_noticed(&mut self, by: AgentId, code: u16, out: &mut Out) {
+    // contracts/channel.md C64, contracts/handshake.md H8.
+    pub(in super::super) fn apply_noticed(
+        &mut self,
+        by: AgentId,
+        code: u16,
+        session: SessionId,
+        now: UnixMillis,
+        out: &mut Out,
+    ) {
         out.effects.push(Effect::TurnedAway { by, code });
+        if code != code::STRANGER {
+            return;
+        }
         let is_met = self.contact(&by).is_some_and(|info| info.met);
-        if code == code::STRANGER && is_met && !self.is_fellow(&by) {
+        let is_start = |session: &Session| session.parties.initiated && !session.confirmed;
+        if is_met && !self.is_fellow(&by) {
             self.end_all(by, code, out);
             self.part_from(vec![by], out);
+        } else if self.sessions.get(&session).is_some_and(is_start) {
+            // The other has kept nothing of it: it must not stand in the way of the session that the other begins once it knows this agent.
+            self.make_old(session, now, out);
+            self.trim_old(by, out);
         }
     }
 
