@@ -363,6 +363,12 @@ pub mod limit {
     /// Unit: requests.
     pub const CALLS_BEGUN_MAX: usize = 4096;
 
+    /// of one agent, of which a service's agent keeps how their programs are begun again: at most 16 MiB; the oldest
+    /// are forgotten
+    ///
+    /// Unit: sessions.
+    pub const CALL_SESSIONS_MAX: usize = 256;
+
     /// of calls that wait for one peer in the outbox, which is one for all: a peer that acknowledges nothing stops
     /// itself alone; a sixteenth
     ///

@@ -92,6 +92,8 @@ const ROUTES: &[Route] = &[
     route("post", "/v1/peers", || post(peers::add)),
     route("delete", "/v1/peers/{peer}", || delete(peers::remove)),
     route("post", "/v1/invitations", || post(knocks::invite)),
+    route("get", "/v1/invitations", || get(knocks::lines)),
+    route("delete", "/v1/invitations/{line}", || delete(knocks::revoke)),
     route("get", "/v1/knocks", || get(knocks::list)),
     route("post", "/v1/knocks/{agent}/let-in", || post(knocks::let_in)),
     route("delete", "/v1/knocks/{agent}", || delete(knocks::decline)),

@@ -14,7 +14,7 @@ pub use channels::{
     ChannelTally, Channels, HandedHistory, HandedOver, MemberTold, NewChannel, NewChannelLetter, NewHistory, NewMember,
     NewSuccession, Role, SaidLetter, SaidPage,
 };
-pub use knocks::{Invited, KnockTold, Knocks, LetIn, NewInvitation, Purpose};
+pub use knocks::{Invited, KnockTold, Knocks, LetIn, LineNamed, LineTold, Lines, NewInvitation, Purpose};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused: the body of every answer that is not 2xx.

@@ -1,9 +1,9 @@
 //! What is kept of calls, and in which commits it moves (contracts/call.md section 3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use nuncio_contracts::registry::{code, event, limit, time};
-use nuncio_proto::call::{CallPlace, What};
+use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::codec;
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
@@ -67,7 +67,9 @@ pub(crate) struct CallBook {
     open: BTreeMap<(AgentId, LetterId), Open>,
     /// By which numbers failures are told.
     failures: BTreeMap<u64, (AgentId, LetterId)>,
-    opened: BTreeSet<Of>,
+    opened: BTreeMap<Of, ServiceName>,
+    /// Whose sessions something is kept of, the oldest first.
+    memories: BTreeMap<AgentId, VecDeque<CallSessionId>>,
     watchers: Vec<mpsc::UnboundedSender<CallNews>>,
 }
 
@@ -80,6 +82,17 @@ impl CallBook {
     /// How many letters of the inbox are of calls.
     pub(crate) fn len(&self) -> usize {
         self.came.len()
+    }
+
+    /// Something is kept of a session: of which one nothing is any more.
+    fn remember(&mut self, (with, session): Of) -> Option<Of> {
+        let memories = self.memories.entry(with).or_default();
+        if memories.contains(&session) {
+            return None;
+        }
+        memories.push_back(session);
+        let over = memories.len() > limit::CALL_SESSIONS_MAX;
+        over.then(|| memories.pop_front()).flatten().map(|oldest| (with, oldest))
     }
 
     fn tell(&mut self, news: impl Fn() -> CallNews) {
@@ -110,6 +123,11 @@ impl Actor {
                 let memory = self.store.get(&of_session(MEMORY, &of)).map_err(Error::from);
                 tell(reply, memory);
             }
+            CallCommand::Opened { reply } => {
+                let opened =
+                    self.calls.opened.iter().map(|((with, session), service)| (*with, *session, service.clone()));
+                tell(reply, Ok(opened.collect()));
+            }
             CallCommand::Close { of, reply } => self.close_calls(of, reply),
         }
     }
@@ -122,11 +140,16 @@ impl Actor {
             self.calls.begun.extend(no.map(|no| (no, String::from_utf8_lossy(value).into_owned())));
         })?;
         scan(&store, OPENED, |key, value| {
-            let service = core::str::from_utf8(value).ok().and_then(|name| name.parse().ok());
+            let service = core::str::from_utf8(value).ok().and_then(|name| name.parse::<ServiceName>().ok());
             if let Some(((with, session), service)) = read_of(key).zip(service) {
-                self.calls.opened.insert((with, session));
+                self.calls.opened.insert((with, session), service.clone());
                 self.peer.open_calls(with, session, service);
             }
+        })?;
+        scan(&store, MEMORY, |key, _| {
+            read_of(key).into_iter().for_each(|of| {
+                self.calls.remember(of);
+            });
         })?;
         let mut open = Vec::new();
         scan(&store, ASKED, |key, value| open.extend(read_open(key, value)))?;
@@ -201,7 +224,7 @@ impl Actor {
         let (no, from) = (arrival.no, arrival.from);
         let own = match place.what.is_callers() {
             Some(callers) => !callers,
-            None => place.session.is_some_and(|session| self.calls.opened.contains(&(from, session))),
+            None => place.session.is_some_and(|session| self.calls.opened.contains_key(&(from, session))),
         };
         Called { own, begun: self.calls.begun.get(&no).cloned(), letter: self.incoming(arrival), place }
     }
@@ -222,7 +245,8 @@ impl Actor {
         };
         if let Some(session) = place.session.filter(|_| place.what != What::End) {
             let of = (to, session);
-            if place.what.is_callers() == Some(true) && self.calls.opened.insert(of) {
+            if place.what.is_callers() == Some(true) && !self.calls.opened.contains_key(&of) {
+                self.calls.opened.insert(of, place.service.clone());
                 self.peer.open_calls(to, session, place.service.clone());
                 rows.push(Op::Put { key: of_session(OPENED, &of), value: place.service.as_str().into() });
             }
@@ -289,6 +313,8 @@ impl Actor {
         let mut answers = vec![answer(reply, true)];
         self.forget_came(no, &mut together, &mut rows, &mut answers);
         if let Some((session, memory)) = memory {
+            let forgotten = self.calls.remember((to, session));
+            rows.extend(forgotten.map(|of| Op::Delete { key: of_session(MEMORY, &of) }));
             rows.push(Op::Put { key: of_session(MEMORY, &(to, session)), value: memory });
         }
         self.commit_staged(together, rows, answers);
@@ -333,10 +359,11 @@ impl Actor {
     // contracts/call.md X14.
     fn close_calls(&mut self, of: Of, reply: Reply<()>) {
         let (mut together, mut rows, mut answers) = (nothing(), Vec::new(), vec![answer(reply, ())]);
-        if self.calls.opened.remove(&of) {
+        if self.calls.opened.remove(&of).is_some() {
             self.peer.end_calls(of.0, of.1);
             rows.push(Op::Delete { key: of_session(OPENED, &of) });
         }
+        self.calls.memories.entry(of.0).or_default().retain(|session| *session != of.1);
         rows.push(Op::Delete { key: of_session(MEMORY, &of) });
         let is_of = |from: AgentId, session: Option<CallSessionId>| (from, session) == (of.0, Some(of.1));
         let came = self.calls.came.iter().filter(|(_, came)| is_of(came.from, came.session)).map(|(no, _)| *no);
@@ -353,19 +380,14 @@ impl Actor {
         let came = self.calls.came.iter().filter(|(_, came)| came.from == agent).map(|(no, _)| *no).collect();
         let all = [0; 16]..=[u8::MAX; 16];
         let (first, last) = (CallSessionId::from_bytes(*all.start()), CallSessionId::from_bytes(*all.end()));
-        let opened: Vec<Of> = self.calls.opened.range((agent, first)..=(agent, last)).copied().collect();
+        let opened: Vec<Of> = self.calls.opened.range((agent, first)..=(agent, last)).map(|(of, _)| *of).collect();
         let mut rows: Vec<Op> = opened.iter().map(|of| Op::Delete { key: of_session(OPENED, of) }).collect();
         for of in opened {
             self.calls.opened.remove(&of);
             self.peer.end_calls(of.0, of.1);
         }
-        let memories = self.store.scan(&[MEMORY.as_slice(), agent.as_bytes()].concat(), &mut |key, _| {
-            rows.push(Op::Delete { key: key.to_vec() });
-            Ok(())
-        });
-        if let Err(error) = memories {
-            tracing::warn!(%error, "what is kept of sessions of a removed agent stays");
-        }
+        let memories = self.calls.memories.remove(&agent).unwrap_or_default();
+        rows.extend(memories.into_iter().map(|session| Op::Delete { key: of_session(MEMORY, &(agent, session)) }));
         self.forget_all_came(came, rows);
         let open: Vec<_> = self.calls.open.keys().filter(|(to, _)| *to == agent).copied().collect();
         open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::CANCELLED));

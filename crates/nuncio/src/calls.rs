@@ -125,6 +125,7 @@ pub(crate) enum CallCommand {
     Answer(Box<Answering>, Reply<bool>),
     Taken { no: u64, reply: Reply<()> },
     Memory { of: (AgentId, CallSessionId), reply: Reply<Option<Vec<u8>>> },
+    Opened { reply: Reply<Vec<(AgentId, CallSessionId, ServiceName)>> },
     Close { of: (AgentId, CallSessionId), reply: Reply<()> },
 }
 
@@ -230,7 +231,12 @@ impl Agent {
         self.ask_calls(|reply| CallCommand::Taken { no, reply }).await
     }
 
-    /// What is kept of a session of another's program with a service of this agent.
+    /// The sessions of programs of this machine that were opened and have not ended: with whom, and with which of its services.
+    pub async fn opened_calls(&self) -> Result<Vec<(AgentId, CallSessionId, ServiceName)>, Error> {
+        self.ask_calls(|reply| CallCommand::Opened { reply }).await
+    }
+
+    /// What is kept of a session of another's program with a service of this agent; of each agent's newest sessions alone.
     pub async fn call_memory(&self, from: AgentId, session: CallSessionId) -> Result<Option<Vec<u8>>, Error> {
         self.ask_calls(|reply| CallCommand::Memory { of: (from, session), reply }).await
     }

@@ -57,6 +57,9 @@ pub enum Error {
     /// No agent of this identity waits to be let in.
     #[error("{0} does not knock: `nuncio knocks` lists who does")]
     NoKnock(String),
+    /// No line of that name is good.
+    #[error("no line {0} is good")]
+    NoLine(String),
     /// No channel has this id or name.
     #[error("no channel is called {0:?}: `nuncio channel list` lists them")]
     NoSuchChannel(String),

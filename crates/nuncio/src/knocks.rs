@@ -25,14 +25,13 @@ use crate::actor::Actor;
 use crate::agent::Agent;
 use crate::command::{Command, Reply};
 use crate::effects::{answer, tell};
-use crate::entropy::{self, now};
+use crate::entropy::now;
 use crate::error::Error;
+use crate::lines::{Line, LineId, Lines};
 use crate::wake::{Answer, Wake};
 
 /// Who knocks: behind it the agent.
 const KNOCKED: [u8; 2] = [rows::RUNTIME, b'K'];
-/// What invitations of this agent's let in: behind it the secret's hash.
-const GIVEN: [u8; 2] = [rows::RUNTIME, b'I'];
 /// How long a connection of a stranger stays once it has knocked.
 const STRANGER_STAYS: Duration = Duration::from_secs(2);
 /// Pauses between two knocks at a door that cannot call back.
@@ -69,8 +68,6 @@ pub struct Meant {
 
 #[derive(Serialize, Deserialize)]
 struct KnockedRow(u8, u64, ByteBuf, u8, Option<(Option<String>, String)>, Option<ByteArray<32>>);
-#[derive(Serialize, Deserialize)]
-struct GivenRow(u8, Option<String>, String, u64, u32);
 
 /// What becomes of a knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +96,7 @@ struct Held {
 pub(crate) struct Door {
     pub(crate) open: bool,
     held: BTreeMap<AgentId, Held>,
+    pub(crate) lines: Lines,
     /// At whose doors this agent knocks again and again, and what makes it begin with short pauses anew.
     knocking: BTreeMap<AgentId, Arc<Notify>>,
     bell: watch::Sender<u64>,
@@ -116,6 +114,13 @@ pub(crate) enum KnockCommand {
         life: Duration,
         times: u32,
         reply: Reply<Invitation>,
+    },
+    Lines {
+        reply: Reply<Vec<Line>>,
+    },
+    Revoke {
+        line: LineId,
+        reply: Reply<bool>,
     },
     Knock {
         to: AgentId,
@@ -151,29 +156,13 @@ pub(crate) enum KnockCommand {
 }
 
 impl Agent {
-    async fn ask_door<T>(&self, make: impl FnOnce(Reply<T>) -> KnockCommand) -> Result<T, Error> {
+    pub(crate) async fn ask_door<T>(&self, make: impl FnOnce(Reply<T>) -> KnockCommand) -> Result<T, Error> {
         self.ask(|reply| Command::Knock(make(reply))).await
     }
 
     /// Whether agents that nobody has added are heard when they ask to be let in.
     pub async fn hear_knocks(&self, yes: bool) -> Result<(), Error> {
         self.ask_door(|reply| KnockCommand::Hear { yes, reply }).await
-    }
-
-    /// A line that lets whoever has it in, so many `times` within its `life`: it is sent like a password. Whoever came with it, and for what, is told by
-    /// [`Agent::knocks`]; [`Agent::admit`] lets it in.
-    ///
-    /// # Errors
-    /// [`Error::Randomness`]; a store that cannot write.
-    pub async fn invite_for(
-        &self,
-        service: Option<ServiceName>,
-        scope: Scope,
-        life: Duration,
-        times: u32,
-    ) -> Result<Invitation, Error> {
-        let meant = Meant { service, scope };
-        self.ask_door(|reply| KnockCommand::Invite { meant, life, times, reply }).await
     }
 
     /// Adds a peer, and asks it to be let in: by what its invitation holds, or by whoever owns it. Letters to it wait until then.
@@ -255,7 +244,9 @@ impl Actor {
                 self.hear_knocks(yes);
                 tell(reply, Ok(()));
             }
-            KnockCommand::Invite { meant, life, times, reply } => self.invite_for(&meant, life, times, reply),
+            KnockCommand::Invite { meant, life, times, reply } => self.invite_for(meant, life, times, reply),
+            KnockCommand::Lines { reply } => tell(reply, Ok(self.lines())),
+            KnockCommand::Revoke { line, reply } => self.revoke_line(line, reply),
             KnockCommand::Knock { to, knock, secret, transaction, reply } => {
                 let Ok(from) = self.invitation() else { return tell(reply, Err(Error::NoCall)) };
                 // One at a time: the first letter that an agent opens is the one that it hears.
@@ -308,25 +299,14 @@ impl Actor {
             Ok(())
         })?;
         self.door.held.extend(held);
+        self.resume_lines()?;
         self.forget_old_knocks(now());
         Ok(())
     }
 
-    fn commit_door(&mut self, rows: Vec<Op>, answers: Vec<Answer>) {
+    pub(crate) fn commit_door(&mut self, rows: Vec<Op>, answers: Vec<Answer>) {
         self.commit_staged(Staged { ops: Vec::new(), effects: Effects::default() }, rows, answers);
         self.door.bell.send_modify(|rung| *rung += 1);
-    }
-
-    fn invite_for(&mut self, meant: &Meant, life: Duration, times: u32, reply: Reply<Invitation>) {
-        let invited = self.invitation().and_then(|line| Ok((line, KnockSecret::new(entropy::random()?))));
-        let (line, secret) = match invited {
-            Ok(invited) => invited,
-            Err(error) => return tell(reply, Err(error)),
-        };
-        let until = now().plus(u64::try_from(life.as_millis()).unwrap_or(u64::MAX));
-        let row = GivenRow(1, meant.service.as_ref().map(ToString::to_string), meant.scope.to_string(), until.0, times);
-        let given = Op::Put { key: key(GIVEN, &secret.hash()), value: codec::encode(&row) };
-        self.commit_door(vec![given], vec![answer(reply, Invitation { knock: Some(secret), ..line })]);
     }
 
     /// Somebody knocks.
@@ -336,7 +316,7 @@ impl Actor {
         let used = known.and_then(|held| held.used);
         // A line is used once by one agent: what it has used counts as none.
         let secret = knock.secret.as_ref().filter(|secret| used != Some(secret.hash()));
-        if let Some((meant, row)) = secret.and_then(|secret| self.redeem(secret)) {
+        if let Some((meant, row)) = secret.and_then(|secret| self.door.lines.redeem(secret, now())) {
             let used = secret.map(KnockSecret::hash);
             let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant), used };
             let rows = vec![row, put_held(&by, &held)];
@@ -397,23 +377,6 @@ impl Actor {
         }
     }
 
-    /// What a secret means, if it is one of this agent's that is good, and the row that counts its use.
-    fn redeem(&self, secret: &KnockSecret) -> Option<(Meant, Op)> {
-        let key = key(GIVEN, &secret.hash());
-        let row = self.store.get(&key).ok().flatten()?;
-        let GivenRow(_, service, scope, until, left) = codec::decode(&row, limit::KNOCK_LEN_MAX).ok()?;
-        if now().0 > until || left == 0 {
-            return None;
-        }
-        let service_name = service.as_ref().map(|service| service.parse()).transpose().ok()?;
-        let meant = Meant { service: service_name, scope: Scope::parse(&scope)? };
-        let used = match left {
-            1 => Op::Delete { key },
-            _ => Op::Put { key, value: codec::encode(&GivenRow(1, service, scope, until, left - 1)) },
-        };
-        Some((meant, used))
-    }
-
     fn let_in(&mut self, by: AgentId, name: Option<String>, reply: Reply<bool>) {
         let Some(held) = self.door.held.get(&by).filter(|held| held.state == State::Waits) else {
             return tell(reply, Ok(false));
@@ -461,21 +424,9 @@ impl Actor {
 
     /// Knocks that are older than a letter may be, and lines whose time is over.
     pub(crate) fn forget_old_knocks(&mut self, now: UnixMillis) {
-        let mut over = Vec::new();
-        let scanned = self.store.scan(&GIVEN, &mut |key, value| {
-            let row = codec::decode::<GivenRow>(value, limit::KNOCK_LEN_MAX);
-            over.extend(row.is_ok_and(|row| row.3 < now.0).then(|| key.to_vec()));
-            Ok(())
-        });
-        if let Err(error) = scanned {
-            tracing::warn!(%error, "lines whose time is over stay for now");
-        }
-        if !over.is_empty() {
-            self.commit_door(over.into_iter().map(|key| Op::Delete { key }).collect(), Vec::new());
-        }
-        let old =
-            self.door.held.iter().filter(|(_, held)| now.since(held.at) > time::LETTER_LIFE_MAX).map(|(by, _)| *by);
-        let old: Vec<AgentId> = old.collect();
+        self.forget_old_lines(now);
+        let is_old = |held: &Held| now.since(held.at) > time::LETTER_LIFE_MAX + 2 * time::CLOCK_SKEW;
+        let old: Vec<AgentId> = self.door.held.iter().filter(|(_, held)| is_old(held)).map(|(by, _)| *by).collect();
         if !old.is_empty() {
             old.iter().for_each(|by| drop(self.door.held.remove(by)));
             self.commit_door(
@@ -533,7 +484,7 @@ fn added(knock: &Knock) -> ContactInfo {
     }
 }
 
-fn key(tree: [u8; 2], rest: &[u8]) -> Vec<u8> {
+pub(crate) fn key(tree: [u8; 2], rest: &[u8]) -> Vec<u8> {
     [tree.as_slice(), rest].concat()
 }
 

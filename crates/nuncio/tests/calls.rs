@@ -11,6 +11,8 @@ use nuncio::{
     Message, Outcome, Payload, What,
 };
 
+use nuncio_contracts::registry::limit::CALL_SESSIONS_MAX;
+
 const SESSION: CallSessionId = CallSessionId::from_bytes([9; 16]);
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
@@ -228,6 +230,29 @@ async fn nothing_is_kept_of_a_session_that_is_over() {
     within(two.server.delivered(of.0, aside)).await.unwrap_err();
     two.restart_asker().await;
     assert!(two.asking.try_next().is_none());
+}
+
+// contracts/call.md X12.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_each_agent_the_newest_sessions_are_remembered() {
+    let mut two = Two::new().await;
+    let from = two.asker.id();
+    let session = |n: usize| CallSessionId::from_bytes(u128::try_from(n).unwrap().to_be_bytes());
+    let of = |what, n| CallPlace { session: Some(session(n)), ..place(what) };
+    for n in 0..=CALL_SESSIONS_MAX {
+        let id = Agent::new_letter_id().unwrap();
+        two.asker.say(two.server.id(), id, &of(What::Request, n), json("ask"), Vec::new()).await.unwrap();
+        let request = came(&two.server, &mut two.serving).await;
+        let kept = (Outcome::Answered, "initialize");
+        let answered = two.server.answer_call(&request, &of(What::Answer, n), json("{}"), kept, Some(vec![1])).await;
+        assert!(answered.unwrap());
+        if n == 10 {
+            two.restart_server().await;
+        }
+    }
+    for (n, is_kept) in [(0, false), (1, true), (CALL_SESSIONS_MAX, true)] {
+        assert_eq!(two.server.call_memory(from, session(n)).await.unwrap().is_some(), is_kept, "{n}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,48 @@ async fn a_line_is_good_as_often_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_come_at_once_with_one_line_one_is_let_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let mut guests = Vec::new();
+    for number in 0..8 {
+        guests.push(open(dir.path(), &format!("guest{number}")).await);
+    }
+    for guest in &guests {
+        ask(guest, &line, "tools.read").await;
+    }
+    let heard = heard(&house, guests.len()).await;
+    assert_eq!(heard.iter().filter(|knock| knock.let_in.is_some()).count(), 1, "{heard:?}");
+    assert_eq!(house.lines().await.unwrap(), []);
+    guests.push(house);
+    stop(&guests.iter().collect::<Vec<_>>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_revoked_lets_nobody_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 3, DAY).await;
+    let other = house.invite_for(None, scope("tools.read"), DAY, 2).await.unwrap();
+    let lines = house.lines().await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.left).sum::<u32>(), 5);
+    let revoked = lines.iter().find(|line| line.left == 3).unwrap().id;
+    assert!(house.revoke_line(revoked).await.unwrap() && !house.revoke_line(revoked).await.unwrap());
+    house.shutdown().await.unwrap();
+    let house = open(dir.path(), "house").await;
+    assert_eq!(house.lines().await.unwrap().iter().map(|line| line.left).collect::<Vec<_>>(), [2]);
+    let (guest, friend) = (open(dir.path(), "guest").await, open(dir.path(), "friend").await);
+    // Where it listens now the old line does not say.
+    let line = Invitation { endpoints: house.invitation().await.unwrap().endpoints, ..line };
+    let other = Invitation { endpoints: line.endpoints.clone(), ..other };
+    ask(&guest, &line, "tools.read").await;
+    ask(&friend, &other, "tools.read").await;
+    for knock in heard(&house, 2).await {
+        assert_eq!(knock.let_in.is_some(), knock.by == friend.id());
+    }
+    stop(&[&house, &guest, &friend]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_is_good_for_a_while() {
     let dir = tempfile::tempdir().unwrap();
     let (house, line) = house(dir.path(), 5, Duration::ZERO).await;

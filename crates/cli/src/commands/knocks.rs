@@ -6,14 +6,14 @@ use crate::cli::Options;
 use crate::client::segment;
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{KnockTold, Knocks as Known, LetIn, Named};
+use crate::wire::{KnockTold, Knocks as Known, LetIn, LineNamed, LineTold, Lines, Named};
 
 /// Lists agents that were not added and ask to be let in: who each is it has signed, what it wants is its own word.
 ///
 /// An agent that offers services hears them. Nothing else of such an agent is taken until it is let in.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio knocks\n  nuncio knocks let-in did:key:z6Mk… --name ben\n  nuncio allow files ben tools.read\n  nuncio knocks decline did:key:z6Mk…\n\nWho comes with a line of `nuncio expose` is let in by it, and not listed."
+    after_help = "Examples:\n  nuncio knocks\n  nuncio knocks let-in did:key:z6Mk… --name ben\n  nuncio allow files ben tools.read\n  nuncio knocks decline did:key:z6Mk…\n  nuncio knocks lines\n  nuncio knocks revoke 3f9a10c2d4e5b6f7\n\nWho comes with a line of `nuncio expose` is let in by it, and not listed."
 )]
 pub(crate) struct Knocks {
     #[command(subcommand)]
@@ -29,6 +29,13 @@ enum Action {
         /// A short name for it: letters, digits, '-', '_' and '.'
         #[arg(long)]
         name: Option<String>,
+    },
+    /// List the lines that may still let somebody in, those of `nuncio expose` among them
+    Lines {},
+    /// Make a line worth nothing; whoever was let in by it stays
+    Revoke {
+        /// Its name, as `nuncio knocks lines` shows it
+        line: String,
     },
     /// Turn the agent away; it is not heard again for a week
     Decline {
@@ -46,6 +53,15 @@ impl Knocks {
                 let how = LetIn { name: name.clone() };
                 let named = options.with(async |api| api.post::<Named>(&path, &how).await).await?;
                 said(options, &named, "let in")
+            }
+            Some(Action::Lines {}) => lines(options).await,
+            Some(Action::Revoke { line }) => {
+                let path = format!("/v1/invitations/{}", segment(line));
+                let named = options.with(async |api| api.delete::<LineNamed>(&path).await).await?;
+                if options.json {
+                    return output::json(&named);
+                }
+                output::line(format_args!("revoked: {}", named.line))
             }
             Some(Action::Decline { agent }) => {
                 let path = format!("/v1/knocks/{}", segment(agent));
@@ -73,6 +89,23 @@ async fn list(options: &Options) -> Result<(), Failure> {
     output::table(&["AGENT", "LAST HEARD", "WANTS", "FROM"], &rows)?;
     output::note("nuncio knocks let-in AGENT --name NAME, or nuncio knocks decline AGENT");
     Ok(())
+}
+
+async fn lines(options: &Options) -> Result<(), Failure> {
+    let known = options.with(async |api| api.get::<Lines>("/v1/invitations").await).await?;
+    if options.json {
+        return output::json(&known);
+    }
+    if known.lines.is_empty() {
+        output::note("no line lets anybody in");
+        return Ok(());
+    }
+    let row = |told: &LineTold| {
+        let LineTold { line, purpose, until_ms, times } = told;
+        let service = purpose.service.clone().unwrap_or_default();
+        vec![line.clone(), service, purpose.scopes.join(" "), output::time(*until_ms), times.to_string()]
+    };
+    output::table(&["LINE", "SERVICE", "MAY", "UNTIL", "TIMES"], &known.lines.iter().map(row).collect::<Vec<_>>())
 }
 
 fn row(knock: &KnockTold) -> Vec<String> {

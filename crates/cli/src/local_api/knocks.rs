@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use data_encoding::HEXLOWER;
 use nuncio::{AgentId, Scope, ServiceName};
 
 use super::Served;
 use super::read::Body;
 use super::refused::Refused;
-use crate::wire::{Invited, KnockTold, Knocks, LetIn, Named, NewInvitation, Purpose};
+use crate::wire::{Invited, KnockTold, Knocks, LetIn, LineNamed, LineTold, Lines, Named, NewInvitation, Purpose};
 
 /// Longest life of a line that lets its bearer in.
 const LIFE_MAX: Duration = Duration::from_secs(30 * 86_400);
@@ -44,16 +45,36 @@ pub(super) async fn invite(
     Ok((StatusCode::CREATED, Json(Invited { invitation: line.to_string() })))
 }
 
+pub(super) async fn lines(State(served): State<Served>) -> Result<Json<Lines>, Refused> {
+    let lines = served.agent.lines().await?.into_iter().map(|line| LineTold {
+        line: HEXLOWER.encode(&line.id),
+        purpose: purpose(line.meant.service, &line.meant.scope),
+        until_ms: line.until.0,
+        times: line.left,
+    });
+    Ok(Json(Lines { lines: lines.collect() }))
+}
+
+pub(super) async fn revoke(State(served): State<Served>, Path(line): Path<String>) -> Result<Json<LineNamed>, Refused> {
+    let id = HEXLOWER.decode(line.as_bytes()).ok().and_then(|id| id.try_into().ok());
+    let id = id.ok_or_else(|| Refused::bad("a line is named by 16 hexadecimal digits"))?;
+    match served.agent.revoke_line(id).await? {
+        true => Ok(Json(LineNamed { line })),
+        false => Err(nuncio::Error::NoLine(line).into()),
+    }
+}
+
+fn purpose(service: Option<ServiceName>, scope: &Scope) -> Purpose {
+    Purpose { service: service.map(|service| service.to_string()), scopes: scope.iter().map(str::to_owned).collect() }
+}
+
 pub(super) async fn list(State(served): State<Served>) -> Result<Json<Knocks>, Refused> {
     // One that came with a line is let in by itself in a moment.
     let waiting = served.agent.knocks().await?.into_iter().filter(|knock| knock.let_in.is_none());
     let knocks = waiting.map(|knock| KnockTold {
         agent: knock.by.to_string(),
         at_ms: knock.at.0,
-        purpose: Purpose {
-            service: knock.service.map(|service| service.to_string()),
-            scopes: knock.scope.iter().map(str::to_owned).collect(),
-        },
+        purpose: purpose(knock.service, &knock.scope),
         transaction: knock.transaction,
         endpoints: knock.from.endpoints,
     });

@@ -101,6 +101,7 @@ pub(crate) fn code(error: &Error) -> &'static str {
 
 fn place(error: &Error) -> (StatusCode, &'static str) {
     match error {
+        Error::NoLine(_) => (StatusCode::NOT_FOUND, "no_such_line"),
         Error::NoKnock(_) => (StatusCode::NOT_FOUND, "no_such_knock"),
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
         Error::Peer(PeerError::Retired(_) | PeerError::RetiredHere) => (StatusCode::GONE, "retired"),

@@ -33,6 +33,33 @@ pub struct Invited {
     pub invitation: String,
 }
 
+/// Lines that may still let somebody in.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Lines {
+    /// All of them.
+    pub lines: Vec<LineTold>,
+}
+
+/// One of them; not its secret.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LineTold {
+    /// Its name.
+    pub line: String,
+    /// What it lets in for.
+    pub purpose: Purpose,
+    /// Until when.
+    pub until_ms: u64,
+    /// How often still.
+    pub times: u32,
+}
+
+/// A line, by its name.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LineNamed {
+    /// Its name.
+    pub line: String,
+}
+
 /// Who would be let in.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Knocks {
