@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio::{Agent, CallNews, Knocked, Meant};
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::token::Scope;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,10 @@ use crate::caller::{AgentLine, Calling};
 use crate::config::{self, ConfigError, Services};
 use crate::fronts::Fronts;
 use crate::serving::Serving;
+
+/// A session to which no program of this machine has listened for so long is over, and how often that is looked at.
+const FORSAKEN: Duration = Duration::from_hours(24);
+const FORSAKEN_EVERY: Duration = Duration::from_mins(10);
 
 /// Why calls are not taken.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,7 @@ impl Bridge {
             }
         });
         let stopping = CancellationToken::new();
+        tokio::spawn(Arc::clone(&calling).end_forsaken(FORSAKEN, FORSAKEN_EVERY, stopping.clone()));
         let fronts = Fronts::start(home, Arc::clone(&calling), stopping.clone())?;
         Ok(Self { agent, calling, serving, fronts, stopping, hears, lets_in })
     }
@@ -90,7 +95,18 @@ impl Bridge {
     /// It is not what this program reads: what was offered goes on.
     pub async fn reload(&self) -> Result<(), BridgeError> {
         self.serving.reload().await?;
+        self.forget_lines().await?;
         Ok(serve(&self.agent, &self.serving).await?)
+    }
+
+    /// Lines for what is offered no more let nobody in: offered again under that name, it is another service.
+    async fn forget_lines(&self) -> Result<(), nuncio::Error> {
+        for line in self.agent.lines().await? {
+            if line.meant.service.is_some_and(|service| !self.serving.offers(&service)) {
+                self.agent.revoke_line(line.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends what is served, before the agent is shut down: what was handed over and has no answer is told as of unknown outcome.
@@ -118,7 +134,7 @@ async fn let_in(agent: Agent, home: PathBuf, serving: Arc<Serving>) {
         for Knocked { by, let_in, .. } in knocks {
             let Some(Meant { service, scope }) = let_in else { continue };
             let noted = match &service {
-                Some(service) => note(&home, service, &by, &scope),
+                Some(service) => config::allow_also(&home, service, &by, &scope),
                 None => Ok(()),
             };
             let noted = match noted {
@@ -136,13 +152,4 @@ async fn let_in(agent: Agent, home: PathBuf, serving: Arc<Serving>) {
             return;
         }
     }
-}
-
-/// Adds to what a peer may of a service.
-fn note(home: &Path, service: &ServiceName, by: &AgentId, scope: &Scope) -> Result<(), ConfigError> {
-    let services = Services::load(home)?;
-    // A service that is offered no more: nothing is to be had of it.
-    let Some(offered) = services.get(service) else { return Ok(()) };
-    let all = offered.agents.get(by).map_or_else(|| scope.clone(), |held| held.union(scope));
-    config::allow(home, service, &by.to_string(), &all.iter().map(str::to_owned).collect::<Vec<_>>())
 }

@@ -8,6 +8,8 @@ use nuncio::{Agent, CallNews, Called, Error, Payload};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{Body, Message};
@@ -74,6 +76,45 @@ impl Calling {
         self.lanes().get(key)?.there.range(from..).next().copied()
     }
 
+    fn is_followed(&self, key: &Key) -> bool {
+        self.lanes().get(key).is_some_and(|lane| lane.bell.receiver_count() > 0)
+    }
+
+    /// Ends the sessions to which no program has listened for so long, as often as the second says.
+    pub(crate) async fn end_forsaken(self: Arc<Self>, life: Duration, every: Duration, stopping: CancellationToken) {
+        let mut followed = HashMap::new();
+        while let Ok(opened) = self.agent.opened_calls().await {
+            followed = self.end_of(opened, followed, life).await;
+            if stopping.run_until_cancelled(sleep(every)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes up when each was last followed, and ends those for which that is too long ago.
+    // contracts/call.md X12: whom it was for is gone.
+    async fn end_of(
+        self: &Arc<Self>,
+        opened: Vec<(AgentId, CallSessionId, ServiceName)>,
+        before: HashMap<Key, Instant>,
+        life: Duration,
+    ) -> HashMap<Key, Instant> {
+        let (now, mut followed) = (Instant::now(), HashMap::new());
+        for (to, session, service) in opened {
+            let line = AgentLine::new(Arc::clone(self), to, service);
+            let key = line.key(Some(session));
+            let forsaken = before.get(&key).copied().filter(|_| !self.is_followed(&key));
+            if forsaken.is_some_and(|since| now.duration_since(since) >= life) {
+                tracing::info!(peer = %to, service = %key.service, "a session that no program has used for long is ended");
+                if let Err(error) = line.end(session).await {
+                    tracing::debug!(%error, "it is ended later");
+                }
+            }
+            followed.insert(key, forsaken.unwrap_or(now));
+        }
+        followed
+    }
+
     fn forget(&self, key: &Key, no: u64) {
         let mut lanes = self.lanes();
         if let Some(lane) = lanes.get_mut(key) {
@@ -100,6 +141,12 @@ impl AgentLine {
 
     fn key(&self, session: Option<CallSessionId>) -> Key {
         Key { to: self.to, service: self.service.clone(), session }
+    }
+
+    async fn end(&self, session: CallSessionId) -> Result<(), LineError> {
+        let (id, message) = (Agent::new_letter_id().map_err(not_said)?, Message::json(""));
+        let session = Some(session);
+        self.say(Say { id, what: What::End, session, reply_to: None, message, note: Vec::new() }).await
     }
 
     async fn close(&self, session: Option<CallSessionId>) -> Result<(), LineError> {
@@ -238,3 +285,7 @@ pub(crate) async fn message_of(called: Called) -> Result<Message, String> {
     };
     Ok(Message { head: place.head, content_type: letter.content_type, body })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;

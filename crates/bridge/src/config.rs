@@ -34,7 +34,7 @@ use serde::Deserialize;
 
 pub(crate) use child::environment;
 pub use edit::{Offer, allow, expose, expose_a2a, offer, withdraw};
-pub(crate) use edit::{drafted, drafted_a2a, put};
+pub(crate) use edit::{allow_also, drafted, drafted_a2a, put};
 pub use told::{ServiceTold, told};
 
 use crate::{a2a, policy};

@@ -18,7 +18,7 @@ use std::time::Duration;
 use nuncio::{Agent, CallNews, Called, Outcome, Payload};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
-use nuncio_proto::ids::AgentId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -69,10 +69,6 @@ struct Offered {
 }
 
 impl Offered {
-    const fn is_address(&self) -> bool {
-        matches!(self.config.runs, Runs::Url(_))
-    }
-
     /// Whether what a message would have done is the service's to do, whoever asks.
     ///
     /// # Errors
@@ -178,6 +174,11 @@ impl Serving {
         })?;
         tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
         Ok(Arc::new(service))
+    }
+
+    /// Whether it is offered.
+    pub(crate) fn offers(&self, service: &ServiceName) -> bool {
+        lock(&self.offered).contains_key(service)
     }
 
     /// Whether anything is offered.
@@ -337,12 +338,9 @@ impl Serving {
                 };
                 // contracts/call.md X10: a crash from here on loses it, and never hands it over twice.
                 self.agent.call_taken(no).await?;
-                // contracts/call.md X16: what it cancels is what it answers, since ids of several clients may be equal.
-                let asked = called.letter.reply_to.filter(|_| of.session.is_none() && offered.is_address());
-                let key = asked.and_then(|asked| self.open.no_of(&of.from, asked)).unwrap_or(no);
-                let cancelled =
-                    envelope.params.request.clone().filter(|_| envelope.method == "notifications/cancelled");
-                let cancelled = cancelled.and_then(|id| self.open.named(&service, &of, &id));
+                let cancelled = self.cancelled(&service, &of, &envelope, called.letter.reply_to);
+                // Without a session its service knows what is cancelled by that request's number.
+                let key = cancelled.filter(|_| of.session.is_none()).unwrap_or(no);
                 match offered.service.hand(Ask { key, of, envelope, message }).await {
                     Ok(()) => cancelled.into_iter().for_each(|no| self.give_up_in_a_while(no)),
                     Err(why) => tracing::debug!(%service, %why, "a notice was not handed over"),
@@ -353,6 +351,16 @@ impl Serving {
                 tracing::info!(%service, peer = %of.from, why = refused.why, "a notice is passed over");
                 self.agent.call_taken(no).await
             }
+        }
+    }
+
+    /// The number of the open request that a message cancels, if it cancels one.
+    // contracts/call.md X16: without a session it is what the letter answers, since ids of several clients may be equal.
+    fn cancelled(&self, service: &ServiceName, of: &Of, said: &Envelope, asked: Option<LetterId>) -> Option<u64> {
+        let id = said.params.request.as_ref().filter(|_| said.method == "notifications/cancelled")?;
+        match of.session {
+            Some(_) => self.open.named(service, of, id),
+            None => self.open.no_of(service, of, asked?),
         }
     }
 
@@ -490,7 +498,7 @@ impl Serving {
         }
     }
 
-    async fn pass_on(&self, service: &ServiceName, said: Said) -> Result<(), nuncio::Error> {
+    async fn pass_on(self: &Arc<Self>, service: &ServiceName, said: Said) -> Result<(), nuncio::Error> {
         match said {
             Said::Answer { key, message, remember } => {
                 let Some(opened) = self.open.take(key) else { return Ok(()) };
@@ -500,8 +508,7 @@ impl Serving {
                     // It is done and cannot be told as it was said: that is told.
                     Err(error) => {
                         let why = format!("it was done, and its answer cannot be sent: {error}");
-                        let message = failure(&opened.id, Reason::Unknown, &why);
-                        self.answer(&opened.called, message, (Outcome::Unknown, &opened.method), None).await
+                        self.tell_unknown(opened, Reason::Unknown, why).await
                     }
                 }
             }
@@ -527,11 +534,10 @@ impl Serving {
         }
     }
 
-    async fn lost(&self, opened: impl IntoIterator<Item = Opened>, why: &str) -> Result<(), nuncio::Error> {
-        for Opened { called, method, id, .. } in opened {
+    async fn lost(self: &Arc<Self>, opened: impl IntoIterator<Item = Opened>, why: &str) -> Result<(), nuncio::Error> {
+        for opened in opened {
             let why = format!("{why}; nobody knows whether it was done: ask the service before you ask again");
-            let message = failure(&id, Reason::Gone, &why);
-            self.answer(&called, message, (Outcome::Unknown, &method), None).await?;
+            self.tell_unknown(opened, Reason::Gone, why).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use nuncio::{Agent, AgentId, CallSessionId, Config, LetterId, What};
+use nuncio::{Agent, AgentId, CallNews, CallSessionId, Config, LetterId, What};
 use nuncio_bridge::{AgentLine, Body, Bridge, Heard, HeardWhat, Line, Message, Say, allow, expose};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -199,6 +199,66 @@ async fn an_agent_that_ends_in_a_call_tells_that_nobody_knows_and_the_session_go
     let asked = say(&line, What::Request, &call(3, "seen", json!(null))).await;
     let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
     assert!(seen.contains("initialize") && !seen.contains("hold"), "begun anew, and not with what was begun: {seen}");
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+// contracts/call.md X11.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_begun_before_a_start_is_of_unknown_outcome_and_not_handed_over_again() {
+    let Two { near, far, dir } = Two::new(&["tools.write"]).await;
+    let line = near.bridge.line(far.agent.id(), "files".parse().unwrap());
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    // Nothing serves there, as if it had been killed between the commit and the service.
+    far.bridge.stop().await;
+    let mut calls = far.agent.calls().await.unwrap();
+    let begun = say(&line, What::Request, &call(1, "echo", json!("once"))).await;
+    loop {
+        let CallNews::Came(came) = within(calls.next()).await.unwrap() else { continue };
+        if came.letter.id == begun {
+            assert!(far.agent.begin_call(came.letter.no, "tools/call").await.unwrap());
+            break;
+        }
+    }
+    far.agent.shutdown().await.unwrap();
+    let two = Two { far: End::open(&dir.path().join("far")).await, near, dir };
+    two.acquaint().await;
+    let (_, unknown) = answer(&line, &mut heard, begun).await;
+    assert_eq!((&unknown["id"], &unknown["error"]["code"]), (&json!(1), &json!(-32041)), "{unknown}");
+    let asked = say(&line, What::Request, &call(2, "seen", json!(null))).await;
+    let seen = answer(&line, &mut heard, asked).await.1["result"].to_string();
+    assert!(!seen.contains("once"), "{seen}");
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
+// contracts/call.md section 4, -32041.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_call_is_told_once_there_is_room() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    initialize(&line, &mut heard).await;
+    let away = End::open(&two.dir.path().join("away")).await;
+    let (to, far) = (away.agent.id(), &two.far.agent);
+    far.add_peer(&away.agent.invitation().await.unwrap(), None).await.unwrap();
+    away.stop().await;
+    // An outbox that is full of letters to one that is away.
+    let mut waiting = Vec::new();
+    for len in [40_000, 1] {
+        let letter = || nuncio::Message::bytes(nuncio::ContentType::JSON, vec![b' '; len]);
+        while let Ok(id) = far.send(to, letter()).await {
+            waiting.push(id);
+        }
+    }
+    let asked = say(&line, What::Request, &call(1, "echo", json!("there"))).await;
+    assert!(tokio::time::timeout(Duration::from_secs(2), heard.recv()).await.is_err());
+    for id in waiting.drain(..waiting.len() / 4) {
+        far.cancel(to, id).await.unwrap();
+    }
+    let (_, unknown) = answer(&line, &mut heard, asked).await;
+    assert_eq!((&unknown["id"], &unknown["error"]["code"]), (&json!(1), &json!(-32041)), "{unknown}");
     two.near.stop().await;
     two.far.stop().await;
 }

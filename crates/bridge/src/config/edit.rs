@@ -1,9 +1,12 @@
 //! Changes of the file that its owner did not make by hand: whole or not at all, and with the comments that stand there.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use nuncio_proto::call::ServiceName;
+use nuncio_proto::ids::AgentId;
+use nuncio_proto::token::Scope;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use super::{ConfigError, FILE, Others, ServiceConfig, Services, read_private};
@@ -104,15 +107,30 @@ fn write_a2a(service: &mut Table, url: &str) {
 /// # Errors
 /// The file was not what this program reads, or would not be.
 pub fn allow(home: &Path, name: &ServiceName, peer: &str, scopes: &[String]) -> Result<(), ConfigError> {
-    edit(home, name, |service| {
-        let peers = service.entry("peers").or_insert_with(|| Item::Table(Table::new()));
-        let Some(peers) = peers.as_table_like_mut() else { return };
-        if scopes.is_empty() {
-            peers.remove(peer);
-        } else {
-            peers.insert(peer, value(scopes.iter().collect::<Array>()));
-        }
-    })
+    edit(home, name, |service| write_allowed(service, peer, scopes))
+}
+
+/// Adds to what an agent may of a service; where that is offered no more, nothing.
+///
+/// # Errors
+/// As [`allow`].
+pub(crate) fn allow_also(home: &Path, name: &ServiceName, agent: &AgentId, scope: &Scope) -> Result<(), ConfigError> {
+    let _turn = turn(home)?;
+    let services = Services::load(home)?;
+    let Some(offered) = services.get(name) else { return Ok(()) };
+    let all = offered.agents.get(agent).map_or_else(|| scope.clone(), |held| held.union(scope));
+    let all: Vec<String> = all.iter().map(str::to_owned).collect();
+    edit_in_turn(home, name, |service| write_allowed(service, &agent.to_string(), &all))
+}
+
+fn write_allowed(service: &mut Table, peer: &str, scopes: &[String]) {
+    let peers = service.entry("peers").or_insert_with(|| Item::Table(Table::new()));
+    let Some(peers) = peers.as_table_like_mut() else { return };
+    if scopes.is_empty() {
+        peers.remove(peer);
+    } else {
+        peers.insert(peer, value(scopes.iter().collect::<Array>()));
+    }
 }
 
 /// Offers a service no more: all that is said of it goes. `false` where nothing was.
@@ -120,6 +138,7 @@ pub fn allow(home: &Path, name: &ServiceName, peer: &str, scopes: &[String]) -> 
 /// # Errors
 /// The file was not what this program reads.
 pub fn withdraw(home: &Path, name: &ServiceName) -> Result<bool, ConfigError> {
+    let _turn = turn(home)?;
     let mut document = open(home)?;
     let services = document.get_mut("services").and_then(Item::as_table_like_mut);
     let was = services.is_some_and(|services| services.remove(name.as_str()).is_some());
@@ -128,6 +147,17 @@ pub fn withdraw(home: &Path, name: &ServiceName) -> Result<bool, ConfigError> {
 }
 
 fn edit(home: &Path, name: &ServiceName, by: impl FnOnce(&mut Table)) -> Result<(), ConfigError> {
+    let _turn = turn(home)?;
+    edit_in_turn(home, name, by)
+}
+
+/// Commands and the agent change the file one after the other, from reading to writing: else one would write back what another has taken out.
+fn turn(home: &Path) -> Result<File, ConfigError> {
+    let locked = File::open(home).and_then(|home| home.lock().map(|()| home));
+    locked.map_err(|source| ConfigError::File { path: home.to_owned(), source })
+}
+
+fn edit_in_turn(home: &Path, name: &ServiceName, by: impl FnOnce(&mut Table)) -> Result<(), ConfigError> {
     let mut document = open(home)?;
     change(home, &mut document, name, by)?;
     save(home, &document)
@@ -183,5 +213,5 @@ pub(crate) fn put(home: &Path, name: &str, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(home.join(name)).map_err(|error| error.error)?;
-    std::fs::File::open(home)?.sync_all()
+    File::open(home)?.sync_all()
 }

@@ -1,5 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use nuncio_proto::ids::AgentId;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Services, ConfigError> {
@@ -134,4 +136,32 @@ fn an_agent_of_a2a_is_an_address_with_webhooks_by_name() {
     assert_eq!(text(), "[services.files]\na2a = \"http://127.0.0.1:9999\"\n");
     expose(home.path(), &files(), &["x".to_owned()]).unwrap();
     assert_eq!(text(), "[services.files]\nmcp = [\"x\"]\n");
+}
+
+#[test]
+fn edits_at_once_are_all_made() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    expose(home, &files(), &["a".to_owned()]).unwrap();
+    let scope = ["tools.read".to_owned()];
+    std::thread::scope(|threads| {
+        for thread in 0..4 {
+            let scope = &scope;
+            threads
+                .spawn(move || (0..8).for_each(|n| allow(home, &files(), &format!("p{thread}-{n}"), scope).unwrap()));
+        }
+    });
+    assert_eq!(Services::load(home).unwrap().get(&files()).unwrap().peers.len(), 32);
+    // What is added is added to what stands there, and to nothing that is offered no more.
+    let agent: AgentId = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK".parse().unwrap();
+    for scope in ["tools.read", "tools.write:count"] {
+        allow_also(home, &files(), &agent, &nuncio_proto::token::Scope::parse(scope).unwrap()).unwrap();
+    }
+    assert_eq!(
+        Services::load(home).unwrap().get(&files()).unwrap().agents[&agent].to_string(),
+        "tools.read tools.write:count"
+    );
+    withdraw(home, &files()).unwrap();
+    allow_also(home, &files(), &agent, &nuncio_proto::token::Scope::parse("tools.read").unwrap()).unwrap();
+    assert!(Services::load(home).unwrap().get(&files()).is_none());
 }

@@ -173,18 +173,16 @@ impl Address {
     }
 
     /// Without a session a request is cancelled by ending its exchange: its id says nothing to the server, where others have the same. `Some`: it is
-    /// such a message; the key of the one request that it names, by its own key or by an id that no other has, if it names one.
+    /// such a message; the key of the request that it names and that is meant, if it is open.
     fn cancelled(&self, ask: &Ask) -> Option<Option<u64>> {
         if ask.of.session.is_some() || ask.envelope.method != "notifications/cancelled" {
             return None;
         }
         let mut sessions = lock(&self.sessions);
-        let open = &mut sessions.of.get_mut(&ask.of)?.open;
+        let Some(session) = sessions.of.get_mut(&ask.of) else { return Some(None) };
+        let open = &mut session.open;
         let request = ask.envelope.params.request.as_ref();
-        let mut keys = open.iter().filter(|(_, (id, _))| Some(id) == request).map(|(key, _)| *key);
-        let alone = keys.next().filter(|_| keys.next().is_none());
-        drop(keys);
-        let key = Some(ask.key).filter(|key| open.contains_key(key)).or(alone);
+        let key = Some(ask.key).filter(|key| open.get(key).is_some_and(|(id, _)| Some(id) == request));
         if let Some((_, task)) = key.and_then(|key| open.remove(&key)) {
             task.abort();
         }

@@ -124,11 +124,10 @@ impl Programs {
 }
 
 impl Seats {
-    /// What is told without a session is told where the request runs that it names, if that is one.
+    /// What is told without a session is told where the request runs that it names, and that is meant: another's may have the same id.
     fn the_one_that_has(&self, ask: &Ask) -> Option<&Place> {
         let request = ask.envelope.params.request.as_ref()?;
-        let mut having = self.of.get(&ask.of)?.iter().filter(|place| lock(&place.open).key_of(request).is_some());
-        having.next().filter(|_| having.next().is_none())
+        self.of.get(&ask.of)?.iter().find(|place| lock(&place.open).key_of(request) == Some(ask.key))
     }
 
     fn of_peer(&self, from: &AgentId) -> usize {

@@ -31,6 +31,10 @@ impl Opened {
         called.letter.payload = Payload::Inline(Vec::new());
         Self { called, method, id, of, heard: Instant::now() }
     }
+
+    fn is_of(&self, service: &ServiceName, of: &Of) -> bool {
+        self.of == *of && self.called.place.service == *service
+    }
 }
 
 /// All of them, by their numbers.
@@ -55,23 +59,22 @@ impl Open {
         })
     }
 
-    /// The number of the one that an agent asked by that letter.
-    pub(super) fn no_of(&self, from: &AgentId, letter: LetterId) -> Option<u64> {
+    /// The number of the one of these at a service that was asked by that letter.
+    pub(super) fn no_of(&self, service: &ServiceName, of: &Of, letter: LetterId) -> Option<u64> {
         let open = lock(&self.0);
-        let mut asked = open.iter().filter(|(_, opened)| opened.of.from == *from && opened.called.letter.id == letter);
-        asked.next().map(|(no, _)| *no)
+        let mut of_these = open.iter().filter(|(_, opened)| opened.is_of(service, of));
+        of_these.find(|(_, opened)| opened.called.letter.id == letter).map(|(no, _)| *no)
     }
 
     /// All of a session with a service.
     pub(super) fn take_of(&self, service: &ServiceName, of: &Of) -> Vec<Opened> {
-        let is_of = |opened: &Opened| opened.of == *of && opened.called.place.service == *service;
-        lock(&self.0).extract_if(|_, opened| is_of(opened)).map(|(_, opened)| opened).collect()
+        lock(&self.0).extract_if(|_, opened| opened.is_of(service, of)).map(|(_, opened)| opened).collect()
     }
 
     /// The number of the one of an id, of these at a service; `None` where none has it, or several.
     pub(super) fn named(&self, service: &ServiceName, of: &Of, id: &Id) -> Option<u64> {
         let open = lock(&self.0);
-        let is = |opened: &Opened| opened.of == *of && opened.called.place.service == *service && opened.id == *id;
+        let is = |opened: &Opened| opened.is_of(service, of) && opened.id == *id;
         let mut all = open.iter().filter(|(_, opened)| is(opened)).map(|(no, _)| *no);
         all.next().filter(|_| all.next().is_none())
     }

@@ -240,10 +240,10 @@ async fn an_end_tells_what_was_open_and_a_cancel_ends_one() {
         scene.hand(key, alone, &call("7", "hold", "0")).await.unwrap();
     }
     scene.hand(12, alone, &call("8", "hold", "0")).await.unwrap();
-    for id in ["7", "9", "8"] {
-        scene.hand(20, alone, &cancel(id)).await.unwrap();
+    for (key, id) in [(20, "8"), (11, "8"), (12, "9"), (11, "7")] {
+        scene.hand(key, alone, &cancel(id)).await.unwrap();
     }
-    assert!(matches!(scene.next().await, Said::Lost { key: 12, .. }));
+    assert!(matches!(scene.next().await, Said::Lost { key: 11, .. }));
     scene.silent().await;
 }
 
