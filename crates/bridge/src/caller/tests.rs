@@ -41,10 +41,10 @@ async fn a_session_that_no_program_follows_ends_and_its_service_is_told() {
     let mut calls = far.calls().await.unwrap();
     let told = async {
         loop {
-            if let CallNews::Came(came) = calls.next().await.unwrap() {
-                if came.place.what == What::End {
-                    return came.place.session;
-                }
+            if let CallNews::Came(came) = calls.next().await.unwrap()
+                && came.place.what == What::End
+            {
+                return came.place.session;
             }
         }
     };
