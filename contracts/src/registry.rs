@@ -843,6 +843,11 @@ pub mod time {
     /// Unit: ms.
     pub const GUEST_PATIENCE: u64 = 10_000;
 
+    /// 1 hour; an owner that keeps an agent in a channel that it has left is told again, and no sooner
+    ///
+    /// Unit: ms.
+    pub const LEFT_AGAIN: u64 = 3_600_000;
+
     /// 1 day; a frame that was left at a node is not left there again sooner: a peer that is away for a week costs its
     /// mailbox seven of each
     ///

@@ -402,7 +402,7 @@ impl Peer {
             ChannelChange::Declined(channel) => self.forget_invitation(&channel, out),
             ChannelChange::Offered { channel, heir, now } => self.apply_offered(channel, heir, now, out),
             ChannelChange::Left { channel, now } => self.apply_left(channel, now, out),
-            ChannelChange::SayLeft { channel, now } => self.say_left(channel, None, now, out),
+            ChannelChange::SayLeft { channel, now } => self.say_left_again(channel, now, out),
             ChannelChange::Forgotten { channel, now } => self.apply_forgotten(channel, now, out),
             ChannelChange::Stranger { agent, now } => self.apply_stranger(agent, now, out),
             ChannelChange::Sent { channel, letter, now } => self.apply_channel_sent(channel, *letter, now, out),

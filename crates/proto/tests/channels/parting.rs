@@ -103,6 +103,28 @@ fn a_farewell_finds_the_owner() {
     assert_one_roster(&group, channel, &[0, 1]);
 }
 
+/// contracts/channel.md C62: told between two owners, of whom neither is one yet, or any more.
+#[test]
+fn a_farewell_that_meets_no_owner_is_said_again() {
+    let (mut group, channel) = Group::settled(4, 0);
+    let heir = group.id(1);
+    group.change(0, channel, Change::HandOver(heir)).unwrap();
+    group.settle();
+    group.take_over(1, channel).unwrap();
+    group.carry(1);
+    group.cut.insert((0, 1));
+    group.settle();
+    assert_eq!((group.agents[2].roster(channel).owner(), group.agents[1].roster(channel).owner()), (heir, group.id(0)));
+    group.leave(2, channel).unwrap();
+    group.settle();
+    group.cut.clear();
+    group.pass(LONG, 10);
+    let gone = group.id(2);
+    assert!(group.agents[1].roster(channel).has(&gone), "nobody who heard it was the owner");
+    group.pass(time::LEFT_AGAIN, 60);
+    assert_one_roster(&group, channel, &[0, 1, 3]);
+}
+
 /// contracts/channel.md C61: nobody brings back who has left, but itself.
 #[test]
 fn a_succession_brings_nobody_back_that_left() {

@@ -140,12 +140,25 @@ impl Peer {
         }
     }
 
+    /// The owner keeps this agent in: whoever was told may not have been the owner yet, and whom it handed that on to not any more.
+    pub(super) fn say_left_again(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
+        let is_left = |letter: &[u8]| {
+            let control = Letter::decode(letter).ok().and_then(|letter| Control::decode(&letter.payload));
+            matches!(control, Some(Control::Channel(word)) if word.channel == id && matches!(word.says, Says::Left(_)))
+        };
+        let is_under_way = self.outbox.values().any(|entry| entry.control && is_left(&entry.letter));
+        match self.channels.all.get_mut(&id).filter(|_| is_under_way) {
+            Some(channel) => channel.left = Some(now),
+            None => self.say_left(id, None, now, out),
+        }
+    }
+
     /// When the owner is told once more of a channel that this agent has left.
     // contracts/channel.md C62.
     pub(super) fn left_due(&self, channel: &Channel) -> Option<UnixMillis> {
         let roster = channel.record.roster();
         let is_kept_in = roster.has(&self.id()) && roster.owner() != self.id();
-        channel.left.filter(|_| is_kept_in).map(|said| said.plus(time::LETTER_LIFE_MAX))
+        channel.left.filter(|_| is_kept_in).map(|said| said.plus(time::LEFT_AGAIN))
     }
 
     pub(super) fn apply_forgotten(&mut self, id: ChannelId, now: UnixMillis, out: &mut Out) {
