@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use nuncio::{NotPermit, Permit as Signed};
+use nuncio_bridge::services;
 
 use crate::cli::Options;
 use crate::client::segment;
@@ -87,6 +88,9 @@ impl Permit {
                 let (to, service, scopes) = (holder.clone(), service.clone(), scopes.clone());
                 let new = NewPermit { to, service, scopes, life_ms: span::ms(*life), further: *further };
                 let told = options.with(async |api| api.post::<PermitTold>("/v1/permits", &new).await).await?;
+                if !services(&options.home()?)?.iter().any(|offered| offered.name == told.service) {
+                    output::note(format_args!("{} is not offered here so far: nuncio expose", told.service));
+                }
                 given(options, &told, "it counts from now on; to hand it on, its holder keeps this line")
             }
             Action::Narrow { permit, holder, scopes, life, further } => {

@@ -13,7 +13,11 @@ use super::same;
 pub fn permit(bytes: &[u8]) {
     if let Ok(permit) = Permit::parse(bytes) {
         same("permit", &permit.to_bytes(), bytes);
-        assert_eq!(permit.to_string().parse().as_ref(), Ok(&permit), "permit: printed and read, it says something else");
+        assert_eq!(
+            permit.to_string().parse().as_ref(),
+            Ok(&permit),
+            "permit: printed and read, it says something else"
+        );
         narrows(&permit);
     }
     let Some((first, second)) = bytes.split_at_checked(bytes.len() / 2) else { return };
