@@ -119,6 +119,10 @@ fn what_was_handed_on_counts_once_it_is_shown_and_for_who_shows_it() {
     assert_eq!(b.peer.permitted(&idc, &files(), b.now), None, "it counts at its giver alone");
     a.restart();
     assert_eq!(a.permitted(idc).as_deref(), Some("tools.read"));
+    // Whose it is shows it, and nobody for it.
+    let other = b.narrow(&given, idc, "tools.write");
+    b.show(&mut a, &other);
+    assert_eq!(a.permitted(idc).as_deref(), Some("tools.read"));
     // Another's is of no use: neither the one that was narrowed nor the one that it was narrowed of.
     let step = a.peer.revoke_permit(narrowed.id()).unwrap().1;
     a.take(step);
