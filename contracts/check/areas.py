@@ -10,6 +10,7 @@ import events
 import handshake
 import logs
 import messages
+import permits
 import policies
 import primitives
 import session
@@ -465,5 +466,6 @@ AREAS = {
     "sender-key": sender_key,
     "channel-frame": channel_frame,
     "call": call,
+    "permit": lambda given, _: permits.outcome(given),
     "hostile": hostile,
 }

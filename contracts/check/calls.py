@@ -59,10 +59,10 @@ def is_knock(data):
     except primitives.Refused:
         return False
     own = secret is None and messages.write_invitation(*invitation) == line
-    return own and (service is None or is_service(service)) and _is_scope(scope) and _is_shown(transaction)
+    return own and (service is None or is_service(service)) and is_scope(scope) and _is_shown(transaction)
 
 
-def _is_scope(text):
+def is_scope(text):
     """token.md K5, ascending; may be empty."""
     scopes = text.split(" ") if text else []
     return all(SCOPE.fullmatch(scope) for scope in scopes) and scopes == sorted(set(scopes))

@@ -335,8 +335,9 @@ def read_control(payload):
         raise primitives.Refused("malformed") from None
     names = {1: "refused", 2: "rekey-offer", 3: "rekey-answer", 4: "hello", 5: "retired", 6: "payload-taken"}
     names |= {7: "token-wanted", 8: "token", 9: "statement", 10: "mailbox", 11: "channel", 12: "knock"}
+    names |= {13: "permit", 14: "permit-over"}
     refuse_unless(what in names, "malformed")
-    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, 7, 8, 9, 10, 11, 12)
+    about_a_letter, carries = what in (1, 6), what in (1, 2, 3, 5, *range(7, 15))
     refuse_unless((letter is not None) == about_a_letter and (letter is None or is_letter_id(letter)), "malformed")
     refuse_unless((what == 1 or code == 0) and (carries or data == b""), "malformed")
     refuse_unless(what != 1 or len(data) == 12, "malformed")
@@ -344,6 +345,7 @@ def read_control(payload):
     refuse_unless(what != 9 or data, "malformed")
     refuse_unless(what != 10 or not data or is_mailbox(data[32:]), "malformed")
     refuse_unless(what != 8 or 32 < len(data) <= limit("token_len_max"), "malformed")
+    refuse_unless(what not in (13, 14) or 0 < len(data) <= limit("permit_len_max"), "malformed")
     refuse_unless(what != 11 or is_word(data), "malformed")
     control = {"what": names[what]}
     if about_a_letter:

@@ -24,6 +24,7 @@ _RULES = {
     "sealing": ("frame", lambda v: v["expect"]["frame"]),
     "letter": ("letter", lambda v: v["input"]["bytes"]),
     "call": ("call", lambda v: v["input"]["bytes"]),
+    "permit": ("permit", lambda v: v["input"].get("bytes")),
     "control": ("control", lambda v: v["input"]["payload"]),
     "payload": ("payload-handle", lambda v: v["input"].get("bytes")),
     "handshake": ("handshake", lambda v: v["input"].get("handshake") or v["expect"].get("handshake")),
@@ -35,7 +36,7 @@ _RULES = {
     "snapshot": ("snapshot", lambda v: v["input"]["bytes"]),
 }
 # What a control letter carries that is CBOR again.
-_CARRIED = {"channel": "channel-word", "knock": "knock"}
+_CARRIED = {"channel": "channel-word", "knock": "knock", "permit": "permit", "permit-over": "permit"}
 # A choice between text and number depends on a table, and text on its characters: these are letter.md's to say.
 _BEYOND_CDDL = {"letter/content-type-line-end", "letter/content-type-not-ascii", "letter/content-type-number-as-text"}
 

@@ -408,6 +408,26 @@ pub mod limit {
     /// Unit: connections.
     pub const KNOCKING_MAX: usize = 32;
 
+    /// four links with some 50 scopes each; a line of 11 KB is still pasted
+    ///
+    /// Unit: bytes.
+    pub const PERMIT_LEN_MAX: usize = 8192;
+
+    /// who gives, and three that hand on: nobody oversees more
+    ///
+    /// Unit: links.
+    pub const PERMIT_LINKS_MAX: usize = 4;
+
+    /// kept for one holder: half a megabyte at most, of which a peer that shows permits fills its own part alone
+    ///
+    /// Unit: permits.
+    pub const PERMITS_PER_HOLDER_MAX: usize = 64;
+
+    /// revoked by one sender and not over: four times what one holder has; more revokes the link above
+    ///
+    /// Unit: links.
+    pub const PERMITS_OVER_MAX: usize = 256;
+
     /// of a letter in a session that audits without its payload: it is kept for a month, and what a letter says belongs
     /// into the payload
     ///
@@ -1138,6 +1158,11 @@ pub mod time {
     /// Unit: ms.
     pub const STRANGER_STAYS: u64 = 5000;
 
+    /// 366 days: what lasts longer is forgotten, and a revoked link is kept as long
+    ///
+    /// Unit: ms.
+    pub const PERMIT_LIFE_MAX: u64 = 31_622_400_000;
+
     /// an unknown kid lets an issuer be asked again at most so often
     ///
     /// Unit: ms.
@@ -1211,6 +1236,9 @@ pub mod label {
 
     /// by what the maker of an invitation knows its secret again
     pub const KNOCK: &[u8] = b"nuncio/1 knock";
+
+    /// what an agent signs of a link that it gives, and the link's hash
+    pub const PERMIT: &[u8] = b"nuncio/1 permit";
 
     /// hash of a letter's id and payload in a hop proof
     pub const HOP_PROOF: &[u8] = b"nuncio/1 proven letter";

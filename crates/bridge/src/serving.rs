@@ -8,6 +8,7 @@
 
 mod open;
 mod patience;
+mod permits;
 mod reply;
 
 use std::collections::HashMap;
@@ -427,7 +428,7 @@ impl Serving {
         };
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
-        match policy::decide(&offered.config, &asker, &envelope) {
+        match self.decide(&offered, asker, called, &envelope).await {
             Decision::Denied { needs } => Err(denied(needs)),
             Decision::Allowed if called.place.what == What::Request && self.open.is_full(&called.letter.from) => {
                 let why = format!("{} requests of this agent are open here", limit::CALLS_BEGUN_MAX);
@@ -451,7 +452,7 @@ impl Serving {
         let Some(name) = self.peer_name(&called.letter.from).await else { return false };
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
-        policy::is_heard(&offered.config, &asker)
+        self.hears(&offered, asker, called).await
     }
 
     /// Brings what is kept of a session into memory, once.

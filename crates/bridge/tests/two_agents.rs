@@ -11,6 +11,9 @@ use nuncio_bridge::{AgentLine, Body, Bridge, Heard, HeardWhat, Line, Message, Sa
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+#[path = "two_agents/permits.rs"]
+mod permits;
+
 const SESSION: CallSessionId = CallSessionId::from_bytes([3; 16]);
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/tests/server.py");
 

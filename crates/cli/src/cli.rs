@@ -97,6 +97,8 @@ enum Command {
     Services(commands::services::List),
     /// Say what an agent may do with a service
     Allow(commands::services::Allow),
+    /// Let an agent use a service for long: give, hand on, list and revoke permits
+    Permit(commands::permit::Permit),
     /// Offer a service no more
     Withdraw(commands::services::Withdraw),
     /// Reach a service of another agent: prints what to paste into an MCP client
@@ -225,6 +227,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Expose(command) => command.run(options).await,
         Command::Services(command) => command.run(options),
         Command::Allow(command) => command.run(options).await,
+        Command::Permit(command) => command.run(options).await,
         Command::Withdraw(command) => command.run(options).await,
         Command::Connect(command) => command.run(options).await,
         Command::Connections(command) => command.run(options).await,

@@ -20,6 +20,7 @@ pub(crate) mod mcp;
 pub(crate) mod node;
 pub(crate) mod outbox;
 pub(crate) mod peers;
+pub(crate) mod permit;
 pub(crate) mod rekey;
 pub(crate) mod request;
 pub(crate) mod restore;

@@ -120,9 +120,8 @@ impl Failure {
         match self.kind() {
             "output_closed" => ExitCode::SUCCESS,
             "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" | "no_such_entry"
-            | "no_such_channel" | "no_such_connection" | "no_such_knock" | "no_such_line" | "several_channels" => {
-                ExitCode::from(2)
-            }
+            | "no_such_channel" | "no_such_connection" | "no_such_knock" | "no_such_line" | "no_such_permit"
+            | "several_channels" => ExitCode::from(2),
             "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
@@ -303,6 +302,7 @@ fn hint_for(kind: &str) -> &'static str {
         "no_such_connection" => "`nuncio connections` lists them",
         "no_such_line" => "`nuncio knocks lines` lists those that may still let somebody in",
         "no_such_knock" => "`nuncio knocks` lists who asks to be let in",
+        "no_such_permit" => "`nuncio permit list` lists them, each with the ids of its links",
         "refused" => "what was said says why; asked again it is refused again",
         "service" => {
             "what is offered is a program that speaks MCP on its input and output, or the http(s) address of one: try it by hand; nothing was written"

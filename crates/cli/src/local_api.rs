@@ -13,6 +13,7 @@ mod inbox;
 mod knocks;
 mod letters;
 mod peers;
+mod permits;
 mod read;
 mod refused;
 mod serve;
@@ -97,6 +98,11 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/knocks", || get(knocks::list)),
     route("post", "/v1/knocks/{agent}/let-in", || post(knocks::let_in)),
     route("delete", "/v1/knocks/{agent}", || delete(knocks::decline)),
+    route("get", "/v1/permits", || get(permits::list)),
+    route("post", "/v1/permits", || post(permits::give)),
+    route("post", "/v1/permits/kept", || post(permits::keep)),
+    route("post", "/v1/permits/{id}/narrower", || post(permits::narrow)),
+    route("delete", "/v1/permits/{id}", || delete(permits::revoke)),
     route("get", "/v1/letters", || get(letters::outbox)),
     route("post", "/v1/letters", || post(letters::send)),
     route("get", "/v1/letters/{to}/{id}", || get(letters::state)),

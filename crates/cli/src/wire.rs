@@ -3,6 +3,7 @@
 mod calls;
 mod channels;
 mod knocks;
+mod permits;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ pub use channels::{
     NewSuccession, Role, SaidLetter, SaidPage,
 };
 pub use knocks::{Invited, KnockTold, Knocks, LetIn, LineNamed, LineTold, Lines, NewInvitation, Purpose};
+pub use permits::{KeepPermit, NewNarrower, NewPermit, PermitLink, PermitTold, Permits, Revoked};
 use serde::{Deserialize, Serialize};
 
 /// Why a request was refused: the body of every answer that is not 2xx.

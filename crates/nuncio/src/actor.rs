@@ -429,6 +429,7 @@ impl Actor {
                 }
                 self.forget_old_calls(now());
                 self.forget_old_knocks(now());
+                self.forget_permits(now());
                 if let Some(step) = self.peer.forget_skipped(now()) {
                     self.commit(step);
                 }

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::knocks::KnockCommand;
 use crate::message::Incoming;
 use crate::missing::Missing;
+use crate::permits::PermitCommand;
 use crate::status::{PeerInfo, SessionInfo, Status};
 use nuncio_proto::invitation::Invitation;
 
@@ -108,6 +109,7 @@ pub(crate) enum Command {
     Channel(Asked),
     Call(CallCommand),
     Knock(KnockCommand),
+    Permit(PermitCommand),
     Missing {
         reply: Reply<mpsc::UnboundedReceiver<Missing>>,
     },

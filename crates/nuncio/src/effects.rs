@@ -292,6 +292,7 @@ impl Actor {
             Command::Channel(ask) => self.channel_command(ask),
             Command::Call(ask) => self.call_command(ask),
             Command::Knock(ask) => self.knock_command(ask),
+            Command::Permit(ask) => self.permit_command(ask),
             Command::Shutdown { reply } => self.stop_with(reply),
         }
     }

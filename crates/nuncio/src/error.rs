@@ -6,6 +6,7 @@ use nuncio_contracts::registry::limit;
 use nuncio_proto::error::{LoadError, PeerError};
 use nuncio_proto::ids::{AgentId, ChannelId, IdError};
 use nuncio_proto::invitation::NotInvitation;
+use nuncio_proto::peer::PermitError;
 use nuncio_store::StoreError;
 use nuncio_transport::TransportError;
 
@@ -45,6 +46,9 @@ pub enum Error {
     /// The text is no invitation.
     #[error(transparent)]
     Invitation(#[from] NotInvitation),
+    /// A permit is not given, kept, handed on or revoked.
+    #[error(transparent)]
+    Permit(#[from] PermitError),
     /// The invitation or bundle is of this very agent.
     #[error("{0} is this agent itself: an invitation of another one is wanted")]
     Myself(AgentId),

@@ -65,6 +65,8 @@ mod model;
 mod padding;
 #[path = "make_vectors/payload.rs"]
 mod payload;
+#[path = "make_vectors/permit.rs"]
+mod permit;
 #[path = "make_vectors/ratchet.rs"]
 pub(crate) mod ratchet;
 #[path = "make_vectors/retirement.rs"]
@@ -127,6 +129,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         channel_frame::cases(),
         channel_record::cases(),
         call::cases(),
+        permit::cases(),
     ];
     let mut files = BTreeMap::new();
     for case in areas.into_iter().flatten() {

@@ -46,6 +46,10 @@ pub enum Control {
     Channel(Box<Word>),
     /// Who would be let in.
     Knock(Box<Knock>),
+    /// What the sender may do here; whether it is a permit is to be seen.
+    Permit(Vec<u8>),
+    /// The sender revokes the last link of this permit.
+    PermitOver(Vec<u8>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +76,8 @@ impl Control {
             }
             Self::Channel(word) => Wire(11, None, 0, ByteBuf::from(word.to_bytes())),
             Self::Knock(knock) => Wire(12, None, 0, ByteBuf::from(knock.to_bytes())),
+            Self::Permit(permit) => Wire(13, None, 0, ByteBuf::from(permit.as_slice())),
+            Self::PermitOver(permit) => Wire(14, None, 0, ByteBuf::from(permit.as_slice())),
             Self::PayloadTaken(letter) => Wire(6, Some(ByteArray::new(*letter.as_bytes())), 0, ByteBuf::new()),
         };
         codec::encode(&wire)
@@ -98,7 +104,13 @@ impl Control {
             (10, None, 0) => Some(Self::Mailbox(Some(Given::parse(&bytes)?))),
             (11, None, 0) => Some(Self::Channel(Box::new(Word::parse(&bytes)?))),
             (12, None, 0) => Some(Self::Knock(Box::new(Knock::parse(&bytes)?))),
+            (13, None, 0) if is_permit_len(&bytes) => Some(Self::Permit(bytes.into_vec())),
+            (14, None, 0) if is_permit_len(&bytes) => Some(Self::PermitOver(bytes.into_vec())),
             _ => None,
         }
     }
+}
+
+fn is_permit_len(bytes: &[u8]) -> bool {
+    (1..=limit::PERMIT_LEN_MAX).contains(&bytes.len())
 }

@@ -30,6 +30,9 @@ pub enum IdError {
     /// Not the 32 hexadecimal digits of a UUIDv7.
     #[error("a letter id is 32 hexadecimal digits of a UUIDv7")]
     NotLetterId,
+    /// Not 32 hexadecimal digits.
+    #[error("a permit's id is 32 hexadecimal digits")]
+    NotPermitId,
     /// Bytes that are no usable point.
     #[error(transparent)]
     Key(#[from] CryptoError),
@@ -149,6 +152,10 @@ opaque_id!(
     CallSessionId, 16
 );
 opaque_id!(
+    /// One link of a permit, and of a permit its last: what its giver signed, hashed.
+    PermitId, 16
+);
+opaque_id!(
     /// One letter: a UUIDv7 (RFC 9562 section 5.7), so it carries the time at which the letter was made.
     LetterId, 16
 );
@@ -187,6 +194,16 @@ impl FromStr for LetterId {
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| IdError::NotLetterId)?;
         let bytes = bytes.try_into().map_err(|_| IdError::NotLetterId)?;
         Self::parse(bytes).ok_or(IdError::NotLetterId)
+    }
+}
+
+impl FromStr for PermitId {
+    type Err = IdError;
+
+    /// Reads the 32 hexadecimal digits that [`PermitId`] prints.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| IdError::NotPermitId)?;
+        Ok(Self::from_bytes(bytes.try_into().map_err(|_| IdError::NotPermitId)?))
     }
 }
 

@@ -83,6 +83,7 @@ mod outbox;
 pub mod padding;
 pub mod payload;
 pub mod peer;
+pub mod permit;
 mod prekeys;
 pub mod ratchet;
 pub mod replay;

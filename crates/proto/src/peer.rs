@@ -44,6 +44,7 @@ mod judge;
 mod load;
 mod mailbox;
 mod outbound;
+mod permits;
 mod places;
 mod renew;
 mod tokens;
@@ -64,6 +65,7 @@ use mailbox::Own;
 pub use mailbox::{Mail, Mailed, Way};
 pub(crate) use outbound::SealedEntry;
 pub use outbound::failed_letter;
+pub use permits::PermitError;
 pub(crate) use renew::Rekeyed;
 use renew::Renewal;
 pub(crate) use tokens::Decided;
@@ -145,6 +147,7 @@ pub(crate) enum Change {
     Done(u64),
     NumberTaken,
     Told(Box<Event>),
+    Permit(permits::PermitChange),
     PrekeysMade(Made),
     PrekeysExpired(UnixMillis),
     Claimed { by: AgentId, request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
@@ -514,6 +517,7 @@ impl Peer {
             Change::Done(no) => self.apply_done(no, &mut out),
             Change::NumberTaken => self.apply_number_taken(&mut out),
             Change::Told(event) => self.apply_call_told(*event, &mut out),
+            Change::Permit(change) => self.apply_permit(change, &mut out),
             Change::PrekeysMade(made) => self.prekeys.keep(made, &mut out.ops),
             Change::PrekeysExpired(now) => self.prekeys.expire(now, &mut out.ops),
             Change::Claimed { by, request, bundle, one_time } => {

@@ -1,7 +1,7 @@
 //! What is kept, and under which key. The first byte of a key names its tree; the store seals the values (contracts/store.md).
 
 use crate::bundle::OneTimeRef;
-use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, ChannelId, LetterId, PermitId, Seq, SessionId};
 
 /// The identity record: one row.
 pub const IDENTITY: u8 = b'm';
@@ -75,6 +75,10 @@ pub const CHANNEL_KEY: u8 = b'E';
 pub const CHANNEL_INVITED: u8 = b'J';
 /// Channels that were forgotten.
 pub const CHANNEL_FORGOTTEN: u8 = b'0';
+/// Permits: given, shown, held, handed on.
+pub const PERMIT: u8 = b'3';
+/// Links of permits that were revoked.
+pub const PERMIT_OVER: u8 = b'4';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -204,6 +208,14 @@ pub(crate) fn channel_invited(channel: &ChannelId) -> Vec<u8> {
 
 pub(crate) fn channel_forgotten(channel: &ChannelId) -> Vec<u8> {
     key(CHANNEL_FORGOTTEN, &[channel.as_bytes()])
+}
+
+pub(crate) fn permit(holder: &AgentId, id: &PermitId) -> Vec<u8> {
+    key(PERMIT, &[holder.as_bytes(), id.as_bytes()])
+}
+
+pub(crate) fn permit_over(id: &PermitId) -> Vec<u8> {
+    key(PERMIT_OVER, &[id.as_bytes()])
 }
 
 /// Takes a key apart: the channel, and the number behind it.

@@ -43,9 +43,11 @@ use crate::world;
 
 mod call;
 mod channel;
+mod permit;
 
 pub use call::call;
 pub use channel::{channel_frame, channel_record};
+pub use permit::permit;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -60,6 +62,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("handshake", handshake),
     ("control", control),
     ("call", call),
+    ("permit", permit),
     ("statement", statement),
     ("deposit", deposit),
     ("channel_frame", channel_frame),

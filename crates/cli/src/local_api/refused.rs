@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use nuncio::{ChannelError, Error};
+use nuncio::{ChannelError, Error, PermitError};
 use nuncio_bridge::{BridgeError, ConfigError, NotConnected};
 use nuncio_proto::channel::{ChangeError, EntryError, RecordError};
 use nuncio_proto::error::PeerError;
@@ -102,6 +102,8 @@ pub(crate) fn code(error: &Error) -> &'static str {
 fn place(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::NoLine(_) => (StatusCode::NOT_FOUND, "no_such_line"),
+        Error::Permit(PermitError::Unknown) => (StatusCode::NOT_FOUND, "no_such_permit"),
+        Error::Permit(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         Error::NoKnock(_) => (StatusCode::NOT_FOUND, "no_such_knock"),
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),
         Error::Peer(PeerError::Retired(_) | PeerError::RetiredHere) => (StatusCode::GONE, "retired"),

@@ -101,6 +101,8 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::CHANNEL_EARLY => "members' letters in channels that are out of turn",
         rows::CHANNEL_FORGOTTEN => "channels that were forgotten",
         rows::CHANNEL_MAILED => "letters to channels that were left at a node",
+        rows::PERMIT => "permits",
+        rows::PERMIT_OVER => "revoked links of permits",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Daemon, Homes, PATIENCE, command, fails, json as json_of, not_run, ok};
 
+mod permits;
+
 /// Anna offers `files`, ben has it connected; nobody may anything.
 struct Scene {
     homes: Homes,

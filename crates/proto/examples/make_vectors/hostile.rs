@@ -60,6 +60,7 @@ const BASES: &[Base] = &[
         every: 6,
     },
     Base { area: "hostile/call", path: "call/request.json", pointer: "/input/bytes", sealed: false, every: 2 },
+    Base { area: "hostile/permit", path: "permit/handed-on.json", pointer: "/input/bytes", sealed: true, every: 4 },
 ];
 
 /// One thing done to a vector's bytes: so many are removed at a place, and others put there.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nuncio_contracts::registry::{code, extension, limit};
 
 use super::audit::audited;
+use super::permits::Permits;
 use super::{Change, Out, Peer};
 use crate::audit::Event;
 use crate::call::{CallPlace, ServiceName, What};
@@ -28,6 +29,8 @@ pub(super) struct Calls {
     /// What is of calls in the inbox, and whose each letter is.
     pub(super) came: Loads,
     pub(super) came_of: BTreeMap<u64, AgentId>,
+    /// What lets agents do what they do with services.
+    pub(super) permits: Permits,
 }
 
 /// How many letters, and how many bytes.

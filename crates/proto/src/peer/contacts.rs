@@ -32,6 +32,7 @@ impl Peer {
             out.contacts.insert(agent);
             return;
         }
+        self.revoke_permits_of(&agent, out);
         if self.is_fellow(&agent) {
             return self.keep_as_fellow(agent, out);
         }

@@ -513,6 +513,8 @@ impl Peer {
                 out.effects.push(Effect::Knocked { by: from, knock })
             }
             Control::Knock(_) => {}
+            Control::Permit(permit) => self.take_permit(from, &permit, now, out),
+            Control::PermitOver(permit) => self.take_permit_over(from, &permit, now, out),
             Control::PayloadTaken(letter) => out.effects.push(Effect::PayloadTaken { by: from, letter }),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::make_vectors::folder;
 use crate::make_vectors::kit::unhex;
-use crate::{Hex, Outcome, Vector, call, handshake, input, messages, sealing};
+use crate::{Hex, Outcome, Vector, call, handshake, input, messages, permit, sealing};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +39,7 @@ pub(crate) fn outcome(value: &Value) -> Outcome {
         "retirement" => messages::retirement(&with("bytes")),
         "snapshot" => messages::snapshot(&with("bytes")),
         "call" => call::outcome(&with("bytes")),
+        "permit" => permit::outcome(&with("bytes")),
         "control" => messages::control(&with("payload")),
         "handshake" => {
             let of = |name: &str| vector.input[name].clone();

@@ -216,6 +216,8 @@ pub(crate) fn control(value: &Value) -> Outcome {
             json!({ "what": "mailbox", "bytes": hex(bytes) })
         }
         Control::Knock(knock) => json!({ "what": "knock", "bytes": hex(knock.to_bytes()) }),
+        Control::Permit(bytes) => json!({ "what": "permit", "bytes": hex(bytes) }),
+        Control::PermitOver(bytes) => json!({ "what": "permit-over", "bytes": hex(bytes) }),
         Control::Channel(word) => json!({ "what": "channel", "bytes": hex(word.to_bytes()) }),
         Control::Retired(bytes) => json!({ "what": "retired", "bytes": hex(bytes) }),
     })

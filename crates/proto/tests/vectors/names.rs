@@ -11,6 +11,7 @@ use nuncio_proto::identity::IdentityError;
 use nuncio_proto::ids::IdError;
 use nuncio_proto::invitation::NotInvitation;
 use nuncio_proto::letter::LetterError;
+use nuncio_proto::permit::{NotAllowed, NotPermit};
 use nuncio_proto::ratchet::RatchetError;
 use nuncio_proto::replay::ReplayError;
 use nuncio_proto::session::OpenError;
@@ -59,6 +60,35 @@ impl Name for IdError {
 impl Name for NotInvitation {
     fn name(&self) -> &'static str {
         "not-invitation"
+    }
+}
+
+impl Name for NotPermit {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Codec(why) => why.name(),
+            Self::Id(why) => why.name(),
+            Self::Crypto(why) => why.name(),
+            Self::Line => "not-permit",
+            Self::Service => "service",
+            Self::Links => "links",
+            Self::Scope => "scope",
+            Self::Wider => "wider",
+            other => panic!("{other} has no name"),
+        }
+    }
+}
+
+impl Name for NotAllowed {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Giver => "giver",
+            Self::Holder => "holder",
+            Self::Service => "service",
+            Self::Over => "over",
+            Self::Revoked => "revoked",
+            other => panic!("{other} has no name"),
+        }
     }
 }
 
