@@ -84,6 +84,7 @@ pub mod padding;
 pub mod payload;
 pub mod peer;
 mod prekeys;
+pub mod query;
 pub mod ratchet;
 pub mod replay;
 pub mod rows;

@@ -45,6 +45,7 @@ mod load;
 mod mailbox;
 mod outbound;
 mod places;
+mod queries;
 mod renew;
 mod tokens;
 

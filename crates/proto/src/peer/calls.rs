@@ -71,6 +71,11 @@ impl Loads {
         }
     }
 
+    /// Whether there is anything of an agent.
+    pub(super) fn has(&self, agent: &AgentId) -> bool {
+        self.of.contains_key(agent)
+    }
+
     fn of(&self, agent: &AgentId) -> Load {
         self.of.get(agent).copied().unwrap_or_default()
     }
