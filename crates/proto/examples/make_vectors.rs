@@ -65,6 +65,8 @@ mod model;
 mod padding;
 #[path = "make_vectors/payload.rs"]
 mod payload;
+#[path = "make_vectors/query.rs"]
+mod query;
 #[path = "make_vectors/ratchet.rs"]
 pub(crate) mod ratchet;
 #[path = "make_vectors/retirement.rs"]
@@ -113,6 +115,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         padding::cases(),
         payload::cases(),
         snapshot::cases(),
+        query::cases(),
         invitation::cases(),
         statement::cases(),
         token::cases(),

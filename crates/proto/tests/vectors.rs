@@ -31,6 +31,8 @@ mod make_vectors;
 mod messages;
 #[path = "vectors/names.rs"]
 mod names;
+#[path = "vectors/query.rs"]
+mod query;
 #[path = "vectors/ratchet.rs"]
 mod ratchet;
 #[path = "vectors/sealing.rs"]
@@ -93,6 +95,8 @@ const AREAS: &[(&str, Reader)] = &[
     ("opening", |input, _| event::opening(input)),
     ("pseudonym", |input, _| event::pseudonym(input)),
     ("call", |input, _| call::outcome(input)),
+    ("query", |input, _| query::stream(input)),
+    ("query-form", |input, _| query::form(input)),
     ("channel-statement", |input, _| channel::statement(input)),
     ("channel-entry", |input, _| channel::entry(input)),
     ("channel-record", |input, _| channel::record(input)),

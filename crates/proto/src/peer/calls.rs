@@ -115,6 +115,12 @@ impl Peer {
         if self.calls.has_room_out(to) { Ok(()) } else { Err(PeerError::TooManyCalls(*to)) }
     }
 
+    /// Whether messages to services are taken.
+    #[must_use]
+    pub const fn serves_calls(&self) -> bool {
+        self.calls.serves
+    }
+
     /// A letter is in the inbox.
     pub(super) fn note_came(&mut self, no: u64, from: AgentId, letter: &Letter, len: usize) {
         if letter.extension(extension::CALL).is_some() {
