@@ -86,7 +86,7 @@ pub use message::{Incoming, LargePayload, Message, Payload};
 pub use missing::{Among, Missing, MissingWatch};
 pub use nuncio_proto::audit::Opening;
 pub use nuncio_proto::peer::{AuditPolicy, Auditing, ChannelError, Mistake, PeerNames, Way, WhenFull};
-pub use queries::{Answered, Queries, Query};
+pub use queries::{Answered, Queried, Queries, Query};
 pub use said::Said;
 pub use status::{Gap, MailboxStatus, PeerInfo, SessionInfo, Status, Undelivered};
 pub use tally::{Tally, Told};

@@ -5,7 +5,7 @@
 //!                ◄───────────────────────── ══ sealed ══ ◄──────────────── Query::answer ◄───────┘
 //! ```
 //!
-//! Nothing here is on a disk. Whatever goes wrong, `None` comes back: say it as a letter.
+//! Nothing here is on a disk. Whatever goes wrong, it is said as a letter.
 
 mod answering;
 mod asking;
@@ -46,6 +46,17 @@ pub struct Answered {
     pub payload: Vec<u8>,
 }
 
+/// What came of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Queried {
+    /// The answer.
+    Answered(Answered),
+    /// The other end wants a letter, or has not answered in time.
+    Letter,
+    /// It was not asked, or nobody knows whether it was: there is no way for it now, or that has broken. A letter, too.
+    NotAsked,
+}
+
 /// Queries of other agents, as they come.
 #[derive(Debug)]
 pub struct Queries {
@@ -63,8 +74,8 @@ impl Queries {
 }
 
 impl Agent {
-    /// Asks a service of another agent what only reads, and may be done twice, without a letter: nothing of it is written down. `None`: it is not
-    /// answered here, whether or not it was done: say it as a letter ([`Agent::say`]). That is so, too, where it would overtake a letter of its session.
+    /// Asks a service of another agent what only reads, and may be done twice, without a letter: nothing of it is written down. Where it
+    /// is not answered, whether or not it was done, say it as a letter ([`Agent::say`]); so where it would overtake a letter of its session.
     ///
     /// # Errors
     /// [`Error::Stopped`].
@@ -74,18 +85,18 @@ impl Agent {
         place: &CallPlace,
         content_type: ContentType,
         payload: Vec<u8>,
-    ) -> Result<Option<Answered>, Error> {
+    ) -> Result<Queried, Error> {
         if !Spoken::fits(place, payload.len()) {
-            return Ok(None);
+            return Ok(Queried::NotAsked);
         }
         let session = place.session;
         let way = self.ask(|reply| Command::Call(CallCommand::Query { to, session, reply })).await?;
-        let Some(asking) = way else { return Ok(None) };
+        let Some(asking) = way else { return Ok(Queried::NotAsked) };
         let place = Some(place.clone());
         // contracts/query.md Q5: a quarter longer than the other end.
         let patience = Duration::from_millis(time::QUERY_PATIENCE + time::QUERY_PATIENCE / 4);
         let asked = asking.ask(self, Spoken { number: 0, place, content_type, payload });
-        Ok(tokio::time::timeout(patience, asked).await.ok().flatten())
+        Ok(tokio::time::timeout(patience, asked).await.unwrap_or(Queried::Letter))
     }
 
     /// Takes queries of other agents from now on: whoever asked last takes them all. What they may do is for who takes them to decide, as with
@@ -103,6 +114,8 @@ impl Agent {
 pub(crate) struct QueryBook {
     asking: std::collections::BTreeMap<AgentId, Arc<Asking>>,
     serves: Option<mpsc::UnboundedSender<Query>>,
+    /// How many came.
+    came: u64,
 }
 
 impl Actor {
@@ -171,13 +184,14 @@ impl Actor {
 
     /// A query came. One that is dropped here wants a letter.
     // contracts/query.md Q3, Q4.
-    pub(crate) fn query_came(&self, mut query: Query) {
-        let from = query.from;
-        let waits = query.place.session.is_some_and(|session| self.waits_for_service(from, session));
+    pub(crate) fn query_came(&mut self, mut query: Query) {
+        let from = query.called.letter.from;
+        let waits = query.called.place.session.is_some_and(|session| self.waits_for_service(from, session));
         if waits || !self.serves_queries() || !self.is_added(&from) || self.peer.query_session(&from).is_none() {
             return;
         }
-        query.name = self.peer.contact(&from).and_then(|info| info.name.clone());
+        self.queries.came = self.queries.came.wrapping_add(1);
+        query.called.letter.no = QUERY_NO | self.queries.came;
         if let Some(serves) = &self.queries.serves {
             // Who serves may just have stopped.
             let _ = serves.send(query);
@@ -185,5 +199,10 @@ impl Actor {
     }
 }
 
+/// Numbers of queries are above those of letters.
+const QUERY_NO: u64 = 1 << 63;
 /// A stream's frames are handed over so many at once.
 const FRAMES_AT_ONCE: usize = limit::QUERIES_OPEN_MAX;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::call::{CallPlace, What};
-use nuncio_proto::content_type::ContentType;
 use nuncio_proto::ids::{AgentId, SessionId};
 use nuncio_proto::query::{Between, Ephemeral, Sealer, Spoken};
 use nuncio_proto::secret::Key;
@@ -15,8 +14,10 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answered, FRAMES_AT_ONCE};
+use crate::calls::Called;
 use crate::entropy;
 use crate::links::Tasks;
+use crate::message::Incoming;
 use crate::wake::Wake;
 
 /// How long an opener may take to say which session it means.
@@ -27,16 +28,8 @@ const OLD_GRACE: Duration = Duration::from_mins(1);
 /// A query of another agent. One that is dropped without an answer wants a letter.
 #[derive(Debug)]
 pub struct Query {
-    /// Who asks: proven.
-    pub from: AgentId,
-    /// The name under which this agent knows it.
-    pub name: Option<String>,
-    /// Of which call.
-    pub place: CallPlace,
-    /// What the payload is, by the asker's word.
-    pub content_type: ContentType,
-    /// The message.
-    pub payload: Bytes,
+    /// It, as a letter would have brought it. Its number is that of no letter, and nothing is kept under it; nor is its id one.
+    pub called: Called,
     back: Option<Back>,
 }
 
@@ -58,7 +51,7 @@ impl Query {
     /// Answers it. What is too long for an answer here wants a letter, as `None` does.
     pub async fn answer(mut self, answer: Option<Answered>) {
         let Some(back) = self.back.take() else { return };
-        let (service, session) = (self.place.service.clone(), self.place.session);
+        let (service, session) = (self.called.place.service.clone(), self.called.place.session);
         let spoken = answer.and_then(|Answered { head, content_type, payload }| {
             let place = CallPlace { what: What::Answer, service, session, head };
             let fits = Spoken::fits(&place, payload.len());
@@ -154,7 +147,8 @@ async fn hear(
                 continue;
             };
             let back = Some(Back { number, out: Arc::clone(&out), _room: room });
-            let query = Query { from: by, name: None, place, content_type, payload: payload.into(), back };
+            let letter = Incoming::of_query(by, content_type, payload);
+            let query = Query { called: Called { letter, place, own: false, begun: None }, back };
             if tasks.wakes.send(Wake::QueryCame(Box::new(query))).await.is_err() {
                 return;
             }

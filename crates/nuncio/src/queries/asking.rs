@@ -15,7 +15,7 @@ use nuncio_transport::{
 };
 use tokio::sync::{OnceCell, oneshot};
 
-use super::{Answered, FRAMES_AT_ONCE};
+use super::{Answered, FRAMES_AT_ONCE, Queried};
 use crate::agent::Agent;
 use crate::entropy;
 
@@ -59,7 +59,7 @@ struct Asked {
 
 /// A query without answer: of which service and session, and who waits.
 #[derive(Debug)]
-struct Open(ServiceName, Option<CallSessionId>, oneshot::Sender<Option<Answered>>);
+struct Open(ServiceName, Option<CallSessionId>, oneshot::Sender<Queried>);
 
 impl Waiting {
     fn lock(&self) -> MutexGuard<'_, Asked> {
@@ -68,7 +68,7 @@ impl Waiting {
     }
 
     /// A number for a query, and its answer. `None`: nothing is answered any more.
-    fn begin(&self, place: &CallPlace) -> Option<(u32, oneshot::Receiver<Option<Answered>>)> {
+    fn begin(&self, place: &CallPlace) -> Option<(u32, oneshot::Receiver<Queried>)> {
         let mut asked = self.lock();
         let number = asked.next;
         if asked.over {
@@ -88,7 +88,10 @@ impl Waiting {
         let good = place
             .as_ref()
             .is_none_or(|place| place.what == What::Answer && place.service == service && place.session == session);
-        let answer = place.filter(|_| good).map(|place| Answered { head: place.head, content_type, payload });
+        let answer = match place.filter(|_| good) {
+            Some(place) => Queried::Answered(Answered { head: place.head, content_type, payload }),
+            None => Queried::Letter,
+        };
         // Who asked may have gone.
         let _ = told.send(answer);
         good
@@ -136,8 +139,12 @@ impl Asking {
         self.between.session
     }
 
-    /// Asks, and waits for the answer. `None`: say it as a letter. May be given up while it waits.
-    pub(super) async fn ask(&self, agent: &Agent, mut spoken: Spoken) -> Option<Answered> {
+    /// Asks, and waits for the answer. May be given up while it waits.
+    pub(super) async fn ask(&self, agent: &Agent, spoken: Spoken) -> Queried {
+        self.try_ask(agent, spoken).await.unwrap_or(Queried::NotAsked)
+    }
+
+    async fn try_ask(&self, agent: &Agent, mut spoken: Spoken) -> Option<Queried> {
         let way = self.way.get_or_try_init(|| self.open(agent)).await.ok()?;
         let (number, answer) = way.waiting.begin(spoken.place.as_ref()?)?;
         let _numbered = Numbered(&way.waiting, number);
@@ -154,7 +161,7 @@ impl Asking {
             way.waiting.end_all();
             return None;
         }
-        answer.await.ok().flatten()
+        answer.await.ok()
     }
 
     async fn open(&self, agent: &Agent) -> Result<Way, ()> {
