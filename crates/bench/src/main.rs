@@ -79,6 +79,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("audit-resident", audit_rows::resident),
     ("mailbox-deposit", mailbox_rows::deposit),
     ("sidecar-mcp", sidecar_rows::mcp),
+    ("sidecar-mcp-readonly", sidecar_rows::mcp_readonly),
     ("sidecar-a2a", sidecar_rows::a2a),
 ];
 

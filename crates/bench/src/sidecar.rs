@@ -35,7 +35,7 @@ pub(crate) const CHILD_HOME: &str = "NUNCIO_BENCH_SIDECAR_HOME";
 /// A tool that may change something, by its owner's word.
 pub(crate) const WRITES: &str = "put";
 /// A tool that only reads, by its owner's word.
-const READS: &str = "get";
+pub(crate) const READS: &str = "get";
 const MCP: &str = "tools";
 const A2A: &str = "helper";
 const RPC: &str = "/rpc";

@@ -7,12 +7,16 @@ use nuncio_proto::rows;
 
 use crate::floors;
 use crate::measure::Row;
-use crate::sidecar::{Client, Sidecar, WRITES};
+use crate::sidecar::{Client, READS, Sidecar, WRITES};
 use crate::twin::Batches;
 
 /// Calls of one block, all to the server itself or all through the agents, one after the other.
 const BLOCK: usize = 40;
 const BLOCKS: usize = 10;
+/// Microseconds that a call that only reads may take more than directly.
+const READONLY_US: f64 = 250.0;
+/// A query as it travels.
+const QUERY_LEN: usize = 400;
 
 /// Microseconds that a tool's call takes more than directly, by the SDK's client and server of MCP over HTTP on loopback: p50 less p50, in one run.
 pub(crate) fn mcp() -> Result<Row> {
@@ -20,6 +24,25 @@ pub(crate) fn mcp() -> Result<Row> {
         let sidecar = Sidecar::begin().await?;
         let clients = sidecar.mcp(WRITES).await?;
         durable("sidecar-mcp", sidecar, clients).await
+    })
+}
+
+/// The same of a tool that only reads, which goes without letters, and so without a commit (contracts/query.md).
+pub(crate) fn mcp_readonly() -> Result<Row> {
+    run(async {
+        let sidecar = Sidecar::begin().await?;
+        let clients = sidecar.mcp(READS).await?;
+        let measured = measure(sidecar, clients).await?;
+        let echo = floors::echo_us(QUERY_LEN, Duration::ZERO).await?;
+        eprintln!(
+            "sidecar-mcp-readonly: {:.0} us, directly {:.0} us, {:.1} commits; an echo alone {echo:.0} us",
+            measured.through,
+            measured.directly,
+            measured.commits(),
+        );
+        // One that was slow to be answered once may have gone as a letter.
+        anyhow::ensure!(measured.commits() < 0.5, "it goes by letters");
+        Ok(Row::time_us(measured.added(), "what was promised", READONLY_US))
     })
 }
 

@@ -141,8 +141,8 @@ impl<L: Line> Front<L> {
         let (ticket, rx, last) = session.open(request, takes_asides);
         let source = Source::Shared(rx, last);
         let (era, accepts) = (posted.era, posted.accepts);
-        let (id, answered, begun) = (Some(rpc_id), false, Instant::now());
-        let exchange = Exchange { session, ticket, id, era, accepts, out, source, answered, begun };
+        let (id, begun) = (Some(rpc_id), Instant::now());
+        let exchange = Exchange { session, ticket, id, era, accepts, out, source, answered: false, begun };
         // Goes on when the client goes: what is said is said.
         tokio::spawn(exchange.ask(say, asks));
         Ok(answered(answer).await)
@@ -188,8 +188,9 @@ impl<L: Line> Front<L> {
             session.reopen(request, after).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
         let _ = out.aside(bytes::Bytes::from_static(sse::COMMENT)).await;
         let accepts = Accepts { json: false, stream: true };
-        let (id, answered, begun) = (None, false, Instant::now());
-        tokio::spawn(Exchange { session, ticket, id, era, accepts, out, source, answered, begun }.go_on());
+        let begun = Instant::now();
+        let exchange = Exchange { session, ticket, id: None, era, accepts, out, source, answered: false, begun };
+        tokio::spawn(exchange.go_on());
         Ok(answered(answer).await)
     }
 

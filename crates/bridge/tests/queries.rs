@@ -172,7 +172,9 @@ async fn a_tool_that_acts_is_never_called_by_a_query() {
     }
     let seen = two.seen(4).await;
     assert_eq!(seen.iter().filter(|method| *method == "tools/call").count(), 4, "{seen:?}");
-    assert!(seen.iter().filter(|method| *method == "initialize").count() == 1 && !seen.contains(&"tasks/cancel".to_owned()));
+    assert!(
+        seen.iter().filter(|method| *method == "initialize").count() == 1 && !seen.contains(&"tasks/cancel".to_owned())
+    );
 }
 
 fn bytes_of(session: &str) -> [u8; 16] {
@@ -189,7 +191,9 @@ async fn what_takes_long_or_says_more_than_an_answer_comes_by_letters() {
     while let Some((_, data)) = stream.next().await {
         said.push(data);
     }
-    assert!(said.last().unwrap().contains("\"done\"") && said.iter().filter(|data| data.contains("progress")).count() == 2);
+    assert!(
+        said.last().unwrap().contains("\"done\"") && said.iter().filter(|data| data.contains("progress")).count() == 2
+    );
     // An answer that no query holds.
     let big = two.call(3, "big", json!(1)).await;
     assert_eq!(big["result"].as_str().unwrap().len(), 1 << 20);

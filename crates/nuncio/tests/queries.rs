@@ -122,8 +122,8 @@ impl Two {
 }
 
 async fn query(asker: &Agent, server: &Agent, text: &str) -> Queried {
-    let asked = asker.query(server.id(), &place(What::Request), ContentType::JSON, text.as_bytes().to_vec());
-    within(asked).await.unwrap()
+    let place = place(What::Request);
+    within(asker.query(server.id(), &place, ContentType::JSON, text.as_bytes().to_vec())).await.unwrap()
 }
 
 fn answered(text: &str) -> Answered {
@@ -214,7 +214,8 @@ async fn a_query_overtakes_no_letter_of_its_session() {
     let peer = two.server.id();
     two.server.shutdown().await.unwrap();
     two.say(What::Notice).await;
-    let asked = two.asker.query(peer, &place(What::Request), ContentType::JSON, b"{}".to_vec());
+    let place = place(What::Request);
+    let asked = two.asker.query(peer, &place, ContentType::JSON, b"{}".to_vec());
     assert_eq!(within(asked).await.unwrap(), Queried::NotAsked);
 }
 
