@@ -198,7 +198,8 @@ async fn what_takes_long_or_says_more_than_an_answer_comes_by_letters() {
     let big = two.call(3, "big", json!(1)).await;
     assert_eq!(big["result"].as_str().unwrap().len(), 1 << 20);
     // One that is not there in time; its id is free for its letter, and it is answered once.
-    let held = two.post(&call(4, "hold", Value::Null));
+    let hold = call(4, "hold", Value::Null);
+    let held = two.post(&hold);
     let (held, released) = tokio::join!(held, async {
         tokio::time::sleep(Duration::from_millis(3_000)).await;
         two.call(5, "release", Value::Null).await
