@@ -14,6 +14,7 @@ use client::{Running, Stream, front, whole};
 use nuncio::{Agent, Config};
 use nuncio_bridge::{AgentLine, Bridge, allow, expose};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/tests/server.py");
 const V25: &str = "2025-11-25";
@@ -257,4 +258,39 @@ async fn an_agent_that_ends_over_a_query_answers_its_letter_once_it_is_back() {
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["id"], 2, "{said}");
     drop((near, far));
+}
+
+// contracts/local-api.md A25.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_s_input_and_output_are_answered_without_a_commit_and_in_their_form() {
+    let two = Two::new(as_it_is).await;
+    let socket = two.dir.path().join("api.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let line = two.near.bridge.line(two.far.agent.id(), "files".parse().unwrap());
+    let app = axum::Router::new().nest("/base", nuncio_bridge::local::router(line));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let (mut input, stdin) = tokio::io::duplex(1 << 16);
+    let (stdout, output) = tokio::io::duplex(1 << 16);
+    let remote = nuncio_bridge::shim::Remote::new(socket, "/base".to_owned());
+    let stopping = tokio_util::sync::CancellationToken::new();
+    let shim = tokio::spawn(nuncio_bridge::shim::run(remote, stdin, stdout, stopping.clone()));
+    let mut output = BufReader::new(output).lines();
+    let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {} }).to_string();
+    let mut ask = async |line: String| {
+        input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        within(output.next_line()).await.unwrap().unwrap()
+    };
+    assert!(ask(initialize).await.contains("serverInfo"));
+    two.quiet().await;
+    ask(call(1, "echo", json!("opens the stream"))).await;
+    let before = two.commits().await;
+    for id in 2..8 {
+        let expected = format!(r#"{{"jsonrpc": "2.0", "id": {id}, "result": [{id}, "\u00e4"]}}"#);
+        assert_eq!(ask(call(id, "echo", json!([id, "ä"]))).await, expected);
+    }
+    assert_eq!(two.commits().await, before);
+    assert!(ask(call(9, "chatter", json!(1))).await.contains("silent"), "and what acts by a letter");
+    assert!(two.commits().await.1 > before.1);
+    stopping.cancel();
+    within(shim).await.unwrap().unwrap();
 }

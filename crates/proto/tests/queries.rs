@@ -7,21 +7,26 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "conversation/agent.rs"]
+#[allow(dead_code, reason = "other tests use more of it")]
+mod agent;
+
 use nuncio_proto::call::{CallPlace, Head, What};
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::crypto::{CryptoError, SigningKey};
 use nuncio_proto::ids::{AgentId, CallSessionId, SessionId};
+use nuncio_proto::peer::{AuditPolicy, Auditing};
 use nuncio_proto::query::{Between, Directions, Ephemeral, QueryError, QuerySecret, Spoken};
 use nuncio_proto::secret::Key;
 
 const NOT_AUTHENTIC: QueryError = QueryError::Crypto(CryptoError::NotAuthentic);
 
-fn agent(seed: u8) -> AgentId {
+fn named(seed: u8) -> AgentId {
     AgentId::from_bytes(SigningKey::from_seed(&[seed; 32]).public()).unwrap()
 }
 
 fn between() -> Between {
-    Between { session: SessionId::from_bytes([7; 32]), opener: agent(1), other: agent(2) }
+    Between { session: SessionId::from_bytes([7; 32]), opener: named(1), other: named(2) }
 }
 
 fn secret(seed: u8) -> QuerySecret {
@@ -106,8 +111,8 @@ fn keys_are_of_one_stream_of_one_session_and_two_agents() {
     assert!(!opens(answering(&secret, &here, 5, 6)), "another key of who asks");
     let session = Between { session: SessionId::from_bytes([8; 32]), ..here };
     assert!(!opens(answering(&secret, &session, 5, 4)), "another session");
-    assert!(!opens(answering(&secret, &Between { opener: agent(6), ..here }, 5, 4)), "another asks");
-    assert!(!opens(answering(&secret, &Between { other: agent(6), ..here }, 5, 4)), "another is asked");
+    assert!(!opens(answering(&secret, &Between { opener: named(6), ..here }, 5, 4)), "another asks");
+    assert!(!opens(answering(&secret, &Between { other: named(6), ..here }, 5, 4)), "another is asked");
     let turned = Between { opener: here.other, other: here.opener, ..here };
     assert!(!opens(answering(&secret, &turned, 5, 4)), "the other asks");
     // A recorded stream is of no use to one who holds an end's secret, and draws another key.
@@ -148,4 +153,60 @@ fn lengths_are_those_of_a_few() {
     let first = len(&query(0, "a"), &mut near);
     assert_eq!(len(&query(1, "ab"), &mut near), first);
     assert_eq!(len(&Spoken::letter(1), &mut near), 64 + 16);
+}
+
+/// Two agents that have spoken both ways, under these policies from their first letter on.
+fn spoken(one: Auditing, two: Auditing) -> (agent::Agent, agent::Agent) {
+    let (mut a, mut b) = agent::pair();
+    let policy = |auditing| AuditPolicy { auditing, room: 1_000, ..AuditPolicy::default() };
+    a.peer.set_audit(policy(one), 0..0);
+    b.peer.set_audit(policy(two), 0..0);
+    for _ in 0..2 {
+        a.send(b.peer.id(), "there");
+        agent::settle(&mut a, &mut b);
+        b.send(a.peer.id(), "and back");
+        agent::settle(&mut a, &mut b);
+    }
+    (a, b)
+}
+
+#[test]
+fn both_ends_of_a_session_have_one_secret_and_no_other_session_has_it() {
+    let (a, b) = spoken(Auditing::Off, Auditing::Off);
+    let secret = a.peer.query_secret(&b.peer.id()).unwrap();
+    assert_eq!(b.peer.query_secret(&a.peer.id()).unwrap(), secret);
+    assert_eq!(a.peer.query_session(&b.peer.id()).unwrap().id(), secret.0);
+    let (c, d) = spoken(Auditing::Off, Auditing::Off);
+    drop(d);
+    assert!(c.peer.query_secret(&named(1)).is_none(), "of one that is not known there is none");
+    let (mut a, b) = (a, b);
+    let removed = a.peer.remove_contact(b.peer.id()).unwrap();
+    a.take(removed);
+    assert!(a.peer.query_secret(&b.peer.id()).is_none());
+}
+
+#[test]
+fn a_session_that_is_not_confirmed_gives_no_secret() {
+    let (mut a, mut b) = agent::pair();
+    a.send(b.peer.id(), "nobody has answered");
+    assert!(a.peer.query_secret(&b.peer.id()).is_none());
+    agent::settle(&mut a, &mut b);
+    b.send(a.peer.id(), "answered");
+    agent::settle(&mut a, &mut b);
+    assert!(a.peer.query_secret(&b.peer.id()).is_some());
+}
+
+// contracts/query.md Q4.
+#[test]
+fn where_what_is_done_is_written_down_nothing_is_asked_without_letters() {
+    let (a, b) = spoken(Auditing::Offered, Auditing::Offered);
+    assert!(a.peer.query_session(&b.peer.id()).is_none() && b.peer.query_session(&a.peer.id()).is_none());
+    // One that audits does not, even where the session and the other do not.
+    let (a, b) = spoken(Auditing::Offered, Auditing::Off);
+    assert!(a.peer.sessions().all(|(session, _)| !session.audits()));
+    assert!(a.peer.query_session(&b.peer.id()).is_none());
+    // A session that audits stays one when its agent ceases to.
+    let (mut a, b) = spoken(Auditing::Offered, Auditing::Offered);
+    a.peer.set_audit(AuditPolicy::default(), 0..a.peer.events_waiting());
+    assert!(a.peer.query_session(&b.peer.id()).is_none());
 }
