@@ -13,6 +13,7 @@ import messages
 import permits
 import policies
 import primitives
+import queries
 import session
 import timestamps
 import tokens
@@ -43,6 +44,24 @@ def invitation(given, _):
 def call(given, _):
     within = given["kind"], given["reply_to"] is not None, unhex(given["payload"]), given["beside"]
     return calls.read_call(unhex(given["bytes"]), *within)
+
+
+def query(given, _):
+    privates = [unhex(given["opener_private"]), unhex(given["other_private"])]
+    publics = [primitives.dh_public(private) for private in privates]
+    if "other_key" in given:
+        publics[1] = unhex(given["other_key"])
+    shared = primitives.dh(privates[0], publics[1])
+    refuse_unless(shared == primitives.dh(privates[1], publics[0]), "the sides differ")
+    parties = (unhex(given["session"]), messages.agent_of(given["opener"]), messages.agent_of(given["other"]))
+    transcript, (asks, answers) = queries.keys(unhex(given["exporter"]), *parties, publics, shared)
+    directions, frames = {"opener": [asks, 0], "other": [answers, 0]}, []
+    for said in given["said"]:
+        direction, clear = directions[said["from"]], unhex(said["clear"])
+        queries.read_form(clear)
+        frames.append({"clear": clear, "frame": queries.seal(*direction, transcript, clear)})
+        direction[1] += 1
+    return {"opener_key": publics[0], "other_key": publics[1], "frames": frames}
 
 
 def token(given, _):
@@ -467,5 +486,7 @@ AREAS = {
     "channel-frame": channel_frame,
     "call": call,
     "permit": lambda given, _: permits.outcome(given),
+    "query": query,
+    "query-form": lambda given, _: queries.read_form(unhex(given["bytes"])),
     "hostile": hostile,
 }

@@ -20,8 +20,8 @@ SPECIAL = {":method", ":path", ":status"}
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
-def read_call(data, kind, replies, payload, beside):
-    """Section 1."""
+def read_value(data):
+    """X2 to X4: the extension's value alone."""
     try:
         what, service, session, head = cbor.decode(data, CALL, limit("call_len_max"))
     except primitives.Refused:
@@ -30,6 +30,12 @@ def read_call(data, kind, replies, payload, beside):
     names = [name for name, _ in head]
     refuse_unless(len(head) <= limit("call_fields_max") and all(map(_is_field, head)), "malformed")
     refuse_unless(all(one.encode() < other.encode() for one, other in zip(names, names[1:])), "malformed")
+    return what, service, session, head
+
+
+def read_call(data, kind, replies, payload, beside):
+    """Section 1."""
+    what, service, session, head = read_value(data)
     what = WHATS[what]
     refuse_unless(kind == 16 and not {5, 6} & set(beside), "malformed")
     refuse_unless(what == "notice" or replies == (what in ("part", "answer")), "malformed")

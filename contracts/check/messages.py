@@ -266,7 +266,7 @@ def unpad(padded):
 CONTENT_FORMATS = {0: "text/plain;charset=utf-8", 42: "application/octet-stream", 50: "application/json", 60: "application/cbor"}
 
 
-def _is_content_type(value):
+def is_content_type(value):
     if type(value) is int:
         return value in CONTENT_FORMATS
     if type(value) is not str or value in CONTENT_FORMATS.values():
@@ -275,7 +275,7 @@ def _is_content_type(value):
 
 
 EXTENSION = [cbor.U16, cbor.BOOL, cbor.BYTES]
-LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), _is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
+LETTER_SHAPE = [16, cbor.U8, cbor.optional(16), cbor.optional(cbor.U64), is_content_type, cbor.BYTES, cbor.many(EXTENSION)]
 KNOWN_EXTENSIONS = {1, 2, 4, 5, 6, 7}
 
 

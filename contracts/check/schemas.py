@@ -25,6 +25,7 @@ _RULES = {
     "letter": ("letter", lambda v: v["input"]["bytes"]),
     "call": ("call", lambda v: v["input"]["bytes"]),
     "permit": ("permit", lambda v: v["input"].get("bytes")),
+    "query-form": ("answer", lambda v: v["input"]["bytes"]),
     "control": ("control", lambda v: v["input"]["payload"]),
     "payload": ("payload-handle", lambda v: v["input"].get("bytes")),
     "handshake": ("handshake", lambda v: v["input"].get("handshake") or v["expect"].get("handshake")),

@@ -391,6 +391,16 @@ pub mod limit {
     /// Unit: bytes.
     pub const CALLS_IN_BYTES_MAX: usize = 33_554_432;
 
+    /// of one stream that have no answer; what is above goes as a letter
+    ///
+    /// Unit: queries.
+    pub const QUERIES_OPEN_MAX: usize = 64;
+
+    /// of queries, that one connection may have open: one whose keys are old ends while its successor begins
+    ///
+    /// Unit: streams.
+    pub const QUERIES_STREAMS_MAX: usize = 2;
+
     /// who would be let in, and for what: an invitation's line and a scope
     ///
     /// Unit: bytes.
@@ -1153,6 +1163,18 @@ pub mod time {
     /// Unit: ms.
     pub const CALL_LIFE: u64 = 600_000;
 
+    /// a query that its service has not answered by then goes as a letter, before a client over HTTP could have been
+    /// told how to come again
+    ///
+    /// Unit: ms.
+    pub const QUERY_PATIENCE: u64 = 600;
+
+    /// keys of queries are in memory no longer than this and a minute, so that a memory that is read tells little of
+    /// what was
+    ///
+    /// Unit: ms.
+    pub const QUERY_KEYS_LIFE: u64 = 300_000;
+
     /// an agent that was not added has so long from its connection on to knock, and is shown out then
     ///
     /// Unit: ms.
@@ -1215,6 +1237,12 @@ pub mod label {
 
     /// the outputs of a handshake inside a session
     pub const REKEY: &[u8] = b"nuncio/1 rekey";
+
+    /// the secret that a session gives its queries, and the transcript of a stream of them
+    pub const QUERY: &[u8] = b"nuncio/1 query secret";
+
+    /// the two keys of such a stream
+    pub const QUERY_KEYS: &[u8] = b"nuncio/1 query keys";
 
     /// the secret that a session gives its successor
     pub const EXPORTER: &[u8] = b"nuncio/1 exporter";
@@ -1712,4 +1740,7 @@ pub mod stream {
 
     /// a frame that is left at a node for agents that are away
     pub const DEPOSIT: u8 = 5;
+
+    /// requests that only read, sealed under the session's secret, without letters
+    pub const QUERIES: u8 = 6;
 }

@@ -21,6 +21,8 @@ mod mls;
 mod pair;
 mod receipt_rows;
 mod serving;
+mod sidecar;
+mod sidecar_rows;
 mod token_rows;
 mod token_service;
 mod twin;
@@ -76,6 +78,9 @@ const ROWS: &[(&str, Measure)] = &[
     ("audit-agent-cpu", audit_rows::agent_cpu),
     ("audit-resident", audit_rows::resident),
     ("mailbox-deposit", mailbox_rows::deposit),
+    ("sidecar-mcp", sidecar_rows::mcp),
+    ("sidecar-mcp-readonly", sidecar_rows::mcp_readonly),
+    ("sidecar-a2a", sidecar_rows::a2a),
 ];
 
 /// What is measured together: the ends of their rows' names come with them.
@@ -97,6 +102,10 @@ fn main() -> Result<ExitCode> {
     }
     if let Some(home) = std::env::var_os(crew_rows::CHILD_HOME) {
         crew_rows::be_some(std::path::Path::new(&home))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(home) = std::env::var_os(sidecar::CHILD_HOME) {
+        sidecar::be_the_far_end(std::path::Path::new(&home))?;
         return Ok(ExitCode::SUCCESS);
     }
     let args = Args::parse();

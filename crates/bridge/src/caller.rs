@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nuncio::{Agent, CallNews, Called, Error, Payload};
+use nuncio::{Agent, Answered, CallNews, Called, Error, Payload, Queried};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::line::{Heard, HeardWhat, Line, LineError, Say};
+use crate::line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{Body, Message};
+use crate::reads::Wanted;
 
 /// A message that did not reach the other agent in this time fails: whoever asked has given up, and nothing is done behind its back.
 const MESSAGE_LIFE: Duration = Duration::from_mins(10);
@@ -32,6 +33,8 @@ struct Key {
 pub(crate) struct Calling {
     agent: Agent,
     lanes: Mutex<HashMap<Key, Lane>>,
+    /// What is not asked without letters for a while.
+    wanted: Mutex<Wanted>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +45,11 @@ struct Lane {
 
 impl Calling {
     pub(crate) fn new(agent: Agent) -> Arc<Self> {
-        Arc::new(Self { agent, lanes: Mutex::default() })
+        Arc::new(Self { agent, lanes: Mutex::default(), wanted: Mutex::default() })
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
@@ -199,6 +206,29 @@ impl Line for AgentLine {
         }
         self.calling.agent.say(self.to, id, &place, letter, note).await.map_err(not_said)?;
         if what == What::End { self.close(session).await } else { Ok(()) }
+    }
+
+    // contracts/query.md Q1, Q5.
+    async fn query(&self, say: &Say, asks: &Asks) -> Option<Message> {
+        let Body::Bytes(bytes) = &say.message.body else { return None };
+        let of = (self.to, self.service.clone(), asks.clone());
+        if say.what != What::Request || self.calling.wanted().has(&of) {
+            return None;
+        }
+        let (what, service, head) = (What::Request, self.service.clone(), say.message.head.clone());
+        let place = CallPlace { what, service, session: say.session, head };
+        let content_type = say.message.content_type.clone();
+        match self.calling.agent.query(self.to, &place, content_type, bytes.to_vec()).await {
+            Ok(Queried::Answered(Answered { head, content_type, payload })) => {
+                self.calling.wanted().forget(&of);
+                Some(Message { head, content_type, body: Body::Bytes(payload.into()) })
+            }
+            Ok(Queried::Letter) => {
+                self.calling.wanted().note(of);
+                None
+            }
+            Ok(Queried::NotAsked) | Err(_) => None,
+        }
     }
 
     async fn listen(

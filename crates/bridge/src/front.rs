@@ -1,7 +1,8 @@
 //! What a program meets that speaks Streamable HTTP: one service of another agent, on loopback (contracts/call.md section 6).
 //!
 //! ```text
-//!   POST ─▶ guard ─▶ read ─▶ Line::say ─▶ its answer, or a stream: parts, then the answer
+//!   POST ─▶ guard ─▶ read ─▶ Line::query ─▶ its answer
+//!                        └─▶ Line::say ─▶ its answer, or a stream: parts, then the answer
 //!   GET  ─▶ guard ─▶ what belongs to no request; or, behind `Last-Event-ID`, the rest of one request's stream
 //! ```
 //!
@@ -35,10 +36,12 @@ use nuncio_proto::call::What;
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::line::{Heard, HeardWhat, Line, Say};
+use crate::line::{Asks, Heard, HeardWhat, Line, Say};
 use crate::message::Message;
+use crate::reads;
 use exchange::{Accepts, Era, Exchange, Source};
 use fault::Fault;
 use flush::Marks;
@@ -121,6 +124,8 @@ impl<L: Line> Front<L> {
         let (session, is_new) = self.session_of(&posted).await.map_err(|fault| Refused(fault, rpc_id.clone()))?;
         let Some(rpc_id) = rpc_id else { return notice(&session, posted).await };
         let (request, (mut out, answer)) = (letter_id(), Out::new(marks));
+        let method = posted.reading.method.filter(|method| reads::may(method));
+        let asks = method.map(|method| Asks { method, name: posted.reading.name });
         if let (true, Some(id)) = (is_new, session.id) {
             out.set(SESSION, &id.to_string());
         }
@@ -136,9 +141,10 @@ impl<L: Line> Front<L> {
         let (ticket, rx, last) = session.open(request, takes_asides);
         let source = Source::Shared(rx, last);
         let (era, accepts) = (posted.era, posted.accepts);
-        let exchange = Exchange { session, ticket, id: Some(rpc_id), era, accepts, out, source, answered: false };
+        let (id, begun) = (Some(rpc_id), Instant::now());
+        let exchange = Exchange { session, ticket, id, era, accepts, out, source, answered: false, begun };
         // Goes on when the client goes: what is said is said.
-        tokio::spawn(exchange.ask(say));
+        tokio::spawn(exchange.ask(say, asks));
         Ok(answered(answer).await)
     }
 
@@ -182,7 +188,9 @@ impl<L: Line> Front<L> {
             session.reopen(request, after).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
         let _ = out.aside(bytes::Bytes::from_static(sse::COMMENT)).await;
         let accepts = Accepts { json: false, stream: true };
-        tokio::spawn(Exchange { session, ticket, id: None, era, accepts, out, source, answered: false }.go_on());
+        let begun = Instant::now();
+        let exchange = Exchange { session, ticket, id: None, era, accepts, out, source, answered: false, begun };
+        tokio::spawn(exchange.go_on());
         Ok(answered(answer).await)
     }
 

@@ -69,10 +69,24 @@ pub enum LineError {
     Stopped,
 }
 
+/// What a request asks for, as far as it decides whether it may go without a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Asks {
+    /// Its method: one that only reads, or that may.
+    pub method: String,
+    /// Of what, by name: of a tool, which only its service's agent knows.
+    pub name: Option<String>,
+}
+
 /// The way to one service of another agent.
 pub trait Line: Clone + Send + Sync + 'static {
     /// Sends a message: on disk when this returns, from there on handed over once, or answered by [`HeardWhat::Failed`].
     fn say(&self, say: Say) -> impl Future<Output = Result<(), LineError>> + Send;
+
+    /// Asks without saying: the answer, which is kept nowhere. `None`: say it (contracts/query.md).
+    fn query(&self, _say: &Say, _asks: &Asks) -> impl Future<Output = Option<Message>> + Send {
+        std::future::ready(None)
+    }
 
     /// What comes for a session from now on, behind what is there and was not taken with numbers above `after`; for `None`, what comes for requests
     /// without session. There may be several listeners of one session; each hears all.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   POST messages ─▶ Line::say          201: it is on disk
+//!                 ─▶ Line::query        200: its answer, where it was to be asked so first
 //!   GET  messages ─▶ Line::listen       a line of JSON, then the message's bytes, and again
 //!   POST taken    ─▶ Line::taken        204
 //! ```
@@ -22,9 +23,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken as Closing;
 
-use crate::front::{Room, gather};
-use crate::line::{Heard, HeardWhat, Line, LineError, Say};
+use crate::front::{Room, gather, reading};
+use crate::line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{self, Message};
+use crate::reads;
 
 /// A field of the message's head, as `name value`; as often as there are fields.
 pub(crate) const FIELD: &str = "nuncio-field";
@@ -73,17 +75,21 @@ struct Saying {
     what: String,
     session: Option<String>,
     reply_to: Option<String>,
+    /// Whether it is asked without a letter first, where it may be.
+    #[serde(default)]
+    query: bool,
 }
 
 /// `POST messages`: says what the body is.
 pub async fn say<L: Line>(line: &L, room: &Room, request: Request) -> Response {
     match said(line, room, request).await {
-        Ok(()) => StatusCode::CREATED.into_response(),
+        Ok(None) => StatusCode::CREATED.into_response(),
+        Ok(Some(answer)) => answered(answer),
         Err(refused) => refused.into_response(),
     }
 }
 
-async fn said<L: Line>(line: &L, room: &Room, request: Request) -> Result<(), Refused> {
+async fn said<L: Line>(line: &L, room: &Room, request: Request) -> Result<Option<Message>, Refused> {
     let (parts, body) = request.into_parts();
     let Query(saying) = Query::<Saying>::try_from_uri(&parts.uri).map_err(|rejection| bad(rejection.body_text()))?;
     let what = match saying.what.as_str() {
@@ -110,7 +116,28 @@ async fn said<L: Line>(line: &L, room: &Room, request: Request) -> Result<(), Re
         },
         note: note(&parts.headers)?,
     };
-    Ok(line.say(say).await?)
+    // contracts/local-api.md A25.
+    if let Some(asks) = saying.query.then(|| asks(&say)).flatten()
+        && let Some(answer) = line.query(&say, &asks).await
+    {
+        return Ok(Some(answer));
+    }
+    line.say(say).await?;
+    Ok(None)
+}
+
+/// What a request asks for, where it may be asked without a letter.
+fn asks(say: &Say) -> Option<Asks> {
+    let message::Body::Bytes(bytes) = &say.message.body else { return None };
+    let reading = reading::read(bytes.as_ref()).ok()?;
+    let method = reading.method.filter(|method| reads::may(method))?;
+    matches!(reading.kind, reading::Kind::Request(_)).then_some(Asks { method, name: reading.name })
+}
+
+fn answered(answer: Message) -> Response {
+    let content_type = answer.content_type.to_string();
+    let pieces = ReceiverStream::new(answer.body.pieces());
+    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response()
 }
 
 fn letter(text: &str) -> Result<LetterId, Refused> {

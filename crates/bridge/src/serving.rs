@@ -9,6 +9,7 @@
 mod open;
 mod patience;
 mod permits;
+mod queries;
 mod reply;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use crate::message::Message;
 use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
 use open::{Open, Opened};
+use queries::Queries;
 use reply::failure;
 
 /// Where long messages of services wait, in the agent's home.
@@ -56,6 +58,7 @@ pub(crate) struct Serving {
     loading: Mutex<()>,
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
     open: Open,
+    queries: Queries,
     memory: Arc<Memory>,
     /// Long notices in memory at once.
     room: Semaphore,
@@ -121,11 +124,13 @@ impl Serving {
             loading: Mutex::default(),
             lanes: Mutex::default(),
             open: Open::default(),
+            queries: Queries::default(),
             memory: Arc::default(),
             room: Semaphore::new(LONG_NOTICES),
             stopping: CancellationToken::new(),
         });
         tokio::spawn(Self::give_up_old(Arc::downgrade(&serving), serving.stopping.clone()));
+        tokio::spawn(Self::hear_queries(Arc::downgrade(&serving), serving.agent.clone()));
         // Nothing ran before.
         drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
@@ -307,6 +312,8 @@ impl Serving {
         if !self.agent.begin_call(no, &method).await? {
             return Ok(());
         }
+        // contracts/query.md Q3.
+        self.queries.end(&called.place.service, &of, &id);
         self.open.insert(no, Opened::new(called, method, id.clone(), of));
         let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message }).await else { return Ok(()) };
         if let Some(opened) = self.open.take(no) {
@@ -500,6 +507,7 @@ impl Serving {
     }
 
     async fn pass_on(self: &Arc<Self>, service: &ServiceName, said: Said) -> Result<(), nuncio::Error> {
+        let Some(said) = self.queries.told(said) else { return Ok(()) };
         match said {
             Said::Answer { key, message, remember } => {
                 let Some(opened) = self.open.take(key) else { return Ok(()) };

@@ -96,7 +96,7 @@ impl State {
     }
 }
 
-/// An error of ours for the output, and the request that it answers.
+/// An error of ours, or an answer that came at once, for the output, and the request that it answers.
 struct Own(Option<LetterId>, Bytes);
 
 /// Carries messages between a program and a service until the input ends, the service ends the session, or `stopping` is cancelled.
@@ -175,7 +175,7 @@ impl Shim {
         }
     }
 
-    /// Says one line. An error is for the output.
+    /// Says one line. An error, or the answer where it came at once, is for the output.
     async fn line(&self, bytes: Bytes) -> Option<Own> {
         let reading = match reading::read(bytes.as_ref()) {
             Ok(reading) => reading,
@@ -195,7 +195,12 @@ impl Shim {
         let mut pause = PAUSE.0;
         loop {
             match self.remote.say(&saying).await {
-                Ok(()) => return None,
+                Ok(None) => return None,
+                // It was asked without a letter: the answer is for the output.
+                Ok(Some(answer)) => {
+                    let answer = named(&answer, &saying.note).map_or(answer, Bytes::from);
+                    return Some(Own(Some(id), without_ends(answer)));
+                }
                 Err(RemoteError::Away(why)) => {
                     tracing::debug!(why, "said again");
                     rest(&mut pause).await;

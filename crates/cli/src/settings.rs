@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     audit: Option<Audit>,
     #[serde(default)]
     mailbox: bool,
+    queries: Option<bool>,
 }
 
 /// What is written down of letters.
@@ -153,6 +154,8 @@ impl New<'_> {
              # needs_proof = true\n\n\
              # Letters wait at the trust domain's node while this agent is away or cannot be dialled, and strangers claim its bundle there.\n\
              # mailbox = true\n\n\
+             # Requests to services that only read go without letters, and leave nothing on a disk, where both ends allow it; false: letters alone.\n\
+             # queries = false\n\n\
              # The trust domain whose tokens are taken and asked for, and the node of its token service, as `nuncio node` prints it.\n\
              {trust}\n\
              # The scope that a letter's token must have; a rule without type or sender names every letter.\n\
@@ -211,6 +214,9 @@ impl Settings {
                 ));
             }
             config = config.mailbox();
+        }
+        if self.queries == Some(false) {
+            config = config.without_queries();
         }
         for need in self.needs {
             config = config.rule(need.rule().map_err(|what| bad(path(), what))?);
@@ -290,6 +296,9 @@ mod tests {
         let (hint, said) = ("# mailbox = true", "mailbox = true");
         assert!(new.text().contains(hint) && !config.mailbox);
         assert!(read(&new.text().replace(hint, said)).unwrap().mailbox);
+        let (hint, said) = ("# queries = false", "queries = false");
+        assert!(new.text().contains(hint) && config.queries);
+        assert!(!read(&new.text().replace(hint, said)).unwrap().queries);
     }
 
     #[test]

@@ -45,6 +45,7 @@ use crate::message::Incoming;
 use crate::missing::Lookout;
 use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
+use crate::queries::QueryBook;
 use crate::said::SaidRows;
 use crate::status::Wire;
 use crate::tally::Tallies;
@@ -122,6 +123,7 @@ pub(crate) struct Actor {
     pub(crate) said: SaidRows,
     pub(crate) lookout: Lookout,
     pub(crate) calls: CallBook,
+    pub(crate) queries: QueryBook,
     pub(crate) door: Door,
     pub(crate) channel_news: broadcast::Sender<ChannelNews>,
     /// Events wait for the log.
@@ -222,6 +224,7 @@ impl Actor {
             said: SaidRows::load(&said_in)?,
             lookout: Lookout::default(),
             calls: CallBook::default(),
+            queries: QueryBook::default(),
             door: Door::default(),
             channel_news: broadcast::Sender::new(NEWS_MAX),
             events: Arc::default(),
@@ -452,6 +455,8 @@ impl Actor {
             Wake::AnswerTaken { no, reply } => self.answer_taken(no, reply),
             Wake::AnswerLeft { no } => self.answer_left(no),
             Wake::PayloadDropped(payload) => self.payload_dropped(payload),
+            Wake::QueriesOpened { by, session, answer } => self.queries_opened(by, session, answer),
+            Wake::QueryCame(query) => self.query_came(*query),
             Wake::CallFailed { no } => self.tell_call_failed(no),
             Wake::KnockHeard { by } => self.knock_heard(by),
         }

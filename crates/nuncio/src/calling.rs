@@ -129,6 +129,8 @@ impl Actor {
                 tell(reply, Ok(opened.collect()));
             }
             CallCommand::Close { of, reply } => self.close_calls(of, reply),
+            CallCommand::Query { to, session, reply } => self.query_way(to, session, reply),
+            CallCommand::Queries { reply } => self.take_queries(reply),
         }
     }
 
@@ -191,6 +193,17 @@ impl Actor {
         self.fetch_payloads(arrival.from);
         self.calls.tell(|| CallNews::Came(Box::new(called.clone())));
         true
+    }
+
+    /// Whether a session is this agent's own.
+    pub(crate) fn has_opened(&self, with: AgentId, session: CallSessionId) -> bool {
+        self.calls.opened.contains(&(with, session))
+    }
+
+    /// Whether a letter of another's session is here that was not begun, or not handed on.
+    pub(crate) fn waits_for_service(&self, from: AgentId, session: CallSessionId) -> bool {
+        let of = |came: &Came| came.from == from && came.session == Some(session) && !came.of_service;
+        self.calls.came.iter().any(|(no, came)| of(came) && !self.calls.begun.contains_key(no))
     }
 
     fn watch_calls(&mut self) -> Result<mpsc::UnboundedReceiver<CallNews>, Error> {

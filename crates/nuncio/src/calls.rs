@@ -8,6 +8,7 @@
 //!
 //! Each arrow from `say`, `begin_call` and `answer_call` on is durable before the next.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_contracts::registry::{code, event, time};
@@ -21,6 +22,7 @@ use crate::chunks::Unsent;
 use crate::command::{Command, Reply};
 use crate::error::Error;
 use crate::message::{Incoming, Message};
+use crate::queries::{Asking, Query};
 
 /// Longest note that is kept with a request.
 pub const CALL_NOTE_MAX: usize = 1_024;
@@ -127,6 +129,8 @@ pub(crate) enum CallCommand {
     Memory { of: (AgentId, CallSessionId), reply: Reply<Option<Vec<u8>>> },
     Opened { reply: Reply<Vec<(AgentId, CallSessionId, ServiceName)>> },
     Close { of: (AgentId, CallSessionId), reply: Reply<()> },
+    Query { to: AgentId, session: Option<CallSessionId>, reply: Reply<Option<Arc<Asking>>> },
+    Queries { reply: Reply<mpsc::UnboundedReceiver<Query>> },
 }
 
 /// The last message to a request.

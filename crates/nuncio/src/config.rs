@@ -54,6 +54,8 @@ pub struct Config {
     pub mailbox: bool,
     /// Whether messages to services are taken from the start: [`crate::Agent::serve_calls`].
     pub serve_calls: bool,
+    /// Whether what only reads is asked, and answered, without letters (contracts/query.md). On unless said in words.
+    pub queries: bool,
     /// Whether agents that were not added are heard when they ask to be let in: [`crate::Agent::knocks`]. Off unless said in words.
     pub hear_knocks: bool,
     /// Whether a home that is not there is made.
@@ -114,6 +116,7 @@ impl Config {
             audit: AuditPolicy::default(),
             mailbox: false,
             serve_calls: false,
+            queries: true,
             hear_knocks: false,
             create: true,
             trace: None,
@@ -162,6 +165,12 @@ impl Config {
     #[must_use]
     pub fn serve_calls(self) -> Self {
         Self { serve_calls: true, ..self }
+    }
+
+    /// Asks and answers everything by letters.
+    #[must_use]
+    pub fn without_queries(self) -> Self {
+        Self { queries: false, ..self }
     }
 
     /// Hears agents that were not added when they ask to be let in.

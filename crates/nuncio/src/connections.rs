@@ -197,6 +197,7 @@ impl Actor {
             links.retain(|up| up.id != link);
             if links.is_empty() {
                 self.links.remove(&peer);
+                self.forget_queries(&peer);
             }
         }
         tracing::info!(%peer, reason, "connection ended");
@@ -214,6 +215,7 @@ impl Actor {
         let arrived = self.arrived.values().filter(|connection| connection.peer() == agent).cloned();
         carrying.chain(arrived).for_each(|connection| connection.close(CloseCode::STRANGER, reason));
         self.starts_due.remove(&agent);
+        self.forget_queries(&agent);
     }
 
     /// Makes sure that the peer is being reached, if it is known where.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::chunks::PayloadId;
+use crate::queries;
 use crate::wake::Wake;
 
 /// Frames that wait for one connection; more are dropped and sent again later.
@@ -92,6 +93,7 @@ pub(crate) async fn serve_dialled(link: LinkId, connection: Connection, tasks: T
 
 /// Serves a connection until it is gone. It may carry frames already.
 pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: bool, tasks: Tasks) {
+    let queries = Arc::new(Semaphore::new(limit::QUERIES_STREAMS_MAX));
     let reason = loop {
         match connection.accept_stream().await {
             // contracts/transport.md T21: one stream of frames, which the dialler opens.
@@ -109,6 +111,10 @@ pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: boo
             }
             Ok((StreamKind::Large, send, recv)) => {
                 tasks.tracker.spawn(take_payload_request(connection.peer(), send, recv, tasks.clone()));
+            }
+            Ok((StreamKind::Queries, send, recv)) => {
+                let answering = queries::answer(connection.peer(), (send, recv), tasks.clone(), Arc::clone(&queries));
+                tasks.tracker.spawn(answering);
             }
             Ok((StreamKind::Http | StreamKind::Deposit, mut send, _)) => {
                 drop(send.reset(CloseCode::UNSUPPORTED_STREAM.into()))

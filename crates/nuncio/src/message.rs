@@ -304,6 +304,24 @@ impl Incoming {
         self
     }
 
+    /// As a letter would have brought it, under no number of the inbox.
+    pub(crate) fn of_query(from: AgentId, content_type: ContentType, payload: Vec<u8>) -> Self {
+        let received = entropy::now();
+        Self {
+            no: u64::MAX,
+            id: LetterId::new(received, [0; 10]),
+            from,
+            received,
+            reply_to: None,
+            channel: None,
+            handed_over: None,
+            content_type,
+            payload: Payload::Inline(payload),
+            proof: None,
+            grant: None,
+        }
+    }
+
     pub(crate) fn new(arrival: Arrival, large: Option<LargePayload>) -> Self {
         let Arrival { no, from, received, letter, token } = arrival;
         let proof = token.as_ref().and_then(|_| letter.extension(extension::HOP_PROOF));

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nuncio_proto::deposit::MailboxSecret;
-use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::ids::{AgentId, LetterId, SessionId};
 use nuncio_proto::mailbox::Mailbox;
+use nuncio_proto::query::QuerySecret;
 use nuncio_proto::step::Effects;
 use nuncio_proto::token::Genuine;
 use nuncio_store::{Durable, Op, StoreError};
-use nuncio_transport::{Connection, SendStream};
+use nuncio_transport::{CloseCode, Connection, SendStream};
 use tokio::sync::oneshot;
 
 use crate::aside::Fate;
@@ -18,6 +19,7 @@ use crate::command::Reply;
 use crate::depositing::{Deposited, Shared};
 use crate::fetching::{Left, Listing};
 use crate::links::{LinkId, Outgoing};
+use crate::queries::Query;
 
 /// Everything that can wake the actor.
 #[derive(Debug)]
@@ -94,6 +96,14 @@ pub(crate) enum Wake {
     AnswerLeft { no: u64 },
     /// The last handle of a large payload that a request was answered with is gone.
     PayloadDropped(PayloadFrom),
+    /// A peer opened a stream of queries: who this is and the secret of its session, or why it is refused.
+    QueriesOpened {
+        by: AgentId,
+        session: SessionId,
+        answer: oneshot::Sender<Result<(AgentId, QuerySecret), CloseCode>>,
+    },
+    /// A query came.
+    QueryCame(Box<Query>),
     /// That a request of a call failed is on disk.
     CallFailed { no: u64 },
     /// An agent that was not added has heard what became of its knock.

@@ -67,6 +67,8 @@ mod padding;
 mod payload;
 #[path = "make_vectors/permit.rs"]
 mod permit;
+#[path = "make_vectors/query.rs"]
+mod query;
 #[path = "make_vectors/ratchet.rs"]
 pub(crate) mod ratchet;
 #[path = "make_vectors/retirement.rs"]
@@ -115,6 +117,7 @@ pub(crate) fn files() -> BTreeMap<String, String> {
         padding::cases(),
         payload::cases(),
         snapshot::cases(),
+        query::cases(),
         invitation::cases(),
         statement::cases(),
         token::cases(),

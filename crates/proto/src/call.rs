@@ -173,12 +173,16 @@ impl CallPlace {
     #[expect(clippy::result_unit_err, reason = "there is one way to be wrong, and its caller names it")]
     pub fn of(letter: &Letter) -> Result<Option<Self>, ()> {
         let Some(value) = letter.extension(extension::CALL) else { return Ok(None) };
-        let Wire(what, service, session, head) = codec::decode(value, limit::CALL_LEN_MAX).map_err(|_| ())?;
-        let what = WHATS.into_iter().find(|known| known.number() == what).ok_or(())?;
+        Self::parse(value).filter(|place| place.fits(letter)).map(Some).ok_or(())
+    }
+
+    /// Reads the extension's value; `None` for any other form. What of its letter it does not fit is not seen.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let Wire(what, service, session, head) = codec::decode(value, limit::CALL_LEN_MAX).ok()?;
+        let what = WHATS.into_iter().find(|known| known.number() == what)?;
         let session = session.map(|id| CallSessionId::from_bytes(id.into_array()));
-        let place =
-            Self { what, service: service.parse().map_err(|_| ())?, session, head: Head::read(head).ok_or(())? };
-        if place.fits(letter) { Ok(Some(place)) } else { Err(()) }
+        Some(Self { what, service: service.parse().ok()?, session, head: Head::read(head)? })
     }
 
     fn fits(&self, letter: &Letter) -> bool {
@@ -197,9 +201,15 @@ impl CallPlace {
     /// The extension; `None` where its fields together are longer than they may be.
     #[must_use]
     pub fn extension(&self) -> Option<Extension> {
+        self.value().map(|value| Extension { number: extension::CALL, critical: true, value })
+    }
+
+    /// The extension's value; `None` as [`CallPlace::extension`].
+    #[must_use]
+    pub fn value(&self) -> Option<Vec<u8>> {
         let session = self.session.map(|id| ByteArray::new(*id.as_bytes()));
         let value = codec::encode(&Wire(self.what.number(), self.service.0.clone(), session, self.head.0.clone()));
-        (value.len() <= limit::CALL_LEN_MAX).then_some(Extension { number: extension::CALL, critical: true, value })
+        (value.len() <= limit::CALL_LEN_MAX).then_some(value)
     }
 }
 

@@ -85,6 +85,7 @@ pub mod payload;
 pub mod peer;
 pub mod permit;
 mod prekeys;
+pub mod query;
 pub mod ratchet;
 pub mod replay;
 pub mod rows;

@@ -46,6 +46,7 @@ mod mailbox;
 mod outbound;
 mod permits;
 mod places;
+mod queries;
 mod renew;
 mod tokens;
 

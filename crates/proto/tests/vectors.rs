@@ -33,6 +33,8 @@ mod messages;
 mod names;
 #[path = "vectors/permit.rs"]
 mod permit;
+#[path = "vectors/query.rs"]
+mod query;
 #[path = "vectors/ratchet.rs"]
 mod ratchet;
 #[path = "vectors/sealing.rs"]
@@ -96,6 +98,8 @@ const AREAS: &[(&str, Reader)] = &[
     ("pseudonym", |input, _| event::pseudonym(input)),
     ("call", |input, _| call::outcome(input)),
     ("permit", |input, _| permit::outcome(input)),
+    ("query", |input, _| query::stream(input)),
+    ("query-form", |input, _| query::form(input)),
     ("channel-statement", |input, _| channel::statement(input)),
     ("channel-entry", |input, _| channel::entry(input)),
     ("channel-record", |input, _| channel::record(input)),

@@ -6,7 +6,8 @@
 //!          ├─ stream kind 1, Frames  ── FrameSender / FrameReceiver: many small frames, in order
 //!          ├─ stream kind 2, Large   ── one large payload each, never ahead of a small frame
 //!          ├─ stream kind 3, Prekeys ── one question, one answer
-//!          └─ stream kind 4, Http    ── requests to a node, where the other end is one
+//!          ├─ stream kind 4, Http    ── requests to a node, where the other end is one
+//!          └─ stream kind 6, Queries ── what only reads, asked and answered without letters
 //! ```
 //!
 //! ```

@@ -15,10 +15,13 @@ pub enum StreamKind {
     Http,
     /// A frame that is left at a node.
     Deposit,
+    /// Requests that only read, and their answers, without letters.
+    Queries,
 }
 
 /// Which kinds a peer may open, of an end that is an agent and no node.
-pub const SERVED_BY_AGENTS: &[StreamKind] = &[StreamKind::Frames, StreamKind::Large, StreamKind::Prekeys];
+pub const SERVED_BY_AGENTS: &[StreamKind] =
+    &[StreamKind::Frames, StreamKind::Large, StreamKind::Prekeys, StreamKind::Queries];
 /// Which kinds a peer may open, of an end that is a node and no agent.
 pub const SERVED_BY_NODES: &[StreamKind] = &[StreamKind::Http, StreamKind::Deposit];
 
@@ -32,6 +35,7 @@ impl StreamKind {
             Self::Prekeys => stream::PREKEYS,
             Self::Http => stream::HTTP,
             Self::Deposit => stream::DEPOSIT,
+            Self::Queries => stream::QUERIES,
         }
     }
 
@@ -45,7 +49,7 @@ impl StreamKind {
     // contracts/transport.md T11
     pub(crate) const fn priority(self) -> i32 {
         match self {
-            Self::Frames => 2,
+            Self::Frames | Self::Queries => 2,
             Self::Prekeys => 1,
             Self::Large | Self::Http | Self::Deposit => 0,
         }

@@ -16,7 +16,7 @@ use super::reading;
 use super::session::{Ending, Phase, Session, Standalone, Ticket};
 use super::sse;
 use crate::a2a;
-use crate::line::{Heard, HeardWhat, Line, Say};
+use crate::line::{Asks, Heard, HeardWhat, Line, Say};
 use crate::message::{Body, Message};
 
 /// How long a request is waited for before its answer becomes a stream that can be resumed.
@@ -63,6 +63,8 @@ pub(super) struct Exchange<L> {
     pub(super) out: Out,
     pub(super) source: Source,
     pub(super) answered: bool,
+    /// When it came.
+    pub(super) begun: Instant,
 }
 
 /// Where the messages of a request come from.
@@ -81,8 +83,23 @@ enum End {
 }
 
 impl<L: Line> Exchange<L> {
-    /// Says the request, hands over what comes for it, and settles what is kept.
-    pub(super) async fn ask(mut self, say: Say) {
+    /// Says the request, hands over what comes for it, and settles what is kept. One that may only read is asked without saying it first.
+    pub(super) async fn ask(mut self, say: Say, asks: Option<Asks>) {
+        if let Some(asks) = asks.filter(|_| self.accepts.json) {
+            let answer = tokio::select! {
+                answer = self.session.line.query(&say, &asks) => answer,
+                // It only reads: nothing is to be cancelled.
+                () = self.out.gone() => {
+                    self.answered = true;
+                    return self.settle(Ending::Final).await;
+                }
+            };
+            if let Some(message) = answer {
+                self.answered = true;
+                let _ = self.answer(0, &message).await;
+                return self.settle(Ending::Final).await;
+            }
+        }
         if let Err(error) = self.session.line.say(say).await {
             self.session.close(self.ticket, Ending::Final, true);
             let _ = self.out.say(Fault::from(error).response(self.id.as_deref())).await;
@@ -108,14 +125,30 @@ impl<L: Line> Exchange<L> {
                 Ending::Final
             }
         };
+        self.settle(ending).await;
+    }
+
+    async fn settle(mut self, ending: Ending) {
         self.source.give_back(&self.session);
         let taken = self.session.close(self.ticket, ending, self.answered);
         self.session.take(taken).await;
     }
 
+    /// Hands the last message on.
+    async fn answer(&mut self, no: u64, message: &Message) -> Result<(), Gone> {
+        let named = match (&message.body, self.id.as_deref()) {
+            (Body::Bytes(bytes), Some(id)) => fault::named(bytes, id),
+            _ => None,
+        };
+        let named = named.map(|bytes| Message { body: Body::Bytes(bytes), ..message.clone() });
+        self.last(no, named.as_ref().unwrap_or(message)).await
+    }
+
     async fn follow(&mut self) -> Result<End, Gone> {
         let first = if self.era == (Era::Sessions { primes: true }) { PRIME_AFTER } else { PULSE };
-        let mut pulse = if self.out.has_begun() { every(PULSE) } else { every(first) };
+        // What was asked without a letter has waited already.
+        let first = first.saturating_sub(self.begun.elapsed());
+        let mut pulse = if self.out.has_begun() { every(PULSE) } else { interval_at(Instant::now() + first, PULSE) };
         let stopping = self.session.stopping.clone();
         loop {
             tokio::select! {
@@ -176,12 +209,7 @@ impl<L: Line> Exchange<L> {
             HeardWhat::Answer(_, message) => {
                 self.had(no).await;
                 self.answered = true;
-                let named = match (&message.body, self.id.as_deref()) {
-                    (Body::Bytes(bytes), Some(id)) => fault::named(bytes, id),
-                    _ => None,
-                };
-                let named = named.map(|bytes| Message { body: Body::Bytes(bytes), ..message.clone() });
-                self.last(no, named.as_ref().unwrap_or(message)).await.map(|()| true)
+                self.answer(no, message).await.map(|()| true)
             }
             HeardWhat::Failed { why, note, .. } => {
                 self.had(no).await;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use axum::http::{Method, Request, Response, header};
+use axum::http::{Method, Request, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -18,6 +18,8 @@ use crate::local::{Frame, NOTE};
 
 /// Longest line in front of a message.
 const LINE_LEN_MAX: usize = 128 << 10;
+/// Longest answer that comes at once.
+const ANSWER_LEN_MAX: usize = 64 << 10;
 
 /// Why a request to the agent was not answered as hoped.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +76,8 @@ impl Remote {
         Self { socket, base, spare: Mutex::const_new(None) }
     }
 
-    pub(super) async fn say(&self, saying: &Saying) -> Result<(), RemoteError> {
+    /// Says a message. Of a request that the agent has asked without a letter the answer comes back, if it is not longer than one may be.
+    pub(super) async fn say(&self, saying: &Saying) -> Result<Option<Bytes>, RemoteError> {
         let what = match saying.what {
             What::Request => "request",
             What::End => "end",
@@ -82,13 +85,14 @@ impl Remote {
         };
         let reply = saying.reply_to.map(|letter| format!("&reply_to={letter}")).unwrap_or_default();
         let (id, session) = (saying.id, saying.session);
-        let path = format!("{}/messages?id={id}&what={what}&session={session}{reply}", self.base);
+        let query = if saying.what == What::Request { "&query=true" } else { "" };
+        let path = format!("{}/messages?id={id}&what={what}&session={session}{reply}{query}", self.base);
         let note = data_encoding::HEXLOWER.encode(saying.note.as_bytes());
         self.settled(&path, saying.bytes.clone(), &note).await
     }
 
     pub(super) async fn taken(&self, no: u64) -> Result<(), RemoteError> {
-        self.settled(&format!("{}/taken?no={no}", self.base), Bytes::new(), "").await
+        self.settled(&format!("{}/taken?no={no}", self.base), Bytes::new(), "").await.map(drop)
     }
 
     /// What comes for a session behind a number.
@@ -100,12 +104,14 @@ impl Remote {
         Ok(Coming { body: checked(response).await?, seen: BytesMut::new(), left: 0 })
     }
 
-    async fn settled(&self, path: &str, body: Bytes, note: &str) -> Result<(), RemoteError> {
+    /// What came with the answer, where it says that it is one.
+    async fn settled(&self, path: &str, body: Bytes, note: &str) -> Result<Option<Bytes>, RemoteError> {
         let mut line = self.usable().await?;
         let response = exchange(&mut line, Method::POST, path, body, note).await?;
-        checked(response).await?.collect().await.map_err(away)?;
+        let answers = response.status() == StatusCode::OK;
+        let bytes = Limited::new(checked(response).await?, ANSWER_LEN_MAX).collect().await.map_err(away)?.to_bytes();
         self.spare.lock().await.replace(line);
-        Ok(())
+        Ok(answers.then_some(bytes))
     }
 
     /// The connection that an earlier request left, if it is still open, or a new one.

@@ -98,6 +98,11 @@ impl Auditor {
         self.is_full() && self.policy.when_full == WhenFull::Stop
     }
 
+    /// Whether anything is told at all.
+    pub(super) fn tells(&self) -> bool {
+        self.policy.auditing != Auditing::Off
+    }
+
     fn is_full(&self) -> bool {
         self.waiting.end - self.waiting.start >= self.policy.room
     }

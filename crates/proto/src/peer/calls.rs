@@ -74,6 +74,11 @@ impl Loads {
         }
     }
 
+    /// Whether there is anything of an agent.
+    pub(super) fn has(&self, agent: &AgentId) -> bool {
+        self.of.contains_key(agent)
+    }
+
     fn of(&self, agent: &AgentId) -> Load {
         self.of.get(agent).copied().unwrap_or_default()
     }
@@ -111,6 +116,12 @@ impl Peer {
     // contracts/call.md X42.
     pub(super) fn check_calls_out(&self, to: &AgentId) -> Result<(), PeerError> {
         if self.calls.has_room_out(to) { Ok(()) } else { Err(PeerError::TooManyCalls(*to)) }
+    }
+
+    /// Whether messages to services are taken.
+    #[must_use]
+    pub const fn serves_calls(&self) -> bool {
+        self.calls.serves
     }
 
     /// A letter is in the inbox.
