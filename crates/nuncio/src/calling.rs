@@ -197,7 +197,7 @@ impl Actor {
 
     /// Whether a session is this agent's own.
     pub(crate) fn has_opened(&self, with: AgentId, session: CallSessionId) -> bool {
-        self.calls.opened.contains(&(with, session))
+        self.calls.opened.contains_key(&(with, session))
     }
 
     /// Whether a letter of another's session is here that was not begun, or not handed on.
