@@ -1,11 +1,13 @@
 //! What of A2A decides on the way: what a method does, and what is the agent's card (contracts/call.md section 8).
 
 mod card;
+mod signing;
 mod webhooks;
 
 use nuncio_proto::call::Head;
 
-pub(crate) use card::{paths, rewritten};
+pub(crate) use card::{paths, rewritten, rewritten_in};
+pub(crate) use signing::{CHECKED, Seen, check, is_signed, jwk, keys};
 pub(crate) use webhooks::{origin, webhooks};
 
 /// What of a message's fields is A2A's own. They travel both ways.
@@ -47,6 +49,11 @@ pub(crate) fn reads(method: &str) -> bool {
             | "tasks/pushNotificationConfig/list"
             | "agent/getAuthenticatedExtendedCard"
     )
+}
+
+/// Whether a method is answered with a card.
+pub(crate) fn tells_card(method: &str) -> bool {
+    matches!(method, "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard")
 }
 
 /// Whether a method is answered with a stream.

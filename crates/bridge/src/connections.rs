@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! port = 43127                  # of all of them; it stays, so that addresses do
+//! card_seed = "…"               # of the key that signs cards of agents, in 64 hexadecimal digits
 //!
 //! [connections.files]           # http://127.0.0.1:43127/files/SECRET
 //! peer = "did:key:z6Mk…"
@@ -17,10 +18,12 @@ use std::path::Path;
 
 use nuncio::Transaction;
 use nuncio_proto::call::ServiceName;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::a2a;
 use crate::config::{ConfigError, Others, put, read_private, without_value};
 
 /// The file's name in the home.
@@ -61,6 +64,8 @@ impl Connection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
     pub(crate) port: Option<u16>,
+    /// Of the key that signs cards.
+    pub(crate) seed: Option<Seed>,
     pub(crate) all: BTreeMap<ServiceName, Connection>,
 }
 
@@ -68,6 +73,8 @@ pub struct Connections {
 #[serde(deny_unknown_fields)]
 struct Whole {
     port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card_seed: Option<String>,
     #[serde(default)]
     connections: BTreeMap<String, Row>,
 }
@@ -109,7 +116,8 @@ impl Connections {
             let parsed = name.parse().map_err(|_| said("a name is letters, digits, - _ and . in lower case"))?;
             Ok((parsed, row.check().map_err(said)?))
         });
-        Ok(Self { port: whole.port.filter(|port| *port != 0), all: rows.collect::<Result<_, ConfigError>>()? })
+        let seed = whole.card_seed.map(|text| Seed::parse(&text).ok_or_else(|| bad_seed(&path))).transpose()?;
+        Ok(Self { seed, port: whole.port.filter(|port| *port != 0), all: rows.collect::<Result<_, ConfigError>>()? })
     }
 
     /// Writes it, whole or not at all.
@@ -124,9 +132,26 @@ impl Connections {
             under: connection.under.as_ref().map(|transaction| transaction.token().to_owned()),
         };
         let connections = self.all.iter().map(|(name, connection)| (name.to_string(), row(connection))).collect();
-        let written = toml::to_string(&Whole { port: self.port, connections }).map_err(io::Error::other);
+        let written = toml::to_string(&Whole {
+            port: self.port,
+            card_seed: self.seed.as_ref().map(|seed| seed.text().to_string()),
+            connections,
+        })
+        .map_err(io::Error::other);
         let put = |text: String| put(home, FILE, &Zeroizing::new(format!("{HEAD}{text}")));
         written.and_then(put).map_err(|source| ConfigError::File { path: home.join(FILE), source })
+    }
+
+    /// The key that signs what is served in the stead of an agent's signed card.
+    #[must_use]
+    pub fn signer(&self) -> Option<SigningKey> {
+        self.seed.as_ref().map(|seed| SigningKey::from_seed(&seed.0))
+    }
+
+    /// Its public half, as a JWK: what clients check such a card by.
+    #[must_use]
+    pub fn card_key(&self) -> Option<serde_json::Value> {
+        self.signer().map(|signer| a2a::jwk(&signer))
     }
 
     /// The one to a service, if there is one.
@@ -146,6 +171,39 @@ impl Connections {
         let port = self.port?;
         Some(Zeroizing::new(format!("http://127.0.0.1:{port}/{name}/{}", connection.secret.as_str())))
     }
+}
+
+/// What a signing key is made of.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Seed(Zeroizing<[u8; 32]>);
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+impl Seed {
+    /// A new one.
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(io::Error::other)?;
+        Ok(Self(bytes))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?);
+        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+    }
+
+    fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(data_encoding::HEXLOWER.encode(self.0.as_slice()))
+    }
+}
+
+fn bad_seed(path: &Path) -> ConfigError {
+    let what = "`card_seed` is 64 hexadecimal digits: `nuncio connect` writes this file".to_owned();
+    ConfigError::Line { path: path.to_owned(), line: 1, what }
 }
 
 impl Row {
@@ -185,7 +243,7 @@ mod tests {
             secret: secret().unwrap(),
             under: None,
         };
-        Connections { port: Some(4000), all: [("docs".parse().unwrap(), one)].into() }
+        Connections { port: Some(4000), seed: Some(Seed::new().unwrap()), all: [("docs".parse().unwrap(), one)].into() }
     }
 
     #[test]
@@ -214,6 +272,7 @@ mod tests {
             ("service", "servise", "unknown field"),
             ("secret = \"", "secret = \"x", "32 hexadecimal"),
             ("[connections.docs]", "[connections.Docs]", "lower case"),
+            ("card_seed = \"", "card_seed = \"x", "64 hexadecimal"),
             ("secret =", "under = \"s3cret\"\nsecret =", "`under`"),
         ] {
             assert!(good.contains(from), "{good}");

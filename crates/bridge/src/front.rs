@@ -32,6 +32,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use nuncio_proto::call::What;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use tokio::sync::{Mutex, oneshot};
@@ -66,6 +67,8 @@ struct Inner<L> {
     room: Room,
     sessions: Mutex<HashMap<Option<CallSessionId>, Arc<Session<L>>>>,
     stopping: CancellationToken,
+    /// Signs cards whose own signature was good.
+    signer: Option<SigningKey>,
 }
 
 impl<L> Clone for Front<L> {
@@ -78,7 +81,13 @@ impl<L: Line> Front<L> {
     /// Of a service. When `stopping` is cancelled, streams end, and what they did not bring stays with the agent.
     #[must_use]
     pub fn new(line: L, guard: Guard, stopping: CancellationToken) -> Self {
-        Self(Arc::new(Inner { line, guard, room: Room::default(), sessions: Mutex::default(), stopping }))
+        Self::signing(line, guard, stopping, None)
+    }
+
+    /// The same, with the key that signs what is served in the stead of a signed card.
+    #[must_use]
+    pub fn signing(line: L, guard: Guard, stopping: CancellationToken, signer: Option<SigningKey>) -> Self {
+        Self(Arc::new(Inner { line, guard, room: Room::default(), sessions: Mutex::default(), stopping, signer }))
     }
 
     /// What answers; [`serve`] serves it.
@@ -137,8 +146,8 @@ impl<L: Line> Front<L> {
         let (ticket, rx, last) = session.open(request, takes_asides);
         let source = Source::Shared(rx, last);
         let (era, accepts) = (posted.era, posted.accepts);
-        let (id, under) = (Some(rpc_id), posted.under);
-        let exchange = Exchange { session, ticket, id, era, accepts, out, source, under, answered: false };
+        let (id, under, card_base) = (Some(rpc_id), posted.under, posted.card_base);
+        let exchange = Exchange { session, ticket, id, era, accepts, out, source, under, card_base, answered: false };
         // Goes on when the client goes: what is said is said.
         tokio::spawn(exchange.ask(say));
         Ok(answered(answer).await)
@@ -184,7 +193,18 @@ impl<L: Line> Front<L> {
             session.reopen(request, after).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
         let _ = out.aside(bytes::Bytes::from_static(sse::COMMENT)).await;
         let accepts = Accepts { json: false, stream: true };
-        let exchange = Exchange { session, ticket, id: None, era, accepts, out, source, under: None, answered: false };
+        let exchange = Exchange {
+            session,
+            ticket,
+            id: None,
+            era,
+            accepts,
+            out,
+            source,
+            under: None,
+            card_base: None,
+            answered: false,
+        };
         tokio::spawn(exchange.go_on());
         Ok(answered(answer).await)
     }

@@ -18,6 +18,7 @@ use axum::response::Response;
 use axum::routing::any;
 use nuncio::Transaction;
 use nuncio_proto::call::ServiceName;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex as Turn;
@@ -26,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::{AgentLine, Calling};
 use crate::config::ConfigError;
-use crate::connections::{Connection, Connections, secret};
+use crate::connections::{Connection, Connections, Seed, secret};
 use crate::front::fault::Fault;
 use crate::front::guard::{hosts, is_here};
 use crate::front::{Front, Guard, now, serve};
@@ -170,7 +171,9 @@ impl Fronts {
                 .filter(|_| open.connections.all.get(name).is_some_and(|was| was.is_as(connection)))
             {
                 Some(known) => known.standing.set(connection.under.clone()),
-                None => drop(open.fronts.insert(name.clone(), self.front(address, name, connection))),
+                None => {
+                    drop(open.fronts.insert(name.clone(), self.front(address, name, connection, connections.signer())))
+                }
             }
         }
         open.connections = connections;
@@ -181,13 +184,19 @@ impl Fronts {
         }
     }
 
-    fn front(&self, address: SocketAddr, name: &ServiceName, connection: &Connection) -> Opened {
+    fn front(
+        &self,
+        address: SocketAddr,
+        name: &ServiceName,
+        connection: &Connection,
+        signer: Option<SigningKey>,
+    ) -> Opened {
         let standing = Standing::new(connection.under.clone());
         let calling = Arc::clone(&self.calling);
         let line = AgentLine::new(calling, connection.peer, connection.service.clone(), standing.clone());
         let guard = Guard::new(address, Some(name.clone()), connection.secret.clone());
         let ending = self.stopping.child_token();
-        Opened { front: Front::new(line, guard, ending.clone()), standing, ending }
+        Opened { front: Front::signing(line, guard, ending.clone(), signer), standing, ending }
     }
 
     /// The transaction that the connection to a service names, as it stands now and later.
@@ -247,6 +256,10 @@ pub fn connected(
     under: Option<Transaction>,
 ) -> Result<(ServiceName, Connections), NotConnected> {
     let mut connections = Connections::load(home)?;
+    if connections.seed.is_none() {
+        connections.seed = Some(Seed::new().map_err(NotConnected::Port)?);
+        connections.save(home)?;
+    }
     if let Some((known, _)) = connections.to(&peer, &service) {
         let known = known.clone();
         if name.is_some_and(|other| other != known) {

@@ -103,7 +103,7 @@ pub struct Card {
     pub version: String,
     /// What it is good at, by name.
     pub skills: Vec<String>,
-    /// Whether it is signed: such a card is not served at the other end, where its addresses are others.
+    /// Whether it is signed: at the other end, where its addresses are others, it is signed anew where its owner named the key.
     pub is_signed: bool,
 }
 
@@ -162,7 +162,7 @@ async fn card_in(heard: &mut mpsc::Receiver<Said>) -> Result<Card, String> {
     let text = |name: &str| card.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let skills = card.get("skills").and_then(Value::as_array).into_iter().flatten();
     let skills = skills.filter_map(|skill| Some(skill.get("name")?.as_str()?.to_owned()));
-    let is_signed = card.get("signatures").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let is_signed = a2a::is_signed(&card);
     Ok(Card { name: text("name"), version: text("version"), skills: skills.collect(), is_signed })
 }
 

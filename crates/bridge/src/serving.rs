@@ -6,6 +6,7 @@
 //!              ◄─ Said, from the service ◄──────────────────────────────────────┘
 //! ```
 
+mod offered;
 mod open;
 mod patience;
 mod reply;
@@ -25,12 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
 use crate::caller::message_of;
-use crate::config::{ConfigError, Runs, ServiceConfig, Services, Speaks};
+use crate::config::{ConfigError, ServiceConfig, Services};
 use crate::jsonrpc::{Envelope, Id, NotRead, Reason};
 use crate::mcp;
 use crate::message::Message;
 use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
+use offered::{Offered, envelope};
 use open::{Open, Opened};
 use reply::failure;
 
@@ -60,49 +62,6 @@ pub(crate) struct Serving {
     room: Semaphore,
     /// What comes from now on is for the next start.
     stopping: CancellationToken,
-}
-
-/// One service that runs.
-struct Offered {
-    config: ServiceConfig,
-    service: Arc<Service>,
-}
-
-impl Offered {
-    const fn is_address(&self) -> bool {
-        matches!(self.config.runs, Runs::Url(_))
-    }
-
-    /// Whether what a message would have done is the service's to do, whoever asks.
-    ///
-    /// # Errors
-    /// It is not: why, for people.
-    // contracts/call.md X32, X37.
-    fn fits(&self, envelope: &Envelope, message: &Message) -> Result<(), (Reason, String)> {
-        let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
-        match speaks {
-            Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
-                Err((Reason::Malformed, "this service has no such place: it speaks MCP".to_owned()))
-            }
-            Speaks::A2a { webhooks } if !envelope.is_card() => {
-                let failed = |why: String| (Reason::Malformed, why);
-                let reader = message.body.reader().map_err(|error| failed(error.to_string()))?;
-                let named = a2a::webhooks(&envelope.method, reader).map_err(|error| failed(error.to_string()))?;
-                if named.iter().all(|url| webhooks.iter().any(|origin| is_of(url, origin))) {
-                    return Ok(());
-                }
-                let why =
-                    "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
-                Err((Reason::Denied, why.to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Whether an address begins with an origin, and with nothing that only looks like it.
-fn is_of(url: &str, origin: &str) -> bool {
-    url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// What is kept of sessions, of one service each.
@@ -319,7 +278,8 @@ impl Serving {
     /// The id of a request that cannot be handed over any more.
     async fn id_of(&self, called: &Called) -> Id {
         let message = in_time(called.clone()).await;
-        message.ok().and_then(|message| Envelope::of(&message).ok()?.id).unwrap_or(Id::NULL)
+        let Ok(message) = message else { return Id::NULL };
+        envelope(&message).await.ok().and_then(|envelope| envelope.id).unwrap_or(Id::NULL)
     }
 
     async fn notice(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
@@ -377,7 +337,7 @@ impl Serving {
         }
         let message = in_time(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
         let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
-        let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
+        let envelope = if asks_card { Ok(Envelope::card()) } else { envelope(&message).await };
         let envelope = envelope.map_err(|why| {
             let reason = match why {
                 NotRead::Io(_) => Reason::Failed,
@@ -427,7 +387,7 @@ impl Serving {
                 let why = format!("{} requests of this agent are open here", limit::CALLS_BEGUN_MAX);
                 Err(refused(Reason::Busy, why, None))
             }
-            Decision::Allowed => match offered.fits(&envelope, &message) {
+            Decision::Allowed => match offered.fits(&envelope, &message).await {
                 Ok(()) => Ok((envelope, message, offered)),
                 Err((reason, why)) => Err(refused(reason, why, None)),
             },
@@ -507,6 +467,10 @@ impl Serving {
                     }
                 }
             }
+            Said::Refused { key, message } => match self.open.take(key) {
+                Some(opened) => self.answer(&opened.called, message, (Outcome::Denied, &opened.method), None).await,
+                None => Ok(()),
+            },
             Said::Part { key, message } => match self.open.heard(key) {
                 Some((to, request, mut place)) => {
                     place.what = What::Part;

@@ -65,15 +65,19 @@ impl<L: Line> Front<L> {
         match (interface(behind), card(behind)) {
             (Some(path), _) if parts.method == Method::POST => {
                 let path = parts.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-                let posted = post::read_a2a(&parts.headers, body, &self.0.room, &path).await?;
+                let mut posted = post::read_a2a(&parts.headers, body, &self.0.room, &path).await?;
+                let tells_card = posted.reading.method.as_deref().is_some_and(a2a::tells_card);
+                posted.card_base = tells_card.then(|| base(behind, parts));
                 self.post(posted, marks).await
             }
             (_, Some((path, original))) if parts.method == Method::GET => {
-                let (status, card) = self.card(path, parts).await?;
+                let (status, card, checked) = self.card(path, parts).await?;
                 if original || !status.is_success() {
                     return Ok(json(status, card));
                 }
-                let card = a2a::rewritten(&card, &base(behind, parts)).map_err(bad)?;
+                // contracts/call.md X45: what nobody has checked is not signed.
+                let signer = self.0.signer.as_ref().filter(|_| checked);
+                let card = a2a::rewritten(&card, &base(behind, parts), signer).map_err(bad)?;
                 Ok(json(StatusCode::OK, card.into()))
             }
             (interface, _) => {
@@ -83,8 +87,8 @@ impl<L: Line> Front<L> {
         }
     }
 
-    /// The agent's card; or, with a status that says so, the error that stands in its stead.
-    async fn card(&self, path: &'static str, parts: &Parts) -> Result<(StatusCode, Bytes), Refused> {
+    /// The agent's card, and whether its signature was good where it was fetched; or, with a status that says so, the error that stands in its stead.
+    async fn card(&self, path: &'static str, parts: &Parts) -> Result<(StatusCode, Bytes, bool), Refused> {
         let fields = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let mut head = a2a::fields(fields);
         let _ = (head.set(":method", "GET"), head.set(":path", path));
@@ -92,15 +96,15 @@ impl<L: Line> Front<L> {
         // What is asked is heard to its end, also where the client goes.
         let asked = tokio::spawn(ask(session, head, under)).await;
         let message = asked.unwrap_or_else(|_| Err(Fault::busy("there is no answer")))?;
+        let checked = message.head.get(a2a::CHECKED).is_some();
         let status = message.head.get(":status").map_or(StatusCode::OK, told);
-        let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
-        let bytes = bytes.ok_or_else(|| bad("the agent's card is too long, or cannot be read"))?;
+        let bytes = all(&message).await.map_err(bad)?;
         let status = match reading::read(bytes.as_ref()).ok().and_then(|told| told.error) {
             Some(DENIED) => StatusCode::FORBIDDEN,
             Some(_) if status.is_success() => StatusCode::BAD_GATEWAY,
             _ => status,
         };
-        Ok((status, bytes))
+        Ok((status, bytes, checked))
     }
 }
 
@@ -141,6 +145,21 @@ async fn answer<L: Line>(session: &Session<L>, ticket: Ticket, source: &mut Sour
             HeardWhat::Part(..) | HeardWhat::Aside(_) => {}
         }
     }
+}
+
+/// An answer whose result is a card, with addresses that begin with `base`; `None` of one that has no result.
+pub(super) async fn moved(message: &Message, base: &str) -> Result<Option<Bytes>, &'static str> {
+    let answer = all(message).await?;
+    if answer.is_empty() {
+        return Err("the agent's card did not come as an answer");
+    }
+    Ok(a2a::rewritten_in(&answer, base)?.map(Bytes::from))
+}
+
+async fn all(message: &Message) -> Result<Bytes, &'static str> {
+    let message = message.clone();
+    let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
+    bytes.ok_or("the agent's card is too long, or cannot be read")
 }
 
 fn whole(message: &Message) -> Option<Bytes> {

@@ -65,6 +65,8 @@ pub(super) struct Exchange<L> {
     pub(super) source: Source,
     /// In which it was asked.
     pub(super) under: Option<Transaction>,
+    /// It is answered with a card, whose interfaces' paths stand behind this.
+    pub(super) card_base: Option<String>,
     pub(super) answered: bool,
 }
 
@@ -165,7 +167,8 @@ impl<L: Line> Exchange<L> {
         match &heard.what {
             HeardWhat::Part(_, message) => {
                 self.had(no).await;
-                if self.accepts.stream {
+                // A card comes as an answer.
+                if self.accepts.stream && self.card_base.is_none() {
                     self.fields(message);
                     self.event(no, &message.body, false).await?;
                 }
@@ -184,7 +187,8 @@ impl<L: Line> Exchange<L> {
                     _ => None,
                 };
                 let named = named.map(|bytes| Message { body: Body::Bytes(bytes), ..message.clone() });
-                self.last(no, named.as_ref().unwrap_or(message)).await.map(|()| true)
+                let moved = self.moved(named.as_ref().unwrap_or(message)).await;
+                self.last(no, moved.as_ref().or(named.as_ref()).unwrap_or(message)).await.map(|()| true)
             }
             HeardWhat::Failed { why, note, .. } => {
                 self.had(no).await;
@@ -195,6 +199,17 @@ impl<L: Line> Exchange<L> {
             }
             HeardWhat::End => Ok(true),
         }
+    }
+
+    /// An answer with a card in it, with addresses of this machine.
+    // contracts/call.md X35.
+    async fn moved(&mut self, message: &Message) -> Option<Message> {
+        let base = self.card_base.as_deref()?;
+        let body = match super::agent::moved(message, base).await {
+            Ok(moved) => moved?,
+            Err(why) => Fault::card(why).message(self.id.as_deref()),
+        };
+        Some(Message { body: Body::Bytes(body), ..message.clone() })
     }
 
     async fn had(&mut self, no: u64) {

@@ -64,6 +64,11 @@ impl Fault {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, -32045, "busy", message)
     }
 
+    /// What stands in an agent's card's stead.
+    pub(crate) fn card(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, -32046, "card", message)
+    }
+
     /// With another status.
     pub(crate) fn with(self, status: StatusCode) -> Self {
         Self { status, ..self }

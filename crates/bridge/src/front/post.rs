@@ -55,6 +55,8 @@ pub(super) struct Posted {
     pub(super) accepts: Accepts,
     pub(super) session: Named,
     pub(super) under: Option<Transaction>,
+    /// Before the path of an interface in the card that answers it.
+    pub(super) card_base: Option<String>,
 }
 
 /// Which session a request names.
@@ -90,7 +92,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, room: &Room) -> Result
         agrees(headers, &reading).map_err(refused)?;
     }
     let under = transaction(headers, &reading)?;
-    Ok(Posted { head: head(headers), reading, bytes, era, accepts, session, under })
+    Ok(Posted { head: head(headers), reading, bytes, era, accepts, session, under, card_base: None })
 }
 
 /// Reads a message of A2A to the interface of a path.
@@ -106,7 +108,16 @@ pub(super) async fn read_a2a(headers: &HeaderMap, body: Body, room: &Room, path:
     // Clients that want a message alone say that they take anything, or nothing of it.
     let accepts = Accepts { json: true, stream: true };
     let under = transaction(headers, &reading)?;
-    Ok(Posted { head, reading, bytes, era: Era::Tasks { streams }, accepts, session: Named::No, under })
+    Ok(Posted {
+        head,
+        reading,
+        bytes,
+        era: Era::Tasks { streams },
+        accepts,
+        session: Named::No,
+        under,
+        card_base: None,
+    })
 }
 
 /// The transaction that a message's client names.

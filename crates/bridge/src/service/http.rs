@@ -49,7 +49,7 @@ pub(super) struct Address {
     client: Client,
     sessions: Mutex<Sessions>,
     /// Of an agent.
-    interfaces: Mutex<agent::Interfaces>,
+    interfaces: agent::Interfaces,
 }
 
 #[derive(Default)]
@@ -113,7 +113,7 @@ impl Address {
         // No redirects, no proxy: who is asked is who was named. No patience with an answer: a tool takes its time.
         let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(base.bounds.patience);
         let client = client.build().map_err(|error| error.to_string())?;
-        Ok(Self { base, upstream, client, sessions: Mutex::default(), interfaces: Mutex::default() })
+        Ok(Self { base, upstream, client, sessions: Mutex::default(), interfaces: agent::Interfaces::default() })
     }
 
     pub(super) async fn hand(self: &Arc<Self>, ask: Ask) -> Result<(), NotHanded> {

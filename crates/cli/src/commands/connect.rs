@@ -163,14 +163,17 @@ fn shim_args(options: &Options, whose: &str, service: &str) -> Vec<String> {
 }
 
 fn say(connection: &Connection, whose: &str, args: &[String]) -> Result<(), Failure> {
-    let Connection { name, service, url, .. } = connection;
+    let Connection { name, service, url, card_key, .. } = connection;
     let args = serde_json::json!(args);
     let program = format!(r#"{{"mcpServers":{{"{name}":{{"command":"nuncio","args":{args}}}}}}}"#);
     output::line(format_args!("{name}: {service} of {whose}"))?;
     output::line("an MCP client that starts programs:")?;
     output::line(format_args!("  {program}"))?;
     output::line("one that takes a URL, which is a secret:")?;
-    output::line(format_args!("  {url}"))
+    output::line(format_args!("  {url}"))?;
+    let Some(key) = card_key else { return Ok(()) };
+    output::line("the key that signs an agent's card there (A2A), where the agent's own signature was good:")?;
+    output::line(format_args!("  {key}"))
 }
 
 impl List {

@@ -71,6 +71,7 @@ pub(super) async fn connections(State(served): State<Served>) -> Result<Json<Con
         peer: one.peer.to_string(),
         service: one.service.to_string(),
         url: connections.url(name, one).map(|url| url.to_string()).unwrap_or_default(),
+        card_key: connections.card_key(),
         transaction: one.under.as_ref().map(|transaction| transaction.id().to_owned()),
     });
     let all = all.collect();

@@ -40,6 +40,9 @@ pub struct Connection {
     /// In which transaction its messages act, where they name none themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
+    /// The JWK that signs what is served there in the stead of an agent's signed card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_key: Option<serde_json::Value>,
 }
 
 /// All of them.

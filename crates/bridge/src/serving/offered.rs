@@ -1,0 +1,71 @@
+//! One service that runs, and what is its to do.
+
+use std::sync::Arc;
+
+use super::Reason;
+use crate::a2a;
+use crate::config::{Runs, ServiceConfig, Speaks};
+use crate::jsonrpc::{Envelope, NotRead};
+use crate::message::Message;
+use crate::service::Service;
+
+/// One service that runs.
+pub(super) struct Offered {
+    pub(super) config: ServiceConfig,
+    pub(super) service: Arc<Service>,
+}
+
+impl Offered {
+    pub(super) const fn is_address(&self) -> bool {
+        matches!(self.config.runs, Runs::Url(_))
+    }
+
+    /// Whether what a message would have done is the service's to do, whoever asks.
+    ///
+    /// # Errors
+    /// It is not: why, for people.
+    // contracts/call.md X32, X37.
+    pub(super) async fn fits(&self, envelope: &Envelope, message: &Message) -> Result<(), (Reason, String)> {
+        let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
+        match speaks {
+            Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
+                Err((Reason::Malformed, "this service has no such place: it speaks MCP".to_owned()))
+            }
+            Speaks::A2a { webhooks, .. } if !envelope.is_card() => {
+                let failed = |why: std::io::Error| (Reason::Malformed, why.to_string());
+                let (method, body) = (envelope.method.clone(), message.body.clone());
+                let look = move || Ok(a2a::webhooks(&method, body.reader()?)?);
+                let named = aside(message, look).await.map_err(failed)?;
+                if named.iter().all(|url| webhooks.iter().any(|origin| is_of(url, origin))) {
+                    return Ok(());
+                }
+                let why =
+                    "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
+                Err((Reason::Denied, why.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an address begins with an origin, and with nothing that only looks like it.
+fn is_of(url: &str, origin: &str) -> bool {
+    url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+}
+
+/// What a message says of itself.
+pub(super) async fn envelope(message: &Message) -> Result<Envelope, NotRead> {
+    let read = message.clone();
+    aside(message, move || Ok(Envelope::of(&read))).await.map_err(NotRead::Io)?
+}
+
+/// Reads a message: one that is not in memory where waiting for a disk holds up nobody.
+async fn aside<T: Send + 'static>(
+    message: &Message,
+    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    if message.body.is_in_memory() {
+        return read();
+    }
+    tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
+}
