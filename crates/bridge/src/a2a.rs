@@ -8,7 +8,7 @@ use nuncio_proto::call::Head;
 
 pub(crate) use card::{paths, rewritten, rewritten_in};
 pub(crate) use signing::{CHECKED, Seen, check, is_signed, jwk, keys};
-pub(crate) use webhooks::{origin, webhooks};
+pub(crate) use webhooks::{CALLBACK, is_of, origin, session_of, swap, webhooks};
 
 /// What of a message's fields is A2A's own. They travel both ways.
 // contracts/call.md X36.

@@ -8,6 +8,7 @@
 //! peer = "did:key:z6Mk…"
 //! service = "files"
 //! secret = "…"                  # 32 hexadecimal digits
+//! webhooks = { mine = "https://hooks.example/a2a" }   # addresses of its clients that an agent of A2A may have called
 //! under = "eyJ…"                # the token of a transaction in which its messages act, if it names one
 //! ```
 
@@ -44,6 +45,17 @@ pub struct Connection {
     pub(crate) secret: Zeroizing<String>,
     /// In which transaction its messages act, where they name none themselves.
     pub under: Option<Transaction>,
+    /// Addresses of its clients that the service may have called, by name; none, if not said.
+    pub webhooks: BTreeMap<String, String>,
+}
+
+/// What else a connection may have.
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    /// In which transaction its messages act, where they name none themselves.
+    pub under: Option<Transaction>,
+    /// Addresses of its clients that the service may have called, by name.
+    pub webhooks: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Connection {
@@ -56,7 +68,8 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Whether they differ in their transactions at most.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        (self.peer, &self.service, &self.secret) == (other.peer, &other.service, &other.secret)
+        (self.peer, &self.service, &self.secret, &self.webhooks)
+            == (other.peer, &other.service, &other.secret, &other.webhooks)
     }
 }
 
@@ -87,6 +100,8 @@ struct Row {
     secret: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     under: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    webhooks: BTreeMap<String, String>,
 }
 
 impl Connections {
@@ -129,6 +144,7 @@ impl Connections {
             peer: connection.peer.to_string(),
             service: connection.service.to_string(),
             secret: connection.secret.to_string(),
+            webhooks: connection.webhooks.clone(),
             under: connection.under.as_ref().map(|transaction| transaction.token().to_owned()),
         };
         let connections = self.all.iter().map(|(name, connection)| (name.to_string(), row(connection))).collect();
@@ -173,6 +189,15 @@ impl Connections {
     }
 }
 
+/// Addresses of HTTP.
+pub(crate) fn checked(webhooks: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, &'static str> {
+    let is_http = |url: &String| {
+        let url = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        url.is_some_and(|url| url.has_host() && url.username().is_empty() && url.password().is_none())
+    };
+    if webhooks.values().all(is_http) { Ok(webhooks) } else { Err("`webhooks` are addresses: NAME = \"https://…\"") }
+}
+
 /// What a signing key is made of.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Seed(Zeroizing<[u8; 32]>);
@@ -214,6 +239,7 @@ impl Row {
         }
         let under = self.under.map(|token| Transaction::from_token(&token).ok_or("`under` is no transaction token"));
         Ok(Connection {
+            webhooks: checked(self.webhooks)?,
             under: under.transpose()?,
             peer: self.peer.parse().map_err(|_| "`peer` is no did:key of an agent")?,
             service: self.service.parse().map_err(|_| "`service` is no name of one")?,
@@ -242,6 +268,7 @@ mod tests {
             service: "files".parse().unwrap(),
             secret: secret().unwrap(),
             under: None,
+            webhooks: BTreeMap::from([("mine".to_owned(), "https://hooks.example/a2a".to_owned())]),
         };
         Connections { port: Some(4000), seed: Some(Seed::new().unwrap()), all: [("docs".parse().unwrap(), one)].into() }
     }
@@ -271,7 +298,8 @@ mod tests {
             ("peer = \"did", "peer = \"nid", "`peer`"),
             ("service", "servise", "unknown field"),
             ("secret = \"", "secret = \"x", "32 hexadecimal"),
-            ("[connections.docs]", "[connections.Docs]", "lower case"),
+            ("[connections.docs", "[connections.Docs", "lower case"),
+            ("https://hooks", "nowhere", "`webhooks`"),
             ("card_seed = \"", "card_seed = \"x", "64 hexadecimal"),
             ("secret =", "under = \"s3cret\"\nsecret =", "`under`"),
         ] {

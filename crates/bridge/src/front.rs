@@ -38,6 +38,7 @@ use nuncio_proto::time::UnixMillis;
 use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::hooks::Own;
 use crate::line::{Heard, HeardWhat, Line, Say};
 use crate::message::Message;
 use exchange::{Accepts, Era, Exchange, Source};
@@ -69,6 +70,8 @@ struct Inner<L> {
     stopping: CancellationToken,
     /// Signs cards whose own signature was good.
     signer: Option<SigningKey>,
+    /// Webhooks of its clients.
+    hooks: Option<Own>,
 }
 
 impl<L> Clone for Front<L> {
@@ -87,7 +90,26 @@ impl<L: Line> Front<L> {
     /// The same, with the key that signs what is served in the stead of a signed card.
     #[must_use]
     pub fn signing(line: L, guard: Guard, stopping: CancellationToken, signer: Option<SigningKey>) -> Self {
-        Self(Arc::new(Inner { line, guard, room: Room::default(), sessions: Mutex::default(), stopping, signer }))
+        Self::serving(line, guard, stopping, signer, None)
+    }
+
+    /// The same, with webhooks of its clients.
+    pub(crate) fn serving(
+        line: L,
+        guard: Guard,
+        stopping: CancellationToken,
+        signer: Option<SigningKey>,
+        hooks: Option<Own>,
+    ) -> Self {
+        let (room, sessions) = (Room::default(), Mutex::default());
+        Self(Arc::new(Inner { line, guard, room, sessions, stopping, signer, hooks }))
+    }
+
+    /// Its connection is over: so are its clients' webhooks.
+    pub(crate) async fn end_hooks(&self) {
+        if let Some(own) = &self.0.hooks {
+            own.end(&self.0.line).await;
+        }
     }
 
     /// What answers; [`serve`] serves it.
@@ -323,7 +345,7 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn session_id() -> Result<CallSessionId, Fault> {
+pub(crate) fn session_id() -> Result<CallSessionId, Fault> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Fault::busy(format!("the system has no randomness: {error}")))?;
     Ok(CallSessionId::from_bytes(bytes))

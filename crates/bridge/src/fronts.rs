@@ -27,10 +27,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::{AgentLine, Calling};
 use crate::config::ConfigError;
-use crate::connections::{Connection, Connections, Seed, secret};
+use crate::connections::{Connection, Connections, Seed, Wants, checked, secret};
 use crate::front::fault::Fault;
 use crate::front::guard::{hosts, is_here};
 use crate::front::{Front, Guard, now, serve};
+use crate::hooks::Hooks;
 use crate::under::{Standing, kept};
 
 /// A token that lives shorter than this is renewed.
@@ -51,6 +52,9 @@ pub enum NotConnected {
     /// The file.
     #[error(transparent)]
     File(#[from] ConfigError),
+    /// An address of a client is none.
+    #[error("{0}")]
+    Webhook(&'static str),
     /// No port of this machine can be had.
     #[error("no port of this machine can be had: {0}")]
     Port(io::Error),
@@ -60,6 +64,7 @@ pub enum NotConnected {
 pub struct Fronts {
     home: PathBuf,
     calling: Arc<Calling>,
+    hooks: Arc<Hooks>,
     stopping: CancellationToken,
     tasks: TaskTracker,
     /// Who changes the file, one after the other.
@@ -97,6 +102,7 @@ impl Fronts {
         let fronts = Arc::new(Self {
             home: home.to_owned(),
             calling,
+            hooks: Hooks::load(home)?,
             stopping,
             tasks: TaskTracker::new(),
             turn: Turn::default(),
@@ -132,10 +138,10 @@ impl Fronts {
         name: Option<ServiceName>,
         peer: AgentId,
         service: ServiceName,
-        under: Option<Transaction>,
+        wants: Wants,
     ) -> Result<ServiceName, NotConnected> {
         let _mine = self.turn.lock().await;
-        let (name, connections) = connected(&self.home, name, peer, service, under)?;
+        let (name, connections) = connected(&self.home, name, peer, service, wants)?;
         if let Some(port) = connections.port {
             self.take(connections, port);
         }
@@ -149,10 +155,14 @@ impl Fronts {
     pub async fn disconnect(&self, name: &ServiceName) -> Result<bool, ConfigError> {
         let _mine = self.turn.lock().await;
         let was = disconnected(&self.home, name)?;
-        let mut open = self.open();
-        open.connections.all.remove(name);
-        if let Some(opened) = open.fronts.remove(name) {
+        let opened = {
+            let mut open = self.open();
+            open.connections.all.remove(name);
+            open.fronts.remove(name)
+        };
+        if let Some(opened) = opened {
             opened.ending.cancel();
+            opened.front.end_hooks().await;
         }
         Ok(was)
     }
@@ -172,7 +182,8 @@ impl Fronts {
             {
                 Some(known) => known.standing.set(connection.under.clone()),
                 None => {
-                    drop(open.fronts.insert(name.clone(), self.front(address, name, connection, connections.signer())))
+                    let opened = self.front(address, name, connection, connections.signer());
+                    open.fronts.insert(name.clone(), opened).into_iter().for_each(|old| old.ending.cancel());
                 }
             }
         }
@@ -196,7 +207,9 @@ impl Fronts {
         let line = AgentLine::new(calling, connection.peer, connection.service.clone(), standing.clone());
         let guard = Guard::new(address, Some(name.clone()), connection.secret.clone());
         let ending = self.stopping.child_token();
-        Opened { front: Front::signing(line, guard, ending.clone(), signer), standing, ending }
+        let hooks = self.hooks.of(name.as_str(), &connection.webhooks, ending.clone());
+        hooks.hear_all(&line);
+        Opened { front: Front::serving(line, guard, ending.clone(), signer, Some(hooks)), standing, ending }
     }
 
     /// The transaction that the connection to a service names, as it stands now and later.
@@ -253,8 +266,9 @@ pub fn connected(
     name: Option<ServiceName>,
     peer: AgentId,
     service: ServiceName,
-    under: Option<Transaction>,
+    Wants { under, webhooks }: Wants,
 ) -> Result<(ServiceName, Connections), NotConnected> {
+    let webhooks = checked(webhooks).map_err(NotConnected::Webhook)?;
     let mut connections = Connections::load(home)?;
     if connections.seed.is_none() {
         connections.seed = Some(Seed::new().map_err(NotConnected::Port)?);
@@ -265,8 +279,10 @@ pub fn connected(
         if name.is_some_and(|other| other != known) {
             return Err(NotConnected::Connected(known));
         }
-        if let Some(one) = connections.all.get_mut(&known).filter(|_| under.is_some()) {
-            one.under = under;
+        let more = under.is_some() || !webhooks.is_empty();
+        if let Some(one) = connections.all.get_mut(&known).filter(|_| more) {
+            one.under = under.or(one.under.take());
+            one.webhooks.extend(webhooks);
             connections.save(home)?;
         }
         return Ok((known, connections));
@@ -279,7 +295,7 @@ pub fn connected(
         connections.port = Some(free_port().map_err(NotConnected::Port)?);
     }
     let secret = secret().map_err(NotConnected::Port)?;
-    connections.all.insert(name.clone(), Connection { peer, service, secret, under });
+    connections.all.insert(name.clone(), Connection { peer, service, secret, under, webhooks });
     connections.save(home)?;
     Ok((name, connections))
 }

@@ -6,6 +6,7 @@
 //!              ◄─ Said, from the service ◄──────────────────────────────────────┘
 //! ```
 
+mod callbacks;
 mod offered;
 mod open;
 mod patience;
@@ -32,6 +33,7 @@ use crate::mcp;
 use crate::message::Message;
 use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
+use callbacks::Callbacks;
 use offered::{Offered, envelope};
 use open::{Open, Opened};
 use reply::failure;
@@ -60,6 +62,8 @@ pub(crate) struct Serving {
     memory: Arc<Memory>,
     /// Long notices in memory at once.
     room: Semaphore,
+    /// Where agents call back, once one was told where.
+    callbacks: Mutex<Option<Arc<Callbacks>>>,
     /// What comes from now on is for the next start.
     stopping: CancellationToken,
 }
@@ -85,9 +89,11 @@ impl Serving {
             open: Open::default(),
             memory: Arc::default(),
             room: Semaphore::new(LONG_NOTICES),
+            callbacks: Mutex::default(),
             stopping: CancellationToken::new(),
         });
         tokio::spawn(Self::give_up_old(Arc::downgrade(&serving), serving.stopping.clone()));
+        serving.call_back_again();
         // Nothing ran before.
         drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
@@ -239,7 +245,7 @@ impl Serving {
         lock(&self.offered).get(name).cloned()
     }
 
-    async fn request(&self, called: Called) -> Result<(), nuncio::Error> {
+    async fn request(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
         if let Some(method) = called.begun.clone() {
             // contracts/call.md X11.
             let id = self.id_of(&called).await;
@@ -320,7 +326,7 @@ impl Serving {
 
     /// Whether a message may go to its service, and what it says.
     // contracts/call.md X7.
-    async fn admit(&self, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
+    async fn admit(self: &Arc<Self>, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
         let null = |reason, why: String| Refused { id: Id::NULL, reason, why, needs: None };
         if called.letter.payload.len() > limit::CALL_REQUEST_MAX {
             return Err(null(
@@ -388,7 +394,11 @@ impl Serving {
                 Err(refused(Reason::Busy, why, None))
             }
             Decision::Allowed => match offered.fits(&envelope, &message).await {
-                Ok(()) => Ok((envelope, message, offered)),
+                Ok(false) => Ok((envelope, message, offered)),
+                Ok(true) => match self.with_callbacks(called, &envelope, message).await {
+                    Ok(message) => Ok((envelope, message, offered)),
+                    Err(why) => Err(refused(Reason::Failed, why, None)),
+                },
                 Err((reason, why)) => Err(refused(reason, why, None)),
             },
         }

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use nuncio::{Agent, AuditPolicy, Auditing, Config, Invitation, PeerNames, Scope, Subject, Transaction, WhenFull};
-use nuncio_bridge::{Bridge, Line as _, Message, Say};
+use nuncio_bridge::{Bridge, Line as _, Message, Say, Wants};
 use nuncio_contracts::registry::event;
 use nuncio_node::Node;
 use nuncio_node::log::{Verdict, verify};
@@ -117,7 +117,10 @@ impl Scene {
 
     async fn connect(&self, end: &End, under: Option<Transaction>) -> String {
         let fronts = end.bridge.fronts();
-        let name = fronts.connect(None, self.far.agent.id(), "files".parse().unwrap(), under).await.unwrap();
+        let name = fronts
+            .connect(None, self.far.agent.id(), "files".parse().unwrap(), Wants { under, ..Wants::default() })
+            .await
+            .unwrap();
         let all = fronts.connections().0;
         let (name, one) = all.iter().find(|(known, _)| **known == name).unwrap();
         let url = all.url(name, one).unwrap().to_string();

@@ -21,7 +21,7 @@ use nuncio_proto::call::{Head, What};
 use super::exchange::{Source, told};
 use super::fault::Fault;
 use super::flush::Marks;
-use super::post::{self, Refused, named_in};
+use super::post::{self, Posted, Refused, named_in};
 use super::session::{Ending, Session, Ticket};
 use super::{Front, letter_id, reading};
 use crate::a2a;
@@ -68,6 +68,7 @@ impl<L: Line> Front<L> {
                 let mut posted = post::read_a2a(&parts.headers, body, &self.0.room, &path).await?;
                 let tells_card = posted.reading.method.as_deref().is_some_and(a2a::tells_card);
                 posted.card_base = tells_card.then(|| base(behind, parts));
+                self.swap_hooks(&mut posted).await?;
                 self.post(posted, marks).await
             }
             (_, Some((path, original))) if parts.method == Method::GET => {
@@ -84,6 +85,20 @@ impl<L: Line> Front<L> {
                 let allowed = if interface.is_some() { "POST" } else { "GET" };
                 Ok((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, allowed)]).into_response())
             }
+        }
+    }
+
+    /// Puts addresses that the agent's side makes into the place of webhooks that this connection allows.
+    // contracts/call.md X46.
+    async fn swap_hooks(&self, posted: &mut Posted) -> Result<(), Refused> {
+        let Some(own) = &self.0.hooks else { return Ok(()) };
+        let method = posted.reading.method.clone().unwrap_or_default();
+        match own.swap(&self.0.line, &method, &posted.bytes).await {
+            Ok(swapped) => {
+                swapped.into_iter().for_each(|bytes| posted.bytes = bytes);
+                Ok(())
+            }
+            Err(error) => Err(Refused(error.into(), post::id(&posted.reading.kind))),
         }
     }
 

@@ -148,7 +148,8 @@ async fn message(headers: &HeaderMap, body: Body, room: &Room) -> Result<(Bytes,
     Ok((bytes, reading))
 }
 
-fn id(kind: &Kind) -> Option<String> {
+/// A request's id, as it was written.
+pub(super) fn id(kind: &Kind) -> Option<String> {
     match kind {
         Kind::Request(id) => Some(id.raw().to_owned()),
         Kind::Notification | Kind::Response(_) => None,

@@ -20,12 +20,12 @@ impl Offered {
         matches!(self.config.runs, Runs::Url(_))
     }
 
-    /// Whether what a message would have done is the service's to do, whoever asks.
+    /// Whether what a message would have done is the service's to do, whoever asks; and whether it names a callback.
     ///
     /// # Errors
     /// It is not: why, for people.
     // contracts/call.md X32, X37.
-    pub(super) async fn fits(&self, envelope: &Envelope, message: &Message) -> Result<(), (Reason, String)> {
+    pub(super) async fn fits(&self, envelope: &Envelope, message: &Message) -> Result<bool, (Reason, String)> {
         let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
         match speaks {
             Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
@@ -36,21 +36,18 @@ impl Offered {
                 let (method, body) = (envelope.method.clone(), message.body.clone());
                 let look = move || Ok(a2a::webhooks(&method, body.reader()?)?);
                 let named = aside(message, look).await.map_err(failed)?;
-                if named.iter().all(|url| webhooks.iter().any(|origin| is_of(url, origin))) {
-                    return Ok(());
+                let is_callback = |url: &str| url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of).is_some();
+                let may = |url: &String| is_callback(url) || webhooks.iter().any(|origin| a2a::is_of(url, origin));
+                if named.iter().all(may) {
+                    return Ok(named.iter().any(|url| is_callback(url)));
                 }
                 let why =
                     "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
                 Err((Reason::Denied, why.to_owned()))
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
-}
-
-/// Whether an address begins with an origin, and with nothing that only looks like it.
-fn is_of(url: &str, origin: &str) -> bool {
-    url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// What a message says of itself.

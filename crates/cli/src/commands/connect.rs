@@ -41,6 +41,9 @@ pub(crate) struct Connect {
     /// this agent began it
     #[arg(long, value_name = "FILE")]
     under: Option<PathBuf>,
+    /// An address of this side's that an agent of A2A may have called: clients may give it, or one beneath it, as a webhook, and this agent calls it; as often as needed
+    #[arg(long, value_name = "NAME=URL", value_parser = webhook)]
+    webhook: Vec<(String, String)>,
 }
 
 /// Lists the services of other agents that are connected, with the addresses at which programs of this machine reach them.
@@ -72,7 +75,13 @@ impl Connect {
                 Whom::Invited(line, agent) => self.acquaint(api, line, agent, &service).await?,
             };
             let name = self.name.as_ref().map(ToString::to_string);
-            let new = NewConnection { peer, service: service.to_string(), name, under: under.clone() };
+            let new = NewConnection {
+                peer,
+                service: service.to_string(),
+                name,
+                under: under.clone(),
+                webhooks: self.webhook.iter().cloned().collect(),
+            };
             let connection = api.post::<Connection>("/v1/connections", &new).await?;
             let peers = api.get::<Peers>("/v1/peers").await?.peers;
             let called = peers.into_iter().find(|peer| peer.agent == connection.peer).and_then(|peer| peer.name);
@@ -148,6 +157,11 @@ impl Connect {
         let new = NewPeer { invitation: line.to_owned(), name, knock: Some(knock) };
         Ok(api.post::<Named>("/v1/peers", &new).await?.agent)
     }
+}
+
+fn webhook(text: &str) -> Result<(String, String), String> {
+    let named = text.split_once('=').filter(|(name, url)| !name.is_empty() && url.starts_with("http"));
+    named.map(|(name, url)| (name.to_owned(), url.to_owned())).ok_or_else(|| "write NAME=https://…".to_owned())
 }
 
 enum Whom {

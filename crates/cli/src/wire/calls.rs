@@ -1,5 +1,7 @@
 //! Services of this agent, and connections to those of others.
 
+use std::collections::BTreeMap;
+
 use nuncio_bridge::ServiceTold;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,9 @@ pub struct NewConnection {
     /// The token of a transaction in which its messages act, where they name none themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under: Option<String>,
+    /// Addresses of its clients that an agent of A2A may have called, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks: BTreeMap<String, String>,
 }
 
 /// A connection.
@@ -43,6 +48,9 @@ pub struct Connection {
     /// The JWK that signs what is served there in the stead of an agent's signed card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card_key: Option<serde_json::Value>,
+    /// Addresses of its clients that an agent of A2A may have called, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks: BTreeMap<String, String>,
 }
 
 /// All of them.
