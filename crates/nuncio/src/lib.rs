@@ -97,3 +97,4 @@ pub use nuncio_proto::invitation::{Invitation, NotInvitation};
 pub use nuncio_proto::mailbox::Mailbox;
 pub use nuncio_proto::time::UnixMillis;
 pub use nuncio_proto::token::{Receiver, Rule, Scope};
+pub use nuncio_transport::AwsLc;

@@ -8,9 +8,9 @@
 use std::path::Path;
 
 use data_encoding::BASE64URL_NOPAD;
+use nuncio::AwsLc;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::token::{Algorithm, Json, Thumbprint, VerifyingKey};
-use nuncio_transport::AwsLc;
 use serde_json::{Map, Value, json};
 
 use crate::config::{Others, read_private};
