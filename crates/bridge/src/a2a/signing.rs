@@ -19,6 +19,15 @@ use crate::config::{Others, read_private};
 pub(crate) const SIGNATURES: &str = "signatures";
 /// The field that says of a card by which key its signature is good.
 pub(crate) const CHECKED: &str = "nuncio-card-key";
+/// What 0.3 has beside what 1.0 has: servers of both put it into a card that was signed without it.
+const OLDER: [&str; 6] = [
+    "additionalInterfaces",
+    "preferredTransport",
+    "protocolVersion",
+    "security",
+    "supportsAuthenticatedExtendedCard",
+    "url",
+];
 /// More of one card are not looked at.
 const SIGNATURES_MAX: usize = 16;
 /// More keys are not taken.
@@ -29,8 +38,13 @@ const KEYS_MAX: usize = 32;
 pub(crate) enum Seen {
     /// It has none, or there is no key to check them by.
     Unchecked,
-    /// One is good, by the key of this thumbprint.
-    Good(String),
+    /// One is good.
+    Good {
+        /// By the key of this thumbprint.
+        key: String,
+        /// The card without what it has beside what was signed, if it has any.
+        bare: Option<Vec<u8>>,
+    },
     /// It has some, and none is good.
     Broken,
 }
@@ -42,7 +56,7 @@ pub(crate) fn check(card: &[u8], keys: &[VerifyingKey]) -> Seen {
     if keys.is_empty() || !signed {
         return Seen::Unchecked;
     }
-    good(card, keys).map_or(Seen::Broken, |key| Seen::Good(key.thumbprint().to_string()))
+    good(card, keys).unwrap_or(Seen::Broken)
 }
 
 /// Whether a card has signatures, of whatever form.
@@ -51,12 +65,23 @@ pub(crate) fn is_signed(card: &Value) -> bool {
     card.get(SIGNATURES).is_some_and(|signatures| !empty(signatures))
 }
 
-fn good<'a>(card: &[u8], keys: &'a [VerifyingKey]) -> Option<&'a VerifyingKey> {
+fn good(card: &[u8], keys: &[VerifyingKey]) -> Option<Seen> {
     // What has a member twice is another card to another reader.
     Json::parse_object(card).ok()?;
     let mut card: Map<String, Value> = serde_json::from_slice(card).ok()?;
     let signatures = card.remove(SIGNATURES)?;
-    let payloads = payloads(&card)?;
+    if let Some(key) = signer_of(&card, &signatures, keys) {
+        return Some(Seen::Good { key: key.thumbprint().to_string(), bare: None });
+    }
+    card.retain(|name, _| !OLDER.contains(&name.as_str()));
+    let key = signer_of(&card, &signatures, keys)?.thumbprint().to_string();
+    card.insert(SIGNATURES.to_owned(), signatures);
+    Some(Seen::Good { key, bare: Some(serde_json::to_vec(&card).ok()?) })
+}
+
+/// The key by which one of the signatures of a card is good.
+fn signer_of<'a>(card: &Map<String, Value>, signatures: &Value, keys: &'a [VerifyingKey]) -> Option<&'a VerifyingKey> {
+    let payloads = payloads(card)?;
     signatures.as_array()?.iter().take(SIGNATURES_MAX).find_map(|one| {
         let (protected, signature) = (one.get("protected")?.as_str()?, one.get("signature")?.as_str()?);
         let algorithm = algorithm(protected)?;
@@ -172,14 +197,15 @@ mod tests {
         let mut signed = card();
         assert_eq!(of(&signed, &[key(1)]), Seen::Unchecked, "it has none");
         sign(&mut signed, &signer(1)).unwrap();
-        assert_eq!(of(&signed, &[key(2), key(1)]), Seen::Good(key(1).thumbprint().to_string()));
+        let good = Seen::Good { key: key(1).thumbprint().to_string(), bare: None };
+        assert_eq!(of(&signed, &[key(2), key(1)]), good);
         assert_eq!(of(&signed, &[key(2)]), Seen::Broken);
         assert_eq!(of(&signed, &[]), Seen::Unchecked);
         // Each of the two forms is good alone.
         for at in 0..2 {
             let mut one = signed.clone();
             one[SIGNATURES].as_array_mut().unwrap().remove(at);
-            assert!(matches!(of(&one, &[key(1)]), Seen::Good(_)), "{at}");
+            assert_eq!(of(&one, &[key(1)]), good, "{at}");
         }
     }
 
@@ -195,6 +221,17 @@ mod tests {
         let text = serde_json::to_string(&signed).unwrap();
         let twice = format!("{{\"name\":\"other\",{}", &text[1..]);
         assert_eq!(check(twice.as_bytes(), &[key(1)]), Seen::Broken, "a member that stands twice");
+    }
+
+    #[test]
+    fn what_was_put_in_beside_what_is_signed_is_taken_out() {
+        let mut signed = card();
+        sign(&mut signed, &signer(1)).unwrap();
+        let wanted = signed.clone();
+        signed.insert("url".to_owned(), json!("http://evil.example"));
+        signed.insert("preferredTransport".to_owned(), json!("JSONRPC"));
+        let Seen::Good { bare: Some(bare), .. } = of(&signed, &[key(1)]) else { panic!() };
+        assert_eq!(serde_json::from_slice::<Map<String, Value>>(&bare).unwrap(), wanted);
     }
 
     #[test]
@@ -229,7 +266,7 @@ mod tests {
         }
         // One that is good is enough, among the first.
         signed.insert(SIGNATURES.to_owned(), json!([{}, good.clone()]));
-        assert!(matches!(of(&signed, &[key(1)]), Seen::Good(_)));
+        assert!(matches!(of(&signed, &[key(1)]), Seen::Good { .. }));
         let far = std::iter::repeat_n(json!({}), SIGNATURES_MAX).chain([good]).collect::<Vec<_>>();
         signed.insert(SIGNATURES.to_owned(), far.into());
         assert_eq!(of(&signed, &[key(1)]), Seen::Broken);

@@ -96,8 +96,10 @@ impl Address {
                     return Err("it is too long".to_owned());
                 }
             }
-            if a2a::check(&bytes, self.card_keys()) == Seen::Broken {
-                return Err("it is signed, and not by a key of `card_keys`".to_owned());
+            match a2a::check(&bytes, self.card_keys()) {
+                Seen::Broken => return Err("it is signed, and not by a key of `card_keys`".to_owned()),
+                Seen::Good { bare: Some(bare), .. } => bytes = bare,
+                Seen::Good { .. } | Seen::Unchecked => {}
             }
             let card: Value = serde_json::from_slice(&bytes).map_err(|_| "it is no JSON".to_owned())?;
             return Ok(a2a::paths(&card));

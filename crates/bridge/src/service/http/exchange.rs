@@ -102,7 +102,10 @@ impl Exchange {
         let looked = tokio::task::spawn_blocking(move || agent::seen(&body, &keys)).await;
         match looked.ok().flatten() {
             Some(Seen::Unchecked) => {}
-            Some(Seen::Good(key)) => drop(message.head.set(a2a::CHECKED, &key)),
+            Some(Seen::Good { key, bare }) => {
+                message.head.set(a2a::CHECKED, &key);
+                bare.into_iter().for_each(|card| message.body = Body::Bytes(card.into()));
+            }
             Some(Seen::Broken) => {
                 let why = "the agent's card is signed, and not by a key that its owner named in `card_keys`";
                 return self.refused(why);
