@@ -1,7 +1,9 @@
 """The official A2A SDK, unmodified, on both sides: its client asks, over 1.0 and over 0.3, an agent made of its server.
 
     python walk.py PROGRAM   which is given the agent's address, prints the one for the client, and ends with its input
-    python walk.py           without anything between"""
+    python walk.py           without anything between
+    python walk.py serve     is the agent alone: prints its address, and ends with its input
+    python walk.py at URL    is the client alone"""
 
 import asyncio
 import socket
@@ -60,6 +62,8 @@ class Agent(AgentExecutor):
 
     async def execute(self, context, queue):
         text = context.get_user_input()
+        if text == "done":
+            return await queue.enqueue_event(new_text_message(str(self.done), context_id=context.context_id))
         if text.startswith("say "):
             self.done += 1
             return await queue.enqueue_event(new_text_message(text[4:], context_id=context.context_id))
@@ -100,9 +104,8 @@ async def agent():
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     port = place.getsockname()[1]
-    executor = Agent()
     handler = DefaultRequestHandler(
-        agent_executor=executor,
+        agent_executor=Agent(),
         task_store=InMemoryTaskStore(),
         agent_card=card(port),
         push_config_store=InMemoryPushNotificationConfigStore(),
@@ -116,7 +119,7 @@ async def agent():
     asyncio.get_running_loop().create_task(server.serve(sockets=[place]))
     while not server.started:
         await asyncio.sleep(0.01)
-    return f"http://127.0.0.1:{port}", executor
+    return f"http://127.0.0.1:{port}"
 
 
 def asks(text):
@@ -127,13 +130,19 @@ async def collected(stream):
     return [event async for event in stream]
 
 
-async def walk(what, client, plain, executor):
+async def done(client):
+    [answer] = await collected(client.send_message(asks("done")))
+    return int(get_message_text(answer.message))
+
+
+async def walk(what, client, plain):
     """`plain` is the same client without streams."""
     said = 'ümlaut "quoted"\n \U0001f980'
-    before = executor.done
+    before = await done(plain)
     [answer] = await collected(client.send_message(asks(f"say {said}")))
     holds(f"{what}: text comes back as it was", get_message_text(answer.message) == said, answer)
-    holds(f"{what}: a message is one message", executor.done == before + 1, executor.done)
+    after = await done(plain)
+    holds(f"{what}: a message is one message", after == before + 1, after)
     [answer] = await collected(plain.send_message(asks(f"say {said}")))
     holds(f"{what}: also without a stream", get_message_text(answer.message) == said, answer)
     many = await asyncio.gather(*(collected(plain.send_message(asks(f"say {n}"))) for n in range(20)))
@@ -180,14 +189,21 @@ async def between(what, client):
 
 
 async def main():
-    address, executor = await agent()
-    url, process = address, None
-    if len(sys.argv) > 1:
-        process = await asyncio.create_subprocess_exec(sys.argv[1], address, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    url, process, more = "", None, sys.argv[1:]
+    if more[:1] == ["at"]:
+        url = more[1]
+    else:
+        url = await agent()
+    if more == ["serve"]:
+        print(url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        return 0
+    if len(more) == 1:
+        process = await asyncio.create_subprocess_exec(more[0], url, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         url = (await process.stdout.readline()).decode().strip()
     async with httpx.AsyncClient(timeout=30) as http:
         served = (await http.get(f"{url}/.well-known/agent-card.json")).json()
-    if process:
+    if more:
         interfaces = [(one["url"], one["protocolVersion"]) for one in served["supportedInterfaces"]]
         holds("the card has addresses of this machine", interfaces == [(f"{url}/a2a/rpc", "1.0"), (f"{url}/a2a/older", "0.3")], interfaces)
     for version in ["1.0", "0.3"]:
@@ -196,11 +212,11 @@ async def main():
         async with httpx.AsyncClient(timeout=30) as http:
             client = await create_client(chosen if version == "0.3" else url, ClientConfig(httpx_client=http))
             plain = await create_client(chosen, ClientConfig(httpx_client=http, streaming=False))
-            await walk(version, client, plain, executor)
+            await walk(version, client, plain)
             if version == "1.0":
                 listed = await client.list_tasks(ListTasksRequest())
                 holds("1.0: tasks are listed", len(listed.tasks) >= 2, len(listed.tasks))
-            if process:
+            if more:
                 await between(version, client)
     if process:
         process.stdin.close()

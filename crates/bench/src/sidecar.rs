@@ -70,7 +70,7 @@ impl Sidecar {
         far.ask(&agent.invitation().await?.to_string())?;
         let peer = agent.add_peer(&text("invitation")?.parse()?, Some("far")).await?;
         for service in [MCP, A2A] {
-            bridge.fronts().connect(None, peer, service.parse()?).await?;
+            bridge.fronts().connect(None, peer, service.parse()?, nuncio_bridge::Wants::default()).await?;
         }
         let (connections, _) = bridge.fronts().connections();
         let url = |service: &str| {

@@ -1,18 +1,20 @@
 //! What of A2A decides on the way: what a method does, and what is the agent's card (contracts/call.md section 8).
 
 mod card;
+mod signing;
 mod webhooks;
 
 use nuncio_proto::call::Head;
 
-pub(crate) use card::{paths, rewritten};
-pub(crate) use webhooks::{origin, webhooks};
+pub(crate) use card::{paths, rewritten, rewritten_in};
+pub(crate) use signing::{CHECKED, Seen, check, is_signed, jwk, keys};
+pub(crate) use webhooks::{CALLBACK, is_of, origin, session_of, swap, webhooks};
 
 /// What of a message's fields is A2A's own. They travel both ways.
 // contracts/call.md X36.
 pub(crate) const FIELDS: [&str; 3] = ["a2a-version", "a2a-extensions", "x-a2a-extensions"];
 /// What travels beside them, from a client.
-pub(crate) const TRACE: [&str; 3] = ["traceparent", "tracestate", "txn-token"];
+pub(crate) const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 /// Where an agent's card stands: since 0.3, and before.
 pub(crate) const CARDS: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.json"];
 /// A longer card is none.
@@ -47,6 +49,11 @@ pub(crate) fn reads(method: &str) -> bool {
             | "tasks/pushNotificationConfig/list"
             | "agent/getAuthenticatedExtendedCard"
     )
+}
+
+/// Whether a method is answered with a card.
+pub(crate) fn tells_card(method: &str) -> bool {
+    matches!(method, "GetExtendedAgentCard" | "agent/getAuthenticatedExtendedCard")
 }
 
 /// Whether a method is answered with a stream.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nuncio::{Agent, Answered, CallNews, Called, Error, Payload, Queried};
+use nuncio::{Agent, Answered, CallNews, Called, Error, Payload, Queried, Transaction};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId};
 use tokio::sync::{mpsc, watch};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{Body, Message};
 use crate::reads::Wanted;
+use crate::under::Standing;
 
 /// A message that did not reach the other agent in this time fails: whoever asked has given up, and nothing is done behind its back.
 const MESSAGE_LIFE: Duration = Duration::from_mins(10);
@@ -54,6 +55,11 @@ impl Calling {
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A transaction with a token that lives longer.
+    pub(crate) async fn renewed(&self, transaction: &Transaction) -> Result<Transaction, Error> {
+        self.agent.renewed(transaction).await
     }
 
     /// Something came.
@@ -108,7 +114,7 @@ impl Calling {
     ) -> HashMap<Key, Instant> {
         let (now, mut followed) = (Instant::now(), HashMap::new());
         for (to, session, service) in opened {
-            let line = AgentLine::new(Arc::clone(self), to, service);
+            let line = AgentLine::new(Arc::clone(self), to, service, Standing::default());
             let key = line.key(Some(session));
             let forsaken = before.get(&key).copied().filter(|_| !self.is_followed(&key));
             if forsaken.is_some_and(|since| now.duration_since(since) >= life) {
@@ -139,11 +145,13 @@ pub struct AgentLine {
     calling: Arc<Calling>,
     to: AgentId,
     service: ServiceName,
+    /// What the connection names.
+    standing: Standing,
 }
 
 impl AgentLine {
-    pub(crate) const fn new(calling: Arc<Calling>, to: AgentId, service: ServiceName) -> Self {
-        Self { calling, to, service }
+    pub(crate) const fn new(calling: Arc<Calling>, to: AgentId, service: ServiceName, standing: Standing) -> Self {
+        Self { calling, to, service, standing }
     }
 
     fn key(&self, session: Option<CallSessionId>) -> Key {
@@ -153,7 +161,7 @@ impl AgentLine {
     async fn end(&self, session: CallSessionId) -> Result<(), LineError> {
         let (id, message) = (Agent::new_letter_id().map_err(not_said)?, Message::json(""));
         let session = Some(session);
-        self.say(Say { id, what: What::End, session, reply_to: None, message, note: Vec::new() }).await
+        self.say(Say { id, what: What::End, session, reply_to: None, message, note: Vec::new(), under: None }).await
     }
 
     async fn close(&self, session: Option<CallSessionId>) -> Result<(), LineError> {
@@ -195,7 +203,7 @@ impl AgentLine {
 
 impl Line for AgentLine {
     async fn say(&self, say: Say) -> Result<(), LineError> {
-        let Say { id, what, session, reply_to, message, note } = say;
+        let Say { id, what, session, reply_to, message, note, under } = say;
         let place = CallPlace { what, service: self.service.clone(), session, head: message.head.clone() };
         let mut letter = letter(&message).ok_or_else(|| LineError::Refused("it was another agent's".to_owned()))?;
         if what != What::End {
@@ -203,6 +211,10 @@ impl Line for AgentLine {
         }
         if let Some(asked) = reply_to {
             letter = letter.reply_to(asked);
+        }
+        // contracts/call.md X44: the session's end needs nobody's leave.
+        if let Some(transaction) = under.or_else(|| self.standing.get()).filter(|_| what != What::End) {
+            letter = letter.under(&transaction);
         }
         self.calling.agent.say(self.to, id, &place, letter, note).await.map_err(not_said)?;
         if what == What::End { self.close(session).await } else { Ok(()) }
@@ -212,7 +224,9 @@ impl Line for AgentLine {
     async fn query(&self, say: &Say, asks: &Asks) -> Option<Message> {
         let Body::Bytes(bytes) = &say.message.body else { return None };
         let of = (self.to, self.service.clone(), asks.clone());
-        if say.what != What::Request || self.calling.wanted().has(&of) {
+        // contracts/query.md Q2: what is done in a transaction is a letter.
+        let is_under = say.under.is_some() || self.standing.get().is_some();
+        if say.what != What::Request || is_under || self.calling.wanted().has(&of) {
             return None;
         }
         let (what, service, head) = (What::Request, self.service.clone(), say.message.head.clone());
@@ -262,7 +276,8 @@ impl Line for AgentLine {
 fn not_said(error: Error) -> LineError {
     match error {
         Error::Stopped => LineError::Stopped,
-        other => LineError::Refused(other.to_string()),
+        Error::TokenRefused { .. } | Error::NoTrust => LineError::Denied(format!("not allowed: {error}")),
+        _ => LineError::Refused(error.to_string()),
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! [services.helper]
 //! a2a = "http://127.0.0.1:9999"              # an agent that speaks A2A, under whose address its card stands
+//! card_keys = ["helper.jwk"]               # files with the keys that sign its card; signatures of others are broken
 //! webhooks = ["https://hooks.example"]       # origins that callers may have it call; none, if not said
 //! ```
 //!
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
-use nuncio_proto::token::Scope;
+use nuncio_proto::token::{Scope, VerifyingKey};
 use serde::Deserialize;
 
 pub(crate) use child::environment;
@@ -147,6 +148,8 @@ pub(crate) enum Speaks {
     A2a {
         /// Origins of addresses that it may be made to call.
         webhooks: BTreeSet<String>,
+        /// Keys by which its card's signatures count; without any they are not looked at.
+        card_keys: Vec<VerifyingKey>,
     },
 }
 
@@ -202,6 +205,8 @@ struct Table {
     a2a: Option<String>,
     #[serde(default)]
     webhooks: Vec<String>,
+    #[serde(default)]
+    card_keys: Vec<PathBuf>,
     authorization_file: Option<PathBuf>,
     directory: Option<PathBuf>,
     #[serde(default)]
@@ -303,8 +308,13 @@ impl Table {
         if self.a2a.is_none() && !self.webhooks.is_empty() {
             return Err("`webhooks` is for `a2a`".to_owned());
         }
+        if self.a2a.is_none() && !self.card_keys.is_empty() {
+            return Err("`card_keys` is for `a2a`".to_owned());
+        }
+        let card_keys = self.card_keys.iter().map(|file| a2a::keys(&home.join(file))).collect::<Result<Vec<_>, _>>()?;
+        let card_keys = card_keys.concat();
         let webhooks = self.webhooks.iter().map(|text| a2a::origin(text)).collect::<Result<_, String>>()?;
-        let speaks = if self.a2a.is_some() { Speaks::A2a { webhooks } } else { Speaks::Mcp };
+        let speaks = if self.a2a.is_some() { Speaks::A2a { webhooks, card_keys } } else { Speaks::Mcp };
         match (self.mcp, self.mcp_url, self.a2a) {
             (Some(command), None, None) => {
                 if command.first().is_none_or(String::is_empty) {

@@ -33,12 +33,14 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use nuncio_proto::call::What;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::hooks::Own;
 use crate::line::{Asks, Heard, HeardWhat, Line, Say};
 use crate::message::Message;
 use crate::reads;
@@ -69,6 +71,10 @@ struct Inner<L> {
     room: Room,
     sessions: Mutex<HashMap<Option<CallSessionId>, Arc<Session<L>>>>,
     stopping: CancellationToken,
+    /// Signs cards whose own signature was good.
+    signer: Option<SigningKey>,
+    /// Webhooks of its clients.
+    hooks: Option<Own>,
 }
 
 impl<L> Clone for Front<L> {
@@ -81,7 +87,32 @@ impl<L: Line> Front<L> {
     /// Of a service. When `stopping` is cancelled, streams end, and what they did not bring stays with the agent.
     #[must_use]
     pub fn new(line: L, guard: Guard, stopping: CancellationToken) -> Self {
-        Self(Arc::new(Inner { line, guard, room: Room::default(), sessions: Mutex::default(), stopping }))
+        Self::signing(line, guard, stopping, None)
+    }
+
+    /// The same, with the key that signs what is served in the stead of a signed card.
+    #[must_use]
+    pub fn signing(line: L, guard: Guard, stopping: CancellationToken, signer: Option<SigningKey>) -> Self {
+        Self::serving(line, guard, stopping, signer, None)
+    }
+
+    /// The same, with webhooks of its clients.
+    pub(crate) fn serving(
+        line: L,
+        guard: Guard,
+        stopping: CancellationToken,
+        signer: Option<SigningKey>,
+        hooks: Option<Own>,
+    ) -> Self {
+        let (room, sessions) = (Room::default(), Mutex::default());
+        Self(Arc::new(Inner { line, guard, room, sessions, stopping, signer, hooks }))
+    }
+
+    /// Its connection is over: so are its clients' webhooks.
+    pub(crate) async fn end_hooks(&self) {
+        if let Some(own) = &self.0.hooks {
+            own.end(&self.0.line).await;
+        }
     }
 
     /// What answers; [`serve`] serves it.
@@ -136,13 +167,16 @@ impl<L: Line> Front<L> {
             reply_to: None,
             message: Message { head: posted.head, ..Message::json(posted.bytes) },
             note: rpc_id.clone().into_bytes(),
+            under: posted.under.clone(),
         };
         let takes_asides = posted.accepts.stream && session.id.is_some();
         let (ticket, rx, last) = session.open(request, takes_asides);
         let source = Source::Shared(rx, last);
         let (era, accepts) = (posted.era, posted.accepts);
         let (id, begun) = (Some(rpc_id), Instant::now());
-        let exchange = Exchange { session, ticket, id, era, accepts, out, source, answered: false, begun };
+        let (under, card_base) = (posted.under, posted.card_base);
+        let exchange =
+            Exchange { session, ticket, id, era, accepts, out, source, under, card_base, answered: false, begun };
         // Goes on when the client goes: what is said is said.
         tokio::spawn(exchange.ask(say, asks));
         Ok(answered(answer).await)
@@ -188,8 +222,19 @@ impl<L: Line> Front<L> {
             session.reopen(request, after).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
         let _ = out.aside(bytes::Bytes::from_static(sse::COMMENT)).await;
         let accepts = Accepts { json: false, stream: true };
-        let begun = Instant::now();
-        let exchange = Exchange { session, ticket, id: None, era, accepts, out, source, answered: false, begun };
+        let exchange = Exchange {
+            session,
+            ticket,
+            id: None,
+            era,
+            accepts,
+            out,
+            source,
+            under: None,
+            card_base: None,
+            answered: false,
+            begun: Instant::now(),
+        };
         tokio::spawn(exchange.go_on());
         Ok(answered(answer).await)
     }
@@ -203,6 +248,7 @@ impl<L: Line> Front<L> {
             reply_to: None,
             message: Message::json(bytes::Bytes::new()),
             note: Vec::new(),
+            under: None,
         };
         session.line.say(say).await.map_err(Fault::from)?;
         session.closing.cancel();
@@ -263,8 +309,9 @@ async fn notice<L: Line>(session: &Session<L>, posted: Posted) -> Result<Respons
         reply_to,
         message: Message { head: posted.head, ..Message::json(posted.bytes) },
         note: Vec::new(),
+        under: posted.under,
     };
-    session.line.say(say).await.map_err(Fault::from)?;
+    session.line.say(say).await.map_err(|error| Fault::from(error).of_notice())?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -294,14 +341,19 @@ async fn asks(heard: &Heard) -> Option<RpcId> {
 
 /// A new letter's id.
 pub(crate) fn letter_id() -> LetterId {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut random = [0; 10];
     // Without randomness of the system the ids of one millisecond are one.
     let _ = getrandom::fill(&mut random);
-    LetterId::new(UnixMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)), random)
+    LetterId::new(now(), random)
 }
 
-fn session_id() -> Result<CallSessionId, Fault> {
+/// The clock.
+pub(crate) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn session_id() -> Result<CallSessionId, Fault> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Fault::busy(format!("the system has no randomness: {error}")))?;
     Ok(CallSessionId::from_bytes(bytes))

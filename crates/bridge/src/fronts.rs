@@ -16,7 +16,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::any;
+use nuncio::Transaction;
 use nuncio_proto::call::ServiceName;
+use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex as Turn;
@@ -25,11 +27,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::{AgentLine, Calling};
 use crate::config::ConfigError;
-use crate::connections::{Connection, Connections, secret};
+use crate::connections::{Connection, Connections, Seed, Wants, checked, secret};
 use crate::front::fault::Fault;
 use crate::front::guard::{hosts, is_here};
-use crate::front::{Front, Guard, serve};
+use crate::front::{Front, Guard, now, serve};
+use crate::hooks::Hooks;
+use crate::under::{Standing, kept};
 
+/// A token that lives shorter than this is renewed.
+const RENEWED_BEFORE_MS: u64 = 60_000;
 /// Before a port that was taken is tried again.
 const TAKEN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -46,6 +52,9 @@ pub enum NotConnected {
     /// The file.
     #[error(transparent)]
     File(#[from] ConfigError),
+    /// An address of a client is none.
+    #[error("{0}")]
+    Webhook(&'static str),
     /// No port of this machine can be had.
     #[error("no port of this machine can be had: {0}")]
     Port(io::Error),
@@ -55,6 +64,7 @@ pub enum NotConnected {
 pub struct Fronts {
     home: PathBuf,
     calling: Arc<Calling>,
+    hooks: Arc<Hooks>,
     stopping: CancellationToken,
     tasks: TaskTracker,
     /// Who changes the file, one after the other.
@@ -75,6 +85,7 @@ struct Open {
 #[derive(Clone)]
 struct Opened {
     front: Front<AgentLine>,
+    standing: Standing,
     ending: CancellationToken,
 }
 
@@ -91,12 +102,14 @@ impl Fronts {
         let fronts = Arc::new(Self {
             home: home.to_owned(),
             calling,
+            hooks: Hooks::load(home)?,
             stopping,
             tasks: TaskTracker::new(),
             turn: Turn::default(),
             state: Arc::default(),
         });
         let connections = Connections::load(home)?;
+        fronts.tasks.spawn(kept(Arc::downgrade(&fronts), fronts.stopping.clone()));
         if let (Some(port), false) = (connections.port, connections.all.is_empty()) {
             fronts.take(connections, port);
         }
@@ -115,7 +128,8 @@ impl Fronts {
         (open.connections.clone(), open.problem.clone())
     }
 
-    /// Connects a service: from here on programs reach it, also after a restart. One that is connected stays as it is.
+    /// Connects a service: from here on programs reach it, also after a restart. One that is connected stays as it is, but for the transaction in which its
+    /// messages act, where one is named.
     ///
     /// # Errors
     /// The name is another's, the file cannot be written, or there is no port.
@@ -124,9 +138,10 @@ impl Fronts {
         name: Option<ServiceName>,
         peer: AgentId,
         service: ServiceName,
+        wants: Wants,
     ) -> Result<ServiceName, NotConnected> {
         let _mine = self.turn.lock().await;
-        let (name, connections) = connected(&self.home, name, peer, service)?;
+        let (name, connections) = connected(&self.home, name, peer, service, wants)?;
         if let Some(port) = connections.port {
             self.take(connections, port);
         }
@@ -140,10 +155,14 @@ impl Fronts {
     pub async fn disconnect(&self, name: &ServiceName) -> Result<bool, ConfigError> {
         let _mine = self.turn.lock().await;
         let was = disconnected(&self.home, name)?;
-        let mut open = self.open();
-        open.connections.all.remove(name);
-        if let Some(opened) = open.fronts.remove(name) {
+        let opened = {
+            let mut open = self.open();
+            open.connections.all.remove(name);
+            open.fronts.remove(name)
+        };
+        if let Some(opened) = opened {
             opened.ending.cancel();
+            opened.front.end_hooks().await;
         }
         Ok(was)
     }
@@ -156,9 +175,16 @@ impl Fronts {
             ended.ending.cancel();
         }
         for (name, connection) in &connections.all {
-            let known = open.connections.all.get(name) == Some(connection);
-            if !known {
-                open.fronts.insert(name.clone(), self.front(address, name, connection));
+            match open
+                .fronts
+                .get(name)
+                .filter(|_| open.connections.all.get(name).is_some_and(|was| was.is_as(connection)))
+            {
+                Some(known) => known.standing.set(connection.under.clone()),
+                None => {
+                    let opened = self.front(address, name, connection, connections.signer());
+                    open.fronts.insert(name.clone(), opened).into_iter().for_each(|old| old.ending.cancel());
+                }
             }
         }
         open.connections = connections;
@@ -169,11 +195,59 @@ impl Fronts {
         }
     }
 
-    fn front(&self, address: SocketAddr, name: &ServiceName, connection: &Connection) -> Opened {
-        let line = AgentLine::new(Arc::clone(&self.calling), connection.peer, connection.service.clone());
+    fn front(
+        &self,
+        address: SocketAddr,
+        name: &ServiceName,
+        connection: &Connection,
+        signer: Option<SigningKey>,
+    ) -> Opened {
+        let standing = Standing::new(connection.under.clone());
+        let calling = Arc::clone(&self.calling);
+        let line = AgentLine::new(calling, connection.peer, connection.service.clone(), standing.clone());
         let guard = Guard::new(address, Some(name.clone()), connection.secret.clone());
         let ending = self.stopping.child_token();
-        Opened { front: Front::new(line, guard, ending.clone()), ending }
+        let hooks = self.hooks.of(name.as_str(), &connection.webhooks, ending.clone());
+        hooks.hear_all(&line);
+        Opened { front: Front::serving(line, guard, ending.clone(), signer, Some(hooks)), standing, ending }
+    }
+
+    /// The transaction that the connection to a service names, as it stands now and later.
+    pub(crate) fn standing(&self, peer: &AgentId, service: &ServiceName) -> Standing {
+        let open = self.open();
+        let opened = open.connections.to(peer, service).and_then(|(name, _)| open.fronts.get(name));
+        opened.map(|opened| opened.standing.clone()).unwrap_or_default()
+    }
+
+    /// Renews what connections name before it is over.
+    // contracts/call.md X44.
+    pub(crate) async fn renew(&self) {
+        let due = |one: &Connection| one.under.clone().filter(is_due);
+        let due: Vec<_> =
+            self.open().connections.iter().filter_map(|(name, one)| Some((name.clone(), due(one)?))).collect();
+        for (name, former) in due {
+            match self.calling.renewed(&former).await {
+                Ok(fresh) if fresh.token() != former.token() => self.renewed(&name, &former, fresh).await,
+                Ok(_) => {}
+                Err(error) => tracing::info!(%name, %error, "the transaction of a connection is not renewed"),
+            }
+        }
+    }
+
+    /// Keeps a connection's transaction with a fresh token, if it is still the one that it names.
+    async fn renewed(&self, name: &ServiceName, former: &Transaction, fresh: Transaction) {
+        let _mine = self.turn.lock().await;
+        let kept = Connections::load(&self.home).and_then(|mut connections| {
+            let one = connections.all.get_mut(name).filter(|one| one.under.as_ref() == Some(former));
+            let Some(one) = one else { return Ok(()) };
+            one.under = Some(fresh);
+            connections.save(&self.home)?;
+            connections.port.into_iter().for_each(|port| self.take(connections.clone(), port));
+            Ok(())
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%name, %error, "a fresh token cannot be kept");
+        }
     }
 
     /// Returns when answers under way have had their time, once the agent's stop was said.
@@ -192,14 +266,26 @@ pub fn connected(
     name: Option<ServiceName>,
     peer: AgentId,
     service: ServiceName,
+    Wants { under, webhooks }: Wants,
 ) -> Result<(ServiceName, Connections), NotConnected> {
+    let webhooks = checked(webhooks).map_err(NotConnected::Webhook)?;
     let mut connections = Connections::load(home)?;
+    if connections.seed.is_none() {
+        connections.seed = Some(Seed::new().map_err(NotConnected::Port)?);
+        connections.save(home)?;
+    }
     if let Some((known, _)) = connections.to(&peer, &service) {
         let known = known.clone();
-        return match name {
-            Some(other) if other != known => Err(NotConnected::Connected(known)),
-            _ => Ok((known, connections)),
-        };
+        if name.is_some_and(|other| other != known) {
+            return Err(NotConnected::Connected(known));
+        }
+        let more = under.is_some() || !webhooks.is_empty();
+        if let Some(one) = connections.all.get_mut(&known).filter(|_| more) {
+            one.under = under.or(one.under.take());
+            one.webhooks.extend(webhooks);
+            connections.save(home)?;
+        }
+        return Ok((known, connections));
     }
     let name = name.unwrap_or_else(|| service.clone());
     if connections.all.contains_key(&name) {
@@ -209,7 +295,7 @@ pub fn connected(
         connections.port = Some(free_port().map_err(NotConnected::Port)?);
     }
     let secret = secret().map_err(NotConnected::Port)?;
-    connections.all.insert(name.clone(), Connection { peer, service, secret });
+    connections.all.insert(name.clone(), Connection { peer, service, secret, under, webhooks });
     connections.save(home)?;
     Ok((name, connections))
 }
@@ -225,6 +311,12 @@ pub fn disconnected(home: &Path, name: &ServiceName) -> Result<bool, ConfigError
         connections.save(home)?;
     }
     Ok(was)
+}
+
+/// Whether it is renewed now: it has time left for some tries.
+fn is_due(transaction: &Transaction) -> bool {
+    let left = transaction.expires().0.saturating_sub(now().0);
+    (1..RENEWED_BEFORE_MS).contains(&left)
 }
 
 /// One that nobody listens on now; it is kept from here on.

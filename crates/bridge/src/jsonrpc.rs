@@ -176,6 +176,8 @@ pub(crate) enum Reason {
     TooLarge,
     /// Too many at once.
     Busy,
+    /// An agent's card that nobody who counts has signed so.
+    Card,
 }
 
 impl Reason {
@@ -191,6 +193,7 @@ impl Reason {
             Self::Gone => (-32043, "gone"),
             Self::TooLarge => (-32044, "too_large"),
             Self::Busy => (-32045, "busy"),
+            Self::Card => (-32046, "card"),
         }
     }
 }

@@ -15,6 +15,7 @@ mod config;
 mod connections;
 mod front;
 mod fronts;
+mod hooks;
 mod jsonrpc;
 mod line;
 pub mod local;
@@ -26,6 +27,7 @@ mod reads;
 mod service;
 mod serving;
 pub mod shim;
+mod under;
 
 pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;
@@ -33,7 +35,7 @@ pub use config::{
     ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, offer, told as services,
     withdraw,
 };
-pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE};
+pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE, Wants};
 pub use front::flush::{Flushing, Mark, Marks};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use fronts::{Fronts, NotConnected, connected, disconnected};

@@ -103,7 +103,7 @@ pub struct Card {
     pub version: String,
     /// What it is good at, by name.
     pub skills: Vec<String>,
-    /// Whether it is signed: such a card is not served at the other end, where its addresses are others.
+    /// Whether it is signed: at the other end, where its addresses are others, it is signed anew where its owner named the key.
     pub is_signed: bool,
 }
 
@@ -123,7 +123,7 @@ pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<Car
             let head = Head::of([(":method", "GET"), (":path", path)]);
             let message = Message { head, ..Message::json(Bytes::new()) };
             let of = Of { from: nobody, session: None };
-            if let Err(error) = service.hand(Ask { key, of, envelope: Envelope::card(), message }).await {
+            if let Err(error) = service.hand(Ask { key, of, envelope: Envelope::card(), message, token: None }).await {
                 why = error.to_string();
                 continue;
             }
@@ -162,7 +162,7 @@ async fn card_in(heard: &mut mpsc::Receiver<Said>) -> Result<Card, String> {
     let text = |name: &str| card.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let skills = card.get("skills").and_then(Value::as_array).into_iter().flatten();
     let skills = skills.filter_map(|skill| Some(skill.get("name")?.as_str()?.to_owned()));
-    let is_signed = card.get("signatures").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let is_signed = a2a::is_signed(&card);
     Ok(Card { name: text("name"), version: text("version"), skills: skills.collect(), is_signed })
 }
 
@@ -234,7 +234,7 @@ impl Asked {
     async fn say(&mut self, message: &Value) -> Result<(), NotFound> {
         let message = Message { head: Head::default(), ..Message::json(Bytes::from(message.to_string())) };
         let envelope = Envelope::of(&message).map_err(|error| NotFound::Strange(error.to_string()))?;
-        match self.service.hand(Ask { key: self.key, of: self.of, envelope, message }).await {
+        match self.service.hand(Ask { key: self.key, of: self.of, envelope, message, token: None }).await {
             Ok(()) => Ok(()),
             Err(NotHanded::Ended) => Err(NotFound::Gone(self.epitaph().await)),
             Err(why) => Err(NotFound::Gone(why.to_string())),

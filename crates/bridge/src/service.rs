@@ -46,6 +46,8 @@ pub(crate) struct Ask {
     pub(crate) envelope: Envelope,
     /// It.
     pub(crate) message: Message,
+    /// The token of its letter, as it was verified.
+    pub(crate) token: Option<String>,
 }
 
 /// What a service said.
@@ -66,6 +68,13 @@ pub(crate) enum Said {
         message: Message,
         /// What is to be kept for the session, in the stead of what was: it brings the session back after a start.
         remember: Option<Vec<u8>>,
+    },
+    /// The last one to a request whose answer is not what its owner would have handed on: an error in its stead.
+    Refused {
+        /// Which.
+        key: u64,
+        /// The error.
+        message: Message,
     },
     /// A message of a session that belongs to no request.
     Aside {

@@ -6,6 +6,8 @@
 //!              ◄─ Said, from the service ◄──────────────────────────────────────┘
 //! ```
 
+mod callbacks;
+mod offered;
 mod open;
 mod patience;
 mod permits;
@@ -27,12 +29,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
 use crate::caller::message_of;
-use crate::config::{ConfigError, Runs, ServiceConfig, Services, Speaks};
+use crate::config::{ConfigError, ServiceConfig, Services};
 use crate::jsonrpc::{Envelope, Id, NotRead, Reason};
 use crate::mcp;
 use crate::message::Message;
 use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
+use callbacks::Callbacks;
+use offered::{Offered, envelope};
 use open::{Open, Opened};
 use queries::Queries;
 use reply::failure;
@@ -62,47 +66,10 @@ pub(crate) struct Serving {
     memory: Arc<Memory>,
     /// Long notices in memory at once.
     room: Semaphore,
+    /// Where agents call back, once one was told where.
+    callbacks: Mutex<Option<Arc<Callbacks>>>,
     /// What comes from now on is for the next start.
     stopping: CancellationToken,
-}
-
-/// One service that runs.
-struct Offered {
-    config: ServiceConfig,
-    service: Arc<Service>,
-}
-
-impl Offered {
-    /// Whether what a message would have done is the service's to do, whoever asks.
-    ///
-    /// # Errors
-    /// It is not: why, for people.
-    // contracts/call.md X32, X37.
-    fn fits(&self, envelope: &Envelope, message: &Message) -> Result<(), (Reason, String)> {
-        let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
-        match speaks {
-            Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
-                Err((Reason::Malformed, "this service has no such place: it speaks MCP".to_owned()))
-            }
-            Speaks::A2a { webhooks } if !envelope.is_card() => {
-                let failed = |why: String| (Reason::Malformed, why);
-                let reader = message.body.reader().map_err(|error| failed(error.to_string()))?;
-                let named = a2a::webhooks(&envelope.method, reader).map_err(|error| failed(error.to_string()))?;
-                if named.iter().all(|url| webhooks.iter().any(|origin| is_of(url, origin))) {
-                    return Ok(());
-                }
-                let why =
-                    "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
-                Err((Reason::Denied, why.to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Whether an address begins with an origin, and with nothing that only looks like it.
-fn is_of(url: &str, origin: &str) -> bool {
-    url.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// What is kept of sessions, of one service each.
@@ -127,10 +94,12 @@ impl Serving {
             queries: Queries::default(),
             memory: Arc::default(),
             room: Semaphore::new(LONG_NOTICES),
+            callbacks: Mutex::default(),
             stopping: CancellationToken::new(),
         });
         tokio::spawn(Self::give_up_old(Arc::downgrade(&serving), serving.stopping.clone()));
         tokio::spawn(Self::hear_queries(Arc::downgrade(&serving), serving.agent.clone()));
+        serving.call_back_again();
         // Nothing ran before.
         drop(serving.load(&Services::load(home)?)?);
         Ok(serving)
@@ -287,7 +256,7 @@ impl Serving {
         lock(&self.offered).get(name).cloned()
     }
 
-    async fn request(&self, called: Called) -> Result<(), nuncio::Error> {
+    async fn request(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
         if let Some(method) = called.begun.clone() {
             // contracts/call.md X11.
             let id = self.id_of(&called).await;
@@ -314,8 +283,9 @@ impl Serving {
         }
         // contracts/query.md Q3.
         self.queries.end(&called.place.service, &of, &id);
+        let token = reply::token(&called);
         self.open.insert(no, Opened::new(called, method, id.clone(), of));
-        let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message }).await else { return Ok(()) };
+        let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message, token }).await else { return Ok(()) };
         if let Some(opened) = self.open.take(no) {
             let reason = if matches!(why, NotHanded::Busy(_)) { Reason::Busy } else { Reason::Gone };
             let message = failure(&id, reason, &format!("{why}; it was not done"));
@@ -327,7 +297,8 @@ impl Serving {
     /// The id of a request that cannot be handed over any more.
     async fn id_of(&self, called: &Called) -> Id {
         let message = in_time(called.clone()).await;
-        message.ok().and_then(|message| Envelope::of(&message).ok()?.id).unwrap_or(Id::NULL)
+        let Ok(message) = message else { return Id::NULL };
+        envelope(&message).await.ok().and_then(|envelope| envelope.id).unwrap_or(Id::NULL)
     }
 
     async fn notice(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
@@ -349,7 +320,8 @@ impl Serving {
                 let cancelled = self.cancelled(&service, &of, &envelope, called.letter.reply_to);
                 // Without a session its service knows what is cancelled by that request's number.
                 let key = cancelled.filter(|_| of.session.is_none()).unwrap_or(no);
-                match offered.service.hand(Ask { key, of, envelope, message }).await {
+                let token = reply::token(&called);
+                match offered.service.hand(Ask { key, of, envelope, message, token }).await {
                     Ok(()) => cancelled.into_iter().for_each(|no| self.give_up_in_a_while(no)),
                     Err(why) => tracing::debug!(%service, %why, "a notice was not handed over"),
                 }
@@ -374,7 +346,7 @@ impl Serving {
 
     /// Whether a message may go to its service, and what it says.
     // contracts/call.md X7.
-    async fn admit(&self, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
+    async fn admit(self: &Arc<Self>, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
         let null = |reason, why: String| Refused { id: Id::NULL, reason, why, needs: None };
         if called.letter.payload.len() > limit::CALL_REQUEST_MAX {
             return Err(null(
@@ -391,7 +363,7 @@ impl Serving {
         }
         let message = in_time(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
         let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
-        let envelope = if asks_card { Ok(Envelope::card()) } else { Envelope::of(&message) };
+        let envelope = if asks_card { Ok(Envelope::card()) } else { envelope(&message).await };
         let envelope = envelope.map_err(|why| {
             let reason = match why {
                 NotRead::Io(_) => Reason::Failed,
@@ -441,8 +413,12 @@ impl Serving {
                 let why = format!("{} requests of this agent are open here", limit::CALLS_BEGUN_MAX);
                 Err(refused(Reason::Busy, why, None))
             }
-            Decision::Allowed => match offered.fits(&envelope, &message) {
-                Ok(()) => Ok((envelope, message, offered)),
+            Decision::Allowed => match offered.fits(&envelope, &message).await {
+                Ok(false) => Ok((envelope, message, offered)),
+                Ok(true) => match self.with_callbacks(called, &envelope, message).await {
+                    Ok(message) => Ok((envelope, message, offered)),
+                    Err(why) => Err(refused(Reason::Failed, why, None)),
+                },
                 Err((reason, why)) => Err(refused(reason, why, None)),
             },
         }
@@ -521,6 +497,10 @@ impl Serving {
                     }
                 }
             }
+            Said::Refused { key, message } => match self.open.take(key) {
+                Some(opened) => self.answer(&opened.called, message, (Outcome::Denied, &opened.method), None).await,
+                None => Ok(()),
+            },
             Said::Part { key, message } => match self.open.heard(key) {
                 Some((to, request, mut place)) => {
                     place.what = What::Part;
@@ -530,17 +510,18 @@ impl Serving {
                 }
                 None => Ok(()),
             },
-            Said::Aside { of, message } => {
-                let Some(place) = reply::aside(service, &of, &message) else { return Ok(()) };
-                let letter = reply::letter(&message);
-                self.agent.say(of.from, Agent::new_letter_id()?, &place, letter, Vec::new()).await
-            }
+            Said::Aside { of, message } => self.say_aside(service, &of, &message).await,
             Said::Lost { key, why } => self.lost(self.open.take(key), &why).await,
             Said::Gone { of, keys, why } => {
                 tracing::debug!(%service, peer = %of.from, why, "what ran for a peer has ended");
                 self.lost(keys.into_iter().filter_map(|key| self.open.take(key)), &why).await
             }
         }
+    }
+
+    async fn say_aside(&self, service: &ServiceName, of: &Of, message: &Message) -> Result<(), nuncio::Error> {
+        let Some(place) = reply::aside(service, of, message) else { return Ok(()) };
+        self.agent.say(of.from, Agent::new_letter_id()?, &place, reply::letter(message), Vec::new()).await
     }
 
     async fn lost(self: &Arc<Self>, opened: impl IntoIterator<Item = Opened>, why: &str) -> Result<(), nuncio::Error> {

@@ -15,8 +15,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use nuncio::{Agent, Config};
 use nuncio_bridge::{Bridge, Front, Guard, allow, serve_fronts};
+use nuncio_proto::crypto::SigningKey;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
@@ -35,7 +37,7 @@ type Seen = (String, Vec<(String, String)>, String);
 #[derive(Clone, Default)]
 struct Far {
     seen: Arc<Mutex<Vec<Seen>>>,
-    signed: bool,
+    signatures: Value,
     /// How many streams that never end are heard.
     heard: Arc<AtomicUsize>,
 }
@@ -65,7 +67,7 @@ impl Far {
         let place = format!("{} {}", parts.method, parts.uri);
         self.seen.lock().unwrap().push((place.clone(), fields.collect(), body.clone()));
         match place.as_str() {
-            "GET /.well-known/agent-card.json" => axum::Json(card(self.signed)).into_response(),
+            "GET /.well-known/agent-card.json" => axum::Json(card(&self.signatures)).into_response(),
             "POST /rpc?v=1" if body.contains("hold") => {
                 self.heard.fetch_add(1, SeqCst);
                 let heard = Heard(Arc::clone(&self.heard));
@@ -86,14 +88,39 @@ impl Far {
     }
 }
 
-fn card(signed: bool) -> Value {
+fn card(signatures: &Value) -> Value {
     let mut card = json!({ "name": "far", "capabilities": { "streaming": true }, "supportedInterfaces": [
         { "url": "https://public.example/rpc?v=1", "protocolBinding": "JSONRPC", "protocolVersion": "1.0" },
         { "url": "https://public.example/rest", "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0" } ] });
-    if signed {
-        card["signatures"] = json!([{ "protected": "e30", "signature": "AA" }]);
+    if signatures.is_array() {
+        card["signatures"] = signatures.clone();
     }
     card
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
+}
+
+/// What is signed of a card: names stand in their order, and it has no number.
+fn payload(card: &Value) -> String {
+    let mut card = card.clone();
+    card.as_object_mut().unwrap().remove("signatures");
+    BASE64URL_NOPAD.encode(card.to_string().as_bytes())
+}
+
+fn signatures(by: &SigningKey) -> Value {
+    let protected = BASE64URL_NOPAD.encode(br#"{"alg":"EdDSA","kid":"any","jku":"http://127.0.0.1:1/keys"}"#);
+    let signed = format!("{protected}.{}", payload(&card(&Value::Null)));
+    json!([{ "protected": protected, "signature": BASE64URL_NOPAD.encode(&by.sign_raw(signed.as_bytes())) }])
+}
+
+fn is_signed(card: &Value, by: &SigningKey) -> bool {
+    let one = &card["signatures"][0];
+    let Some(protected) = one["protected"].as_str() else { return false };
+    let signature = BASE64URL_NOPAD.decode(one["signature"].as_str().unwrap().as_bytes()).unwrap();
+    let signed = format!("{protected}.{}", payload(card));
+    nuncio_proto::crypto::verify_raw(&by.public(), signed.as_bytes(), &signature.try_into().unwrap()).is_ok()
 }
 
 fn event(n: u32) -> String {
@@ -110,6 +137,18 @@ fn message(body: &str) -> Response {
         ([("content-type", "text/event-stream"), ("a2a-extensions", "x")], Body::from_stream(slow)).into_response()
     };
     match method.as_str() {
+        "GetExtendedAgentCard" => {
+            let card = card(&json!([{ "protected": "e30", "signature": "AA" }]));
+            axum::Json(json!({ "jsonrpc": "2.0", "id": "1", "result": card })).into_response()
+        }
+        "agent/getAuthenticatedExtendedCard" if body.contains("stream") => {
+            let card = json!({ "jsonrpc": "2.0", "id": "1", "result": card(&Value::Null) });
+            stream(vec![Ok(format!("data: {card}\n\n"))])
+        }
+        "agent/getAuthenticatedExtendedCard" => {
+            axum::Json(json!({ "jsonrpc": "2.0", "id": "1", "result": { "url": "grpc://127.0.0.1:1" } }))
+                .into_response()
+        }
         "SendStreamingMessage" => stream(vec![Ok(event(1)), Ok(event(2)), Ok(event(3))]),
         "SubscribeToTask" => stream(vec![Ok(event(1)), Err(std::io::ErrorKind::BrokenPipe.into())]),
         "tasks/resubscribe" => stream(Vec::new()),
@@ -141,10 +180,18 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(scopes: &[&str], webhooks: &str, signed: bool) -> Self {
-        let far = Far { signed, ..Far::default() };
+    async fn new(scopes: &[&str], webhooks: &str) -> Self {
+        let far = Far::default();
         let text = format!("[services.helper]\na2a = \"{}\"\nwebhooks = {webhooks}\n", far.serve().await);
         Self::of(far, &text, scopes).await
+    }
+
+    /// An agent whose card has signatures, and an owner who named the key of seed 1, if any.
+    async fn signed(signatures: Value, names_key: bool) -> Self {
+        let far = Far { signatures, ..Far::default() };
+        let keys = if names_key { "card_keys = [\"key.jwk\"]\n" } else { "" };
+        let text = format!("[services.helper]\na2a = \"{}\"\n{keys}", far.serve().await);
+        Self::of(far, &text, &["tools.write"]).await
     }
 
     async fn of(far: Far, text: &str, scopes: &[&str]) -> Self {
@@ -153,6 +200,8 @@ impl Scene {
         std::fs::create_dir(&home).unwrap();
         let service = "helper".parse().unwrap();
         std::fs::write(home.join("services.toml"), text).unwrap();
+        let x = BASE64URL_NOPAD.encode(&key(1).public());
+        std::fs::write(home.join("key.jwk"), json!({ "kty": "OKP", "crv": "Ed25519", "x": x }).to_string()).unwrap();
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         allow(&home, &service, "near", &scopes).unwrap();
         let (near, there) = (End::open(&near).await, End::open(&home).await);
@@ -163,7 +212,7 @@ impl Scene {
         let address = listener.local_addr().unwrap();
         let guard = Guard::new(address, Some("h".parse().unwrap()), "secret".to_owned().into());
         let stopping = CancellationToken::new();
-        let app = Front::new(line, guard, stopping.clone()).router();
+        let app = Front::signing(line, guard, stopping.clone(), Some(key(9))).router();
         tokio::spawn(serve_fronts(listener, app, stopping));
         Self { _dir: dir, _ends: (near, there), far, url: format!("http://{address}/h/secret") }
     }
@@ -202,14 +251,14 @@ fn reason(answer: &Value) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_card_has_addresses_of_this_machine_and_the_original_is_kept() {
-    let scene = Scene::new(&["tools.read"], "[]", false).await;
+    let scene = Scene::new(&["tools.read"], "[]").await;
     let served: Value = json_of(scene.get(CARD).await).await;
-    let mut wanted = card(false);
+    let mut wanted = card(&Value::Null);
     wanted["supportedInterfaces"] = json!([
         { "url": format!("{}/a2a/rpc?v=1", scene.url), "protocolBinding": "JSONRPC", "protocolVersion": "1.0" }]);
     assert_eq!(served, wanted);
     let original = scene.get(&format!("/original{CARD}")).await;
-    assert_eq!(original.bytes().await.unwrap(), serde_json::to_vec(&card(false)).unwrap());
+    assert_eq!(original.bytes().await.unwrap(), serde_json::to_vec(&card(&Value::Null)).unwrap());
     // What the agent does not have is told with its status.
     assert_eq!(scene.get("/.well-known/agent.json").await.status(), 404);
     for (path, status) in
@@ -221,19 +270,47 @@ async fn the_card_has_addresses_of_this_machine_and_the_original_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_card_is_not_served_with_other_addresses_and_the_connection_lives_on() {
-    let scene = Scene::new(&["tools.write"], "[]", true).await;
-    let refused = scene.get(CARD).await;
-    assert_eq!(refused.status(), 502);
-    assert!(refused.text().await.unwrap().contains("signed"));
+async fn a_card_with_a_good_signature_is_served_with_one_of_its_own() {
+    let scene = Scene::signed(signatures(&key(1)), true).await;
+    let served = json_of(scene.get(CARD).await).await;
+    assert!(is_signed(&served, &key(9)) && !is_signed(&served, &key(1)), "{served}");
+    assert!(served["supportedInterfaces"][0]["url"].as_str().unwrap().starts_with(&scene.url));
     let original: Value = json_of(scene.get(&format!("/original{CARD}")).await).await;
-    assert_eq!(original, card(true));
-    assert_eq!(scene.post("/a2a/rpc?v=1", &asked("SendMessage")).await.text().await.unwrap(), ODD);
+    assert_eq!(original, card(&signatures(&key(1))));
+    assert!(is_signed(&original, &key(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_with_a_broken_signature_is_not_handed_on_nor_believed_and_the_connection_lives_on() {
+    for broken in [signatures(&key(2)), json!([{ "protected": "e30", "signature": "AA" }]), json!([1])] {
+        let scene = Scene::signed(broken.clone(), true).await;
+        for path in [CARD.to_owned(), format!("/original{CARD}")] {
+            let refused = scene.get(&path).await;
+            assert_eq!(refused.status(), 502);
+            let told = json_of(refused).await;
+            assert_eq!((reason(&told), &told["error"]["code"]), ("card", &json!(-32046)));
+        }
+        // Nor are its addresses: nothing is asked there.
+        assert_eq!(reason(&json_of(scene.post("/a2a/rpc?v=1", &asked("SendMessage")).await).await), "gone");
+        assert!(!scene.far.places().iter().any(|place| place.starts_with("POST")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_that_nobody_checks_are_not_shown_as_good() {
+    for theirs in [signatures(&key(1)), json!([{ "protected": "e30", "signature": "AA" }])] {
+        let scene = Scene::signed(theirs.clone(), false).await;
+        assert_eq!(json_of(scene.get(CARD).await).await.get("signatures"), None);
+        assert_eq!(json_of(scene.get(&format!("/original{CARD}")).await).await, card(&theirs));
+        assert_eq!(scene.post("/a2a/rpc?v=1", &asked("SendMessage")).await.text().await.unwrap(), ODD);
+    }
+    let unsigned = Scene::signed(Value::Null, true).await;
+    assert_eq!(json_of(unsigned.get(CARD).await).await.get("signatures"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_pass_byte_for_byte_with_a2a_s_own_fields_alone() {
-    let scene = Scene::new(&["tools.write"], "[]", false).await;
+    let scene = Scene::new(&["tools.write"], "[]").await;
     let odd = "{ \"id\" : \"1\",\r\n\"method\":\"SendMessage\" ,\"jsonrpc\":\"2.0\", \"params\":{\"b\":1,\"a\":2}}";
     let answer = scene.post("/a2a/rpc?v=1", odd).await;
     assert_eq!(
@@ -257,7 +334,7 @@ async fn messages_pass_byte_for_byte_with_a2a_s_own_fields_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_s_events_come_in_order_each_when_it_is_said() {
-    let scene = Scene::new(&["tools.read", "tools.write"], "[]", false).await;
+    let scene = Scene::new(&["tools.read", "tools.write"], "[]").await;
     let answer = scene.post("/a2a/rpc?v=1", &asked("SendStreamingMessage")).await;
     assert_eq!(
         (&answer.headers()["content-type"], &answer.headers()["a2a-extensions"]),
@@ -286,7 +363,7 @@ async fn a_stream_s_events_come_in_order_each_when_it_is_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_the_card_s_interfaces_is_asked() {
-    let scene = Scene::new(&["tools.write"], "[]", false).await;
+    let scene = Scene::new(&["tools.write"], "[]").await;
     for path in
         ["/a2a/admin", "/a2a/rpc", "/a2a/rpc?v=2", "/a2a/rest", "/a2a//other.example/rpc?v=1", "/a2a/x/../rpc?v=1"]
     {
@@ -303,8 +380,35 @@ async fn nothing_but_the_card_s_interfaces_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_is_an_answer_has_addresses_of_this_machine_too() {
+    let scene = Scene::new(&["tools.read"], "[]").await;
+    let told = json_of(scene.post("/a2a/rpc?v=1", &asked("GetExtendedAgentCard")).await).await;
+    let served = json_of(scene.get(CARD).await).await;
+    assert_eq!((&told["id"], &told["result"]), (&json!("1"), &served), "and nobody has checked its signatures");
+    // What cannot be changed is not shown.
+    let method = "agent/getAuthenticatedExtendedCard";
+    for body in [asked(method), asked(method).replace("\"x\"", "\"stream\"")] {
+        let refused = scene.post("/a2a/rpc?v=1", &body).await.text().await.unwrap();
+        assert!(!refused.contains("grpc") && !refused.contains("public.example"), "{refused}");
+        assert!(refused.contains("-32046") || refused.is_empty() || refused.starts_with(':'), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_under_no_interface_has_the_card_fetched_once() {
+    let scene = Scene::new(&["tools.read"], "[]").await;
+    for n in 0..20 {
+        let answer = scene.post(&format!("/a2a/none/{n}"), &asked("GetTask")).await;
+        assert_eq!(reason(&json_of(answer).await), "gone");
+    }
+    let fetched = scene.far.places().len();
+    assert!((1..=3).contains(&fetched), "{fetched}");
+    assert_eq!(scene.post("/a2a/rpc?v=1", &asked("GetTask")).await.text().await.unwrap(), ODD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_allowed_is_not_asked() {
-    let scene = Scene::new(&["tools.read"], "[]", false).await;
+    let scene = Scene::new(&["tools.read"], "[]").await;
     for method in ["SendMessage", "message/send", "CancelTask", "agent card", "getTask", "unheard"] {
         let denied: Value = json_of(scene.post("/a2a/rpc?v=1", &asked(method)).await).await;
         assert_eq!(
@@ -317,14 +421,14 @@ async fn what_is_not_allowed_is_not_asked() {
     for method in ["GetTask", "tasks/get", "ListTasks"] {
         assert_eq!(scene.post("/a2a/rpc?v=1", &asked(method)).await.text().await.unwrap(), ODD);
     }
-    let nobody = Scene::new(&[], "[]", false).await;
+    let nobody = Scene::new(&[], "[]").await;
     assert_eq!(nobody.get(CARD).await.status(), 403);
     assert!(nobody.far.places().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_is_made_to_call_only_what_its_owner_named() {
-    let scene = Scene::new(&["tools.write"], "[\"https://hooks.example\"]", false).await;
+    let scene = Scene::new(&["tools.write"], "[\"https://hooks.example\"]").await;
     let with = |method: &str, params: Value| {
         json!({ "jsonrpc": "2.0", "id": "1", "method": method, "params": params }).to_string()
     };
@@ -350,7 +454,7 @@ async fn the_agent_is_made_to_call_only_what_its_owner_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_ends_its_own_request_and_no_other_s() {
-    let scene = Scene::new(&["tools.write"], "[]", false).await;
+    let scene = Scene::new(&["tools.write"], "[]").await;
     let mut first = scene.post("/a2a/rpc?v=1", &asked("hold")).await;
     let mut second = scene.post("/a2a/rpc?v=1", &asked("hold")).await;
     for one in [&mut first, &mut second] {

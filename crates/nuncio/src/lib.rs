@@ -104,3 +104,4 @@ pub use nuncio_proto::mailbox::Mailbox;
 pub use nuncio_proto::permit::{NotPermit, Permit};
 pub use nuncio_proto::time::UnixMillis;
 pub use nuncio_proto::token::{Receiver, Rule, Scope};
+pub use nuncio_transport::AwsLc;

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use nuncio_proto::crypto::SigningKey;
 use reqwest::Url;
 use serde_json::{Map, Value};
+
+use super::signing::{SIGNATURES, sign};
 
 /// The binding whose messages travel.
 const BINDING: &str = "JSONRPC";
@@ -20,25 +23,44 @@ pub(crate) fn paths(card: &Value) -> BTreeSet<String> {
     listed.chain(main(card)).filter_map(path).collect()
 }
 
-/// The card with addresses that begin with `base` in the stead of its own.
+/// The card with addresses that begin with `base` in the stead of its own. Its own signatures go, since they are of other bytes; `signer` signs it.
 ///
 /// # Errors
 /// It cannot be served so: why, for people.
 // contracts/call.md X35.
-pub(crate) fn rewritten(card: &[u8], base: &str) -> Result<Vec<u8>, &'static str> {
+pub(crate) fn rewritten(card: &[u8], base: &str, signer: Option<&SigningKey>) -> Result<Vec<u8>, &'static str> {
     let mut card: Map<String, Value> =
         serde_json::from_slice(card).map_err(|_| "the agent's card is no JSON object")?;
-    if card.get("signatures").is_some_and(|signatures| !is_empty(signatures)) {
-        return Err("the agent's card is signed, and signatures of a card with other addresses would be wrong: \
-            what the agent signed is served under /original");
+    moved_to(&mut card, base)?;
+    card.remove(SIGNATURES);
+    if let Some(signer) = signer {
+        sign(&mut card, signer).ok_or("the agent's card has no canonical form")?;
     }
+    serde_json::to_vec(&card).map_err(|_| "the agent's card cannot be written")
+}
+
+/// An answer whose result is a card, with that card as [`rewritten`] has it, unsigned; `None` of one that has no result.
+///
+/// # Errors
+/// As [`rewritten`].
+pub(crate) fn rewritten_in(answer: &[u8], base: &str) -> Result<Option<Vec<u8>>, &'static str> {
+    let mut answer: Map<String, Value> = serde_json::from_slice(answer).map_err(|_| "the answer is no JSON object")?;
+    let Some(result) = answer.get_mut("result") else { return Ok(None) };
+    let card = result.as_object_mut().ok_or("the agent's card is no JSON object")?;
+    moved_to(card, base)?;
+    card.remove(SIGNATURES);
+    serde_json::to_vec(&answer).map(Some).map_err(|_| "the agent's card cannot be written")
+}
+
+/// Moves all interfaces of a card that are of our binding, and takes out the others.
+fn moved_to(card: &mut Map<String, Value>, base: &str) -> Result<(), &'static str> {
     let older = card.contains_key("url") || card.contains_key("additionalInterfaces");
-    let mut served = interfaces(&mut card, "supportedInterfaces", "protocolBinding", base);
+    let mut served = interfaces(card, "supportedInterfaces", "protocolBinding", base);
     if older {
-        let first = main(&card).and_then(|url| moved(url, base));
-        let others = interfaces(&mut card, "additionalInterfaces", "transport", base);
+        let first = main(card).and_then(|url| moved(url, base));
+        let others = interfaces(card, "additionalInterfaces", "transport", base);
         served |= first.is_some() || others;
-        match first.or_else(|| first_of(&card, "additionalInterfaces")) {
+        match first.or_else(|| first_of(card, "additionalInterfaces")) {
             Some(url) => {
                 card.insert("url".to_owned(), url.into());
                 if card.contains_key("preferredTransport") {
@@ -51,11 +73,7 @@ pub(crate) fn rewritten(card: &[u8], base: &str) -> Result<Vec<u8>, &'static str
     if !served {
         return Err("the agent's card names no interface of JSON-RPC");
     }
-    serde_json::to_vec(&card).map_err(|_| "the agent's card cannot be written")
-}
-
-fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+    Ok(())
 }
 
 /// The address that a card of 0.3 names by itself, where it is of our binding.
@@ -105,7 +123,7 @@ mod tests {
     const BASE: &str = "http://127.0.0.1:4000/agent/secret/a2a";
 
     fn served(card: &Value) -> Result<Value, &'static str> {
-        rewritten(card.to_string().as_bytes(), BASE).map(|card| serde_json::from_slice(&card).unwrap())
+        rewritten(card.to_string().as_bytes(), BASE, None).map(|card| serde_json::from_slice(&card).unwrap())
     }
 
     #[test]
@@ -141,9 +159,11 @@ mod tests {
     #[test]
     fn what_cannot_be_served_is_not() {
         let rpc = json!([{ "url": "https://a.example/", "protocolBinding": "JSONRPC" }]);
-        assert!(served(&json!({ "supportedInterfaces": rpc, "signatures": [{}] })).is_err());
-        assert!(served(&json!({ "supportedInterfaces": rpc, "signatures": {} })).is_err());
-        assert!(served(&json!({ "supportedInterfaces": rpc, "signatures": [] })).is_ok());
+        // Signatures of other bytes are not shown.
+        for signatures in [json!([{}]), json!({}), json!([])] {
+            let card = served(&json!({ "supportedInterfaces": rpc, "signatures": signatures })).unwrap();
+            assert_eq!(card.get("signatures"), None);
+        }
         for none in [
             json!({}),
             json!([]),

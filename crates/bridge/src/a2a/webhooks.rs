@@ -3,13 +3,77 @@
 use std::fmt;
 use std::io::Read;
 
+use nuncio_proto::ids::CallSessionId;
 use reqwest::Url;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 /// What a method or member has in its name where an address stands that will be called.
 const WEBHOOK: &str = "pushnotification";
 /// More in one message are not looked at: it is refused.
 const WEBHOOKS_MAX: usize = 64;
+
+/// What stands in a client's address's stead on the way; behind it, the session in which the client is told.
+// contracts/call.md X46.
+pub(crate) const CALLBACK: &str = "nuncio:callback:";
+
+/// An address at which a client would be told something, and what stands beside it for whoever calls it.
+pub(crate) struct Given<'a> {
+    /// The address.
+    pub(crate) url: &'a str,
+    /// What it would be shown.
+    pub(crate) token: Option<&'a Value>,
+    /// How it would be asked.
+    pub(crate) authentication: Option<&'a Value>,
+}
+
+/// Puts another address in the place of each, and takes out what stands beside one that is another now. `false`: one has no other.
+pub(crate) fn swap(method: &str, message: &mut Value, other: &mut dyn FnMut(Given<'_>) -> Option<String>) -> bool {
+    swap_in(message, plain(method).contains(WEBHOOK), other)
+}
+
+fn swap_in(value: &mut Value, within: bool, other: &mut dyn FnMut(Given<'_>) -> Option<String>) -> bool {
+    match value {
+        Value::Array(all) => all.iter_mut().all(|one| swap_in(one, within, other)),
+        Value::Object(members) => {
+            let own = !within || swap_own(members, other);
+            own && members.iter_mut().all(|(name, value)| {
+                let name = plain(name);
+                (within && name == "url") || swap_in(value, within || name.contains(WEBHOOK), other)
+            })
+        }
+        _ => true,
+    }
+}
+
+/// The addresses of one object.
+fn swap_own(members: &mut Map<String, Value>, other: &mut dyn FnMut(Given<'_>) -> Option<String>) -> bool {
+    let named = |wanted: &str| members.keys().filter(|name| plain(name) == wanted).cloned().collect::<Vec<_>>();
+    let (urls, secrets) = (named("url"), [named("token"), named("authentication")]);
+    for name in urls {
+        let of = |names: &[String]| names.first().and_then(|name| members.get(name));
+        let [token, authentication] = secrets.each_ref().map(|names| of(names));
+        let Some(url) = members.get(&name).and_then(Value::as_str) else { return false };
+        let Some(swapped) = other(Given { url, token, authentication }) else { return false };
+        if swapped != url {
+            members.insert(name, swapped.into());
+            secrets.iter().flatten().for_each(|secret| drop(members.remove(secret)));
+        }
+    }
+    true
+}
+
+/// Whether an address begins with another, and with nothing that only looks like it.
+pub(crate) fn is_of(url: &str, allowed: &str) -> bool {
+    url.strip_prefix(allowed)
+        .is_some_and(|rest| rest.is_empty() || allowed.ends_with('/') || rest.starts_with(['/', '?']))
+}
+
+/// A session's id in hexadecimal digits.
+pub(crate) fn session_of(text: &str) -> Option<CallSessionId> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?;
+    Some(CallSessionId::from_bytes(bytes))
+}
 
 /// All of a message, in their order; blocks where it is in a file.
 ///
@@ -138,6 +202,38 @@ mod tests {
         assert!(webhooks("SendMessage", none.as_bytes()).unwrap().is_empty());
         let many = format!(r#"{{"pushNotification":{{"url":["x"{}]}}}}"#, ",\"x\"".repeat(WEBHOOKS_MAX));
         assert!(webhooks("x", many.as_bytes()).is_err() && webhooks("x", &b"{"[..]).is_err());
+    }
+
+    #[test]
+    fn what_is_swapped_goes_without_what_stands_beside_it() {
+        let with = |url: &str| {
+            serde_json::json!({ "params": { "id": "x", "url": "kept", "pushNotificationConfig":
+            { "url": url, "token": "t", "Authentication": { "schemes": ["Bearer"], "credentials": "c" }, "x": [{ "url": url }] } } })
+        };
+        let mut message = with("a");
+        let mut given = Vec::new();
+        assert!(swap("SendMessage", &mut message, &mut |one| {
+            given.push((one.url.to_owned(), one.token.cloned(), one.authentication.is_some()));
+            Some("b".to_owned())
+        }));
+        assert_eq!(given, [("a".to_owned(), Some("t".into()), true), ("a".to_owned(), None, false)]);
+        let wanted = serde_json::json!({ "params": { "id": "x", "url": "kept", "pushNotificationConfig": { "url": "b", "x": [{ "url": "b" }] } } });
+        assert_eq!(message, wanted);
+        let mut same = with("a");
+        assert!(swap("SendMessage", &mut same, &mut |one| Some(one.url.to_owned())) && same == with("a"));
+        assert!(!swap("SendMessage", &mut with("a"), &mut |_| None));
+        let mut odd = serde_json::json!({ "pushNotification": { "url": ["a"] } });
+        assert!(!swap("x", &mut odd, &mut |_| Some("b".to_owned())), "what is no text is not passed on");
+    }
+
+    #[test]
+    fn an_address_is_of_another_at_a_boundary_alone() {
+        for good in ["https://a.example/h", "https://a.example/h/x", "https://a.example/h?x"] {
+            assert!(is_of(good, "https://a.example/h"), "{good}");
+        }
+        for bad in ["https://a.example/hx", "https://a.example", "https://a.example.evil/h", "http://a.example/h"] {
+            assert!(!is_of(bad, "https://a.example/h"), "{bad}");
+        }
     }
 
     #[test]

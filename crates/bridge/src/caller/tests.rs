@@ -18,11 +18,13 @@ async fn a_session_that_no_program_follows_ends_and_its_service_is_told() {
     near.add_peer(&far.invitation().await.unwrap(), None).await.unwrap();
     far.add_peer(&near.invitation().await.unwrap(), None).await.unwrap();
     let calling = Calling::new(near.clone());
-    let line = AgentLine::new(Arc::clone(&calling), far.id(), "files".parse().unwrap());
+    let line = AgentLine::new(Arc::clone(&calling), far.id(), "files".parse().unwrap(), Standing::default());
     let session = CallSessionId::from_bytes([7; 16]);
     let id = Agent::new_letter_id().unwrap();
     let (session, message) = (Some(session), Message::json(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
-    line.say(Say { id, what: What::Request, session, reply_to: None, message, note: Vec::new() }).await.unwrap();
+    line.say(Say { id, what: What::Request, session, reply_to: None, message, note: Vec::new(), under: None })
+        .await
+        .unwrap();
     let heard = line.listen(session, None).await.unwrap();
 
     let look = async |before| calling.end_of(near.opened_calls().await.unwrap(), before, Duration::ZERO).await;

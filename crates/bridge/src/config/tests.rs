@@ -125,7 +125,10 @@ fn an_agent_of_a2a_is_an_address_with_webhooks_by_name() {
     let services = parse(text).unwrap();
     let Runs::Url(upstream) = &services.get(&files()).unwrap().runs else { panic!() };
     let webhooks = ["https://hooks.example".to_owned()].into();
-    assert_eq!((upstream.url.as_str(), &upstream.speaks), ("http://127.0.0.1:9999/", &Speaks::A2a { webhooks }));
+    assert_eq!(
+        (upstream.url.as_str(), &upstream.speaks),
+        ("http://127.0.0.1:9999/", &Speaks::A2a { webhooks, card_keys: Vec::new() })
+    );
     refused("[services.files]\na2a = \"http://example.org/\"", "`a2a` is https");
     refused("[services.files]\na2a = \"http://127.0.0.1/\"\nmcp_url = \"http://127.0.0.1/\"", "one of");
     refused("[services.files]\nmcp = [\"a\"]\nwebhooks = [\"https://hooks.example\"]", "is for `a2a`");

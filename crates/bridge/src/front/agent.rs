@@ -15,12 +15,13 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use nuncio::Transaction;
 use nuncio_proto::call::{Head, What};
 
 use super::exchange::{Source, told};
 use super::fault::Fault;
 use super::flush::Marks;
-use super::post::{self, Refused};
+use super::post::{self, Posted, Refused, named_in};
 use super::session::{Ending, Session, Ticket};
 use super::{Front, letter_id, reading};
 use crate::a2a;
@@ -64,15 +65,20 @@ impl<L: Line> Front<L> {
         match (interface(behind), card(behind)) {
             (Some(path), _) if parts.method == Method::POST => {
                 let path = parts.uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-                let posted = post::read_a2a(&parts.headers, body, &self.0.room, &path).await?;
+                let mut posted = post::read_a2a(&parts.headers, body, &self.0.room, &path).await?;
+                let tells_card = posted.reading.method.as_deref().is_some_and(a2a::tells_card);
+                posted.card_base = tells_card.then(|| base(behind, parts));
+                self.swap_hooks(&mut posted).await?;
                 self.post(posted, marks).await
             }
             (_, Some((path, original))) if parts.method == Method::GET => {
-                let (status, card) = self.card(path, parts).await?;
+                let (status, card, checked) = self.card(path, parts).await?;
                 if original || !status.is_success() {
                     return Ok(json(status, card));
                 }
-                let card = a2a::rewritten(&card, &base(behind, parts)).map_err(bad)?;
+                // contracts/call.md X45: what nobody has checked is not signed.
+                let signer = self.0.signer.as_ref().filter(|_| checked);
+                let card = a2a::rewritten(&card, &base(behind, parts), signer).map_err(bad)?;
                 Ok(json(StatusCode::OK, card.into()))
             }
             (interface, _) => {
@@ -82,24 +88,38 @@ impl<L: Line> Front<L> {
         }
     }
 
-    /// The agent's card; or, with a status that says so, the error that stands in its stead.
-    async fn card(&self, path: &'static str, parts: &Parts) -> Result<(StatusCode, Bytes), Refused> {
+    /// Puts addresses that the agent's side makes into the place of webhooks that this connection allows.
+    // contracts/call.md X46.
+    async fn swap_hooks(&self, posted: &mut Posted) -> Result<(), Refused> {
+        let Some(own) = &self.0.hooks else { return Ok(()) };
+        let method = posted.reading.method.clone().unwrap_or_default();
+        match own.swap(&self.0.line, &method, &posted.bytes).await {
+            Ok(swapped) => {
+                swapped.into_iter().for_each(|bytes| posted.bytes = bytes);
+                Ok(())
+            }
+            Err(error) => Err(Refused(error.into(), post::id(&posted.reading.kind))),
+        }
+    }
+
+    /// The agent's card, and whether its signature was good where it was fetched; or, with a status that says so, the error that stands in its stead.
+    async fn card(&self, path: &'static str, parts: &Parts) -> Result<(StatusCode, Bytes, bool), Refused> {
         let fields = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let mut head = a2a::fields(fields);
         let _ = (head.set(":method", "GET"), head.set(":path", path));
-        let session = self.session(None).await?;
+        let (session, under) = (self.session(None).await?, named_in(&parts.headers).map_err(Fault::of_notice)?);
         // What is asked is heard to its end, also where the client goes.
-        let asked = tokio::spawn(ask(session, head)).await;
+        let asked = tokio::spawn(ask(session, head, under)).await;
         let message = asked.unwrap_or_else(|_| Err(Fault::busy("there is no answer")))?;
+        let checked = message.head.get(a2a::CHECKED).is_some();
         let status = message.head.get(":status").map_or(StatusCode::OK, told);
-        let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
-        let bytes = bytes.ok_or_else(|| bad("the agent's card is too long, or cannot be read"))?;
+        let bytes = all(&message).await.map_err(bad)?;
         let status = match reading::read(bytes.as_ref()).ok().and_then(|told| told.error) {
             Some(DENIED) => StatusCode::FORBIDDEN,
             Some(_) if status.is_success() => StatusCode::BAD_GATEWAY,
             _ => status,
         };
-        Ok((status, bytes))
+        Ok((status, bytes, checked))
     }
 }
 
@@ -108,15 +128,15 @@ fn json(status: StatusCode, bytes: Bytes) -> Response {
 }
 
 /// Asks for a card: the answer to it.
-async fn ask<L: Line>(session: Arc<Session<L>>, head: Head) -> Result<Message, Fault> {
+async fn ask<L: Line>(session: Arc<Session<L>>, head: Head, under: Option<Transaction>) -> Result<Message, Fault> {
     let request = letter_id();
     let (ticket, rx, last) = session.open(request, false);
     let message = Message { head, ..Message::json(Bytes::new()) };
-    let say = Say { id: request, what: What::Request, session: None, reply_to: None, message, note: Vec::new() };
+    let say = Say { id: request, what: What::Request, session: None, reply_to: None, message, note: Vec::new(), under };
     let mut source = Source::Shared(rx, last);
     let asked = match session.line.say(say).await {
         Ok(()) => tokio::time::timeout(PATIENCE, answer(&session, ticket, &mut source)).await,
-        Err(error) => Ok(Err(error.into())),
+        Err(error) => Ok(Err(Fault::from(error).of_notice())),
     };
     let answered = asked.is_ok();
     let asked =
@@ -140,6 +160,21 @@ async fn answer<L: Line>(session: &Session<L>, ticket: Ticket, source: &mut Sour
             HeardWhat::Part(..) | HeardWhat::Aside(_) => {}
         }
     }
+}
+
+/// An answer whose result is a card, with addresses that begin with `base`; `None` of one that has no result.
+pub(super) async fn moved(message: &Message, base: &str) -> Result<Option<Bytes>, &'static str> {
+    let answer = all(message).await?;
+    if answer.is_empty() {
+        return Err("the agent's card did not come as an answer");
+    }
+    Ok(a2a::rewritten_in(&answer, base)?.map(Bytes::from))
+}
+
+async fn all(message: &Message) -> Result<Bytes, &'static str> {
+    let message = message.clone();
+    let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
+    bytes.ok_or("the agent's card is too long, or cannot be read")
 }
 
 fn whole(message: &Message) -> Option<Bytes> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use nuncio::Transaction;
 use nuncio_proto::call::What;
 use nuncio_proto::ids::LetterId;
 use tokio::sync::mpsc;
@@ -62,6 +63,10 @@ pub(super) struct Exchange<L> {
     pub(super) accepts: Accepts,
     pub(super) out: Out,
     pub(super) source: Source,
+    /// In which it was asked.
+    pub(super) under: Option<Transaction>,
+    /// It is answered with a card, whose interfaces' paths stand behind this.
+    pub(super) card_base: Option<String>,
     pub(super) answered: bool,
     /// When it came.
     pub(super) begun: Instant,
@@ -141,7 +146,8 @@ impl<L: Line> Exchange<L> {
             _ => None,
         };
         let named = named.map(|bytes| Message { body: Body::Bytes(bytes), ..message.clone() });
-        self.last(no, named.as_ref().unwrap_or(message)).await
+        let moved = self.moved(named.as_ref().unwrap_or(message)).await;
+        self.last(no, moved.as_ref().or(named.as_ref()).unwrap_or(message)).await
     }
 
     async fn follow(&mut self) -> Result<End, Gone> {
@@ -195,7 +201,8 @@ impl<L: Line> Exchange<L> {
         match &heard.what {
             HeardWhat::Part(_, message) => {
                 self.had(no).await;
-                if self.accepts.stream {
+                // A card comes as an answer.
+                if self.accepts.stream && self.card_base.is_none() {
                     self.fields(message);
                     self.event(no, &message.body, false).await?;
                 }
@@ -220,6 +227,17 @@ impl<L: Line> Exchange<L> {
             }
             HeardWhat::End => Ok(true),
         }
+    }
+
+    /// An answer with a card in it, with addresses of this machine.
+    // contracts/call.md X35.
+    async fn moved(&mut self, message: &Message) -> Option<Message> {
+        let base = self.card_base.as_deref()?;
+        let body = match super::agent::moved(message, base).await {
+            Ok(moved) => moved?,
+            Err(why) => Fault::card(why).message(self.id.as_deref()),
+        };
+        Some(Message { body: Body::Bytes(body), ..message.clone() })
     }
 
     async fn had(&mut self, no: u64) {
@@ -278,6 +296,7 @@ impl<L: Line> Exchange<L> {
             reply_to: Some(self.ticket.request),
             message: Message::json(message),
             note: Vec::new(),
+            under: self.under.clone(),
         };
         if let Err(error) = self.session.line.say(say).await {
             tracing::debug!(%error, "a request goes on whose client has gone");

@@ -264,7 +264,7 @@ fn a_permit_allows_what_it_says() {
 #[test]
 fn an_agent_s_methods_that_only_read_are_named_and_all_else_writes() {
     let upstream = crate::config::Upstream {
-        speaks: Speaks::A2a { webhooks: [].into() },
+        speaks: Speaks::A2a { webhooks: [].into(), card_keys: Vec::new() },
         url: "http://127.0.0.1/".parse().unwrap(),
         authorization: None,
     };

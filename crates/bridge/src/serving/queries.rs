@@ -116,7 +116,7 @@ impl Serving {
 
     /// The answer to a query; `None` wants a letter.
     // contracts/query.md Q1 to Q3.
-    async fn ask_here(&self, query: &Query) -> Option<Answered> {
+    async fn ask_here(self: &Arc<Self>, query: &Query) -> Option<Answered> {
         let called = &query.called;
         let of = Of { from: called.letter.from, session: called.place.session };
         let service = &called.place.service;
@@ -134,7 +134,7 @@ impl Serving {
         let asked = Asked { of, id, offered: Arc::clone(&offered), service: service.clone(), told };
         lock(&self.queries.0).insert(key, asked);
         let _handed = Handed(&self.queries, key);
-        offered.service.hand(Ask { key, of, envelope, message }).await.ok()?;
+        offered.service.hand(Ask { key, of, envelope, message, token: None }).await.ok()?;
         answer.await.ok().flatten()
     }
 }

@@ -39,7 +39,8 @@ async fn ask(from: &End, two: &Two, tool: &str) -> Result<Value, Value> {
     let line = from.bridge.line(two.far.agent.id(), "files".parse().unwrap());
     let mut heard = line.listen(None, None).await.unwrap();
     let (asked, message) = (Agent::new_letter_id().unwrap(), Message::json(call(1, tool, json!("x")).to_string()));
-    let say = Say { id: asked, what: What::Request, session: None, reply_to: None, message, note: Vec::new() };
+    let say =
+        Say { id: asked, what: What::Request, session: None, reply_to: None, message, note: Vec::new(), under: None };
     within(line.say(say)).await.unwrap();
     let (_, answer) = answer(&line, &mut heard, asked).await;
     match answer["error"]["code"].as_i64() {

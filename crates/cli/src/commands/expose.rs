@@ -125,7 +125,7 @@ impl A2a {
         output::line(format_args!("{name}: {agent} {version}, good at: {}", skills.join(", ")))?;
         if card.is_signed {
             output::note(
-                "its card is signed, and cannot be shown with other addresses: clients elsewhere get it as it is, and no address that they reach",
+                "its card is signed: name the file with its key (a JWK) as `card_keys` in services.toml, and what clients elsewhere get is signed too; else it is not",
             );
         }
         output::line(format_args!("\nwho may: {}", may(&told)))?;

@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use nuncio::ServiceName;
-use nuncio_bridge::{AgentLine, Bridge, connected, disconnected, local, services as told};
+use nuncio_bridge::{AgentLine, Bridge, Wants, connected, disconnected, local, services as told};
 
 use super::Served;
 use super::read::Body;
@@ -71,6 +71,9 @@ pub(super) async fn connections(State(served): State<Served>) -> Result<Json<Con
         peer: one.peer.to_string(),
         service: one.service.to_string(),
         url: connections.url(name, one).map(|url| url.to_string()).unwrap_or_default(),
+        card_key: connections.card_key(),
+        webhooks: one.webhooks.clone(),
+        transaction: one.under.as_ref().map(|transaction| transaction.id().to_owned()),
     });
     let all = all.collect();
     Ok(Json(Connections { connections: all, problem }))
@@ -85,9 +88,11 @@ pub(super) async fn connect(
         return Err(nuncio::Error::NoSuchPeer(new.peer).into());
     }
     let (called, service) = (new.name.as_deref().map(name).transpose()?, name(&new.service)?);
+    let under = new.under.as_deref().map(super::transactions::named).transpose()?;
+    let wants = Wants { under, webhooks: new.webhooks };
     let made = match &served.bridge {
-        Some(bridge) => bridge.fronts().connect(called, peer, service).await?.to_string(),
-        None => connected(&served.home, called, peer, service)?.0.to_string(),
+        Some(bridge) => bridge.fronts().connect(called, peer, service, wants).await?.to_string(),
+        None => connected(&served.home, called, peer, service, wants)?.0.to_string(),
     };
     let Json(all) = connections(State(served)).await?;
     let one = all.connections.into_iter().find(|one| one.name == made);

@@ -82,6 +82,7 @@ impl From<NotConnected> for Refused {
             NotConnected::Name(_) | NotConnected::Connected(_) => {
                 Self::new(StatusCode::CONFLICT, "name", error.to_string())
             }
+            NotConnected::Webhook(_) => Self::bad(error.to_string()),
             NotConnected::File(error) => error.into(),
             other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
         }

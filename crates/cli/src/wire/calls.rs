@@ -1,5 +1,7 @@
 //! Services of this agent, and connections to those of others.
 
+use std::collections::BTreeMap;
+
 use nuncio_bridge::ServiceTold;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,12 @@ pub struct NewConnection {
     /// What it is called here; the service's name where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The token of a transaction in which its messages act, where they name none themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under: Option<String>,
+    /// Addresses of its clients that an agent of A2A may have called, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks: BTreeMap<String, String>,
 }
 
 /// A connection.
@@ -34,6 +42,15 @@ pub struct Connection {
     pub service: String,
     /// Where programs of this machine reach it. It is a secret.
     pub url: String,
+    /// In which transaction its messages act, where they name none themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
+    /// The JWK that signs what is served there in the stead of an agent's signed card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_key: Option<serde_json::Value>,
+    /// Addresses of its clients that an agent of A2A may have called, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub webhooks: BTreeMap<String, String>,
 }
 
 /// All of them.

@@ -23,7 +23,7 @@ struct Scene {
     url: String,
 }
 
-fn has_python(test: &str) -> bool {
+pub(crate) fn has_python(test: &str) -> bool {
     let here = Command::new("python3").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !here {
         not_run(&format!("bridge::{test}"), "python3 is missing");
@@ -336,7 +336,7 @@ fn a_call_is_done_once_or_its_outcome_is_said_to_be_unknown_through_kills_of_eit
     drop(scene.homes);
 }
 
-fn end(agent: &mut Daemon, signal: &str) {
+pub(crate) fn end(agent: &mut Daemon, signal: &str) {
     let (home, address) = (agent.home.clone(), agent.listening().to_owned());
     agent.signal(signal);
     agent.ended();
@@ -366,10 +366,10 @@ fn settle(answer: &Value, open: &mut HashMap<u64, ()>, outcomes: &mut BTreeMap<u
 }
 
 /// A repeatable sequence (xorshift64); the moments need no better one.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -9,6 +9,7 @@
     clippy::print_stderr
 )]
 
+mod a2a;
 mod api;
 mod audit;
 mod bridge;

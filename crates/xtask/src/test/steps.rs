@@ -59,6 +59,11 @@ pub(super) const STEPS: &[Step] = &[
         run: strangers::mcp,
     },
     Step {
+        name: "conformance",
+        about: "MCP's own conformance kit finds nothing wrong with a server that two agents lie in front of",
+        run: strangers::conformance,
+    },
+    Step {
         name: "a2a",
         about: "the official A2A SDK, unmodified, on both sides of two agents, over 1.0 and 0.3",
         run: strangers::a2a,

@@ -108,13 +108,30 @@ pub(super) fn mcp(bench: &Bench) -> Result<Outcome> {
     Ok(Outcome::Ran(tally))
 }
 
-/// The official A2A SDK is a client of an agent of its own, with two agents between.
-pub(super) fn a2a(bench: &Bench) -> Result<Outcome> {
-    let between = built(bench, "examples/agents_between")?;
-    match venv::environment(bench, "venv-a2a", &["contracts/strangers/a2a/requirements.txt"])? {
-        Python::Here(python) => counted(Command::new(python).arg(folder().join("a2a/walk.py")).arg(between), bench),
-        Python::Missing(outcome) => Ok(outcome),
+/// MCP's own conformance kit is the client of a server that has what it asks for, with two agents between.
+pub(super) fn conformance(bench: &Bench) -> Result<Outcome> {
+    if let Some(missing) = npm::packages(&folder().join("conformance"))? {
+        return Ok(missing);
     }
+    script(bench, "conformance/run.py")
+}
+
+/// The official A2A SDK is a client of an agent of its own, with two agents between: in one process, and as processes in two networks.
+pub(super) fn a2a(bench: &Bench) -> Result<Outcome> {
+    let (between, program) = (built(bench, "examples/agents_between")?, built(bench, "nuncio")?);
+    let python = match venv::environment(bench, "venv-a2a", &["contracts/strangers/a2a/requirements.txt"])? {
+        Python::Here(python) => python,
+        Python::Missing(outcome) => return Ok(outcome),
+    };
+    let mut tally = Tally::default();
+    let mut agents = Command::new(&python);
+    agents.arg(folder().join("a2a/agents.py")).env(PROGRAM, program);
+    for command in [Command::new(&python).arg(folder().join("a2a/walk.py")).arg(between), &mut agents] {
+        if let Outcome::Ran(ran) = counted(command, bench)? {
+            tally += ran;
+        }
+    }
+    Ok(Outcome::Ran(tally))
 }
 
 /// npm's jose and openid-client obtain tokens.

@@ -6,28 +6,38 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::time::Duration;
 
 use nuncio_proto::call::Head;
+use nuncio_proto::token::VerifyingKey;
 use reqwest::{Method, Response, Url};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::super::{Ask, NotHanded, lock};
+use super::super::{Ask, NotHanded};
 use super::{Address, EITHER, Known};
-use crate::a2a;
+use crate::a2a::{self, Seen};
 use crate::config::Speaks;
+use crate::message::Body;
 
-/// How long a card is believed.
+/// How long a card is believed of what it has.
 const FRESH: Duration = Duration::from_secs(60);
+/// How long of what it has not, or that there is none: who asks for that has nothing fetched meanwhile.
+const FRESH_NO: Duration = Duration::from_secs(5);
 
-/// Paths at which the agent speaks JSON-RPC, and since when that is known.
-pub(super) type Interfaces = Option<(Instant, BTreeSet<String>)>;
+/// Paths at which the agent speaks JSON-RPC, or why they are not known; and since when. One at a time asks.
+pub(super) type Interfaces = tokio::sync::Mutex<Option<(Instant, Result<BTreeSet<String>, String>)>>;
 
 impl Address {
     /// Whether it is an agent that speaks A2A.
     pub(super) fn is_agent(&self) -> bool {
         matches!(self.upstream.speaks, Speaks::A2a { .. })
+    }
+
+    /// The keys by which its card's signatures count.
+    pub(super) fn card_keys(&self) -> &[VerifyingKey] {
+        if let Speaks::A2a { card_keys, .. } = &self.upstream.speaks { card_keys } else { &[] }
     }
 
     /// What a message is to be asked with, and where.
@@ -52,18 +62,20 @@ impl Address {
     }
 
     async fn has_interface(&self, path: &str) -> Result<bool, String> {
-        let known = |interfaces: &Interfaces| {
-            interfaces.as_ref().is_some_and(|(since, paths)| since.elapsed() < FRESH && paths.contains(path))
-        };
-        if known(&lock(&self.interfaces)) {
-            return Ok(true);
+        let mut interfaces = self.interfaces.lock().await;
+        if let Some((since, known)) = interfaces.as_ref() {
+            let has = known.as_ref().map(|paths| paths.contains(path));
+            let fresh = if has == Ok(true) { FRESH } else { FRESH_NO };
+            if since.elapsed() < fresh {
+                return has.map_err(Clone::clone);
+            }
         }
         let paths = timeout(self.base.bounds.patience, self.paths()).await;
         let paths = paths.unwrap_or_else(|_| Err("it does not come".to_owned()));
-        let paths = paths.map_err(|why| format!("the agent's card cannot be had: {why}"))?;
-        let mut interfaces = lock(&self.interfaces);
+        let paths = paths.map_err(|why| format!("the agent's card cannot be had: {why}"));
+        let has = paths.as_ref().map(|paths| paths.contains(path)).map_err(Clone::clone);
         *interfaces = Some((Instant::now(), paths));
-        Ok(known(&interfaces))
+        has
     }
 
     /// Those that the card names.
@@ -84,11 +96,23 @@ impl Address {
                     return Err("it is too long".to_owned());
                 }
             }
+            match a2a::check(&bytes, self.card_keys()) {
+                Seen::Broken => return Err("it is signed, and not by a key of `card_keys`".to_owned()),
+                Seen::Good { bare: Some(bare), .. } => bytes = bare,
+                Seen::Good { .. } | Seen::Unchecked => {}
+            }
             let card: Value = serde_json::from_slice(&bytes).map_err(|_| "it is no JSON".to_owned())?;
             return Ok(a2a::paths(&card));
         }
         Err(why)
     }
+}
+
+/// What is seen of the signatures of a card; `None` of what is none. Blocks where it is in a file.
+pub(super) fn seen(card: &Body, keys: &[VerifyingKey]) -> Option<Seen> {
+    let (max, mut bytes) = (u64::try_from(a2a::CARD_LEN_MAX).ok()?, Vec::new());
+    card.reader().ok()?.take(max.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= a2a::CARD_LEN_MAX).then(|| a2a::check(&bytes, keys))
 }
 
 /// A place behind an address.

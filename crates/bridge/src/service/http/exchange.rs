@@ -11,6 +11,7 @@ use super::agent;
 use super::body::Handed;
 use super::events::Events;
 use super::{Address, EVENTS, Known, LAST_EVENT, SESSION, is_answer, patience};
+use crate::a2a::{self, Seen};
 use crate::jsonrpc::{self, Envelope, Reason};
 use crate::message::{Body, Message};
 
@@ -85,12 +86,37 @@ impl Exchange {
             return Some(self.stream(response, begun).await);
         }
         match self.whole(response).await {
+            Ok(message) if self.asked.is_card() && status.is_success() => Some(self.card(message).await),
             // Nothing is what ends a stream.
             Ok(message) if self.address.is_agent() && message.body.len().ok() == Some(0) => Some(self.told(status)),
             Ok(message) if status.is_success() || self.is_answered_by(&message) => Some(self.last(message, begun)),
             Ok(_) => Some(self.told(status)),
             Err(why) => Some(self.lost(why)),
         }
+    }
+
+    /// A card with what was seen of its signatures.
+    // contracts/call.md X45.
+    async fn card(&self, mut message: Message) -> Said {
+        let (body, keys) = (message.body.clone(), self.address.card_keys().to_vec());
+        let looked = tokio::task::spawn_blocking(move || agent::seen(&body, &keys)).await;
+        match looked.ok().flatten() {
+            Some(Seen::Unchecked) => {}
+            Some(Seen::Good { key, bare }) => {
+                message.head.set(a2a::CHECKED, &key);
+                bare.into_iter().for_each(|card| message.body = Body::Bytes(card.into()));
+            }
+            Some(Seen::Broken) => {
+                let why = "the agent's card is signed, and not by a key that its owner named in `card_keys`";
+                return self.refused(why);
+            }
+            None => return self.refused("the agent's card is too long, or cannot be read"),
+        }
+        self.last(message, None)
+    }
+
+    fn refused(&self, why: &str) -> Said {
+        Said::Refused { key: self.key, message: jsonrpc::error(&jsonrpc::Id::NULL, Reason::Card, why, None) }
     }
 
     fn is_answered_by(&self, message: &Message) -> bool {

@@ -1,0 +1,272 @@
+//! The caller's side of webhooks: an address of a client's own, which its agent alone knows and calls (contracts/call.md X46, X48).
+//!
+//! ```text
+//!   a client's message ─► url allowed by name? ─► nuncio:callback:SESSION in its stead ─► the letter
+//!   the client's url ◄─ POST, with its own token ◄─ aside in SESSION ◄─ the service's agent
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use nuncio_proto::call::{Head, What};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::redirect::Policy;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::a2a;
+use crate::config::{ConfigError, Others, put, read_private};
+use crate::front::{letter_id, session_id};
+use crate::line::{Heard, HeardWhat, Line, LineError, Say};
+use crate::message::Message;
+
+/// The file's name in the home.
+const FILE: &str = "webhooks.json";
+/// Webhooks of one home; the oldest goes for another.
+const HOOKS_MAX: usize = 256;
+/// The field in which A2A gives a client its token back.
+const TOKEN: &str = "x-a2a-notification-token";
+/// How long a client may take to take a notification.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After these a notification is tried again; then it is given up.
+const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
+
+/// What a client would be told, and where.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Hook {
+    connection: String,
+    session: String,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<String>,
+}
+
+/// All of a home's.
+pub(crate) struct Hooks {
+    home: PathBuf,
+    all: Mutex<Vec<Hook>>,
+    client: reqwest::Client,
+}
+
+/// The webhooks of one connection.
+#[derive(Clone)]
+pub(crate) struct Own {
+    hooks: Arc<Hooks>,
+    connection: String,
+    allowed: Arc<BTreeMap<String, String>>,
+    /// The connection goes, or the agent stops.
+    ending: CancellationToken,
+}
+
+impl Hooks {
+    /// Reads the file of a home.
+    ///
+    /// # Errors
+    /// It is not what this program writes.
+    pub(crate) fn load(home: &std::path::Path) -> Result<Arc<Self>, ConfigError> {
+        let path = home.join(FILE);
+        let all = match read_private(&path, Others::MayNotRead) {
+            Err(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            other => serde_json::from_str(&other?).map_err(|error| ConfigError::Line {
+                path: path.clone(),
+                line: error.line(),
+                what: "it is not what this program writes".to_owned(),
+            })?,
+        };
+        // Whoever installed one before keeps it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(PATIENCE).build();
+        let failed = |error: reqwest::Error| ConfigError::File { path, source: std::io::Error::other(error) };
+        Ok(Arc::new(Self { home: home.to_owned(), all: Mutex::new(all), client: client.map_err(failed)? }))
+    }
+
+    /// Those of one connection.
+    pub(crate) fn of(
+        self: &Arc<Self>,
+        connection: &str,
+        allowed: &BTreeMap<String, String>,
+        ending: CancellationToken,
+    ) -> Own {
+        let (connection, allowed) = (connection.to_owned(), Arc::new(allowed.clone()));
+        Own { hooks: Arc::clone(self), connection, allowed, ending }
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Hook>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes them; on disk when this returns.
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Hook>) -> T) -> std::io::Result<T> {
+        let mut all = self.all();
+        let mut new = all.clone();
+        let changed = change(&mut new);
+        put(&self.home, FILE, &serde_json::to_string(&new)?)?;
+        *all = new;
+        Ok(changed)
+    }
+
+    async fn post(&self, hook: &Hook, body: Bytes) -> Result<(), String> {
+        let mut request = self.client.post(&hook.url).header(CONTENT_TYPE, "application/json").body(body);
+        if let Some(token) = &hook.token {
+            request = request.header(TOKEN, token);
+        }
+        if let Some(authorization) = &hook.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+        if answer.status().is_success() { Ok(()) } else { Err(answer.status().to_string()) }
+    }
+}
+
+impl Own {
+    /// The message that is said in the stead of a client's, if it names webhooks: each in a session of its own, which is opened first.
+    ///
+    /// # Errors
+    /// One of them is not allowed, or cannot be kept: why, for people.
+    // contracts/call.md X46.
+    pub(crate) async fn swap<L: Line>(
+        &self,
+        line: &L,
+        method: &str,
+        bytes: &Bytes,
+    ) -> Result<Option<Bytes>, LineError> {
+        if self.allowed.is_empty() {
+            return Ok(None);
+        }
+        let unread = |_| LineError::Denied("not allowed: the webhooks of this message cannot be read".to_owned());
+        if a2a::webhooks(method, bytes.as_ref()).map_err(unread)?.is_empty() {
+            return Ok(None);
+        }
+        let mut message: Value = serde_json::from_slice(bytes).map_err(unread)?;
+        let mut hooks = Vec::new();
+        let swapped = a2a::swap(method, &mut message, &mut |given| {
+            let url = self.allows(given.url)?;
+            let session = session_id().ok()?;
+            let authorization = given.authentication.and_then(authorization);
+            let connection = self.connection.clone();
+            let token = given.token.and_then(Value::as_str).map(str::to_owned);
+            hooks.push(Hook { connection, session: session.to_string(), url, token, authorization });
+            Some(format!("{}{session}", a2a::CALLBACK))
+        });
+        if !swapped {
+            let why = "not allowed: this connection does not name that webhook: `nuncio connect … --webhook NAME=URL`";
+            return Err(LineError::Denied(why.to_owned()));
+        }
+        self.keep(line, hooks).await?;
+        Ok(Some(message.to_string().into()))
+    }
+
+    async fn keep<L: Line>(&self, line: &L, hooks: Vec<Hook>) -> Result<(), LineError> {
+        for hook in &hooks {
+            say(line, hook, What::Notice).await?;
+        }
+        let gone = self.hooks.change(|all| {
+            all.extend(hooks.iter().cloned());
+            let over = all.len().saturating_sub(HOOKS_MAX);
+            all.drain(..over).collect::<Vec<_>>()
+        });
+        let gone = gone.map_err(|error| LineError::Refused(format!("a webhook cannot be kept: {error}")))?;
+        for hook in gone.into_iter().filter(|hook| hook.connection == self.connection) {
+            // It goes with the connection else.
+            let _ = say(line, &hook, What::End).await;
+        }
+        hooks.into_iter().for_each(|hook| self.hear(line, hook));
+        Ok(())
+    }
+
+    /// An address of a client as it will be asked, if the connection names it: what leads out of it on the way does not count.
+    fn allows(&self, url: &str) -> Option<String> {
+        let url: String = reqwest::Url::parse(url).ok()?.into();
+        self.allowed.values().any(|allowed| a2a::is_of(&url, allowed)).then_some(url)
+    }
+
+    /// The connection is over: what is kept of it goes, and the other side is told.
+    pub(crate) async fn end<L: Line>(&self, line: &L) {
+        let gone =
+            self.hooks.change(|all| all.extract_if(.., |hook| hook.connection == self.connection).collect::<Vec<_>>());
+        match gone {
+            Ok(gone) => {
+                for hook in gone {
+                    // What comes all the same goes nowhere.
+                    let _ = say(line, &hook, What::End).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(connection = self.connection, %error, "webhooks of a connection that is over are kept")
+            }
+        }
+    }
+
+    /// Hears for all that are kept of the connection.
+    pub(crate) fn hear_all<L: Line>(&self, line: &L) {
+        let all = self.hooks.all().clone();
+        all.into_iter().filter(|hook| hook.connection == self.connection).for_each(|hook| self.hear(line, hook));
+    }
+
+    fn hear<L: Line>(&self, line: &L, hook: Hook) {
+        let (own, line) = (self.clone(), line.clone());
+        tokio::spawn(async move {
+            let ending = own.ending.clone();
+            ending.run_until_cancelled(own.pass_on(&line, &hook)).await;
+        });
+    }
+
+    /// Posts what comes for one, each when the one before was taken or given up.
+    // contracts/call.md X48.
+    async fn pass_on<L: Line>(&self, line: &L, hook: &Hook) {
+        let Some(session) = a2a::session_of(&hook.session) else { return };
+        let Ok(mut heard) = line.listen(Some(session), None).await else { return };
+        while let Some(Heard { no, what, .. }) = heard.recv().await {
+            // What is not kept any more, or not allowed any more, is told to nobody.
+            let is_kept = self.hooks.all().contains(hook) && self.allows(&hook.url).is_some();
+            match what {
+                HeardWhat::Aside(message) if is_kept => self.tell(hook, message).await,
+                HeardWhat::End => {
+                    // It is read anew at the next start.
+                    let _ = self.hooks.change(|all| all.retain(|one| one != hook));
+                }
+                _ => {}
+            }
+            if line.taken(no).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn tell(&self, hook: &Hook, message: Message) {
+        let Ok(Message { body: crate::message::Body::Bytes(body), .. }) = message.into_memory().await else { return };
+        for pause in AGAIN.into_iter().map(Some).chain([None]) {
+            match (self.hooks.post(hook, body.clone()).await, pause) {
+                (Ok(()), _) => return,
+                (Err(why), Some(pause)) => {
+                    tracing::debug!(connection = self.connection, why, "a notification is tried again");
+                    tokio::time::sleep(pause).await;
+                }
+                (Err(why), None) => {
+                    tracing::info!(connection = self.connection, why, "a client's webhook did not take a notification");
+                }
+            }
+        }
+    }
+}
+
+/// `Authorization`, of what a client gave: a scheme and credentials (`schemes` in 0.3).
+fn authorization(given: &Value) -> Option<String> {
+    let scheme = given.get("scheme").or_else(|| given.get("schemes")?.get(0))?.as_str()?;
+    Some(format!("{scheme} {}", given.get("credentials")?.as_str()?))
+}
+
+/// Opens, or ends, the session of one.
+async fn say<L: Line>(line: &L, hook: &Hook, what: What) -> Result<(), LineError> {
+    let opens = r#"{"jsonrpc":"2.0","method":"notifications/callback"}"#;
+    let body = if what == What::End { "" } else { opens };
+    let message = Message { head: Head::default(), ..Message::json(body) };
+    let session = a2a::session_of(&hook.session);
+    line.say(Say { id: letter_id(), what, session, reply_to: None, message, note: Vec::new(), under: None }).await
+}

@@ -1,0 +1,236 @@
+//! The serving side of webhooks: an address of this machine that an agent of A2A calls, and what comes there as a letter (contracts/call.md X47).
+//!
+//! ```text
+//!   nuncio:callback:SESSION ─► http://127.0.0.1:PORT/callback/SERVICE/PEER/SESSION/MAC ─► the agent
+//!   aside in SESSION ◄─ its MAC is ours ◄─ POST ◄─ the agent
+//! ```
+//!
+//! Nothing is kept of one: its address says whose it is, under a key that the home keeps.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::routing::any;
+use nuncio::Called;
+use nuncio_proto::call::{Head, ServiceName};
+use nuncio_proto::crypto::hmac_sha256;
+use nuncio_proto::ids::{AgentId, CallSessionId};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::Serving;
+use crate::a2a;
+use crate::config::{Others, put, read_private};
+use crate::front::guard::{hosts, is_here};
+use crate::front::{Room, gather};
+use crate::jsonrpc::Envelope;
+use crate::message::{Body, Message};
+use crate::service::Of;
+
+/// The file's name in the home.
+const FILE: &str = "callbacks.toml";
+/// Before a port that was taken is tried again.
+const TAKEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where an agent's callbacks stand: it stays, so that addresses that were given away do.
+pub(super) struct Callbacks {
+    port: u16,
+    key: Zeroizing<[u8; 32]>,
+    room: Room,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    port: u16,
+    key: String,
+}
+
+impl Callbacks {
+    /// Those of a home; made where there are none, if they are `wanted`.
+    pub(super) fn of(home: &Path, wanted: bool) -> std::io::Result<Option<Self>> {
+        let whole = match read_private(&home.join(FILE), Others::MayNotRead) {
+            Ok(text) => toml::from_str::<Whole>(&text).map_err(|_| damaged())?,
+            Err(crate::config::ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                if !wanted {
+                    return Ok(None);
+                }
+                let mut key = Zeroizing::new([0; 32]);
+                getrandom::fill(key.as_mut_slice()).map_err(std::io::Error::other)?;
+                let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+                let whole = Whole { port, key: data_encoding::HEXLOWER.encode(key.as_slice()) };
+                put(home, FILE, &toml::to_string(&whole).map_err(std::io::Error::other)?)?;
+                whole
+            }
+            Err(error) => return Err(std::io::Error::other(error)),
+        };
+        let key = data_encoding::HEXLOWER.decode(whole.key.as_bytes()).ok().and_then(|key| key.try_into().ok());
+        let key = Zeroizing::new(key.ok_or_else(damaged)?);
+        Ok(Some(Self { port: whole.port, key, room: Room::default() }))
+    }
+
+    /// The address for what a caller's agent named.
+    pub(super) fn url(&self, service: &ServiceName, from: &AgentId, session: CallSessionId) -> String {
+        let place = place(service, from, session);
+        format!("http://127.0.0.1:{}{place}/{}", self.port, self.mac(&place))
+    }
+
+    fn mac(&self, place: &str) -> String {
+        data_encoding::HEXLOWER.encode(&hmac_sha256(self.key.as_slice(), &[b"nuncio/callback/1", place.as_bytes()]))
+    }
+
+    /// Whose a path is, if this agent has given it away.
+    fn whose(&self, path: &str) -> Option<(ServiceName, Of)> {
+        let (place, mac) = path.rsplit_once('/')?;
+        let is_ours: bool = self.mac(place).as_bytes().ct_eq(mac.as_bytes()).into();
+        let mut parts = place.strip_prefix("/callback/").filter(|_| is_ours)?.split('/');
+        let (service, from) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let session = a2a::session_of(parts.next()?)?;
+        Some((service, Of { from, session: Some(session) }))
+    }
+}
+
+fn place(service: &ServiceName, from: &AgentId, session: CallSessionId) -> String {
+    format!("/callback/{service}/{from}/{session}")
+}
+
+fn damaged() -> std::io::Error {
+    std::io::Error::other(
+        "callbacks.toml is not what this program writes: take it away, and webhooks that were given are over",
+    )
+}
+
+/// Hears callbacks until the agent stops; while another program has the port, waits.
+pub(super) async fn hear(callbacks: Arc<Callbacks>, serving: Weak<Serving>, stopping: CancellationToken) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, callbacks.port));
+    let app = Router::new().fallback(any(answer)).with_state((callbacks, serving));
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return crate::front::serve(listener, app, stopping).await,
+            Err(error) => tracing::warn!(%address, %error, "webhooks are not heard: another program has their port"),
+        }
+        if stopping.run_until_cancelled(tokio::time::sleep(TAKEN_PAUSE)).await.is_none() {
+            return;
+        }
+    }
+}
+
+type Hears = (Arc<Callbacks>, Weak<Serving>);
+
+async fn answer(State((callbacks, serving)): State<Hears>, request: Request) -> StatusCode {
+    let (parts, body) = request.into_parts();
+    if is_here(&hosts(callbacks.port), &parts.headers).is_err() {
+        return StatusCode::FORBIDDEN;
+    }
+    let (Some((service, of)), Some(serving)) = (callbacks.whose(parts.uri.path()), serving.upgrade()) else {
+        return StatusCode::NOT_FOUND;
+    };
+    if parts.method != Method::POST {
+        return StatusCode::METHOD_NOT_ALLOWED;
+    }
+    let bytes = match gather(body, &callbacks.room).await {
+        Ok(bytes) => bytes,
+        Err(fault) => return fault.status(),
+    };
+    if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
+        return StatusCode::BAD_REQUEST;
+    }
+    let message = Message { head: Head::default(), body: Body::Bytes(bytes), ..Message::json("") };
+    serving.called_back(&service, of, message).await
+}
+
+impl Serving {
+    /// Addresses that were given away before this start are heard.
+    pub(super) fn call_back_again(self: &Arc<Self>) {
+        if let Err(error) = self.callbacks(false) {
+            tracing::warn!(%error, "webhooks are not heard");
+        }
+    }
+
+    fn callbacks(self: &Arc<Self>, wanted: bool) -> std::io::Result<Option<Arc<Callbacks>>> {
+        let mut known = super::lock(&self.callbacks);
+        if known.is_none()
+            && let Some(made) = Callbacks::of(&self.home, wanted)?.map(Arc::new)
+        {
+            tokio::spawn(hear(Arc::clone(&made), Arc::downgrade(self), self.stopping.clone()));
+            *known = Some(made);
+        }
+        Ok(known.clone())
+    }
+
+    /// A message with addresses of this machine in the stead of those that its asker's agent named.
+    pub(super) async fn with_callbacks(
+        self: &Arc<Self>,
+        called: &Called,
+        envelope: &Envelope,
+        message: Message,
+    ) -> Result<Message, String> {
+        let callbacks = self.callbacks(true).map_err(|error| error.to_string())?.ok_or("there are none")?;
+        let (from, service, method) = (called.letter.from, called.place.service.clone(), envelope.method.clone());
+        let message = message.into_memory().await.map_err(|error| error.to_string())?;
+        let Body::Bytes(bytes) = &message.body else { return Err("it is not in memory".to_owned()) };
+        let mut whole: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let swapped = a2a::swap(&method, &mut whole, &mut |given| {
+            let session = given.url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of);
+            Some(session.map_or_else(|| given.url.to_owned(), |session| callbacks.url(&service, &from, session)))
+        });
+        if !swapped {
+            return Err("its webhooks cannot be read".to_owned());
+        }
+        Ok(Message { body: Body::Bytes(whole.to_string().into()), ..message })
+    }
+
+    /// An agent has called back.
+    // contracts/call.md X47.
+    async fn called_back(&self, service: &ServiceName, of: Of, message: Message) -> StatusCode {
+        if self.offered(service).is_none() || self.peer_name(&of.from).await.is_none() {
+            return StatusCode::NOT_FOUND;
+        }
+        match self.say_aside(service, &of, &message).await {
+            Ok(()) => StatusCode::OK,
+            Err(error) => {
+                tracing::warn!(%service, %error, "what an agent called back with was not sent");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+
+    #[test]
+    fn an_address_is_of_one_session_and_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(Callbacks::of(home.path(), false).unwrap().is_none());
+        let made = Callbacks::of(home.path(), true).unwrap().unwrap();
+        let (service, from): (ServiceName, AgentId) = ("helper".parse().unwrap(), PEER.parse().unwrap());
+        let session = CallSessionId::from_bytes([7; 16]);
+        let url = made.url(&service, &from, session);
+        let path = url.strip_prefix(&format!("http://127.0.0.1:{}", made.port)).unwrap().to_owned();
+        let again = Callbacks::of(home.path(), true).unwrap().unwrap();
+        assert_eq!(again.whose(&path), Some((service, Of { from, session: Some(session) })));
+        for other in [
+            path.replace("helper", "other"),
+            path.replace("0707", "0708"),
+            path[..path.len() - 1].to_owned(),
+            path.rsplit_once('/').unwrap().0.to_owned(),
+            "/".to_owned(),
+        ] {
+            assert_eq!(again.whose(&other), None, "{other}");
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_eq!(Callbacks::of(elsewhere.path(), true).unwrap().unwrap().whose(&path), None, "another agent's");
+    }
+}
