@@ -218,6 +218,18 @@ fn what_a_removed_peer_was_given_is_revoked() {
 }
 
 #[test]
+fn what_a_removed_peer_handed_on_is_revoked_where_what_it_stood_on_is_forgotten() {
+    let ([mut a, _b, mut c], [_, idb, idc], [_, narrowed]) = shown();
+    a.disk.0.retain(|key, _| key[0] != rows::PERMIT || key[1..33] != idb.as_bytes()[..]);
+    a.restart();
+    assert!(a.permitted(idb).is_none() && a.permitted(idc).is_some());
+    let step = a.peer.remove_contact(idb).unwrap();
+    a.take(step);
+    c.show(&mut a, &narrowed);
+    assert_eq!(a.permitted(idc), None);
+}
+
+#[test]
 fn what_a_retired_agent_has_signed_counts_no_more() {
     let ([mut a, b, ..], [.., idc], _) = shown();
     let statement = Retirement::sign(b.peer.identity(), None, b.now);

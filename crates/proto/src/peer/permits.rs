@@ -252,12 +252,13 @@ impl Peer {
         self.apply_permit_over(id, over, out);
     }
 
-    /// What a peer that is removed was given.
+    /// What a peer that is removed was given, also where only what it handed on is known here.
     // contracts/permit.md P15.
     pub(super) fn revoke_permits_of(&mut self, agent: &AgentId, out: &mut Out) {
         let me = self.id();
-        let given = self.permits_of(agent).filter(|permit| *permit.giver() == me);
-        let given: Vec<_> = given.map(|permit| (permit.id(), permit.last().terms.until)).collect();
+        let links = self.permits().filter(|permit| *permit.giver() == me).flat_map(Permit::links);
+        let given = links.filter(|link| link.terms.holder == *agent).map(|link| (link.id(), link.terms.until));
+        let given: Vec<_> = given.collect();
         for (id, until) in given {
             self.apply_permit_over(id, Over { by: me, until }, out);
         }
