@@ -189,6 +189,10 @@ fn both_ends_of_a_session_have_one_secret_and_no_other_session_has_it() {
 fn a_session_that_is_not_confirmed_gives_no_secret() {
     let (mut a, mut b) = agent::pair();
     a.send(b.peer.id(), "nobody has answered");
+    a.run();
+    agent::answer_claims(&mut a, &mut b);
+    a.run();
+    assert_eq!(a.peer.sessions().count(), 1);
     assert!(a.peer.query_secret(&b.peer.id()).is_none());
     agent::settle(&mut a, &mut b);
     b.send(a.peer.id(), "answered");
