@@ -6,6 +6,7 @@
 //!              ◄─ Said, from the service ◄──────────────────────────────────────┘
 //! ```
 
+mod at_once;
 mod open;
 mod patience;
 mod reply;
