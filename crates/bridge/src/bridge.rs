@@ -58,6 +58,7 @@ impl Bridge {
     pub async fn start(agent: Agent, home: &Path) -> Result<Self, BridgeError> {
         let serving = Serving::start(agent.clone(), home)?;
         let calling = Calling::new(agent.clone());
+        agent.admit_calls(Serving::admission(&serving)).await?;
         serve(&agent, &serving).await?;
         let lets_in = tokio::spawn(let_in(agent.clone(), home.to_owned(), Arc::clone(&serving)));
         let mut watch = agent.calls().await?;

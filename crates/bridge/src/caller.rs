@@ -1,5 +1,7 @@
 //! The line that is made of an agent: messages are letters, and what comes waits on disk until it was taken.
 
+mod passing;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -170,35 +172,6 @@ impl AgentLine {
         self.calling.lanes().remove(&self.key(Some(session)));
         Ok(())
     }
-
-    /// Hands on what comes, in its order, each when the one before was taken off.
-    async fn pass_on(self, key: Key, mut after: Option<u64>, mut bell: watch::Receiver<()>, to: mpsc::Sender<Heard>) {
-        loop {
-            let Some(no) = self.calling.next(&key, after) else {
-                tokio::select! {
-                    changed = bell.changed() => if changed.is_err() { return },
-                    () = to.closed() => return,
-                }
-                continue;
-            };
-            after = Some(no);
-            let news = match self.calling.agent.call(no).await {
-                Ok(Some(news)) => news,
-                Ok(None) => {
-                    self.calling.forget(&key, no);
-                    continue;
-                }
-                Err(_) => return,
-            };
-            let heard = tokio::select! {
-                heard = heard(no, news) => heard,
-                () = to.closed() => return,
-            };
-            if to.send(heard).await.is_err() {
-                return;
-            }
-        }
-    }
 }
 
 impl Line for AgentLine {
@@ -258,7 +231,19 @@ impl Line for AgentLine {
     }
 
     async fn taken(&self, no: u64) -> Result<(), LineError> {
-        let key = match self.calling.agent.call(no).await.map_err(not_said)? {
+        self.had(no, true).await
+    }
+
+    async fn let_go(&self, no: u64) -> Result<(), LineError> {
+        self.had(no, false).await
+    }
+}
+
+impl AgentLine {
+    /// The program has what came under a number. `durable`: it does not come again once this returns.
+    async fn had(&self, no: u64, durable: bool) -> Result<(), LineError> {
+        let agent = &self.calling.agent;
+        let key = match agent.call(no).await.map_err(not_said)? {
             // Nothing follows in a session that its service has ended.
             Some(CallNews::Came(called)) if called.own && called.place.what == What::End => {
                 return self.close(called.place.session).await;
@@ -267,7 +252,8 @@ impl Line for AgentLine {
             Some(CallNews::Failed { asked, .. }) => self.key(asked.session),
             _ => return Ok(()),
         };
-        self.calling.agent.call_taken(no).await.map_err(not_said)?;
+        let had = if durable { agent.call_taken(no).await } else { agent.let_go_of_call(no).await };
+        had.map_err(not_said)?;
         self.calling.forget(&key, no);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod bridge;
 mod caller;
 mod config;
 mod connections;
+mod descriptors;
 mod front;
 mod fronts;
 mod hooks;
@@ -36,6 +37,7 @@ pub use config::{
     withdraw,
 };
 pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE, Wants};
+pub use descriptors::make_room_for_connections;
 pub use front::flush::{Flushing, Mark, Marks};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use fronts::{Fronts, NotConnected, connected, disconnected};

@@ -105,4 +105,12 @@ pub trait Line: Clone + Send + Sync + 'static {
 
     /// The program has what came under this number: it is not kept any more.
     fn taken(&self, no: u64) -> impl Future<Output = Result<(), LineError>> + Send;
+
+    /// [`Line::taken`] of what may come again after a crash of the agent: it does not wait for the disk.
+    ///
+    /// # Errors
+    /// As [`Line::taken`].
+    fn let_go(&self, no: u64) -> impl Future<Output = Result<(), LineError>> + Send {
+        self.taken(no)
+    }
 }

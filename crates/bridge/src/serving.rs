@@ -6,6 +6,7 @@
 //!              ◄─ Said, from the service ◄──────────────────────────────────────┘
 //! ```
 
+mod at_once;
 mod callbacks;
 mod offered;
 mod open;

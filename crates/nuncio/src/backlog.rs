@@ -31,6 +31,11 @@ impl Backlog {
     /// Adds a step, with rows of the runtime's own and answers that are true once it is durable.
     pub(crate) fn gather(&mut self, step: nuncio_proto::step::Staged, rows: Vec<Op>, answers: Vec<Answer>) {
         self.awaited |= !step.effects.is_empty() || !answers.is_empty() || !rows.is_empty();
+        self.gather_at_leisure(step, rows, answers);
+    }
+
+    /// [`Backlog::gather`] of what nobody waits for.
+    pub(crate) fn gather_at_leisure(&mut self, step: nuncio_proto::step::Staged, rows: Vec<Op>, answers: Vec<Answer>) {
         self.since.get_or_insert_with(Instant::now);
         match self.staged.back_mut().filter(|last| last.ops.len() < GATHERED_MAX) {
             Some(last) => {

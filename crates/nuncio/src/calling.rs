@@ -1,6 +1,6 @@
 //! What is kept of calls, and in which commits it moves (contracts/call.md section 3).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nuncio_contracts::registry::{code, event, limit, time};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
@@ -16,6 +16,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use tokio::sync::mpsc;
 
 use crate::actor::Actor;
+use crate::admission::Admission;
 use crate::calls::{Answering, Asked, CALL_NOTE_MAX, CallCommand, CallNews, Called};
 use crate::chunks::Unsent;
 use crate::command::Reply;
@@ -64,6 +65,10 @@ pub(crate) struct CallBook {
     /// Letters of the inbox that are of calls.
     came: BTreeMap<u64, Came>,
     begun: BTreeMap<u64, String>,
+    /// Those of them that were begun as they came, and of which nobody has said yet that it hands them over.
+    admitted: BTreeSet<u64>,
+    /// Who is asked whether that is done.
+    pub(crate) admission: Option<Admission>,
     open: BTreeMap<(AgentId, LetterId), Open>,
     /// By which numbers failures are told.
     failures: BTreeMap<u64, (AgentId, LetterId)>,
@@ -95,6 +100,12 @@ impl CallBook {
         over.then(|| memories.pop_front()).flatten().map(|oldest| (with, oldest))
     }
 
+    /// A request was begun as it came.
+    pub(crate) fn begun_at_once(&mut self, no: u64, method: String) {
+        self.begun.insert(no, method);
+        self.admitted.insert(no);
+    }
+
     fn tell(&mut self, news: impl Fn() -> CallNews) {
         self.watchers.retain(|watcher| watcher.send(news()).is_ok());
     }
@@ -105,6 +116,10 @@ impl Actor {
         match command {
             CallCommand::Serve { yes, reply } => {
                 self.peer.serve_calls(yes);
+                tell(reply, Ok(()));
+            }
+            CallCommand::Admit { admission, reply } => {
+                self.calls.admission = Some(admission);
                 tell(reply, Ok(()));
             }
             CallCommand::Watch { reply } => {
@@ -122,7 +137,17 @@ impl Actor {
             CallCommand::Say { to, letter, payload, note, reply } => self.say(to, &letter, payload, note, reply),
             CallCommand::Begin { no, method, reply } => self.begin_call(no, method, reply),
             CallCommand::Answer(answering, reply) => self.answer_call(*answering, reply),
-            CallCommand::Taken { no, reply } => self.call_taken(no, reply),
+            CallCommand::Taken { no, reply } => {
+                let (taken, rows, mut answers) = self.take_call(no);
+                answers.push(answer(reply, ()));
+                self.commit_staged(taken, rows, answers);
+            }
+            CallCommand::LetGo { no, reply } => {
+                // None of it is a failure of a letter, which is noted before it is gathered.
+                let (taken, rows, answers) = self.take_call(no);
+                self.backlog.gather_at_leisure(taken, rows, answers);
+                tell(reply, Ok(()));
+            }
             CallCommand::Memory { of, reply } => {
                 let memory = self.store.get(&of_session(MEMORY, &of)).map_err(Error::from);
                 tell(reply, memory);
@@ -243,7 +268,8 @@ impl Actor {
             Some(callers) => !callers,
             None => place.session.is_some_and(|session| self.calls.opened.contains_key(&(from, session))),
         };
-        Called { own, begun: self.calls.begun.get(&no).cloned(), letter: self.incoming(arrival), place }
+        let begun = self.calls.begun.get(&no).filter(|_| !self.calls.admitted.contains(&no)).cloned();
+        Called { own, begun, letter: self.incoming(arrival), place }
     }
 
     fn is_said(&self, to: AgentId, id: LetterId) -> bool {
@@ -308,9 +334,13 @@ impl Actor {
     }
 
     fn begin_call(&mut self, no: u64, method: String, reply: Reply<bool>) {
+        if self.calls.has(no) && self.calls.admitted.remove(&no) {
+            // It is on disk: nobody was told of the letter before.
+            return tell(reply, Ok(true));
+        }
         let arrival = self.arrival(no).filter(|_| self.calls.has(no) && !self.calls.begun.contains_key(&no));
         let Some(arrival) = arrival else { return tell(reply, Ok(false)) };
-        let rows = vec![Op::Put { key: numbered(BEGUN, no), value: method.as_bytes().to_vec() }];
+        let rows = vec![begun_row(no, &method)];
         let told = self.peer.tell_call(event::TOOL_INVOKED, None, &arrival, &method, now());
         self.calls.begun.insert(no, method);
         let mut together = nothing();
@@ -344,6 +374,7 @@ impl Actor {
     /// A letter of a call goes from the inbox, with all that is kept of it.
     fn forget_came(&mut self, no: u64, together: &mut Staged, rows: &mut Vec<Op>, answers: &mut Vec<Answer>) {
         self.calls.came.remove(&no);
+        self.calls.admitted.remove(&no);
         if self.calls.begun.remove(&no).is_some() {
             rows.push(Op::Delete { key: numbered(BEGUN, no) });
         }
@@ -361,8 +392,9 @@ impl Actor {
         }
     }
 
-    fn call_taken(&mut self, no: u64, reply: Reply<()>) {
-        let (mut together, mut rows, mut answers) = (nothing(), Vec::new(), vec![answer(reply, ())]);
+    /// Whom a message, or a failure, is for has it: what goes with it.
+    fn take_call(&mut self, no: u64) -> (Staged, Vec<Op>, Vec<Answer>) {
+        let (mut together, mut rows, mut answers) = (nothing(), Vec::new(), Vec::new());
         if let Some(at) = self.calls.failures.get(&no).copied() {
             self.forget_open(at, &mut rows);
         } else if self.calls.has(no) {
@@ -374,7 +406,7 @@ impl Actor {
             asked.into_iter().for_each(|at| self.forget_open(at, &mut rows));
             self.forget_came(no, &mut together, &mut rows, &mut answers);
         }
-        self.commit_staged(together, rows, answers);
+        (together, rows, answers)
     }
 
     // contracts/call.md X14.
@@ -461,6 +493,11 @@ fn failure(open: &Open) -> Option<CallNews> {
 
 fn numbered(tree: [u8; 2], no: u64) -> Vec<u8> {
     [tree.as_slice(), &no.to_be_bytes()].concat()
+}
+
+/// That a request is begun.
+pub(crate) fn begun_row(no: u64, method: &str) -> Op {
+    Op::Put { key: numbered(BEGUN, no), value: method.as_bytes().to_vec() }
 }
 
 fn of_session(tree: [u8; 2], (agent, session): &Of) -> Vec<u8> {

@@ -17,6 +17,7 @@ use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
 use tokio::sync::mpsc;
 
+use crate::admission::Admission;
 use crate::agent::Agent;
 use crate::chunks::Unsent;
 use crate::command::{Command, Reply};
@@ -120,6 +121,7 @@ impl CallWatch {
 #[derive(Debug)]
 pub(crate) enum CallCommand {
     Serve { yes: bool, reply: Reply<()> },
+    Admit { admission: Admission, reply: Reply<()> },
     Watch { reply: Reply<mpsc::UnboundedReceiver<CallNews>> },
     Get { no: u64, reply: Reply<Option<CallNews>> },
     Said { to: AgentId, id: LetterId, reply: Reply<bool> },
@@ -127,6 +129,7 @@ pub(crate) enum CallCommand {
     Begin { no: u64, method: String, reply: Reply<bool> },
     Answer(Box<Answering>, Reply<bool>),
     Taken { no: u64, reply: Reply<()> },
+    LetGo { no: u64, reply: Reply<()> },
     Memory { of: (AgentId, CallSessionId), reply: Reply<Option<Vec<u8>>> },
     Opened { reply: Reply<Vec<(AgentId, CallSessionId, ServiceName)>> },
     Close { of: (AgentId, CallSessionId), reply: Reply<()> },
@@ -155,6 +158,12 @@ impl Agent {
     /// Whether messages to services are taken from now on. What they may do is for who serves them to decide, message by message.
     pub async fn serve_calls(&self, yes: bool) -> Result<(), Error> {
         self.ask_calls(|reply| CallCommand::Serve { yes, reply }).await
+    }
+
+    /// Who is asked of each request that comes whether it is begun in the commit in which it comes. [`Agent::begin_call`] of one that is says `true` without a
+    /// commit of its own. One that was admitted and not handed over when the agent ends counts as begun.
+    pub async fn admit_calls(&self, admission: Admission) -> Result<(), Error> {
+        self.ask_calls(|reply| CallCommand::Admit { admission, reply }).await
     }
 
     /// The messages of calls that are there, and those that come, without the bytes that came in the letters themselves: [`Agent::call`] has them. They
@@ -238,6 +247,11 @@ impl Agent {
     /// Lets go of a message that came, or of a request that failed, for good: whom it is for has it. On disk when this returns.
     pub async fn call_taken(&self, no: u64) -> Result<(), Error> {
         self.ask_calls(|reply| CallCommand::Taken { no, reply }).await
+    }
+
+    /// [`Agent::call_taken`] of what may come again: on disk within milliseconds, with what is written next, and not when this returns.
+    pub async fn let_go_of_call(&self, no: u64) -> Result<(), Error> {
+        self.ask_calls(|reply| CallCommand::LetGo { no, reply }).await
     }
 
     /// The sessions of programs of this machine that were opened and have not ended: with whom, and with which of its services.

@@ -29,6 +29,7 @@
 //! The protocol is in `nuncio-proto`, which can be used alone; this crate adds the store (sled), the transport (QUIC) and one actor between them.
 
 mod actor;
+mod admission;
 mod agent;
 mod answer;
 mod aside;
@@ -72,6 +73,7 @@ mod trust;
 mod upkeep;
 mod wake;
 
+pub use admission::{Admission, Coming};
 pub use agent::Agent;
 pub use answer::HeldAnswer;
 pub use calls::{Asked, CALL_MEMORY_MAX, CALL_NOTE_MAX, CallNews, CallWatch, Called, Outcome};

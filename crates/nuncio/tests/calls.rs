@@ -4,12 +4,15 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nuncio::{
-    Agent, AgentId, CallNews, CallPlace, CallSessionId, CallWatch, Called, Config, ContentType, Error, Head, LetterId,
-    Message, Outcome, Payload, What,
+    Admission, Agent, AgentId, CallNews, CallPlace, CallSessionId, CallWatch, Called, Coming, Config, ContentType,
+    Error, Head, LetterId, Message, Outcome, Payload, Trace, What,
 };
+use nuncio_proto::rows;
+use nuncio_store::Op;
 
 use nuncio_contracts::registry::limit::CALL_SESSIONS_MAX;
 
@@ -116,6 +119,104 @@ fn text(called: &Called) -> String {
         Payload::Inline(bytes) => String::from_utf8(bytes.clone()).unwrap(),
         Payload::Large(_) => panic!("large"),
     }
+}
+
+/// Of each commit the rows that it wrote, or took away: their trees, by two bytes.
+type Commits = Arc<Mutex<Vec<Vec<(bool, Vec<u8>)>>>>;
+
+/// An agent whose commits are seen.
+async fn seen(home: &Path) -> (Agent, Commits) {
+    let commits = Commits::default();
+    let seen = Arc::clone(&commits);
+    let mut config = Config::new(home).listen(([127, 0, 0, 1], 0).into()).serve_calls();
+    config.trace = Some(Trace::new(move |ops| {
+        let row = |op: &Op| match op {
+            Op::Put { key, .. } => (true, key.iter().copied().take(2).collect()),
+            Op::Delete { key } => (false, key.iter().copied().take(2).collect()),
+        };
+        seen.lock().unwrap().push(ops.iter().map(row).collect());
+    }));
+    (Agent::open(config).await.unwrap(), commits)
+}
+
+/// Two whose server begins at once what says `yes`, and what it writes.
+async fn admitting() -> (Two, Commits) {
+    let mut two = Two::new().await;
+    two.server.shutdown().await.unwrap();
+    let (server, commits) = seen(&two.dir.path().join("server")).await;
+    let yes = |coming: &Coming<'_>| (coming.letter.payload == b"yes").then(|| "tools/call".to_owned());
+    server.admit_calls(Admission::new(yes)).await.unwrap();
+    two.serving = server.calls().await.unwrap();
+    two.server = server;
+    two.acquaint().await;
+    (two, commits)
+}
+
+/// The commits since this was asked last in which a request is begun.
+fn begun(commits: &Commits) -> Vec<Vec<(bool, Vec<u8>)>> {
+    let mut commits = commits.lock().unwrap();
+    commits.drain(..).filter(|commit| commit.contains(&(true, vec![rows::RUNTIME, b'B']))).collect()
+}
+
+// contracts/call.md X10.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_admitted_is_begun_in_the_commit_in_which_it_comes() {
+    let (mut two, commits) = admitting().await;
+    two.say(What::Request, "yes").await;
+    let request = came(&two.server, &mut two.serving).await;
+    let together = begun(&commits);
+    assert_eq!(together.len(), 1, "it is on disk before anybody is told of it");
+    assert!(together[0].iter().any(|(put, tree)| *put && tree[0] == rows::INBOX), "{together:?}");
+    assert_eq!(request.begun, None, "nobody has handed it over");
+    assert!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap());
+    assert!(!two.server.begin_call(request.letter.no, "tools/call").await.unwrap(), "begun twice");
+    assert!(begun(&commits).is_empty(), "one commit");
+    assert!(two.answer(&request, "whole", Outcome::Answered).await);
+    // What is not admitted waits to be begun.
+    two.say(What::Request, "no").await;
+    let request = came(&two.server, &mut two.serving).await;
+    assert!(begun(&commits).is_empty());
+    assert!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap());
+    assert_eq!(begun(&commits).len(), 1);
+}
+
+// contracts/call.md X11.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_admitted_and_has_no_answer_counts_as_begun_after_a_start() {
+    let (mut two, _) = admitting().await;
+    two.say(What::Request, "yes").await;
+    came(&two.server, &mut two.serving).await;
+    two.say(What::Request, "no").await;
+    came(&two.server, &mut two.serving).await;
+    two.restart_server().await;
+    for (said, begun) in [("yes", Some("tools/call".to_owned())), ("no", None)] {
+        let request = came(&two.server, &mut two.serving).await;
+        assert_eq!((text(&request), &request.begun), (said.to_owned(), &begun));
+        assert_eq!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap(), begun.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_let_go_of_is_written_down_though_nothing_else_is() {
+    let mut two = Two::new().await;
+    two.asker.shutdown().await.unwrap();
+    let (asker, commits) = seen(&two.dir.path().join("asker")).await;
+    two.asking = asker.calls().await.unwrap();
+    two.asker = asker;
+    two.acquaint().await;
+    two.say(What::Request, "ask").await;
+    let request = came(&two.server, &mut two.serving).await;
+    assert!(two.answer(&request, "whole", Outcome::Answered).await);
+    let heard = came(&two.asker, &mut two.asking).await;
+    two.asker.let_go_of_call(heard.letter.no).await.unwrap();
+    assert!(two.asker.call(heard.letter.no).await.unwrap().is_none());
+    let gone = || commits.lock().unwrap().iter().flatten().any(|(put, tree)| !put && tree[0] == rows::INBOX);
+    within(async {
+        while !gone() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,14 @@ impl Effects {
         })
     }
 
+    /// Letters that are in the inbox once the commit is durable: for what is committed with them. Nothing is told or done of them before.
+    pub fn arrivals(&self) -> impl Iterator<Item = &Arrival> {
+        self.0.iter().filter_map(|effect| match effect {
+            Effect::Deliver(arrival) => Some(arrival),
+            _ => None,
+        })
+    }
+
     /// Appends another step's, staged later.
     pub fn append(&mut self, mut later: Self) {
         self.0.append(&mut later.0);

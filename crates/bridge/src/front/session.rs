@@ -351,7 +351,7 @@ impl<L: Line> Session<L> {
     /// The client has these.
     pub(super) async fn take(&self, numbers: impl IntoIterator<Item = u64>) {
         for no in numbers {
-            if let Err(error) = self.line.taken(no).await {
+            if let Err(error) = self.line.let_go(no).await {
                 tracing::debug!(%error, no, "what a client has comes again");
             }
         }

@@ -1,5 +1,6 @@
 //! One service that runs, and what is its to do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Reason;
@@ -22,28 +23,47 @@ impl Offered {
     /// It is not: why, for people.
     // contracts/call.md X32, X37.
     pub(super) async fn fits(&self, envelope: &Envelope, message: &Message) -> Result<bool, (Reason, String)> {
+        let Some(webhooks) = self.webhooks(envelope, message)? else { return Ok(false) };
+        let (method, body) = (envelope.method.clone(), message.body.clone());
+        let named = aside(message, move || Ok(a2a::webhooks(&method, body.reader()?)?)).await;
+        judge(webhooks, named)
+    }
+
+    /// [`Offered::fits`] of a message that is in memory.
+    pub(super) fn fits_at_once(&self, envelope: &Envelope, message: &Message) -> bool {
+        match self.webhooks(envelope, message) {
+            Ok(None) => true,
+            Ok(Some(webhooks)) => {
+                let named = message.body.reader().and_then(|body| Ok(a2a::webhooks(&envelope.method, body)?));
+                judge(webhooks, named).is_ok()
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The origins that the service may be told to call, where a message may name some.
+    fn webhooks(&self, envelope: &Envelope, message: &Message) -> Result<Option<&BTreeSet<String>>, (Reason, String)> {
         let speaks = if let Runs::Url(upstream) = &self.config.runs { &upstream.speaks } else { &Speaks::Mcp };
         match speaks {
             Speaks::Mcp if envelope.is_card() || message.head.get(":path").is_some() => {
                 Err((Reason::Malformed, "this service has no such place: it speaks MCP".to_owned()))
             }
-            Speaks::A2a { webhooks, .. } if !envelope.is_card() => {
-                let failed = |why: std::io::Error| (Reason::Malformed, why.to_string());
-                let (method, body) = (envelope.method.clone(), message.body.clone());
-                let look = move || Ok(a2a::webhooks(&method, body.reader()?)?);
-                let named = aside(message, look).await.map_err(failed)?;
-                let is_callback = |url: &str| url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of).is_some();
-                let may = |url: &String| is_callback(url) || webhooks.iter().any(|origin| a2a::is_of(url, origin));
-                if named.iter().all(may) {
-                    return Ok(named.iter().any(|url| is_callback(url)));
-                }
-                let why =
-                    "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
-                Err((Reason::Denied, why.to_owned()))
-            }
-            _ => Ok(false),
+            Speaks::A2a { webhooks, .. } if !envelope.is_card() => Ok(Some(webhooks)),
+            _ => Ok(None),
         }
     }
+}
+
+/// Whether all that a message would have called may be, and whether a callback is among them.
+fn judge(webhooks: &BTreeSet<String>, named: std::io::Result<Vec<String>>) -> Result<bool, (Reason, String)> {
+    let named = named.map_err(|why| (Reason::Malformed, why.to_string()))?;
+    let is_callback = |url: &str| url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of).is_some();
+    let may = |url: &String| is_callback(url) || webhooks.iter().any(|origin| a2a::is_of(url, origin));
+    if named.iter().all(may) {
+        return Ok(named.iter().any(|url| is_callback(url)));
+    }
+    let why = "not allowed: the owner of this service does not name the origin of this webhook in `webhooks`";
+    Err((Reason::Denied, why.to_owned()))
 }
 
 /// What a message says of itself.

@@ -52,6 +52,7 @@ impl Daemon {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
         // Before the store is open, so that no signal finds nobody at home.
         let mut signals = Signals::new()?;
+        nuncio_bridge::make_room_for_connections();
         let home = options.home()?;
         let mut config = options.config(&home)?;
         if self.listen.is_none() && !config.mailbox {

@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nuncio-transport",
             "nuncio",
             "nuncio-node",
+            "nuncio-bridge",
             "nuncio-cli",
         ],
     ),

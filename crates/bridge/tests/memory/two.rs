@@ -1,0 +1,76 @@
+//! Two agents in this process: the one's programs ask, the other offers a server behind an address.
+
+use std::path::Path;
+
+use axum::Router;
+use nuncio::{Agent, Config};
+use nuncio_bridge::{AgentLine, Bridge, allow, expose};
+use tokio::net::TcpListener;
+
+pub struct Two {
+    dir: tempfile::TempDir,
+    near: (Agent, Bridge),
+    far: (Agent, Bridge),
+}
+
+async fn open(home: &Path) -> (Agent, Bridge) {
+    let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
+    let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
+    let agent = Agent::open(config).await.unwrap();
+    let bridge = Bridge::start(agent.clone(), home).await.unwrap();
+    (agent, bridge)
+}
+
+impl Two {
+    /// Before a server of MCP, all of whose tools may be called.
+    pub async fn before(server: Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, server).await });
+        let dir = tempfile::tempdir().unwrap();
+        let (near, far) = (dir.path().join("near"), dir.path().join("far"));
+        std::fs::create_dir(&far).unwrap();
+        let service = "files".parse().unwrap();
+        expose(&far, &service, &[url]).unwrap();
+        allow(&far, &service, "near", &["tools.write".to_owned()]).unwrap();
+        let (near, far) = (open(&near).await, open(&far).await);
+        near.0.add_peer(&far.0.invitation().await.unwrap(), Some("far")).await.unwrap();
+        far.0.add_peer(&near.0.invitation().await.unwrap(), Some("near")).await.unwrap();
+        Self { dir, near, far }
+    }
+
+    pub fn line(&self) -> AgentLine {
+        self.near.1.line(self.far.0.id(), "files".parse().unwrap())
+    }
+
+    /// Waits until a payload is on its way to the one who asks, or none is there any more.
+    pub async fn payload_comes(&self, yes: bool) {
+        let comes = || self.dir.path().join("near/large/in").read_dir().is_ok_and(|mut all| all.next().is_some());
+        while comes() != yes {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    pub async fn stop(self) {
+        for (agent, bridge) in [self.near, self.far] {
+            bridge.stop().await;
+            agent.shutdown().await.unwrap();
+        }
+    }
+}
+
+/// The fields of a call of a tool where there are no sessions.
+pub const ALONE: [(&str, &str); 3] =
+    [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "put")];
+
+pub fn call(id: usize) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"put","_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}}}}"#
+    )
+}
+
+/// Bytes that this process has in memory.
+pub fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
