@@ -2,10 +2,12 @@
 
     python walk.py PROGRAM   which is given the agent's address, prints the one for the client, and ends with its input
     python walk.py           without anything between
-    python walk.py serve     is the agent alone: prints its address, and ends with its input
-    python walk.py at URL    is the client alone"""
+    python walk.py serve FILE     is the agent alone: signs its card, writes its key there, prints its address, and ends with its input
+    python walk.py at URL JWK     is the client alone, which wants the card signed by that key"""
 
 import asyncio
+import json
+import pathlib
 import socket
 import subprocess
 import sys
@@ -40,6 +42,10 @@ from a2a.types import (  # noqa: E402
     TaskState,
 )
 
+from a2a.utils.signing import create_agent_card_signer, create_signature_verifier  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
+from jwt import PyJWK  # noqa: E402
+from jwt.algorithms import ECAlgorithm  # noqa: E402
 from starlette.applications import Starlette  # noqa: E402
 
 passed = failed = 0
@@ -100,7 +106,14 @@ def card(port):
     )
 
 
-async def agent():
+def signed(card, file):
+    """The card with a signature of a new key, whose public half goes into the file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pathlib.Path(file).write_text(ECAlgorithm.to_jwk(key.public_key()))
+    return create_agent_card_signer(key, {"alg": "ES256", "kid": "its own", "jku": None, "typ": "JOSE"})(card)
+
+
+async def agent(file=None):
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     port = place.getsockname()[1]
@@ -111,7 +124,7 @@ async def agent():
         push_config_store=InMemoryPushNotificationConfigStore(),
     )
     routes = [
-        *create_agent_card_routes(card(port)),
+        *create_agent_card_routes(signed(card(port), file) if file else card(port)),
         *create_jsonrpc_routes(handler, "/rpc"),
         *create_jsonrpc_routes(handler, "/older", enable_v0_3_compat=True),
     ]
@@ -193,8 +206,8 @@ async def main():
     if more[:1] == ["at"]:
         url = more[1]
     else:
-        url = await agent()
-    if more == ["serve"]:
+        url = await agent(*more[1:])
+    if more[:1] == ["serve"]:
         print(url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
         return 0
@@ -203,6 +216,13 @@ async def main():
         url = (await process.stdout.readline()).decode().strip()
     async with httpx.AsyncClient(timeout=30) as http:
         served = (await http.get(f"{url}/.well-known/agent-card.json")).json()
+    if more[:1] == ["at"]:
+        verify = create_signature_verifier(lambda *_: PyJWK(json.loads(more[2])), ["EdDSA"])
+        try:
+            verify(parse_agent_card(served))
+            holds("the card is signed by the key that connect printed", True)
+        except Exception as error:
+            holds("the card is signed by the key that connect printed", False, repr(error))
     if more:
         interfaces = [(one["url"], one["protocolVersion"]) for one in served["supportedInterfaces"]]
         holds("the card has addresses of this machine", interfaces == [(f"{url}/a2a/rpc", "1.0"), (f"{url}/a2a/older", "0.3")], interfaces)

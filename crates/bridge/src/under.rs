@@ -55,3 +55,16 @@ pub(crate) async fn kept(fronts: Weak<Fronts>, stopping: CancellationToken) {
         stopping.run_until_cancelled(fronts.renew()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn a_token_that_cannot_count_is_not_taken_for_none() {
+        assert!(named([].into_iter()).unwrap().is_none());
+        for bad in [&[Some("")][..], &[Some("x")], &[None], &[Some("a.b.c")], &[Some("x"), Some("x")], &[None, None]] {
+            assert!(named(bad.iter().copied()).is_err(), "{bad:?}");
+        }
+    }
+}

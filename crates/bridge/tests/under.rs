@@ -137,7 +137,7 @@ impl Scene {
     }
 
     /// Calls a tool; the answer.
-    async fn call(&self, url: &str, tool: &str, token: Option<&str>) -> Value {
+    async fn call<'a>(&self, url: &str, tool: &'a str, tokens: impl IntoIterator<Item = &'a str>) -> Value {
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool,
             "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28" } } });
         let fields = [
@@ -148,7 +148,7 @@ impl Scene {
             ("mcp-name", tool),
         ];
         let request = reqwest::Client::new().post(url).body(message.to_string());
-        let fields = fields.into_iter().chain(token.map(|token| ("txn-token", token)));
+        let fields = fields.into_iter().chain(tokens.into_iter().map(|token| ("txn-token", token)));
         let request = fields.fold(request, |request, (name, value)| request.header(name, value));
         let answer = within(request.send()).await.unwrap();
         assert_eq!(answer.status(), 200, "an error to a request is an answer");
@@ -240,6 +240,8 @@ async fn a_token_that_is_not_good_is_told_recorded_and_reaches_nobody() {
     for none in ["", "x", "a.b.c"] {
         assert_eq!(reason(&scene.call(&scene.url, "look", Some(none)).await), (-32040, "denied"), "{none:?}");
     }
+    let twice = [begun.token(), begun.token()];
+    assert_eq!(reason(&scene.call(&scene.url, "look", twice).await), (-32040, "denied"), "which of them?");
     assert_eq!(scene.reached(), 0);
     // Revoked, before anything was done under it.
     scene.near.agent.revoke(&begun).await.unwrap();
