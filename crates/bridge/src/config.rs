@@ -72,6 +72,14 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         what: String,
     },
+    /// It can be read, and makes no sense.
+    #[error("{path}: {what}")]
+    Whole {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
     /// One service in it makes no sense.
     #[error("{path}: service {service}: {what}")]
     Service {

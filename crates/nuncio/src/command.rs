@@ -14,6 +14,7 @@ use crate::calls::CallCommand;
 use crate::channels::Asked;
 use crate::chunks::Unsent;
 use crate::error::Error;
+use crate::kept::Kept;
 use crate::knocks::KnockCommand;
 use crate::message::Incoming;
 use crate::missing::Missing;
@@ -108,6 +109,10 @@ pub(crate) enum Command {
     Channel(Asked),
     Call(CallCommand),
     Knock(KnockCommand),
+    Keep {
+        rows: Vec<Kept>,
+        reply: Reply<()>,
+    },
     Missing {
         reply: Reply<mpsc::UnboundedReceiver<Missing>>,
     },
