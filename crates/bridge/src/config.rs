@@ -376,7 +376,7 @@ fn upstream(url: &str, speaks: Speaks, authorization: Option<&Path>) -> Result<U
     Ok(Upstream { speaks, url, authorization })
 }
 
-fn is_local(host: &str) -> bool {
+pub(crate) fn is_local(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

@@ -5,6 +5,8 @@
 //!            404      401        401, 403, 503                       403, 502, 504
 //! ```
 
+mod budget;
+mod chat;
 mod config;
 mod letters;
 mod person;
@@ -26,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ConfigError;
 use crate::front::{Room, serve_with};
+use budget::Book;
+use chat::Provider;
 use config::AgentRoute;
 pub use config::{FILE, GatewayConfig};
 use person::People;
@@ -44,6 +48,12 @@ pub enum GatewayError {
     /// Certificate or key.
     #[error("[tls]: {0}")]
     Tls(String),
+    /// How the provider is asked.
+    #[error("[chat]: {0}")]
+    Provider(String),
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] nuncio::Error),
 }
 
 /// A gateway that serves.
@@ -59,6 +69,8 @@ struct Inner {
     agent: Agent,
     people: People,
     agents: BTreeMap<String, AgentRoute>,
+    chat: Option<Provider>,
+    book: Book,
     room: Room,
     stopping: CancellationToken,
 }
@@ -71,14 +83,16 @@ impl Gateway {
     /// # Errors
     /// The address or the certificate.
     pub async fn start(agent: Agent, config: GatewayConfig) -> Result<Self, GatewayError> {
-        let GatewayConfig { listen, tls, subject, agents } = config;
+        let GatewayConfig { listen, tls, subject, agents, chat, budget } = config;
         let tls = tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
+        let chat = chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
+        let book = Book::open(agent.clone(), budget).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| GatewayError::Listen(listen, error))?;
         let listening = listener.local_addr().map_err(|error| GatewayError::Listen(listen, error))?;
         let stopping = CancellationToken::new();
         let people = People::new(agent.clone(), subject);
         let (room, own) = (Room::default(), stopping.clone());
-        let served = Arc::new(Inner { agent, people, agents, room, stopping: own });
+        let served = Arc::new(Inner { agent, people, agents, chat, book, room, stopping: own });
         let serving = tokio::spawn(serve_with(listener, tls, router(served), stopping.clone()));
         Ok(Self { listening, stopping, serving })
     }
@@ -105,7 +119,10 @@ struct Route {
     to: fn() -> MethodRouter<Served>,
 }
 
-const ROUTES: &[Route] = &[Route { method: "post", path: "/v1/agents/{name}/letters", to: || post(letters::answer) }];
+const ROUTES: &[Route] = &[
+    Route { method: "post", path: "/v1/agents/{name}/letters", to: || post(letters::answer) },
+    Route { method: "post", path: "/v1/chat/completions", to: || post(chat::complete) },
+];
 
 fn router(served: Served) -> Router {
     let table = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.to)()));

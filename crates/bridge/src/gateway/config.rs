@@ -8,7 +8,14 @@
 //! peer = "planner"                 # a peer's short name or its DID; the name above, if not said
 //! letters = "travel.plan"          # the scope in which a person's letters act; without it they are not taken
 //! timeout_s = 60
+//!
+//! [budget.requests]                # of each person; [budget.tokens]: of completions
+//! mode = "hard"                    # off, warn or hard
+//! limit = 1000
+//! per = "day"                      # hour or day
 //! ```
+//!
+//! [chat] is told of in `chat/config.rs`.
 //!
 //! What is not named is not served.
 
@@ -20,6 +27,8 @@ use std::time::Duration;
 use nuncio_proto::token::Scope;
 use serde::Deserialize;
 
+use super::budget::Budgets;
+use super::chat::{ChatRoute, ChatTable};
 use crate::config::{ConfigError, Others, read_private, without_value};
 
 /// The file's name in the home.
@@ -34,6 +43,8 @@ pub struct GatewayConfig {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) subject: SubjectKind,
     pub(crate) agents: BTreeMap<String, AgentRoute>,
+    pub(crate) chat: Option<ChatRoute>,
+    pub(crate) budget: Budgets,
 }
 
 /// Certificate chain and key, both PEM.
@@ -76,6 +87,9 @@ struct Whole {
     subject: SubjectKind,
     #[serde(default)]
     agents: BTreeMap<String, AgentTable>,
+    chat: Option<ChatTable>,
+    #[serde(default)]
+    budget: Budgets,
 }
 
 #[derive(Deserialize)]
@@ -117,7 +131,9 @@ impl Whole {
             let route = table.check(&name).map_err(|what| format!("agents.{name}: {what}"))?;
             Ok((name, route))
         });
-        Ok(GatewayConfig { listen, tls, subject: self.subject, agents: agents.collect::<Result<_, String>>()? })
+        let agents = agents.collect::<Result<_, String>>()?;
+        let chat = self.chat.map(|chat| chat.check(beside)).transpose().map_err(|what| format!("chat: {what}"))?;
+        Ok(GatewayConfig { listen, tls, subject: self.subject, agents, chat, budget: self.budget })
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) async fn answer(
     let transaction = served.people.begin(&headers, scope).await?;
     let to = peer(&served, &route.peer).await?;
     let message = message(&gather(body, &served.room).await?)?.under(&transaction);
+    served.book.reserve(&transaction, 0).await?;
     let (asked, patience) = (Asked { to, transaction, patience: route.patience }, route.patience);
     tracing::info!(transaction = asked.transaction.id(), agent = name, "a person's letter");
     if streams(&headers) {

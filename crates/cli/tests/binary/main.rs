@@ -18,6 +18,7 @@ mod commands;
 mod daemon;
 mod demo;
 mod errors;
+mod gateway;
 mod homes;
 mod kills;
 mod languages;
