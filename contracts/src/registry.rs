@@ -348,7 +348,7 @@ pub mod limit {
     /// Unit: bytes.
     pub const CALL_FIELD_NAME_MAX: usize = 64;
 
-    /// of the value of such a field: a token of another trust domain fits
+    /// of the value of such a field: an address with its query fits
     ///
     /// Unit: bytes.
     pub const CALL_FIELD_LEN_MAX: usize = 2048;

@@ -12,7 +12,7 @@ pub(crate) use webhooks::{origin, webhooks};
 // contracts/call.md X36.
 pub(crate) const FIELDS: [&str; 3] = ["a2a-version", "a2a-extensions", "x-a2a-extensions"];
 /// What travels beside them, from a client.
-pub(crate) const TRACE: [&str; 3] = ["traceparent", "tracestate", "txn-token"];
+pub(crate) const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 /// Where an agent's card stands: since 0.3, and before.
 pub(crate) const CARDS: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.json"];
 /// A longer card is none.

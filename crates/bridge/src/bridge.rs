@@ -81,7 +81,8 @@ impl Bridge {
     /// The line to a service of another agent.
     #[must_use]
     pub fn line(&self, to: AgentId, service: ServiceName) -> AgentLine {
-        AgentLine::new(Arc::clone(&self.calling), to, service)
+        let standing = self.fronts.standing(&to, &service);
+        AgentLine::new(Arc::clone(&self.calling), to, service, standing)
     }
 
     /// Follows the home's file of services as it stands now.

@@ -4,13 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nuncio::{Agent, CallNews, Called, Error, Payload};
+use nuncio::{Agent, CallNews, Called, Error, Payload, Transaction};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId};
 use tokio::sync::{mpsc, watch};
 
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{Body, Message};
+use crate::under::Standing;
 
 /// A message that did not reach the other agent in this time fails: whoever asked has given up, and nothing is done behind its back.
 const MESSAGE_LIFE: Duration = Duration::from_mins(10);
@@ -45,6 +46,11 @@ impl Calling {
 
     fn lanes(&self) -> MutexGuard<'_, HashMap<Key, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A transaction with a token that lives longer.
+    pub(crate) async fn renewed(&self, transaction: &Transaction) -> Result<Transaction, Error> {
+        self.agent.renewed(transaction).await
     }
 
     /// Something came.
@@ -91,11 +97,13 @@ pub struct AgentLine {
     calling: Arc<Calling>,
     to: AgentId,
     service: ServiceName,
+    /// What the connection names.
+    standing: Standing,
 }
 
 impl AgentLine {
-    pub(crate) const fn new(calling: Arc<Calling>, to: AgentId, service: ServiceName) -> Self {
-        Self { calling, to, service }
+    pub(crate) const fn new(calling: Arc<Calling>, to: AgentId, service: ServiceName, standing: Standing) -> Self {
+        Self { calling, to, service, standing }
     }
 
     fn key(&self, session: Option<CallSessionId>) -> Key {
@@ -141,7 +149,7 @@ impl AgentLine {
 
 impl Line for AgentLine {
     async fn say(&self, say: Say) -> Result<(), LineError> {
-        let Say { id, what, session, reply_to, message, note } = say;
+        let Say { id, what, session, reply_to, message, note, under } = say;
         let place = CallPlace { what, service: self.service.clone(), session, head: message.head.clone() };
         let mut letter = letter(&message).ok_or_else(|| LineError::Refused("it was another agent's".to_owned()))?;
         if what != What::End {
@@ -149,6 +157,10 @@ impl Line for AgentLine {
         }
         if let Some(asked) = reply_to {
             letter = letter.reply_to(asked);
+        }
+        // contracts/call.md X44: the session's end needs nobody's leave.
+        if let Some(transaction) = under.or_else(|| self.standing.get()).filter(|_| what != What::End) {
+            letter = letter.under(&transaction);
         }
         self.calling.agent.say(self.to, id, &place, letter, note).await.map_err(not_said)?;
         if what == What::End { self.close(session).await } else { Ok(()) }
@@ -185,7 +197,8 @@ impl Line for AgentLine {
 fn not_said(error: Error) -> LineError {
     match error {
         Error::Stopped => LineError::Stopped,
-        other => LineError::Refused(other.to_string()),
+        Error::TokenRefused { .. } | Error::NoTrust => LineError::Denied(format!("not allowed: {error}")),
+        _ => LineError::Refused(error.to_string()),
     }
 }
 

@@ -7,6 +7,7 @@
 //! peer = "did:key:z6Mk…"
 //! service = "files"
 //! secret = "…"                  # 32 hexadecimal digits
+//! under = "eyJ…"                # the token of a transaction in which its messages act, if it names one
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use nuncio::Transaction;
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
 use serde::{Deserialize, Serialize};
@@ -37,12 +39,21 @@ pub struct Connection {
     pub service: ServiceName,
     /// What stands behind the name in its address.
     pub(crate) secret: Zeroizing<String>,
+    /// In which transaction its messages act, where they name none themselves.
+    pub under: Option<Transaction>,
 }
 
 impl fmt::Debug for Connection {
     /// Without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection({}/{})", self.peer, self.service)
+    }
+}
+
+impl Connection {
+    /// Whether they differ in their transactions at most.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        (self.peer, &self.service, &self.secret) == (other.peer, &other.service, &other.secret)
     }
 }
 
@@ -67,6 +78,8 @@ struct Row {
     peer: String,
     service: String,
     secret: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under: Option<String>,
 }
 
 impl Connections {
@@ -108,6 +121,7 @@ impl Connections {
             peer: connection.peer.to_string(),
             service: connection.service.to_string(),
             secret: connection.secret.to_string(),
+            under: connection.under.as_ref().map(|transaction| transaction.token().to_owned()),
         };
         let connections = self.all.iter().map(|(name, connection)| (name.to_string(), row(connection))).collect();
         let written = toml::to_string(&Whole { port: self.port, connections }).map_err(io::Error::other);
@@ -140,7 +154,9 @@ impl Row {
         if !is_secret {
             return Err("a secret is 32 hexadecimal digits");
         }
+        let under = self.under.map(|token| Transaction::from_token(&token).ok_or("`under` is no transaction token"));
         Ok(Connection {
+            under: under.transpose()?,
             peer: self.peer.parse().map_err(|_| "`peer` is no did:key of an agent")?,
             service: self.service.parse().map_err(|_| "`service` is no name of one")?,
             secret: Zeroizing::new(self.secret),
@@ -167,6 +183,7 @@ mod tests {
             peer: "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK".parse().unwrap(),
             service: "files".parse().unwrap(),
             secret: secret().unwrap(),
+            under: None,
         };
         Connections { port: Some(4000), all: [("docs".parse().unwrap(), one)].into() }
     }
@@ -197,6 +214,7 @@ mod tests {
             ("service", "servise", "unknown field"),
             ("secret = \"", "secret = \"x", "32 hexadecimal"),
             ("[connections.docs]", "[connections.Docs]", "lower case"),
+            ("secret =", "under = \"s3cret\"\nsecret =", "`under`"),
         ] {
             assert!(good.contains(from), "{good}");
             put(home.path(), FILE, &good.replace(from, to)).unwrap();

@@ -132,12 +132,14 @@ impl<L: Line> Front<L> {
             reply_to: None,
             message: Message { head: posted.head, ..Message::json(posted.bytes) },
             note: rpc_id.clone().into_bytes(),
+            under: posted.under.clone(),
         };
         let takes_asides = posted.accepts.stream && session.id.is_some();
         let (ticket, rx, last) = session.open(request, takes_asides);
         let source = Source::Shared(rx, last);
         let (era, accepts) = (posted.era, posted.accepts);
-        let exchange = Exchange { session, ticket, id: Some(rpc_id), era, accepts, out, source, answered: false };
+        let (id, under) = (Some(rpc_id), posted.under);
+        let exchange = Exchange { session, ticket, id, era, accepts, out, source, under, answered: false };
         // Goes on when the client goes: what is said is said.
         tokio::spawn(exchange.ask(say));
         Ok(answered(answer).await)
@@ -183,7 +185,8 @@ impl<L: Line> Front<L> {
             session.reopen(request, after).ok_or_else(|| Fault::malformed("nothing is left of that stream"))?;
         let _ = out.aside(bytes::Bytes::from_static(sse::COMMENT)).await;
         let accepts = Accepts { json: false, stream: true };
-        tokio::spawn(Exchange { session, ticket, id: None, era, accepts, out, source, answered: false }.go_on());
+        let exchange = Exchange { session, ticket, id: None, era, accepts, out, source, under: None, answered: false };
+        tokio::spawn(exchange.go_on());
         Ok(answered(answer).await)
     }
 
@@ -196,6 +199,7 @@ impl<L: Line> Front<L> {
             reply_to: None,
             message: Message::json(bytes::Bytes::new()),
             note: Vec::new(),
+            under: None,
         };
         session.line.say(say).await.map_err(Fault::from)?;
         session.closing.cancel();
@@ -256,8 +260,9 @@ async fn notice<L: Line>(session: &Session<L>, posted: Posted) -> Result<Respons
         reply_to,
         message: Message { head: posted.head, ..Message::json(posted.bytes) },
         note: Vec::new(),
+        under: posted.under,
     };
-    session.line.say(say).await.map_err(Fault::from)?;
+    session.line.say(say).await.map_err(|error| Fault::from(error).of_notice())?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -287,11 +292,16 @@ async fn asks(heard: &Heard) -> Option<RpcId> {
 
 /// A new letter's id.
 pub(crate) fn letter_id() -> LetterId {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut random = [0; 10];
     // Without randomness of the system the ids of one millisecond are one.
     let _ = getrandom::fill(&mut random);
-    LetterId::new(UnixMillis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)), random)
+    LetterId::new(now(), random)
+}
+
+/// The clock.
+pub(crate) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn session_id() -> Result<CallSessionId, Fault> {

@@ -16,6 +16,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::any;
+use nuncio::Transaction;
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
 use tokio::net::TcpListener;
@@ -28,8 +29,11 @@ use crate::config::ConfigError;
 use crate::connections::{Connection, Connections, secret};
 use crate::front::fault::Fault;
 use crate::front::guard::{hosts, is_here};
-use crate::front::{Front, Guard, serve};
+use crate::front::{Front, Guard, now, serve};
+use crate::under::{Standing, kept};
 
+/// A token that lives shorter than this is renewed.
+const RENEWED_BEFORE_MS: u64 = 60_000;
 /// Before a port that was taken is tried again.
 const TAKEN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -75,6 +79,7 @@ struct Open {
 #[derive(Clone)]
 struct Opened {
     front: Front<AgentLine>,
+    standing: Standing,
     ending: CancellationToken,
 }
 
@@ -97,6 +102,7 @@ impl Fronts {
             state: Arc::default(),
         });
         let connections = Connections::load(home)?;
+        fronts.tasks.spawn(kept(Arc::downgrade(&fronts), fronts.stopping.clone()));
         if let (Some(port), false) = (connections.port, connections.all.is_empty()) {
             fronts.take(connections, port);
         }
@@ -115,7 +121,8 @@ impl Fronts {
         (open.connections.clone(), open.problem.clone())
     }
 
-    /// Connects a service: from here on programs reach it, also after a restart. One that is connected stays as it is.
+    /// Connects a service: from here on programs reach it, also after a restart. One that is connected stays as it is, but for the transaction in which its
+    /// messages act, where one is named.
     ///
     /// # Errors
     /// The name is another's, the file cannot be written, or there is no port.
@@ -124,9 +131,10 @@ impl Fronts {
         name: Option<ServiceName>,
         peer: AgentId,
         service: ServiceName,
+        under: Option<Transaction>,
     ) -> Result<ServiceName, NotConnected> {
         let _mine = self.turn.lock().await;
-        let (name, connections) = connected(&self.home, name, peer, service)?;
+        let (name, connections) = connected(&self.home, name, peer, service, under)?;
         if let Some(port) = connections.port {
             self.take(connections, port);
         }
@@ -156,9 +164,13 @@ impl Fronts {
             ended.ending.cancel();
         }
         for (name, connection) in &connections.all {
-            let known = open.connections.all.get(name) == Some(connection);
-            if !known {
-                open.fronts.insert(name.clone(), self.front(address, name, connection));
+            match open
+                .fronts
+                .get(name)
+                .filter(|_| open.connections.all.get(name).is_some_and(|was| was.is_as(connection)))
+            {
+                Some(known) => known.standing.set(connection.under.clone()),
+                None => drop(open.fronts.insert(name.clone(), self.front(address, name, connection))),
             }
         }
         open.connections = connections;
@@ -170,10 +182,50 @@ impl Fronts {
     }
 
     fn front(&self, address: SocketAddr, name: &ServiceName, connection: &Connection) -> Opened {
-        let line = AgentLine::new(Arc::clone(&self.calling), connection.peer, connection.service.clone());
+        let standing = Standing::new(connection.under.clone());
+        let calling = Arc::clone(&self.calling);
+        let line = AgentLine::new(calling, connection.peer, connection.service.clone(), standing.clone());
         let guard = Guard::new(address, Some(name.clone()), connection.secret.clone());
         let ending = self.stopping.child_token();
-        Opened { front: Front::new(line, guard, ending.clone()), ending }
+        Opened { front: Front::new(line, guard, ending.clone()), standing, ending }
+    }
+
+    /// The transaction that the connection to a service names, as it stands now and later.
+    pub(crate) fn standing(&self, peer: &AgentId, service: &ServiceName) -> Standing {
+        let open = self.open();
+        let opened = open.connections.to(peer, service).and_then(|(name, _)| open.fronts.get(name));
+        opened.map(|opened| opened.standing.clone()).unwrap_or_default()
+    }
+
+    /// Renews what connections name before it is over.
+    // contracts/call.md X44.
+    pub(crate) async fn renew(&self) {
+        let due = |one: &Connection| one.under.clone().filter(is_due);
+        let due: Vec<_> =
+            self.open().connections.iter().filter_map(|(name, one)| Some((name.clone(), due(one)?))).collect();
+        for (name, former) in due {
+            match self.calling.renewed(&former).await {
+                Ok(fresh) if fresh.token() != former.token() => self.renewed(&name, &former, fresh).await,
+                Ok(_) => {}
+                Err(error) => tracing::info!(%name, %error, "the transaction of a connection is not renewed"),
+            }
+        }
+    }
+
+    /// Keeps a connection's transaction with a fresh token, if it is still the one that it names.
+    async fn renewed(&self, name: &ServiceName, former: &Transaction, fresh: Transaction) {
+        let _mine = self.turn.lock().await;
+        let kept = Connections::load(&self.home).and_then(|mut connections| {
+            let one = connections.all.get_mut(name).filter(|one| one.under.as_ref() == Some(former));
+            let Some(one) = one else { return Ok(()) };
+            one.under = Some(fresh);
+            connections.save(&self.home)?;
+            connections.port.into_iter().for_each(|port| self.take(connections.clone(), port));
+            Ok(())
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%name, %error, "a fresh token cannot be kept");
+        }
     }
 
     /// Returns when answers under way have had their time, once the agent's stop was said.
@@ -192,14 +244,19 @@ pub fn connected(
     name: Option<ServiceName>,
     peer: AgentId,
     service: ServiceName,
+    under: Option<Transaction>,
 ) -> Result<(ServiceName, Connections), NotConnected> {
     let mut connections = Connections::load(home)?;
     if let Some((known, _)) = connections.to(&peer, &service) {
         let known = known.clone();
-        return match name {
-            Some(other) if other != known => Err(NotConnected::Connected(known)),
-            _ => Ok((known, connections)),
-        };
+        if name.is_some_and(|other| other != known) {
+            return Err(NotConnected::Connected(known));
+        }
+        if let Some(one) = connections.all.get_mut(&known).filter(|_| under.is_some()) {
+            one.under = under;
+            connections.save(home)?;
+        }
+        return Ok((known, connections));
     }
     let name = name.unwrap_or_else(|| service.clone());
     if connections.all.contains_key(&name) {
@@ -209,7 +266,7 @@ pub fn connected(
         connections.port = Some(free_port().map_err(NotConnected::Port)?);
     }
     let secret = secret().map_err(NotConnected::Port)?;
-    connections.all.insert(name.clone(), Connection { peer, service, secret });
+    connections.all.insert(name.clone(), Connection { peer, service, secret, under });
     connections.save(home)?;
     Ok((name, connections))
 }
@@ -225,6 +282,12 @@ pub fn disconnected(home: &Path, name: &ServiceName) -> Result<bool, ConfigError
         connections.save(home)?;
     }
     Ok(was)
+}
+
+/// Whether it is renewed now: it has time left for some tries.
+fn is_due(transaction: &Transaction) -> bool {
+    let left = transaction.expires().0.saturating_sub(now().0);
+    (1..RENEWED_BEFORE_MS).contains(&left)
 }
 
 /// One that nobody listens on now; it is kept from here on.

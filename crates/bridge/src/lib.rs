@@ -26,6 +26,7 @@ mod probe;
 mod service;
 mod serving;
 pub mod shim;
+mod under;
 
 pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;

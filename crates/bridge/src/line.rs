@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use nuncio::Transaction;
 use nuncio_proto::call::What;
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use tokio::sync::mpsc;
@@ -23,6 +24,9 @@ pub struct Say {
     pub message: Message,
     /// At most 1,024 bytes that are kept with a request until its answer was taken, for whoever goes on after a crash: a JSON-RPC id.
     pub note: Vec<u8>,
+    /// The transaction in which it acts; without one, that of the connection.
+    // contracts/call.md X44.
+    pub under: Option<Transaction>,
 }
 
 /// What came for a session, or for a request without one.
@@ -64,6 +68,9 @@ pub enum LineError {
     /// It is not accepted, now or later: the message says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// Nothing was said: the token service gives no token for it, now or later.
+    #[error("{0}")]
+    Denied(String),
     /// The agent stops: the same message may be said to it again once it runs.
     #[error("the agent stops")]
     Stopped,

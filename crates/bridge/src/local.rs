@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use nuncio::Transaction;
 use nuncio_proto::call::{Head, What};
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken as Closing;
 use crate::front::{Room, gather};
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{self, Message};
+use crate::under;
 
 /// A field of the message's head, as `name value`; as often as there are fields.
 pub(crate) const FIELD: &str = "nuncio-field";
@@ -58,6 +60,7 @@ impl From<LineError> for Refused {
     fn from(error: LineError) -> Self {
         match error {
             LineError::Refused(why) => Self(StatusCode::CONFLICT, "refused", why),
+            LineError::Denied(why) => Self(StatusCode::FORBIDDEN, "denied", why),
             LineError::Stopped => Self(StatusCode::SERVICE_UNAVAILABLE, "stopped", "the agent stops".to_owned()),
         }
     }
@@ -109,6 +112,7 @@ async fn said<L: Line>(line: &L, room: &Room, request: Request) -> Result<(), Re
             body: message::Body::Bytes(bytes),
         },
         note: note(&parts.headers)?,
+        under: transaction(&parts.headers)?,
     };
     Ok(line.say(say).await?)
 }
@@ -124,8 +128,19 @@ fn session(text: Option<&str>) -> Result<Option<CallSessionId>, Refused> {
 }
 
 fn head(headers: &HeaderMap) -> Head {
+    Head::of(fields(headers).filter(|(name, _)| !name.eq_ignore_ascii_case(under::FIELD)))
+}
+
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let fields = headers.get_all(FIELD).iter().filter_map(|field| field.to_str().ok());
-    Head::of(fields.map(|field| field.split_once(' ').unwrap_or((field, ""))))
+    fields.map(|field| field.split_once(' ').unwrap_or((field, "")))
+}
+
+// contracts/call.md X44.
+fn transaction(headers: &HeaderMap) -> Result<Option<Transaction>, Refused> {
+    let values = fields(headers).filter(|(name, _)| name.eq_ignore_ascii_case(under::FIELD));
+    let named = under::named(values.map(|(_, value)| Some(value)));
+    named.map_err(|why| Refused(StatusCode::FORBIDDEN, "denied", why.to_owned()))
 }
 
 fn note(headers: &HeaderMap) -> Result<Vec<u8>, Refused> {

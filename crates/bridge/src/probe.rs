@@ -123,7 +123,7 @@ pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<Car
             let head = Head::of([(":method", "GET"), (":path", path)]);
             let message = Message { head, ..Message::json(Bytes::new()) };
             let of = Of { from: nobody, session: None };
-            if let Err(error) = service.hand(Ask { key, of, envelope: Envelope::card(), message }).await {
+            if let Err(error) = service.hand(Ask { key, of, envelope: Envelope::card(), message, token: None }).await {
                 why = error.to_string();
                 continue;
             }
@@ -234,7 +234,7 @@ impl Asked {
     async fn say(&mut self, message: &Value) -> Result<(), NotFound> {
         let message = Message { head: Head::default(), ..Message::json(Bytes::from(message.to_string())) };
         let envelope = Envelope::of(&message).map_err(|error| NotFound::Strange(error.to_string()))?;
-        match self.service.hand(Ask { key: self.key, of: self.of, envelope, message }).await {
+        match self.service.hand(Ask { key: self.key, of: self.of, envelope, message, token: None }).await {
             Ok(()) => Ok(()),
             Err(NotHanded::Ended) => Err(NotFound::Gone(self.epitaph().await)),
             Err(why) => Err(NotFound::Gone(why.to_string())),

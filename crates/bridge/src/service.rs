@@ -46,6 +46,8 @@ pub(crate) struct Ask {
     pub(crate) envelope: Envelope,
     /// It.
     pub(crate) message: Message,
+    /// The token of its letter, as it was verified.
+    pub(crate) token: Option<String>,
 }
 
 /// What a service said.

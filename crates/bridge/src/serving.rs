@@ -305,8 +305,9 @@ impl Serving {
         if !self.agent.begin_call(no, &method).await? {
             return Ok(());
         }
+        let token = reply::token(&called);
         self.open.insert(no, Opened::new(called, method, id.clone(), of));
-        let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message }).await else { return Ok(()) };
+        let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message, token }).await else { return Ok(()) };
         if let Some(opened) = self.open.take(no) {
             let reason = if matches!(why, NotHanded::Busy(_)) { Reason::Busy } else { Reason::Gone };
             let message = failure(&id, reason, &format!("{why}; it was not done"));
@@ -343,7 +344,8 @@ impl Serving {
                 let cancelled =
                     envelope.params.request.clone().filter(|_| envelope.method == "notifications/cancelled");
                 let cancelled = cancelled.and_then(|id| self.open.named(&service, &of, &id));
-                match offered.service.hand(Ask { key, of, envelope, message }).await {
+                let token = reply::token(&called);
+                match offered.service.hand(Ask { key, of, envelope, message, token }).await {
                     Ok(()) => cancelled.into_iter().for_each(|no| self.give_up_in_a_while(no)),
                     Err(why) => tracing::debug!(%service, %why, "a notice was not handed over"),
                 }

@@ -200,8 +200,9 @@ impl Shim {
                     tracing::debug!(why, "said again");
                     rest(&mut pause).await;
                 }
-                Err(RemoteError::Refused { message, .. }) if saying.what == What::Request => {
-                    return Some(Own(Some(id), Fault::failed(message).message(Some(&saying.note))));
+                Err(RemoteError::Refused { code, message }) if saying.what == What::Request => {
+                    let fault = if code == "denied" { Fault::denied(message) } else { Fault::failed(message) };
+                    return Some(Own(Some(id), fault.message(Some(&saying.note))));
                 }
                 Err(RemoteError::Refused { message, .. }) => {
                     tracing::warn!(message, "a message was not accepted");

@@ -85,7 +85,7 @@ async fn say(line: &AgentLine, what: What, body: &Value) -> LetterId {
 
 async fn say_as(line: &AgentLine, id: LetterId, what: What, body: &Value) {
     let message = Message::json(if body.is_null() { String::new() } else { body.to_string() });
-    let say = Say { id, what, session: Some(SESSION), reply_to: None, message, note: Vec::new() };
+    let say = Say { id, what, session: Some(SESSION), reply_to: None, message, note: Vec::new(), under: None };
     within(line.say(say)).await.unwrap();
 }
 
@@ -158,7 +158,7 @@ async fn what_is_not_allowed_never_reaches_the_service_and_the_session_lives_on(
     let mut from_other = other.listen(Some(session), None).await.unwrap();
     let (asked, message) = (Agent::new_letter_id().unwrap(), Message::json(call(3, "seen", json!(null)).to_string()));
     let (session, what) = (Some(session), What::Request);
-    let say = Say { id: asked, what, session, reply_to: None, message, note: Vec::new() };
+    let say = Say { id: asked, what, session, reply_to: None, message, note: Vec::new(), under: None };
     within(other.say(say)).await.unwrap();
     let (_, denied) = answer(&other, &mut from_other, asked).await;
     assert_eq!(denied["error"]["data"]["nuncio"], json!({ "reason": "denied", "needs": "service.use" }));
@@ -268,7 +268,8 @@ async fn a_message_in_another_charset_goes_to_no_service() {
     let id = Agent::new_letter_id().unwrap();
     let mut message = Message::json(json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string());
     message.content_type = "application/json; charset=utf-7".parse().unwrap();
-    let say = Say { id, what: What::Request, session: Some(SESSION), reply_to: None, message, note: Vec::new() };
+    let say =
+        Say { id, what: What::Request, session: Some(SESSION), reply_to: None, message, note: Vec::new(), under: None };
     within(line.say(say)).await.unwrap();
     let (_, said) = answer(&line, &mut heard, id).await;
     assert_eq!((&said["id"], &said["error"]["code"]), (&json!(1), &json!(-32600)));
@@ -298,7 +299,15 @@ async fn a_program_that_dies_takes_no_request_of_another_with_it() {
     let mut heard = line.listen(None, None).await.unwrap();
     let ask = async |id: u64, tool: &str, arguments| {
         let (asked, message) = (Agent::new_letter_id().unwrap(), Message::json(call(id, tool, arguments).to_string()));
-        let say = Say { id: asked, what: What::Request, session: None, reply_to: None, message, note: Vec::new() };
+        let say = Say {
+            id: asked,
+            what: What::Request,
+            session: None,
+            reply_to: None,
+            message,
+            note: Vec::new(),
+            under: None,
+        };
         within(line.say(say)).await.unwrap();
         asked
     };

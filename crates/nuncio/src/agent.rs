@@ -115,6 +115,14 @@ impl Agent {
         self.exchange()?.revoke(transaction).await
     }
 
+    /// The same transaction with a token that lives longer. Only one that this agent began is renewed; any other comes back as it is.
+    ///
+    /// # Errors
+    /// As [`Agent::begin`].
+    pub async fn renewed(&self, transaction: &Transaction) -> Result<Transaction, Error> {
+        self.exchange()?.renewed(transaction).await
+    }
+
     fn exchange(&self) -> Result<&Exchange, Error> {
         self.shared.exchange.as_deref().ok_or(Error::NoTrust)
     }

@@ -102,6 +102,10 @@ impl Actor {
                 let news = self.call_news(no);
                 tell(reply, news);
             }
+            CallCommand::Said { to, id, reply } => {
+                let said = self.is_said(to, id);
+                self.when_durable(answer(reply, said));
+            }
             CallCommand::Say { to, letter, payload, note, reply } => self.say(to, &letter, payload, note, reply),
             CallCommand::Begin { no, method, reply } => self.begin_call(no, method, reply),
             CallCommand::Answer(answering, reply) => self.answer_call(*answering, reply),
@@ -206,8 +210,12 @@ impl Actor {
         Called { own, begun: self.calls.begun.get(&no).cloned(), letter: self.incoming(arrival), place }
     }
 
+    fn is_said(&self, to: AgentId, id: LetterId) -> bool {
+        self.calls.open.contains_key(&(to, id)) || self.peer.is_under_way(to, id)
+    }
+
     fn say(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()>) {
-        if self.calls.open.contains_key(&(to, letter.id)) || self.peer.is_under_way(to, letter.id) {
+        if self.is_said(to, letter.id) {
             // Said before: what was accepted is on disk, or is in front of this answer in the writer's line.
             return self.when_durable(answer(reply, ()));
         }

@@ -120,6 +120,7 @@ pub(crate) enum CallCommand {
     Serve { yes: bool, reply: Reply<()> },
     Watch { reply: Reply<mpsc::UnboundedReceiver<CallNews>> },
     Get { no: u64, reply: Reply<Option<CallNews>> },
+    Said { to: AgentId, id: LetterId, reply: Reply<bool> },
     Say { to: AgentId, letter: Box<Letter>, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()> },
     Begin { no: u64, method: String, reply: Reply<bool> },
     Answer(Box<Answering>, Reply<bool>),
@@ -178,6 +179,10 @@ impl Agent {
     ) -> Result<(), Error> {
         if note.len() > CALL_NOTE_MAX {
             return Err(Error::NoCall);
+        }
+        // What was accepted is not asked a token for again: its transaction may be over by now.
+        if message.under.is_some() && self.ask_calls(|reply| CallCommand::Said { to, id, reply }).await? {
+            return Ok(());
         }
         let (letter, payload) = self.write_call(to, id, place, message).await?;
         self.ask_calls(|reply| CallCommand::Say { to, letter: Box::new(letter), payload, note, reply }).await

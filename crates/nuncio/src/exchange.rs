@@ -133,6 +133,14 @@ impl Exchange {
         Ok(fresh)
     }
 
+    /// The transaction with a fresh token, if it is ours.
+    pub(crate) async fn renewed(&self, transaction: &Transaction) -> Result<Transaction, Error> {
+        if transaction.token.claims().cnf != token::Thumbprint::of_agent(&self.me) {
+            return Ok(transaction.clone());
+        }
+        Ok(Transaction { token: self.renew(&transaction.token).await? })
+    }
+
     /// A fresh token of the same hop, for a letter that has not arrived.
     pub(crate) async fn renew(&self, token: &Genuine) -> Result<Arc<Genuine>, Error> {
         let hop = &token.claims().hop;

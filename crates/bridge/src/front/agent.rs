@@ -15,12 +15,13 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use nuncio::Transaction;
 use nuncio_proto::call::{Head, What};
 
 use super::exchange::{Source, told};
 use super::fault::Fault;
 use super::flush::Marks;
-use super::post::{self, Refused};
+use super::post::{self, Refused, named_in};
 use super::session::{Ending, Session, Ticket};
 use super::{Front, letter_id, reading};
 use crate::a2a;
@@ -87,9 +88,9 @@ impl<L: Line> Front<L> {
         let fields = parts.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let mut head = a2a::fields(fields);
         let _ = (head.set(":method", "GET"), head.set(":path", path));
-        let session = self.session(None).await?;
+        let (session, under) = (self.session(None).await?, named_in(&parts.headers).map_err(Fault::of_notice)?);
         // What is asked is heard to its end, also where the client goes.
-        let asked = tokio::spawn(ask(session, head)).await;
+        let asked = tokio::spawn(ask(session, head, under)).await;
         let message = asked.unwrap_or_else(|_| Err(Fault::busy("there is no answer")))?;
         let status = message.head.get(":status").map_or(StatusCode::OK, told);
         let bytes = tokio::task::spawn_blocking(move || whole(&message)).await.ok().flatten();
@@ -108,15 +109,15 @@ fn json(status: StatusCode, bytes: Bytes) -> Response {
 }
 
 /// Asks for a card: the answer to it.
-async fn ask<L: Line>(session: Arc<Session<L>>, head: Head) -> Result<Message, Fault> {
+async fn ask<L: Line>(session: Arc<Session<L>>, head: Head, under: Option<Transaction>) -> Result<Message, Fault> {
     let request = letter_id();
     let (ticket, rx, last) = session.open(request, false);
     let message = Message { head, ..Message::json(Bytes::new()) };
-    let say = Say { id: request, what: What::Request, session: None, reply_to: None, message, note: Vec::new() };
+    let say = Say { id: request, what: What::Request, session: None, reply_to: None, message, note: Vec::new(), under };
     let mut source = Source::Shared(rx, last);
     let asked = match session.line.say(say).await {
         Ok(()) => tokio::time::timeout(PATIENCE, answer(&session, ticket, &mut source)).await,
-        Err(error) => Ok(Err(error.into())),
+        Err(error) => Ok(Err(Fault::from(error).of_notice())),
     };
     let answered = asked.is_ok();
     let asked =

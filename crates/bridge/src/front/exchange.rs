@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
+use nuncio::Transaction;
 use nuncio_proto::call::What;
 use nuncio_proto::ids::LetterId;
 use tokio::sync::mpsc;
@@ -62,6 +63,8 @@ pub(super) struct Exchange<L> {
     pub(super) accepts: Accepts,
     pub(super) out: Out,
     pub(super) source: Source,
+    /// In which it was asked.
+    pub(super) under: Option<Transaction>,
     pub(super) answered: bool,
 }
 
@@ -250,6 +253,7 @@ impl<L: Line> Exchange<L> {
             reply_to: Some(self.ticket.request),
             message: Message::json(message),
             note: Vec::new(),
+            under: self.under.clone(),
         };
         if let Err(error) = self.session.line.say(say).await {
             tracing::debug!(%error, "a request goes on whose client has gone");

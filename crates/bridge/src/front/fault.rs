@@ -42,6 +42,11 @@ impl Fault {
         Self::new(StatusCode::OK, -32042, "failed", message)
     }
 
+    /// Nothing allows it.
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::OK, -32040, "denied", message)
+    }
+
     /// There is no such session, or it is over.
     pub(crate) fn gone(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, -32043, "gone", message)
@@ -62,6 +67,11 @@ impl Fault {
     /// With another status.
     pub(crate) fn with(self, status: StatusCode) -> Self {
         Self { status, ..self }
+    }
+
+    /// As whoever asked without a message that wants an answer is told it: a status that says no.
+    pub(crate) fn of_notice(self) -> Self {
+        if self.status == StatusCode::OK { self.with(StatusCode::FORBIDDEN) } else { self }
     }
 
     /// The status that it has as an answer of its own.
@@ -94,6 +104,7 @@ impl From<LineError> for Fault {
     fn from(error: LineError) -> Self {
         match error {
             LineError::Refused(why) => Self::failed(why),
+            LineError::Denied(why) => Self::denied(why),
             LineError::Stopped => Self::busy("the agent stops: ask again once it runs"),
         }
     }

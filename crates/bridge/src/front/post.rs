@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use nuncio::Transaction;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::Head;
 use nuncio_proto::ids::CallSessionId;
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::exchange::{Accepts, Era};
 use super::fault::Fault;
 use super::reading::{self, Kind, Reading, Unread};
-use crate::a2a;
+use crate::{a2a, under};
 
 /// How long a body may take to come.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ const WITHOUT_SESSIONS: &str = "2026-07-28";
 const WITH_PRIMING: &str = "2025-11-25";
 /// What of HTTP travels. Nothing that shows who the client is to this machine does.
 // contracts/call.md X17.
-const TRAVELS: [&str; 6] = ["mcp-protocol-version", "mcp-method", "mcp-name", "traceparent", "tracestate", "txn-token"];
+const TRAVELS: [&str; 5] = ["mcp-protocol-version", "mcp-method", "mcp-name", "traceparent", "tracestate"];
 /// What travels by the beginning of its name: parameters that a tool's schema has mirrored in the head.
 const PARAMETER: &str = "mcp-param-";
 /// Where a session's id stands.
@@ -53,6 +54,7 @@ pub(super) struct Posted {
     pub(super) era: Era,
     pub(super) accepts: Accepts,
     pub(super) session: Named,
+    pub(super) under: Option<Transaction>,
 }
 
 /// Which session a request names.
@@ -87,7 +89,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, room: &Room) -> Result
     if era == Era::Requests {
         agrees(headers, &reading).map_err(refused)?;
     }
-    Ok(Posted { head: head(headers), reading, bytes, era, accepts, session })
+    let under = transaction(headers, &reading)?;
+    Ok(Posted { head: head(headers), reading, bytes, era, accepts, session, under })
 }
 
 /// Reads a message of A2A to the interface of a path.
@@ -102,7 +105,22 @@ pub(super) async fn read_a2a(headers: &HeaderMap, body: Body, room: &Room, path:
     let streams = reading.method.as_deref().is_some_and(a2a::streams);
     // Clients that want a message alone say that they take anything, or nothing of it.
     let accepts = Accepts { json: true, stream: true };
-    Ok(Posted { head, reading, bytes, era: Era::Tasks { streams }, accepts, session: Named::No })
+    let under = transaction(headers, &reading)?;
+    Ok(Posted { head, reading, bytes, era: Era::Tasks { streams }, accepts, session: Named::No, under })
+}
+
+/// The transaction that a message's client names.
+// contracts/call.md X44.
+fn transaction(headers: &HeaderMap, reading: &Reading) -> Result<Option<Transaction>, Refused> {
+    named_in(headers).map_err(|fault| match id(&reading.kind) {
+        None => fault.of_notice().into(),
+        id => Refused(fault, id),
+    })
+}
+
+/// The transaction that the fields of a request name.
+pub(super) fn named_in(headers: &HeaderMap) -> Result<Option<Transaction>, Fault> {
+    under::named(headers.get_all(under::FIELD).iter().map(|value| value.to_str().ok())).map_err(Fault::denied)
 }
 
 async fn message(headers: &HeaderMap, body: Body, room: &Room) -> Result<(Bytes, Reading), Refused> {

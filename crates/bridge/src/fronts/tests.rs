@@ -13,7 +13,7 @@ fn a_service_has_one_connection_and_a_name_one_service() {
     let home = tempfile::tempdir().unwrap();
     let peer: AgentId = PEER.parse().unwrap();
     let connect = |called: Option<&str>, service| {
-        connected(home.path(), called.map(name), peer, name(service)).map(|(name, _)| name)
+        connected(home.path(), called.map(name), peer, name(service), None).map(|(name, _)| name)
     };
     assert_eq!(connect(None, "files").unwrap(), name("files"));
     let first = Connections::load(home.path()).unwrap();

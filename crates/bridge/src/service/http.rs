@@ -31,6 +31,7 @@ use super::{Ask, Base, NotHanded, Of, Said, lock};
 use crate::config::Upstream;
 use crate::jsonrpc::{Envelope, Id, Kind};
 use crate::mcp::{self, Era};
+use crate::under;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -38,7 +39,7 @@ const EVENTS: &str = "text/event-stream";
 const EITHER: &str = "application/json, text/event-stream";
 
 /// What of a message's fields goes on. What is not in here does not: `authorization` and cookies from afar are nothing to this server.
-const FIELDS: [&str; 7] = ["accept", mcp::VERSION, mcp::METHOD, mcp::NAME, "traceparent", "tracestate", "txn-token"];
+const FIELDS: [&str; 6] = ["accept", mcp::VERSION, mcp::METHOD, mcp::NAME, "traceparent", "tracestate"];
 const PARAMETER: &str = "mcp-param-";
 
 /// One address, and what of its sessions is known.
@@ -218,7 +219,7 @@ impl Address {
         let kind = HeaderValue::from_static("application/json");
         let body = Outgoing::of(&ask.message.body, handed.clone());
         let body = body.map_err(|error| NotHanded::NotStarted(error.to_string()))?;
-        let request = self.request(to.0, to.1, &known, &fields);
+        let request = self.request(to.0, to.1, &known, &fields).headers(token(&ask));
         let request = match ask.envelope.is_card() {
             true => request,
             false => request.header(header::CONTENT_TYPE, kind).body(reqwest::Body::wrap(body)),
@@ -265,6 +266,17 @@ impl Address {
         }
         self.client.request(method, to).headers(headers)
     }
+}
+
+/// The letter's own token, which was verified; no other.
+// contracts/call.md X44.
+fn token(ask: &Ask) -> HeaderMap {
+    let value = ask.token.as_deref().and_then(|token| HeaderValue::from_str(token).ok());
+    let sensitive = |mut value: HeaderValue| {
+        value.set_sensitive(true);
+        (HeaderName::from_static(under::FIELD), value)
+    };
+    value.map(sensitive).into_iter().collect()
 }
 
 /// The fields of a message: those that may travel on, and those that MCP wants beside what the message says, where whoever wrote it had no HTTP.

@@ -1,4 +1,4 @@
-//! What goes back, as letters.
+//! What goes back, as letters; and what goes to a service beside a message.
 
 use nuncio::Called;
 use nuncio_proto::call::{CallPlace, ServiceName, What};
@@ -6,6 +6,11 @@ use nuncio_proto::call::{CallPlace, ServiceName, What};
 use crate::jsonrpc::{self, Id, Reason};
 use crate::message::Message;
 use crate::service::Of;
+
+/// The token with which a message came, verified.
+pub(super) fn token(called: &Called) -> Option<String> {
+    called.letter.grant.as_ref().map(|grant| grant.token().to_owned())
+}
 
 /// An agent's own error in a service's stead.
 pub(super) fn failure(id: &Id, reason: Reason, why: &str) -> Message {

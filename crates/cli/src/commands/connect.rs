@@ -1,11 +1,13 @@
 //! `nuncio connect`, `nuncio connections` and `nuncio disconnect`
 
 use std::io::{BufRead as _, Read as _};
+use std::path::PathBuf;
 
 use clap::Args;
 use nuncio::{Invitation, NotInvitation, ServiceName};
 use serde::Serialize;
 
+use super::send::transaction;
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
@@ -21,7 +23,7 @@ const LINE_MAX: u64 = 64 << 10;
 /// the client starts, and an address of this machine. The address is a secret: whoever knows it can use the service from this machine.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio connect 'nuncio:did:key:z6Mk…?at=…&bundle=…#files'     the line that the other agent's `nuncio expose` printed\n  nuncio connect -     the same, read from the input\n  nuncio connect anna/files\n  nuncio connect anna/files --name anna-files"
+    after_help = "Examples:\n  nuncio connect 'nuncio:did:key:z6Mk…?at=…&bundle=…#files'     the line that the other agent's `nuncio expose` printed\n  nuncio connect -     the same, read from the input\n  nuncio connect anna/files\n  nuncio connect anna/files --name anna-files\n  nuncio begin --principal user:anna --scope tools.read > trip.token && nuncio connect anna/files --under trip.token"
 )]
 pub(crate) struct Connect {
     /// The line of `nuncio expose`, or PEER/SERVICE; `-` reads it from the input, where no other user of the machine sees it
@@ -35,6 +37,10 @@ pub(crate) struct Connect {
     /// A short name for the agent, where it is added
     #[arg(long, value_name = "NAME")]
     peer_name: Option<String>,
+    /// Calls over it act in a transaction: a file with its token, as `nuncio begin` prints it or a grant in the inbox holds it. It is renewed while the agent runs, if
+    /// this agent began it
+    #[arg(long, value_name = "FILE")]
+    under: Option<PathBuf>,
 }
 
 /// Lists the services of other agents that are connected, with the addresses at which programs of this machine reach them.
@@ -59,13 +65,14 @@ struct Told {
 impl Connect {
     pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
         let (whom, service) = self.read()?;
+        let under = self.under.as_deref().map(transaction).transpose()?;
         let asked = async |api: &Api| {
             let peer = match &whom {
                 Whom::Known(peer) => peer.clone(),
                 Whom::Invited(line, agent) => self.acquaint(api, line, agent, &service).await?,
             };
             let name = self.name.as_ref().map(ToString::to_string);
-            let new = NewConnection { peer, service: service.to_string(), name };
+            let new = NewConnection { peer, service: service.to_string(), name, under: under.clone() };
             let connection = api.post::<Connection>("/v1/connections", &new).await?;
             let peers = api.get::<Peers>("/v1/peers").await?.peers;
             let called = peers.into_iter().find(|peer| peer.agent == connection.peer).and_then(|peer| peer.name);

@@ -170,19 +170,24 @@ impl UnderArgs {
     /// As the API takes it; `None` where the letter acts in none.
     pub(crate) fn read(&self) -> Result<Option<Under>, Failure> {
         let Some(file) = self.under.as_deref() else { return Ok(None) };
-        let token = read_token(file)?;
-        if nuncio::Transaction::from_token(&token).is_none() {
-            let what = format!("{} holds no transaction token", file.display());
-            return Err(Failure::usage(what, "give a file with what `nuncio begin` printed, or a grant's token"));
-        }
         Ok(Some(Under {
-            token,
+            token: transaction(file)?,
             scope: self.scope.clone(),
             bind_payload: self.bind,
             prove: self.prove,
             wait_ms: self.wait_for_token.map(span::ms),
         }))
     }
+}
+
+/// The token of a transaction, in a file.
+pub(super) fn transaction(file: &Path) -> Result<String, Failure> {
+    let token = read_token(file)?;
+    if nuncio::Transaction::from_token(&token).is_none() {
+        let what = format!("{} holds no transaction token", file.display());
+        return Err(Failure::usage(what, "give a file with what `nuncio begin` printed, or a grant's token"));
+    }
+    Ok(token)
 }
 
 impl LetterArgs {

@@ -71,6 +71,7 @@ pub(super) async fn connections(State(served): State<Served>) -> Result<Json<Con
         peer: one.peer.to_string(),
         service: one.service.to_string(),
         url: connections.url(name, one).map(|url| url.to_string()).unwrap_or_default(),
+        transaction: one.under.as_ref().map(|transaction| transaction.id().to_owned()),
     });
     let all = all.collect();
     Ok(Json(Connections { connections: all, problem }))
@@ -85,9 +86,10 @@ pub(super) async fn connect(
         return Err(nuncio::Error::NoSuchPeer(new.peer).into());
     }
     let (called, service) = (new.name.as_deref().map(name).transpose()?, name(&new.service)?);
+    let under = new.under.as_deref().map(super::transactions::named).transpose()?;
     let made = match &served.bridge {
-        Some(bridge) => bridge.fronts().connect(called, peer, service).await?.to_string(),
-        None => connected(&served.home, called, peer, service)?.0.to_string(),
+        Some(bridge) => bridge.fronts().connect(called, peer, service, under).await?.to_string(),
+        None => connected(&served.home, called, peer, service, under)?.0.to_string(),
     };
     let Json(all) = connections(State(served)).await?;
     let one = all.connections.into_iter().find(|one| one.name == made);

@@ -57,11 +57,15 @@ pub(super) fn grant(grant: &Grant) -> wire::Grant {
     }
 }
 
+/// The transaction of a token.
+pub(super) fn named(token: &str) -> Result<Transaction, Refused> {
+    let none = || Refused::bad("`under` holds no transaction token: give what /v1/transactions or a grant gave");
+    Transaction::from_token(token).ok_or_else(none)
+}
+
 /// Puts a letter under the transaction that a body names.
 pub(super) fn under(message: Message, under: &Under) -> Result<Message, Refused> {
-    let transaction = Transaction::from_token(&under.token).ok_or_else(|| {
-        Refused::bad("under.token is no transaction token: give what /v1/transactions or a grant gave")
-    })?;
+    let transaction = named(&under.token)?;
     let mut message = message.under(&transaction);
     if let Some(narrower) = &under.scope {
         message = message.narrowed(scope(narrower)?);

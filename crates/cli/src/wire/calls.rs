@@ -21,6 +21,9 @@ pub struct NewConnection {
     /// What it is called here; the service's name where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The token of a transaction in which its messages act, where they name none themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under: Option<String>,
 }
 
 /// A connection.
@@ -34,6 +37,9 @@ pub struct Connection {
     pub service: String,
     /// Where programs of this machine reach it. It is a secret.
     pub url: String,
+    /// In which transaction its messages act, where they name none themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
 }
 
 /// All of them.

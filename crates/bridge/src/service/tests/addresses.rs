@@ -62,7 +62,7 @@ async fn what_goes_in_comes_out_byte_for_byte() {
     std::io::Write::write_all(&mut file, long.as_bytes()).unwrap();
     let message = Message { body: Body::File(Arc::new(file.into_temp_path())), ..Message::json("") };
     let envelope = Envelope::read(long.as_bytes()).unwrap();
-    scene.service.hand(Ask { key: 2, of: a, envelope, message }).await.unwrap();
+    scene.service.hand(Ask { key: 2, of: a, envelope, message, token: None }).await.unwrap();
     assert_eq!(scene.answer(2).await, json!(long));
 }
 
@@ -79,7 +79,7 @@ async fn fields_from_afar_travel_only_where_they_are_named() {
         ("host", "evil"),
         ("content-length", "1"),
         ("traceparent", "00-1"),
-        ("txn-token", "t"),
+        ("txn-token", "stolen"),
         ("mcp-param-region", "eu"),
         ("origin", "x"),
         ("transfer-encoding", "chunked"),
@@ -87,7 +87,11 @@ async fn fields_from_afar_travel_only_where_they_are_named() {
     ]);
     let message = Message { head, ..Message::json(text) };
     let envelope = Envelope::read(text.as_bytes()).unwrap();
-    scene.service.hand(Ask { key: 1, of: of(0, None), envelope, message }).await.unwrap();
+    scene
+        .service
+        .hand(Ask { key: 1, of: of(0, None), envelope, message, token: Some("verified".to_owned()) })
+        .await
+        .unwrap();
     assert_eq!(scene.answer(1).await, Value::Null);
     let fields = last_fields(&mut scene, "POST").await;
     let mut names: Vec<_> = fields.keys().map(String::as_str).collect();
@@ -108,7 +112,7 @@ async fn fields_from_afar_travel_only_where_they_are_named() {
             "txn-token",
         ]
     );
-    assert_eq!(fields["authorization"], "Bearer mine");
+    assert_eq!((&fields["authorization"], &fields["txn-token"]), (&json!("Bearer mine"), &json!("verified")));
     assert_eq!((&fields["mcp-method"], &fields["mcp-name"]), (&json!("tools/call"), &json!("=?base64?csOkdA==?=")));
     assert_eq!(fields["content-length"], json!(text.len().to_string()));
     assert_ne!(fields["host"], "evil");

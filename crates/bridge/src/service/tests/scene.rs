@@ -137,7 +137,7 @@ impl Scene {
 
 pub(in super::super) async fn hand(service: &Service, key: u64, of: Of, text: &str) -> Result<(), NotHanded> {
     let envelope = Envelope::read(text.as_bytes()).unwrap();
-    service.hand(Ask { key, of, envelope, message: Message::json(text.to_owned()) }).await
+    service.hand(Ask { key, of, envelope, message: Message::json(text.to_owned()), token: None }).await
 }
 
 pub(in super::super) fn call(id: &str, tool: &str, arguments: &str) -> String {
