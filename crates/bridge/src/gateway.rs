@@ -9,8 +9,10 @@ mod budget;
 mod chat;
 mod config;
 mod letters;
+mod login;
 mod person;
 mod refusal;
+mod services;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -20,12 +22,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{MethodRouter, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use nuncio::Agent;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge::Bridge;
 use crate::config::ConfigError;
 use crate::front::{Room, serve_with};
 use budget::Book;
@@ -34,6 +37,7 @@ use config::AgentRoute;
 pub use config::{FILE, GatewayConfig};
 use person::People;
 use refusal::Refusal;
+use services::Services;
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,7 @@ struct Inner {
     agents: BTreeMap<String, AgentRoute>,
     chat: Option<Provider>,
     book: Book,
+    services: Services,
     room: Room,
     stopping: CancellationToken,
 }
@@ -82,17 +87,18 @@ impl Gateway {
     ///
     /// # Errors
     /// The address or the certificate.
-    pub async fn start(agent: Agent, config: GatewayConfig) -> Result<Self, GatewayError> {
-        let GatewayConfig { listen, tls, subject, agents, chat, budget } = config;
+    pub async fn start(agent: Agent, bridge: Arc<Bridge>, config: GatewayConfig) -> Result<Self, GatewayError> {
+        let GatewayConfig { listen, tls, subject, login, agents, chat, budget } = config;
         let tls = tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
         let chat = chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
         let book = Book::open(agent.clone(), budget).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| GatewayError::Listen(listen, error))?;
         let listening = listener.local_addr().map_err(|error| GatewayError::Listen(listen, error))?;
         let stopping = CancellationToken::new();
-        let people = People::new(agent.clone(), subject);
+        let people = People::new(agent.clone(), subject, login);
+        let services = Services::new(bridge, stopping.clone()).map_err(|error| GatewayError::Listen(listen, error))?;
         let (room, own) = (Room::default(), stopping.clone());
-        let served = Arc::new(Inner { agent, people, agents, chat, book, room, stopping: own });
+        let served = Arc::new(Inner { agent, people, agents, chat, book, services, room, stopping: own });
         let serving = tokio::spawn(serve_with(listener, tls, router(served), stopping.clone()));
         Ok(Self { listening, stopping, serving })
     }
@@ -120,8 +126,12 @@ struct Route {
 }
 
 const ROUTES: &[Route] = &[
+    Route { method: "get", path: login::PATH, to: || get(login::tell) },
     Route { method: "post", path: "/v1/agents/{name}/letters", to: || post(letters::answer) },
     Route { method: "post", path: "/v1/chat/completions", to: || post(chat::complete) },
+    Route { method: "post", path: "/v1/mcp/{name}/{service}", to: || post(services::call) },
+    Route { method: "get", path: "/v1/mcp/{name}/{service}", to: || get(services::call) },
+    Route { method: "delete", path: "/v1/mcp/{name}/{service}", to: || delete(services::call) },
 ];
 
 fn router(served: Served) -> Router {

@@ -62,6 +62,11 @@ impl Provider {
         Ok(Self { client, url, key, scope, models, patience, estimate })
     }
 
+    /// What a person needs.
+    pub(super) const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// Asks, and gives back the head of the answer: nothing that the person wrote but the body goes there.
     async fn ask(&self, body: Bytes) -> Result<reqwest::Response, NoAnswer> {
         let request = self.client.post(self.url.clone()).header(header::AUTHORIZATION, self.key.clone());

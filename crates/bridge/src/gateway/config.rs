@@ -4,10 +4,16 @@
 //! listen = "127.0.0.1:7480"        # beyond loopback only with [tls]
 //! subject = "access_token"         # what people's tokens are: access_token, jwt or id_token
 //!
+//! [login]                          # told to clients that come without a token; need not be said
+//! url = "https://gate.acme.example"
+//! issuers = ["https://login.acme.example"]
+//!
 //! [agents.planner]                 # /v1/agents/planner/letters
 //! peer = "planner"                 # a peer's short name or its DID; the name above, if not said
 //! letters = "travel.plan"          # the scope in which a person's letters act; without it they are not taken
 //! timeout_s = 60
+//! [agents.planner.services]
+//! files = "tools.read"             # /v1/mcp/planner/files: the scope in which its messages act
 //!
 //! [budget.requests]                # of each person; [budget.tokens]: of completions
 //! mode = "hard"                    # off, warn or hard
@@ -24,11 +30,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nuncio_proto::call::ServiceName;
 use nuncio_proto::token::Scope;
 use serde::Deserialize;
 
 use super::budget::Budgets;
 use super::chat::{ChatRoute, ChatTable};
+use super::login::Login;
 use crate::config::{ConfigError, Others, read_private, without_value};
 
 /// The file's name in the home.
@@ -42,6 +50,7 @@ pub struct GatewayConfig {
     pub(crate) listen: SocketAddr,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) subject: SubjectKind,
+    pub(crate) login: Option<Login>,
     pub(crate) agents: BTreeMap<String, AgentRoute>,
     pub(crate) chat: Option<ChatRoute>,
     pub(crate) budget: Budgets,
@@ -76,6 +85,8 @@ pub(crate) struct AgentRoute {
     /// In which scope letters act.
     pub(crate) letters: Option<Scope>,
     pub(crate) patience: Duration,
+    /// In which scope each of its services is called.
+    pub(crate) services: BTreeMap<ServiceName, Scope>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +96,7 @@ struct Whole {
     tls: Option<TlsFiles>,
     #[serde(default)]
     subject: SubjectKind,
+    login: Option<Login>,
     #[serde(default)]
     agents: BTreeMap<String, AgentTable>,
     chat: Option<ChatTable>,
@@ -98,6 +110,8 @@ struct AgentTable {
     peer: Option<String>,
     letters: Option<String>,
     timeout_s: Option<u64>,
+    #[serde(default)]
+    services: BTreeMap<String, String>,
 }
 
 impl GatewayConfig {
@@ -133,7 +147,8 @@ impl Whole {
         });
         let agents = agents.collect::<Result<_, String>>()?;
         let chat = self.chat.map(|chat| chat.check(beside)).transpose().map_err(|what| format!("chat: {what}"))?;
-        Ok(GatewayConfig { listen, tls, subject: self.subject, agents, chat, budget: self.budget })
+        let login = self.login.map(Login::check).transpose().map_err(|what| format!("login: {what}"))?;
+        Ok(GatewayConfig { listen, tls, subject: self.subject, login, agents, chat, budget: self.budget })
     }
 }
 
@@ -143,11 +158,16 @@ impl AgentTable {
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err("a name in a path is of letters, digits, '-', '_' and '.'".to_owned());
         }
+        let services = self.services.iter().map(|(service, text)| {
+            let named = service.parse::<ServiceName>().map_err(|_| format!("`{service}` is no name of a service"))?;
+            Ok((named, scope(service, text)?))
+        });
         let letters = self.letters.as_deref().map(|text| scope("letters", text)).transpose()?;
         Ok(AgentRoute {
             peer: self.peer.unwrap_or_else(|| name.to_owned()),
             letters,
             patience: patience(self.timeout_s)?,
+            services: services.collect::<Result<_, String>>()?,
         })
     }
 }
@@ -190,6 +210,10 @@ mod tests {
             "[agents.planner]\nletters = \"a  b\"",
             "[agents.planner]\ntimeout_s = 0",
             "[agents.\"a/b\"]\nletters = \"a\"",
+            "[agents.planner.services]\n\"a/b\" = \"tools.read\"",
+            "[agents.planner.services]\nfiles = \"\"",
+            "[login]\nurl = \"https://gate.example\"\nissuers = []",
+            "[login]\nurl = \"http://gate.example\"\nissuers = [\"https://login.example\"]",
             "[tls]\ncert = \"c\"",
         ] {
             assert!(parse(bad).is_err(), "{bad}");

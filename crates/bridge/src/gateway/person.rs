@@ -10,23 +10,38 @@ use nuncio_contracts::registry::limit;
 use tokio::sync::Semaphore;
 
 use super::config::SubjectKind;
+use super::login::Login;
 use super::refusal::Refusal;
 
 /// The exchange of people's tokens.
 pub(crate) struct People {
     agent: Agent,
     subject: SubjectKind,
+    login: Option<Login>,
     places: Semaphore,
 }
 
 impl People {
-    pub(crate) fn new(agent: Agent, subject: SubjectKind) -> Self {
-        Self { agent, subject, places: Semaphore::new(limit::GATEWAY_EXCHANGES_MAX) }
+    pub(crate) fn new(agent: Agent, subject: SubjectKind, login: Option<Login>) -> Self {
+        Self { agent, subject, login, places: Semaphore::new(limit::GATEWAY_EXCHANGES_MAX) }
+    }
+
+    /// Where they log in.
+    pub(crate) const fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
     }
 
     /// The transaction of one request.
     // contracts/gateway.md W2, W4: the service decides, and nothing is kept.
     pub(crate) async fn begin(&self, headers: &HeaderMap, scope: &Scope) -> Result<Transaction, Refusal> {
+        let begun = self.exchange(headers, scope).await;
+        begun.map_err(|refusal| match &self.login {
+            Some(login) => refusal.challenged(&login.challenge()),
+            None => refusal,
+        })
+    }
+
+    async fn exchange(&self, headers: &HeaderMap, scope: &Scope) -> Result<Transaction, Refusal> {
         let token = bearer(headers)?.to_owned();
         let subject = match self.subject {
             SubjectKind::AccessToken => Subject::AccessToken(token),
@@ -110,6 +125,23 @@ mod tests {
                 all
             });
         bearer(&headers).map(str::to_owned).map_err(|refusal| refusal.into_response().status().as_u16())
+    }
+
+    /// contracts/gateway.md W5.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn more_at_once_than_are_exchanged_are_told_to_ask_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = Agent::open(nuncio::Config::new(dir.path())).await.unwrap();
+        let people = People::new(agent.clone(), SubjectKind::AccessToken, None);
+        let headers: HeaderMap = [(header::AUTHORIZATION, "Bearer a.b.c".parse().unwrap())].into_iter().collect();
+        let scope = Scope::parse("travel.plan").unwrap();
+        let code = async || people.begin(&headers, &scope).await.unwrap_err().json()["error"]["code"].clone();
+        assert_eq!(code().await, "token_service", "it has no trust domain");
+        let all = people.places.acquire_many(u32::try_from(limit::GATEWAY_EXCHANGES_MAX).unwrap()).await.unwrap();
+        assert_eq!(code().await, "busy");
+        drop(all);
+        assert_eq!(code().await, "token_service");
+        agent.shutdown().await.unwrap();
     }
 
     #[test]

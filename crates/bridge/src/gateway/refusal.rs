@@ -25,6 +25,15 @@ impl Refusal {
         Self { field: Some((name, value.into())), ..self }
     }
 
+    /// With more in its challenge, where it has one.
+    pub(crate) fn challenged(mut self, more: &str) -> Self {
+        if let Some((_, challenge)) = self.field.as_mut().filter(|(name, _)| *name == header::WWW_AUTHENTICATE) {
+            let sign = if challenge.contains(' ') { "," } else { "" };
+            challenge.push_str(&format!("{sign} {more}"));
+        }
+        self
+    }
+
     /// It cannot be read.
     pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)

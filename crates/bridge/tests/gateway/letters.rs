@@ -101,7 +101,7 @@ async fn what_is_not_served_not_read_or_not_answered_is_said_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_token_service_nobody_is_anybody() {
     let scene = Scene::new(FILE).await;
-    let Scene { dir: _dir, node, gateway, agent, bridge, planner, client } = scene;
+    let Scene { dir: _dir, node, gateway, agent, bridge, planner, client, .. } = scene;
     node.stop().await.unwrap();
     let url = format!("http://{}{PATH}", gateway.address());
     let asked = client.post(url).bearer_auth(login(&json!({}))).body(r#"{"text":"to Rome"}"#).send();
@@ -111,4 +111,47 @@ async fn without_the_token_service_nobody_is_anybody() {
     bridge.stop().await;
     agent.shutdown().await.unwrap();
     planner.shutdown().await.unwrap();
+}
+
+/// contracts/gateway.md W5.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_the_gateway_is_tls_and_nothing_else() {
+    let scene = Scene::new("").await;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(scene.home().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(scene.home().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let scene = scene.again(&format!("[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n{FILE}")).await;
+    let at = scene.gateway.address();
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let trusting = reqwest::Client::builder().no_proxy().tls_certs_only([root]).resolve("localhost", at);
+    let url = format!("https://localhost:{}{PATH}", at.port());
+    let asked = within(trusting.build().unwrap().post(url).body("{}").send()).await.unwrap();
+    assert_eq!(asked.status(), 401);
+    assert!(within(scene.client.post(format!("http://{at}{PATH}")).body("{}").send()).await.is_err(), "plain");
+    scene.stop().await;
+}
+
+/// contracts/gateway.md W19.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_without_a_token_is_told_where_its_person_logs_in() {
+    let scene = Scene::new(FILE).await;
+    let at = |path: &str, scene: &Scene| format!("http://{}{path}", scene.gateway.address());
+    let (known, challenge) = ("/.well-known/oauth-protected-resource", "www-authenticate");
+    assert_eq!(within(scene.client.get(at(known, &scene)).send()).await.unwrap().status(), 404, "nobody said");
+    let login_at = "[login]\nurl = \"https://gate.example/\"\nissuers = [\"https://login.example\"]\n";
+    let scene = scene.again(&format!("{login_at}{FILE}")).await;
+    let told = within(scene.client.get(at(known, &scene)).send()).await.unwrap().text().await.unwrap();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["resource"], &told["authorization_servers"]),
+        (&json!("https://gate.example"), &json!(["https://login.example"]))
+    );
+    assert_eq!(told["scopes_supported"], json!(["chat.complete", "travel.plan"]));
+    let place = format!("resource_metadata=\"https://gate.example{known}\"");
+    let bare = within(scene.client.post(at(PATH, &scene)).body("{}").send()).await.unwrap();
+    assert_eq!(bare.headers()[challenge].to_str().unwrap(), format!("Bearer {place}"));
+    let other = within(scene.post(PATH, &login(&json!({ "scope": "profile" })), "{}").send()).await.unwrap();
+    let said = other.headers()[challenge].to_str().unwrap();
+    assert!(said.starts_with("Bearer error=\"insufficient_scope\"") && said.ends_with(&format!(", {place}")), "{said}");
+    scene.stop().await;
 }

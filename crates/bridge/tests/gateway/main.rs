@@ -6,3 +6,4 @@ mod chat;
 mod letters;
 mod provider;
 mod scene;
+mod services;

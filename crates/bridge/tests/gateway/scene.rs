@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nuncio::{Agent, AgentId, Config, Incoming, Invitation, Message, Rule, Scope};
+use nuncio::{Agent, AgentId, Config, ContentType, Incoming, Invitation, Message, Rule, Scope};
 use nuncio_bridge::{Bridge, Gateway, GatewayConfig};
 use nuncio_node::Node;
 use nuncio_proto::crypto::SigningKey;
@@ -46,8 +47,10 @@ pub(crate) struct Scene {
     pub(crate) node: Node,
     pub(crate) gateway: Gateway,
     pub(crate) agent: Agent,
-    pub(crate) bridge: Bridge,
+    pub(crate) bridge: Arc<Bridge>,
     pub(crate) planner: Agent,
+    /// What the planner serves.
+    far: Bridge,
     pub(crate) client: reqwest::Client,
 }
 
@@ -92,7 +95,8 @@ impl Scene {
         let (node, invitation) = domain(dir.path()).await;
         prepare(&dir.path().join("planner"));
         let config = |name: &str| Config::new(dir.path().join(name)).listen(([127, 0, 0, 1], 0).into());
-        let needs = Rule { content_type: None, from: None, scope: Scope::parse("travel.plan").unwrap() };
+        let needs =
+            Rule { content_type: Some(ContentType::TEXT), from: None, scope: Scope::parse("travel.plan").unwrap() };
         let planner = config("planner").trust(DOMAIN, invitation.clone()).rule(needs);
         let planner =
             if Bridge::offers(&dir.path().join("planner")).unwrap() { planner.serve_calls() } else { planner };
@@ -100,11 +104,12 @@ impl Scene {
         let agent = Agent::open(config("gate").trust(DOMAIN, invitation)).await.unwrap();
         agent.add_peer(&planner.invitation().await.unwrap(), Some("planner")).await.unwrap();
         planner.add_peer(&agent.invitation().await.unwrap(), Some("gate")).await.unwrap();
-        let bridge = Bridge::start(agent.clone(), &dir.path().join("gate")).await.unwrap();
+        let bridge = Arc::new(Bridge::start(agent.clone(), &dir.path().join("gate")).await.unwrap());
+        let far = Bridge::start(planner.clone(), &dir.path().join("planner")).await.unwrap();
         let gateway = started(&dir.path().join("gate"), &agent, &bridge, file).await;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { dir, node, gateway, agent, bridge, planner, client }
+        Self { dir, node, gateway, agent, bridge, planner, far, client }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -143,6 +148,7 @@ impl Scene {
     pub(crate) async fn stop(self) {
         self.gateway.stop().await;
         self.bridge.stop().await;
+        self.far.stop().await;
         self.agent.shutdown().await.unwrap();
         self.planner.shutdown().await.unwrap();
         self.node.stop().await.unwrap();
@@ -155,8 +161,8 @@ pub(crate) fn private(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-async fn started(home: &Path, agent: &Agent, _bridge: &Bridge, file: &str) -> Gateway {
+async fn started(home: &Path, agent: &Agent, bridge: &Arc<Bridge>, file: &str) -> Gateway {
     let path = home.join(nuncio_bridge::GATEWAY_FILE);
     std::fs::write(&path, format!("listen = \"127.0.0.1:0\"\n{file}")).unwrap();
-    Gateway::start(agent.clone(), GatewayConfig::load(&path).unwrap()).await.unwrap()
+    Gateway::start(agent.clone(), Arc::clone(bridge), GatewayConfig::load(&path).unwrap()).await.unwrap()
 }

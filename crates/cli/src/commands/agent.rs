@@ -116,7 +116,7 @@ impl Doors {
         gateway: Option<GatewayConfig>,
     ) -> Result<Self, Failure> {
         let gateway = match gateway {
-            Some(config) => Some(Gateway::start(agent.clone(), config).await?),
+            Some(config) => Some(Gateway::start(agent.clone(), Arc::clone(bridge), config).await?),
             None => None,
         };
         let api = LocalApi::start(agent.clone(), Arc::clone(bridge), home, api_tcp).await;
