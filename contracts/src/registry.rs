@@ -358,6 +358,27 @@ pub mod limit {
     /// Unit: bytes.
     pub const CALL_REQUEST_MAX: u64 = 16_777_216;
 
+    /// of a person's token at the gateway: those of logins with many groups in them are shorter
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_BEARER_MAX: usize = 8192;
+
+    /// exchanges under way at once at one gateway: whoever comes with false tokens keeps the token service no busier
+    /// than that
+    ///
+    /// Unit: requests.
+    pub const GATEWAY_EXCHANGES_MAX: usize = 64;
+
+    /// 8 MiB of an agent's answer to a person's letter: it is read into one response
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_ANSWER_MAX: u64 = 8_388_608;
+
+    /// whose use is kept at once; those of past periods go first, and where all are of now one more is refused
+    ///
+    /// Unit: principals.
+    pub const GATEWAY_PRINCIPALS_MAX: usize = 100_000;
+
     /// that one agent has under way at another's services; what is above is answered as busy
     ///
     /// Unit: requests.

@@ -73,6 +73,14 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         what: String,
     },
+    /// It can be read, and makes no sense.
+    #[error("{path}: {what}")]
+    Whole {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
     /// One service in it makes no sense.
     #[error("{path}: service {service}: {what}")]
     Service {
@@ -378,7 +386,7 @@ fn upstream(url: &str, speaks: Speaks, authorization: Option<&Path>) -> Result<U
     Ok(Upstream { speaks, url, authorization })
 }
 
-fn is_local(host: &str) -> bool {
+pub(crate) fn is_local(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

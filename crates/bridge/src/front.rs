@@ -54,6 +54,7 @@ pub(crate) use post::gather;
 use post::{Named, Posted, Refused, SESSION};
 use reading::{Kind, RpcId};
 pub use serve::serve;
+pub(crate) use serve::serve_with;
 pub use session::{GRACE_BROKEN, GRACE_ENDED};
 use session::{Phase, Session};
 

@@ -89,6 +89,8 @@ enum Command {
     Inbox(commands::inbox::Inbox),
     /// Remove letters from the inbox, for good
     Done(commands::done::Done),
+    /// Run the agent, and beside it an HTTP door for people with the token of a login
+    Gateway(commands::gateway::Gateway),
     /// Share letters with a group of agents
     Channel(commands::channel::Channel),
     /// Offer an MCP server or an A2A agent of this machine to other agents
@@ -222,6 +224,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Request(command) => command.run(options).await,
         Command::Inbox(command) => command.run(options).await,
         Command::Done(command) => command.run(options).await,
+        Command::Gateway(command) => command.run(options).await,
         Command::Channel(command) => command.run(options).await,
         Command::Mailbox(command) => command.run(options).await,
         Command::Expose(command) => command.run(options).await,
@@ -250,7 +253,7 @@ impl Command {
     /// What is logged where nobody says it otherwise: of what runs until it is stopped the log is worth reading.
     const fn logs(&self) -> &'static str {
         match self {
-            Self::Agent(_) => "info",
+            Self::Agent(_) | Self::Gateway(_) => "info",
             Self::Node(node) if matches!(node.command, commands::node::Command::Run(_)) => "info",
             // The last words of a program that does not start are there alone.
             Self::Expose(_) | Self::Mcp(_) => "warn",

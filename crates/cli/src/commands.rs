@@ -10,6 +10,7 @@ pub(crate) mod connect;
 pub(crate) mod doctor;
 pub(crate) mod done;
 pub(crate) mod expose;
+pub(crate) mod gateway;
 pub(crate) mod id;
 pub(crate) mod inbox;
 pub(crate) mod init;

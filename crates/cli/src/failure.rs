@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use nuncio_bridge::{BridgeError, ConfigError, NotFound};
+use nuncio_bridge::{BridgeError, ConfigError, GatewayError, NotFound};
 use nuncio_node::NodeError;
 use nuncio_store::{KeyFault, StoreError};
 
@@ -66,6 +66,9 @@ pub enum Failure {
     /// A home's `services.toml` or `connections.toml`.
     #[error(transparent)]
     Services(#[from] ConfigError),
+    /// The gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// A program or address that was to be offered.
     #[error("{name}: {why}")]
     Service {
@@ -152,6 +155,8 @@ impl Failure {
             Self::Settings { .. } => "settings",
             Self::Gone(_) => "stopped",
             Self::Services(_) => "services",
+            Self::Gateway(GatewayError::Listen(..)) => "gateway_address",
+            Self::Gateway(_) => "gateway",
             Self::Service { .. } => "service",
             Self::NoAgent(_) => "no_agent",
             Self::Io { .. } => "file",
@@ -240,6 +245,8 @@ fn hint_for(kind: &str) -> &'static str {
             "what is there stays as it is (`nuncio id` shows an agent's home); name another place: --home DIR, or another directory for a backup"
         }
         "file" => "look at the path, and at who may use it",
+        "gateway" => "mend that file: `nuncio gateway --help` shows what it says; beyond loopback it needs [tls]",
+        "gateway_address" => "choose another `listen` in gateway.toml, or port 0 for a free one",
         "host" | "origin" | "token" => {
             "over TCP: the address as --api-tcp names it, and the token in api.token as `authorization: Bearer`"
         }

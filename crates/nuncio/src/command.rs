@@ -14,6 +14,7 @@ use crate::calls::CallCommand;
 use crate::channels::Asked;
 use crate::chunks::Unsent;
 use crate::error::Error;
+use crate::kept::Kept;
 use crate::knocks::KnockCommand;
 use crate::message::Incoming;
 use crate::missing::Missing;
@@ -110,6 +111,10 @@ pub(crate) enum Command {
     Call(CallCommand),
     Knock(KnockCommand),
     Permit(PermitCommand),
+    Keep {
+        rows: Vec<Kept>,
+        reply: Reply<()>,
+    },
     Missing {
         reply: Reply<mpsc::UnboundedReceiver<Missing>>,
     },

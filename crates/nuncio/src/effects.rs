@@ -289,6 +289,7 @@ impl Actor {
                 let news = self.watch_missing();
                 tell(reply, Ok(news));
             }
+            Command::Keep { rows, reply } => self.keep(rows, reply),
             Command::Channel(ask) => self.channel_command(ask),
             Command::Call(ask) => self.call_command(ask),
             Command::Knock(ask) => self.knock_command(ask),

@@ -10,6 +10,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +21,8 @@ use super::flush::{Flushing, Marks};
 const CONNECTIONS_MAX: usize = 2048;
 /// How long a request's head may take to come; an idle connection ends after it too.
 const HEAD_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a TLS handshake may take.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long answers under way may take once it stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause after `accept` failed, which a lack of file descriptors does many times in a row.
@@ -26,6 +30,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves fronts until `stopping` is cancelled and answers under way have had their time. The listener is loopback's: the caller sees to it.
 pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationToken) {
+    serve_with(listener, None, app, stopping).await;
+}
+
+/// [`serve`], behind TLS where there is a certificate.
+pub(crate) async fn serve_with(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    stopping: CancellationToken,
+) {
     let (places, tasks) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
@@ -46,9 +60,16 @@ pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationTok
         };
         // An event is for now.
         let _ = stream.set_nodelay(true);
-        let (app, stopping) = (app.clone(), stopping.clone());
+        let (app, tls, stopping) = (app.clone(), tls.clone(), stopping.clone());
         tasks.spawn(async move {
-            connection(stream, app, stopping).await;
+            match tls {
+                None => connection(stream, app, stopping).await,
+                Some(tls) => match timeout(TLS_PATIENCE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection(stream, app, stopping).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                },
+            }
             drop(place);
         });
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use nuncio::{Agent, Config};
-use nuncio_bridge::Bridge;
+use nuncio_bridge::{Bridge, Gateway, GatewayConfig};
 use serde::Serialize;
 
 use crate::cli::Options;
@@ -46,10 +46,17 @@ struct Ready<'a> {
     api_socket: &'a std::path::Path,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_tcp: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<SocketAddr>,
 }
 
 impl Daemon {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
+        self.run_with(options, None).await
+    }
+
+    /// Runs the agent, and a gateway beside it.
+    pub(crate) async fn run_with(self, options: &Options, gateway: Option<GatewayConfig>) -> Result<(), Failure> {
         // Before the store is open, so that no signal finds nobody at home.
         let mut signals = Signals::new()?;
         nuncio_bridge::make_room_for_connections();
@@ -59,19 +66,22 @@ impl Daemon {
             let hint = "give --listen ADDR, or have a mailbox: `mailbox = true` in the home's nuncio.toml; `nuncio agent --help` says more";
             return Err(Failure::usage("letters would reach this agent nowhere", hint));
         }
+        if gateway.is_some() && config.trust.is_none() {
+            return Err(nuncio::Error::NoTrust.into());
+        }
         config.listen = self.listen;
         config.advertise.clone_from(&self.advertise);
         config.accept_strangers = self.accept_strangers;
         let (agent, bridge) = open(config, &home).await?;
-        let api = match LocalApi::start(agent.clone(), Arc::clone(&bridge), &home, self.api_tcp).await {
-            Ok(api) => api,
+        let doors = match Doors::open(&agent, &bridge, &home, self.api_tcp, gateway).await {
+            Ok(doors) => doors,
             Err(failure) => {
                 bridge.stop().await;
                 agent.shutdown().await?;
                 return Err(failure);
             }
         };
-        if let Err(failure) = announce(options, &agent, &api).await {
+        if let Err(failure) = announce(options, &agent, &doors).await {
             tracing::warn!(%failure, "nobody was told that the agent is ready");
         }
 
@@ -81,14 +91,53 @@ impl Daemon {
             () = agent.stopped() => None,
         };
         let Some(why) = why else {
-            api.stop().await;
+            doors.close().await;
             return Err(nuncio::Error::Failed("the log says why; what it acknowledged is not lost".to_owned()).into());
         };
         tracing::info!(why, "stopping: what is staged is committed first");
         tokio::select! {
-            stopped = stop(agent, &bridge, api) => stopped,
+            stopped = stop(agent, &bridge, doors) => stopped,
             again = signals.next() => Err(Failure::Unsound(format!("{again} again: stopped at once, as if killed; nothing acknowledged is lost"))),
         }
+    }
+}
+
+/// Where programs and people of this machine come in.
+struct Doors {
+    api: LocalApi,
+    gateway: Option<Gateway>,
+}
+
+impl Doors {
+    async fn open(
+        agent: &Agent,
+        bridge: &Arc<Bridge>,
+        home: &Path,
+        api_tcp: Option<SocketAddr>,
+        gateway: Option<GatewayConfig>,
+    ) -> Result<Self, Failure> {
+        let gateway = match gateway {
+            Some(config) => Some(Gateway::start(agent.clone(), Arc::clone(bridge), config).await?),
+            None => None,
+        };
+        let api = LocalApi::start(agent.clone(), Arc::clone(bridge), home, api_tcp).await;
+        match (api, gateway) {
+            (Ok(api), gateway) => Ok(Self { api, gateway }),
+            (Err(failure), gateway) => {
+                close(gateway).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn close(self) {
+        tokio::join!(self.api.stop(), close(self.gateway));
+    }
+}
+
+async fn close(gateway: Option<Gateway>) {
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
     }
 }
 
@@ -107,29 +156,31 @@ async fn open(config: Config, home: &Path) -> Result<(Agent, Arc<Bridge>), Failu
 }
 
 /// Refuses new work first, then lets the agent finish what it has.
-async fn stop(agent: Agent, bridge: &Bridge, api: LocalApi) -> Result<(), Failure> {
-    api.stop().await;
+async fn stop(agent: Agent, bridge: &Bridge, doors: Doors) -> Result<(), Failure> {
+    doors.close().await;
     bridge.stop().await;
     agent.shutdown().await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn announce(options: &Options, agent: &Agent, api: &LocalApi) -> Result<(), Failure> {
+async fn announce(options: &Options, agent: &Agent, Doors { api, gateway }: &Doors) -> Result<(), Failure> {
     let ready = Ready {
         agent: agent.id().to_string(),
         listening: agent.status().await?.listening,
         invitation: agent.invitation().await?.to_string(),
         api_socket: &api.socket,
         api_tcp: api.tcp,
+        gateway: gateway.as_ref().map(Gateway::address),
     };
     if options.json {
         return output::json(&ready);
     }
     let tcp = ready.api_tcp.map(|address| format!(" and http://{address}")).unwrap_or_default();
     let listening = ready.listening.as_deref().unwrap_or("no address");
+    let gateway = ready.gateway.map(|address| format!("; gateway at {address}")).unwrap_or_default();
     output::line(format_args!(
-        "{} listens on {listening} (UDP); local API at {}{tcp}",
+        "{} listens on {listening} (UDP); local API at {}{tcp}{gateway}",
         ready.agent,
         ready.api_socket.display()
     ))

@@ -19,6 +19,7 @@ mod commands;
 mod daemon;
 mod demo;
 mod errors;
+mod gateway;
 mod homes;
 mod kills;
 mod languages;

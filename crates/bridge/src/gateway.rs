@@ -1,0 +1,173 @@
+//! The gateway: people come with the token of a login, over HTTP, and what they ask is done under a transaction of theirs (contracts/gateway.md).
+//!
+//! ```text
+//!   POST ─► route ─► bearer ─► the token service ─► transaction ─► a letter under it ─► its answer
+//!            404      401        401, 403, 503                       403, 502, 504
+//! ```
+
+mod budget;
+mod chat;
+mod config;
+mod letters;
+mod login;
+mod person;
+mod refusal;
+mod services;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{MethodRouter, delete, get, post};
+use nuncio::Agent;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::Bridge;
+use crate::config::ConfigError;
+use crate::front::{Room, serve_with};
+use budget::Book;
+use chat::Provider;
+use config::AgentRoute;
+pub use config::{FILE, GatewayConfig};
+use person::People;
+use refusal::Refusal;
+use services::Services;
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// The file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// Certificate or key.
+    #[error("[tls]: {0}")]
+    Tls(String),
+    /// How the provider is asked.
+    #[error("[chat]: {0}")]
+    Provider(String),
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] nuncio::Error),
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Gateway {
+    listening: SocketAddr,
+    stopping: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// What every request is served with.
+struct Inner {
+    agent: Agent,
+    people: People,
+    agents: BTreeMap<String, AgentRoute>,
+    chat: Option<Provider>,
+    book: Book,
+    services: Services,
+    room: Room,
+    stopping: CancellationToken,
+}
+
+type Served = Arc<Inner>;
+
+impl Gateway {
+    /// Listens, and serves until [`Gateway::stop`]. The agent has a trust domain: without one nobody is anybody.
+    ///
+    /// # Errors
+    /// The address or the certificate.
+    pub async fn start(agent: Agent, bridge: Arc<Bridge>, config: GatewayConfig) -> Result<Self, GatewayError> {
+        let GatewayConfig { listen, tls, subject, login, agents, chat, budget } = config;
+        let tls = tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
+        let chat = chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
+        let book = Book::open(agent.clone(), budget).await?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| GatewayError::Listen(listen, error))?;
+        let listening = listener.local_addr().map_err(|error| GatewayError::Listen(listen, error))?;
+        let stopping = CancellationToken::new();
+        let people = People::new(agent.clone(), subject, login);
+        let services = Services::new(bridge, stopping.clone()).map_err(|error| GatewayError::Listen(listen, error))?;
+        let (room, own) = (Room::default(), stopping.clone());
+        let served = Arc::new(Inner { agent, people, agents, chat, book, services, room, stopping: own });
+        let serving = tokio::spawn(serve_with(listener, tls, router(served), stopping.clone()));
+        Ok(Self { listening, stopping, serving })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// Takes no new requests, ends waits, and returns when answers under way have had their time.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        // It ends by itself; one that panicked has ended.
+        let _ = self.serving.await;
+    }
+}
+
+/// One endpoint. The table is held against the contract by a test.
+struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "`to` says it to axum; the table says it to the test"))]
+    method: &'static str,
+    path: &'static str,
+    to: fn() -> MethodRouter<Served>,
+}
+
+const ROUTES: &[Route] = &[
+    Route { method: "get", path: login::PATH, to: || get(login::tell) },
+    Route { method: "post", path: "/v1/agents/{name}/letters", to: || post(letters::answer) },
+    Route { method: "post", path: "/v1/chat/completions", to: || post(chat::complete) },
+    Route { method: "post", path: "/v1/mcp/{name}/{service}", to: || post(services::call) },
+    Route { method: "get", path: "/v1/mcp/{name}/{service}", to: || get(services::call) },
+    Route { method: "delete", path: "/v1/mcp/{name}/{service}", to: || delete(services::call) },
+];
+
+fn router(served: Served) -> Router {
+    let table = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.to)()));
+    let method =
+        || async { Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this path is asked with another method") };
+    table.fallback(async || Refusal::nowhere()).method_not_allowed_fallback(method).with_state(served)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ROUTES;
+
+    /// `(path, method)` of an OpenAPI document: paths stand two spaces in, their methods four.
+    fn contract() -> BTreeSet<(String, String)> {
+        let text = include_str!("../../../contracts/openapi/gateway.yaml");
+        let paths = text.split_once("\npaths:\n").unwrap().1.split_once("\ncomponents:\n").unwrap().0;
+        let mut path = String::new();
+        let mut found = BTreeSet::new();
+        for line in paths.lines().filter(|line| line.ends_with(':')) {
+            let name = line.trim().trim_end_matches(':');
+            match line.len() - line.trim_start().len() {
+                2 => path = name.to_owned(),
+                4 if name != "parameters" => drop(found.insert((path.clone(), name.to_owned()))),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_gateway_s_routes_are_those_of_the_contract() {
+        let served: BTreeSet<_> = ROUTES.iter().map(|route| (route.path.to_owned(), route.method.to_owned())).collect();
+        assert_eq!(served.len(), ROUTES.len(), "a route is listed twice");
+        assert_eq!(served, contract());
+    }
+}

@@ -1,0 +1,71 @@
+//! Where people log in: what a client reads that was turned away for want of a token (RFC 9728; contracts/gateway.md W19).
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refusal::Refusal;
+use super::{Inner, Served};
+use crate::config::is_local;
+
+/// Where it stands.
+pub(super) const PATH: &str = "/.well-known/oauth-protected-resource";
+
+/// `[login]` of `gateway.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    /// Where people reach this gateway.
+    url: String,
+    /// Who issues their tokens.
+    issuers: BTreeSet<String>,
+}
+
+impl Login {
+    pub(super) fn check(self) -> Result<Self, String> {
+        if self.issuers.is_empty() {
+            return Err("`issuers` names where people log in".to_owned());
+        }
+        let good = |text: &str| {
+            let url = Url::parse(text).ok().filter(|url| url.query().is_none() && url.fragment().is_none());
+            url.is_some_and(|url| url.scheme() == "https" || url.host_str().is_some_and(is_local))
+                && !text.contains('"')
+        };
+        if let Some(text) = self.issuers.iter().chain([&self.url]).find(|text| !good(text)) {
+            return Err(format!("{text:?} is no https address, or http one of this machine"));
+        }
+        let url = self.url.trim_end_matches('/').to_owned();
+        Ok(Self { url, ..self })
+    }
+
+    /// What a challenge says beside all else.
+    pub(super) fn challenge(&self) -> String {
+        format!("resource_metadata=\"{}{PATH}\"", self.url)
+    }
+
+    fn told(&self, scopes: BTreeSet<&str>) -> Value {
+        json!({
+            "resource": self.url,
+            "authorization_servers": self.issuers,
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": scopes,
+        })
+    }
+}
+
+/// `GET /.well-known/oauth-protected-resource`
+pub(super) async fn tell(State(served): State<Served>) -> Result<Json<Value>, Refusal> {
+    let login = served.people.login().ok_or_else(Refusal::nowhere)?;
+    Ok(Json(login.told(scopes(&served))))
+}
+
+/// All that a route needs.
+fn scopes(served: &Inner) -> BTreeSet<&str> {
+    let of_agents = served.agents.values().flat_map(|route| route.letters.iter().chain(route.services.values()));
+    let of_chat = served.chat.iter().map(super::chat::Provider::scope);
+    of_agents.chain(of_chat).flat_map(nuncio::Scope::iter).collect()
+}
