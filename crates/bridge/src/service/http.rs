@@ -112,6 +112,8 @@ impl Address {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // No redirects, no proxy: who is asked is who was named. No patience with an answer: a tool takes its time.
         let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(base.bounds.patience);
+        // A server that answers in several writes has each wait for an acknowledgement, which the system delays by 40 ms on a connection that was used before.
+        let client = if upstream.url.scheme() == "http" { client.pool_max_idle_per_host(0) } else { client };
         let client = client.build().map_err(|error| error.to_string())?;
         Ok(Self { base, upstream, client, sessions: Mutex::default(), interfaces: agent::Interfaces::default() })
     }
@@ -130,7 +132,8 @@ impl Address {
         }
         let target = self.target(&ask).await?;
         let turn = self.turn(&ask.of)?;
-        let _mine = turn.lock().await;
+        // contracts/call.md X9: requests of no session go beside each other.
+        let _mine = if ask.of.session.is_some() { Some(turn.lock().await) } else { None };
         let (reply, handed) = oneshot::channel();
         self.begin(ask, target, Handed::new(reply)).await?;
         handed.await.unwrap_or(Err(NotHanded::Ended))

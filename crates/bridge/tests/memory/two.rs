@@ -8,7 +8,7 @@ use nuncio_bridge::{AgentLine, Bridge, allow, expose};
 use tokio::net::TcpListener;
 
 pub struct Two {
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     near: (Agent, Bridge),
     far: (Agent, Bridge),
 }
@@ -36,19 +36,11 @@ impl Two {
         let (near, far) = (open(&near).await, open(&far).await);
         near.0.add_peer(&far.0.invitation().await.unwrap(), Some("far")).await.unwrap();
         far.0.add_peer(&near.0.invitation().await.unwrap(), Some("near")).await.unwrap();
-        Self { dir, near, far }
+        Self { _dir: dir, near, far }
     }
 
     pub fn line(&self) -> AgentLine {
         self.near.1.line(self.far.0.id(), "files".parse().unwrap())
-    }
-
-    /// Waits until a payload is on its way to the one who asks, or none is there any more.
-    pub async fn payload_comes(&self, yes: bool) {
-        let comes = || self.dir.path().join("near/large/in").read_dir().is_ok_and(|mut all| all.next().is_some());
-        while comes() != yes {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
     }
 
     pub async fn stop(self) {
