@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{Head, What};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::a2a;
@@ -28,6 +30,12 @@ use crate::message::Message;
 const FILE: &str = "webhooks.json";
 /// Webhooks of one home; the oldest goes for another.
 const HOOKS_MAX: usize = 256;
+/// Of them, of one connection.
+const OWN_MAX: usize = 32;
+/// Longest webhook, with what it is called with: all of a home's are in a file that is read whole.
+const HOOK_LEN_MAX: usize = 3_072;
+/// Notifications in memory at once.
+static ROOM: Semaphore = Semaphore::const_new(8);
 /// The field in which A2A gives a client its token back.
 const TOKEN: &str = "x-a2a-notification-token";
 /// How long a client may take to take a notification.
@@ -45,6 +53,13 @@ struct Hook {
     token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     authorization: Option<String>,
+}
+
+impl Hook {
+    fn len(&self) -> usize {
+        let more = [&self.token, &self.authorization].into_iter().flatten().map(String::len);
+        self.connection.len() + self.url.len() + more.sum::<usize>()
+    }
 }
 
 /// All of a home's.
@@ -163,13 +178,28 @@ impl Own {
     }
 
     async fn keep<L: Line>(&self, line: &L, hooks: Vec<Hook>) -> Result<(), LineError> {
+        if hooks.iter().any(|hook| hook.len() > HOOK_LEN_MAX) {
+            let why = format!("not allowed: a webhook, with what it is called with, has at most {HOOK_LEN_MAX} bytes");
+            return Err(LineError::Denied(why));
+        }
         for hook in &hooks {
             say(line, hook, What::Notice).await?;
         }
         let gone = self.hooks.change(|all| {
             all.extend(hooks.iter().cloned());
+            // A client makes room among its own connection's first.
+            let own = all.iter().filter(|hook| hook.connection == self.connection).count();
+            let mut over = own.saturating_sub(OWN_MAX);
+            let mut gone: Vec<Hook> = all
+                .extract_if(.., |hook| {
+                    let goes = over > 0 && hook.connection == self.connection;
+                    over -= usize::from(goes);
+                    goes
+                })
+                .collect();
             let over = all.len().saturating_sub(HOOKS_MAX);
-            all.drain(..over).collect::<Vec<_>>()
+            gone.extend(all.drain(..over));
+            gone
         });
         let gone = gone.map_err(|error| LineError::Refused(format!("a webhook cannot be kept: {error}")))?;
         for hook in gone.into_iter().filter(|hook| hook.connection == self.connection) {
@@ -236,10 +266,19 @@ impl Own {
             if line.taken(no).await.is_err() {
                 return;
             }
+            if !self.hooks.all().contains(hook) {
+                let _ = say(line, hook, What::End).await;
+                return;
+            }
         }
     }
 
     async fn tell(&self, hook: &Hook, message: Message) {
+        // contracts/call.md X47: no honest agent says a longer one.
+        if message.body.len().is_ok_and(|len| len > limit::CALL_REQUEST_MAX) {
+            return tracing::info!(connection = self.connection, "a notification that is too long is passed over");
+        }
+        let _room = ROOM.acquire().await;
         let Ok(Message { body: crate::message::Body::Bytes(body), .. }) = message.into_memory().await else { return };
         for pause in AGAIN.into_iter().map(Some).chain([None]) {
             match (self.hooks.post(hook, body.clone()).await, pause) {

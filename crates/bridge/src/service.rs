@@ -226,8 +226,17 @@ impl Service {
 
     /// A request that nobody waits for: what is said to it goes nowhere.
     pub(crate) fn forget(&self, of: &Of, key: u64) {
+        self.leave(of, key, false);
+    }
+
+    /// [`Service::forget`] of one that only reads: who asks the very same may go on with it.
+    pub(crate) fn forget_query(&self, of: &Of, key: u64) {
+        self.leave(of, key, true);
+    }
+
+    fn leave(&self, of: &Of, key: u64, reads: bool) {
         match &self.0 {
-            Kind::Programs(programs) => programs.forget(of, key),
+            Kind::Programs(programs) => programs.forget(of, key, reads),
             Kind::Address(address) => address.give_up(of, key),
         }
     }

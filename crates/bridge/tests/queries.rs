@@ -186,15 +186,14 @@ fn bytes_of(session: &str) -> [u8; 16] {
 async fn what_takes_long_or_says_more_than_an_answer_comes_by_letters() {
     let two = Two::new(as_it_is).await;
     two.call(1, "echo", json!("opens the stream")).await;
-    // Progress belongs to a stream.
+    // Progress belongs to a stream; what came of it before the letter may be missing.
     let mut stream = Stream::of(two.post(&call(2, "progress", Value::Null)).await);
     let mut said = Vec::new();
     while let Some((_, data)) = stream.next().await {
         said.push(data);
     }
-    assert!(
-        said.last().unwrap().contains("\"done\"") && said.iter().filter(|data| data.contains("progress")).count() == 2
-    );
+    let many = |word: &str| said.iter().filter(|data| data.contains(word)).count();
+    assert!(said.last().unwrap().contains("\"done\"") && many("\"done\"") == 1 && many("progress") <= 2, "{said:?}");
     // An answer that no query holds.
     let big = two.call(3, "big", json!(1)).await;
     assert_eq!(big["result"].as_str().unwrap().len(), 1 << 20);

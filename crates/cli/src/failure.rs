@@ -307,6 +307,9 @@ fn hint_for(kind: &str) -> &'static str {
         }
         "no_agent" => "start it, and leave it running: nuncio agent --listen ADDR; --home DIR names another home",
         "no_such_connection" => "`nuncio connections` lists them",
+        "denied" => {
+            "what was said says why: the transaction that was named does not count here; begin another, or name none"
+        }
         "no_such_line" => "`nuncio knocks lines` lists those that may still let somebody in",
         "no_such_knock" => "`nuncio knocks` lists who asks to be let in",
         "no_such_permit" => "`nuncio permit list` lists them, each with the ids of its links",

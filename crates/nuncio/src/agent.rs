@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use nuncio_contracts::registry::{extension, limit};
+use nuncio_contracts::registry::{code, extension, limit};
 use nuncio_proto::audit::{KeptOpening, Opening};
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Extension, Letter};
@@ -237,7 +237,11 @@ impl Agent {
         // Lives as long as somebody waits here.
         let (_asking, gone) = oneshot::channel();
         let answer = self.ask(|reply| Command::Request { to, letter: Box::new(letter), payload, reply, gone });
-        tokio::time::timeout_at(deadline, answer).await.map_err(|_| Error::TimedOut)?
+        match tokio::time::timeout_at(deadline, answer).await {
+            // Its letter lives as long as somebody waits.
+            Err(_) | Ok(Err(Error::NotDelivered(code::EXPIRED))) => Err(Error::TimedOut),
+            Ok(answered) => answered,
+        }
     }
 
     /// Waits until the peer has the letter, and its large payload if it has one, on disk.

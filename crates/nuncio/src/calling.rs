@@ -232,7 +232,8 @@ impl Actor {
     /// Whether a letter of another's session is here that was not begun, or not handed on.
     pub(crate) fn waits_for_service(&self, from: AgentId, session: CallSessionId) -> bool {
         let of = |came: &Came| came.from == from && came.session == Some(session) && !came.of_service;
-        self.calls.came.iter().any(|(no, came)| of(came) && !self.calls.begun.contains_key(no))
+        let waits = |no| !self.calls.begun.contains_key(no) || self.calls.admitted.contains(no);
+        self.calls.came.iter().any(|(no, came)| of(came) && waits(no))
     }
 
     fn watch_calls(&mut self) -> Result<mpsc::UnboundedReceiver<CallNews>, Error> {

@@ -164,12 +164,13 @@ struct Pouring {
 }
 
 impl Pouring {
-    /// Hands pieces on as they come, to the end or until one side goes; what the provider says of what it used.
+    /// Hands pieces on as they come, to the end or until one side goes; what the provider says of what it used. `None` where it does not, or
+    /// broke off.
     async fn pour(mut self) -> Option<u64> {
         loop {
             let piece = tokio::select! {
                 piece = timeout(self.patience, self.answered.chunk()) => piece,
-                () = self.pieces.closed() => return self.meter.used(),
+                () = self.pieces.closed() => return self.meter.whole(),
             };
             let piece = match piece {
                 Ok(Ok(Some(piece))) => piece,
@@ -177,13 +178,13 @@ impl Pouring {
                 // The person's connection ends in the middle, as it must.
                 Ok(Err(_)) | Err(_) => {
                     drop(self.pieces.send(Err(io::ErrorKind::BrokenPipe.into())).await);
-                    return self.meter.used();
+                    return self.meter.whole();
                 }
             };
             self.meter.read(&piece);
             // One that takes nothing has gone.
             if !matches!(timeout(self.patience, self.pieces.send(Ok(piece))).await, Ok(Ok(()))) {
-                return self.meter.used();
+                return self.meter.whole();
             }
         }
     }

@@ -247,6 +247,21 @@ fn a_token_allows_what_it_and_the_file_say() {
     assert!(ask("tools.read tools.write", "x tools.read", &ping) && ask(USE, USE, &ping));
 }
 
+// contracts/call.md X7.
+#[test]
+fn who_asks_in_somebody_s_name_is_held_to_the_token() {
+    let (agent, mut service, own, token) = (agent(), service(), scope(WRITE), scope(READ));
+    service.peers.insert("bob".to_owned(), own.clone());
+    service.agents.insert(agent, own.clone());
+    service.tokens = scope("tools.read tools.write");
+    let asker = |token| Asker { agent: &agent, name: Some("bob"), token, permit: Some(&own) };
+    assert_eq!(decide(&service, &asker(None), &call("make")), Decision::Allowed);
+    assert_eq!(decide(&service, &asker(Some(&token)), &call("make")), Decision::Denied { needs: WRITE.to_owned() });
+    assert_eq!(decide(&service, &asker(Some(&token)), &request("resources/read", "")), Decision::Allowed);
+    service.open = scope(WRITE);
+    assert_eq!(decide(&service, &asker(Some(&token)), &call("make")), Decision::Allowed, "everybody may");
+}
+
 #[test]
 fn a_permit_allows_what_it_says() {
     let (agent, service) = (agent(), service());

@@ -61,7 +61,7 @@ impl Programs {
         let Some(open) = self.place(ask, reply)? else { return Ok(()) };
         let handed = handed.await.unwrap_or(Err(NotHanded::Ended));
         if handed.is_err() {
-            lock(&open).forget(key);
+            lock(&open).forget(key, false);
         }
         handed
     }
@@ -71,10 +71,10 @@ impl Programs {
         end_all(places).await;
     }
 
-    pub(super) fn forget(&self, of: &Of, key: u64) {
+    pub(super) fn forget(&self, of: &Of, key: u64, reads: bool) {
         let seats = lock(&self.0.seats);
         seats.of.get(of).into_iter().flatten().for_each(|place| {
-            lock(&place.open).forget(key);
+            lock(&place.open).forget(key, reads);
             // From now on it may be idle.
             let _ = place.commands.send(Command::Look);
         });
@@ -89,7 +89,7 @@ impl Programs {
         end_all(places).await;
     }
 
-    /// Finds the seat that takes it, writes it down as open, and queues it there. `None`: a notice that nobody waits for.
+    /// Finds the seat that takes it, writes it down as open, and queues it there. `None`: a notice that nobody waits for, or what runs already.
     fn place(&self, ask: Ask, reply: Reply) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
         if ask.envelope.is_request() && ask.envelope.id.as_ref().is_none_or(crate::jsonrpc::Id::is_null) {
             return Err(NotHanded::Id(NO_ID));
@@ -97,6 +97,10 @@ impl Programs {
         let mut seats = lock(&self.0.seats);
         if seats.over {
             return Err(NotHanded::Ended);
+        }
+        let mut places = seats.of.get(&ask.of).into_iter().flatten();
+        if ask.envelope.is_request() && places.any(|place| lock(&place.open).adopts(&ask)) {
+            return Ok(None);
         }
         let chosen = match ask.of.session {
             Some(_) => seats.of.get(&ask.of).and_then(|places| places.first()),

@@ -35,6 +35,9 @@ use crate::jsonrpc::Envelope;
 use crate::message::{Body, Message};
 use crate::service::Of;
 
+/// Longest message in which addresses are put in the stead of others.
+const SWAPPED_MAX: u64 = 256 << 10;
+
 /// The file's name in the home.
 const FILE: &str = "callbacks.toml";
 /// Before a port that was taken is tried again.
@@ -175,6 +178,11 @@ impl Serving {
     ) -> Result<Message, String> {
         let callbacks = self.callbacks(true).map_err(|error| error.to_string())?.ok_or("there are none")?;
         let (from, service, method) = (called.letter.from, called.place.service.clone(), envelope.method.clone());
+        // Read whole, it is many times as large.
+        if message.body.len().map_err(|error| error.to_string())? > SWAPPED_MAX {
+            return Err(format!("a message that names webhooks has at most {SWAPPED_MAX} bytes; it was not done"));
+        }
+        let _room = self.room.acquire().await;
         let message = message.into_memory().await.map_err(|error| error.to_string())?;
         let Body::Bytes(bytes) = &message.body else { return Err("it is not in memory".to_owned()) };
         let mut whole: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;

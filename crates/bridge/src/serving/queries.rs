@@ -37,9 +37,9 @@ struct Asked {
 }
 
 impl Asked {
-    /// The service is not heard to it any more, and its id is free.
+    /// The service is not heard to it any more.
     fn forget(&self, key: u64) {
-        self.offered.service.forget(&self.of, key);
+        self.offered.service.forget_query(&self.of, key);
     }
 }
 

@@ -165,6 +165,8 @@ async fn a_completion_that_nobody_waits_for_has_used_what_was_reserved() {
     provider.leave.forget_permits(1_000);
     let gone = tokio::time::timeout(std::time::Duration::from_secs(1), scene.ask(PATH, &token, &body)).await;
     assert!(gone.is_err() && provider.asked() == 1, "it was under way");
+    // Until the gateway has seen that its client is gone.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     provider.leave.add_permits(10);
     assert_eq!(scene.ask(PATH, &token, &body).await.0, 429);
     // Also at the next gateway of this agent.

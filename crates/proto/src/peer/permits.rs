@@ -246,8 +246,13 @@ impl Peer {
             return;
         }
         let many = self.calls.permits.over.values().filter(|over| over.by == from).count();
-        let full = many >= limit::PERMITS_OVER_MAX;
-        let link = permit.above().filter(|_| full).unwrap_or_else(|| permit.last());
+        // Of the second there are as many as others gave it, of the last as many as this agent gave.
+        let link = match many / limit::PERMITS_OVER_MAX {
+            0 => Some(permit.last()),
+            1 => permit.links().find(|link| link.terms.holder == from),
+            _ => permit.links().next(),
+        };
+        let link = link.unwrap_or_else(|| permit.last());
         let (id, over) = (link.id(), Over { by: from, until: link.terms.until });
         self.apply_permit_over(id, over, out);
     }

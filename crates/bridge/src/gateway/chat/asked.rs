@@ -7,6 +7,8 @@ use serde::de::IgnoredAny;
 
 /// Members that decide.
 const KNOWN: [&str; 5] = ["model", "n", "stream", "max_tokens", "max_completion_tokens"];
+/// What is reserved is a sum and a product of such numbers, and none of them saturates.
+const NUMBER_MAX: u64 = 1 << 24;
 /// A token is not shorter, in bytes of a body; some are, and what was used is settled.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -33,8 +35,15 @@ impl Asked {
         let asked: Self = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         match asked.rest.keys().find(|name| KNOWN.contains(&folded(name).as_str())) {
             Some(name) => Err(format!("`{name}` is written otherwise: in another case it could be read in two ways")),
+            None if asked.numbers().any(|number| number > NUMBER_MAX) => {
+                Err(format!("a number of it is larger than {NUMBER_MAX}: no model says so much"))
+            }
             None => Ok(asked),
         }
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        [self.n, self.max_tokens, self.max_completion_tokens].into_iter().flatten()
     }
 
     /// Tokens that it may use at most, as far as its words say.
@@ -64,7 +73,8 @@ mod tests {
         assert_eq!(tokens(r#"{"model":"m","messages":[]}"#), Ok(100));
         assert_eq!(tokens(r#"{"model":"m","max_tokens":7}"#), Ok(7));
         assert_eq!(tokens(r#"{"model":"m","max_tokens":7,"max_completion_tokens":9,"n":3}"#), Ok(27));
-        assert_eq!(tokens(r#"{"model":"m","max_tokens":18446744073709551615,"n":9}"#), Ok(u64::MAX));
+        assert_eq!(tokens(r#"{"model":"m","max_tokens":16777216,"n":9}"#), Ok(9 << 24));
+        assert!(tokens(r#"{"model":"m","max_tokens":16777217}"#).is_err());
         assert_eq!(Asked::read(br#"{"model":"m","max_tokens":7}"#).unwrap().tokens(401, 100), 108);
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Meter {
     /// It is longer than what is read.
     too_long: bool,
     used: Option<u64>,
+    /// A stream has said its last word.
+    done: bool,
 }
 
 #[derive(Deserialize)]
@@ -33,7 +35,7 @@ impl Meter {
     pub(super) fn of(content_type: &str) -> Self {
         let kind = content_type.split(';').next().unwrap_or_default().trim();
         let streams = kind.eq_ignore_ascii_case("text/event-stream");
-        Self { streams, seen: Vec::new(), too_long: false, used: None }
+        Self { streams, seen: Vec::new(), too_long: false, used: None, done: false }
     }
 
     /// The next piece.
@@ -56,6 +58,12 @@ impl Meter {
         self.used
     }
 
+    /// [`Meter::used`] of an answer that broke off: what a stream says on the way is not its last word.
+    pub(super) fn whole(mut self) -> Option<u64> {
+        self.line();
+        self.used.filter(|_| self.done || !self.streams)
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         self.too_long |= self.seen.len().saturating_add(bytes.len()) > READ_MAX;
         if self.too_long { self.seen.clear() } else { self.seen.extend_from_slice(bytes) }
@@ -64,6 +72,7 @@ impl Meter {
     fn line(&mut self) {
         let (seen, too_long) = (std::mem::take(&mut self.seen), std::mem::take(&mut self.too_long));
         let text = if self.streams { seen.strip_prefix(b"data:") } else { Some(seen.as_slice()) };
+        self.done |= self.streams && text.is_some_and(|text| text.trim_ascii() == b"[DONE]");
         let told = text.filter(|_| !too_long).and_then(|text| serde_json::from_slice::<Told>(text).ok());
         self.used = told.and_then(|told| told.usage?.tokens()).or(self.used);
     }
@@ -98,6 +107,17 @@ mod tests {
         for cut in 0..=stream.len() {
             assert_eq!(used("text/event-stream; charset=utf-8", stream, cut), Some(12), "{cut}");
         }
+    }
+
+    #[test]
+    fn what_a_stream_says_on_the_way_is_not_its_last_word() {
+        let whole = |text: &str| {
+            let mut meter = Meter::of("text/event-stream");
+            meter.read(text.as_bytes());
+            meter.whole()
+        };
+        let said = "data: {\"usage\":{\"total_tokens\":1}}\n\n";
+        assert_eq!((whole(said), whole(&format!("{said}data: [DONE]\n\n"))), (None, Some(1)));
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Seat {
         let ready = ready.and_then(|()| self.running.as_ref().ok_or(NotHanded::Ended));
         match ready {
             Err(why) => {
-                lock(&self.open).forget(ask.key);
+                lock(&self.open).forget(ask.key, false);
                 let _ = reply.send(Err(why));
             }
             // Without a reader it is dropped, and with it the reply: it was not handed over.
@@ -258,6 +258,9 @@ impl Seat {
             self.asked.insert(id.clone());
         }
         let mut open = lock(&self.open);
+        if envelope.is_response() && envelope.id.as_ref().is_some_and(|id| open.bury(id)) {
+            return;
+        }
         let said = match open.to(envelope) {
             To::Answer(key) => {
                 let entry = envelope.id.as_ref().and_then(|id| open.answered(id));

@@ -426,6 +426,38 @@ async fn without_a_session_one_id_may_be_open_in_several_programs() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_is_answered_to_nobody_else() {
+    let bounds = Bounds { pool: 2, ..quick() };
+    let mut scene = Scene::with("", |_| (), bounds);
+    let alone = of(0, None);
+    scene.hand(1, alone, &call("1", "hold", "1")).await.unwrap();
+    scene.service.forget(&alone, 1);
+    // Its id is taken there: another that asks under it is asked in another program, and the late answer is not its.
+    scene.hand(2, alone, &call("1", "hold", "2")).await.unwrap();
+    assert!(matches!(scene.hand(3, alone, &call("1", "echo", "3")).await, Err(NotHanded::Busy(_))));
+    scene.hand(4, alone, &call("4", "release", "0")).await.unwrap();
+    assert_eq!(scene.answer(4).await, "released");
+    scene.silent().await;
+    // The program has answered: its id is free, and whoever has it is answered.
+    scene.hand(5, alone, &call("1", "echo", "5")).await.unwrap();
+    assert_eq!(scene.answer(5).await, 5);
+}
+
+#[tokio::test]
+async fn what_only_reads_and_runs_already_is_gone_on_with() {
+    let mut scene = Scene::new("");
+    let a = of(0, Some(1));
+    scene.hand(1, a, &call("1", "hold", "1")).await.unwrap();
+    scene.service.forget_query(&a, 1);
+    scene.hand(2, a, &call("1", "hold", "1")).await.unwrap();
+    scene.call(3, a, "release", "0").await;
+    assert_eq!(scene.answer(2).await, 1);
+    assert_eq!(scene.answer(3).await, "released");
+    scene.call(4, a, "seen", "0").await;
+    assert_eq!(scene.answer(4).await.as_array().unwrap().len(), 3, "it was handed over once");
+}
+
+#[tokio::test]
 async fn after_stop_nothing_is_handed_over() {
     let mut scene = Scene::new("");
     let a = of(0, Some(1));
