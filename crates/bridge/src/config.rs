@@ -404,7 +404,7 @@ pub(crate) fn read_private(path: &Path, others: Others) -> Result<String, Config
     guard(path, &file.metadata().map_err(failed)?, others)?;
     let mut text = String::new();
     file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > FILE_LEN_MAX {
+    if u64::try_from(text.len()).is_ok_and(|len| len > FILE_LEN_MAX) {
         return Err(failed(io::Error::new(
             io::ErrorKind::FileTooLarge,
             format!("it has more than {FILE_LEN_MAX} bytes"),
