@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   what it needs  ◄─ method, tool, kind                    what is held  ◄─ open, peers, token ∩ tokens, permit
+//!                                                         with a token: open, token ∩ tokens alone
 //!   service.use       what a protocol needs to be spoken     whoever holds anything at all
 //!   tools.read        what only reads                        tools.read,  or tools.read:NAME
 //!   tools.write       everything else, known or not          tools.write, or tools.write:NAME
