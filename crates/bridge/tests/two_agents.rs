@@ -279,6 +279,23 @@ async fn a_request_that_was_begun_before_a_start_is_of_unknown_outcome_and_not_h
     two.far.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_goes_with_its_service() {
+    let two = Two::new(&["tools.read"]).await;
+    let (far, day) = (&two.far.agent, Duration::from_secs(86_400));
+    let (service, scope): (nuncio::ServiceName, _) =
+        ("files".parse().unwrap(), nuncio::Scope::parse("tools.read").unwrap());
+    far.invite_for(Some(service.clone()), scope.clone(), day, 1).await.unwrap();
+    far.invite_for(None, scope, day, 1).await.unwrap();
+    two.far.bridge.reload().await.unwrap();
+    assert_eq!(far.lines().await.unwrap().len(), 2);
+    nuncio_bridge::withdraw(&two.dir.path().join("far"), &service).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    assert_eq!(far.lines().await.unwrap().iter().map(|line| &line.meant.service).collect::<Vec<_>>(), [&None]);
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
 // contracts/call.md section 4, -32041.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_became_of_a_call_is_told_once_there_is_room() {
