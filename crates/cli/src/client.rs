@@ -28,6 +28,10 @@ pub(crate) const REACH_NODE: &str = "reach the node at";
 
 /// What fails when the agent cannot be asked.
 const REACH_AGENT: &str = "reach the agent at";
+/// How often what changes nothing is asked, where the line broke before an answer came: an agent that stops
+/// closes lines that it has not read from, and is gone a moment later.
+const ASKED_AT_MOST: u32 = 3;
+const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(20);
 
 /// A client of one agent's local API.
 pub struct Api {
@@ -162,22 +166,43 @@ impl Api {
             }
             Road::Socket { path, reach, spare } => {
                 let spare = spare.lock().await.take();
-                let mut line = usable(spare, path, reach).await?;
-                let answer = match line.try_send_request(request).await {
-                    Ok(response) => Ok(response),
-                    Err(mut unsent) => match unsent.take_message() {
-                        // The line was closed before anything went over it: another, if somebody is there.
-                        Some(request) => {
-                            line = usable(None, path, reach).await?;
-                            line.send_request(request).await
-                        }
-                        None => Err(unsent.into_error()),
-                    },
-                };
-                Ok((answer.map_err(broken)?.map(Body::new), Some(line)))
+                if request.method() != Method::GET {
+                    return said(spare, path, reach, request).await;
+                }
+                let mut last = said(spare, path, reach, request.clone()).await;
+                for _ in 1..ASKED_AT_MOST {
+                    if !matches!(last, Err(Failure::Broken(_))) {
+                        break;
+                    }
+                    tokio::time::sleep(BEFORE_ASKING_AGAIN).await;
+                    last = said(None, path, reach, request.clone()).await;
+                }
+                last
             }
         }
     }
+}
+
+/// A request and the beginning of its answer, over a line.
+async fn said(
+    spare: Option<Line>,
+    socket: &Path,
+    reach: &'static str,
+    request: Request<Full<Bytes>>,
+) -> Result<(Response<Body>, Option<Line>), Failure> {
+    let mut line = usable(spare, socket, reach).await?;
+    let answer = match line.try_send_request(request).await {
+        Ok(response) => Ok(response),
+        Err(mut unsent) => match unsent.take_message() {
+            // The line was closed before anything went over it: another, if somebody is there.
+            Some(request) => {
+                line = usable(None, socket, reach).await?;
+                line.send_request(request).await
+            }
+            None => Err(unsent.into_error()),
+        },
+    };
+    Ok((answer.map_err(broken)?.map(Body::new), Some(line)))
 }
 
 /// The line that an earlier request left, if it is still open, or a new one.
@@ -279,7 +304,44 @@ pub fn is_gone(failure: &Failure) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::segment;
+    use tokio::net::UnixListener;
+
+    use super::{Api, Failure, SOCKET, segment};
+
+    /// An agent that closes one line without having read from it, and then does what `then` says.
+    async fn closes_one(
+        asked: impl AsyncFnOnce(Api) -> Result<(), Failure>,
+        then: impl FnOnce(UnixListener),
+    ) -> Failure {
+        let home = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(home.path().join(SOCKET)).unwrap();
+        let api = Api::at(home.path());
+        let closing = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+            drop(stream);
+            then(listener);
+        };
+        let (failure, ()) = tokio::join!(asked(api), closing);
+        failure.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_stops_before_it_has_read_a_question_has_stopped() {
+        let gone = closes_one(async |api| api.bytes("/v1/id").await.map(drop), drop).await;
+        assert!(matches!(gone, Failure::Gone(_)), "{gone}");
+    }
+
+    /// It may have been done: nobody asks for it twice.
+    #[tokio::test]
+    async fn what_changes_something_is_said_once() {
+        let (told, later) = std::sync::mpsc::channel();
+        let broken = closes_one(async |api| api.tell("/v1/peers").await, |listener| told.send(listener).unwrap()).await;
+        assert!(matches!(broken, Failure::Broken(_)), "{broken}");
+        let listener = later.recv().unwrap();
+        let again = tokio::time::timeout(super::BEFORE_ASKING_AGAIN * 10, listener.accept()).await;
+        assert!(again.is_err(), "a second line");
+    }
 
     #[test]
     fn a_segment_cannot_leave_its_place() {
