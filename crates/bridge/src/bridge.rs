@@ -7,12 +7,14 @@ use std::time::Duration;
 use nuncio::{Agent, CallNews, Knocked, Meant};
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
+use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller::{AgentLine, Calling};
 use crate::config::{self, ConfigError, Services};
 use crate::fronts::Fronts;
+use crate::native::{self, Natives};
 use crate::serving::Serving;
 
 /// A session to which no program of this machine has listened for so long is over, and how often that is looked at.
@@ -56,7 +58,15 @@ impl Bridge {
     /// # Errors
     /// The file of services, or that of connections, is not what this program reads; the agent stops.
     pub async fn start(agent: Agent, home: &Path) -> Result<Self, BridgeError> {
-        let serving = Serving::start(agent.clone(), home)?;
+        Self::start_with(agent, home, Natives::default()).await
+    }
+
+    /// [`Bridge::start`] of a program that serves some itself.
+    ///
+    /// # Errors
+    /// As [`Bridge::start`]; what is `native` in the file is not among these.
+    pub async fn start_with(agent: Agent, home: &Path, natives: Natives) -> Result<Self, BridgeError> {
+        let serving = Serving::start(agent.clone(), home, natives)?;
         let calling = Calling::new(agent.clone());
         agent.admit_calls(Serving::admission(&serving)).await?;
         serve(&agent, &serving).await?;
@@ -89,6 +99,13 @@ impl Bridge {
     pub fn line(&self, to: AgentId, service: ServiceName) -> AgentLine {
         let standing = self.fronts.standing(&to, &service);
         AgentLine::new(Arc::clone(&self.calling), to, service, standing)
+    }
+
+    /// A new session of MCP with a service of another agent, as a stream of lines: the transport of an SDK's client in this program. The session ends with
+    /// it.
+    #[must_use]
+    pub fn mcp(&self, to: AgentId, service: ServiceName) -> DuplexStream {
+        native::call(self.line(to, service), self.stopping.child_token())
     }
 
     /// Follows the home's file of services as it stands now.

@@ -14,6 +14,7 @@
 //! webhooks = ["https://hooks.example"]       # origins that callers may have it call; none, if not said
 //! ```
 //!
+//! A service with `native = true` is the embedding program's own.
 //! What is not named is not allowed: a service without `open`, `peers` and `tokens` is offered to nobody.
 
 mod child;
@@ -34,7 +35,7 @@ use nuncio_proto::token::{Scope, VerifyingKey};
 use serde::Deserialize;
 
 pub(crate) use child::environment;
-pub use edit::{Offer, allow, expose, expose_a2a, offer, withdraw};
+pub use edit::{Offer, allow, expose, expose_a2a, expose_native, offer, withdraw};
 pub(crate) use edit::{allow_also, drafted, drafted_a2a, put};
 pub use told::{ServiceTold, told};
 
@@ -134,6 +135,8 @@ pub(crate) enum Runs {
     Program(Program),
     /// A server of MCP over HTTP, or an agent that speaks A2A.
     Url(Upstream),
+    /// The program that embeds this agent, which speaks MCP itself.
+    Native,
 }
 
 /// A program and what it gets.
@@ -211,6 +214,8 @@ struct Table {
     mcp: Option<Vec<String>>,
     mcp_url: Option<String>,
     a2a: Option<String>,
+    #[serde(default)]
+    native: bool,
     #[serde(default)]
     webhooks: Vec<String>,
     #[serde(default)]
@@ -323,8 +328,17 @@ impl Table {
         let card_keys = card_keys.concat();
         let webhooks = self.webhooks.iter().map(|text| a2a::origin(text)).collect::<Result<_, String>>()?;
         let speaks = if self.a2a.is_some() { Speaks::A2a { webhooks, card_keys } } else { Speaks::Mcp };
-        match (self.mcp, self.mcp_url, self.a2a) {
-            (Some(command), None, None) => {
+        let beside = self.directory.is_some() || !self.env.is_empty() || self.env_file.is_some();
+        match (self.mcp, self.mcp_url, self.a2a, self.native) {
+            (None, None, None, true) => {
+                if beside || self.authorization_file.is_some() {
+                    return Err(
+                        "`directory`, `env`, `env_file` and `authorization_file` are not for `native`".to_owned()
+                    );
+                }
+                Ok(Runs::Native)
+            }
+            (Some(command), None, None, false) => {
                 if command.first().is_none_or(String::is_empty) {
                     return Err("`mcp` is empty: write the program and its arguments".to_owned());
                 }
@@ -338,14 +352,14 @@ impl Table {
                     environment(inherited, &self.env, self.env_file.map(|file| home.join(file)).as_deref())?;
                 Ok(Runs::Program(Program { command, directory: self.directory, environment }))
             }
-            (None, Some(url), None) | (None, None, Some(url)) => {
-                if self.directory.is_some() || !self.env.is_empty() || self.env_file.is_some() {
+            (None, Some(url), None, false) | (None, None, Some(url), false) => {
+                if beside {
                     return Err("`directory`, `env` and `env_file` are for `mcp`".to_owned());
                 }
                 let authorization = self.authorization_file.map(|file| home.join(file));
                 Ok(Runs::Url(upstream(&url, speaks, authorization.as_deref())?))
             }
-            _ => Err("one of `mcp`, `mcp_url` and `a2a` is wanted".to_owned()),
+            _ => Err("one of `mcp`, `mcp_url`, `a2a` and `native` is wanted".to_owned()),
         }
     }
 }

@@ -23,6 +23,7 @@ mod line;
 pub mod local;
 mod mcp;
 mod message;
+mod native;
 mod policy;
 mod probe;
 mod reads;
@@ -34,8 +35,8 @@ mod under;
 pub use bridge::{Bridge, BridgeError};
 pub use caller::AgentLine;
 pub use config::{
-    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, offer, told as services,
-    withdraw,
+    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, expose_native, offer,
+    told as services, withdraw,
 };
 pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE, Wants};
 pub use descriptors::make_room_for_connections;
@@ -45,5 +46,6 @@ pub use fronts::{Fronts, NotConnected, connected, disconnected};
 pub use gateway::{FILE as GATEWAY_FILE, Gateway, GatewayConfig, GatewayError};
 pub use line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
+pub use native::Natives;
 pub use policy::is_known as is_scope;
 pub use probe::{Card, Found, NotFound, Tool, probe, probe_a2a};

@@ -82,7 +82,7 @@ pub async fn probe(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result
     let config = drafted(home, name, offer)?;
     let spool = tempfile::tempdir().map_err(|error| NotFound::Gone(error.to_string()))?;
     let (said, heard) = mpsc::channel(16);
-    let service = Service::start(name.clone(), &config, spool.path(), |_| None, said).map_err(NotFound::Gone)?;
+    let service = Service::start(name.clone(), &config, spool.path(), |_| None, said, None).map_err(NotFound::Gone)?;
     let nobody = AgentId::from_bytes(NOBODY).map_err(|error| NotFound::Gone(error.to_string()))?;
     let of = Of { from: nobody, session: Some(CallSessionId::from_bytes([0; 16])) };
     let mut asked = Asked { of, service, heard, key: 0, newer: false };
@@ -115,7 +115,7 @@ pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<Car
     let config = drafted_a2a(home, name, url)?;
     let spool = tempfile::tempdir().map_err(|error| NotFound::Gone(error.to_string()))?;
     let (said, mut heard) = mpsc::channel(16);
-    let service = Service::start(name.clone(), &config, spool.path(), |_| None, said).map_err(NotFound::Gone)?;
+    let service = Service::start(name.clone(), &config, spool.path(), |_| None, said, None).map_err(NotFound::Gone)?;
     let nobody = AgentId::from_bytes(NOBODY).map_err(|error| NotFound::Gone(error.to_string()))?;
     let found = async {
         let mut why = "it has no card".to_owned();

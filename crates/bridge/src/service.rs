@@ -22,9 +22,10 @@ use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::{AgentId, CallSessionId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Runs, ServiceConfig};
+use crate::config::{Program, Runs, ServiceConfig};
 use crate::jsonrpc::Envelope;
 use crate::message::Message;
+use crate::native::Begin;
 
 /// Whose messages: what two have different ones of never meets. Without a session each request stands alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +149,9 @@ impl Default for Bounds {
     }
 }
 
+const NOT_NATIVE: &str =
+    "it is `native`, and this program has none of its name: it is offered by the program that embeds this agent";
+
 /// Who waits for a message to be handed over.
 type Reply = oneshot::Sender<Result<(), NotHanded>>;
 
@@ -162,6 +166,12 @@ struct Base {
     spool: spool::Place,
     remembered: Remembered,
     said: mpsc::Sender<Said>,
+}
+
+/// What is begun for a session.
+enum Runner {
+    Process(Program),
+    Native(Begin),
 }
 
 /// A service that runs.
@@ -184,8 +194,9 @@ impl Service {
         spool: &Path,
         remembered: impl Fn(&Of) -> Option<Vec<u8>> + Send + Sync + 'static,
         said: mpsc::Sender<Said>,
+        native: Option<Begin>,
     ) -> Result<Self, String> {
-        Self::bounded(name, config, spool, remembered, said, Bounds::default())
+        Self::bounded(name, config, spool, remembered, said, native, Bounds::default())
     }
 
     fn bounded(
@@ -194,13 +205,15 @@ impl Service {
         spool: &Path,
         remembered: impl Fn(&Of) -> Option<Vec<u8>> + Send + Sync + 'static,
         said: mpsc::Sender<Said>,
+        native: Option<Begin>,
         bounds: Bounds,
     ) -> Result<Self, String> {
         let spool = spool::Place::new(spool, bounds.memory_max, bounds.message_max);
         let remembered = Box::new(remembered);
         let base = Base { name, config: config.clone(), bounds, spool, remembered, said };
         Ok(Self(match &config.runs {
-            Runs::Program(program) => Kind::Programs(stdio::Programs::new(base, program.clone())),
+            Runs::Program(program) => Kind::Programs(stdio::Programs::new(base, Runner::Process(program.clone()))),
+            Runs::Native => Kind::Programs(stdio::Programs::new(base, Runner::Native(native.ok_or(NOT_NATIVE)?))),
             Runs::Url(upstream) => Kind::Address(Arc::new(http::Address::new(base, upstream.clone())?)),
         }))
     }

@@ -34,6 +34,7 @@ use crate::config::{ConfigError, ServiceConfig, Services};
 use crate::jsonrpc::{Envelope, Id, NotRead, Reason};
 use crate::mcp;
 use crate::message::Message;
+use crate::native::Natives;
 use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
 use callbacks::Callbacks;
@@ -58,6 +59,7 @@ type LaneId = (ServiceName, Of);
 pub(crate) struct Serving {
     agent: Agent,
     home: PathBuf,
+    natives: Natives,
     offered: Mutex<HashMap<ServiceName, Arc<Offered>>>,
     /// The file is read and followed by one after the other.
     loading: Mutex<()>,
@@ -82,12 +84,13 @@ impl Serving {
     ///
     /// # Errors
     /// The file is not what this program reads, or a service cannot be spoken to at all.
-    pub(crate) fn start(agent: Agent, home: &Path) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn start(agent: Agent, home: &Path, natives: Natives) -> Result<Arc<Self>, ConfigError> {
         let spool = home.join(SPOOL);
         service::clear_spool(&spool).map_err(|source| ConfigError::File { path: spool, source })?;
         let serving = Arc::new(Self {
             agent,
             home: home.to_owned(),
+            natives,
             offered: Mutex::default(),
             loading: Mutex::default(),
             lanes: Mutex::default(),
@@ -145,9 +148,10 @@ impl Serving {
         let (memory, of) = (Arc::clone(&self.memory), name.clone());
         let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
         let spool = self.home.join(SPOOL);
-        let service = Service::start(name.clone(), config, &spool, remembered, said).map_err(|what| {
-            ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
-        })?;
+        let service =
+            Service::start(name.clone(), config, &spool, remembered, said, self.natives.get(name)).map_err(|what| {
+                ConfigError::Service { path: self.home.join(crate::config::FILE), service: name.to_string(), what }
+            })?;
         tokio::spawn(Arc::clone(self).hear(name.clone(), heard));
         Ok(Arc::new(service))
     }

@@ -30,7 +30,7 @@ impl Offer<'_> {
     }
 
     fn write(&self, service: &mut Table) {
-        for former in ["mcp", "mcp_url", "directory", "a2a", "webhooks"] {
+        for former in ["mcp", "mcp_url", "directory", "a2a", "webhooks", "native"] {
             service.remove(former);
         }
         match self.mcp {
@@ -96,10 +96,23 @@ pub fn expose_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<(), Conf
 }
 
 fn write_a2a(service: &mut Table, url: &str) {
-    for former in ["mcp", "mcp_url", "directory"] {
+    for former in ["mcp", "mcp_url", "directory", "native"] {
         service.remove(former);
     }
     service.insert("a2a", value(url));
+}
+
+/// Offers what this program itself serves (see [`Natives`](crate::Natives)). What is there of its name keeps who may.
+///
+/// # Errors
+/// As [`expose`].
+pub fn expose_native(home: &Path, name: &ServiceName) -> Result<(), ConfigError> {
+    edit(home, name, |service| {
+        for former in ["mcp", "mcp_url", "directory", "a2a", "webhooks", "card_keys", "authorization_file"] {
+            service.remove(former);
+        }
+        service.insert("native", value(true));
+    })
 }
 
 /// Says what a peer may of a service, in the stead of what was said of it; nothing takes it out.

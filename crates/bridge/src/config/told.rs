@@ -13,7 +13,7 @@ use super::{ConfigError, ReadTools, Runs, ServiceConfig, Services};
 pub struct ServiceTold {
     /// Its name.
     pub name: String,
-    /// The program's first words, or the place of the address. What may be a secret (options, what is behind them, a path) is left out.
+    /// The program's first words, the place of the address, or `native`. What may be a secret (options, what is behind them, a path) is left out.
     pub runs: String,
     /// Tools that only read; `*`: all do.
     pub read: Vec<String>,
@@ -41,6 +41,7 @@ fn tell(name: &str, config: &ServiceConfig) -> ServiceTold {
         runs: match &config.runs {
             Runs::Program(program) => first_words(&program.command),
             Runs::Url(upstream) => place(&upstream.url),
+            Runs::Native => "native".to_owned(),
         },
         read: match &config.read {
             ReadTools::All => vec!["*".to_owned()],

@@ -19,8 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::open::Open;
 use self::seat::{Command, Seat};
-use super::{Ask, Base, NotHanded, Of, Reply, lock};
-use crate::config::Program;
+use super::{Ask, Base, NotHanded, Of, Reply, Runner, lock};
 
 const NO_ID: &str = "a request to a program needs an id that is not null";
 const TWICE: &str = "a request of this id is open in the session";
@@ -30,7 +29,7 @@ pub(super) struct Programs(Arc<Shared>);
 
 pub(super) struct Shared {
     pub(super) base: Base,
-    pub(super) program: Program,
+    pub(super) runner: Runner,
     children: Arc<Semaphore>,
     seats: Mutex<Seats>,
 }
@@ -50,9 +49,9 @@ struct Place {
 }
 
 impl Programs {
-    pub(super) fn new(base: Base, program: Program) -> Self {
+    pub(super) fn new(base: Base, runner: Runner) -> Self {
         let children = Arc::new(Semaphore::new(base.config.children));
-        Self(Arc::new(Shared { base, program, children, seats: Mutex::default() }))
+        Self(Arc::new(Shared { base, runner, children, seats: Mutex::default() }))
     }
 
     pub(super) async fn hand(&self, ask: Ask) -> Result<(), NotHanded> {

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
+use axum::Router;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use nuncio_proto::call::What;
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
@@ -37,12 +40,21 @@ pub(super) enum RemoteError {
     },
 }
 
+/// Bytes that wait in a connection within the process.
+const WAITING: usize = 64 << 10;
+
 /// Where the agent is asked, and for which service.
 #[derive(Debug)]
 pub struct Remote {
-    socket: PathBuf,
+    road: Road,
     base: String,
     spare: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+#[derive(Debug)]
+enum Road {
+    Socket(PathBuf),
+    Within(Router),
 }
 
 /// What a program says.
@@ -73,7 +85,12 @@ impl Remote {
     /// Of the agent with that socket; `base` is the path above `/messages`.
     #[must_use]
     pub const fn new(socket: PathBuf, base: String) -> Self {
-        Self { socket, base, spare: Mutex::const_new(None) }
+        Self { road: Road::Socket(socket), base, spare: Mutex::const_new(None) }
+    }
+
+    /// Of an agent in this process: its own `/messages` and `/taken`.
+    pub(crate) const fn within(router: Router) -> Self {
+        Self { road: Road::Within(router), base: String::new(), spare: Mutex::const_new(None) }
     }
 
     /// Says a message. Of a request that the agent has asked without a letter the answer comes back, if it is not longer than one may be.
@@ -126,13 +143,30 @@ impl Remote {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, RemoteError> {
-        let stream = UnixStream::connect(&self.socket).await;
-        let stream = stream.map_err(|error| RemoteError::Away(format!("{}: {error}", self.socket.display())))?;
-        let (line, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(away)?;
-        // Ends with the line.
-        tokio::spawn(connection);
-        Ok(line)
+        match &self.road {
+            Road::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await;
+                let stream = stream.map_err(|error| RemoteError::Away(format!("{}: {error}", socket.display())))?;
+                begun(stream).await
+            }
+            Road::Within(router) => {
+                let (near, far) = tokio::io::duplex(WAITING);
+                let service = TowerToHyperService::new(router.clone());
+                // Ends with the line too.
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service));
+                begun(near).await
+            }
+        }
     }
+}
+
+async fn begun(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, RemoteError> {
+    let (line, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(away)?;
+    // Ends with the line.
+    tokio::spawn(connection);
+    Ok(line)
 }
 
 async fn exchange(

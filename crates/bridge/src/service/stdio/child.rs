@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream,
+};
+use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 
 use super::super::{Base, NotHanded, Reply, lock, spool};
@@ -45,16 +47,38 @@ pub(super) struct Running {
     pub(super) started: Instant,
     /// It has written a message.
     pub(super) spoke: bool,
-    child: Child,
-    group: Group,
-    last_words: Arc<Mutex<String>>,
-    /// Reads what it says beside its messages.
-    log: Option<JoinHandle<()>>,
+    ends: Ends,
     _one_of_all: OwnedSemaphorePermit,
 }
 
+/// How it ends.
+pub(super) enum Ends {
+    /// A process of its own.
+    Process {
+        /// It.
+        child: Child,
+        /// What it started.
+        group: Group,
+        /// What it said last beside its messages.
+        last_words: Arc<Mutex<String>>,
+        /// Reads that.
+        log: Option<JoinHandle<()>>,
+    },
+    /// In this process, with its stream.
+    Stream(#[expect(dead_code, reason = "held until then")] Carriers),
+}
+
+/// What reads and writes a stream within this process: both ends are let go of with it.
+pub(super) struct Carriers([AbortHandle; 2]);
+
+impl Drop for Carriers {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
 /// A process group of its own. Whoever holds it holds all that the program started, unless that went away from it.
-struct Group(Option<Pid>);
+pub(super) struct Group(Option<Pid>);
 
 impl Group {
     fn signal(&self, signal: Signal) {
@@ -99,20 +123,35 @@ impl Running {
             tokio::spawn(read_all(stdout, base.spool.clone(), read));
             reads = Some(tokio::spawn(log(stderr, base.name.to_string(), Arc::clone(&last_words))));
         }
-        let (started, log) = (Instant::now(), reads);
-        Ok(Self { lines, input, started, spoke: false, child, group, last_words, log, _one_of_all: permit })
+        let (started, ends) = (Instant::now(), Ends::Process { child, group, last_words, log: reads });
+        Ok(Self { lines, input, started, spoke: false, ends, _one_of_all: permit })
+    }
+
+    /// What runs in this process, and speaks on a stream.
+    pub(super) fn within(base: &Base, stream: DuplexStream, permit: OwnedSemaphorePermit) -> Self {
+        let (reads, writes) = tokio::io::split(stream);
+        let (input, to_write) = mpsc::unbounded_channel();
+        let (read, lines) = mpsc::channel(AHEAD);
+        let writing = tokio::spawn(write(writes, to_write)).abort_handle();
+        let reading = tokio::spawn(read_all(reads, base.spool.clone(), read)).abort_handle();
+        let ends = Ends::Stream(Carriers([writing, reading]));
+        Self { lines, input, started: Instant::now(), spoke: false, ends, _one_of_all: permit }
     }
 
     /// What it writes, and what tells that it has ended.
-    pub(super) fn parts(&mut self) -> (&mut mpsc::Receiver<Line>, &mut Child) {
-        (&mut self.lines, &mut self.child)
+    pub(super) fn parts(&mut self) -> (&mut mpsc::Receiver<Line>, &mut Ends) {
+        (&mut self.lines, &mut self.ends)
     }
 
     /// Ends it: by closing its stdin, by asking, by force.
     pub(super) async fn end(mut self, grace: Duration) {
         drop(std::mem::replace(&mut self.input, mpsc::unbounded_channel().0));
+        let Ends::Process { child, group, .. } = &mut self.ends else {
+            let ended = async { while self.lines.recv().await.is_some() {} };
+            let _ = timeout(grace, ended).await;
+            return;
+        };
         self.lines.close();
-        let Self { child, group, .. } = &mut self;
         if timeout(grace, child.wait()).await.is_err() {
             group.signal(Signal::TERM);
             let _ = timeout(grace, child.wait()).await;
@@ -121,26 +160,30 @@ impl Running {
 
     /// It writes no more: how it ended. What is left of it is killed.
     pub(super) async fn epitaph(mut self, name: &str, grace: Duration) -> String {
-        let status = match timeout(grace, self.child.wait()).await {
+        let Ends::Process { child, group, last_words, log } = &mut self.ends else {
+            tracing::warn!(service = name, "a service in this process has ended a session");
+            return "the service has ended".to_owned();
+        };
+        let status = match timeout(grace, child.wait()).await {
             Ok(status) => status,
             Err(_) => {
-                self.group.signal(Signal::KILL);
-                self.child.wait().await
+                group.signal(Signal::KILL);
+                child.wait().await
             }
         };
         let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         // Its last words may still be on their way here; children of its own may hold the pipe open.
-        if let Some(log) = self.log.take() {
+        if let Some(log) = log.take() {
             let _ = timeout(LAST_WORDS, log).await;
         }
         // What it said last may hold what is its owner's alone, and goes no further than this log.
-        tracing::warn!(service = name, %how, last_words = %lock(&self.last_words), "a service's program has ended");
+        tracing::warn!(service = name, %how, last_words = %lock(last_words), "a service's program has ended");
         format!("the service has ended: {how}")
     }
 }
 
 /// Writes messages as lines, one after the other. The end of this is the end of its stdin.
-async fn write(mut stdin: ChildStdin, mut queue: mpsc::UnboundedReceiver<Write>) {
+async fn write(mut stdin: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedReceiver<Write>) {
     while let Some(Write { body, reply }) = queue.recv().await {
         let mut begun = false;
         let written = line(&mut stdin, &body, &mut begun).await;
@@ -152,9 +195,11 @@ async fn write(mut stdin: ChildStdin, mut queue: mpsc::UnboundedReceiver<Write>)
             break;
         }
     }
+    // A stream within this process is not closed by being let go of by one half.
+    let _ = stdin.shutdown().await;
 }
 
-async fn line(stdin: &mut ChildStdin, body: &Body, begun: &mut bool) -> io::Result<()> {
+async fn line(stdin: &mut (impl AsyncWrite + Unpin), body: &Body, begun: &mut bool) -> io::Result<()> {
     let mut pieces = body.pieces();
     while let Some(piece) = pieces.recv().await {
         let piece = piece?;
@@ -171,7 +216,7 @@ fn in_one_line(piece: &[u8]) -> Option<Vec<u8>> {
     piece.iter().any(ends).then(|| piece.iter().map(|byte| if ends(byte) { b' ' } else { *byte }).collect())
 }
 
-async fn put(stdin: &mut ChildStdin, mut bytes: &[u8], begun: &mut bool) -> io::Result<()> {
+async fn put(stdin: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], begun: &mut bool) -> io::Result<()> {
     while !bytes.is_empty() {
         let len = stdin.write(bytes).await?;
         if len == 0 {

@@ -16,16 +16,16 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use nuncio_contracts::registry::limit;
-use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::{Ask, NotHanded, Of, Reply, Said, lock};
+use super::super::{Ask, NotHanded, Of, Reply, Runner, Said, lock};
 use super::Shared;
-use super::child::{Line, Running, Write};
+use super::child::{Ends, Line, Running, Write};
 use super::open::{Open, To};
 use crate::jsonrpc::{Envelope, Id, Kind};
 use crate::message::{Body, Message};
+use crate::native;
 
 /// What a session is brought back with is kept in memory and, behind the service's name and a byte, in the store.
 const INITIALIZE_MAX: usize = nuncio::CALL_MEMORY_MAX - limit::CALL_SERVICE_LEN_MAX - 1;
@@ -196,7 +196,10 @@ impl Seat {
         }
         let permit = Arc::clone(&self.shared.children).try_acquire_owned();
         let permit = permit.map_err(|_| NotHanded::Busy("too many programs of this service at once"))?;
-        let running = Running::start(&self.shared.base, &self.shared.program, permit);
+        let running = match &self.shared.runner {
+            Runner::Process(program) => Running::start(&self.shared.base, program, permit),
+            Runner::Native(begin) => Ok(Running::within(&self.shared.base, native::begin(self.of.from, begin), permit)),
+        };
         self.running = Some(running.map_err(|error| self.rest(format!("the service does not start: {error}")))?);
         match self.initialize.clone().filter(|_| replay) {
             None => Ok(()),
@@ -332,10 +335,11 @@ async fn next(lines: Option<&mut mpsc::Receiver<Line>>) -> Option<Line> {
     }
 }
 
-async fn death(child: Option<&mut Child>) {
+async fn death(child: Option<&mut Ends>) {
     match child {
-        Some(child) => drop(child.wait().await),
-        None => pending().await,
+        Some(Ends::Process { child, .. }) => drop(child.wait().await),
+        // The end of its stream is its end.
+        Some(Ends::Stream(_)) | None => pending().await,
     }
 }
 

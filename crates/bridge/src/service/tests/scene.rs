@@ -92,7 +92,7 @@ impl Scene {
         let memory = Arc::clone(&kept);
         let remembered = move |of: &Of| memory.lock().unwrap().get(of).cloned();
         let service =
-            Service::bounded("files".parse().unwrap(), config, dir.path(), remembered, sender, bounds).unwrap();
+            Service::bounded("files".parse().unwrap(), config, dir.path(), remembered, sender, None, bounds).unwrap();
         Self { service: Arc::new(service), said, kept, dir }
     }
 
