@@ -76,9 +76,9 @@ impl Bridge {
         let hears = tokio::spawn(async move {
             // Until the agent has stopped.
             while let Ok(news) = watch.next().await {
-                match &news {
-                    CallNews::Came(called) if !called.own => to_serve.note(called),
-                    _ => to_call.note(&news),
+                match news {
+                    CallNews::Came(called) if !called.own => to_serve.note(*called),
+                    news => to_call.note(news),
                 }
             }
         });

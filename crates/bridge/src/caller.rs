@@ -43,6 +43,8 @@ pub(crate) struct Calling {
 #[derive(Debug, Default)]
 struct Lane {
     there: BTreeSet<u64>,
+    /// The newest, if it is short and somebody listens.
+    at_hand: Option<CallNews>,
     bell: watch::Sender<()>,
 }
 
@@ -65,8 +67,8 @@ impl Calling {
     }
 
     /// Something came.
-    pub(crate) fn note(&self, news: &CallNews) {
-        let (no, key) = match news {
+    pub(crate) fn note(&self, news: CallNews) {
+        let (no, key) = match &news {
             CallNews::Came(called) => {
                 let (service, session) = (called.place.service.clone(), called.place.session);
                 (called.letter.no, Key { to: called.letter.from, service, session })
@@ -78,6 +80,7 @@ impl Calling {
         let mut lanes = self.lanes();
         let lane = lanes.entry(key).or_default();
         lane.there.insert(no);
+        lane.at_hand = Some(news).filter(|news| lane.bell.receiver_count() == 1 && is_whole(news));
         lane.bell.send_replace(());
     }
 
@@ -86,9 +89,12 @@ impl Calling {
     }
 
     /// The first that is there behind a number.
-    fn next(&self, key: &Key, after: Option<u64>) -> Option<u64> {
+    fn next(&self, key: &Key, after: Option<u64>) -> Option<(u64, Option<CallNews>)> {
         let from = after.map_or(0, |after| after.saturating_add(1));
-        self.lanes().get(key)?.there.range(from..).next().copied()
+        let mut lanes = self.lanes();
+        let lane = lanes.get_mut(key)?;
+        let no = lane.there.range(from..).next().copied()?;
+        Some((no, lane.at_hand.take_if(|news| number(news) == no)))
     }
 
     fn is_followed(&self, key: &Key) -> bool {
@@ -134,6 +140,7 @@ impl Calling {
         let mut lanes = self.lanes();
         if let Some(lane) = lanes.get_mut(key) {
             lane.there.remove(&no);
+            lane.at_hand.take_if(|news| number(news) == no);
             if lane.there.is_empty() && lane.bell.receiver_count() == 0 {
                 lanes.remove(key);
             }
@@ -276,6 +283,18 @@ pub(crate) fn letter(message: &Message) -> Option<nuncio::Message> {
         Body::File(path) => Some(nuncio::Message::file(content_type, path.to_path_buf())),
         Body::Large(_) => None,
     }
+}
+
+const fn number(news: &CallNews) -> u64 {
+    match news {
+        CallNews::Came(called) => called.letter.no,
+        CallNews::Failed { no, .. } => *no,
+    }
+}
+
+/// Whether a message's bytes are with it.
+fn is_whole(news: &CallNews) -> bool {
+    matches!(news, CallNews::Came(called) if called.at_hand)
 }
 
 async fn heard(no: u64, news: CallNews) -> Heard {

@@ -55,6 +55,9 @@ const LONG_NOTICES: usize = 8;
 /// Whose messages to which service, which are handed over one after the other.
 type LaneId = (ServiceName, Of);
 
+/// A message that came: its number, and itself where it can be handed over now.
+struct Noted(u64, Option<Called>);
+
 /// All that an agent serves.
 pub(crate) struct Serving {
     agent: Agent,
@@ -63,7 +66,7 @@ pub(crate) struct Serving {
     offered: Mutex<HashMap<ServiceName, Arc<Offered>>>,
     /// The file is read and followed by one after the other.
     loading: Mutex<()>,
-    lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<u64>>>,
+    lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<Noted>>>,
     open: Open,
     queries: Queries,
     memory: Arc<Memory>,
@@ -176,16 +179,17 @@ impl Serving {
     }
 
     /// A message for a service came.
-    pub(crate) fn note(self: &Arc<Self>, called: &Called) {
+    pub(crate) fn note(self: &Arc<Self>, called: Called) {
         let of = Of { from: called.letter.from, session: called.place.session };
-        let (no, service) = (called.letter.no, called.place.service.clone());
+        let (no, service, what) = (called.letter.no, called.place.service.clone(), called.place.what);
+        let at_hand = Some(called).filter(|called| called.admitted && called.at_hand && called.by.is_some());
         let Some(session) = of.session else {
             // Each stands alone.
             let serving = Arc::clone(self);
-            drop(tokio::spawn(async move { serving.take(no).await }));
+            drop(tokio::spawn(async move { serving.take(Noted(no, at_hand)).await }));
             return;
         };
-        if called.place.what == What::End {
+        if what == What::End {
             // At once: what stands before it may wait for a program that does not read. What is kept goes in its turn.
             if let Some(offered) = self.offered(&service) {
                 drop(tokio::spawn(async move { offered.service.end(of).await }));
@@ -193,21 +197,22 @@ impl Serving {
         }
         let lane = (service, Of { session: Some(session), ..of });
         let mut lanes = lock(&self.lanes);
+        // What has to wait is read in its turn, and its peer asked for again.
         let unheard = match lanes.get(&lane) {
-            Some(sender) => sender.send(no).is_err(),
+            Some(sender) => sender.send(Noted(no, None)).is_err(),
             None => true,
         };
         if unheard {
             let (sender, numbers) = mpsc::unbounded_channel();
             // The receiver is in our hands.
-            let _ = sender.send(no);
+            let _ = sender.send(Noted(no, at_hand));
             lanes.insert(lane.clone(), sender);
             tokio::spawn(Arc::clone(self).drive(lane, numbers));
         }
     }
 
     /// Hands the messages of one session over, in their order, until none is left.
-    async fn drive(self: Arc<Self>, lane: LaneId, mut numbers: mpsc::UnboundedReceiver<u64>) {
+    async fn drive(self: Arc<Self>, lane: LaneId, mut numbers: mpsc::UnboundedReceiver<Noted>) {
         loop {
             let next = {
                 let mut lanes = lock(&self.lanes);
@@ -218,22 +223,28 @@ impl Serving {
                 next
             };
             match next {
-                Some(no) => self.take(no).await,
+                Some(noted) => self.take(noted).await,
                 None => return,
             }
         }
     }
 
     /// One message.
-    async fn take(self: &Arc<Self>, no: u64) {
+    async fn take(self: &Arc<Self>, Noted(no, at_hand): Noted) {
         if self.stopping.is_cancelled() {
             return;
         }
-        // An agent that has stopped keeps it for its next start.
-        let Ok(Some(CallNews::Came(called))) = self.agent.call(no).await else { return };
+        let called = match at_hand {
+            Some(called) => called,
+            None => match self.agent.call(no).await {
+                Ok(Some(CallNews::Came(called))) => *called,
+                // An agent that has stopped keeps it for its next start.
+                _ => return,
+            },
+        };
         let done = match called.place.what {
-            What::Request => self.request(*called).await,
-            What::Notice => self.notice(*called).await,
+            What::Request => self.request(called).await,
+            What::Notice => self.notice(called).await,
             _ => self.end(&called).await,
         };
         if let Err(error) = done {
@@ -283,7 +294,8 @@ impl Serving {
         let id = envelope.id.clone().unwrap_or(Id::NULL);
         let of = Of { from: called.letter.from, session: called.place.session };
         self.recall(&called.place.service, &of).await?;
-        if !self.agent.begin_call(no, &method).await? {
+        let begun = called.admitted && self.agent.begun_call(no);
+        if !begun && !self.agent.begin_call(no, &method).await? {
             return Ok(());
         }
         // contracts/query.md Q3.
@@ -406,7 +418,7 @@ impl Serving {
             // What is not offered is not told apart from what is not allowed.
             return Err(denied(policy::USE.to_owned()));
         };
-        let Some(name) = self.peer_name(&called.letter.from).await else {
+        let Some(name) = self.asker_name(called).await else {
             // It was removed while its message waited.
             return Err(denied(policy::USE.to_owned()));
         };
@@ -435,9 +447,17 @@ impl Serving {
         peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed).map(|peer| peer.name)
     }
 
+    /// [`Serving::peer_name`] of whom a message came from: the agent has said it, where the message came just now.
+    async fn asker_name(&self, called: &Called) -> Option<Option<String>> {
+        match &called.by {
+            Some(by) => Some(by.name.clone()),
+            None => self.peer_name(&called.letter.from).await,
+        }
+    }
+
     async fn is_heard(&self, called: &Called) -> bool {
         let Some(offered) = self.offered(&called.place.service) else { return false };
-        let Some(name) = self.peer_name(&called.letter.from).await else { return false };
+        let Some(name) = self.asker_name(called).await else { return false };
         let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
         let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
         self.hears(&offered, asker, called).await

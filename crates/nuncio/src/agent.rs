@@ -84,6 +84,11 @@ impl Agent {
         answer.await.map_err(|_| Error::Stopped)?
     }
 
+    /// Says something that has no answer. `false`: it was not said, since much waits or the agent has stopped.
+    pub(crate) fn tell(&self, what: Command) -> bool {
+        self.shared.commands.try_send(what).is_ok()
+    }
+
     /// Accepts a letter for a peer: it is on disk when this returns, and from then on delivered once or reported as failed.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::actor::Actor;
 use crate::admission::Admission;
-use crate::calls::{Answering, Asked, CALL_NOTE_MAX, CallCommand, CallNews, Called};
+use crate::calls::{Added, Answering, Asked, CALL_NOTE_MAX, CallCommand, CallNews, Called};
 use crate::chunks::Unsent;
 use crate::command::Reply;
 use crate::effects::{answer, tell};
@@ -34,6 +34,9 @@ const MEMORY: [u8; 2] = [rows::RUNTIME, b'M'];
 const ASKED: [u8; 2] = [rows::RUNTIME, b'A'];
 /// Own sessions: behind it with whom, and the session.
 const OPENED: [u8; 2] = [rows::RUNTIME, b'O'];
+
+/// Bytes of a letter that whoever watches is told with it.
+const AT_HAND_LEN_MAX: usize = 16 << 10;
 
 /// Which program's conversation with which agent.
 type Of = (AgentId, CallSessionId);
@@ -136,6 +139,7 @@ impl Actor {
             }
             CallCommand::Say { to, letter, payload, note, reply } => self.say(to, &letter, payload, note, reply),
             CallCommand::Begin { no, method, reply } => self.begin_call(no, method, reply),
+            CallCommand::Begun { no } => drop(self.calls.admitted.remove(&no)),
             CallCommand::Answer(answering, reply) => self.answer_call(*answering, reply),
             CallCommand::Taken { no, reply } => {
                 let (taken, rows, mut answers) = self.take_call(no);
@@ -218,7 +222,11 @@ impl Actor {
     /// Hands a letter of a call on. `false`: it is of none.
     pub(crate) fn deliver_call(&mut self, arrival: &Arrival) -> bool {
         let Some(place) = self.note_call(arrival) else { return false };
-        let called = without_bytes(self.called(arrival.clone(), place));
+        let mut called = self.called(arrival.clone(), place);
+        (called.by, called.admitted) = (self.added(&arrival.from), self.calls.admitted.contains(&arrival.no));
+        if arrival.letter.payload.len() > AT_HAND_LEN_MAX {
+            called = without_bytes(called);
+        }
         self.fetch_payloads(arrival.from);
         self.calls.tell(|| CallNews::Came(Box::new(called.clone())));
         true
@@ -270,7 +278,13 @@ impl Actor {
             None => place.session.is_some_and(|session| self.calls.opened.contains_key(&(from, session))),
         };
         let begun = self.calls.begun.get(&no).filter(|_| !self.calls.admitted.contains(&no)).cloned();
-        Called { own, begun, letter: self.incoming(arrival), place }
+        Called { own, begun, letter: self.incoming(arrival), place, at_hand: true, by: None, admitted: false }
+    }
+
+    /// A peer that is added here.
+    pub(crate) fn added(&self, agent: &AgentId) -> Option<Added> {
+        let peer = self.peer.contact(agent).filter(|info| info.allowed)?;
+        Some(Added { name: peer.name.clone() })
     }
 
     fn is_said(&self, to: AgentId, id: LetterId) -> bool {
@@ -468,11 +482,12 @@ impl Actor {
     }
 }
 
-/// Whoever watches is told of a message, and reads it by its number.
+/// Whoever watches is told of a longer message, and reads it by its number.
 fn without_bytes(mut called: Called) -> Called {
     if let Payload::Inline(bytes) = &mut called.letter.payload {
         *bytes = Vec::new();
     }
+    called.at_hand = false;
     called
 }
 

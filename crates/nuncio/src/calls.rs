@@ -41,6 +41,19 @@ pub struct Called {
     pub own: bool,
     /// It was begun before this start and has no answer: nobody knows whether its service has acted. The method with which it was begun.
     pub begun: Option<String>,
+    /// The bytes that came in the letter itself are here; else [`Agent::call`] has them.
+    pub at_hand: bool,
+    /// It came just now, from a peer that is added here.
+    pub by: Option<Added>,
+    /// It was begun as it came ([`Agent::admit_calls`]), just now.
+    pub admitted: bool,
+}
+
+/// A peer that is added here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// What it is called here.
+    pub name: Option<String>,
 }
 
 /// A request of this agent's own that was accepted, and whose answer was not taken.
@@ -127,6 +140,7 @@ pub(crate) enum CallCommand {
     Said { to: AgentId, id: LetterId, reply: Reply<bool> },
     Say { to: AgentId, letter: Box<Letter>, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()> },
     Begin { no: u64, method: String, reply: Reply<bool> },
+    Begun { no: u64 },
     Answer(Box<Answering>, Reply<bool>),
     Taken { no: u64, reply: Reply<()> },
     LetGo { no: u64, reply: Reply<()> },
@@ -166,8 +180,8 @@ impl Agent {
         self.ask_calls(|reply| CallCommand::Admit { admission, reply }).await
     }
 
-    /// The messages of calls that are there, and those that come, without the bytes that came in the letters themselves: [`Agent::call`] has them. They
-    /// are in no inbox.
+    /// The messages of calls that are there, and those that come. Of what was there, and of what is long, the bytes that came in the letters themselves are
+    /// not here: [`Agent::call`] has them. They are in no inbox.
     pub async fn calls(&self) -> Result<CallWatch, Error> {
         Ok(CallWatch { news: self.ask_calls(|reply| CallCommand::Watch { reply }).await? })
     }
@@ -218,6 +232,13 @@ impl Agent {
     /// `false` if it is not there, or was begun before.
     pub async fn begin_call(&self, no: u64, method: &str) -> Result<bool, Error> {
         self.ask_calls(|reply| CallCommand::Begin { no, method: method.to_owned(), reply }).await
+    }
+
+    /// [`Agent::begin_call`] of a request that came as [`Called::admitted`], which waits for nobody: it is on disk. `false` where nothing was said, since the
+    /// agent has much to do, or has stopped.
+    #[must_use]
+    pub fn begun_call(&self, no: u64) -> bool {
+        self.tell(Command::Call(CallCommand::Begun { no }))
     }
 
     /// Answers a request, which goes from the inbox in the same commit; `false`, and nothing is sent, if it is not there. `memory`, at most

@@ -77,7 +77,7 @@ mod wake;
 pub use admission::{Admission, Coming};
 pub use agent::Agent;
 pub use answer::HeldAnswer;
-pub use calls::{Asked, CALL_MEMORY_MAX, CALL_NOTE_MAX, CallNews, CallWatch, Called, Outcome};
+pub use calls::{Added, Asked, CALL_MEMORY_MAX, CALL_NOTE_MAX, CallNews, CallWatch, Called, Outcome};
 pub use channels::{ChannelInfo, ChannelInvitation, ChannelMember, ChannelNews, ChannelWatch, Happened, Role};
 #[doc(hidden)]
 pub use config::Trace;

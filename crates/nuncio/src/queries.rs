@@ -192,6 +192,7 @@ impl Actor {
         }
         self.queries.came = self.queries.came.wrapping_add(1);
         query.called.letter.no = QUERY_NO | self.queries.came;
+        query.called.by = self.added(&from);
         if let Some(serves) = &self.queries.serves {
             // Who serves may just have stopped.
             let _ = serves.send(query);

@@ -180,6 +180,34 @@ async fn a_request_that_is_admitted_is_begun_in_the_commit_in_which_it_comes() {
     assert_eq!(begun(&commits).len(), 1);
 }
 
+async fn told(watch: &mut CallWatch) -> Called {
+    match within(watch.next()).await.unwrap() {
+        CallNews::Came(called) => *called,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_is_told_with_its_bytes_and_what_was_there_or_is_long_without() {
+    let (mut two, _) = admitting().await;
+    let said = |called: &Called| (text(called), called.at_hand, called.admitted, called.by.is_some());
+    two.say(What::Request, "yes").await;
+    let yes = told(&mut two.serving).await;
+    assert_eq!(said(&yes), ("yes".into(), true, true, true));
+    two.say(What::Request, "no").await;
+    assert_eq!(said(&told(&mut two.serving).await), ("no".into(), true, false, true));
+    two.say(What::Request, &"x".repeat(20_000)).await;
+    assert_eq!(said(&told(&mut two.serving).await), (String::new(), false, false, true));
+    // Whoever begins to watch now knows of none that it was begun for it.
+    let mut other = two.server.calls().await.unwrap();
+    let there = told(&mut other).await;
+    assert_eq!((there.letter.no, said(&there)), (yes.letter.no, (String::new(), false, false, false)));
+    assert!(two.server.begun_call(yes.letter.no));
+    assert!(!two.server.begin_call(yes.letter.no, "tools/call").await.unwrap(), "begun twice");
+    let mut other = two.server.calls().await.unwrap();
+    assert_eq!(told(&mut other).await.begun.as_deref(), Some("tools/call"), "it is in somebody's hands");
+}
+
 // contracts/call.md X11.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_admitted_and_has_no_answer_counts_as_begun_after_a_start() {

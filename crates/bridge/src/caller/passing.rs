@@ -25,7 +25,7 @@ impl AgentLine {
     ) {
         let mut held_up = HeldUp::new();
         loop {
-            let Some(no) = self.calling.next(&key, after) else {
+            let Some((no, at_hand)) = self.calling.next(&key, after) else {
                 tokio::select! {
                     changed = bell.changed() => if changed.is_err() { return },
                     () = to.closed() => return,
@@ -33,13 +33,16 @@ impl AgentLine {
                 continue;
             };
             after = Some(no);
-            let news = match self.calling.agent.call(no).await {
-                Ok(Some(news)) => news,
-                Ok(None) => {
-                    self.calling.forget(&key, no);
-                    continue;
-                }
-                Err(_) => return,
+            let news = match at_hand {
+                Some(news) => news,
+                None => match self.calling.agent.call(no).await {
+                    Ok(Some(news)) => news,
+                    Ok(None) => {
+                        self.calling.forget(&key, no);
+                        continue;
+                    }
+                    Err(_) => return,
+                },
             };
             match request_of(&news).filter(|_| key.session.is_none()) {
                 Some(request) if follows(&held_up, &request, no) => {}

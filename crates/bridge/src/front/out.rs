@@ -80,15 +80,18 @@ impl Out {
         self.headers.extend(parts.headers.into_iter().filter_map(|(name, value)| Some((name?, value))));
         let whole = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Gone)?;
         self.headers.insert(header::CONTENT_LENGTH, whole.len().into());
-        self.begin(parts.status)?;
-        if whole.is_empty() { Ok(()) } else { self.piece(whole, true).await }
+        self.whole(parts.status, whole).await
     }
 
     /// Answers with a message alone. Returns when the system has its last byte.
     pub(super) async fn message(&mut self, status: StatusCode, message: &message::Message) -> Result<(), Gone> {
-        let (mut pieces, len) = (message.body.pieces(), message.body.len().map_err(unreadable)?);
+        let len = message.body.len().map_err(unreadable)?;
         self.set(header::CONTENT_TYPE.as_str(), message.content_type.as_str());
         self.headers.insert(header::CONTENT_LENGTH, len.into());
+        if let message::Body::Bytes(bytes) = &message.body {
+            return self.whole(status, bytes.clone()).await;
+        }
+        let mut pieces = message.body.pieces();
         self.begin(status)?;
         let mut left = len;
         while let Some(bytes) = pieces.recv().await {
@@ -98,6 +101,18 @@ impl Out {
         }
         // A file that has become shorter: the connection ends, as it must.
         if left == 0 { Ok(()) } else { Err(Gone) }
+    }
+
+    /// Answers with bytes that are there before the head is: both are written at once, and the client wakes once.
+    async fn whole(&mut self, status: StatusCode, bytes: Bytes) -> Result<(), Gone> {
+        if bytes.is_empty() {
+            return self.begin(status);
+        }
+        let (mark, told) = oneshot::channel();
+        // Nothing was put in before: there is room.
+        self.pieces.try_send(Piece { bytes, mark: Some(mark) }).map_err(|_| Gone)?;
+        self.begin(status)?;
+        told.await.map_err(|_| Gone)
     }
 
     /// Begins a stream of events, if it has not begun.

@@ -12,6 +12,7 @@ mod agent;
 mod body;
 mod events;
 mod exchange;
+mod plain;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -20,13 +21,14 @@ use std::time::Duration;
 use nuncio_proto::call::Head;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use self::body::{Handed, Outgoing};
+use self::plain::Plain;
 use super::{Ask, Base, NotHanded, Of, Said, lock};
 use crate::config::Upstream;
 use crate::jsonrpc::{Envelope, Id, Kind};
@@ -47,6 +49,8 @@ pub(super) struct Address {
     base: Base,
     upstream: Upstream,
     client: Client,
+    /// Where it is spoken to without TLS.
+    plain: Option<Arc<Plain>>,
     sessions: Mutex<Sessions>,
     /// Of an agent.
     interfaces: agent::Interfaces,
@@ -112,10 +116,9 @@ impl Address {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // No redirects, no proxy: who is asked is who was named. No patience with an answer: a tool takes its time.
         let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(base.bounds.patience);
-        // A server that answers in several writes has each wait for an acknowledgement, which the system delays by 40 ms on a connection that was used before.
-        let client = if upstream.url.scheme() == "http" { client.pool_max_idle_per_host(0) } else { client };
         let client = client.build().map_err(|error| error.to_string())?;
-        Ok(Self { base, upstream, client, sessions: Mutex::default(), interfaces: agent::Interfaces::default() })
+        let plain = (upstream.url.scheme() == "http").then(|| Plain::new(base.bounds.patience));
+        Ok(Self { base, upstream, client, plain, sessions: Mutex::default(), interfaces: agent::Interfaces::default() })
     }
 
     pub(super) async fn hand(self: &Arc<Self>, ask: Ask) -> Result<(), NotHanded> {
@@ -145,7 +148,7 @@ impl Address {
         self.gone(of, session, "the session was ended").await;
         if known.session.is_some() {
             let request = self.request(Method::DELETE, self.upstream.url.clone(), &known, &Head::default());
-            let _ = timeout(self.base.bounds.grace, request.send()).await;
+            let _ = timeout(self.base.bounds.grace, self.send(request)).await;
         }
     }
 
@@ -247,6 +250,17 @@ impl Address {
             }
         }
         Ok(())
+    }
+
+    /// Sends a request: its answer's head.
+    ///
+    /// # Errors
+    /// Why there is none, for people. An address may have what its owner shows to nobody: it is not in there.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
+        match &self.plain {
+            Some(plain) => plain.send(request.build().map_err(exchange::without_address)?).await,
+            None => request.send().await.map_err(exchange::without_address),
+        }
     }
 
     fn known(&self, of: &Of) -> Option<Known> {

@@ -148,7 +148,10 @@ async fn hear(
             };
             let back = Some(Back { number, out: Arc::clone(&out), _room: room });
             let letter = Incoming::of_query(by, content_type, payload);
-            let query = Query { called: Called { letter, place, own: false, begun: None }, back };
+            let query = Query {
+                called: Called { letter, place, own: false, begun: None, at_hand: true, by: None, admitted: false },
+                back,
+            };
             if tasks.wakes.send(Wake::QueryCame(Box::new(query))).await.is_err() {
                 return;
             }

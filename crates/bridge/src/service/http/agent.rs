@@ -83,8 +83,8 @@ impl Address {
         let mut why = "there is none".to_owned();
         for card in a2a::CARDS {
             let url = behind(&self.upstream.url, card);
-            let asked = self.request(Method::GET, url, &Known::default(), &Head::of([("accept", EITHER)])).send().await;
-            let mut response = asked.map_err(|error| error.without_url().to_string())?;
+            let request = self.request(Method::GET, url, &Known::default(), &Head::of([("accept", EITHER)]));
+            let mut response = self.send(request).await?;
             if !response.status().is_success() {
                 why = format!("the agent answered {}", response.status());
                 continue;

@@ -39,13 +39,13 @@ pub(super) async fn run(
     // A notice has no answer to wait for.
     let request =
         if exchange.asked.is_request() { request } else { request.timeout(exchange.address.base.bounds.patience) };
-    let said = match request.send().await {
+    let said = match exchange.address.send(request).await {
         Ok(response) => {
             handed.tell(Ok(()));
             exchange.answered(response).await
         }
         Err(error) => {
-            let why = format!("the service cannot be reached: {}", without_address(error));
+            let why = format!("the service cannot be reached: {error}");
             if handed.tell(Err(NotHanded::NotStarted(why.clone()))) { None } else { Some(exchange.lost(why)) }
         }
     };
@@ -264,7 +264,7 @@ impl Address {
         if let Some(last_id) = last_id {
             request = request.header(LAST_EVENT, last_id);
         }
-        let response = request.send().await.map_err(|_| None)?;
+        let response = self.send(request).await.map_err(|_| None)?;
         if response.status().is_success() && is_stream(&response) { Ok(response) } else { Err(Some(response.status())) }
     }
 }
@@ -328,7 +328,7 @@ fn is_stream(response: &Response) -> bool {
 }
 
 /// An address may have what its owner shows to nobody.
-fn without_address(error: reqwest::Error) -> String {
+pub(super) fn without_address(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
