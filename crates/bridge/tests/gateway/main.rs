@@ -8,3 +8,4 @@ mod letters;
 mod provider;
 mod scene;
 mod services;
+mod silence;

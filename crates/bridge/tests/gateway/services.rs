@@ -191,11 +191,17 @@ async fn what_the_agent_connects_for_itself_later_is_its_own_from_then_on() {
     let (scene, _) = scene("").await;
     let token = login(&json!({}));
     assert_eq!(answered(call(&scene, &token, "look")).await.0, 200);
+    let session = begun(&scene, &token).await;
+    let url = format!("http://{}{PATH}", scene.gateway.address());
+    let listening = scene.client.get(url).bearer_auth(&token).header("accept", BOTH).header("mcp-session-id", session);
+    let listening = within(listening.send()).await.unwrap();
+    assert_eq!(listening.status(), 200);
     let (planner, files) = (scene.planner.id(), "files".parse().unwrap());
     let scope = nuncio::Scope::parse("tools.read").unwrap();
     let under = scene.agent.begin(nuncio::Subject::AccessToken(token.clone()), &scope, None).await.unwrap();
     let wants = nuncio_bridge::Wants { under: Some(under), ..nuncio_bridge::Wants::default() };
     let name = scene.bridge.fronts().connect(None, planner, files, wants).await.unwrap();
+    within(listening.text()).await.unwrap();
     assert_eq!(answered(call(&scene, &token, "look")).await.0, 503);
     let connections = scene.bridge.fronts().connections().0;
     let (_, connection) = connections.to(&scene.planner.id(), &"files".parse().unwrap()).unwrap();
@@ -213,21 +219,46 @@ async fn what_the_agent_connects_for_itself_later_is_its_own_from_then_on() {
     scene.stop().await;
 }
 
+fn listen(scene: &Scene, token: &str) -> reqwest::RequestBuilder {
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": { "_meta": meta } });
+    let request = scene.post(PATH, token, body.to_string()).header("accept", BOTH);
+    request.header("mcp-protocol-version", "2026-07-28").header("mcp-method", "subscriptions/listen")
+}
+
 /// contracts/gateway.md W18.
 #[tokio::test(flavor = "multi_thread")]
 async fn listening_without_a_session_ends_with_the_token_too() {
     let (scene, _) = scene("").await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let (short, since) = (login(&json!({ "exp": now + 4 })), Instant::now());
-    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": { "_meta": meta } });
-    let request = scene.post(PATH, &short, body.to_string()).header("accept", BOTH);
-    let request = request.header("mcp-protocol-version", "2026-07-28").header("mcp-method", "subscriptions/listen");
-    let response = within(request.send()).await.unwrap();
+    let response = within(listen(&scene, &short).send()).await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let heard = within(response.text()).await.unwrap();
     assert!(heard.contains("notifications/subscriptions/acknowledged"), "{heard}");
     assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&since.elapsed()), "{:?}", since.elapsed());
+    scene.stop().await;
+}
+
+/// contracts/gateway.md W41.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_open_is_a_request_under_way() {
+    let (scene, _) = scene("").await;
+    let token = login(&json!({}));
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        let response = within(listen(&scene, &token).send()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        open.push(response);
+    }
+    assert_eq!(answered(call(&scene, &token, "look")).await.0, 429);
+    drop(open.pop());
+    let since = Instant::now();
+    while answered(call(&scene, &token, "look")).await.0 != 200 {
+        assert!(since.elapsed() < Duration::from_secs(20), "its place is held still");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(open);
     scene.stop().await;
 }
 
