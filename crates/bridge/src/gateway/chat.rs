@@ -11,6 +11,7 @@ mod meter;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -113,7 +114,7 @@ pub(super) async fn complete(
 ) -> Result<Response, Refusal> {
     // contracts/gateway.md W11.
     let provider = served.chat.as_ref().ok_or_else(none)?;
-    let mut person = served.people.begin(from, &headers, &provider.scope).await?;
+    let person = served.people.begin(from, &headers, &provider.scope).await?;
     // contracts/gateway.md W42.
     let body = person.share.gather(body, limit::GATEWAY_COMPLETION_MAX).await?;
     let asked = match provider.read(&body, served.book.tokens_are_hard()) {
@@ -141,7 +142,7 @@ fn none() -> Refusal {
 async fn hand_on(
     answered: reqwest::Response,
     reserved: Reservation,
-    share: Share,
+    share: Arc<Share>,
     patience: Duration,
     stopping: CancellationToken,
 ) -> Result<Response, Refusal> {

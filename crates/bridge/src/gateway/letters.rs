@@ -6,6 +6,7 @@
 //! ```
 
 use std::io::{self, Read as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -27,6 +28,7 @@ use super::refusal::Refusal;
 use super::share::until_taken;
 use super::{Inner, Served};
 use crate::front::Address;
+use crate::front::flush::Marks;
 
 /// How long a stream says nothing before it shows that it lives.
 const PULSE: Duration = Duration::from_secs(15);
@@ -60,6 +62,7 @@ struct Answer {
 pub(super) async fn answer(
     State(served): State<Served>,
     Extension(from): Extension<Address>,
+    Extension(marks): Extension<Marks>,
     name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
@@ -67,31 +70,27 @@ pub(super) async fn answer(
     let Path(name) = name.map_err(|_| Refusal::nowhere())?;
     let route = served.agents.get(&name).ok_or_else(Refusal::nowhere)?;
     let scope = route.letters.as_ref().ok_or_else(Refusal::nowhere)?;
-    let mut person = served.people.begin(from, &headers, scope).await?;
+    let person = served.people.begin(from, &headers, scope).await?;
     let body = person.share.gather(body, usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX)).await?;
     served.book.reserve(&person, 0).await?;
     let to = peer(&served, &route.peer).await?;
     let message = message(&body)?.under(&person);
     let (asked, patience) = (Asked { to, person, patience: route.patience }, route.patience);
     tracing::info!(transaction = asked.person.id(), agent = name, "a person's letter");
+    let share = Arc::clone(&asked.person.share);
     if streams(&headers) {
         let (events, rx) = mpsc::channel(EVENTS);
         tokio::spawn(pour(served, asked, message, events));
-        return Ok(stream(rx));
+        return Ok(until_taken(stream(rx), share, marks));
     }
     let (reply, told) = oneshot::channel();
     // Goes on when the client goes: an answer that comes is taken, and not left in the inbox.
     // contracts/gateway.md W9, W41: until then it is a request under way.
-    tokio::spawn(async move {
-        let mut asked = asked;
-        let answered = ask(&served, &mut asked, message).await;
-        // Nobody waits for it any more.
-        let _ = reply.send(answered.map(|answer| (answer, asked.person.share)));
-    });
+    tokio::spawn(async move { reply.send(ask(&served, &asked, message).await) });
     let late = |_| Refusal::late(format!("no answer came within {} s", patience.as_secs()));
-    let (answer, share) = told.await.map_err(late)??;
+    let answer = told.await.map_err(late)??;
     let response = ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response();
-    Ok(until_taken(response, share))
+    Ok(until_taken(response, share, marks))
 }
 
 /// A letter, its person, and how long its answer is waited for.
@@ -133,11 +132,11 @@ fn streams(headers: &HeaderMap) -> bool {
 
 /// Sends it, and waits for what answers it.
 // contracts/gateway.md W7.
-async fn ask(served: &Inner, asked: &mut Asked, message: Message) -> Result<Answer, Refusal> {
+async fn ask(served: &Inner, asked: &Asked, message: Message) -> Result<Answer, Refusal> {
     let patience = asked.patience;
     let answered = async {
         let incoming = served.agent.request(asked.to, message, patience).await.map_err(not_sent)?;
-        read(&mut asked.person, incoming).await
+        read(&asked.person, incoming).await
     };
     tokio::select! {
         answered = tokio::time::timeout(patience, answered) => answered.unwrap_or_else(|_| Err(not_sent(Error::TimedOut))),
@@ -146,7 +145,7 @@ async fn ask(served: &Inner, asked: &mut Asked, message: Message) -> Result<Answ
 }
 
 /// An answer with its payload, all of it.
-async fn read(person: &mut Person, incoming: Incoming) -> Result<Answer, Refusal> {
+async fn read(person: &Person, incoming: Incoming) -> Result<Answer, Refusal> {
     let len = incoming.payload.len();
     if len > limit::GATEWAY_ANSWER_MAX {
         return Err(Refusal::beyond("too_large", "the agent's answer is longer than 8 MiB"));
@@ -209,11 +208,12 @@ fn not_sent(error: Error) -> Refusal {
 
 /// Events of one letter.
 // contracts/gateway.md W8.
-async fn pour(served: Served, mut asked: Asked, message: Message, events: mpsc::Sender<io::Result<Bytes>>) {
+async fn pour(served: Served, asked: Asked, message: Message, events: mpsc::Sender<io::Result<Bytes>>) {
     let begun = serde_json::json!({ "transaction": asked.person.id() });
     // Whoever has gone reads none of them.
     let _ = events.send(Ok(event("begun", &begun))).await;
-    let mut asking = Box::pin(ask(&served, &mut asked, message));
+    let asking = ask(&served, &asked, message);
+    let mut asking = std::pin::pin!(asking);
     let mut pulse = tokio::time::interval(PULSE);
     pulse.tick().await;
     let answered = loop {
@@ -222,15 +222,11 @@ async fn pour(served: Served, mut asked: Asked, message: Message, events: mpsc::
             _ = pulse.tick() => drop(events.try_send(Ok(Bytes::from_static(b":\n\n")))),
         }
     };
-    drop(asking);
     let last = match answered {
         Ok(answer) => event("answer", &serde_json::to_value(&answer).unwrap_or_default()),
         Err(refusal) => event("failed", &refusal.json()),
     };
     let _ = events.send(Ok(last)).await;
-    // contracts/gateway.md W41: until its client has taken it.
-    let _ = events.reserve_many(EVENTS).await;
-    drop(asked);
 }
 
 fn event(name: &str, told: &Value) -> Bytes {

@@ -35,7 +35,7 @@ pub(crate) struct People {
 pub(crate) struct Person {
     transaction: Transaction,
     /// What the request holds.
-    pub(super) share: Share,
+    pub(super) share: Arc<Share>,
 }
 
 impl Deref for Person {
@@ -65,7 +65,7 @@ impl People {
             Some(login) => refusal.challenged(&login.challenge()),
             None => refusal,
         })?;
-        let share = self.shares.take(transaction.principal())?;
+        let share = Arc::new(self.shares.take(transaction.principal())?);
         Ok(Person { transaction, share })
     }
 

@@ -33,6 +33,7 @@ use super::{Inner, Served};
 use crate::bridge::Bridge;
 use crate::caller::AgentLine;
 use crate::connections::secret;
+use crate::front::flush::Marks;
 use crate::front::{Address, Front, Guard, SESSION, reading};
 
 /// Sessions whose persons are known; the one that was used least lately goes.
@@ -190,7 +191,7 @@ pub(super) async fn call(
     let route = served.agents.get(&name).ok_or_else(Refusal::nowhere)?;
     let service: ServiceName = service.parse().map_err(|_| Refusal::nowhere())?;
     let scope = route.services.get(&service).ok_or_else(Refusal::nowhere)?;
-    let mut person = served.people.begin(from, request.headers(), scope).await?;
+    let person = served.people.begin(from, request.headers(), scope).await?;
     let (parts, body) = request.into_parts();
     let body = person.share.gather(body, usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX)).await?;
     // contracts/gateway.md W13: listening counts nothing.
@@ -213,6 +214,7 @@ async fn answer(
         return Err(Refusal::new(StatusCode::NOT_FOUND, "no_session", "there is no such session: begin a new one"));
     }
     let front = services.front(&place)?;
+    let marks = parts.extensions.get::<Marks>().cloned().unwrap_or_default();
     let listens = method == Method::GET || listens(&body);
     let request = Request::from_parts(parts, Body::from(body));
     let response = front.answer(services.inward(request, &person)?).await;
@@ -227,7 +229,7 @@ async fn answer(
     let lives = Duration::from_millis(person.expires().0.saturating_sub(Agent::now().0));
     let until = |body| Body::new(Until { body, end: Box::pin(tokio::time::sleep(lives)) });
     let response = if listens { response.map(until) } else { response };
-    Ok(until_taken(response, person.share))
+    Ok(until_taken(response, person.share, marks))
 }
 
 /// Whether a message asks to hear what comes from now on.

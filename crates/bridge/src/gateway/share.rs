@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -14,10 +16,14 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use nuncio_contracts::registry::limit;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
-use crate::front::{BODY_PATIENCE, fault::Fault};
+use crate::front::BODY_PATIENCE;
+use crate::front::fault::Fault;
+use crate::front::flush::Marks;
 
 /// What of the rate of bytes one may have at once.
 const BURST: u32 = 64;
@@ -48,7 +54,7 @@ struct Own {
 pub(super) struct Share {
     shares: Arc<Shares>,
     principal: String,
-    bytes: usize,
+    bytes: AtomicUsize,
 }
 
 impl Shares {
@@ -70,7 +76,7 @@ impl Shares {
             return Err(too_many("more requests of yours at once than are taken"));
         }
         own.requests += 1;
-        Ok(Share { shares: Arc::clone(self), principal: principal.to_owned(), bytes: 0 })
+        Ok(Share { shares: Arc::clone(self), principal: principal.to_owned(), bytes: AtomicUsize::new(0) })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -84,7 +90,7 @@ impl Share {
     ///
     /// # Errors
     /// They are more than its principal, or all together, may have.
-    pub(super) fn hold(&mut self, len: usize) -> Result<(), Refusal> {
+    pub(super) fn hold(&self, len: usize) -> Result<(), Refusal> {
         let mut taken = self.shares.taken();
         let all = taken.bytes.saturating_add(len);
         let Some(own) = taken.of.get_mut(&self.principal) else { return Ok(()) };
@@ -96,7 +102,7 @@ impl Share {
         }
         own.bytes = own.bytes.saturating_add(len);
         taken.bytes = all;
-        self.bytes = self.bytes.saturating_add(len);
+        self.bytes.fetch_add(len, Relaxed);
         Ok(())
     }
 
@@ -105,7 +111,7 @@ impl Share {
     ///
     /// # Errors
     /// It is longer than `max`, does not come in time, or is more than the principal may send.
-    pub(super) async fn gather(&mut self, body: Body, max: usize) -> Result<Bytes, Refusal> {
+    pub(super) async fn gather(&self, body: Body, max: usize) -> Result<Bytes, Refusal> {
         let late = |_| Fault::malformed("the body did not come in time").with(StatusCode::REQUEST_TIMEOUT);
         let bytes = timeout(BODY_PATIENCE, self.gather_all(body, max)).await.map_err(late)??;
         let cells = u32::try_from(bytes.len().div_ceil(CELL)).ok().and_then(NonZeroU32::new);
@@ -117,7 +123,7 @@ impl Share {
         if within { Ok(bytes) } else { Err(too_many("you send more than is taken in a time: ask again")) }
     }
 
-    async fn gather_all(&mut self, mut body: Body, max: usize) -> Result<Bytes, Refusal> {
+    async fn gather_all(&self, mut body: Body, max: usize) -> Result<Bytes, Refusal> {
         let (mut bytes, mut len, mut refused) = (BytesMut::new(), 0_usize, None);
         while let Some(frame) = body.frame().await {
             let piece = frame.map_err(|error| Refusal::bad(error.to_string()))?.into_data().unwrap_or_default();
@@ -141,10 +147,10 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.shares.taken();
-        taken.bytes = taken.bytes.saturating_sub(self.bytes);
+        let (mut taken, bytes) = (self.shares.taken(), self.bytes.load(Relaxed));
+        taken.bytes = taken.bytes.saturating_sub(bytes);
         let Some(own) = taken.of.get_mut(&self.principal) else { return };
-        own.bytes = own.bytes.saturating_sub(self.bytes);
+        own.bytes = own.bytes.saturating_sub(bytes);
         own.requests = own.requests.saturating_sub(1);
         if own.requests == 0 {
             taken.of.remove(&self.principal);
@@ -157,14 +163,31 @@ fn too_many(message: &str) -> Refusal {
     Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message).with(header::RETRY_AFTER, "1")
 }
 
-/// A response whose request is under way until all of it was taken.
-pub(super) fn until_taken(response: Response, share: Share) -> Response {
-    response.map(|body| Body::new(Held { body, _share: share }))
+/// A response whose request is under way until the system has all of it, or its connection has ended.
+pub(super) fn until_taken(response: Response, share: Arc<Share>, marks: Marks) -> Response {
+    response.map(|body| Body::new(Held { body, share, marks }))
 }
 
 struct Held {
     body: Body,
-    _share: Share,
+    share: Arc<Share>,
+    marks: Marks,
+}
+
+impl Drop for Held {
+    /// What the body gave lies with the connection still.
+    fn drop(&mut self) {
+        let (mark, written) = oneshot::channel();
+        self.marks.put(mark);
+        let share = Arc::clone(&self.share);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                // Told or dropped, it is over.
+                let _ = written.await;
+                drop(share);
+            });
+        }
+    }
 }
 
 impl http_body::Body for Held {
@@ -198,9 +221,9 @@ mod tests {
     #[test]
     fn one_principal_has_its_share_and_no_other_s() {
         let shares = Shares::new();
-        let mut held: Vec<Share> = (0..100).filter_map(|_| shares.take("user:anna").ok()).collect();
+        let held: Vec<Share> = (0..100).filter_map(|_| shares.take("user:anna").ok()).collect();
         assert_eq!(held.len(), limit::GATEWAY_REQUESTS_PER_PRINCIPAL);
-        let mut ben = shares.take("user:ben").unwrap();
+        let ben = shares.take("user:ben").unwrap();
         held[0].hold(limit::GATEWAY_BODIES_PER_PRINCIPAL).unwrap();
         assert_eq!(code(held[1].hold(1).unwrap_err()), "too_many");
         ben.hold(1).unwrap();
@@ -216,7 +239,7 @@ mod tests {
         let shares = Shares::new();
         let mut held = Vec::new();
         for one in 0..limit::GATEWAY_BODIES_MAX / limit::GATEWAY_BODIES_PER_PRINCIPAL {
-            let mut share = shares.take(&format!("user:{one}")).unwrap();
+            let share = shares.take(&format!("user:{one}")).unwrap();
             share.hold(limit::GATEWAY_BODIES_PER_PRINCIPAL).unwrap();
             held.push(share);
         }
@@ -242,7 +265,7 @@ mod tests {
     async fn bodies_that_come_slowly_hold_up_nobody() {
         let shares = Shares::new();
         let slow = |shares: &Arc<Shares>| {
-            let mut share = shares.take("user:anna").unwrap();
+            let share = shares.take("user:anna").unwrap();
             let (sender, rx) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(4);
             sender.try_send(Ok(Bytes::from(vec![b' '; 100_000]))).unwrap();
             let body = Body::from_stream(tokio_stream::wrappers::ReceiverStream::new(rx));
@@ -250,8 +273,9 @@ mod tests {
         };
         let under_way: Vec<_> = (0..8).map(|_| slow(&shares)).collect();
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        let mut ben = shares.take("user:ben").unwrap();
+        let ben = shares.take("user:ben").unwrap();
         assert!(ben.gather(Body::from(vec![b' '; 100_000]), 1 << 20).await.is_ok());
+        assert_eq!(shares.taken().bytes, 900_000, "what has come is counted");
         for (sender, gathering) in under_way {
             assert_eq!(gathering.await.unwrap().unwrap_err(), "slow");
             drop(sender);

@@ -143,6 +143,27 @@ async fn an_answer_that_is_too_long_is_none_and_a_long_one_is_whole() {
     scene.stop().await;
 }
 
+/// contracts/gateway.md W41.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_taken_is_memory_of_its_person() {
+    let scene = Scene::new(&letters(60)).await;
+    let mut inbox = scene.planner.inbox().await.unwrap();
+    let token = login(&json!({}));
+    // Twice as long as JSON: more than the sockets hold.
+    let text = "\"".repeat(8 << 20);
+    let asked = scene.post(LETTERS, &token, r#"{"text":"to Rome"}"#).send();
+    let (untaken, _) = tokio::join!(asked, scene.answer(&mut inbox, &text));
+    let untaken = untaken.unwrap();
+    assert_eq!(untaken.status(), 200);
+    let letter = json!({ "text": "again" });
+    let (over, _) = tokio::join!(scene.ask(LETTERS, &token, &letter), scene.answer(&mut inbox, &text));
+    assert_eq!((over.0, &over.1["error"]["code"]), (429, &json!("too_many")));
+    assert!(within(untaken.text()).await.unwrap().len() > 16 << 20);
+    let (answered, _) = tokio::join!(scene.ask(LETTERS, &token, &letter), scene.answer(&mut inbox, &text));
+    assert_eq!(answered.0, 200);
+    scene.stop().await;
+}
+
 /// contracts/gateway.md W6, W42.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_is_no_text_leads_nowhere_and_a_completion_has_its_length() {
