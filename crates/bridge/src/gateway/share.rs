@@ -138,7 +138,7 @@ impl Share {
             match refused {
                 None => bytes.extend_from_slice(&piece),
                 Some(_) if len > max.saturating_mul(4) => break,
-                Some(_) => bytes.clear(),
+                Some(_) => bytes = BytesMut::new(),
             }
         }
         refused.map_or_else(|| Ok(bytes.freeze()), Err)
