@@ -379,6 +379,59 @@ pub mod limit {
     /// Unit: principals.
     pub const GATEWAY_PRINCIPALS_MAX: usize = 100_000;
 
+    /// to a gateway at once: a request has one to itself until it is answered
+    ///
+    /// Unit: connections.
+    pub const GATEWAY_CONNECTIONS_MAX: usize = 2048;
+
+    /// of these from one address (IPv6: one /64), where the owner says no other number: one host must not take all
+    /// places
+    ///
+    /// Unit: connections.
+    pub const GATEWAY_CONNECTIONS_PER_SOURCE: usize = 64;
+
+    /// of a request before its body, which a stranger may send too: a token and the fields of a browser fit
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_HEAD_MAX: usize = 32_768;
+
+    /// exchanges of tokens of addresses of which none was taken lately, all together, and ten times as many at once:
+    /// well below what a client may ask of the token service, whose log has each
+    ///
+    /// Unit: a second.
+    pub const GATEWAY_STRANGERS: u32 = 10;
+
+    /// of one person under way at once: more than programs ask at a time, and so few that a hundred persons fit
+    ///
+    /// Unit: requests.
+    pub const GATEWAY_REQUESTS_PER_PRINCIPAL: usize = 32;
+
+    /// 32 MiB of one person in memory at once: two of the longest requests, or one of the longest answers
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_BODIES_PER_PRINCIPAL: usize = 33_554_432;
+
+    /// 256 MiB of all persons in memory at once
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_BODIES_MAX: usize = 268_435_456;
+
+    /// that one person sends on, and sixty-four times as much at once: what waits for an agent that is away is on disk
+    /// for minutes
+    ///
+    /// Unit: bytes a second.
+    pub const GATEWAY_BYTES_PER_PRINCIPAL: u32 = 1_048_576;
+
+    /// of one person with one service: more than programs have at a time, and fewer than a service takes of one agent
+    ///
+    /// Unit: sessions.
+    pub const GATEWAY_SESSIONS_PER_PRINCIPAL: usize = 8;
+
+    /// 4 MiB of a completion asked for, some pictures in it: it is held until the provider has answered
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_COMPLETION_MAX: usize = 4_194_304;
+
     /// that one agent has under way at another's services; what is above is answered as busy
     ///
     /// Unit: requests.
@@ -1157,6 +1210,22 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const ANCHOR_PATIENCE: u64 = 10_000;
+
+    /// how long the head of a request to a gateway may take to come; a connection without one ends after it too
+    ///
+    /// Unit: ms.
+    pub const GATEWAY_HEAD_PATIENCE: u64 = 10_000;
+
+    /// how long an answer of a gateway may lie without a byte of it being taken: its connection ends, and what it held
+    /// is for others
+    ///
+    /// Unit: ms.
+    pub const GATEWAY_WRITE_PATIENCE: u64 = 30_000;
+
+    /// an hour: how long an address is known at a gateway of which a token was taken
+    ///
+    /// Unit: ms.
+    pub const GATEWAY_KNOWN: u64 = 3_600_000;
 
     /// how long a request to a node may take to come, and how long its answer may lie without a byte of it being taken
     ///

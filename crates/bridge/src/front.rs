@@ -15,6 +15,7 @@ pub(crate) mod fault;
 pub(crate) mod flush;
 pub(crate) mod guard;
 mod out;
+mod places;
 mod post;
 pub(crate) mod reading;
 mod serve;
@@ -49,12 +50,13 @@ use fault::Fault;
 use flush::Marks;
 pub use guard::Guard;
 use out::Out;
+pub(crate) use places::Address;
 pub use post::Room;
-pub(crate) use post::gather;
-use post::{Named, Posted, Refused, SESSION};
+pub(crate) use post::{BODY_PATIENCE, SESSION, gather};
+use post::{Named, Posted, Refused};
 use reading::{Kind, RpcId};
 pub use serve::serve;
-pub(crate) use serve::serve_with;
+pub(crate) use serve::{Bounds, serve_with};
 pub use session::{GRACE_BROKEN, GRACE_ENDED};
 use session::{Phase, Session};
 
@@ -241,6 +243,12 @@ impl<L: Line> Front<L> {
     }
 
     async fn delete(&self, id: CallSessionId) -> Result<Response, Refused> {
+        self.end(id).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    /// Ends a session on both sides.
+    pub(crate) async fn end(&self, id: CallSessionId) -> Result<(), Fault> {
         let session = self.session(Some(id)).await?;
         let say = Say {
             id: letter_id(),
@@ -254,7 +262,7 @@ impl<L: Line> Front<L> {
         session.line.say(say).await.map_err(Fault::from)?;
         session.closing.cancel();
         self.0.sessions.lock().await.remove(&Some(id));
-        Ok(StatusCode::NO_CONTENT.into_response())
+        Ok(())
     }
 
     /// A session that lives. One that is not known here is heard from now on: whether there is one, the service's side says.

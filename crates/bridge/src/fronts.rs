@@ -21,7 +21,7 @@ use nuncio_proto::call::ServiceName;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::ids::AgentId;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Mutex as Turn, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -70,6 +70,7 @@ pub struct Fronts {
     /// Who changes the file, one after the other.
     turn: Turn<()>,
     state: Arc<Mutex<Open>>,
+    changes: watch::Sender<()>,
 }
 
 /// What is open now.
@@ -107,6 +108,7 @@ impl Fronts {
             tasks: TaskTracker::new(),
             turn: Turn::default(),
             state: Arc::default(),
+            changes: watch::Sender::default(),
         });
         let connections = Connections::load(home)?;
         fronts.tasks.spawn(kept(Arc::downgrade(&fronts), fronts.stopping.clone()));
@@ -126,6 +128,11 @@ impl Fronts {
     pub fn connections(&self) -> (Connections, Option<String>) {
         let open = self.open();
         (open.connections.clone(), open.problem.clone())
+    }
+
+    /// Tells when there may be a connection that was not there before.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Connects a service: from here on programs reach it, also after a restart. One that is connected stays as it is, but for the transaction in which its
@@ -188,6 +195,7 @@ impl Fronts {
             }
         }
         open.connections = connections;
+        self.changes.send_replace(());
         if !open.listens {
             open.listens = true;
             let app = Router::new().fallback(any(answer)).with_state(Arc::clone(&self.state));

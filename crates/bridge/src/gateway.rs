@@ -13,6 +13,8 @@ mod login;
 mod person;
 mod refusal;
 mod services;
+mod share;
+mod strangers;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -30,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Bridge;
 use crate::config::ConfigError;
-use crate::front::{Room, serve_with};
+use crate::front::{Bounds, serve_with};
 use budget::Book;
 use chat::Provider;
 use config::AgentRoute;
@@ -76,7 +78,6 @@ struct Inner {
     chat: Option<Provider>,
     book: Book,
     services: Services,
-    room: Room,
     stopping: CancellationToken,
 }
 
@@ -88,7 +89,7 @@ impl Gateway {
     /// # Errors
     /// The address or the certificate.
     pub async fn start(agent: Agent, bridge: Arc<Bridge>, config: GatewayConfig) -> Result<Self, GatewayError> {
-        let GatewayConfig { listen, tls, subject, login, agents, chat, budget } = config;
+        let GatewayConfig { listen, tls, subject, login, agents, chat, budget, connections_per_source } = config;
         let tls = tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
         let chat = chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
         let book = Book::open(agent.clone(), budget).await?;
@@ -97,9 +98,10 @@ impl Gateway {
         let stopping = CancellationToken::new();
         let people = People::new(agent.clone(), subject, login);
         let services = Services::new(bridge, stopping.clone()).map_err(|error| GatewayError::Listen(listen, error))?;
-        let (room, own) = (Room::default(), stopping.clone());
-        let served = Arc::new(Inner { agent, people, agents, chat, book, services, room, stopping: own });
-        let serving = tokio::spawn(serve_with(listener, tls, router(served), stopping.clone()));
+        let (own, bounds) = (stopping.clone(), Bounds::of_people(connections_per_source));
+        let served = Arc::new(Inner { agent, people, agents, chat, book, services, stopping: own });
+        tokio::spawn(Services::give_way(Arc::clone(&served)));
+        let serving = tokio::spawn(serve_with(listener, tls, router(served), bounds, stopping.clone()));
         Ok(Self { listening, stopping, serving })
     }
 

@@ -19,7 +19,7 @@ use super::reading::{self, Kind, Reading, Unread};
 use crate::{a2a, under};
 
 /// How long a body may take to come.
-const BODY_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Bodies up to this length are read without asking for room.
 const SMALL_LEN: usize = 64 << 10;
 /// Longer ones that are in memory at once.
@@ -34,7 +34,7 @@ const TRAVELS: [&str; 5] = ["mcp-protocol-version", "mcp-method", "mcp-name", "t
 /// What travels by the beginning of its name: parameters that a tool's schema has mirrored in the head.
 const PARAMETER: &str = "mcp-param-";
 /// Where a session's id stands.
-pub(super) const SESSION: &str = "mcp-session-id";
+pub(crate) const SESSION: &str = "mcp-session-id";
 
 /// Room for long bodies in memory: what finds none waits.
 #[derive(Clone, Debug)]

@@ -24,7 +24,9 @@ const TOGETHER: usize = 256;
 /// A row is not longer.
 const ROW_LEN_MAX: usize = 64;
 /// The first item of a row.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Rows of past periods that go at once: they are written together.
+const GO_TOGETHER: usize = 1_024;
 /// In front of a row's name.
 const TREE: u8 = b'b';
 
@@ -91,6 +93,11 @@ impl Budgets {
         budget.filter(|budget| budget.mode != Mode::Off)
     }
 
+    /// Whether tokens of completions have an end.
+    fn tokens_are_hard(&self) -> bool {
+        self.of(What::Tokens).is_some_and(|budget| budget.mode == Mode::Hard)
+    }
+
     fn counts(&self) -> bool {
         [What::Requests, What::Tokens].iter().any(|what| self.of(*what).is_some())
     }
@@ -108,17 +115,28 @@ impl Budget {
     const fn start_s(&self, now_s: u64) -> u64 {
         now_s - now_s % self.period_s()
     }
+
+    /// What was used of this period, and when it began. A clock that was put back is not the end of a period.
+    // contracts/gateway.md W13.
+    fn so_far(&self, used: Option<&Used>, now_s: u64) -> Used {
+        let (start_s, period_s) = (self.start_s(now_s), self.period_s());
+        let used = used.filter(|used| used.period_s == period_s && used.start_s >= start_s);
+        let Some(used) = used else { return Used { start_s, period_s, used: 0 } };
+        // Of a clock that was far ahead only what was used counts.
+        if used.start_s > start_s.saturating_add(period_s) { Used { start_s, ..*used } } else { *used }
+    }
 }
 
 /// What was used since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Used {
     start_s: u64,
+    period_s: u64,
     used: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row(u8, u64, u64);
+struct Row(u8, u64, u64, u64);
 
 type Key = (What, String);
 
@@ -178,7 +196,10 @@ enum Asked {
 }
 
 /// The way to the book.
-pub(crate) struct Book(Option<mpsc::Sender<Asked>>);
+pub(crate) struct Book {
+    asked: Option<mpsc::Sender<Asked>>,
+    tokens_are_hard: bool,
+}
 
 impl Book {
     /// Reads what was used, and begins. It ends with the last handle.
@@ -191,13 +212,18 @@ impl Book {
 
     async fn with_clock(agent: Agent, budgets: Budgets, now_s: fn() -> u64) -> Result<Self, nuncio::Error> {
         if !budgets.counts() {
-            return Ok(Self(None));
+            return Ok(Self { asked: None, tokens_are_hard: false });
         }
         let used = agent.kept().await?.into_iter().filter_map(|(name, value)| read(&name, &value)).collect();
         let (sender, asked) = mpsc::channel(TOGETHER);
         let keeper = Keeper { agent, budgets, now_s, used, before: BTreeMap::new(), me: sender.downgrade() };
         tokio::spawn(keeper.run(asked));
-        Ok(Self(Some(sender)))
+        Ok(Self { asked: Some(sender), tokens_are_hard: budgets.tokens_are_hard() })
+    }
+
+    /// Whether a completion has to say what it may use at most.
+    pub(crate) const fn tokens_are_hard(&self) -> bool {
+        self.tokens_are_hard
     }
 
     /// Reserves a request, and so many tokens: durable when this returns.
@@ -211,7 +237,7 @@ impl Book {
 
     async fn reserve_for(&self, principal: &str, tokens: u64) -> Result<Reservation, NotReserved> {
         let principal = principal.to_owned();
-        let Some(book) = &self.0 else { return Ok(Reservation { book: None, principal, start_s: 0, tokens }) };
+        let Some(book) = &self.asked else { return Ok(Reservation { book: None, principal, start_s: 0, tokens }) };
         let (reply, told) = oneshot::channel();
         let asked = Asked::Reserve { principal, tokens, reply };
         book.send(asked).await.map_err(|_| NotReserved::Unwritten)?;
@@ -256,7 +282,7 @@ impl Keeper {
                 let key = (What::Tokens, principal);
                 let before = self.used.get(&key).copied().filter(|before| before.start_s == start_s)?;
                 let used = before.used.saturating_sub(reserved).saturating_add(used);
-                self.set(key, Some(Used { start_s, used }));
+                self.set(key, Some(Used { used, ..before }));
                 None
             }
         }
@@ -268,19 +294,22 @@ impl Keeper {
         let mut all = Vec::new();
         for (what, wanted) in wanted {
             let Some(budget) = self.budgets.of(what) else { continue };
-            let (key, start_s) = ((what, principal.clone()), budget.start_s(now_s));
-            let before = self.used.get(&key).filter(|before| before.start_s == start_s).map_or(0, |before| before.used);
-            let used = before.saturating_add(wanted);
+            let key = (what, principal.clone());
+            let before = budget.so_far(self.used.get(&key), now_s);
+            let used = before.used.saturating_add(wanted);
             if used > budget.limit && budget.mode == Mode::Hard {
-                return Err(NotReserved::Over { ends_in_s: start_s.saturating_add(budget.period_s()) - now_s });
+                let ends_s = before.start_s.saturating_add(budget.period_s());
+                return Err(NotReserved::Over { ends_in_s: ends_s.saturating_sub(now_s) });
             }
-            if used > budget.limit {
+            // Once, where it comes to be over.
+            if used > budget.limit && before.used <= budget.limit {
                 tracing::warn!(?what, used, limit = budget.limit, "a principal is over its budget");
             }
-            all.push((key, Used { start_s, used }));
+            all.push((key, Used { used, ..before }));
         }
         self.make_room(now_s, all.len())?;
-        let start_s = self.budgets.of(What::Tokens).map_or(0, |budget| budget.start_s(now_s));
+        let of_tokens = all.iter().find(|((what, _), _)| *what == What::Tokens);
+        let start_s = of_tokens.map_or(0, |(_, used)| used.start_s);
         all.into_iter().for_each(|(key, used)| self.set(key, Some(used)));
         Ok(Reservation { book: self.me.upgrade(), principal, start_s, tokens })
     }
@@ -293,9 +322,9 @@ impl Keeper {
         }
         let budgets = self.budgets;
         let is_past =
-            |what: What, used: &Used| budgets.of(what).is_none_or(|budget| used.start_s != budget.start_s(now_s));
+            |what: What, used: &Used| budgets.of(what).is_none_or(|budget| budget.so_far(Some(used), now_s).used == 0);
         let past = self.used.iter().filter(|((what, _), used)| is_past(*what, used)).map(|(key, _)| key.clone());
-        for key in past.collect::<Vec<_>>() {
+        for key in past.take(GO_TOGETHER).collect::<Vec<_>>() {
             self.set(key, None);
         }
         if fits(&self.used) { Ok(()) } else { Err(NotReserved::Full) }
@@ -330,7 +359,7 @@ fn name((what, principal): &Key) -> Vec<u8> {
 }
 
 fn row(used: &Used) -> Vec<u8> {
-    codec::encode(&Row(VERSION, used.start_s, used.used))
+    codec::encode(&Row(VERSION, used.start_s, used.period_s, used.used))
 }
 
 fn read(name: &[u8], value: &[u8]) -> Option<(Key, Used)> {
@@ -339,8 +368,8 @@ fn read(name: &[u8], value: &[u8]) -> Option<(Key, Used)> {
         [TREE, b't', principal @ ..] => (What::Tokens, principal),
         _ => return None,
     };
-    let Row(_, start_s, used) = codec::decode(value, ROW_LEN_MAX).ok()?;
-    Some(((what, String::from_utf8(principal.to_vec()).ok()?), Used { start_s, used }))
+    let Row(_, start_s, period_s, used) = codec::decode(value, ROW_LEN_MAX).ok()?;
+    Some(((what, String::from_utf8(principal.to_vec()).ok()?), Used { start_s, period_s, used }))
 }
 
 #[cfg(test)]

@@ -11,13 +11,15 @@ mod meter;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use nuncio_contracts::registry::limit;
 use nuncio_proto::token::Scope;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
@@ -29,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 use super::Served;
 use super::budget::Reservation;
 use super::refusal::Refusal;
-use crate::front::gather;
+use super::share::Share;
+use crate::front::Address;
 use asked::Asked;
 pub(super) use config::{ChatRoute, ChatTable};
 use meter::Meter;
@@ -47,6 +50,8 @@ pub(super) struct Provider {
     key: HeaderValue,
     scope: Scope,
     models: BTreeSet<String>,
+    /// Members of a body beside those that are known.
+    members: BTreeSet<String>,
     patience: Duration,
     estimate: u64,
 }
@@ -58,13 +63,25 @@ impl Provider {
         // contracts/gateway.md W10: the key goes to this origin alone.
         let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(CONNECT_PATIENCE);
         let client = client.build().map_err(|error| error.to_string())?;
-        let ChatRoute { url, key, scope, models, patience, estimate } = route;
-        Ok(Self { client, url, key, scope, models, patience, estimate })
+        let ChatRoute { url, key, scope, models, members, patience, estimate } = route;
+        Ok(Self { client, url, key, scope, models, members, patience, estimate })
     }
 
     /// What a person needs.
     pub(super) const fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// What a body asks for, where it may.
+    fn read(&self, body: &[u8], tokens_are_hard: bool) -> Result<Asked, Refusal> {
+        let asked = Asked::read(body, &self.members).map_err(Refusal::bad)?;
+        if !self.models.contains(&asked.model) {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "no_model", "this model is none that is served here"));
+        }
+        match asked.untold().filter(|_| tokens_are_hard) {
+            Some(untold) => Err(Refusal::bad(untold)),
+            None => Ok(asked),
+        }
     }
 
     /// Asks, and gives back the head of the answer: nothing that the person wrote but the body goes there.
@@ -91,26 +108,29 @@ enum NoAnswer {
 /// `POST /v1/chat/completions`
 pub(super) async fn complete(
     State(served): State<Served>,
+    Extension(from): Extension<Address>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     // contracts/gateway.md W11.
     let provider = served.chat.as_ref().ok_or_else(none)?;
-    let transaction = served.people.begin(&headers, &provider.scope).await?;
-    let body = gather(body, &served.room).await?;
-    let asked = Asked::read(&body).map_err(Refusal::bad)?;
-    if !provider.models.contains(&asked.model) {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "no_model", "this model is none that is served here"));
-    }
+    let person = served.people.begin(from, &headers, &provider.scope).await?;
+    // contracts/gateway.md W42.
+    let body = person.share.gather(body, limit::GATEWAY_COMPLETION_MAX).await?;
+    let asked = match provider.read(&body, served.book.tokens_are_hard()) {
+        Ok(asked) => asked,
+        // contracts/gateway.md W13: it was a request.
+        Err(refusal) => return Err(served.book.reserve(&person, 0).await.err().map_or(refusal, Refusal::from)),
+    };
     let tokens = asked.tokens(body.len(), provider.estimate);
-    let reserved = served.book.reserve(&transaction, tokens).await?;
-    tracing::info!(transaction = transaction.id(), model = asked.model, tokens, "a completion is asked for");
+    let reserved = served.book.reserve(&person, tokens).await?;
+    tracing::info!(transaction = person.id(), model = asked.model, tokens, "a completion is asked for");
     let response = match provider.ask(body).await {
         Ok(response) => response,
         Err(NoAnswer::Late) => return Err(Refusal::late("the provider did not answer in time")),
         Err(NoAnswer::Broken) => return Err(Refusal::beyond("provider", "the provider cannot be asked")),
     };
-    hand_on(response, reserved, provider.patience, served.stopping.clone()).await
+    hand_on(response, reserved, person.share, provider.patience, served.stopping.clone()).await
 }
 
 fn none() -> Refusal {
@@ -122,6 +142,7 @@ fn none() -> Refusal {
 async fn hand_on(
     answered: reqwest::Response,
     reserved: Reservation,
+    share: Arc<Share>,
     patience: Duration,
     stopping: CancellationToken,
 ) -> Result<Response, Refusal> {
@@ -148,6 +169,7 @@ async fn hand_on(
         if let (Some(reserved), Some(used)) = (reserved, used) {
             reserved.settle(used).await;
         }
+        drop(share);
     });
     told.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut response = (status, Body::from_stream(ReceiverStream::new(rx))).into_response();

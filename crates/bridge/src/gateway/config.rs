@@ -3,6 +3,7 @@
 //! ```toml
 //! listen = "127.0.0.1:7480"        # beyond loopback only with [tls]
 //! subject = "access_token"         # what people's tokens are: access_token, jwt or id_token
+//! connections_per_source = 64      # of one address at once; behind a proxy all people have its address
 //!
 //! [login]                          # told to clients that come without a token; need not be said
 //! url = "https://gate.acme.example"
@@ -30,6 +31,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::token::Scope;
 use serde::Deserialize;
@@ -54,6 +56,7 @@ pub struct GatewayConfig {
     pub(crate) agents: BTreeMap<String, AgentRoute>,
     pub(crate) chat: Option<ChatRoute>,
     pub(crate) budget: Budgets,
+    pub(crate) connections_per_source: usize,
 }
 
 /// Certificate chain and key, both PEM.
@@ -97,6 +100,7 @@ struct Whole {
     #[serde(default)]
     subject: SubjectKind,
     login: Option<Login>,
+    connections_per_source: Option<usize>,
     #[serde(default)]
     agents: BTreeMap<String, AgentTable>,
     chat: Option<ChatTable>,
@@ -148,7 +152,10 @@ impl Whole {
         let agents = agents.collect::<Result<_, String>>()?;
         let chat = self.chat.map(|chat| chat.check(beside)).transpose().map_err(|what| format!("chat: {what}"))?;
         let login = self.login.map(Login::check).transpose().map_err(|what| format!("login: {what}"))?;
-        Ok(GatewayConfig { listen, tls, subject: self.subject, login, agents, chat, budget: self.budget })
+        let connections_per_source =
+            self.connections_per_source.unwrap_or(limit::GATEWAY_CONNECTIONS_PER_SOURCE).max(1);
+        let (subject, budget) = (self.subject, self.budget);
+        Ok(GatewayConfig { listen, tls, subject, login, agents, chat, budget, connections_per_source })
     }
 }
 
@@ -213,6 +220,7 @@ mod tests {
             "[agents.planner.services]\n\"a/b\" = \"tools.read\"",
             "[agents.planner.services]\nfiles = \"\"",
             "[login]\nurl = \"https://gate.example\"\nissuers = []",
+            "[login]\nurl = \"https://gate.example/people\"\nissuers = [\"https://login.example\"]",
             "[login]\nurl = \"http://gate.example\"\nissuers = [\"https://login.example\"]",
             "[tls]\ncert = \"c\"",
         ] {

@@ -6,27 +6,35 @@
 //! ```
 
 use std::io::{self, Read as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use nuncio::{AgentId, ContentType, Error, Incoming, Message, Payload, Transaction};
+use nuncio::{AgentId, ContentType, Error, Incoming, Message, Payload};
 use nuncio_contracts::registry::limit;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::person::Person;
 use super::refusal::Refusal;
+use super::share::until_taken;
 use super::{Inner, Served};
-use crate::front::gather;
+use crate::front::Address;
+use crate::front::flush::Marks;
 
 /// How long a stream says nothing before it shows that it lives.
 const PULSE: Duration = Duration::from_secs(15);
+
+/// Events that a client may be behind.
+const EVENTS: usize = 2;
 
 /// What a person writes.
 #[derive(Deserialize)]
@@ -53,35 +61,42 @@ struct Answer {
 /// `POST /v1/agents/{name}/letters`
 pub(super) async fn answer(
     State(served): State<Served>,
-    Path(name): Path<String>,
+    Extension(from): Extension<Address>,
+    Extension(marks): Extension<Marks>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let Path(name) = name.map_err(|_| Refusal::nowhere())?;
     let route = served.agents.get(&name).ok_or_else(Refusal::nowhere)?;
     let scope = route.letters.as_ref().ok_or_else(Refusal::nowhere)?;
-    let transaction = served.people.begin(&headers, scope).await?;
+    let person = served.people.begin(from, &headers, scope).await?;
+    let body = person.share.gather(body, usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX)).await?;
+    served.book.reserve(&person, 0).await?;
     let to = peer(&served, &route.peer).await?;
-    let message = message(&gather(body, &served.room).await?)?.under(&transaction);
-    served.book.reserve(&transaction, 0).await?;
-    let (asked, patience) = (Asked { to, transaction, patience: route.patience }, route.patience);
-    tracing::info!(transaction = asked.transaction.id(), agent = name, "a person's letter");
+    let message = message(&body)?.under(&person);
+    let (asked, patience) = (Asked { to, person, patience: route.patience }, route.patience);
+    tracing::info!(transaction = asked.person.id(), agent = name, "a person's letter");
+    let share = Arc::clone(&asked.person.share);
     if streams(&headers) {
-        let (events, rx) = mpsc::channel(2);
+        let (events, rx) = mpsc::channel(EVENTS);
         tokio::spawn(pour(served, asked, message, events));
-        return Ok(stream(rx));
+        return Ok(until_taken(stream(rx), share, marks));
     }
     let (reply, told) = oneshot::channel();
     // Goes on when the client goes: an answer that comes is taken, and not left in the inbox.
+    // contracts/gateway.md W9, W41: until then it is a request under way.
     tokio::spawn(async move { reply.send(ask(&served, &asked, message).await) });
     let late = |_| Refusal::late(format!("no answer came within {} s", patience.as_secs()));
     let answer = told.await.map_err(late)??;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+    let response = ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response();
+    Ok(until_taken(response, share, marks))
 }
 
 /// A letter, its person, and how long its answer is waited for.
 struct Asked {
     to: AgentId,
-    transaction: Transaction,
+    person: Person,
     patience: Duration,
 }
 
@@ -118,21 +133,25 @@ fn streams(headers: &HeaderMap) -> bool {
 /// Sends it, and waits for what answers it.
 // contracts/gateway.md W7.
 async fn ask(served: &Inner, asked: &Asked, message: Message) -> Result<Answer, Refusal> {
+    let patience = asked.patience;
     let answered = async {
-        let incoming = served.agent.request(asked.to, message, asked.patience).await.map_err(not_sent)?;
-        read(&asked.transaction, incoming).await
+        let incoming = served.agent.request(asked.to, message, patience).await.map_err(not_sent)?;
+        read(&asked.person, incoming).await
     };
     tokio::select! {
-        answered = tokio::time::timeout(asked.patience, answered) => answered.unwrap_or_else(|_| Err(not_sent(Error::TimedOut))),
+        answered = tokio::time::timeout(patience, answered) => answered.unwrap_or_else(|_| Err(not_sent(Error::TimedOut))),
         () = served.stopping.cancelled() => Err(Refusal::unavailable("stopped", "the gateway stops: ask again once it runs")),
     }
 }
 
 /// An answer with its payload, all of it.
-async fn read(transaction: &Transaction, incoming: Incoming) -> Result<Answer, Refusal> {
-    if incoming.payload.len() > limit::GATEWAY_ANSWER_MAX {
+async fn read(person: &Person, incoming: Incoming) -> Result<Answer, Refusal> {
+    let len = incoming.payload.len();
+    if len > limit::GATEWAY_ANSWER_MAX {
         return Err(Refusal::beyond("too_large", "the agent's answer is longer than 8 MiB"));
     }
+    // contracts/gateway.md W41: as bytes, as text, and as JSON.
+    person.share.hold(usize::try_from(len).unwrap_or(usize::MAX).saturating_mul(3))?;
     if let Payload::Large(large) = &incoming.payload {
         large.whole().await.map_err(not_sent)?;
     }
@@ -150,7 +169,7 @@ async fn read(transaction: &Transaction, incoming: Incoming) -> Result<Answer, R
         Err(other) => (None, Some(data_encoding::BASE64.encode(other.as_bytes()))),
     };
     Ok(Answer {
-        transaction: transaction.id().to_owned(),
+        transaction: person.id().to_owned(),
         from: incoming.from.to_string(),
         letter: incoming.id.to_string(),
         content_type: kind.to_owned(),
@@ -190,7 +209,7 @@ fn not_sent(error: Error) -> Refusal {
 /// Events of one letter.
 // contracts/gateway.md W8.
 async fn pour(served: Served, asked: Asked, message: Message, events: mpsc::Sender<io::Result<Bytes>>) {
-    let begun = serde_json::json!({ "transaction": asked.transaction.id() });
+    let begun = serde_json::json!({ "transaction": asked.person.id() });
     // Whoever has gone reads none of them.
     let _ = events.send(Ok(event("begun", &begun))).await;
     let asking = ask(&served, &asked, message);

@@ -38,8 +38,17 @@ impl Login {
         if let Some(text) = self.issuers.iter().chain([&self.url]).find(|text| !good(text)) {
             return Err(format!("{text:?} is no https address, or http one of this machine"));
         }
+        // RFC 9728 section 3.1: with a path the document would stand between host and path, where nothing of ours is reached.
+        if Url::parse(&self.url).is_ok_and(|url| url.path() != "/") {
+            return Err(format!("`url` is the gateway's host, without a path: {:?}", self.url));
+        }
         let url = self.url.trim_end_matches('/').to_owned();
         Ok(Self { url, ..self })
+    }
+
+    /// Who issues tokens.
+    pub(super) const fn issuers(&self) -> &BTreeSet<String> {
+        &self.issuers
     }
 
     /// What a challenge says beside all else.

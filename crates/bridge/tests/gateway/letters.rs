@@ -119,7 +119,7 @@ async fn with_a_certificate_the_gateway_is_tls_and_nothing_else() {
     let scene = Scene::new("").await;
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(scene.home().join("cert.pem"), made.cert.pem()).unwrap();
-    std::fs::write(scene.home().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    super::scene::private(&scene.home().join("key.pem"), &made.signing_key.serialize_pem());
     let scene = scene.again(&format!("[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n{FILE}")).await;
     let at = scene.gateway.address();
     let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();

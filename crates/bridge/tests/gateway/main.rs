@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod chat;
+mod door;
 mod letters;
 mod provider;
 mod scene;
 mod services;
+mod silence;

@@ -87,6 +87,71 @@ async fn a_period_ends_and_what_is_settled_behind_its_end_is_of_none() {
     agent.shutdown().await.unwrap();
 }
 
+static BACK_S: AtomicU64 = AtomicU64::new(86_400 * 20_000 + 10);
+
+/// contracts/gateway.md W13.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_put_back_begins_no_period_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path()).await;
+    let book = Book::with_clock(agent.clone(), hard("requests", 3), || BACK_S.load(SeqCst)).await.unwrap();
+    let asks = async || book.reserve_for("user:anna", 0).await;
+    asks().await.unwrap();
+    BACK_S.fetch_sub(20, SeqCst);
+    asks().await.unwrap();
+    BACK_S.fetch_add(20, SeqCst);
+    asks().await.unwrap();
+    assert_eq!(asks().await.unwrap_err(), NotReserved::Over { ends_in_s: 86_390 });
+    BACK_S.fetch_sub(20, SeqCst);
+    assert_eq!(asks().await.unwrap_err(), NotReserved::Over { ends_in_s: 86_410 });
+    // One that was a year ahead shuts nobody out for a year.
+    BACK_S.fetch_add(86_400 * 365, SeqCst);
+    asks().await.unwrap();
+    BACK_S.fetch_sub(86_400 * 365, SeqCst);
+    asks().await.unwrap();
+    asks().await.unwrap();
+    let over = asks().await.unwrap_err();
+    assert!(matches!(over, NotReserved::Over { ends_in_s: 1..=86_400 }), "{over:?}");
+    agent.shutdown().await.unwrap();
+}
+
+static MIDNIGHT_S: u64 = 86_400 * 20_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_s_use_is_not_an_hour_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path()).await;
+    let book = Book::with_clock(agent.clone(), hard("requests", 1), || MIDNIGHT_S).await.unwrap();
+    book.reserve_for("user:anna", 0).await.unwrap();
+    let of_an_hour = budgets("[requests]\nmode = \"hard\"\nlimit = 1\nper = \"hour\"");
+    let book = Book::with_clock(agent.clone(), of_an_hour, || MIDNIGHT_S).await.unwrap();
+    book.reserve_for("user:anna", 0).await.unwrap();
+    assert!(book.reserve_for("user:anna", 0).await.is_err());
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_bound_past_periods_go_in_pieces_and_none_of_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path()).await;
+    let (sender, _asked) = mpsc::channel(1);
+    let (most, now_s) = (2 * limit::GATEWAY_PRINCIPALS_MAX, 86_400 * 20_000);
+    let of = |start_s| Used { start_s, period_s: 86_400, used: 1 };
+    let keeper = |start_s| Keeper {
+        agent: agent.clone(),
+        budgets: hard("requests", 1),
+        now_s: || 86_400 * 20_000,
+        used: (0..most).map(|one| ((What::Requests, one.to_string()), of(start_s))).collect(),
+        before: BTreeMap::new(),
+        me: sender.downgrade(),
+    };
+    let mut past = keeper(now_s - 86_400);
+    past.reserve("user:anna".to_owned(), 0).unwrap();
+    assert_eq!(past.before.len(), GO_TOGETHER + 1);
+    assert_eq!(keeper(now_s).reserve("user:anna".to_owned(), 0).unwrap_err(), NotReserved::Full);
+    agent.shutdown().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_warns_passes_and_what_is_off_is_not_counted() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@
 //! key_file = "provider.key"        # a file that its owner alone reads; or key_env = "PROVIDER_KEY"
 //! scope = "chat.complete"          # the scope that a person needs
 //! models = ["small", "large"]      # those that may be asked
+//! members = ["top_k"]              # of a body, beside those that providers have in common; need not be said
 //! estimate = 4096                  # tokens that are reserved where a body says no most
 //! timeout_s = 120
 //! ```
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::super::config::{patience, scope};
+use super::asked::decides;
 use crate::config::{Others, is_local, read_private};
 
 /// Tokens that are reserved where neither body nor file says how many.
@@ -35,6 +37,8 @@ pub(crate) struct ChatTable {
     key_env: Option<String>,
     scope: String,
     models: BTreeSet<String>,
+    #[serde(default)]
+    members: BTreeSet<String>,
     estimate: Option<u64>,
     timeout_s: Option<u64>,
 }
@@ -47,6 +51,7 @@ pub(crate) struct ChatRoute {
     pub(crate) key: HeaderValue,
     pub(crate) scope: Scope,
     pub(crate) models: BTreeSet<String>,
+    pub(crate) members: BTreeSet<String>,
     pub(crate) patience: Duration,
     pub(crate) estimate: u64,
 }
@@ -56,6 +61,9 @@ impl ChatTable {
     pub(crate) fn check(self, beside: &Path) -> Result<ChatRoute, String> {
         if self.models.is_empty() {
             return Err("`models` names those that may be asked; none is no provider".to_owned());
+        }
+        if let Some(name) = self.members.iter().find(|name| decides(name)) {
+            return Err(format!("`members`: {name} would be another way to say what decides here"));
         }
         let key = match (self.key_file, self.key_env) {
             (Some(file), None) => {
@@ -71,6 +79,7 @@ impl ChatTable {
             key: field(&Zeroizing::new(key))?,
             scope: scope("scope", &self.scope)?,
             models: self.models,
+            members: self.members,
             patience: patience(self.timeout_s)?,
             estimate: self.estimate.unwrap_or(ESTIMATE).max(1),
         })
@@ -140,6 +149,7 @@ mod tests {
             ("https://api.example/v1", "key_env = \"NO_SUCH_VARIABLE_OF_ANYBODY\""),
             ("https://api.example/v1", "key_file = \"provider.key\"\nkey_env = \"PATH\""),
             ("https://api.example/v1", "key_file = \"none.key\""),
+            ("https://api.example/v1", "key_file = \"provider.key\"\nmembers = [\"Max_Tokens\"]"),
             ("https://api.example/v1", "key_file = \"provider.key\"\ntimeout_s = 9999"),
         ] {
             assert!(read(&said(url, more), 0o600).is_err(), "{url} {more}");
