@@ -13,6 +13,7 @@ mod login;
 mod person;
 mod refusal;
 mod services;
+mod tasks;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use config::{FILE, GatewayConfig};
 use person::People;
 use refusal::Refusal;
 use services::Services;
+use tasks::Tasks;
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,7 @@ struct Inner {
     chat: Option<Provider>,
     book: Book,
     services: Services,
+    tasks: Tasks,
     room: Room,
     stopping: CancellationToken,
 }
@@ -88,17 +91,18 @@ impl Gateway {
     /// # Errors
     /// The address or the certificate.
     pub async fn start(agent: Agent, bridge: Arc<Bridge>, config: GatewayConfig) -> Result<Self, GatewayError> {
-        let GatewayConfig { listen, tls, subject, login, agents, chat, budget } = config;
+        let GatewayConfig { listen, tls, subject, login, agents, chat, tasks, budget } = config;
         let tls = tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
         let chat = chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
         let book = Book::open(agent.clone(), budget).await?;
+        let tasks = Tasks::open(agent.clone(), tasks, tls.is_some()).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| GatewayError::Listen(listen, error))?;
         let listening = listener.local_addr().map_err(|error| GatewayError::Listen(listen, error))?;
         let stopping = CancellationToken::new();
         let people = People::new(agent.clone(), subject, login);
         let services = Services::new(bridge, stopping.clone()).map_err(|error| GatewayError::Listen(listen, error))?;
         let (room, own) = (Room::default(), stopping.clone());
-        let served = Arc::new(Inner { agent, people, agents, chat, book, services, room, stopping: own });
+        let served = Arc::new(Inner { agent, people, agents, chat, book, services, tasks, room, stopping: own });
         let serving = tokio::spawn(serve_with(listener, tls, router(served), stopping.clone()));
         Ok(Self { listening, stopping, serving })
     }
@@ -131,6 +135,8 @@ const ROUTES: &[Route] = &[
     Route { method: "post", path: "/v1/chat/completions", to: || post(chat::complete) },
     Route { method: "post", path: "/v1/mcp/{name}/{service}", to: || post(services::call) },
     Route { method: "get", path: "/v1/mcp/{name}/{service}", to: || get(services::call) },
+    Route { method: "post", path: "/v1/a2a/{name}", to: || post(tasks::ask) },
+    Route { method: "get", path: "/v1/a2a/{name}/.well-known/agent-card.json", to: || get(tasks::tell) },
     Route { method: "delete", path: "/v1/mcp/{name}/{service}", to: || delete(services::call) },
 ];
 

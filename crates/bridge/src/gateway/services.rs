@@ -71,7 +71,7 @@ impl Services {
     }
 
     /// The front of a service. There is one for each, as only one may hear what comes without session.
-    fn front(&self, to: AgentId, service: &ServiceName) -> Result<Front<AgentLine>, Refusal> {
+    pub(super) fn front(&self, to: AgentId, service: &ServiceName) -> Result<Front<AgentLine>, Refusal> {
         if self.bridge.fronts().connections().0.to(&to, service).is_some() {
             tracing::warn!(%service, "people are not served what this agent has connected for itself: `nuncio disconnect` it");
             return Err(Refusal::unavailable("busy", "this service is not served to people now"));

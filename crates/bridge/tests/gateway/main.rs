@@ -7,3 +7,5 @@ mod letters;
 mod provider;
 mod scene;
 mod services;
+mod task_tools;
+mod tasks;
