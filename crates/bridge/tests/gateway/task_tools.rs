@@ -1,6 +1,8 @@
 //! Tasks that are calls of tools: whose transaction, once, and what nobody knows.
 
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +28,17 @@ struct Server {
     seen: Arc<Mutex<Vec<(String, Value)>>>,
     result: Arc<Mutex<Value>>,
     leave: Arc<Semaphore>,
+    /// Calls that were given up before they were answered.
+    given_up: Arc<AtomicUsize>,
+}
+
+/// A call that is being answered.
+struct Answering<'a>(&'a Server, bool);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.given_up.fetch_add(usize::from(!self.1), SeqCst);
+    }
 }
 
 impl Server {
@@ -43,6 +56,7 @@ async fn scene() -> (Scene, Server) {
         seen: Arc::default(),
         result: Arc::new(Mutex::new(json!({ "content": [{ "type": "text", "text": "found" }] }))),
         leave: Arc::new(Semaphore::new(1_000)),
+        given_up: Arc::default(),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -65,7 +79,9 @@ async fn serve(server: Server, request: Request) -> Response {
     if said.get("id").is_none() {
         return StatusCode::ACCEPTED.into_response();
     }
+    let mut answering = Answering(&server, false);
     server.leave.acquire().await.unwrap().forget();
+    answering.1 = true;
     let result = server.result.lock().unwrap().clone();
     axum::Json(json!({ "jsonrpc": "2.0", "id": said["id"], "result": result })).into_response()
 }
@@ -144,6 +160,7 @@ async fn a_call_is_said_once_and_who_cancels_it_tells_the_service() {
     let task = asked(&scene, LOOK, &token, "CancelTask", json!({ "id": id })).await.unwrap();
     assert_eq!(task["status"]["state"], "TASK_STATE_CANCELED", "{task}");
     tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(server.given_up.load(SeqCst), 2, "the service is told that nobody waits");
     server.leave.add_permits(1_000);
     assert_eq!(server.calls().len(), 2, "and never again");
     let again = asked(&scene, LOOK, &token, "SendMessage", data(&json!({}))).await.unwrap();
