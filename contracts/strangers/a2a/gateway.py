@@ -48,10 +48,10 @@ def holds(what, right, got=""):
 
 
 class Far(http.server.BaseHTTPRequestHandler):
-    """A provider of completions (`wait` in the question: it says nothing more), and a server of MCP with one tool."""
+    """A provider of completions (asked to `wait` it has no end), and a server of MCP with one tool."""
 
     protocol_version = "HTTP/1.1"
-    going = threading.Event()
+    left = threading.Event()
 
     def log_message(self, *_):
         pass
@@ -64,14 +64,21 @@ class Far(http.server.BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
+        try:
+            self.complete(asked["messages"][0]["content"] == "wait")
+        except (BrokenPipeError, ConnectionResetError):
+            self.left.set()
+        self.close_connection = True
+
+    def complete(self, waits):
         for piece in PIECES:
             self.event({"choices": [{"delta": {"content": piece}}]})
             time.sleep(0.2)
-        if "wait" in asked["messages"][0]["content"]:
-            self.going.wait(60)
+        while waits:
+            self.wfile.write(b":\n\n")
+            time.sleep(0.2)
         self.event({"choices": [], "usage": {"total_tokens": 9}})
         self.wfile.write(b"data: [DONE]\n\n")
-        self.close_connection = True
 
     def event(self, told):
         self.wfile.write(f"data: {json.dumps(told)}\n\n".encode())
@@ -90,7 +97,7 @@ class Far(http.server.BaseHTTPRequestHandler):
 
 
 def nuncio(home, *words):
-    return subprocess.run([NUNCIO, "--home", home, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run([NUNCIO, "--home", home, *map(str, words)], check=True, capture_output=True, text=True).stdout
 
 
 class Runs:
@@ -231,6 +238,7 @@ async def ends(streams, other):
     holds("a task is cancelled", cancelled.status.state == TaskState.TASK_STATE_CANCELED, cancelled)
     told = await asyncio.wait_for(rest, 10)
     holds("who listens is told so", told[-1].status_update.status.state == TaskState.TASK_STATE_CANCELED, told)
+    holds("its provider is left", await asyncio.to_thread(Far.left.wait, 10))
     await refused("once", "TaskNotCancelableError", streams.cancel_task(CancelTaskRequest(id=task)))
     await refused("and is not listened to", "UnsupportedOperationError", collected(streams.subscribe(SubscribeToTaskRequest(id=task))))
     listed = await streams.list_tasks(ListTasksRequest())
@@ -279,7 +287,6 @@ def main():
                 nuncio(gate, "peers", "add", "--name", "planner", far.ready["invitation"])
                 nuncio(planner, "peers", "add", "--name", "gate", near.ready["invitation"])
                 asyncio.run(walk(f"http://{near.ready['gateway']}"))
-                Far.going.set()
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed or not passed else 0
 
