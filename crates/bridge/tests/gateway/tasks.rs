@@ -115,6 +115,7 @@ async fn a_text_becomes_a_completion_and_its_pieces_come_in_their_order() {
     let (_, head, body) = provider.seen.lock().unwrap()[0].clone();
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&body["model"], &body["messages"]), (&json!("small"), &json!([{ "role": "user", "content": "why?" }])));
+    assert_eq!((&body["max_tokens"], &body["stream_options"]), (&json!(4096), &json!({ "include_usage": true })));
     assert!(head.contains(KEY) && !head.contains(&token), "{head}");
 
     let stream = streamed(&scene, &token, "SendStreamingMessage", &text("why?")).await;

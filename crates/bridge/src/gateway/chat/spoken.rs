@@ -27,12 +27,13 @@ impl Provider {
         self.models.contains(model)
     }
 
-    /// A text as a completion that is streamed.
+    /// A text as a completion that is streamed, and says its most: what is reserved is what it may use.
     // contracts/gateway.md W32.
     pub(in crate::gateway) fn worded(&self, model: &str, text: &str) -> Result<Worded, Refusal> {
         let body = json!({
             "model": model,
             "messages": [{ "role": "user", "content": text }],
+            "max_tokens": self.estimate,
             "stream": true,
             "stream_options": { "include_usage": true },
         });
