@@ -432,6 +432,52 @@ pub mod limit {
     /// Unit: bytes.
     pub const GATEWAY_COMPLETION_MAX: usize = 4_194_304;
 
+    /// of all people at one gateway, with those that have ended and are still told of
+    ///
+    /// Unit: tasks.
+    pub const GATEWAY_TASKS_MAX: usize = 10_000;
+
+    /// of one principal: a list that a person looks through
+    ///
+    /// Unit: tasks.
+    pub const GATEWAY_TASKS_EACH_MAX: usize = 256;
+
+    /// 128 MiB of messages and answers of all tasks, which are in memory; as many as may work have room at their
+    /// longest
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_TASKS_BYTES_MAX: usize = 134_217_728;
+
+    /// 8 MiB of messages and answers of one principal's tasks; as many as may work have room at their longest
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_TASKS_EACH_BYTES_MAX: usize = 8_388_608;
+
+    /// that work at once at one gateway, whether anybody listens or not
+    ///
+    /// Unit: tasks.
+    pub const GATEWAY_TASKS_WORKING_MAX: usize = 128;
+
+    /// of one principal that work at once
+    ///
+    /// Unit: tasks.
+    pub const GATEWAY_TASKS_WORKING_EACH_MAX: usize = 8;
+
+    /// 256 KiB of a request with a message that begins a task: it is kept with it
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_TASK_MESSAGE_MAX: usize = 262_144;
+
+    /// 512 KiB of what a task answers, each piece four bytes more: a model's longest answer fits
+    ///
+    /// Unit: bytes.
+    pub const GATEWAY_TASK_ANSWER_MAX: usize = 524_288;
+
+    /// a day for which a task that has ended is told of
+    ///
+    /// Unit: s.
+    pub const GATEWAY_TASK_LIFE_S: u64 = 86_400;
+
     /// that one agent has under way at another's services; what is above is answered as busy
     ///
     /// Unit: requests.

@@ -10,6 +10,7 @@
 //! name, so a front that begins anew knows its clients again.
 
 mod agent;
+mod call;
 mod exchange;
 pub(crate) mod fault;
 pub(crate) mod flush;
@@ -45,6 +46,7 @@ use crate::hooks::Own;
 use crate::line::{Asks, Heard, HeardWhat, Line, Say};
 use crate::message::Message;
 use crate::reads;
+pub(crate) use call::Called;
 use exchange::{Accepts, Era, Exchange, Source};
 use fault::Fault;
 use flush::Marks;

@@ -15,6 +15,7 @@ mod refusal;
 mod services;
 mod share;
 mod strangers;
+mod tasks;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use config::{FILE, GatewayConfig};
 use person::People;
 use refusal::Refusal;
 use services::Services;
+use tasks::Tasks;
 
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,7 @@ struct Inner {
     chat: Option<Provider>,
     book: Book,
     services: Services,
+    tasks: Tasks,
     stopping: CancellationToken,
 }
 
@@ -89,17 +92,18 @@ impl Gateway {
     /// # Errors
     /// The address or the certificate.
     pub async fn start(agent: Agent, bridge: Arc<Bridge>, config: GatewayConfig) -> Result<Self, GatewayError> {
-        let GatewayConfig { listen, tls, subject, login, agents, chat, budget, connections_per_source } = config;
+        let GatewayConfig { listen, tls, subject, login, agents, chat, tasks, budget, connections_per_source } = config;
         let tls = tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
         let chat = chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
         let book = Book::open(agent.clone(), budget).await?;
+        let tasks = Tasks::open(agent.clone(), tasks, tls.is_some()).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| GatewayError::Listen(listen, error))?;
         let listening = listener.local_addr().map_err(|error| GatewayError::Listen(listen, error))?;
         let stopping = CancellationToken::new();
         let people = People::new(agent.clone(), subject, login);
         let services = Services::new(bridge, stopping.clone()).map_err(|error| GatewayError::Listen(listen, error))?;
         let (own, bounds) = (stopping.clone(), Bounds::of_people(connections_per_source));
-        let served = Arc::new(Inner { agent, people, agents, chat, book, services, stopping: own });
+        let served = Arc::new(Inner { agent, people, agents, chat, book, services, tasks, stopping: own });
         tokio::spawn(Services::give_way(Arc::clone(&served)));
         let serving = tokio::spawn(serve_with(listener, tls, router(served), bounds, stopping.clone()));
         Ok(Self { listening, stopping, serving })
@@ -133,6 +137,8 @@ const ROUTES: &[Route] = &[
     Route { method: "post", path: "/v1/chat/completions", to: || post(chat::complete) },
     Route { method: "post", path: "/v1/mcp/{name}/{service}", to: || post(services::call) },
     Route { method: "get", path: "/v1/mcp/{name}/{service}", to: || get(services::call) },
+    Route { method: "post", path: "/v1/a2a/{name}", to: || post(tasks::ask) },
+    Route { method: "get", path: "/v1/a2a/{name}/.well-known/agent-card.json", to: || get(tasks::tell) },
     Route { method: "delete", path: "/v1/mcp/{name}/{service}", to: || delete(services::call) },
 ];
 

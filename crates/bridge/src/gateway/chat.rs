@@ -8,6 +8,7 @@
 mod asked;
 mod config;
 mod meter;
+mod spoken;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -36,6 +37,7 @@ use crate::front::Address;
 use asked::Asked;
 pub(super) use config::{ChatRoute, ChatTable};
 use meter::Meter;
+pub(super) use spoken::Worded;
 
 /// How long a connection to the provider may take to come.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -133,7 +135,7 @@ pub(super) async fn complete(
     hand_on(response, reserved, person.share, provider.patience, served.stopping.clone()).await
 }
 
-fn none() -> Refusal {
+pub(super) fn none() -> Refusal {
     Refusal::unavailable("no_provider", "no provider is configured: whoever runs this gateway can name one")
 }
 

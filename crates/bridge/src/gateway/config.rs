@@ -22,7 +22,7 @@
 //! per = "day"                      # hour or day
 //! ```
 //!
-//! [chat] is told of in `chat/config.rs`.
+//! [chat] is told of in `chat/config.rs`, [tasks] in `tasks/config.rs`.
 //!
 //! What is not named is not served.
 
@@ -39,6 +39,7 @@ use serde::Deserialize;
 use super::budget::Budgets;
 use super::chat::{ChatRoute, ChatTable};
 use super::login::Login;
+use super::tasks::{TaskRoute, TaskTable};
 use crate::config::{ConfigError, Others, read_private, without_value};
 
 /// The file's name in the home.
@@ -55,6 +56,7 @@ pub struct GatewayConfig {
     pub(crate) login: Option<Login>,
     pub(crate) agents: BTreeMap<String, AgentRoute>,
     pub(crate) chat: Option<ChatRoute>,
+    pub(crate) tasks: BTreeMap<String, TaskRoute>,
     pub(crate) budget: Budgets,
     pub(crate) connections_per_source: usize,
 }
@@ -105,6 +107,8 @@ struct Whole {
     agents: BTreeMap<String, AgentTable>,
     chat: Option<ChatTable>,
     #[serde(default)]
+    tasks: BTreeMap<String, TaskTable>,
+    #[serde(default)]
     budget: Budgets,
 }
 
@@ -151,11 +155,16 @@ impl Whole {
         });
         let agents = agents.collect::<Result<_, String>>()?;
         let chat = self.chat.map(|chat| chat.check(beside)).transpose().map_err(|what| format!("chat: {what}"))?;
+        let tasks = self.tasks.into_iter().map(|(name, table)| {
+            let route = table.check(&name, chat.as_ref()).map_err(|what| format!("tasks.{name}: {what}"))?;
+            Ok((name, route))
+        });
+        let tasks = tasks.collect::<Result<_, String>>()?;
         let login = self.login.map(Login::check).transpose().map_err(|what| format!("login: {what}"))?;
         let connections_per_source =
             self.connections_per_source.unwrap_or(limit::GATEWAY_CONNECTIONS_PER_SOURCE).max(1);
         let (subject, budget) = (self.subject, self.budget);
-        Ok(GatewayConfig { listen, tls, subject, login, agents, chat, budget, connections_per_source })
+        Ok(GatewayConfig { listen, tls, subject, login, agents, chat, tasks, budget, connections_per_source })
     }
 }
 

@@ -56,6 +56,11 @@ impl Login {
         format!("resource_metadata=\"{}{PATH}\"", self.url)
     }
 
+    /// Where people reach this gateway.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     fn told(&self, scopes: BTreeSet<&str>) -> Value {
         json!({
             "resource": self.url,
@@ -76,5 +81,5 @@ pub(super) async fn tell(State(served): State<Served>) -> Result<Json<Value>, Re
 fn scopes(served: &Inner) -> BTreeSet<&str> {
     let of_agents = served.agents.values().flat_map(|route| route.letters.iter().chain(route.services.values()));
     let of_chat = served.chat.iter().map(super::chat::Provider::scope);
-    of_agents.chain(of_chat).flat_map(nuncio::Scope::iter).collect()
+    of_agents.chain(of_chat).chain(served.tasks.scopes()).flat_map(nuncio::Scope::iter).collect()
 }

@@ -38,6 +38,13 @@ pub(crate) struct Person {
     pub(super) share: Arc<Share>,
 }
 
+impl Person {
+    /// For what goes on when the request is over: the transaction alone.
+    pub(super) fn into_parts(self) -> (Transaction, Arc<Share>) {
+        (self.transaction, self.share)
+    }
+}
+
 impl Deref for Person {
     type Target = Transaction;
 

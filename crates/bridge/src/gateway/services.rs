@@ -118,7 +118,7 @@ impl Services {
     }
 
     /// The front of a service. There is one for each, as only one may hear what comes without session.
-    fn front(&self, place: &Place) -> Result<Front<AgentLine>, Refusal> {
+    pub(super) fn front(&self, place: &Place) -> Result<Front<AgentLine>, Refusal> {
         // Before it is looked whether the agent has it: what is connected behind that look is found here.
         let mut fronts = lock(&self.fronts);
         if self.is_connected(place) {

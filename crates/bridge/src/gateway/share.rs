@@ -129,7 +129,8 @@ impl Share {
             let piece = frame.map_err(|error| Refusal::bad(error.to_string()))?.into_data().unwrap_or_default();
             len = len.saturating_add(piece.len());
             if len > max && refused.is_none() {
-                let message = format!("a body here holds at most {} MiB", max >> 20);
+                let most = if max >> 20 > 0 { format!("{} MiB", max >> 20) } else { format!("{} KiB", max >> 10) };
+                let message = format!("a body here holds at most {most}");
                 refused = Some(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
             }
             if refused.is_none() {

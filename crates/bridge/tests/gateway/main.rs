@@ -9,3 +9,5 @@ mod provider;
 mod scene;
 mod services;
 mod silence;
+mod task_tools;
+mod tasks;

@@ -130,6 +130,75 @@ fn a_gateway_that_is_killed_in_the_middle_has_used_what_was_reserved() {
     second.stop();
 }
 
+fn task(gateway: &Daemon, method: &str, params: &Value) -> Value {
+    let at = gateway.ready["gateway"].as_str().unwrap();
+    let head = format!(
+        "POST /v1/a2a/ask HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\na2a-version: 1.0\r\nauthorization: Bearer {}",
+        login()
+    );
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let (status, told) = http(at, &head, &body.to_string());
+    assert_eq!(status, 200, "{told}");
+    serde_json::from_str::<Value>(&told).unwrap()["result"].take()
+}
+
+fn question(at_once: bool) -> Value {
+    let message = json!({ "messageId": "m", "role": "ROLE_USER", "parts": [{ "text": "why?" }] });
+    json!({ "message": message, "configuration": { "returnImmediately": at_once } })
+}
+
+/// contracts/gateway.md W34.
+#[test]
+fn a_task_that_worked_when_the_gateway_was_killed_has_failed_and_is_not_done_again() {
+    let homes = Homes::new();
+    let (_node, gate) = domain(&homes);
+    let provider = TcpListener::bind("127.0.0.1:0").unwrap();
+    let key_file = gate.join("provider.key");
+    std::fs::write(&key_file, "sk-owner\n").unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = format!(
+        "listen = \"127.0.0.1:0\"\n[chat]\nurl = \"http://{}/v1\"\nkey_file = \"provider.key\"\nscope = \"chat.complete\"\nmodels = [\"small\"]\n\
+         [tasks.ask]\nscope = \"chat.complete\"\nmodel = \"small\"\n",
+        provider.local_addr().unwrap()
+    );
+    std::fs::write(gate.join("gateway.toml"), &file).unwrap();
+    let (reached, at_provider) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for no in 0.. {
+            let (mut stream, _) = provider.accept().unwrap();
+            let mut seen = [0; 4096];
+            assert!(stream.read(&mut seen).unwrap() > 0);
+            if no == 0 {
+                let answer = r#"{"choices":[{"message":{"content":"it scatters"}}],"usage":{"total_tokens":5}}"#;
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+                write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+            } else {
+                held.push(stream);
+            }
+            // Until the test is over.
+            let _ = reached.send(no);
+        }
+    });
+    let mut first = gateway(&gate);
+    let done = task(&first, "SendMessage", &question(false))["task"].take();
+    assert_eq!(done["artifacts"][0]["parts"][0]["text"], "it scatters");
+    let works = task(&first, "SendMessage", &question(true))["task"]["id"].take();
+    while at_provider.recv_timeout(crate::support::PATIENCE).unwrap() == 0 {}
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+
+    let second = gateway(&gate);
+    assert_eq!(task(&second, "GetTask", &json!({ "id": done["id"] })), done);
+    let failed = task(&second, "GetTask", &json!({ "id": works }));
+    assert_eq!(failed["status"]["state"], "TASK_STATE_FAILED");
+    let words = failed["status"]["message"]["parts"][0]["text"].as_str().unwrap();
+    assert!(words.contains("not known"), "{words}");
+    assert_eq!(task(&second, "ListTasks", &json!({}))["totalSize"], 2);
+    assert!(at_provider.recv_timeout(std::time::Duration::from_secs(1)).is_err(), "it is not done again");
+    second.stop();
+}
+
 #[test]
 fn a_gateway_starts_whole_or_not_at_all() {
     let homes = Homes::new();
@@ -140,6 +209,7 @@ fn a_gateway_starts_whole_or_not_at_all() {
         ("listens = \"127.0.0.1:0\"", "listens"),
         ("listen = \"0.0.0.0:0\"", "[tls]"),
         ("[chat]\nkey = \"sk-1\"", "key"),
+        ("[tasks.ask]\nscope = \"a\"", "tasks.ask"),
         ("", "trust domain"),
     ] {
         std::fs::write(home.join("gateway.toml"), text).unwrap();

@@ -116,7 +116,7 @@ pub(super) fn conformance(bench: &Bench) -> Result<Outcome> {
     script(bench, "conformance/run.py")
 }
 
-/// The official A2A SDK is a client of an agent of its own, with two agents between: in one process, and as processes in two networks.
+/// The official A2A SDK is a client of an agent of its own, with two agents between: in one process, and as processes in two networks; and a person's at a gateway.
 pub(super) fn a2a(bench: &Bench) -> Result<Outcome> {
     let (between, program) = (built(bench, "examples/agents_between")?, built(bench, "nuncio")?);
     let python = match venv::environment(bench, "venv-a2a", &["contracts/strangers/a2a/requirements.txt"])? {
@@ -124,9 +124,12 @@ pub(super) fn a2a(bench: &Bench) -> Result<Outcome> {
         Python::Missing(outcome) => return Ok(outcome),
     };
     let mut tally = Tally::default();
-    let mut agents = Command::new(&python);
-    agents.arg(folder().join("a2a/agents.py")).env(PROGRAM, program);
-    for command in [Command::new(&python).arg(folder().join("a2a/walk.py")).arg(between), &mut agents] {
+    let [mut agents, mut gateway] = ["agents", "gateway"].map(|name| {
+        let mut command = Command::new(&python);
+        command.arg(folder().join(format!("a2a/{name}.py"))).env(PROGRAM, &program);
+        command
+    });
+    for command in [Command::new(&python).arg(folder().join("a2a/walk.py")).arg(between), &mut agents, &mut gateway] {
         if let Outcome::Ran(ran) = counted(command, bench)? {
             tally += ran;
         }
