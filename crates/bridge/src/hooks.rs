@@ -5,6 +5,8 @@
 //!   the client's url ◄─ POST, with its own token ◄─ aside in SESSION ◄─ the service's agent
 //! ```
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +26,8 @@ use crate::a2a;
 use crate::config::{ConfigError, Others, put, read_private};
 use crate::front::{letter_id, session_id};
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
-use crate::message::Message;
+use crate::message::{Body, Message};
+use telling::{PATIENCE, Telling};
 
 /// The file's name in the home.
 const FILE: &str = "webhooks.json";
@@ -38,10 +41,6 @@ const HOOK_LEN_MAX: usize = 3_072;
 static ROOM: Semaphore = Semaphore::const_new(8);
 /// The field in which A2A gives a client its token back.
 const TOKEN: &str = "x-a2a-notification-token";
-/// How long a client may take to take a notification.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// After these a notification is tried again; then it is given up.
-const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
 
 /// What a client would be told, and where.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +125,13 @@ impl Hooks {
         Ok(changed)
     }
 
-    async fn post(&self, hook: &Hook, body: Bytes) -> Result<(), String> {
-        let mut request = self.client.post(&hook.url).header(CONTENT_TYPE, "application/json").body(body);
+    /// Tries once. Of what is long only so much is in memory at once.
+    async fn post(&self, hook: &Hook, message: &Message, patience: Duration) -> Result<(), String> {
+        let _room = if message.body.is_in_memory() { None } else { ROOM.acquire().await.ok() };
+        let message = message.clone().into_memory().await.map_err(|error| error.to_string())?;
+        let Body::Bytes(body) = message.body else { return Err("it is not in memory".to_owned()) };
+        let request = self.client.post(&hook.url).header(CONTENT_TYPE, "application/json").body(body);
+        let mut request = request.timeout(patience);
         if let Some(token) = &hook.token {
             request = request.header(TOKEN, token);
         }
@@ -251,12 +255,13 @@ impl Own {
     // contracts/call.md X48.
     async fn pass_on<L: Line>(&self, line: &L, hook: &Hook) {
         let Some(session) = a2a::session_of(&hook.session) else { return };
-        let Ok(mut heard) = line.listen(Some(session), None).await else { return };
-        while let Some(Heard { no, what, .. }) = heard.recv().await {
+        let Ok(heard) = line.listen(Some(session), None).await else { return };
+        let mut telling = Telling::new(line, heard);
+        while let Some(Heard { no, what, .. }) = telling.next().await {
             // What is not kept any more, or not allowed any more, is told to nobody.
             let is_kept = self.hooks.all().contains(hook) && self.allows(&hook.url).is_some();
             match what {
-                HeardWhat::Aside(message) if is_kept => self.tell(hook, message).await,
+                HeardWhat::Aside(message) if is_kept => self.tell(hook, &message, &mut telling).await,
                 HeardWhat::End => {
                     // It is read anew at the next start.
                     let _ = self.hooks.change(|all| all.retain(|one| one != hook));
@@ -273,24 +278,13 @@ impl Own {
         }
     }
 
-    async fn tell(&self, hook: &Hook, message: Message) {
+    async fn tell<L: Line>(&self, hook: &Hook, message: &Message, telling: &mut Telling<'_, L>) {
         // contracts/call.md X47: no honest agent says a longer one.
         if message.body.len().is_ok_and(|len| len > limit::CALL_REQUEST_MAX) {
             return tracing::info!(connection = self.connection, "a notification that is too long is passed over");
         }
-        let _room = ROOM.acquire().await;
-        let Ok(Message { body: crate::message::Body::Bytes(body), .. }) = message.into_memory().await else { return };
-        for pause in AGAIN.into_iter().map(Some).chain([None]) {
-            match (self.hooks.post(hook, body.clone()).await, pause) {
-                (Ok(()), _) => return,
-                (Err(why), Some(pause)) => {
-                    tracing::debug!(connection = self.connection, why, "a notification is tried again");
-                    tokio::time::sleep(pause).await;
-                }
-                (Err(why), None) => {
-                    tracing::info!(connection = self.connection, why, "a client's webhook did not take a notification");
-                }
-            }
+        if let Err(why) = telling.tell(|patience| self.hooks.post(hook, message, patience)).await {
+            tracing::info!(connection = self.connection, why, "a client's webhook did not take a notification");
         }
     }
 }
