@@ -232,3 +232,23 @@ async fn nothing_is_called_that_the_connection_does_not_name_and_nobody_calls_wi
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(scene.called.lock().unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_nothing_any_more_is_not_called_back_and_another_agent_of_that_name_does_not_call() {
+    let scene = Scene::new().await;
+    let (home, service) = (scene.dir.path().join("far"), "helper".parse().unwrap());
+    let given = scene.give(&scene.hook).await.1.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 200);
+
+    allow(&home, &service, "near", &[]).unwrap();
+    within(scene.far.bridge.reload()).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 404, "it may nothing");
+    allow(&home, &service, "near", &["tools.read".to_owned()]).unwrap();
+    within(scene.far.bridge.reload()).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 200, "it may something");
+
+    expose_a2a(&home, &service, &serve(Seen::default(), agent).await).unwrap();
+    within(scene.far.bridge.reload()).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 404, "it was another's");
+    scene.told(3).await;
+}

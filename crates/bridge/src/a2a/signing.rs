@@ -29,18 +29,17 @@ const OLDER: [&str; 6] = [
     "supportsAuthenticatedExtendedCard",
     "url",
 ];
-/// What both have to have, also where it is empty: of a card, and of each of its skills.
-const WANTED: [(&str, fn() -> Value); 7] = [
-    ("capabilities", || json!({})),
-    ("defaultInputModes", || json!([])),
-    ("defaultOutputModes", || json!([])),
-    ("description", || json!("")),
-    ("name", || json!("")),
-    ("skills", || json!([])),
-    ("version", || json!("")),
+/// What both have to have, also where it is empty, and as what: of a card, and of each of its skills.
+const WANTED: [(&str, &str); 7] = [
+    ("capabilities", "{}"),
+    ("defaultInputModes", "[]"),
+    ("defaultOutputModes", "[]"),
+    ("description", "\"\""),
+    ("name", "\"\""),
+    ("skills", "[]"),
+    ("version", "\"\""),
 ];
-const WANTED_OF_SKILLS: [(&str, fn() -> Value); 4] =
-    [("description", || json!("")), ("id", || json!("")), ("name", || json!("")), ("tags", || json!([]))];
+const WANTED_OF_SKILLS: [(&str, &str); 4] = [("description", "\"\""), ("id", "\"\""), ("name", "\"\""), ("tags", "[]")];
 /// More of one card are not looked at.
 const SIGNATURES_MAX: usize = 16;
 /// More keys are not taken.
@@ -184,9 +183,9 @@ fn filled_members(card: &Map<String, Value>) -> Map<String, Value> {
 
 /// A card with what every reader of it wants to find, empty where it is not there: whatever reads it has nothing to choose.
 fn with_wanted(mut card: Map<String, Value>) -> Map<String, Value> {
-    let put = |into: &mut Map<String, Value>, wanted: &[(&str, fn() -> Value)]| {
+    let put = |into: &mut Map<String, Value>, wanted: &[(&str, &str)]| {
         for (name, empty) in wanted {
-            let _ = into.entry(*name).or_insert_with(empty);
+            let _ = into.entry(*name).or_insert_with(|| empty.parse().unwrap_or_default());
         }
     };
     put(&mut card, &WANTED);
