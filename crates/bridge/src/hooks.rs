@@ -8,7 +8,7 @@
 mod telling;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ impl Hook {
 pub(crate) struct Hooks {
     home: PathBuf,
     all: Mutex<Vec<Hook>>,
+    /// The file is written by one after the other.
+    writing: Mutex<()>,
     client: reqwest::Client,
 }
 
@@ -83,21 +85,14 @@ impl Hooks {
     ///
     /// # Errors
     /// It is not what this program writes.
-    pub(crate) fn load(home: &std::path::Path) -> Result<Arc<Self>, ConfigError> {
-        let path = home.join(FILE);
-        let all = match read_private(&path, Others::MayNotRead) {
-            Err(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            other => serde_json::from_str(&other?).map_err(|error| ConfigError::Line {
-                path: path.clone(),
-                line: error.line(),
-                what: "it is not what this program writes".to_owned(),
-            })?,
-        };
+    pub(crate) fn load(home: &Path) -> Result<Arc<Self>, ConfigError> {
+        let (path, all) = (home.join(FILE), kept(home)?);
         // Whoever installed one before keeps it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(PATIENCE).build();
         let failed = |error: reqwest::Error| ConfigError::File { path, source: std::io::Error::other(error) };
-        Ok(Arc::new(Self { home: home.to_owned(), all: Mutex::new(all), client: client.map_err(failed)? }))
+        let (home, all, client) = (home.to_owned(), Mutex::new(all), client.map_err(failed)?);
+        Ok(Arc::new(Self { home, all, writing: Mutex::default(), client }))
     }
 
     /// Those of one connection.
@@ -116,13 +111,20 @@ impl Hooks {
     }
 
     /// Changes them; on disk when this returns.
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Hook>) -> T) -> std::io::Result<T> {
-        let mut all = self.all();
-        let mut new = all.clone();
-        let changed = change(&mut new);
-        put(&self.home, FILE, &serde_json::to_string(&new)?)?;
-        *all = new;
-        Ok(changed)
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Vec<Hook>) -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        let hooks = Arc::clone(self);
+        let write = move || {
+            let _turn = hooks.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut new = hooks.all().clone();
+            let changed = change(&mut new);
+            put(&hooks.home, FILE, &serde_json::to_string(&new)?)?;
+            *hooks.all() = new;
+            Ok(changed)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)?
     }
 
     /// Tries once. Of what is long only so much is in memory at once.
@@ -189,22 +191,8 @@ impl Own {
         for hook in &hooks {
             say(line, hook, What::Notice).await?;
         }
-        let gone = self.hooks.change(|all| {
-            all.extend(hooks.iter().cloned());
-            // A client makes room among its own connection's first.
-            let own = all.iter().filter(|hook| hook.connection == self.connection).count();
-            let mut over = own.saturating_sub(OWN_MAX);
-            let mut gone: Vec<Hook> = all
-                .extract_if(.., |hook| {
-                    let goes = over > 0 && hook.connection == self.connection;
-                    over -= usize::from(goes);
-                    goes
-                })
-                .collect();
-            let over = all.len().saturating_sub(HOOKS_MAX);
-            gone.extend(all.drain(..over));
-            gone
-        });
+        let (connection, new) = (self.connection.clone(), hooks.clone());
+        let gone = self.hooks.change(move |all| with_room(all, new, &connection)).await;
         let gone = gone.map_err(|error| LineError::Refused(format!("a webhook cannot be kept: {error}")))?;
         for hook in gone.into_iter().filter(|hook| hook.connection == self.connection) {
             // It goes with the connection else.
@@ -222,8 +210,9 @@ impl Own {
 
     /// The connection is over: what is kept of it goes, and the other side is told.
     pub(crate) async fn end<L: Line>(&self, line: &L) {
-        let gone =
-            self.hooks.change(|all| all.extract_if(.., |hook| hook.connection == self.connection).collect::<Vec<_>>());
+        let connection = self.connection.clone();
+        let goes = move |hook: &mut Hook| hook.connection == connection;
+        let gone = self.hooks.change(move |all| all.extract_if(.., goes).collect::<Vec<_>>()).await;
         match gone {
             Ok(gone) => {
                 for hook in gone {
@@ -264,7 +253,8 @@ impl Own {
                 HeardWhat::Aside(message) if is_kept => self.tell(hook, &message, &mut telling).await,
                 HeardWhat::End => {
                     // It is read anew at the next start.
-                    let _ = self.hooks.change(|all| all.retain(|one| one != hook));
+                    let over = hook.clone();
+                    let _ = self.hooks.change(move |all| all.retain(|one| *one != over)).await;
                 }
                 _ => {}
             }
@@ -287,6 +277,51 @@ impl Own {
             tracing::info!(connection = self.connection, why, "a client's webhook did not take a notification");
         }
     }
+}
+
+/// Those of a home.
+fn kept(home: &Path) -> Result<Vec<Hook>, ConfigError> {
+    let path = home.join(FILE);
+    match read_private(&path, Others::MayNotRead) {
+        Err(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => serde_json::from_str(&other?).map_err(|error| ConfigError::Line {
+            path,
+            line: error.line(),
+            what: "it is not what this program writes".to_owned(),
+        }),
+    }
+}
+
+/// Takes out of a home whose agent does not run what is of connections that are over: whoever is connected by such a name later is another.
+///
+/// # Errors
+/// The file is not what this program writes, or cannot be written.
+pub(crate) fn forget(home: &Path, is_over: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+    let mut all = kept(home)?;
+    let before = all.len();
+    all.retain(|hook| !is_over(&hook.connection));
+    if all.len() == before {
+        return Ok(());
+    }
+    let failed = |source| ConfigError::File { path: home.join(FILE), source };
+    let text = serde_json::to_string(&all).map_err(|error| failed(std::io::Error::other(error)))?;
+    put(home, FILE, &text).map_err(failed)
+}
+
+/// Puts new ones of a connection to the others; what goes for them: of its own first.
+fn with_room(all: &mut Vec<Hook>, new: Vec<Hook>, connection: &str) -> Vec<Hook> {
+    all.extend(new);
+    let own = all.iter().filter(|hook| hook.connection == connection).count();
+    let mut over = own.saturating_sub(OWN_MAX);
+    let goes = |hook: &mut Hook| {
+        let goes = over > 0 && hook.connection == connection;
+        over -= usize::from(goes);
+        goes
+    };
+    let mut gone: Vec<Hook> = all.extract_if(.., goes).collect();
+    let over = all.len().saturating_sub(HOOKS_MAX);
+    gone.extend(all.drain(..over));
+    gone
 }
 
 /// `Authorization`, of what a client gave: a scheme and credentials (`schemes` in 0.3).
