@@ -182,7 +182,11 @@ impl Fronts {
                 .get(name)
                 .filter(|_| open.connections.all.get(name).is_some_and(|was| was.is_as(connection)))
             {
-                Some(known) => known.standing.set(connection.under.clone()),
+                // What is under way goes on.
+                Some(known) => {
+                    known.standing.set(connection.under.clone());
+                    known.front.allow_hooks(&connection.webhooks);
+                }
                 None => {
                     let opened = self.front(address, name, connection, connections.signer());
                     open.fronts.insert(name.clone(), opened).into_iter().for_each(|old| old.ending.cancel());

@@ -75,7 +75,7 @@ pub(crate) struct Hooks {
 pub(crate) struct Own {
     hooks: Arc<Hooks>,
     connection: String,
-    allowed: Arc<BTreeMap<String, String>>,
+    allowed: Arc<Mutex<BTreeMap<String, String>>>,
     /// The connection goes, or the agent stops.
     ending: CancellationToken,
 }
@@ -102,7 +102,7 @@ impl Hooks {
         allowed: &BTreeMap<String, String>,
         ending: CancellationToken,
     ) -> Own {
-        let (connection, allowed) = (connection.to_owned(), Arc::new(allowed.clone()));
+        let (connection, allowed) = (connection.to_owned(), Arc::new(Mutex::new(allowed.clone())));
         Own { hooks: Arc::clone(self), connection, allowed, ending }
     }
 
@@ -146,6 +146,15 @@ impl Hooks {
 }
 
 impl Own {
+    fn allowed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection names these from now on.
+    pub(crate) fn allow(&self, allowed: &BTreeMap<String, String>) {
+        self.allowed().clone_from(allowed);
+    }
+
     /// The message that is said in the stead of a client's, if it names webhooks: each in a session of its own, which is opened first.
     ///
     /// # Errors
@@ -157,7 +166,7 @@ impl Own {
         method: &str,
         bytes: &Bytes,
     ) -> Result<Option<Bytes>, LineError> {
-        if self.allowed.is_empty() {
+        if self.allowed().is_empty() {
             return Ok(None);
         }
         let unread = |_| LineError::Denied("not allowed: the webhooks of this message cannot be read".to_owned());
@@ -205,7 +214,7 @@ impl Own {
     /// An address of a client as it will be asked, if the connection names it: what leads out of it on the way does not count.
     fn allows(&self, url: &str) -> Option<String> {
         let url: String = reqwest::Url::parse(url).ok()?.into();
-        self.allowed.values().any(|allowed| a2a::is_of(&url, allowed)).then_some(url)
+        self.allowed().values().any(|allowed| a2a::is_of(&url, allowed)).then_some(url)
     }
 
     /// The connection is over: what is kept of it goes, and the other side is told.
@@ -338,3 +347,6 @@ async fn say<L: Line>(line: &L, hook: &Hook, what: What) -> Result<(), LineError
     let session = a2a::session_of(&hook.session);
     line.say(Say { id: letter_id(), what, session, reply_to: None, message, note: Vec::new(), under: None }).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,6 @@ fn whole(message: Message) -> Option<Answered> {
     let Message { head, content_type, body: Body::Bytes(bytes) } = message else { return None };
     Some(Answered { head, content_type, payload: bytes.into() })
 }
+
+#[cfg(test)]
+mod tests;

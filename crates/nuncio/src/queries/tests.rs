@@ -214,11 +214,11 @@ async fn an_opener_that_does_not_read_keeps_no_keys_in_memory() {
     let mut scene = Scene::for_keys_of(Duration::from_secs(2)).await;
     let (send, recv, theirs) = scene.open(Ephemeral::of(Key::new([4; 32])).public()).await;
     let mut keys = scene.keys(4, &theirs);
-    let all: Vec<Bytes> = (100..164).map(|no| keys.sealer.seal(&spoken(no, What::Request)).unwrap().into()).collect();
+    let all: Vec<Bytes> = (100..612).map(|no| keys.sealer.seal(&spoken(no, What::Request)).unwrap().into()).collect();
     let mut sender = FrameSender::new(send);
     sender.send_many(&all).await.unwrap();
     // Each comes once the answer before it was sent, or its time is over.
-    for no in 100..164 {
+    for no in 100..612 {
         assert_eq!(within(scene.came.recv()).await.unwrap(), no.to_string());
     }
     let (mut receiver, mut frames) = (FrameReceiver::new(recv), Vec::new());
