@@ -66,10 +66,9 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Whether they differ in their transactions at most.
+    /// Whether they differ at most in their transactions and in the webhooks that they name.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        (self.peer, &self.service, &self.secret, &self.webhooks)
-            == (other.peer, &other.service, &other.secret, &other.webhooks)
+        (self.peer, &self.service, &self.secret) == (other.peer, &other.service, &other.secret)
     }
 }
 

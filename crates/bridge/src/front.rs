@@ -23,7 +23,7 @@ mod serve;
 mod session;
 mod sse;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -111,6 +111,11 @@ impl<L: Line> Front<L> {
     ) -> Self {
         let (room, sessions) = (Room::default(), Mutex::default());
         Self(Arc::new(Inner { line, guard, room, sessions, stopping, signer, hooks }))
+    }
+
+    /// Its connection names these webhooks from now on.
+    pub(crate) fn allow_hooks(&self, allowed: &BTreeMap<String, String>) {
+        self.0.hooks.iter().for_each(|own| own.allow(allowed));
     }
 
     /// Its connection is over: so are its clients' webhooks.

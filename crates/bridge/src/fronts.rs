@@ -31,7 +31,7 @@ use crate::connections::{Connection, Connections, Seed, Wants, checked, secret};
 use crate::front::fault::Fault;
 use crate::front::guard::{hosts, is_here};
 use crate::front::{Front, Guard, now, serve};
-use crate::hooks::Hooks;
+use crate::hooks::{self, Hooks};
 use crate::under::{Standing, kept};
 
 /// A token that lives shorter than this is renewed.
@@ -100,6 +100,8 @@ impl Fronts {
         calling: Arc<Calling>,
         stopping: CancellationToken,
     ) -> Result<Arc<Self>, ConfigError> {
+        let connections = Connections::load(home)?;
+        hooks::forget(home, |name| !connections.all.keys().any(|known| known.as_str() == name))?;
         let fronts = Arc::new(Self {
             home: home.to_owned(),
             calling,
@@ -110,7 +112,6 @@ impl Fronts {
             state: Arc::default(),
             changes: watch::Sender::default(),
         });
-        let connections = Connections::load(home)?;
         fronts.tasks.spawn(kept(Arc::downgrade(&fronts), fronts.stopping.clone()));
         if let (Some(port), false) = (connections.port, connections.all.is_empty()) {
             fronts.take(connections, port);
@@ -180,6 +181,7 @@ impl Fronts {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         for (_, ended) in open.fronts.extract_if(|name, _| !connections.all.contains_key(name)) {
             ended.ending.cancel();
+            self.tasks.spawn(async move { ended.front.end_hooks().await });
         }
         for (name, connection) in &connections.all {
             match open
@@ -187,7 +189,11 @@ impl Fronts {
                 .get(name)
                 .filter(|_| open.connections.all.get(name).is_some_and(|was| was.is_as(connection)))
             {
-                Some(known) => known.standing.set(connection.under.clone()),
+                // What is under way goes on.
+                Some(known) => {
+                    known.standing.set(connection.under.clone());
+                    known.front.allow_hooks(&connection.webhooks);
+                }
                 None => {
                     let opened = self.front(address, name, connection, connections.signer());
                     open.fronts.insert(name.clone(), opened).into_iter().for_each(|old| old.ending.cancel());
@@ -308,7 +314,7 @@ pub fn connected(
     Ok((name, connections))
 }
 
-/// Takes a connection out of a home's file; `false` where there is none.
+/// Takes a connection out of a home's file, with what is kept of it; `false` where there is none.
 ///
 /// # Errors
 /// The file cannot be read or written.
@@ -318,6 +324,8 @@ pub fn disconnected(home: &Path, name: &ServiceName) -> Result<bool, ConfigError
     if was {
         connections.save(home)?;
     }
+    // An agent that runs has its own in memory, and tells the other side of them.
+    hooks::forget(home, |of| of == name.as_str())?;
     Ok(was)
 }
 

@@ -5,8 +5,10 @@
 //!   the client's url ◄─ POST, with its own token ◄─ aside in SESSION ◄─ the service's agent
 //! ```
 
+mod telling;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ use crate::a2a;
 use crate::config::{ConfigError, Others, put, read_private};
 use crate::front::{letter_id, session_id};
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
-use crate::message::Message;
+use crate::message::{Body, Message};
+use telling::{PATIENCE, Telling};
 
 /// The file's name in the home.
 const FILE: &str = "webhooks.json";
@@ -38,10 +41,6 @@ const HOOK_LEN_MAX: usize = 3_072;
 static ROOM: Semaphore = Semaphore::const_new(8);
 /// The field in which A2A gives a client its token back.
 const TOKEN: &str = "x-a2a-notification-token";
-/// How long a client may take to take a notification.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// After these a notification is tried again; then it is given up.
-const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
 
 /// What a client would be told, and where.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +65,8 @@ impl Hook {
 pub(crate) struct Hooks {
     home: PathBuf,
     all: Mutex<Vec<Hook>>,
+    /// The file is written by one after the other.
+    writing: Mutex<()>,
     client: reqwest::Client,
 }
 
@@ -74,7 +75,7 @@ pub(crate) struct Hooks {
 pub(crate) struct Own {
     hooks: Arc<Hooks>,
     connection: String,
-    allowed: Arc<BTreeMap<String, String>>,
+    allowed: Arc<Mutex<BTreeMap<String, String>>>,
     /// The connection goes, or the agent stops.
     ending: CancellationToken,
 }
@@ -84,21 +85,14 @@ impl Hooks {
     ///
     /// # Errors
     /// It is not what this program writes.
-    pub(crate) fn load(home: &std::path::Path) -> Result<Arc<Self>, ConfigError> {
-        let path = home.join(FILE);
-        let all = match read_private(&path, Others::MayNotRead) {
-            Err(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            other => serde_json::from_str(&other?).map_err(|error| ConfigError::Line {
-                path: path.clone(),
-                line: error.line(),
-                what: "it is not what this program writes".to_owned(),
-            })?,
-        };
+    pub(crate) fn load(home: &Path) -> Result<Arc<Self>, ConfigError> {
+        let (path, all) = (home.join(FILE), kept(home)?);
         // Whoever installed one before keeps it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(PATIENCE).build();
         let failed = |error: reqwest::Error| ConfigError::File { path, source: std::io::Error::other(error) };
-        Ok(Arc::new(Self { home: home.to_owned(), all: Mutex::new(all), client: client.map_err(failed)? }))
+        let (home, all, client) = (home.to_owned(), Mutex::new(all), client.map_err(failed)?);
+        Ok(Arc::new(Self { home, all, writing: Mutex::default(), client }))
     }
 
     /// Those of one connection.
@@ -108,7 +102,7 @@ impl Hooks {
         allowed: &BTreeMap<String, String>,
         ending: CancellationToken,
     ) -> Own {
-        let (connection, allowed) = (connection.to_owned(), Arc::new(allowed.clone()));
+        let (connection, allowed) = (connection.to_owned(), Arc::new(Mutex::new(allowed.clone())));
         Own { hooks: Arc::clone(self), connection, allowed, ending }
     }
 
@@ -117,17 +111,29 @@ impl Hooks {
     }
 
     /// Changes them; on disk when this returns.
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Hook>) -> T) -> std::io::Result<T> {
-        let mut all = self.all();
-        let mut new = all.clone();
-        let changed = change(&mut new);
-        put(&self.home, FILE, &serde_json::to_string(&new)?)?;
-        *all = new;
-        Ok(changed)
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Vec<Hook>) -> T + Send + 'static,
+    ) -> std::io::Result<T> {
+        let hooks = Arc::clone(self);
+        let write = move || {
+            let _turn = hooks.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut new = hooks.all().clone();
+            let changed = change(&mut new);
+            put(&hooks.home, FILE, &serde_json::to_string(&new)?)?;
+            *hooks.all() = new;
+            Ok(changed)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(std::io::Error::other)?
     }
 
-    async fn post(&self, hook: &Hook, body: Bytes) -> Result<(), String> {
-        let mut request = self.client.post(&hook.url).header(CONTENT_TYPE, "application/json").body(body);
+    /// Tries once. Of what is long only so much is in memory at once.
+    async fn post(&self, hook: &Hook, message: &Message, patience: Duration) -> Result<(), String> {
+        let _room = if message.body.is_in_memory() { None } else { ROOM.acquire().await.ok() };
+        let message = message.clone().into_memory().await.map_err(|error| error.to_string())?;
+        let Body::Bytes(body) = message.body else { return Err("it is not in memory".to_owned()) };
+        let request = self.client.post(&hook.url).header(CONTENT_TYPE, "application/json").body(body);
+        let mut request = request.timeout(patience);
         if let Some(token) = &hook.token {
             request = request.header(TOKEN, token);
         }
@@ -140,6 +146,15 @@ impl Hooks {
 }
 
 impl Own {
+    fn allowed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection names these from now on.
+    pub(crate) fn allow(&self, allowed: &BTreeMap<String, String>) {
+        self.allowed().clone_from(allowed);
+    }
+
     /// The message that is said in the stead of a client's, if it names webhooks: each in a session of its own, which is opened first.
     ///
     /// # Errors
@@ -151,7 +166,7 @@ impl Own {
         method: &str,
         bytes: &Bytes,
     ) -> Result<Option<Bytes>, LineError> {
-        if self.allowed.is_empty() {
+        if self.allowed().is_empty() {
             return Ok(None);
         }
         let unread = |_| LineError::Denied("not allowed: the webhooks of this message cannot be read".to_owned());
@@ -185,22 +200,8 @@ impl Own {
         for hook in &hooks {
             say(line, hook, What::Notice).await?;
         }
-        let gone = self.hooks.change(|all| {
-            all.extend(hooks.iter().cloned());
-            // A client makes room among its own connection's first.
-            let own = all.iter().filter(|hook| hook.connection == self.connection).count();
-            let mut over = own.saturating_sub(OWN_MAX);
-            let mut gone: Vec<Hook> = all
-                .extract_if(.., |hook| {
-                    let goes = over > 0 && hook.connection == self.connection;
-                    over -= usize::from(goes);
-                    goes
-                })
-                .collect();
-            let over = all.len().saturating_sub(HOOKS_MAX);
-            gone.extend(all.drain(..over));
-            gone
-        });
+        let (connection, new) = (self.connection.clone(), hooks.clone());
+        let gone = self.hooks.change(move |all| with_room(all, new, &connection)).await;
         let gone = gone.map_err(|error| LineError::Refused(format!("a webhook cannot be kept: {error}")))?;
         for hook in gone.into_iter().filter(|hook| hook.connection == self.connection) {
             // It goes with the connection else.
@@ -213,13 +214,14 @@ impl Own {
     /// An address of a client as it will be asked, if the connection names it: what leads out of it on the way does not count.
     fn allows(&self, url: &str) -> Option<String> {
         let url: String = reqwest::Url::parse(url).ok()?.into();
-        self.allowed.values().any(|allowed| a2a::is_of(&url, allowed)).then_some(url)
+        self.allowed().values().any(|allowed| a2a::is_of(&url, allowed)).then_some(url)
     }
 
     /// The connection is over: what is kept of it goes, and the other side is told.
     pub(crate) async fn end<L: Line>(&self, line: &L) {
-        let gone =
-            self.hooks.change(|all| all.extract_if(.., |hook| hook.connection == self.connection).collect::<Vec<_>>());
+        let connection = self.connection.clone();
+        let goes = move |hook: &mut Hook| hook.connection == connection;
+        let gone = self.hooks.change(move |all| all.extract_if(.., goes).collect::<Vec<_>>()).await;
         match gone {
             Ok(gone) => {
                 for hook in gone {
@@ -251,15 +253,17 @@ impl Own {
     // contracts/call.md X48.
     async fn pass_on<L: Line>(&self, line: &L, hook: &Hook) {
         let Some(session) = a2a::session_of(&hook.session) else { return };
-        let Ok(mut heard) = line.listen(Some(session), None).await else { return };
-        while let Some(Heard { no, what, .. }) = heard.recv().await {
+        let Ok(heard) = line.listen(Some(session), None).await else { return };
+        let mut telling = Telling::new(line, heard);
+        while let Some(Heard { no, what, .. }) = telling.next().await {
             // What is not kept any more, or not allowed any more, is told to nobody.
             let is_kept = self.hooks.all().contains(hook) && self.allows(&hook.url).is_some();
             match what {
-                HeardWhat::Aside(message) if is_kept => self.tell(hook, message).await,
+                HeardWhat::Aside(message) if is_kept => self.tell(hook, &message, &mut telling).await,
                 HeardWhat::End => {
                     // It is read anew at the next start.
-                    let _ = self.hooks.change(|all| all.retain(|one| one != hook));
+                    let over = hook.clone();
+                    let _ = self.hooks.change(move |all| all.retain(|one| *one != over)).await;
                 }
                 _ => {}
             }
@@ -273,26 +277,60 @@ impl Own {
         }
     }
 
-    async fn tell(&self, hook: &Hook, message: Message) {
+    async fn tell<L: Line>(&self, hook: &Hook, message: &Message, telling: &mut Telling<'_, L>) {
         // contracts/call.md X47: no honest agent says a longer one.
         if message.body.len().is_ok_and(|len| len > limit::CALL_REQUEST_MAX) {
             return tracing::info!(connection = self.connection, "a notification that is too long is passed over");
         }
-        let _room = ROOM.acquire().await;
-        let Ok(Message { body: crate::message::Body::Bytes(body), .. }) = message.into_memory().await else { return };
-        for pause in AGAIN.into_iter().map(Some).chain([None]) {
-            match (self.hooks.post(hook, body.clone()).await, pause) {
-                (Ok(()), _) => return,
-                (Err(why), Some(pause)) => {
-                    tracing::debug!(connection = self.connection, why, "a notification is tried again");
-                    tokio::time::sleep(pause).await;
-                }
-                (Err(why), None) => {
-                    tracing::info!(connection = self.connection, why, "a client's webhook did not take a notification");
-                }
-            }
+        if let Err(why) = telling.tell(|patience| self.hooks.post(hook, message, patience)).await {
+            tracing::info!(connection = self.connection, why, "a client's webhook did not take a notification");
         }
     }
+}
+
+/// Those of a home.
+fn kept(home: &Path) -> Result<Vec<Hook>, ConfigError> {
+    let path = home.join(FILE);
+    match read_private(&path, Others::MayNotRead) {
+        Err(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => serde_json::from_str(&other?).map_err(|error| ConfigError::Line {
+            path,
+            line: error.line(),
+            what: "it is not what this program writes".to_owned(),
+        }),
+    }
+}
+
+/// Takes out of a home whose agent does not run what is of connections that are over: whoever is connected by such a name later is another.
+///
+/// # Errors
+/// The file is not what this program writes, or cannot be written.
+pub(crate) fn forget(home: &Path, is_over: impl Fn(&str) -> bool) -> Result<(), ConfigError> {
+    let mut all = kept(home)?;
+    let before = all.len();
+    all.retain(|hook| !is_over(&hook.connection));
+    if all.len() == before {
+        return Ok(());
+    }
+    let failed = |source| ConfigError::File { path: home.join(FILE), source };
+    let text = serde_json::to_string(&all).map_err(|error| failed(std::io::Error::other(error)))?;
+    put(home, FILE, &text).map_err(failed)
+}
+
+/// Puts new ones of a connection to the others; what goes for them: of its own first.
+fn with_room(all: &mut Vec<Hook>, new: Vec<Hook>, connection: &str) -> Vec<Hook> {
+    all.extend(new);
+    let own = all.iter().filter(|hook| hook.connection == connection).count();
+    let mut over = own.saturating_sub(OWN_MAX);
+    let goes = |hook: &mut Hook| {
+        let goes = over > 0 && hook.connection == connection;
+        over -= usize::from(goes);
+        goes
+    };
+    let mut gone: Vec<Hook> = all.extract_if(.., goes).collect();
+    let over = all.len().saturating_sub(HOOKS_MAX);
+    gone.extend(all.drain(..over));
+    gone
 }
 
 /// `Authorization`, of what a client gave: a scheme and credentials (`schemes` in 0.3).
@@ -309,3 +347,6 @@ async fn say<L: Line>(line: &L, hook: &Hook, what: What) -> Result<(), LineError
     let session = a2a::session_of(&hook.session);
     line.say(Say { id: letter_id(), what, session, reply_to: None, message, note: Vec::new(), under: None }).await
 }
+
+#[cfg(test)]
+mod tests;

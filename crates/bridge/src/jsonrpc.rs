@@ -94,6 +94,8 @@ pub(crate) struct Params {
     pub(crate) progress: Option<Id>,
     /// `requestId`: of `notifications/cancelled`.
     pub(crate) request: Option<Id>,
+    /// `task` is there: what is called is done as a task, which the service keeps.
+    pub(crate) task: bool,
     /// `_meta.progressToken`: what a request wants its progress to be called.
     pub(crate) token: Option<Id>,
     /// `_meta.io.modelcontextprotocol/subscriptionId`: to which request a notification belongs.

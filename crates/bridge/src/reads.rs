@@ -53,7 +53,10 @@ pub(crate) fn only_reads(service: &ServiceConfig, request: &Envelope) -> bool {
     }
     match &service.runs {
         Runs::Url(upstream) if upstream.speaks != Speaks::Mcp => reads_a2a(&request.method),
-        _ if request.method == CALL => request.params.name.as_deref().is_some_and(|name| service.read.has(name)),
+        // One that makes a task makes two where it is done twice.
+        _ if request.method == CALL => {
+            !request.params.task && request.params.name.as_deref().is_some_and(|name| service.read.has(name))
+        }
         _ => reads_mcp(&request.method),
     }
 }

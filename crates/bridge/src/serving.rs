@@ -299,7 +299,7 @@ impl Serving {
             return Ok(());
         }
         // contracts/query.md Q3.
-        self.queries.end(&called.place.service, &of, &id);
+        self.queries.end(&called.place.service, &of, &id).await;
         let token = reply::token(&called);
         self.open.insert(no, Opened::new(called, method, id.clone(), of));
         let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message, token }).await else { return Ok(()) };
@@ -361,9 +361,21 @@ impl Serving {
         }
     }
 
+    /// Whether a message may go to its service, and as what.
+    async fn admit(self: &Arc<Self>, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
+        let Admitted { envelope, message, offered, calls_back } = self.judge(called).await?;
+        if !calls_back {
+            return Ok((envelope, message, offered));
+        }
+        match self.with_callbacks(called, &offered, &envelope, message).await {
+            Ok(message) => Ok((envelope, message, offered)),
+            Err(why) => Err(Refused { id: envelope.id.unwrap_or(Id::NULL), reason: Reason::Failed, why, needs: None }),
+        }
+    }
+
     /// Whether a message may go to its service, and what it says.
     // contracts/call.md X7.
-    async fn admit(self: &Arc<Self>, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
+    async fn judge(&self, called: &Called) -> Result<Admitted, Refused> {
         let null = |reason, why: String| Refused { id: Id::NULL, reason, why, needs: None };
         if called.letter.payload.len() > limit::CALL_REQUEST_MAX {
             return Err(null(
@@ -431,11 +443,7 @@ impl Serving {
                 Err(refused(Reason::Busy, why, None))
             }
             Decision::Allowed => match offered.fits(&envelope, &message).await {
-                Ok(false) => Ok((envelope, message, offered)),
-                Ok(true) => match self.with_callbacks(called, &envelope, message).await {
-                    Ok(message) => Ok((envelope, message, offered)),
-                    Err(why) => Err(refused(Reason::Failed, why, None)),
-                },
+                Ok(calls_back) => Ok(Admitted { envelope, message, offered, calls_back }),
                 Err((reason, why)) => Err(refused(reason, why, None)),
             },
         }
@@ -566,6 +574,15 @@ fn not_allowed(needs: &str) -> String {
 async fn in_time(called: Called) -> Result<Message, String> {
     let message = timeout(PAYLOAD_PATIENCE, message_of(called)).await;
     message.unwrap_or_else(|_| Err("its payload did not come in time".to_owned()))
+}
+
+/// A message that may go to its service.
+struct Admitted {
+    envelope: Envelope,
+    message: Message,
+    offered: Arc<Offered>,
+    /// It names callbacks, which are not put in yet.
+    calls_back: bool,
 }
 
 /// Why a message does not go to its service.

@@ -192,9 +192,9 @@ impl Shim {
             Kind::Notification | Kind::Response(None) => (What::Notice, None, String::new()),
         };
         let saying = Saying { id, what, session: self.session, reply_to, bytes, note };
-        let mut pause = PAUSE.0;
+        let (mut pause, mut again) = (PAUSE.0, false);
         loop {
-            match self.remote.say(&saying).await {
+            match self.remote.say(&saying, again).await {
                 Ok(None) => return None,
                 // It was asked without a letter: the answer is for the output.
                 Ok(Some(answer)) => {
@@ -203,6 +203,7 @@ impl Shim {
                 }
                 Err(RemoteError::Away(why)) => {
                     tracing::debug!(why, "said again");
+                    again = true;
                     rest(&mut pause).await;
                 }
                 Err(RemoteError::Refused { code, message }) if saying.what == What::Request => {
@@ -228,7 +229,7 @@ impl Shim {
         let saying = Saying { id, what, session, reply_to: None, bytes: Bytes::new(), note: String::new() };
         let mut pause = PAUSE.0;
         let until = Instant::now() + LINGER;
-        while let Err(error) = self.remote.say(&saying).await {
+        while let Err(error) = self.remote.say(&saying, true).await {
             if Instant::now() >= until || matches!(error, RemoteError::Refused { .. }) {
                 tracing::warn!(%error, "the session's end was not said");
                 break;

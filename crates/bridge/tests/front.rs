@@ -66,6 +66,7 @@ async fn bytes_pass_untouched_both_ways_and_what_is_had_is_taken() {
     let only = front.post(&[("mcp-session-id", &session), ("accept", "text/event-stream")], asked).await;
     assert_eq!(Stream::of(only).next().await.unwrap().1, odd);
     until("answers alone are taken", || memory.left().len() == 1).await;
+    assert_eq!(memory.let_go_count(), memory.taken_count(), "the next request would wait for a disk");
     // What a client may still ask for again goes once it may not.
     tokio::time::pause();
     tokio::time::advance(nuncio_bridge::GRACE_ENDED).await;

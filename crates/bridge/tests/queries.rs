@@ -171,6 +171,11 @@ async fn a_tool_that_acts_is_never_called_by_a_query() {
         let asked = two.near.agent.query(two.far.agent.id(), &place, nuncio::ContentType::JSON, body.into_bytes());
         assert_eq!(within(asked).await.unwrap(), nuncio::Queried::Letter, "{method}");
     }
+    // One that reads, and of which its service makes a task.
+    let params = json!({ "name": "echo", "arguments": "a", "task": { "ttl": 1 } });
+    let body = json!({ "jsonrpc": "2.0", "id": 99, "method": "tools/call", "params": params }).to_string();
+    let asked = two.near.agent.query(two.far.agent.id(), &place, nuncio::ContentType::JSON, body.into_bytes());
+    assert_eq!(within(asked).await.unwrap(), nuncio::Queried::Letter, "it would be two");
     let seen = two.seen(4).await;
     assert_eq!(seen.iter().filter(|method| *method == "tools/call").count(), 4, "{seen:?}");
     assert!(

@@ -147,6 +147,8 @@ async fn what_was_accepted_without_a_word_is_said_again_as_the_same_message() {
     let second = program.hear().await.unwrap();
     assert!(second.contains("\"1\"") && second.contains("\"id\":2,"), "{second}");
     assert_eq!(agent.memory.said().len(), 2);
+    // Nor is it asked again without a letter: its letter may be there, and answered.
+    assert_eq!(agent.memory.asked().len(), 2, "each once");
 }
 
 #[tokio::test]

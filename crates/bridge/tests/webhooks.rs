@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use nuncio::{Agent, Config};
-use nuncio_bridge::{Bridge, Wants, allow, expose_a2a};
+use nuncio_bridge::{Bridge, Wants, allow, disconnected, expose_a2a};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -40,9 +40,16 @@ async fn heard(seen: Seen, request: Request, answer: fn(usize, &str) -> Response
     let body = String::from_utf8(axum::body::to_bytes(body, 1 << 24).await.unwrap().into()).unwrap();
     let field = |name| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let fields = [field("x-a2a-notification-token"), field("authorization")];
-    let mut seen = seen.lock().unwrap();
-    seen.push((parts.uri.to_string(), fields, body));
-    answer(seen.len(), parts.uri.path())
+    let holds = body.contains("hold");
+    let answer = {
+        let mut seen = seen.lock().unwrap();
+        seen.push((parts.uri.to_string(), fields, body));
+        answer(seen.len(), parts.uri.path())
+    };
+    if holds {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    answer
 }
 
 fn agent(_: usize, path: &str) -> Response {
@@ -130,8 +137,13 @@ impl Scene {
 
     /// Gives the agent a webhook; the answer, and the address that the agent was given.
     async fn give(&self, url: &str) -> (Value, Option<String>) {
+        self.give_in(url, "kept").await
+    }
+
+    /// [`Scene::give`] in a message of which a part is this text.
+    async fn give_in(&self, url: &str, text: &str) -> (Value, Option<String>) {
         let config = json!({ "url": url, "token": "s3cret", "authentication": { "scheme": "Bearer", "credentials": "their-own" } });
-        let params = json!({ "message": { "parts": [{ "url": "kept" }] }, "configuration": { "taskPushNotificationConfig": config } });
+        let params = json!({ "message": { "parts": [{ "url": text }] }, "configuration": { "taskPushNotificationConfig": config } });
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params });
         let ask = async || {
             let request = reqwest::Client::new().post(format!("{}/a2a/rpc", self.url)).body(body.to_string());
@@ -149,7 +161,7 @@ impl Scene {
         let given = asked.iter().rfind(|(path, ..)| path == "/rpc").map(|(_, _, body)| {
             assert!(!body.contains("s3cret") && !body.contains("their-own") && !body.contains("/hook"), "{body}");
             let body: Value = serde_json::from_str(body).unwrap();
-            assert_eq!(body["params"]["message"]["parts"][0]["url"], "kept");
+            assert_eq!(body["params"]["message"]["parts"][0]["url"], text);
             body["params"]["configuration"]["taskPushNotificationConfig"]["url"].as_str().unwrap().to_owned()
         });
         (answer, given)
@@ -231,4 +243,77 @@ async fn nothing_is_called_that_the_connection_does_not_name_and_nobody_calls_wi
     assert_eq!(within(reqwest::get(&given)).await.unwrap().status(), 405);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(scene.called.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_nothing_any_more_is_not_called_back_and_another_agent_of_that_name_does_not_call() {
+    let scene = Scene::new().await;
+    let (home, service) = (scene.dir.path().join("far"), "helper".parse().unwrap());
+    let given = scene.give(&scene.hook).await.1.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 200);
+
+    allow(&home, &service, "near", &[]).unwrap();
+    within(scene.far.bridge.reload()).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 404, "it may nothing");
+    allow(&home, &service, "near", &["tools.read".to_owned()]).unwrap();
+    within(scene.far.bridge.reload()).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 200, "it may something");
+
+    expose_a2a(&home, &service, &serve(Seen::default(), agent).await).unwrap();
+    within(scene.far.bridge.reload()).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 404, "it was another's");
+    scene.told(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_goes_on_where_a_connection_names_another_webhook() {
+    let scene = Scene::new().await;
+    let ask = |params: Value| {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params }).to_string();
+        let request = reqwest::Client::new().post(format!("{}/a2a/rpc", scene.url)).body(body);
+        request.header("content-type", "application/json").send()
+    };
+    scene.give(&scene.hook).await;
+    let asked = async {
+        let answer = within(ask(json!({ "hold": true }))).await.unwrap();
+        serde_json::from_slice::<Value>(&within(answer.bytes()).await.unwrap()).unwrap()
+    };
+    let other = scene.hook.replace("/hook", "/other");
+    let named = async {
+        while !scene.asked.lock().unwrap().iter().any(|(.., body)| body.contains("hold")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let webhooks = BTreeMap::from([("other".to_owned(), other.clone())]);
+        let (far, wants) = (scene.far.agent.id(), Wants { webhooks, ..Wants::default() });
+        scene.near.bridge.fronts().connect(None, far, "helper".parse().unwrap(), wants).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(asked, named);
+    assert!(answer["result"].is_object(), "{answer}");
+    assert!(scene.give(&other).await.1.is_some(), "it is named from now on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_names_webhooks_is_not_long() {
+    let scene = Scene::new().await;
+    let (answer, given) = scene.give_in(&scene.hook, &"x".repeat(256 << 10)).await;
+    assert_eq!((&answer["error"]["code"], given), (&json!(-32042), None), "it is read whole");
+    let (answer, given) = scene.give_in(&scene.hook, &"x".repeat(200 << 10)).await;
+    assert!(answer["result"].is_object() && given.is_some(), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_webhooks_goes_with_the_connection_also_where_no_agent_runs() {
+    let scene = Scene::new().await;
+    scene.give(&scene.hook).await;
+    let (home, name) = (scene.dir.path().join("near"), "helper".parse().unwrap());
+    let kept = || std::fs::read_to_string(home.join("webhooks.json")).unwrap();
+    let before = kept();
+    assert!(before.contains("s3cret"));
+    scene.near.stop().await;
+    assert!(disconnected(&home, &name).unwrap());
+    assert_eq!(kept(), "[]");
+    // Where something else took the connection out of its file, the next start does.
+    std::fs::write(home.join("webhooks.json"), before).unwrap();
+    End::open(&home).await.stop().await;
+    assert_eq!(kept(), "[]");
 }

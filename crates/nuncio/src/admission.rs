@@ -71,11 +71,14 @@ impl Actor {
     /// Begins the requests among what came that are admitted, in the commit in which they come.
     fn begin_arrivals(&mut self, staged: &mut Staged) -> Vec<Op> {
         let Some(admission) = self.calls.admission.clone() else { return Vec::new() };
-        let admitted = staged.effects.arrivals().filter_map(|arrival| {
-            let method = self.begins_at_once(&admission, arrival)?;
-            Some((arrival.clone(), method))
-        });
-        let (admitted, mut rows): (Vec<(Arrival, String)>, _) = (admitted.collect(), Vec::new());
+        let (mut admitted, mut rows) = (Vec::new(), Vec::new());
+        for arrival in staged.effects.arrivals() {
+            let Some(place) = CallPlace::of(&arrival.letter).ok().flatten() else { continue };
+            admitted.extend(self.begins_at_once(&admission, arrival, &place).map(|method| (arrival.clone(), method)));
+            if let Some(session) = place.session.filter(|_| place.what.is_callers() != Some(false)) {
+                self.calls.comes(arrival.no, (arrival.from, session));
+            }
+        }
         for (arrival, method) in admitted {
             rows.push(begun_row(arrival.no, &method));
             let told = self.peer.tell_call(event::TOOL_INVOKED, None, &arrival, &method, now());
@@ -85,14 +88,20 @@ impl Actor {
         rows
     }
 
-    fn begins_at_once(&self, admission: &Admission, arrival: &Arrival) -> Option<String> {
+    // contracts/call.md X11: one that stands behind another of its session, which may be handed over first, is not begun.
+    fn begins_at_once(&self, admission: &Admission, arrival: &Arrival, place: &CallPlace) -> Option<String> {
         let (from, letter) = (arrival.from, &arrival.letter);
-        let place = CallPlace::of(letter).ok().flatten().filter(|place| place.what == What::Request)?;
+        let is_behind = place
+            .session
+            .is_some_and(|session| self.calls.has_coming((from, session)) || self.waits_for_service(from, session));
+        if place.what != What::Request || is_behind {
+            return None;
+        }
         let peer = self.peer.contact(&from).filter(|info| info.allowed && !info.retired)?;
         if letter.extension(extension::LARGE_PAYLOAD).is_some() || letter.payload.len() > ADMITTED_LEN_MAX {
             return None;
         }
         let token = arrival.token.as_deref().map(|token| &token.claims().scope);
-        (admission.0)(&Coming { from, name: peer.name.as_deref(), token, place: &place, letter })
+        (admission.0)(&Coming { from, name: peer.name.as_deref(), token, place, letter })
     }
 }

@@ -62,11 +62,22 @@ struct Came {
     at: UnixMillis,
 }
 
+impl Came {
+    /// The session of another agent that it is of.
+    fn of(&self) -> Option<Of> {
+        self.session.filter(|_| !self.of_service).map(|session| (self.from, session))
+    }
+}
+
 /// What is kept of calls. All of it is on disk, too.
 #[derive(Debug, Default)]
 pub(crate) struct CallBook {
     /// Letters of the inbox that are of calls.
     came: BTreeMap<u64, Came>,
+    /// Those of them that wait for a service here, by the session of another that they are of.
+    waiting: BTreeMap<Of, BTreeSet<u64>>,
+    /// What is of sessions of others, and on its way to the disk.
+    coming: BTreeMap<u64, Of>,
     begun: BTreeMap<u64, String>,
     /// Those of them that were begun as they came, and of which nobody has said yet that it hands them over.
     admitted: BTreeSet<u64>,
@@ -101,6 +112,36 @@ impl CallBook {
         memories.push_back(session);
         let over = memories.len() > limit::CALL_SESSIONS_MAX;
         over.then(|| memories.pop_front()).flatten().map(|oldest| (with, oldest))
+    }
+
+    /// A letter of another's session is on its way to the disk.
+    pub(crate) fn comes(&mut self, no: u64, of: Of) {
+        self.coming.insert(no, of);
+    }
+
+    /// Whether one is that is not handed on.
+    pub(crate) fn has_coming(&self, of: Of) -> bool {
+        self.coming.values().any(|coming| *coming == of)
+    }
+
+    /// A letter is noted.
+    fn note(&mut self, no: u64, came: Came) {
+        self.coming.remove(&no);
+        if let Some(of) = came.of() {
+            self.waiting.entry(of).or_default().insert(no);
+        }
+        self.came.insert(no, came);
+    }
+
+    /// A letter is in its service's hands, or goes.
+    fn waits_no_more(&mut self, no: u64) {
+        let Some(of) = self.came.get(&no).and_then(Came::of) else { return };
+        if let Some(waiting) = self.waiting.get_mut(&of) {
+            waiting.remove(&no);
+            if waiting.is_empty() {
+                self.waiting.remove(&of);
+            }
+        }
     }
 
     /// A request was begun as it came.
@@ -172,7 +213,10 @@ impl Actor {
         let store = std::sync::Arc::clone(&self.store);
         scan(&store, BEGUN, |key, value| {
             let no = key.try_into().ok().map(u64::from_be_bytes);
-            self.calls.begun.extend(no.map(|no| (no, String::from_utf8_lossy(value).into_owned())));
+            if let Some(no) = no {
+                self.calls.begun.insert(no, String::from_utf8_lossy(value).into_owned());
+                self.calls.waits_no_more(no);
+            }
         })?;
         scan(&store, OPENED, |key, value| {
             let service = core::str::from_utf8(value).ok().and_then(|name| name.parse::<ServiceName>().ok());
@@ -215,7 +259,7 @@ impl Actor {
         let place = CallPlace::of(&arrival.letter).ok().flatten()?;
         let of_service = place.what.is_callers() == Some(false);
         let came = Came { from: arrival.from, session: place.session, of_service, at: arrival.received };
-        self.calls.came.insert(arrival.no, came);
+        self.calls.note(arrival.no, came);
         Some(place)
     }
 
@@ -239,9 +283,7 @@ impl Actor {
 
     /// Whether a letter of another's session is here that was not begun, or not handed on.
     pub(crate) fn waits_for_service(&self, from: AgentId, session: CallSessionId) -> bool {
-        let of = |came: &Came| came.from == from && came.session == Some(session) && !came.of_service;
-        let waits = |no| !self.calls.begun.contains_key(no) || self.calls.admitted.contains(no);
-        self.calls.came.iter().any(|(no, came)| of(came) && waits(no))
+        self.calls.waiting.contains_key(&(from, session))
     }
 
     fn watch_calls(&mut self) -> Result<mpsc::UnboundedReceiver<CallNews>, Error> {
@@ -351,6 +393,7 @@ impl Actor {
     fn begin_call(&mut self, no: u64, method: String, reply: Reply<bool>) {
         if self.calls.has(no) && self.calls.admitted.remove(&no) {
             // It is on disk: nobody was told of the letter before.
+            self.calls.waits_no_more(no);
             return tell(reply, Ok(true));
         }
         let arrival = self.arrival(no).filter(|_| self.calls.has(no) && !self.calls.begun.contains_key(&no));
@@ -358,6 +401,7 @@ impl Actor {
         let rows = vec![begun_row(no, &method)];
         let told = self.peer.tell_call(event::TOOL_INVOKED, None, &arrival, &method, now());
         self.calls.begun.insert(no, method);
+        self.calls.waits_no_more(no);
         let mut together = nothing();
         told.into_iter().for_each(|step| self.stage_onto(&mut together, step));
         self.commit_staged(together, rows, vec![answer(reply, true)]);
@@ -366,6 +410,9 @@ impl Actor {
     // contracts/call.md X10: the answer, and that the request waits no more, are one commit.
     fn answer_call(&mut self, answering: Answering, reply: Reply<bool>) {
         let Answering { no, to, letter, payload, method, outcome, memory } = answering;
+        // What was begun as it came, and then not handed over, is told as that.
+        let method = Some(method).filter(|method| !method.is_empty()).or_else(|| self.calls.begun.get(&no).cloned());
+        let method = method.unwrap_or_default();
         let Some(arrival) = self.arrival(no).filter(|_| self.calls.has(no)) else { return tell(reply, Ok(false)) };
         let (step, mut rows) = match self.accept(to, &letter, payload) {
             Ok(accepted) => accepted,
@@ -388,6 +435,7 @@ impl Actor {
 
     /// A letter of a call goes from the inbox, with all that is kept of it.
     fn forget_came(&mut self, no: u64, together: &mut Staged, rows: &mut Vec<Op>, answers: &mut Vec<Answer>) {
+        self.calls.waits_no_more(no);
         self.calls.came.remove(&no);
         self.calls.admitted.remove(&no);
         if self.calls.begun.remove(&no).is_some() {

@@ -33,6 +33,8 @@ pub(crate) use asking::Asking;
 
 /// A stream is opened no sooner again than this after one that was refused or broke.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
+/// Nor than this after one to which the other end has said nothing.
+const SILENT_PAUSE: Duration = Duration::from_mins(1);
 const KEYS_LIFE: Duration = Duration::from_millis(time::QUERY_KEYS_LIFE);
 
 /// What a service said to a query.
@@ -134,7 +136,8 @@ impl Actor {
         let current = self.peer.query_session(&to)?.id();
         let connection = self.connection_of(&to)?;
         if let Some(known) = self.queries.asking.get(&to).filter(|known| known.is_on(&connection)) {
-            if known.is_refused() || known.is_over() && known.age() < OPEN_PAUSE {
+            let pause = if known.is_silent() { SILENT_PAUSE } else { OPEN_PAUSE };
+            if known.is_refused() || known.is_over() && known.age() < pause {
                 return None;
             }
             if !known.is_over() && known.age() < KEYS_LIFE && known.session() == current {
@@ -183,11 +186,12 @@ impl Actor {
     }
 
     /// A query came. One that is dropped here wants a letter.
-    // contracts/query.md Q3, Q4.
+    // contracts/query.md Q3, Q4, Q8.
     pub(crate) fn query_came(&mut self, mut query: Query) {
         let from = query.called.letter.from;
         let waits = query.called.place.session.is_some_and(|session| self.waits_for_service(from, session));
-        if waits || !self.serves_queries() || !self.is_added(&from) || self.peer.query_session(&from).is_none() {
+        let is_current = self.peer.query_session(&from).is_some_and(|current| current.id() == query.under);
+        if waits || !self.serves_queries() || !self.is_added(&from) || !is_current {
             return;
         }
         self.queries.came = self.queries.came.wrapping_add(1);

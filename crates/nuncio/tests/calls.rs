@@ -224,6 +224,27 @@ async fn a_request_that_was_admitted_and_has_no_answer_counts_as_begun_after_a_s
     }
 }
 
+// contracts/call.md X11.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_stands_behind_another_of_its_session_is_not_begun_as_it_comes() {
+    let (mut two, commits) = admitting().await;
+    for _ in 0..3 {
+        two.say(What::Request, "yes").await;
+    }
+    let first = came(&two.server, &mut two.serving).await;
+    for _ in 0..2 {
+        came(&two.server, &mut two.serving).await;
+    }
+    assert_eq!(begun(&commits).len(), 1, "the first alone");
+    two.restart_server().await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let request = came(&two.server, &mut two.serving).await;
+        all.push((request.letter.no == first.letter.no, request.begun.is_some()));
+    }
+    assert_eq!(all, [(true, true), (false, false), (false, false)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_let_go_of_is_written_down_though_nothing_else_is() {
     let mut two = Two::new().await;

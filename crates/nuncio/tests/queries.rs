@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nuncio::{
-    Agent, Answered, CallNews, CallPlace, CallSessionId, CallWatch, Config, ContentType, Head, LetterId, Message,
-    Outcome, Payload, Queried, Queries, Query, What,
+    Admission, Agent, Answered, CallNews, CallPlace, CallSessionId, CallWatch, Config, ContentType, Head, LetterId,
+    Message, Outcome, Payload, Queried, Queries, Query, What,
 };
 use nuncio_contracts::registry::limit;
 
@@ -221,6 +221,21 @@ async fn a_query_overtakes_no_letter_of_its_session() {
         two.settle().await;
     }
     two.is_asked("all is there").await;
+}
+
+// contracts/query.md Q3: begun as it comes, it is on disk, and in nobody's hands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_overtakes_no_request_that_was_begun_as_it_came() {
+    let mut two = Two::new().await;
+    two.server.admit_calls(Admission::new(|_| Some("tools/call".to_owned()))).await.unwrap();
+    two.say(What::Request).await;
+    let request = two.came().await;
+    two.settle().await;
+    two.is_not_asked("nobody has handed it over").await;
+    assert!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap());
+    two.is_asked("it is handed over").await;
+    two.server.call_taken(request.letter.no).await.unwrap();
+    two.is_asked("it is over").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

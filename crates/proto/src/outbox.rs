@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use crate::audit::{Audited, Head, KeptOpening};
+use crate::call::CallPlace;
 use crate::codec;
 use crate::frame::{Frame, Nonce};
 use crate::identity::Identity;
-use crate::ids::{AgentId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, CallSessionId, LetterId, Seq, SessionId};
 use crate::letter::{Extension, Letter, LetterKind};
 use crate::session::{Session, Told};
 use crate::time::UnixMillis;
@@ -26,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) control: bool,
     /// It is a message of a call.
     pub(crate) call: bool,
+    /// Of the conversation that it is part of, if it is of one.
+    pub(crate) said_in: Option<CallSessionId>,
     pub(crate) expires: UnixMillis,
     pub(crate) letter: Vec<u8>,
     pub(crate) sealed: Option<SealedAs>,
@@ -70,6 +73,7 @@ impl Entry {
             id: letter.id,
             control: letter.kind == LetterKind::Control,
             call: letter.extension(extension::CALL).is_some(),
+            said_in: CallPlace::of(letter).ok().flatten().and_then(|place| place.session),
             expires: letter.expires(),
             letter: letter.encode(),
             sealed: None,

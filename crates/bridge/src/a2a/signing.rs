@@ -11,6 +11,7 @@ use data_encoding::BASE64URL_NOPAD;
 use nuncio::AwsLc;
 use nuncio_proto::crypto::SigningKey;
 use nuncio_proto::token::{Algorithm, Json, Thumbprint, VerifyingKey};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use crate::config::{Others, read_private};
@@ -28,6 +29,17 @@ const OLDER: [&str; 6] = [
     "supportsAuthenticatedExtendedCard",
     "url",
 ];
+/// What both have to have, also where it is empty, and as what: of a card, and of each of its skills.
+const WANTED: [(&str, &str); 7] = [
+    ("capabilities", "{}"),
+    ("defaultInputModes", "[]"),
+    ("defaultOutputModes", "[]"),
+    ("description", "\"\""),
+    ("name", "\"\""),
+    ("skills", "[]"),
+    ("version", "\"\""),
+];
+const WANTED_OF_SKILLS: [(&str, &str); 4] = [("description", "\"\""), ("id", "\"\""), ("name", "\"\""), ("tags", "[]")];
 /// More of one card are not looked at.
 const SIGNATURES_MAX: usize = 16;
 /// More keys are not taken.
@@ -42,7 +54,7 @@ pub(crate) enum Seen {
     Good {
         /// By the key of this thumbprint.
         key: String,
-        /// The card without what it has beside what was signed, if it has any.
+        /// The card as it was signed, if it has anything beside that.
         bare: Option<Vec<u8>>,
     },
     /// It has some, and none is good.
@@ -52,7 +64,7 @@ pub(crate) enum Seen {
 /// Checks a card's signatures by the keys that count; no other is looked for.
 // contracts/call.md X45.
 pub(crate) fn check(card: &[u8], keys: &[VerifyingKey]) -> Seen {
-    let signed = serde_json::from_slice::<Value>(card).ok().is_some_and(|card| is_signed(&card));
+    let signed = serde_json::from_slice::<Signed>(card).is_ok_and(|signed| signed.0);
     if keys.is_empty() || !signed {
         return Seen::Unchecked;
     }
@@ -61,8 +73,36 @@ pub(crate) fn check(card: &[u8], keys: &[VerifyingKey]) -> Seen {
 
 /// Whether a card has signatures, of whatever form.
 pub(crate) fn is_signed(card: &Value) -> bool {
-    let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-    card.get(SIGNATURES).is_some_and(|signatures| !empty(signatures))
+    card.get(SIGNATURES).is_some_and(|signatures| !is_none(signatures))
+}
+
+/// Whether a card has signatures wherever they stand: of two members another reader takes the other.
+struct Signed(bool);
+
+impl<'de> Deserialize<'de> for Signed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Signed;
+
+            fn expecting(&self, to: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                to.write_str("a card")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Signed, A::Error> {
+                let mut signed = false;
+                while let Some((name, value)) = members.next_entry::<String, Value>()? {
+                    signed |= name == SIGNATURES && !is_none(&value);
+                }
+                Ok(Signed(signed))
+            }
+        }
+        from.deserialize_map(Members)
+    }
+}
+
+fn is_none(signatures: &Value) -> bool {
+    signatures.is_null() || signatures.as_array().is_some_and(Vec::is_empty)
 }
 
 fn good(card: &[u8], keys: &[VerifyingKey]) -> Option<Seen> {
@@ -70,25 +110,46 @@ fn good(card: &[u8], keys: &[VerifyingKey]) -> Option<Seen> {
     Json::parse_object(card).ok()?;
     let mut card: Map<String, Value> = serde_json::from_slice(card).ok()?;
     let signatures = card.remove(SIGNATURES)?;
-    if let Some(key) = signer_of(&card, &signatures, keys) {
-        return Some(Seen::Good { key: key.thumbprint().to_string(), bare: None });
-    }
-    card.retain(|name, _| !OLDER.contains(&name.as_str()));
-    let key = signer_of(&card, &signatures, keys)?.thumbprint().to_string();
+    let mut whole = true;
+    let (key, form) = signer_of(&card, &signatures, keys).or_else(|| {
+        whole = false;
+        card.retain(|name, _| !OLDER.contains(&name.as_str()));
+        signer_of(&card, &signatures, keys)
+    })?;
+    let key = key.thumbprint().to_string();
+    let mut card = match form {
+        Form::AsItStands if whole => return Some(Seen::Good { key, bare: None }),
+        Form::AsItStands => card,
+        Form::Filled => with_wanted(filled_members(&card)),
+    };
     card.insert(SIGNATURES.to_owned(), signatures);
     Some(Seen::Good { key, bare: Some(serde_json::to_vec(&card).ok()?) })
 }
 
-/// The key by which one of the signatures of a card is good.
-fn signer_of<'a>(card: &Map<String, Value>, signatures: &Value, keys: &'a [VerifyingKey]) -> Option<&'a VerifyingKey> {
-    let payloads = payloads(card)?;
-    signatures.as_array()?.iter().take(SIGNATURES_MAX).find_map(|one| {
-        let (protected, signature) = (one.get("protected")?.as_str()?, one.get("signature")?.as_str()?);
-        let algorithm = algorithm(protected)?;
-        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
-        keys.iter()
-            .filter(|key| key.algorithm() == algorithm)
-            .find(|key| payloads.iter().any(|payload| key.verifies(&signed(protected, payload), &signature, &AwsLc)))
+/// Of which bytes a signature is good. What is empty is not signed in the one form: nothing of it is taken on but what nobody chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    AsItStands,
+    Filled,
+}
+
+/// The key by which one of the signatures of a card is good, and of which form of it: of the card as it stands, if one is.
+fn signer_of<'a>(
+    card: &Map<String, Value>,
+    signatures: &Value,
+    keys: &'a [VerifyingKey],
+) -> Option<(&'a VerifyingKey, Form)> {
+    payloads(card)?.into_iter().find_map(|(form, payload)| {
+        let mut all = signatures.as_array()?.iter().take(SIGNATURES_MAX);
+        let key = all.find_map(|one| {
+            let (protected, signature) = (one.get("protected")?.as_str()?, one.get("signature")?.as_str()?);
+            let algorithm = algorithm(protected)?;
+            let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+            let signed = signed(protected, &payload);
+            let mut keys = keys.iter().filter(|key| key.algorithm() == algorithm);
+            keys.find(|key| key.verifies(&signed, &signature, &AwsLc))
+        });
+        Some((key?, form))
     })
 }
 
@@ -104,15 +165,33 @@ fn signed(protected: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What a signature may be over: A2A leaves out what has its default value, and not everybody who signs does.
-fn payloads(card: &Map<String, Value>) -> Option<Vec<Vec<u8>>> {
-    let bare = Value::Object(card.iter().filter_map(|(name, value)| Some((name.clone(), filled(value)?))).collect());
-    let mut all = vec![canonical(&bare)?, canonical(&Value::Object(card.clone()))?];
-    all.dedup();
+fn payloads(card: &Map<String, Value>) -> Option<Vec<(Form, Vec<u8>)>> {
+    let all = [(Form::AsItStands, card.clone()), (Form::Filled, filled_members(card))];
+    let mut all: Vec<_> =
+        all.into_iter().map(|(form, card)| Some((form, canonical(&Value::Object(card))?))).collect::<Option<_>>()?;
+    all.dedup_by(|(_, filled), (_, whole)| filled == whole);
     Some(all)
 }
 
 fn canonical(value: &Value) -> Option<Vec<u8>> {
     serde_json_canonicalizer::to_vec(value).ok()
+}
+
+fn filled_members(card: &Map<String, Value>) -> Map<String, Value> {
+    card.iter().filter_map(|(name, value)| Some((name.clone(), filled(value)?))).collect()
+}
+
+/// A card with what every reader of it wants to find, empty where it is not there: whatever reads it has nothing to choose.
+fn with_wanted(mut card: Map<String, Value>) -> Map<String, Value> {
+    let put = |into: &mut Map<String, Value>, wanted: &[(&str, &str)]| {
+        for (name, empty) in wanted {
+            let _ = into.entry(*name).or_insert_with(|| empty.parse().unwrap_or_default());
+        }
+    };
+    put(&mut card, &WANTED);
+    let skills = card.get_mut("skills").and_then(Value::as_array_mut).into_iter().flatten();
+    skills.filter_map(Value::as_object_mut).for_each(|skill| put(skill, &WANTED_OF_SKILLS));
+    card
 }
 
 /// A value without what is empty in it; `None` where nothing is left.
@@ -125,7 +204,7 @@ fn filled(value: &Value) -> Option<Value> {
             (!all.is_empty()).then_some(Value::Array(all))
         }
         Value::Object(all) => {
-            let all: Map<_, _> = all.iter().filter_map(|(name, value)| Some((name.clone(), filled(value)?))).collect();
+            let all = filled_members(all);
             (!all.is_empty()).then_some(Value::Object(all))
         }
         other => Some(other.clone()),
@@ -136,11 +215,11 @@ fn filled(value: &Value) -> Option<Value> {
 pub(crate) fn sign(card: &mut Map<String, Value>, signer: &SigningKey) -> Option<()> {
     let header = json!({ "alg": "EdDSA", "typ": "JOSE", "kid": Thumbprint::of_ed25519(&signer.public()).to_string() });
     let protected = BASE64URL_NOPAD.encode(header.to_string().as_bytes());
-    let one = |payload: &Vec<u8>| {
+    let one = |(_, payload): &(Form, Vec<u8>)| {
         let signature = BASE64URL_NOPAD.encode(&signer.sign_raw(&signed(&protected, payload)));
         json!({ "protected": protected, "signature": signature })
     };
-    let signatures = payloads(card)?.iter().map(one).collect();
+    let signatures = payloads(card)?.iter().rev().map(one).collect();
     card.insert(SIGNATURES.to_owned(), Value::Array(signatures));
     Some(())
 }
@@ -205,7 +284,55 @@ mod tests {
         for at in 0..2 {
             let mut one = signed.clone();
             one[SIGNATURES].as_array_mut().unwrap().remove(at);
-            assert_eq!(of(&one, &[key(1)]), good, "{at}");
+            assert!(matches!(of(&one, &[key(1)]), Seen::Good { .. }), "{at}");
+        }
+    }
+
+    /// A card that is signed without what is empty in it alone.
+    fn signed_filled() -> Map<String, Value> {
+        let mut card = card();
+        card.insert("security".to_owned(), json!([{ "mtls": ["x"] }]));
+        sign(&mut card, &signer(1)).unwrap();
+        card[SIGNATURES].as_array_mut().unwrap().truncate(1);
+        card
+    }
+
+    #[test]
+    fn what_is_empty_and_not_signed_is_not_taken_on() {
+        let signed = signed_filled();
+        let taken = |card: &Map<String, Value>| {
+            let Seen::Good { bare: Some(bare), .. } = of(card, &[key(1)]) else { panic!("{card:?}") };
+            serde_json::from_slice::<Map<String, Value>>(&bare).unwrap()
+        };
+        let wanted = taken(&signed);
+        for (what, change) in [
+            ("a way to be let in", json!([{ "mtls": ["x"] }, { "apiKey": [] }])),
+            ("none", json!([{ "mtls": ["x"] }, {}])),
+            ("one beside it", json!([{ "mtls": ["x"], "oauth": [] }])),
+        ] {
+            let mut other = signed.clone();
+            other.insert("security".to_owned(), change);
+            assert_eq!(taken(&other), wanted, "{what}");
+        }
+        let mut other = signed.clone();
+        other.insert("securityRequirements".to_owned(), json!([{ "schemes": { "oauth": { "list": [] } } }]));
+        other.insert("provider".to_owned(), Value::Null);
+        assert_eq!(taken(&other), wanted, "what was not there");
+        // What every reader wants to find is there, and it is signed as it was.
+        assert_eq!((&wanted["version"], &wanted["capabilities"]), (&json!(""), &json!({})));
+        assert_eq!(wanted["skills"], json!([{ "id": "b", "name": "", "description": "", "tags": [] }]));
+        assert!(matches!(of(&wanted, &[key(1)]), Seen::Good { .. }));
+    }
+
+    #[test]
+    fn signatures_that_stand_twice_are_not_taken_for_none() {
+        let mut signed = card();
+        sign(&mut signed, &signer(1)).unwrap();
+        let text = serde_json::to_string(&signed).unwrap();
+        let behind = format!("{},\"signatures\":[]}}", &text[..text.len() - 1]);
+        let before = format!("{{\"signatures\":null,{}", &text[1..]);
+        for twice in [behind, before] {
+            assert_eq!(check(twice.as_bytes(), &[key(1)]), Seen::Broken, "{twice}");
         }
     }
 

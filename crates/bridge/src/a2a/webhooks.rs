@@ -219,6 +219,11 @@ mod tests {
         assert_eq!(given, [("a".to_owned(), Some("t".into()), true), ("a".to_owned(), None, false)]);
         let wanted = serde_json::json!({ "params": { "id": "x", "url": "kept", "pushNotificationConfig": { "url": "b", "x": [{ "url": "b" }] } } });
         assert_eq!(message, wanted);
+        // One that stands there twice goes twice.
+        let mut twice =
+            serde_json::json!({ "pushNotification": { "url": "a", "token": "s", "Token": "t", "to_ken": "u" } });
+        assert!(swap("x", &mut twice, &mut |_| Some("b".to_owned())));
+        assert_eq!(twice, serde_json::json!({ "pushNotification": { "url": "b" } }));
         let mut same = with("a");
         assert!(swap("SendMessage", &mut same, &mut |one| Some(one.url.to_owned())) && same == with("a"));
         assert!(!swap("SendMessage", &mut with("a"), &mut |_| None));

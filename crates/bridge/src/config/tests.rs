@@ -64,6 +64,16 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_file_that_is_too_long_is_not_read_in_part() {
+    let home = tempfile::tempdir().unwrap();
+    let longest = usize::try_from(FILE_LEN_MAX).unwrap();
+    for (len, is_read) in [(longest, true), (longest + 1, false)] {
+        put(home.path(), "long", &"x".repeat(len)).unwrap();
+        assert_eq!(read_private(&home.path().join("long"), Others::MayNotRead).is_ok(), is_read, "{len}");
+    }
+}
+
+#[test]
 fn files_that_others_can_change_or_secrets_that_they_can_read_are_not_taken() {
     let home = tempfile::tempdir().unwrap();
     let (path, secrets) = (home.path().join(FILE), home.path().join("env"));

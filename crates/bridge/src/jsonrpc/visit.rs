@@ -19,7 +19,8 @@ const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 const WHOLE: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
-const PARAMS: [&str; 7] = ["name", "uri", "arguments", "protocolVersion", "progressToken", "requestId", "_meta"];
+const PARAMS: [&str; 8] =
+    ["name", "uri", "arguments", "protocolVersion", "progressToken", "requestId", "task", "_meta"];
 const META: [&str; 3] = ["progressToken", SUBSCRIPTION, META_VERSION];
 
 const NOT_JSON: &str = "this is no JSON";
@@ -232,6 +233,7 @@ impl<'de> Sink<'de> for Inner {
             "protocolVersion" => self.0.version = text(short(map, budget)?),
             "progressToken" => self.0.progress = token(short(map, budget)?)?,
             "requestId" => self.0.request = token(short(map, budget)?)?,
+            "task" => (self.0.task, _) = (true, map.next_value::<IgnoredAny>()?),
             "_meta" => {
                 let params = std::mem::take(&mut self.0);
                 self.0 = map.next_value_seed(Object { budget, names: &META, sink: Meta(params) })?.0;

@@ -51,3 +51,6 @@ impl Serving {
         allowed.then_some(envelope.method)
     }
 }
+
+#[cfg(test)]
+mod tests;

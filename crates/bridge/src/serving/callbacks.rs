@@ -5,7 +5,8 @@
 //!   aside in SESSION ◄─ its MAC is ours ◄─ POST ◄─ the agent
 //! ```
 //!
-//! Nothing is kept of one: its address says whose it is, under a key that the home keeps.
+//! Nothing is kept of one: its address says whose it is, under a key that the home keeps. It is good at the agent that it was given to, and while
+//! its peer may anything there as it was given: for itself, or in somebody's name.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,22 +18,25 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::routing::any;
 use nuncio::Called;
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{Head, ServiceName};
 use nuncio_proto::crypto::hmac_sha256;
 use nuncio_proto::ids::{AgentId, CallSessionId};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::Serving;
+use super::{Offered, Serving};
 use crate::a2a;
-use crate::config::{Others, put, read_private};
+use crate::config::{Others, Runs, put, read_private};
 use crate::front::guard::{hosts, is_here};
 use crate::front::{Room, gather};
 use crate::jsonrpc::Envelope;
 use crate::message::{Body, Message};
+use crate::policy::{self, Asker};
 use crate::service::Of;
 
 /// Longest message in which addresses are put in the stead of others.
@@ -80,25 +84,52 @@ impl Callbacks {
         Ok(Some(Self { port: whole.port, key, room: Room::default() }))
     }
 
-    /// The address for what a caller's agent named.
-    pub(super) fn url(&self, service: &ServiceName, from: &AgentId, session: CallSessionId) -> String {
-        let place = place(service, from, session);
-        format!("http://127.0.0.1:{}{place}/{}", self.port, self.mac(&place))
+    /// The address for what a caller's agent named, of a service at an address of its own.
+    fn url(&self, (service, agent): (&ServiceName, &Url), of: &Of, given: Given) -> Option<String> {
+        let place = place(service, &of.from, of.session?);
+        Some(format!("http://127.0.0.1:{}{place}/{}", self.port, self.mac(&place, agent, given)))
     }
 
-    fn mac(&self, place: &str) -> String {
-        data_encoding::HEXLOWER.encode(&hmac_sha256(self.key.as_slice(), &[b"nuncio/callback/1", place.as_bytes()]))
+    fn mac(&self, place: &str, agent: &Url, given: Given) -> String {
+        // None of the three has a byte that is zero.
+        let parts = [b"nuncio/callback/2", place.as_bytes(), &[0], given.word(), &[0], agent.as_str().as_bytes()];
+        data_encoding::HEXLOWER.encode(&hmac_sha256(self.key.as_slice(), &parts))
     }
 
-    /// Whose a path is, if this agent has given it away.
-    fn whose(&self, path: &str) -> Option<(ServiceName, Of)> {
+    /// Whose a path is, if this agent has given it away, of a service that is offered at an address of its own.
+    fn whose(&self, path: &str, agent: impl Fn(&ServiceName) -> Option<Url>) -> Option<(ServiceName, Of, Given)> {
         let (place, mac) = path.rsplit_once('/')?;
-        let is_ours: bool = self.mac(place).as_bytes().ct_eq(mac.as_bytes()).into();
-        let mut parts = place.strip_prefix("/callback/").filter(|_| is_ours)?.split('/');
-        let (service, from) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let mut parts = place.strip_prefix("/callback/")?.split('/');
+        let (service, from): (ServiceName, _) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let session = a2a::session_of(parts.next()?)?;
-        Some((service, Of { from, session: Some(session) }))
+        let agent = agent(&service)?;
+        let is_ours = |given: &Given| self.mac(place, &agent, *given).as_bytes().ct_eq(mac.as_bytes()).into();
+        let given = [Given::Own, Given::Token].into_iter().find(is_ours)?;
+        Some((service, Of { from, session: Some(session) }, given))
     }
+}
+
+/// By what right the message came in which an address was given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// What its sender may for itself.
+    Own,
+    /// A token: what its owner lets tokens allow.
+    Token,
+}
+
+impl Given {
+    const fn word(self) -> &'static [u8] {
+        match self {
+            Self::Own => b"own",
+            Self::Token => b"token",
+        }
+    }
+}
+
+/// Where a service is asked, if that is an address.
+fn agent_of(offered: &Offered) -> Option<&Url> {
+    if let Runs::Url(upstream) = &offered.config.runs { Some(&upstream.url) } else { None }
 }
 
 fn place(service: &ServiceName, from: &AgentId, session: CallSessionId) -> String {
@@ -133,9 +164,9 @@ async fn answer(State((callbacks, serving)): State<Hears>, request: Request) -> 
     if is_here(&hosts(callbacks.port), &parts.headers).is_err() {
         return StatusCode::FORBIDDEN;
     }
-    let (Some((service, of)), Some(serving)) = (callbacks.whose(parts.uri.path()), serving.upgrade()) else {
-        return StatusCode::NOT_FOUND;
-    };
+    let Some(serving) = serving.upgrade() else { return StatusCode::NOT_FOUND };
+    let agent = |service: &ServiceName| agent_of(&*serving.offered(service)?).cloned();
+    let Some((service, of, given)) = callbacks.whose(parts.uri.path(), agent) else { return StatusCode::NOT_FOUND };
     if parts.method != Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED;
     }
@@ -143,11 +174,18 @@ async fn answer(State((callbacks, serving)): State<Hears>, request: Request) -> 
         Ok(bytes) => bytes,
         Err(fault) => return fault.status(),
     };
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
+    if !is_json(bytes.clone()).await {
         return StatusCode::BAD_REQUEST;
     }
     let message = Message { head: Head::default(), body: Body::Bytes(bytes), ..Message::json("") };
-    serving.called_back(&service, of, message).await
+    serving.called_back(&service, of, given, message).await
+}
+
+/// Whether it can be read: what is long, where that holds up nobody.
+async fn is_json(bytes: bytes::Bytes) -> bool {
+    let is_short = bytes.len() <= limit::PAYLOAD_INLINE_MAX;
+    let read = move || serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
+    if is_short { read() } else { tokio::task::spawn_blocking(read).await.unwrap_or(false) }
 }
 
 impl Serving {
@@ -173,11 +211,14 @@ impl Serving {
     pub(super) async fn with_callbacks(
         self: &Arc<Self>,
         called: &Called,
+        offered: &Offered,
         envelope: &Envelope,
         message: Message,
     ) -> Result<Message, String> {
         let callbacks = self.callbacks(true).map_err(|error| error.to_string())?.ok_or("there are none")?;
-        let (from, service, method) = (called.letter.from, called.place.service.clone(), envelope.method.clone());
+        let (from, service, method) = (called.letter.from, &called.place.service, envelope.method.clone());
+        let agent = agent_of(offered).ok_or("it has no address")?;
+        let given = if called.letter.grant.is_some() { Given::Token } else { Given::Own };
         // Read whole, it is many times as large.
         if message.body.len().map_err(|error| error.to_string())? > SWAPPED_MAX {
             return Err(format!("a message that names webhooks has at most {SWAPPED_MAX} bytes; it was not done"));
@@ -186,9 +227,11 @@ impl Serving {
         let message = message.into_memory().await.map_err(|error| error.to_string())?;
         let Body::Bytes(bytes) = &message.body else { return Err("it is not in memory".to_owned()) };
         let mut whole: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        let swapped = a2a::swap(&method, &mut whole, &mut |given| {
-            let session = given.url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of);
-            Some(session.map_or_else(|| given.url.to_owned(), |session| callbacks.url(&service, &from, session)))
+        let swapped = a2a::swap(&method, &mut whole, &mut |named| {
+            let Some(session) = named.url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of) else {
+                return Some(named.url.to_owned());
+            };
+            callbacks.url((service, agent), &Of { from, session: Some(session) }, given)
         });
         if !swapped {
             return Err("its webhooks cannot be read".to_owned());
@@ -198,8 +241,8 @@ impl Serving {
 
     /// An agent has called back.
     // contracts/call.md X47.
-    async fn called_back(&self, service: &ServiceName, of: Of, message: Message) -> StatusCode {
-        if self.offered(service).is_none() || self.peer_name(&of.from).await.is_none() {
+    async fn called_back(&self, service: &ServiceName, of: Of, given: Given, message: Message) -> StatusCode {
+        if !self.is_called_back(service, &of.from, given).await {
             return StatusCode::NOT_FOUND;
         }
         match self.say_aside(service, &of, &message).await {
@@ -207,6 +250,21 @@ impl Serving {
             Err(error) => {
                 tracing::warn!(%service, %error, "what an agent called back with was not sent");
                 StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// Whether a peer may anything at a service now, by the right by which an address was given to it.
+    async fn is_called_back(&self, service: &ServiceName, from: &AgentId, given: Given) -> bool {
+        let Some(offered) = self.offered(service) else { return false };
+        let Some(name) = self.peer_name(from).await else { return false };
+        let own = Asker { agent: from, name: name.as_deref(), token: None, permit: None };
+        match given {
+            Given::Token => policy::is_heard(&offered.config, &Asker { token: Some(&offered.config.tokens), ..own }),
+            Given::Own if policy::is_heard(&offered.config, &own) => true,
+            Given::Own => {
+                let permit = self.agent.permitted(*from, service.clone()).await.ok().flatten();
+                policy::is_heard(&offered.config, &Asker { permit: permit.as_ref(), ..own })
             }
         }
     }
@@ -224,11 +282,18 @@ mod tests {
         assert!(Callbacks::of(home.path(), false).unwrap().is_none());
         let made = Callbacks::of(home.path(), true).unwrap().unwrap();
         let (service, from): (ServiceName, AgentId) = ("helper".parse().unwrap(), PEER.parse().unwrap());
-        let session = CallSessionId::from_bytes([7; 16]);
-        let url = made.url(&service, &from, session);
+        let of = Of { from, session: Some(CallSessionId::from_bytes([7; 16])) };
+        let agent: Url = "http://127.0.0.1:9/".parse().unwrap();
+        let there = |_: &ServiceName| Some(agent.clone());
+        let url = made.url((&service, &agent), &of, Given::Own).unwrap();
         let path = url.strip_prefix(&format!("http://127.0.0.1:{}", made.port)).unwrap().to_owned();
         let again = Callbacks::of(home.path(), true).unwrap().unwrap();
-        assert_eq!(again.whose(&path), Some((service, Of { from, session: Some(session) })));
+        assert_eq!(again.whose(&path, there), Some((service.clone(), of, Given::Own)));
+        assert_eq!(again.whose(&path, |_| None), None, "one that is not offered");
+        assert_eq!(again.whose(&path, |_| "http://127.0.0.1:8/".parse().ok()), None, "another agent of that name");
+        let by_token = made.url((&service, &agent), &of, Given::Token).unwrap();
+        let by_token = by_token.strip_prefix(&format!("http://127.0.0.1:{}", made.port)).unwrap().to_owned();
+        assert_eq!(again.whose(&by_token, there), Some((service, of, Given::Token)));
         for other in [
             path.replace("helper", "other"),
             path.replace("0707", "0708"),
@@ -236,9 +301,13 @@ mod tests {
             path.rsplit_once('/').unwrap().0.to_owned(),
             "/".to_owned(),
         ] {
-            assert_eq!(again.whose(&other), None, "{other}");
+            assert_eq!(again.whose(&other, there), None, "{other}");
         }
         let elsewhere = tempfile::tempdir().unwrap();
-        assert_eq!(Callbacks::of(elsewhere.path(), true).unwrap().unwrap().whose(&path), None, "another agent's");
+        assert_eq!(
+            Callbacks::of(elsewhere.path(), true).unwrap().unwrap().whose(&path, there),
+            None,
+            "another agent's"
+        );
     }
 }

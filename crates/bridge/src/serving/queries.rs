@@ -15,7 +15,7 @@ use nuncio_proto::call::ServiceName;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Offered, Serving, lock};
+use super::{Admitted, Offered, Serving, lock};
 use crate::jsonrpc::{Envelope, Id};
 use crate::message::{Body, Message};
 use crate::reads;
@@ -32,6 +32,8 @@ struct Asked {
     id: Id,
     offered: Arc<Offered>,
     service: ServiceName,
+    /// Held while it is handed over.
+    handing: Arc<tokio::sync::Mutex<()>>,
     /// `None`: a letter.
     told: oneshot::Sender<Option<Answered>>,
 }
@@ -84,11 +86,19 @@ impl Queries {
 
     /// A letter asks what a query asks, or something else under its id: the query ends here, before the letter is handed over.
     // contracts/query.md Q3.
-    pub(super) fn end(&self, service: &ServiceName, of: &Of, id: &Id) {
+    pub(super) async fn end(&self, service: &ServiceName, of: &Of, id: &Id) {
         let same =
             |asked: &Asked| of.session.is_some() && asked.of == *of && asked.id == *id && asked.service == *service;
-        let keys: Vec<u64> = lock(&self.0).iter().filter(|(_, asked)| same(asked)).map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.tell(key, None));
+        let all: Vec<_> = {
+            let asked = lock(&self.0);
+            let same = asked.iter().filter(|(_, asked)| same(asked));
+            same.map(|(key, asked)| (*key, Arc::clone(&asked.handing))).collect()
+        };
+        for (key, handing) in all {
+            // One that is being handed over now would be there behind the letter.
+            let _handed = handing.lock().await;
+            self.tell(key, None);
+        }
     }
 }
 
@@ -120,22 +130,45 @@ impl Serving {
         let called = &query.called;
         let of = Of { from: called.letter.from, session: called.place.session };
         let service = &called.place.service;
-        let waits = of.session.is_some() && lock(&self.lanes).contains_key(&(service.clone(), of));
-        if waits || self.stopping.is_cancelled() {
+        if self.has_lane(service, &of) || self.stopping.is_cancelled() {
             return None;
         }
-        let (envelope, message, offered) = self.admit(called).await.ok()?;
+        // What names a callback has one made, on disk: it does not only read.
+        let Admitted { envelope, message, offered, calls_back: false } = self.judge(called).await.ok()? else {
+            return None;
+        };
         if !reads::only_reads(&offered.config, &envelope) {
             return None;
         }
         self.recall(service, &of).await.ok()?;
         let (key, id) = (called.letter.no, envelope.id.clone()?);
         let (told, answer) = oneshot::channel();
-        let asked = Asked { of, id, offered: Arc::clone(&offered), service: service.clone(), told };
-        lock(&self.queries.0).insert(key, asked);
+        let handing = Arc::<tokio::sync::Mutex<()>>::default();
+        let handed = Arc::clone(&handing).lock_owned().await;
+        let asked = Asked { of, id, offered: Arc::clone(&offered), service: service.clone(), handing, told };
+        if !self.begin_query(key, asked) {
+            return None;
+        }
         let _handed = Handed(&self.queries, key);
         offered.service.hand(Ask { key, of, envelope, message, token: None }).await.ok()?;
+        drop(handed);
         answer.await.ok().flatten()
+    }
+
+    /// Notes a query that is handed over next, unless a letter of its session has come by now. One that comes later ends it.
+    // contracts/query.md Q3.
+    fn begin_query(&self, key: u64, asked: Asked) -> bool {
+        let lanes = lock(&self.lanes);
+        let waits = asked.of.session.is_some() && lanes.contains_key(&(asked.service.clone(), asked.of));
+        if !waits {
+            lock(&self.queries.0).insert(key, asked);
+        }
+        !waits
+    }
+
+    /// Whether letters of a session wait for their service, or are being handed to it.
+    fn has_lane(&self, service: &ServiceName, of: &Of) -> bool {
+        of.session.is_some() && lock(&self.lanes).contains_key(&(service.clone(), *of))
     }
 }
 
@@ -144,3 +177,6 @@ fn whole(message: Message) -> Option<Answered> {
     let Message { head, content_type, body: Body::Bytes(bytes) } = message else { return None };
     Some(Answered { head, content_type, payload: bytes.into() })
 }
+
+#[cfg(test)]
+mod tests;

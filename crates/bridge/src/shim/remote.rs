@@ -93,8 +93,8 @@ impl Remote {
         Self { road: Road::Within(router), base: String::new(), spare: Mutex::const_new(None) }
     }
 
-    /// Says a message. Of a request that the agent has asked without a letter the answer comes back, if it is not longer than one may be.
-    pub(super) async fn say(&self, saying: &Saying) -> Result<Option<Bytes>, RemoteError> {
+    /// Says a message, for the first time or `again`. Of a request that the agent has asked without a letter the answer comes back, if it is not longer than one may be.
+    pub(super) async fn say(&self, saying: &Saying, again: bool) -> Result<Option<Bytes>, RemoteError> {
         let what = match saying.what {
             What::Request => "request",
             What::End => "end",
@@ -102,7 +102,8 @@ impl Remote {
         };
         let reply = saying.reply_to.map(|letter| format!("&reply_to={letter}")).unwrap_or_default();
         let (id, session) = (saying.id, saying.session);
-        let query = if saying.what == What::Request { "&query=true" } else { "" };
+        // Whether it was said is not known from the second time on: then a letter of this id may be there.
+        let query = if saying.what == What::Request && !again { "&query=true" } else { "" };
         let path = format!("{}/messages?id={id}&what={what}&session={session}{reply}{query}", self.base);
         let note = data_encoding::HEXLOWER.encode(saying.note.as_bytes());
         self.settled(&path, saying.bytes.clone(), &note).await

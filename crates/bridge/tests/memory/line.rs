@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
-use nuncio_bridge::{Body, Heard, HeardWhat, Line, LineError, Message, Say};
+use nuncio_bridge::{Asks, Body, Heard, HeardWhat, Line, LineError, Message, Say};
 use nuncio_proto::ids::{CallSessionId, LetterId};
 use nuncio_proto::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,9 @@ struct State {
     said: HashMap<LetterId, Say>,
     order: Vec<LetterId>,
     taken: Vec<u64>,
+    asked: Vec<LetterId>,
+    /// Of what was taken, how much without waiting for a disk.
+    let_go: usize,
     refusing: Option<String>,
     stopped: bool,
     /// So many messages are accepted without a word of it.
@@ -71,6 +74,15 @@ impl Memory {
 
     pub fn taken_count(&self) -> usize {
         self.state().taken.len()
+    }
+
+    pub fn let_go_count(&self) -> usize {
+        self.state().let_go
+    }
+
+    /// The letters for which it was asked first whether they may be none.
+    pub fn asked(&self) -> Vec<LetterId> {
+        self.state().asked.clone()
     }
 
     /// Nothing is accepted from now on.
@@ -155,6 +167,11 @@ fn letter_id() -> LetterId {
 }
 
 impl Line for Memory {
+    async fn query(&self, say: &Say, _: &Asks) -> Option<Message> {
+        self.state().asked.push(say.id);
+        None
+    }
+
     async fn say(&self, say: Say) -> Result<(), LineError> {
         {
             let mut state = self.state();
@@ -216,6 +233,12 @@ impl Line for Memory {
         if !state.keeps && state.rows.remove(&no).is_some() {
             state.taken.push(no);
         }
+        Ok(())
+    }
+
+    async fn let_go(&self, no: u64) -> Result<(), LineError> {
+        self.taken(no).await?;
+        self.state().let_go += 1;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nuncio_contracts::registry::{limit, time};
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{CallPlace, What};
 use nuncio_proto::ids::{AgentId, SessionId};
 use nuncio_proto::query::{Between, Ephemeral, Sealer, Spoken};
@@ -13,7 +13,7 @@ use nuncio_transport::{CloseCode, FrameReceiver, FrameSender, RecvStream, SendSt
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Answered, FRAMES_AT_ONCE};
+use super::{Answered, FRAMES_AT_ONCE, KEYS_LIFE};
 use crate::calls::Called;
 use crate::entropy;
 use crate::links::Tasks;
@@ -30,6 +30,8 @@ const OLD_GRACE: Duration = Duration::from_mins(1);
 pub struct Query {
     /// It, as a letter would have brought it. Its number is that of no letter, and nothing is kept under it; nor is its id one.
     pub called: Called,
+    /// Whose session's its stream is.
+    pub(super) under: SessionId,
     back: Option<Back>,
 }
 
@@ -38,6 +40,7 @@ pub struct Query {
 struct Back {
     number: u32,
     out: Arc<Mutex<Out>>,
+    until: Instant,
     _room: OwnedSemaphorePermit,
 }
 
@@ -73,22 +76,39 @@ impl Drop for Query {
 impl Back {
     async fn say(self, spoken: Option<Spoken>) {
         let spoken = spoken.unwrap_or_else(|| Spoken::letter(self.number));
-        let mut out = self.out.lock().await;
-        let Some(frame) = out.sealer.seal(&spoken) else { return };
-        if let Err(error) = out.sender.send_many(&[Bytes::from(frame)]).await {
-            tracing::debug!(%error, "an answer to a query is not sent: it comes as a letter");
-        }
+        send(&self.out, &spoken, self.until).await;
     }
 }
 
-/// Answers a stream of queries until it ends. `room` is the stream's own among those of its connection.
-pub(crate) async fn answer(
+/// Says one, until the stream's keys are old: an opener that does not read keeps none of them. `false`: nothing goes that way any more.
+// contracts/query.md Q8.
+async fn send(out: &Mutex<Out>, spoken: &Spoken, until: Instant) -> bool {
+    let sent = async {
+        let mut out = out.lock().await;
+        let Some(frame) = out.sealer.seal(spoken) else { return false };
+        out.sender.send_many(&[Bytes::from(frame)]).await.is_ok()
+    };
+    let sent = timeout_at(until, sent).await == Ok(true);
+    if !sent {
+        tracing::debug!("an answer to a query is not sent: it comes as a letter");
+    }
+    sent
+}
+
+/// Answers a stream of queries until it ends, or its keys are old. `room` is the stream's own among those of its connection.
+pub(crate) async fn answer(by: AgentId, streams: (SendStream, RecvStream), tasks: Tasks, room: Arc<Semaphore>) {
+    answer_for(KEYS_LIFE + OLD_GRACE, by, streams, tasks, room).await;
+}
+
+/// [`answer`], of a stream whose keys live so long.
+pub(super) async fn answer_for(
+    life: Duration,
     by: AgentId,
     (mut send, mut recv): (SendStream, RecvStream),
     tasks: Tasks,
     room: Arc<Semaphore>,
 ) {
-    let until = Instant::now() + Duration::from_millis(time::QUERY_KEYS_LIFE) + OLD_GRACE;
+    let until = Instant::now() + life;
     let Ok(_room) = room.try_acquire() else { return refuse(&mut send, &mut recv, CloseCode::BUSY) };
     let mut hello = [0; 64];
     if !matches!(tokio::time::timeout(HELLO_PATIENCE, recv.read_exact(&mut hello)).await, Ok(Ok(()))) {
@@ -113,11 +133,11 @@ pub(crate) async fn answer(
         return;
     }
     let out = Arc::new(Mutex::new(Out { sender: FrameSender::new(send), sealer: keys.sealer }));
-    hear(by, FrameReceiver::new(recv), keys.opener, (out, tasks), until).await;
+    hear((by, session), FrameReceiver::new(recv), keys.opener, (out, tasks), until).await;
 }
 
 async fn hear(
-    by: AgentId,
+    (by, under): (AgentId, SessionId),
     mut receiver: FrameReceiver,
     mut opener: nuncio_proto::query::Opener,
     (out, tasks): (Arc<Mutex<Out>>, Tasks),
@@ -139,19 +159,15 @@ async fn hear(
             };
             // contracts/query.md Q10.
             let Ok(room) = Arc::clone(&open).try_acquire_owned() else {
-                let mut out = out.lock().await;
-                let Some(frame) = out.sealer.seal(&Spoken::letter(number)) else { return };
-                if out.sender.send_many(&[Bytes::from(frame)]).await.is_err() {
+                if !send(&out, &Spoken::letter(number), until).await {
                     return;
                 }
                 continue;
             };
-            let back = Some(Back { number, out: Arc::clone(&out), _room: room });
+            let back = Some(Back { number, out: Arc::clone(&out), until, _room: room });
             let letter = Incoming::of_query(by, content_type, payload);
-            let query = Query {
-                called: Called { letter, place, own: false, begun: None, at_hand: true, by: None, admitted: false },
-                back,
-            };
+            let called = Called { letter, place, own: false, begun: None, at_hand: true, by: None, admitted: false };
+            let query = Query { called, under, back };
             if tasks.wakes.send(Wake::QueryCame(Box::new(query))).await.is_err() {
                 return;
             }

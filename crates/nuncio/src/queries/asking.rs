@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nuncio_contracts::registry::time;
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{CallSessionId, SessionId};
 use nuncio_proto::query::{Between, Ephemeral, Opener, QuerySecret, Sealer, Spoken};
@@ -14,21 +15,26 @@ use nuncio_transport::{
     CloseCode, Connection, FrameReceiver, FrameSender, ReadExactError, RecvStream, StreamKind, TransportError,
 };
 use tokio::sync::{OnceCell, oneshot};
+use tokio::time::timeout_at;
 
-use super::{Answered, FRAMES_AT_ONCE, Queried};
+use super::{Answered, FRAMES_AT_ONCE, KEYS_LIFE, Queried};
 use crate::agent::Agent;
 use crate::entropy;
 
 const GOES_ON: u8 = 0;
 const OVER: u8 = 1;
 const REFUSED: u8 = 2;
+const SILENT: u8 = 3;
+/// Answers to what was asked last are waited for so long behind the time of the keys.
+const LAST_ANSWERS: Duration = Duration::from_millis(2 * time::QUERY_PATIENCE);
 
 /// A stream of queries to a peer: opened by the first, until its keys are old or it breaks.
 #[derive(Debug)]
 pub(crate) struct Asking {
     connection: Connection,
     between: Between,
-    secret: QuerySecret,
+    /// Until the stream's keys are made of it.
+    secret: Mutex<Option<QuerySecret>>,
     born: Instant,
     state: AtomicU8,
     way: OnceCell<Way>,
@@ -36,19 +42,20 @@ pub(crate) struct Asking {
 
 #[derive(Debug)]
 struct Way {
-    out: tokio::sync::Mutex<Out>,
+    /// Until the keys are old, or the stream has ended.
+    out: Arc<tokio::sync::Mutex<Option<Out>>>,
     waiting: Arc<Waiting>,
 }
 
 #[derive(Debug)]
-struct Out {
-    sender: FrameSender,
-    sealer: Sealer,
+pub(super) struct Out {
+    pub(super) sender: FrameSender,
+    pub(super) sealer: Sealer,
 }
 
 /// Who waits for which answer.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<Asked>);
+pub(super) struct Waiting(Mutex<Asked>);
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -113,9 +120,18 @@ impl Drop for Numbered<'_> {
     }
 }
 
+/// Dropped, nobody waits for the first word any more.
+struct Silent<'a>(Option<&'a AtomicU8>);
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|state| state.store(SILENT, Ordering::Relaxed));
+    }
+}
+
 impl Asking {
     pub(crate) fn new(connection: Connection, between: Between, secret: QuerySecret) -> Self {
-        let (state, way) = (AtomicU8::new(GOES_ON), OnceCell::new());
+        let (state, way, secret) = (AtomicU8::new(GOES_ON), OnceCell::new(), Mutex::new(Some(secret)));
         Self { connection, between, secret, born: Instant::now(), state, way }
     }
 
@@ -125,6 +141,11 @@ impl Asking {
 
     pub(super) fn is_refused(&self) -> bool {
         self.state.load(Ordering::Relaxed) == REFUSED
+    }
+
+    /// Nobody has said the first word.
+    pub(super) fn is_silent(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == SILENT
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -151,9 +172,10 @@ impl Asking {
         spoken.number = number;
         let sent = {
             let mut out = way.out.lock().await;
-            match out.sealer.seal(&spoken) {
+            let sealed = out.as_mut().and_then(|out| Some((out.sealer.seal(&spoken)?, &mut out.sender)));
+            match sealed {
                 // What is given up in the middle goes in front of the next.
-                Some(frame) => out.sender.send_many(&[Bytes::from(frame)]).await.is_ok(),
+                Some((frame, sender)) => sender.send_many(&[Bytes::from(frame)]).await.is_ok(),
                 None => false,
             }
         };
@@ -164,12 +186,18 @@ impl Asking {
         answer.await.ok()
     }
 
+    /// Opens it, once: whoever gives that up leaves it to nobody.
     async fn open(&self, agent: &Agent) -> Result<Way, ()> {
-        match self.try_open().await {
+        let secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(())?;
+        let mut given_up = Silent(Some(&self.state));
+        let opened = self.try_open(&secret).await;
+        given_up.0 = None;
+        match opened {
             Ok((out, recv, opener)) => {
-                let waiting = Arc::new(Waiting::default());
-                agent.spawn_while_running(hear(recv, opener, Arc::clone(&waiting)));
-                Ok(Way { out: tokio::sync::Mutex::new(out), waiting })
+                let (waiting, out) = (Arc::new(Waiting::default()), Arc::new(tokio::sync::Mutex::new(Some(out))));
+                let until = tokio::time::Instant::from_std(self.born) + KEYS_LIFE + LAST_ANSWERS;
+                agent.spawn_while_running(hear((recv, opener), Arc::clone(&waiting), Arc::clone(&out), until));
+                Ok(Way { out, waiting })
             }
             Err(error) => {
                 tracing::debug!(peer = %self.between.other, %error, "no stream of queries");
@@ -181,7 +209,7 @@ impl Asking {
     }
 
     // contracts/query.md Q6.
-    async fn try_open(&self) -> Result<(Out, RecvStream, Opener), TransportError> {
+    async fn try_open(&self, secret: &QuerySecret) -> Result<(Out, RecvStream, Opener), TransportError> {
         let ended = || TransportError::StreamEnded;
         let ephemeral = Ephemeral::of(Key::new(entropy::random().map_err(|_| ended())?));
         let (mut send, mut recv) = self.connection.open(StreamKind::Queries).await?;
@@ -192,23 +220,30 @@ impl Asking {
             ReadExactError::ReadError(error) => error.into(),
             ReadExactError::FinishedEarly(_) => ended(),
         })?;
-        let keys = ephemeral.asking(&self.secret, &self.between, &theirs).map_err(|_| ended())?;
+        let keys = ephemeral.asking(secret, &self.between, &theirs).map_err(|_| ended())?;
         Ok((Out { sender: FrameSender::new(send), sealer: keys.sealer }, recv, keys.opener))
     }
 }
 
-/// Hears answers until the stream ends, or one is not what it must be.
-async fn hear(recv: RecvStream, mut opener: Opener, waiting: Arc<Waiting>) {
+/// Hears answers until the stream ends, its keys are old, or one is not what it must be; then its keys are gone.
+// contracts/query.md Q8.
+pub(super) async fn hear(
+    (recv, mut opener): (RecvStream, Opener),
+    waiting: Arc<Waiting>,
+    out: Arc<tokio::sync::Mutex<Option<Out>>>,
+    until: tokio::time::Instant,
+) {
     let mut receiver = FrameReceiver::new(recv);
     let mut frames = Vec::new();
-    while let Ok(1..) = receiver.recv_many(&mut frames, FRAMES_AT_ONCE).await {
+    'hears: while let Ok(Ok(1..)) = timeout_at(until, receiver.recv_many(&mut frames, FRAMES_AT_ONCE)).await {
         for frame in frames.drain(..) {
             if !opener.open(&frame).is_ok_and(|spoken| waiting.end(spoken)) {
                 tracing::warn!("a stream of queries is broken off: an answer is not what it must be");
                 receiver.stop(CloseCode::PROTOCOL);
-                return waiting.end_all();
+                break 'hears;
             }
         }
     }
     waiting.end_all();
+    *out.lock().await = None;
 }

@@ -20,7 +20,9 @@ use nuncio_transport::{
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use super::{Answered, answer};
+use super::Answered;
+use super::answering::answer_for;
+use super::asking::{self, Out};
 use crate::links::Tasks;
 use crate::wake::Wake;
 
@@ -44,6 +46,11 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::for_keys_of(Duration::from_secs(60)).await
+    }
+
+    /// One whose answerer's keys live so long.
+    async fn for_keys_of(life: Duration) -> Self {
         let (near_key, far_key) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
         let id = |key: &SigningKey| AgentId::from_bytes(key.public()).unwrap();
         let bind = |key| Link::bind(LinkConfig::new("127.0.0.1:0".parse().unwrap()), key).unwrap();
@@ -52,7 +59,7 @@ impl Scene {
         let (connection, from) = (to.unwrap(), from.unwrap());
         from.welcome();
         let (told, came) = mpsc::unbounded_channel();
-        tokio::spawn(serve(from, id(&far_key), told));
+        tokio::spawn(serve(from, id(&far_key), told, life));
         let between = Between { session: SESSION, opener: id(&near_key), other: id(&far_key) };
         Self { _links: (near, far), connection, between, came }
     }
@@ -72,7 +79,7 @@ impl Scene {
 }
 
 /// In the actor's stead.
-async fn serve(connection: Connection, us: AgentId, told: mpsc::UnboundedSender<String>) {
+async fn serve(connection: Connection, us: AgentId, told: mpsc::UnboundedSender<String>, life: Duration) {
     let (wakes, mut woken) = mpsc::channel(16);
     let (urgent, _quiet) = mpsc::unbounded_channel();
     let tasks = Tasks { wakes, urgent, tracker: TaskTracker::new() };
@@ -81,7 +88,7 @@ async fn serve(connection: Connection, us: AgentId, told: mpsc::UnboundedSender<
         tokio::select! {
             stream = connection.accept_stream() => match stream {
                 Ok((StreamKind::Queries, send, recv)) => {
-                    tokio::spawn(answer(connection.peer(), (send, recv), tasks.clone(), Arc::clone(&room)));
+                    tokio::spawn(answer_for(life, connection.peer(), (send, recv), tasks.clone(), Arc::clone(&room)));
                 }
                 _ => return,
             },
@@ -94,7 +101,9 @@ async fn serve(connection: Connection, us: AgentId, told: mpsc::UnboundedSender<
                     let crate::message::Payload::Inline(bytes) = &query.called.letter.payload else { panic!() };
                     told.send(String::from_utf8(bytes.clone()).unwrap()).unwrap();
                     let head = Head::default();
-                    query.answer(Some(Answered { head, content_type: ContentType::JSON, payload: b"{}".to_vec() })).await;
+                    // From a hundred on it is a long one.
+                    let payload = if bytes.len() < 3 { b"{}".to_vec() } else { vec![b'x'; limit::PAYLOAD_INLINE_MAX] };
+                    query.answer(Some(Answered { head, content_type: ContentType::JSON, payload })).await;
                 }
                 _ => panic!(),
             },
@@ -197,4 +206,34 @@ async fn one_connection_has_few_streams_of_queries() {
         }
     })
     .await;
+}
+
+// contracts/query.md Q8.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opener_that_does_not_read_keeps_no_keys_in_memory() {
+    let mut scene = Scene::for_keys_of(Duration::from_secs(2)).await;
+    let (send, recv, theirs) = scene.open(Ephemeral::of(Key::new([4; 32])).public()).await;
+    let mut keys = scene.keys(4, &theirs);
+    let all: Vec<Bytes> = (100..612).map(|no| keys.sealer.seal(&spoken(no, What::Request)).unwrap().into()).collect();
+    let mut sender = FrameSender::new(send);
+    sender.send_many(&all).await.unwrap();
+    // Each comes once the answer before it was sent, or its time is over.
+    for no in 100..612 {
+        assert_eq!(within(scene.came.recv()).await.unwrap(), no.to_string());
+    }
+    let (mut receiver, mut frames) = (FrameReceiver::new(recv), Vec::new());
+    within(async { while let Ok(1..) = receiver.recv_many(&mut frames, 8).await {} }).await;
+    assert!(frames.len() < all.len(), "not all was read in time");
+}
+
+// contracts/query.md Q8.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_its_opener_asks_nothing_any_more_keeps_no_keys_in_memory() {
+    let scene = Scene::new().await;
+    let (send, recv, theirs) = scene.open(Ephemeral::of(Key::new([4; 32])).public()).await;
+    let Directions { sealer, opener } = scene.keys(4, &theirs);
+    let out = Arc::new(tokio::sync::Mutex::new(Some(Out { sender: FrameSender::new(send), sealer })));
+    let until = tokio::time::Instant::now() + Duration::from_millis(300);
+    within(asking::hear((recv, opener), Arc::default(), Arc::clone(&out), until)).await;
+    assert!(out.lock().await.is_none());
 }

@@ -13,6 +13,7 @@ use crate::control::Control;
 use crate::error::{PeerError, Refusal};
 use crate::ids::{AgentId, CallSessionId, LetterId};
 use crate::letter::Letter;
+use crate::outbox::Entry;
 use crate::step::{Arrival, Step};
 use crate::time::UnixMillis;
 
@@ -26,6 +27,8 @@ pub(super) struct Calls {
     asked: BTreeMap<(AgentId, LetterId), ServiceName>,
     /// What is of calls in the outbox.
     pub(super) out: Loads,
+    /// How many of them are said in which session.
+    says: BTreeMap<(AgentId, CallSessionId), usize>,
     /// What is of calls in the inbox, and whose each letter is.
     pub(super) came: Loads,
     pub(super) came_of: BTreeMap<u64, AgentId>,
@@ -74,11 +77,6 @@ impl Loads {
         }
     }
 
-    /// Whether there is anything of an agent.
-    pub(super) fn has(&self, agent: &AgentId) -> bool {
-        self.of.contains_key(agent)
-    }
-
     fn of(&self, agent: &AgentId) -> Load {
         self.of.get(agent).copied().unwrap_or_default()
     }
@@ -89,6 +87,37 @@ impl Calls {
     fn has_room_out(&self, to: &AgentId) -> bool {
         self.out.of(to).has_room(limit::CALLS_OUT_LETTERS_MAX, limit::CALLS_OUT_BYTES_MAX)
             && self.out.all.has_room(limit::OUTBOX_LETTERS_MAX / 2, limit::OUTBOX_BYTES_MAX / 2)
+    }
+
+    /// A letter is in the outbox.
+    pub(super) fn goes(&mut self, entry: &Entry) {
+        if !entry.call {
+            return;
+        }
+        self.out.add(entry.to, entry.letter.len());
+        if let Some(session) = entry.said_in {
+            *self.says.entry((entry.to, session)).or_default() += 1;
+        }
+    }
+
+    /// A letter is in the outbox no more.
+    pub(super) fn gone(&mut self, entry: &Entry) {
+        if !entry.call {
+            return;
+        }
+        self.out.remove(&entry.to, entry.letter.len());
+        let Some(at) = entry.said_in.map(|session| (entry.to, session)) else { return };
+        if let Some(said) = self.says.get_mut(&at) {
+            *said = said.saturating_sub(1);
+            if *said == 0 {
+                self.says.remove(&at);
+            }
+        }
+    }
+
+    /// Whether a message of a session is in the outbox.
+    pub(super) fn says_in(&self, to: AgentId, session: CallSessionId) -> bool {
+        self.says.contains_key(&(to, session))
     }
 
     fn has_room_in(&self, from: &AgentId) -> bool {

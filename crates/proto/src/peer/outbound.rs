@@ -260,9 +260,7 @@ impl Peer {
             self.contacts.entry(entry.to).or_default().controls += 1;
         }
         self.outbox_bytes += entry.letter.len();
-        if entry.call {
-            self.calls.out.add(entry.to, entry.letter.len());
-        }
+        self.calls.goes(&entry);
         self.expiries.insert((entry.expires, no));
         self.letters.insert((entry.to, entry.id), no);
         self.outbox.insert(no, entry);
@@ -271,9 +269,7 @@ impl Peer {
     pub(super) fn remove_entry(&mut self, no: u64, out: &mut Out) -> Option<Entry> {
         let entry = self.outbox.remove(&no)?;
         self.outbox_bytes -= entry.letter.len();
-        if entry.call {
-            self.calls.out.remove(&entry.to, entry.letter.len());
-        }
+        self.calls.gone(&entry);
         self.outbox_controls -= usize::from(entry.control);
         self.expiries.remove(&(entry.expires, no));
         self.letters.remove(&(entry.to, entry.id));

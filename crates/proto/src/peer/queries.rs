@@ -1,9 +1,7 @@
 //! Which session's secret queries are sealed under, and what they must not overtake (contracts/query.md section 1).
 
 use super::Peer;
-use crate::call::CallPlace;
-use crate::ids::{AgentId, CallSessionId, LetterId, SessionId};
-use crate::letter::Letter;
+use crate::ids::{AgentId, CallSessionId, SessionId};
 use crate::query::QuerySecret;
 use crate::session::Session;
 
@@ -29,16 +27,6 @@ impl Peer {
     // contracts/query.md Q3.
     #[must_use]
     pub fn says_in(&self, to: AgentId, session: CallSessionId) -> bool {
-        if !self.calls.out.has(&to) {
-            return false;
-        }
-        let all = (to, LetterId::from_bytes([0; 16]))..=(to, LetterId::from_bytes([u8::MAX; 16]));
-        let entries = self.letters.range(all).filter_map(|(_, no)| self.outbox.get(no)).filter(|entry| entry.call);
-        entries.into_iter().any(|entry| {
-            let letter = Letter::decode(&entry.letter).ok();
-            let place = letter.and_then(|letter| CallPlace::of(&letter).ok().flatten());
-            // One that cannot be read is nobody's: it is taken for this session's.
-            place.is_none_or(|place| place.session == Some(session))
-        })
+        self.calls.says_in(to, session)
     }
 }
