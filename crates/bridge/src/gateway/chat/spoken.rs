@@ -38,7 +38,7 @@ impl Provider {
             "stream_options": { "include_usage": true },
         });
         let body = Bytes::from(body.to_string());
-        let asked = Asked::read(&body).map_err(Refusal::bad)?;
+        let asked = Asked::read(&body, &self.members).map_err(Refusal::bad)?;
         let tokens = asked.tokens(body.len(), self.estimate);
         Ok(Worded { body, tokens })
     }

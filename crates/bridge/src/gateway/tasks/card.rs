@@ -1,6 +1,7 @@
 //! The card of a route of tasks, for everybody (contracts/gateway.md W30).
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
@@ -14,9 +15,10 @@ use super::rpc;
 /// `GET /v1/a2a/{name}/.well-known/agent-card.json`
 pub(crate) async fn tell(
     State(served): State<Served>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
+    let Path(name) = name.map_err(|_| Refusal::nowhere())?;
     let route = served.tasks.route(&name).ok_or_else(Refusal::nowhere)?;
     let base = base(&served, &headers).ok_or_else(|| Refusal::bad("`Host` is missing"))?;
     Ok(Json(card(&name, route, &base)))

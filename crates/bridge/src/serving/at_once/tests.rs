@@ -31,7 +31,8 @@ impl Scene {
         allow(home.path(), &helper, "near", &["tools.write".to_owned()]).unwrap();
         let config = Config::new(home.path().join("agent")).listen(([127, 0, 0, 1], 0).into()).serve_calls();
         let agent = nuncio::Agent::open(config).await.unwrap();
-        let (serving, from) = (Serving::start(agent.clone(), home.path()).unwrap(), agent.id());
+        let (serving, from) =
+            (Serving::start(agent.clone(), home.path(), crate::native::Natives::default()).unwrap(), agent.id());
         Self { home, agent, serving, from }
     }
 

@@ -17,7 +17,7 @@ async fn a_query_that_is_about_to_be_handed_over_lets_a_letter_of_its_session_pa
     expose(home.path(), &service, &["true".to_owned()]).unwrap();
     let config = Config::new(home.path().join("agent")).listen(([127, 0, 0, 1], 0).into()).serve_calls();
     let agent = Agent::open(config).await.unwrap();
-    let serving = Serving::start(agent.clone(), home.path()).unwrap();
+    let serving = Serving::start(agent.clone(), home.path(), crate::native::Natives::default()).unwrap();
     let of = Of { from: agent.id(), session: Some(CallSessionId::from_bytes([7; 16])) };
     let id = Envelope::of(&Message::json(CALL)).unwrap().id.unwrap();
     let asked = || {
