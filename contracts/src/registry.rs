@@ -1206,6 +1206,11 @@ pub mod time {
     /// Unit: ms.
     pub const PERMIT_LIFE_MAX: u64 = 31_622_400_000;
 
+    /// 30 days: a clock that is ahead by less, and put right again, has forgotten no revoked link
+    ///
+    /// Unit: ms.
+    pub const PERMIT_OVER_STAYS: u64 = 2_592_000_000;
+
     /// an unknown kid lets an issuer be asked again at most so often
     ///
     /// Unit: ms.
