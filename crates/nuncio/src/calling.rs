@@ -8,7 +8,7 @@ use nuncio_proto::codec;
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::rows;
-use nuncio_proto::step::{Arrival, Effects, Staged};
+use nuncio_proto::step::{Arrival, Effects, Staged, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Op, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -287,7 +287,7 @@ impl Actor {
         if place.what == What::Request && of_peer.count() >= limit::CALLS_BEGUN_MAX {
             return tell(reply, Err(Error::TooManyCalls));
         }
-        let (step, mut rows) = match self.accept(to, letter, payload) {
+        let (step, mut rows) = match self.accept_of_call(to, letter, payload) {
             Ok(accepted) => accepted,
             Err(error) => return tell(reply, Err(error)),
         };
@@ -307,6 +307,11 @@ impl Actor {
             self.calls.open.insert((to, letter.id), open);
         }
         self.commit_rows(step, rows, vec![answer(reply, ())]);
+    }
+
+    fn accept_of_call(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>) -> Result<(Step, Vec<Op>), Error> {
+        self.check_payload_room(to, payload.as_ref())?;
+        self.accept(to, letter, payload)
     }
 
     /// A letter of ours failed: where it was a request, whoever asked is told.
@@ -353,7 +358,7 @@ impl Actor {
     fn answer_call(&mut self, answering: Answering, reply: Reply<bool>) {
         let Answering { no, to, letter, payload, method, outcome, memory } = answering;
         let Some(arrival) = self.arrival(no).filter(|_| self.calls.has(no)) else { return tell(reply, Ok(false)) };
-        let (step, mut rows) = match self.accept(to, &letter, payload) {
+        let (step, mut rows) = match self.accept_of_call(to, &letter, payload) {
             Ok(accepted) => accepted,
             Err(error) => return tell(reply, Err(error)),
         };
