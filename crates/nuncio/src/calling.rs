@@ -309,7 +309,12 @@ impl Actor {
         self.commit_rows(step, rows, vec![answer(reply, ())]);
     }
 
-    fn accept_of_call(&mut self, to: AgentId, letter: &Letter, payload: Option<Unsent>) -> Result<(Step, Vec<Op>), Error> {
+    fn accept_of_call(
+        &mut self,
+        to: AgentId,
+        letter: &Letter,
+        payload: Option<Unsent>,
+    ) -> Result<(Step, Vec<Op>), Error> {
         self.check_payload_room(to, payload.as_ref())?;
         self.accept(to, letter, payload)
     }
@@ -377,6 +382,15 @@ impl Actor {
         self.commit_staged(together, rows, answers);
     }
 
+    /// A request that was begun goes without an answer: its asker has ended the session.
+    // contracts/call.md X8.
+    fn tell_unanswered(&mut self, no: u64, together: &mut Staged) {
+        let begun = self.calls.begun.get(&no).cloned().zip(self.arrival(no));
+        let told = begun
+            .and_then(|(method, arrival)| self.peer.tell_call(event::TOOL_UNKNOWN, None, &arrival, &method, now()));
+        told.into_iter().for_each(|step| self.stage_onto(together, step));
+    }
+
     /// A letter of a call goes from the inbox, with all that is kept of it.
     fn forget_came(&mut self, no: u64, together: &mut Staged, rows: &mut Vec<Op>, answers: &mut Vec<Answer>) {
         self.calls.came.remove(&no);
@@ -410,6 +424,7 @@ impl Actor {
                 arrival.letter.reply_to.filter(|_| place.what == What::Answer).map(|asked| (arrival.from, asked))
             });
             asked.into_iter().for_each(|at| self.forget_open(at, &mut rows));
+            self.tell_unanswered(no, &mut together);
             self.forget_came(no, &mut together, &mut rows, &mut answers);
         }
         (together, rows, answers)
@@ -427,7 +442,10 @@ impl Actor {
         let is_of = |from: AgentId, session: Option<CallSessionId>| (from, session) == (of.0, Some(of.1));
         let came = self.calls.came.iter().filter(|(_, came)| is_of(came.from, came.session)).map(|(no, _)| *no);
         let came: Vec<u64> = came.collect();
-        came.into_iter().for_each(|no| self.forget_came(no, &mut together, &mut rows, &mut answers));
+        for no in came {
+            self.tell_unanswered(no, &mut together);
+            self.forget_came(no, &mut together, &mut rows, &mut answers);
+        }
         let open = self.calls.open.iter().filter(|(_, open)| is_of(open.asked.to, open.asked.session));
         let open: Vec<_> = open.map(|(at, _)| *at).collect();
         open.into_iter().for_each(|at| self.forget_open(at, &mut rows));

@@ -402,6 +402,17 @@ impl Actor {
         Some(put_held(by, held))
     }
 
+    /// An agent was added by hand: its knock waits no more, unless it asks for something.
+    // contracts/call.md X29.
+    pub(crate) fn settle_idle_knock(&mut self, by: &AgentId) {
+        let waits = self.door.held.get(by).is_some_and(|held| held.state == State::Waits);
+        let is_let_in = self.peer.contact(by).is_some_and(|info| info.allowed);
+        if waits && self.door.held.get(by).is_some_and(|held| knock_is_idle(is_let_in, &held.knock)) {
+            let rows = self.settle_knock(by).into_iter().collect();
+            self.commit_door(rows, Vec::new());
+        }
+    }
+
     // contracts/call.md X31.
     fn add_knocked(&mut self, by: AgentId, info: ContactInfo, rows: Vec<Op>, answers: Vec<Answer>) {
         let mut together = Staged { ops: Vec::new(), effects: Effects::default() };

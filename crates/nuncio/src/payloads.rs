@@ -242,7 +242,8 @@ impl Actor {
     pub(crate) fn check_payload_room(&self, to: AgentId, payload: Option<&Unsent>) -> Result<(), PeerError> {
         let Some(payload) = payload else { return Ok(()) };
         let waiting = self.payloads_out.iter().filter(|(_, out)| out.to == to);
-        let len = |id: &PayloadId| std::fs::metadata(chunks::out_path(self.store.home(), *id)).map_or(0, |file| file.len());
+        let len =
+            |id: &PayloadId| std::fs::metadata(chunks::out_path(self.store.home(), *id)).map_or(0, |file| file.len());
         let waits = waiting.fold(payload.handle().len, |sum, (id, _)| sum.saturating_add(len(id)));
         if waits > limit::CALLS_OUT_LARGE_MAX { Err(PeerError::TooManyCalls(to)) } else { Ok(()) }
     }

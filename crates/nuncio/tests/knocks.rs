@@ -312,3 +312,19 @@ async fn an_agent_uses_each_line_once_whatever_it_has_used_since() {
     assert_eq!(left(&house).await, [2, 2]);
     stop(&[&house, &guest]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_added_by_hand_waits_no_more_if_it_asks_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let line = Invitation { knock: None, ..line };
+    let (idle, wanting) = (open(dir.path(), "idle").await, open(dir.path(), "wanting").await);
+    ask(&idle, &line, "").await;
+    ask(&wanting, &line, "tools.read").await;
+    heard(&house, 2).await;
+    for guest in [&idle, &wanting] {
+        house.add_peer(&guest.invitation().await.unwrap(), None).await.unwrap();
+    }
+    assert_eq!(heard(&house, 1).await[0].by, wanting.id());
+    stop(&[&house, &idle, &wanting]).await;
+}

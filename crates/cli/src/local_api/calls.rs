@@ -5,9 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use nuncio::ServiceName;
-use nuncio_bridge::{
-    AgentLine, Bridge, Wants, connected, disconnected, forget_withdrawn, local, services as told,
-};
+use nuncio_bridge::{AgentLine, Bridge, Wants, connected, disconnected, forget_withdrawn, local, services as told};
 
 use super::Served;
 use super::read::Body;
