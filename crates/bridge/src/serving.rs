@@ -158,6 +158,10 @@ impl Serving {
         Ok(Arc::new(service))
     }
 
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// Whether it is offered.
     pub(crate) fn offers(&self, service: &ServiceName) -> bool {
         lock(&self.offered).contains_key(service)

@@ -133,9 +133,15 @@ async fn a_permit_goes_with_its_service() {
     two.far.bridge.reload().await.unwrap();
     let two = two.restart_far().await;
     assert_eq!(two.far.agent.permits().await.unwrap().len(), 2, "it is offered");
-    // Withdrawn, and another is offered under its name.
+    // A home that was restored without the file withdraws nothing.
     let (home, files): (_, ServiceName) = (two.dir.path().join("far"), "files".parse().unwrap());
     let text = std::fs::read_to_string(home.join("services.toml")).unwrap();
+    std::fs::remove_file(home.join("services.toml")).unwrap();
+    let two = two.restart_far().await;
+    std::fs::write(home.join("services.toml"), &text).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    assert_eq!(two.far.agent.permits().await.unwrap().len(), 2);
+    // Withdrawn, and another is offered under its name.
     nuncio_bridge::withdraw(&home, &files).unwrap();
     two.far.bridge.reload().await.unwrap();
     std::fs::write(home.join("services.toml"), &text).unwrap();
