@@ -88,6 +88,9 @@ async fn bytes_pass_untouched_and_in_order() {
 async fn what_nobody_waits_for_is_not_written() {
     let long = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{}"}}"#, "x".repeat(300_000));
     let mut agent = Agent::new(Memory::new(move |far, say| {
+        if say.what != What::Request {
+            return;
+        }
         let stray = nuncio_bridge::Say { id: nuncio::Agent::new_letter_id().unwrap(), ..say.clone() };
         far.part(&stray, r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"to":"nobody"}}"#);
         far.answer(&stray, long.as_str());

@@ -141,6 +141,9 @@ async fn a_permit_goes_with_its_service() {
     std::fs::write(home.join("services.toml"), &text).unwrap();
     two.far.bridge.reload().await.unwrap();
     assert_eq!(two.far.agent.permits().await.unwrap().len(), 2);
+    // Where it listens now.
+    guest.agent.add_peer(&two.far.agent.invitation().await.unwrap(), Some("far")).await.unwrap();
+    assert_eq!(ask(&guest, &two, "echo").await, Ok(json!("x")));
     // Withdrawn, and another is offered under its name.
     nuncio_bridge::withdraw(&home, &files).unwrap();
     two.far.bridge.reload().await.unwrap();
