@@ -2,7 +2,7 @@
 //!
 //! The folder of this crate is the single source of truth about Nuncio's wire and disk formats, for every language: short
 //! specifications, `registry.toml` (every number, label, limit and code, once, each with its reason), CDDL, JSON Schemas
-//! and test vectors. The crate only makes the registry's constants available to Rust; it has no dependency and no code.
+//! and test vectors. The crate only makes the registry's constants and the OpenAPI documents available to Rust; it has no dependency.
 //!
 //! ```
 //! use nuncio_contracts::{REGISTRY_TOML, registry};
@@ -13,6 +13,7 @@
 
 #![no_std]
 
+pub mod openapi;
 pub mod registry;
 
 /// The registry as it is committed, for programs that show limits with their reasons.

@@ -500,6 +500,12 @@ pub mod limit {
     /// Unit: bytes.
     pub const CALLS_OUT_BYTES_MAX: usize = 8_388_608;
 
+    /// 4 GiB of large payloads that wait for one peer, with those of its calls: as much as is kept of one
+    /// (`large_bytes_per_peer`); a peer that asks for much and fetches nothing does not fill the disk
+    ///
+    /// Unit: bytes.
+    pub const CALLS_OUT_LARGE_MAX: u64 = 4_294_967_296;
+
     /// of calls of one peer that nobody has taken from the inbox, which is one for all; what is above is left
     /// unacknowledged and comes again
     ///
@@ -1320,6 +1326,11 @@ pub mod time {
     ///
     /// Unit: ms.
     pub const PERMIT_LIFE_MAX: u64 = 31_622_400_000;
+
+    /// 30 days: a clock that is ahead by less, and put right again, has forgotten no revoked link
+    ///
+    /// Unit: ms.
+    pub const PERMIT_OVER_STAYS: u64 = 2_592_000_000;
 
     /// an unknown kid lets an issuer be asked again at most so often
     ///

@@ -1,5 +1,6 @@
 //! All of an agent's calls: what it serves, and the lines of its own programs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,7 @@ impl Bridge {
     pub async fn start_with(agent: Agent, home: &Path, natives: Natives) -> Result<Self, BridgeError> {
         let serving = Serving::start(agent.clone(), home, natives)?;
         let calling = Calling::new(agent.clone());
+        forget(&agent, home, |service| serving.offers(service)).await?;
         agent.admit_calls(Serving::admission(&serving)).await?;
         serve(&agent, &serving).await?;
         let lets_in = tokio::spawn(let_in(agent.clone(), home.to_owned(), Arc::clone(&serving)));
@@ -114,18 +116,8 @@ impl Bridge {
     /// It is not what this program reads: what was offered goes on.
     pub async fn reload(&self) -> Result<(), BridgeError> {
         self.serving.reload().await?;
-        self.forget_lines().await?;
+        forget(&self.agent, self.serving.home(), |service| self.serving.offers(service)).await?;
         Ok(serve(&self.agent, &self.serving).await?)
-    }
-
-    /// Lines for what is offered no more let nobody in: offered again under that name, it is another service.
-    async fn forget_lines(&self) -> Result<(), nuncio::Error> {
-        for line in self.agent.lines().await? {
-            if line.meant.service.is_some_and(|service| !self.serving.offers(&service)) {
-                self.agent.revoke_line(line.id).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Ends what is served, before the agent is shut down: what was handed over and has no answer is told as of unknown outcome.
@@ -136,6 +128,40 @@ impl Bridge {
         self.fronts.stopped().await;
         self.hears.abort();
     }
+}
+
+/// Of what the home's file offers no more no line lets in, and no permit counts: of an agent whose services do not run ([`Bridge::reload`] of one
+/// whose do).
+///
+/// # Errors
+/// The file is not what this program reads; the agent stops.
+pub async fn forget_withdrawn(agent: &Agent, home: &Path) -> Result<(), BridgeError> {
+    let services = Services::load(home)?;
+    Ok(forget(agent, home, |service| services.get(service).is_some()).await?)
+}
+
+/// Lines and permits for what is offered no more: offered again under that name, it is another service.
+// contracts/permit.md P16.
+async fn forget(agent: &Agent, home: &Path, offers: impl Fn(&ServiceName) -> bool) -> Result<(), nuncio::Error> {
+    // A home without the file does not say that anything was withdrawn: it was restored without it, or never offered.
+    if !home.join(config::FILE).exists() {
+        return Ok(());
+    }
+    for line in agent.lines().await? {
+        if line.meant.service.is_some_and(|service| !offers(&service)) {
+            agent.revoke_line(line.id).await?;
+        }
+    }
+    let me = agent.id();
+    let permits = agent.permits().await?;
+    let gone = permits.iter().filter(|permit| *permit.giver() == me && !offers(permit.service()));
+    // What was handed on stands below it.
+    let given: BTreeSet<_> = gone.filter_map(|permit| permit.links().next()).map(|link| link.id()).collect();
+    for link in given {
+        tracing::info!(%link, "a permit is revoked: its service is offered no more");
+        agent.revoke_permit(link).await?;
+    }
+    Ok(())
 }
 
 /// Who offers something takes calls, and hears who would be let in.

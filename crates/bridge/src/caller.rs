@@ -137,13 +137,18 @@ impl Calling {
     }
 
     fn forget(&self, key: &Key, no: u64) {
-        let mut lanes = self.lanes();
-        if let Some(lane) = lanes.get_mut(key) {
+        if let Some(lane) = self.lanes().get_mut(key) {
             lane.there.remove(&no);
             lane.at_hand.take_if(|news| number(news) == no);
-            if lane.there.is_empty() && lane.bell.receiver_count() == 0 {
-                lanes.remove(key);
-            }
+        }
+        self.tidy(key);
+    }
+
+    /// Of what is not there and nobody listens for nothing is kept.
+    fn tidy(&self, key: &Key) {
+        let mut lanes = self.lanes();
+        if lanes.get(key).is_some_and(|lane| lane.there.is_empty() && lane.bell.receiver_count() == 0) {
+            lanes.remove(key);
         }
     }
 }
@@ -233,7 +238,11 @@ impl Line for AgentLine {
         let (sender, heard) = mpsc::channel(LISTENED);
         let key = self.key(session);
         let bell = self.calling.follow(&key);
-        tokio::spawn(self.clone().pass_on(key, after, bell, sender));
+        let line = self.clone();
+        tokio::spawn(async move {
+            line.clone().pass_on(key.clone(), after, bell, sender).await;
+            line.calling.tidy(&key);
+        });
         Ok(heard)
     }
 

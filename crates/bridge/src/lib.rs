@@ -32,7 +32,7 @@ mod serving;
 pub mod shim;
 mod under;
 
-pub use bridge::{Bridge, BridgeError};
+pub use bridge::{Bridge, BridgeError, forget_withdrawn};
 pub use caller::AgentLine;
 pub use config::{
     ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, expose_native, offer,

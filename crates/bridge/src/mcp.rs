@@ -35,7 +35,8 @@ pub(crate) fn era(head: &Head, envelope: &Envelope) -> Era {
 /// One differs, or lacks: the error of [`crate::jsonrpc::Reason::Mismatch`].
 pub(crate) fn agree(head: &Head, envelope: &Envelope, strict: bool) -> Result<(), &'static str> {
     if envelope.is_response() {
-        return Ok(());
+        let says = head.get(METHOD).is_some() || head.get(NAME).is_some();
+        return if says { Err("a field says a method or a name, and the message is an answer") } else { Ok(()) };
     }
     let strict = strict && envelope.is_request() && era(head, envelope) == Era::Alone;
     let version = envelope.params.meta_version.as_deref();
@@ -50,6 +51,10 @@ pub(crate) fn agree(head: &Head, envelope: &Envelope, strict: bool) -> Result<()
         (Some(None), _) => Err("the field mcp-name cannot be read"),
         (Some(Some(field)), Some(name)) if field != name => {
             Err("the field mcp-name does not say what the message says")
+        }
+        // Of a task it may be the task's id.
+        (Some(Some(_)), None) if !envelope.method.starts_with("tasks/") => {
+            Err("the field mcp-name names what the message does not")
         }
         _ => Ok(()),
     }
@@ -143,5 +148,23 @@ mod tests {
         // Said to be new, and not so in itself.
         assert!(agree(&Head::of(good), &call(""), true).is_err());
         assert!(agree(&Head::of([(METHOD, "tools/list")]), &call(""), false).is_err());
+    }
+
+    #[test]
+    fn no_field_says_what_the_message_does_not() {
+        let read = |text: &str| Envelope::read(text.as_bytes()).unwrap();
+        let list = read(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#);
+        let unnamed = read(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#);
+        for message in [&list, &unnamed] {
+            assert!(agree(&Head::of([(NAME, "a")]), message, false).is_err());
+            assert_eq!(agree(&Head::of([(METHOD, message.method.as_str())]), message, false), Ok(()));
+        }
+        let answer = read(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+        for field in [(METHOD, "tools/call"), (NAME, "a")] {
+            assert!(agree(&Head::of([field]), &answer, false).is_err());
+        }
+        assert_eq!(agree(&Head::of([(VERSION, "2025-06-18")]), &answer, false), Ok(()));
+        let task = read(r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"a"}}"#);
+        assert_eq!(agree(&Head::of([(NAME, "a")]), &task, false), Ok(()));
     }
 }

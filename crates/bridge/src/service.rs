@@ -134,6 +134,8 @@ pub(crate) struct Bounds {
     grace: Duration,
     /// How long a program may take to come back to a session, or an address to take a connection.
     patience: Duration,
+    /// How long a program may take to read the first byte of a message.
+    reads_within: Duration,
 }
 
 impl Default for Bounds {
@@ -145,6 +147,7 @@ impl Default for Bounds {
             pool: 8,
             grace: Duration::from_secs(5),
             patience: Duration::from_secs(30),
+            reads_within: Duration::from_mins(1),
         }
     }
 }

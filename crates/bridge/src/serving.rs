@@ -14,6 +14,7 @@ mod patience;
 mod permits;
 mod queries;
 mod reply;
+mod saying;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ const SAID: usize = 64;
 const PAYLOAD_PATIENCE: Duration = Duration::from_mins(1);
 /// Notices that are not in their letters, in memory until their services have them.
 const LONG_NOTICES: usize = 8;
+/// Messages of services that are not in memory and are sealed at once.
+const LONG_SAID: usize = 8;
 
 /// Whose messages to which service, which are handed over one after the other.
 type LaneId = (ServiceName, Of);
@@ -72,6 +75,8 @@ pub(crate) struct Serving {
     memory: Arc<Memory>,
     /// Long notices in memory at once.
     room: Semaphore,
+    /// Long messages of services that are being sealed at once.
+    seals: Semaphore,
     /// Where agents call back, once one was told where.
     callbacks: Mutex<Option<Arc<Callbacks>>>,
     /// What comes from now on is for the next start.
@@ -101,6 +106,7 @@ impl Serving {
             queries: Queries::default(),
             memory: Arc::default(),
             room: Semaphore::new(LONG_NOTICES),
+            seals: Semaphore::new(LONG_SAID),
             callbacks: Mutex::default(),
             stopping: CancellationToken::new(),
         });
@@ -159,6 +165,10 @@ impl Serving {
         Ok(Arc::new(service))
     }
 
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// Whether it is offered.
     pub(crate) fn offers(&self, service: &ServiceName) -> bool {
         lock(&self.offered).contains_key(service)
@@ -173,8 +183,10 @@ impl Serving {
     pub(crate) async fn stop(&self) {
         self.stopping.cancel();
         let all: Vec<_> = lock(&self.offered).drain().map(|(_, offered)| offered).collect();
-        for offered in all {
-            offered.service.stop().await;
+        // Each may take its grace: all at once.
+        let stops = all.into_iter().map(|offered| tokio::spawn(async move { offered.service.stop().await }));
+        for stop in stops.collect::<Vec<_>>() {
+            let _ = stop.await;
         }
     }
 
@@ -504,15 +516,6 @@ impl Serving {
         }
         drop(message);
         sent.map(drop)
-    }
-
-    /// Sends what a service says.
-    async fn hear(self: Arc<Self>, service: ServiceName, mut heard: mpsc::Receiver<Said>) {
-        while let Some(said) = heard.recv().await {
-            if let Err(error) = self.pass_on(&service, said).await {
-                tracing::warn!(%service, %error, "what a service said was not sent");
-            }
-        }
     }
 
     async fn pass_on(self: &Arc<Self>, service: &ServiceName, said: Said) -> Result<(), nuncio::Error> {

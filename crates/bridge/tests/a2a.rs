@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "memory/end.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod end;
+
 use std::future::Future;
-use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -16,8 +19,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use nuncio::{Agent, Config};
-use nuncio_bridge::{Bridge, Front, Guard, allow, serve_fronts};
+use end::{End, acquaint};
+use nuncio_bridge::{Front, Guard, allow, serve_fronts};
 use nuncio_proto::crypto::SigningKey;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -157,21 +160,6 @@ fn message(body: &str) -> Response {
     }
 }
 
-struct End {
-    agent: Agent,
-    bridge: Bridge,
-}
-
-impl End {
-    async fn open(home: &Path) -> Self {
-        let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
-        let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
-        let agent = Agent::open(config).await.unwrap();
-        let bridge = Bridge::start(agent.clone(), home).await.unwrap();
-        Self { agent, bridge }
-    }
-}
-
 struct Scene {
     _dir: tempfile::TempDir,
     _ends: (End, End),
@@ -205,8 +193,7 @@ impl Scene {
         let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         allow(&home, &service, "near", &scopes).unwrap();
         let (near, there) = (End::open(&near).await, End::open(&home).await);
-        near.agent.add_peer(&there.agent.invitation().await.unwrap(), Some("far")).await.unwrap();
-        there.agent.add_peer(&near.agent.invitation().await.unwrap(), Some("near")).await.unwrap();
+        acquaint(&near, &there).await;
         let line = near.bridge.line(there.agent.id(), service);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use client::{Stream, front, whole};
 use line::Memory;
-use nuncio_bridge::Message;
+use nuncio_bridge::{Line, Message, Say};
 use nuncio_proto::call::{Head, What};
 use server::json_of;
 
@@ -304,6 +304,27 @@ async fn without_sessions_whoever_leaves_cancels() {
     assert_eq!((said[1].what, said[1].reply_to), (What::Notice, Some(said[0].id)));
     assert_eq!(json_of(&said[1])["params"]["requestId"], 9);
     assert_eq!(json_of(&said[1])["method"], "notifications/cancelled");
+}
+
+#[tokio::test]
+async fn an_answer_that_another_program_asked_for_is_left_to_it_for_a_while() {
+    let memory = server::line();
+    let front = front(memory.clone()).await;
+    let version = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")];
+    let own = async || assert_eq!(front.post(&version, modern(1, "tools/list", None)).await.status(), 200);
+    own().await;
+    until("what its client has is taken", || memory.left().is_empty()).await;
+    let other = modern(1, "tools/list", None);
+    let (what, message) = (What::Request, Message::json(other));
+    let id = nuncio::Agent::new_letter_id().unwrap();
+    memory.say(Say { id, what, session: None, reply_to: None, message, note: Vec::new(), under: None }).await.unwrap();
+    own().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(memory.left().len(), 1, "it is not the front's");
+    tokio::time::pause();
+    tokio::time::advance(nuncio_bridge::GRACE_BROKEN).await;
+    tokio::time::resume();
+    until("nobody has taken it", || memory.left().is_empty()).await;
 }
 
 #[tokio::test]

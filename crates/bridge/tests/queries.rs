@@ -5,14 +5,16 @@
 
 #[path = "memory/client.rs"]
 mod client;
+#[path = "memory/end.rs"]
+mod end;
 
 use std::future::Future;
-use std::path::Path;
 use std::time::Duration;
 
 use client::{Running, Stream, front, whole};
-use nuncio::{Agent, Config};
-use nuncio_bridge::{AgentLine, Bridge, allow, expose};
+use end::{End, acquaint};
+use nuncio::Config;
+use nuncio_bridge::{AgentLine, allow, expose};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -21,25 +23,6 @@ const V25: &str = "2025-11-25";
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes too long")
-}
-
-struct End {
-    agent: Agent,
-    bridge: Bridge,
-}
-
-impl End {
-    async fn open(home: &Path, alter: impl FnOnce(Config) -> Config) -> Self {
-        let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
-        let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
-        let agent = Agent::open(alter(config)).await.unwrap();
-        let bridge = Bridge::start(agent.clone(), home).await.unwrap();
-        Self { agent, bridge }
-    }
-
-    async fn commits(&self) -> u64 {
-        self.agent.status().await.unwrap().commits.0
-    }
 }
 
 struct Two {
@@ -67,7 +50,7 @@ impl Two {
         let text = text.replacen("[services.files]\n", &read, 1);
         assert!(text.contains("\nread = ["), "{text}");
         std::fs::write(&file, text).unwrap();
-        let (near, far) = (End::open(&near, |config| config).await, End::open(&far, alter).await);
+        let (near, far) = (End::open(&near).await, End::open_as(&far, alter).await);
         acquaint(&near, &far).await;
         let line: AgentLine = near.bridge.line(far.agent.id(), service);
         let front = front(line).await;
@@ -96,7 +79,8 @@ impl Two {
     }
 
     async fn commits(&self) -> (u64, u64) {
-        (self.near.commits().await, self.far.commits().await)
+        let of = async |end: &End| end.agent.status().await.unwrap().commits.0;
+        (of(&self.near).await, of(&self.far).await)
     }
 
     async fn post(&self, body: &str) -> axum::http::Response<axum::body::Body> {
@@ -113,11 +97,6 @@ impl Two {
     async fn seen(&self, id: u64) -> Vec<String> {
         serde_json::from_value(self.call(id, "seen", Value::Null).await["result"].clone()).unwrap()
     }
-}
-
-async fn acquaint(near: &End, far: &End) {
-    near.agent.add_peer(&far.agent.invitation().await.unwrap(), Some("far")).await.unwrap();
-    far.agent.add_peer(&near.agent.invitation().await.unwrap(), Some("near")).await.unwrap();
 }
 
 fn call(id: u64, tool: &str, arguments: Value) -> String {
@@ -241,7 +220,7 @@ async fn an_agent_that_ends_over_a_query_answers_its_letter_once_it_is_back() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         far.bridge.stop().await;
         far.agent.shutdown().await.unwrap();
-        let far = End::open(&dir.path().join("far"), as_it_is).await;
+        let far = End::open(&dir.path().join("far")).await;
         acquaint(&near, &far).await;
         let released = within(front.post(&headers, call(3, "release", Value::Null))).await;
         (far, released)

@@ -85,6 +85,32 @@ async fn bytes_pass_untouched_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_is_not_written() {
+    let long = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{}"}}"#, "x".repeat(300_000));
+    let mut agent = Agent::new(Memory::new(move |far, say| {
+        if say.what != What::Request {
+            return;
+        }
+        let stray = nuncio_bridge::Say { id: nuncio::Agent::new_letter_id().unwrap(), ..say.clone() };
+        far.part(&stray, r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"to":"nobody"}}"#);
+        far.answer(&stray, long.as_str());
+        far.answer(&say, r#"{"jsonrpc":"2.0","id":1,"result":"first"}"#);
+        far.answer(&say, r#"{"jsonrpc":"2.0","id":1,"result":"second"}"#);
+        far.part(&say, r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"late":true}}"#);
+        far.aside(say.session, r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#);
+    }));
+    agent.start();
+    let mut program = Program::start(&agent);
+    program.say(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#).await;
+    assert!(program.hear().await.unwrap().contains("first"));
+    assert_eq!(program.hear().await.unwrap(), r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#);
+    drop(program.input);
+    assert!(program.output.next_line().await.unwrap().is_none());
+    program.shim.await.unwrap().unwrap();
+    assert!(agent.memory.left().is_empty(), "what is passed over is taken");
+}
+
+#[tokio::test]
 async fn through_deaths_of_the_agent_nothing_is_lost_and_nothing_comes_twice() {
     let mut agent = Agent::new(server::line());
     agent.start();

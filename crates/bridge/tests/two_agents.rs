@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "memory/end.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod end;
+
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use end::{End, acquaint};
 use nuncio::{Agent, AgentId, CallNews, CallSessionId, Config, LetterId, Trace, What};
-use nuncio_bridge::{AgentLine, Body, Bridge, Heard, HeardWhat, Line, Message, Say, allow, expose};
+use nuncio_bridge::{AgentLine, Body, Heard, HeardWhat, Line, Message, Say, allow, expose};
 use nuncio_proto::rows;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -23,31 +27,6 @@ const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/tests/ser
 
 async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), what).await.expect("it takes too long")
-}
-
-struct End {
-    agent: Agent,
-    bridge: Bridge,
-}
-
-impl End {
-    async fn open(home: &Path) -> Self {
-        Self::open_seen(home, None).await
-    }
-
-    async fn open_seen(home: &Path, trace: Option<Trace>) -> Self {
-        let mut config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
-        config.trace = trace;
-        let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
-        let agent = Agent::open(config).await.unwrap();
-        let bridge = Bridge::start(agent.clone(), home).await.unwrap();
-        Self { agent, bridge }
-    }
-
-    async fn stop(self) {
-        self.bridge.stop().await;
-        self.agent.shutdown().await.unwrap();
-    }
 }
 
 struct Two {
@@ -71,9 +50,7 @@ impl Two {
     }
 
     async fn acquaint(&self) {
-        let (near, far) = (&self.near.agent, &self.far.agent);
-        near.add_peer(&far.invitation().await.unwrap(), Some("far")).await.unwrap();
-        far.add_peer(&near.invitation().await.unwrap(), Some("near")).await.unwrap();
+        acquaint(&self.near, &self.far).await;
     }
 
     fn line(&self) -> AgentLine {
@@ -194,7 +171,11 @@ async fn what_is_allowed_is_begun_as_it_comes_and_what_is_not_never_is() {
             count_with.fetch_add(usize::from(put(&[rows::INBOX])), SeqCst);
         }
     });
-    let two = Two { far: End::open_seen(&two.dir.path().join("far"), Some(trace)).await, ..two };
+    let traced = |mut config: Config| {
+        config.trace = Some(trace);
+        config
+    };
+    let two = Two { far: End::open_as(&two.dir.path().join("far"), traced).await, ..two };
     two.acquaint().await;
     let line = two.line();
     let mut heard = line.listen(Some(SESSION), None).await.unwrap();

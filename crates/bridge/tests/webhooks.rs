@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "memory/end.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest")]
+mod end;
+
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +15,8 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use nuncio::{Agent, Config};
-use nuncio_bridge::{Bridge, Wants, allow, disconnected, expose_a2a};
+use end::{End, acquaint};
+use nuncio_bridge::{Wants, allow, disconnected, expose_a2a};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -67,26 +70,6 @@ fn client(times: usize, _: &str) -> Response {
     if times == 1 { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { StatusCode::OK.into_response() }
 }
 
-struct End {
-    agent: Agent,
-    bridge: Bridge,
-}
-
-impl End {
-    async fn open(home: &Path) -> Self {
-        let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
-        let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
-        let agent = Agent::open(config).await.unwrap();
-        let bridge = Bridge::start(agent.clone(), home).await.unwrap();
-        Self { agent, bridge }
-    }
-
-    async fn stop(self) {
-        self.bridge.stop().await;
-        self.agent.shutdown().await.unwrap();
-    }
-}
-
 struct Scene {
     dir: TempDir,
     near: End,
@@ -109,7 +92,7 @@ impl Scene {
         let (near, far) = (End::open(&dir.path().join("near")).await, End::open(&home).await);
         let hook = format!("{}/hook", serve(Arc::clone(&called), client).await);
         let mut scene = Self { dir, near, far, asked, called, hook, url: String::new() };
-        scene.acquaint().await;
+        acquaint(&scene.near, &scene.far).await;
         let webhooks = BTreeMap::from([("mine".to_owned(), scene.hook.clone())]);
         let fronts = scene.near.bridge.fronts();
         fronts.connect(None, scene.far.agent.id(), service, Wants { webhooks, ..Wants::default() }).await.unwrap();
@@ -119,19 +102,13 @@ impl Scene {
         scene
     }
 
-    async fn acquaint(&self) {
-        let (near, far) = (&self.near.agent, &self.far.agent);
-        near.add_peer(&far.invitation().await.unwrap(), Some("far")).await.unwrap();
-        far.add_peer(&near.invitation().await.unwrap(), Some("near")).await.unwrap();
-    }
-
     /// Both agents stop and start.
     async fn again(self) -> Self {
         self.near.stop().await;
         self.far.stop().await;
         let (near, far) = (self.dir.path().join("near"), self.dir.path().join("far"));
         let scene = Self { near: End::open(&near).await, far: End::open(&far).await, ..self };
-        scene.acquaint().await;
+        acquaint(&scene.near, &scene.far).await;
         scene
     }
 

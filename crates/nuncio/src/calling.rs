@@ -8,7 +8,7 @@ use nuncio_proto::codec;
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
 use nuncio_proto::rows;
-use nuncio_proto::step::{Arrival, Effects, Staged};
+use nuncio_proto::step::{Arrival, Effects, Staged, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Op, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -343,7 +343,7 @@ impl Actor {
         if place.what == What::Request && of_peer.count() >= limit::CALLS_BEGUN_MAX {
             return tell(reply, Err(Error::TooManyCalls));
         }
-        let (step, mut rows) = match self.accept(to, letter, payload) {
+        let (step, mut rows) = match self.accept_of_call(to, letter, payload) {
             Ok(accepted) => accepted,
             Err(error) => return tell(reply, Err(error)),
         };
@@ -363,6 +363,16 @@ impl Actor {
             self.calls.open.insert((to, letter.id), open);
         }
         self.commit_rows(step, rows, vec![answer(reply, ())]);
+    }
+
+    fn accept_of_call(
+        &mut self,
+        to: AgentId,
+        letter: &Letter,
+        payload: Option<Unsent>,
+    ) -> Result<(Step, Vec<Op>), Error> {
+        self.check_payload_room(to, payload.as_ref())?;
+        self.accept(to, letter, payload)
     }
 
     /// A letter of ours failed: where it was a request, whoever asked is told.
@@ -414,7 +424,7 @@ impl Actor {
         let method = Some(method).filter(|method| !method.is_empty()).or_else(|| self.calls.begun.get(&no).cloned());
         let method = method.unwrap_or_default();
         let Some(arrival) = self.arrival(no).filter(|_| self.calls.has(no)) else { return tell(reply, Ok(false)) };
-        let (step, mut rows) = match self.accept(to, &letter, payload) {
+        let (step, mut rows) = match self.accept_of_call(to, &letter, payload) {
             Ok(accepted) => accepted,
             Err(error) => return tell(reply, Err(error)),
         };
@@ -431,6 +441,15 @@ impl Actor {
             rows.push(Op::Put { key: of_session(MEMORY, &(to, session)), value: memory });
         }
         self.commit_staged(together, rows, answers);
+    }
+
+    /// A request that was begun goes without an answer: its asker has ended the session.
+    // contracts/call.md X8.
+    fn tell_unanswered(&mut self, no: u64, together: &mut Staged) {
+        let begun = self.calls.begun.get(&no).cloned().zip(self.arrival(no));
+        let told = begun
+            .and_then(|(method, arrival)| self.peer.tell_call(event::TOOL_UNKNOWN, None, &arrival, &method, now()));
+        told.into_iter().for_each(|step| self.stage_onto(together, step));
     }
 
     /// A letter of a call goes from the inbox, with all that is kept of it.
@@ -467,6 +486,7 @@ impl Actor {
                 arrival.letter.reply_to.filter(|_| place.what == What::Answer).map(|asked| (arrival.from, asked))
             });
             asked.into_iter().for_each(|at| self.forget_open(at, &mut rows));
+            self.tell_unanswered(no, &mut together);
             self.forget_came(no, &mut together, &mut rows, &mut answers);
         }
         (together, rows, answers)
@@ -484,7 +504,10 @@ impl Actor {
         let is_of = |from: AgentId, session: Option<CallSessionId>| (from, session) == (of.0, Some(of.1));
         let came = self.calls.came.iter().filter(|(_, came)| is_of(came.from, came.session)).map(|(no, _)| *no);
         let came: Vec<u64> = came.collect();
-        came.into_iter().for_each(|no| self.forget_came(no, &mut together, &mut rows, &mut answers));
+        for no in came {
+            self.tell_unanswered(no, &mut together);
+            self.forget_came(no, &mut together, &mut rows, &mut answers);
+        }
         let open = self.calls.open.iter().filter(|(_, open)| is_of(open.asked.to, open.asked.session));
         let open: Vec<_> = open.map(|(at, _)| *at).collect();
         open.into_iter().for_each(|at| self.forget_open(at, &mut rows));

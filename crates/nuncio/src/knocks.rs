@@ -18,7 +18,7 @@ use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
 use nuncio_store::{Engine as _, Op};
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 use tokio::sync::{Notify, watch};
 
 use crate::actor::Actor;
@@ -67,7 +67,7 @@ pub struct Meant {
 }
 
 #[derive(Serialize, Deserialize)]
-struct KnockedRow(u8, u64, ByteBuf, u8, Option<(Option<String>, String)>, Option<ByteArray<32>>);
+struct KnockedRow(u8, u64, ByteBuf, u8, Option<(Option<String>, String)>);
 
 /// What becomes of a knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,6 @@ struct Held {
     knock: Knock,
     state: State,
     meant: Option<Meant>,
-    /// The hash of the secret that it has used.
-    used: Option<[u8; 32]>,
 }
 
 /// Who knocks, and what invitations let in. All of it is on disk, too.
@@ -313,13 +311,10 @@ impl Actor {
     // contracts/call.md X29, X30.
     pub(crate) fn knocked(&mut self, by: AgentId, knock: Knock) {
         let known = self.door.held.get(&by);
-        let used = known.and_then(|held| held.used);
-        // A line is used once by one agent: what it has used counts as none.
-        let secret = knock.secret.as_ref().filter(|secret| used != Some(secret.hash()));
-        if let Some((meant, row)) = secret.and_then(|secret| self.door.lines.redeem(secret, now())) {
-            let used = secret.map(KnockSecret::hash);
-            let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant), used };
-            let rows = vec![row, put_held(&by, &held)];
+        let secret = knock.secret.as_ref();
+        if let Some((meant, mut rows)) = secret.and_then(|secret| self.door.lines.redeem(secret, by, now())) {
+            let held = Held { at: now(), knock, state: State::LetIn, meant: Some(meant) };
+            rows.push(put_held(&by, &held));
             self.door.held.insert(by, held);
             return self.commit_door(rows, Vec::new());
         }
@@ -331,13 +326,13 @@ impl Actor {
             State::Waits => held.asks_as(&knock) && held.knock.from == knock.from,
         });
         if !is_over && !knock_is_idle(is_let_in, &knock) {
-            self.wait_for_person(by, knock, used);
+            self.wait_for_person(by, knock);
         }
         self.show_out(by);
     }
 
     /// A knock waits. Where as many wait as may, the one that has waited longest makes place.
-    fn wait_for_person(&mut self, by: AgentId, knock: Knock, used: Option<[u8; 32]>) {
+    fn wait_for_person(&mut self, by: AgentId, knock: Knock) {
         let waiting = || self.door.held.iter().filter(|(_, held)| held.state == State::Waits);
         let waits = self.door.held.get(&by).filter(|held| held.state == State::Waits);
         let mut rows = Vec::new();
@@ -348,7 +343,7 @@ impl Actor {
         }
         // Whoever asks for something else keeps its place among those that wait, and gets no better one.
         let at = self.door.held.get(&by).filter(|held| held.state == State::Waits).map_or_else(now, |held| held.at);
-        let held = Held { at, knock, state: State::Waits, meant: None, used };
+        let held = Held { at, knock, state: State::Waits, meant: None };
         rows.push(put_held(&by, &held));
         self.door.held.insert(by, held);
         tracing::info!(peer = %by, "an agent that was not added knocks: `nuncio knocks` lists it");
@@ -405,6 +400,17 @@ impl Actor {
         let held = self.door.held.get_mut(by)?;
         (held.state, held.meant) = (State::Settled, None);
         Some(put_held(by, held))
+    }
+
+    /// An agent was added by hand: its knock waits no more, unless it asks for something.
+    // contracts/call.md X29.
+    pub(crate) fn settle_idle_knock(&mut self, by: &AgentId) {
+        let waits = self.door.held.get(by).is_some_and(|held| held.state == State::Waits);
+        let is_let_in = self.peer.contact(by).is_some_and(|info| info.allowed);
+        if waits && self.door.held.get(by).is_some_and(|held| knock_is_idle(is_let_in, &held.knock)) {
+            let rows = self.settle_knock(by).into_iter().collect();
+            self.commit_door(rows, Vec::new());
+        }
     }
 
     // contracts/call.md X31.
@@ -499,20 +505,17 @@ fn put_held(by: &AgentId, held: &Held) -> Op {
     let knock = Knock { secret: None, ..held.knock.clone() }.to_bytes();
     let meant =
         held.meant.as_ref().map(|meant| (meant.service.as_ref().map(ToString::to_string), meant.scope.to_string()));
-    let row = KnockedRow(1, held.at.0, ByteBuf::from(knock), state, meant, held.used.map(ByteArray::new));
+    let row = KnockedRow(2, held.at.0, ByteBuf::from(knock), state, meant);
     Op::Put { key: key(KNOCKED, by.as_bytes()), value: codec::encode(&row) }
 }
 
 fn read_held(agent: &[u8], value: &[u8]) -> Option<(AgentId, Held)> {
     let by = AgentId::from_bytes(agent.try_into().ok()?).ok()?;
-    let KnockedRow(_, at, knock, state, meant, used) = codec::decode(value, 2 * limit::KNOCK_LEN_MAX).ok()?;
+    let KnockedRow(_, at, knock, state, meant) = codec::decode(value, 2 * limit::KNOCK_LEN_MAX).ok()?;
     let state = STATES.into_iter().nth(state.into())?;
     let meant = meant.and_then(|(service, scope)| {
         let service = service.map(|service| service.parse().ok()).map_or(Some(None), |service| service.map(Some))?;
         Some(Meant { service, scope: Scope::parse(&scope)? })
     });
-    Some((
-        by,
-        Held { at: UnixMillis(at), knock: Knock::parse(&knock)?, state, meant, used: used.map(ByteArray::into_array) },
-    ))
+    Some((by, Held { at: UnixMillis(at), knock: Knock::parse(&knock)?, state, meant }))
 }

@@ -1,12 +1,13 @@
 //! Lines that let their bearer in: what each means, until when and how often (contracts/call.md X30).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::codec;
+use nuncio_proto::ids::AgentId;
 use nuncio_proto::invitation::Invitation;
 use nuncio_proto::knock::KnockSecret;
 use nuncio_proto::rows;
@@ -25,6 +26,8 @@ use crate::knocks::{KnockCommand, Meant, key};
 
 /// What invitations of this agent's let in: behind it the secret's hash.
 const GIVEN: [u8; 2] = [rows::RUNTIME, b'I'];
+/// By whom one was used: behind it the secret's hash and the agent. It goes with the line.
+const USED: [u8; 2] = [rows::RUNTIME, b'U'];
 
 #[derive(Serialize, Deserialize)]
 struct GivenRow(u8, Option<String>, String, u64, u32);
@@ -73,26 +76,43 @@ impl Agent {
     }
 }
 
+/// A line, and by whom it was used.
+struct Given {
+    line: Line,
+    used: BTreeSet<AgentId>,
+}
+
 /// All of them, by the hash of the secret. All of it is on disk, too.
 #[derive(Default)]
-pub(crate) struct Lines(BTreeMap<[u8; 32], Line>);
+pub(crate) struct Lines(BTreeMap<[u8; 32], Given>);
 
 impl Lines {
-    /// What a secret means, if its line is good, and the row that counts its use: it is counted before any other is looked at.
-    pub(crate) fn redeem(&mut self, secret: &KnockSecret, now: UnixMillis) -> Option<(Meant, Op)> {
+    /// What a secret means, if its line is good and this agent has not used it, and the rows that count its use: it is counted before any other is
+    /// looked at.
+    // contracts/call.md X30.
+    pub(crate) fn redeem(&mut self, secret: &KnockSecret, by: AgentId, now: UnixMillis) -> Option<(Meant, Vec<Op>)> {
         let hash = secret.hash();
-        let line = self.0.get_mut(&hash).filter(|line| now <= line.until && line.left > 0)?;
-        line.left -= 1;
-        let (meant, left) = (line.meant.clone(), line.left);
-        let used = if left == 0 { Op::Delete { key: key(GIVEN, &hash) } } else { put(&hash, line) };
-        self.0.retain(|_, line| line.left > 0);
-        Some((meant, used))
+        let Given { line, used } = self.0.get_mut(&hash).filter(|given| now <= given.line.until)?;
+        if !used.insert(by) {
+            return None;
+        }
+        line.left = line.left.saturating_sub(1);
+        let meant = line.meant.clone();
+        let rows = match line.left {
+            0 => self.take(|line| line.left == 0),
+            _ => vec![put(&hash, line), Op::Put { key: used_by(&hash, &by), value: Vec::new() }],
+        };
+        Some((meant, rows))
     }
 
     /// Takes out those that are meant, with their rows.
     fn take(&mut self, is_meant: impl Fn(&Line) -> bool) -> Vec<Op> {
-        let taken = self.0.extract_if(.., |_, line| is_meant(line));
-        taken.map(|(hash, _)| Op::Delete { key: key(GIVEN, &hash) }).collect()
+        let taken = self.0.extract_if(.., |_, given| is_meant(&given.line));
+        let rows_of = |(hash, given): ([u8; 32], Given)| {
+            let used = given.used.into_iter().map(move |by| used_by(&hash, &by));
+            [key(GIVEN, &hash)].into_iter().chain(used).map(|key| Op::Delete { key })
+        };
+        taken.flat_map(rows_of).collect()
     }
 }
 
@@ -101,6 +121,14 @@ impl Actor {
         let store = Arc::clone(&self.store);
         store.scan(&GIVEN, &mut |key, value| {
             self.door.lines.0.extend(key.get(2..).and_then(|hash| read(hash, value)));
+            Ok(())
+        })?;
+        store.scan(&USED, &mut |key, _| {
+            let split = key.get(2..).and_then(|rest| rest.split_first_chunk::<32>());
+            let by = split.and_then(|(hash, agent)| Some((hash, AgentId::from_bytes(agent.try_into().ok()?).ok()?)));
+            if let Some((given, by)) = by.and_then(|(hash, by)| Some((self.door.lines.0.get_mut(hash)?, by))) {
+                given.used.insert(by);
+            }
             Ok(())
         })?;
         Ok(())
@@ -116,12 +144,13 @@ impl Actor {
         let hash = secret.hash();
         let line = Line { id: id_of(&hash), meant, until, left: times };
         let row = put(&hash, &line);
-        self.door.lines.0.insert(hash, line);
+        self.door.lines.0.insert(hash, Given { line, used: BTreeSet::new() });
         self.commit_door(vec![row], vec![answer(reply, Invitation { knock: Some(secret), ..invitation })]);
     }
 
     pub(crate) fn lines(&self) -> Vec<Line> {
-        self.door.lines.0.values().filter(|line| line.until >= now()).cloned().collect()
+        let all = self.door.lines.0.values().map(|given| &given.line);
+        all.filter(|line| line.until >= now()).cloned().collect()
     }
 
     pub(crate) fn revoke_line(&mut self, id: LineId, reply: Reply<bool>) {
@@ -145,16 +174,21 @@ fn id_of(hash: &[u8; 32]) -> LineId {
     *hash.first_chunk().unwrap_or(&[0; 8])
 }
 
+fn used_by(hash: &[u8; 32], agent: &AgentId) -> Vec<u8> {
+    key(USED, &[hash.as_slice(), agent.as_bytes()].concat())
+}
+
 fn put(hash: &[u8; 32], line: &Line) -> Op {
     let service = line.meant.service.as_ref().map(ToString::to_string);
     let row = GivenRow(1, service, line.meant.scope.to_string(), line.until.0, line.left);
     Op::Put { key: key(GIVEN, hash), value: codec::encode(&row) }
 }
 
-fn read(hash: &[u8], value: &[u8]) -> Option<([u8; 32], Line)> {
+fn read(hash: &[u8], value: &[u8]) -> Option<([u8; 32], Given)> {
     let hash = hash.try_into().ok()?;
     let GivenRow(_, service, scope, until, left) = codec::decode(value, limit::KNOCK_LEN_MAX).ok()?;
     let service = service.map(|service| service.parse::<ServiceName>()).transpose().ok()?;
     let meant = Meant { service, scope: Scope::parse(&scope)? };
-    Some((hash, Line { id: id_of(&hash), meant, until: UnixMillis(until), left }))
+    let line = Line { id: id_of(&hash), meant, until: UnixMillis(until), left };
+    Some((hash, Given { line, used: BTreeSet::new() }))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nuncio_contracts::registry::{code, extension, limit, time};
 use nuncio_proto::control::Control;
+use nuncio_proto::error::PeerError;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::rows;
 use nuncio_proto::step::{Arrival, Step};
@@ -15,7 +16,7 @@ use nuncio_transport::{CloseCode, SendStream};
 use tokio::sync::watch;
 
 use crate::actor::Actor;
-use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress};
+use crate::chunks::{self, Fetched, Handle, PayloadFrom, PayloadId, Progress, Unsent};
 use crate::message::{Incoming, LargePayload};
 use crate::wake::{Answer, Wake};
 
@@ -231,6 +232,20 @@ impl Actor {
         let (id, out) = self.payloads_out.iter().find(|(_, out)| out.to == to && out.letter == letter)?;
         let len = std::fs::metadata(chunks::out_path(self.store.home(), *id)).ok()?.len();
         Some((out.sent.load(Ordering::Relaxed).min(len), len))
+    }
+
+    /// Whether a message of a call may leave one more large payload here for an agent, which has those that wait for it not fetched yet.
+    ///
+    /// # Errors
+    /// [`PeerError::TooManyCalls`].
+    // contracts/call.md X42.
+    pub(crate) fn check_payload_room(&self, to: AgentId, payload: Option<&Unsent>) -> Result<(), PeerError> {
+        let Some(payload) = payload else { return Ok(()) };
+        let waiting = self.payloads_out.iter().filter(|(_, out)| out.to == to);
+        let len =
+            |id: &PayloadId| std::fs::metadata(chunks::out_path(self.store.home(), *id)).map_or(0, |file| file.len());
+        let waits = waiting.fold(payload.handle().len, |sum, (id, _)| sum.saturating_add(len(id)));
+        if waits > limit::CALLS_OUT_LARGE_MAX { Err(PeerError::TooManyCalls(to)) } else { Ok(()) }
     }
 
     pub(crate) fn payload_taken(&mut self, by: AgentId, letter: LetterId) {

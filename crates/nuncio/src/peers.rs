@@ -52,6 +52,7 @@ impl Actor {
                 let known = mailbox.and_then(|at| self.peer.set_mailbox_of(agent, Some(at)));
                 known.into_iter().for_each(|step| self.commit(step));
                 self.when_durable(answer(reply, ()));
+                self.settle_idle_knock(&agent);
                 self.welcome_arrived(&agent);
                 self.dial_anew(agent);
             }

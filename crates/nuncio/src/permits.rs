@@ -149,11 +149,18 @@ impl Actor {
         }
         let mut together = Staged { ops: Vec::new(), effects: Effects::default() };
         self.stage_onto(&mut together, step);
-        if let Ok(told) = self.peer.send(giver, &letter, now()) {
-            self.stage_onto(&mut together, told);
+        match self.peer.send(giver, &letter, now()) {
+            Ok(told) => {
+                self.stage_onto(&mut together, told);
+                self.commit_staged(together, Vec::new(), vec![answer(reply, ())]);
+                self.hurry(giver);
+            }
+            // It is done here, and its giver does not hear of it.
+            Err(error) => {
+                self.commit_staged(together, Vec::new(), Vec::new());
+                tell(reply, Err(error.into()));
+            }
         }
-        self.commit_staged(together, Vec::new(), vec![answer(reply, ())]);
-        self.hurry(giver);
     }
 
     /// Deletes those whose time is over.

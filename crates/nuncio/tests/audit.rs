@@ -5,7 +5,9 @@
 use std::time::{Duration, Instant};
 
 use domain::{DOMAIN, Domain, Member, PATIENCE, begin};
-use nuncio::{AuditPolicy, Auditing, Message, PeerNames, WhenFull};
+use nuncio::{
+    AuditPolicy, Auditing, CallNews, CallPlace, CallSessionId, ContentType, Head, Message, PeerNames, What, WhenFull,
+};
 use nuncio_node::log::{Verdict, verify};
 use nuncio_proto::audit::{Event, SignedEvent};
 use nuncio_proto::tlog::{KeyKind, NoteKey, TileKind, entries_of};
@@ -94,6 +96,30 @@ async fn a_letter_is_in_the_log_from_both_ends_with_its_token() {
     for event in [&sent, &received, &replaced, &of(domain.invitation.agent, "token_issued")] {
         assert_eq!(event.transaction.as_deref(), Some(begun.id()));
     }
+}
+
+/// contracts/call.md X8: what was begun has an event that closes it, also where its asker has ended the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_session_is_ended_is_told_as_of_unknown_outcome() {
+    let (domain, members) = members(&["gateway", "planner"]).await;
+    let [gateway, planner] = <[Member; 2]>::try_from(members).ok().unwrap();
+    planner.agent.serve_calls(true).await.unwrap();
+    let session = CallSessionId::from_bytes([3; 16]);
+    let (what, service, head) = (What::Request, "files".parse().unwrap(), Head::default());
+    let place = CallPlace { what, service, session: Some(session), head };
+    let mut calls = planner.agent.calls().await.unwrap();
+    for _ in 0..2 {
+        let (id, message) =
+            (nuncio::Agent::new_letter_id().unwrap(), Message::bytes(ContentType::JSON, b"{}".to_vec()));
+        gateway.agent.say(planner.agent.id(), id, &place, message, Vec::new()).await.unwrap();
+        let CallNews::Came(came) = calls.next().await.unwrap() else { panic!("failed") };
+        assert!(planner.agent.begin_call(came.letter.no, "tools/call").await.unwrap());
+    }
+    planner.agent.close_calls(gateway.agent.id(), session).await.unwrap();
+    given(&planner).await;
+    let events = domain.events_of(&[planner.agent.id()], 4).await;
+    let count = |what: &str| named(&events).iter().filter(|name| **name == what).count();
+    assert_eq!((count("tool_invoked"), count("tool_unknown")), (2, 2), "{:?}", named(&events));
 }
 
 /// The node is away for a while, and the agent is stopped meanwhile: nothing is lost, nothing is told twice.

@@ -11,10 +11,11 @@ use nuncio::{
     Admission, Agent, AgentId, CallNews, CallPlace, CallSessionId, CallWatch, Called, Coming, Config, ContentType,
     Error, Head, LetterId, Message, Outcome, Payload, Trace, What,
 };
+use nuncio_proto::error::PeerError;
 use nuncio_proto::rows;
 use nuncio_store::Op;
 
-use nuncio_contracts::registry::limit::CALL_SESSIONS_MAX;
+use nuncio_contracts::registry::limit::{CALL_SESSIONS_MAX, CALLS_OUT_LARGE_MAX};
 
 const SESSION: CallSessionId = CallSessionId::from_bytes([9; 16]);
 
@@ -422,6 +423,31 @@ async fn large_messages_travel_and_go() {
     within(payload.whole()).await.unwrap();
     two.asker.call_taken(heard.letter.no).await.unwrap();
     assert_eq!(std::fs::read_dir(two.dir.path().join("asker/large/in")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fetches_nothing_does_not_fill_the_disk_of_whom_it_asks() {
+    let mut two = Two::new().await;
+    two.say(What::Request, "much").await;
+    let request = came(&two.server, &mut two.serving).await;
+    assert!(two.server.begin_call(request.letter.no, "tools/call").await.unwrap());
+    two.asker.shutdown().await.unwrap();
+    let large = "x".repeat(300_000);
+    two.part(&request, &large).await;
+    let out = two.dir.path().join("server/large/out");
+    let files = || std::fs::read_dir(&out).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    let file = std::fs::File::options().write(true).open(&files()[0]).unwrap();
+    let len = file.metadata().unwrap().len();
+    // A file with a hole takes no room; it is as long as one that has none.
+    file.set_len(CALLS_OUT_LARGE_MAX - 299_999).unwrap();
+    let how = (Outcome::Answered, "tools/call");
+    let answer = two.server.answer_call(&request, &place(What::Answer), json(&large), how, None).await;
+    assert!(matches!(answer, Err(Error::Peer(PeerError::TooManyCalls(peer))) if peer == two.asker.id()), "{answer:?}");
+    assert_eq!(files().len(), 1, "of what is not sent nothing stays");
+    two.part(&request, "a small one").await;
+    file.set_len(len).unwrap();
+    assert!(two.answer(&request, &large, Outcome::Answered).await);
+    assert_eq!(files().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -263,3 +263,68 @@ async fn who_was_removed_is_heard_again_and_let_in_by_a_new_line_alone() {
     .await;
     stop(&[&house, &guest]).await;
 }
+
+// Of two lines by turns, and where the knock itself is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_uses_each_line_once_whatever_it_has_used_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 3, DAY).await;
+    let other = house.invite_for(Some("files".parse().unwrap()), scope("tools.read"), DAY, 3).await.unwrap();
+    let guest = open(dir.path(), "guest").await;
+    ask(&guest, &line, "tools.read").await;
+    heard(&house, 1).await;
+    let left = async |house: &Agent| {
+        let mut left: Vec<_> = house.lines().await.unwrap().iter().map(|line| line.left).collect();
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(left(&house).await, [2, 3]);
+    assert!(house.admit(guest.id()).await.unwrap());
+    within(guest.delivered(house.id(), guest.send(house.id(), Message::text("in")).await.unwrap())).await.unwrap();
+    ask(&guest, &other, "tools.write").await;
+    within(async {
+        while left(&house).await != [2, 2] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    // Through a start, too.
+    house.shutdown().await.unwrap();
+    let house = open(dir.path(), "house").await;
+    let endpoints = house.invitation().await.unwrap().endpoints;
+    assert!(house.admit(guest.id()).await.unwrap());
+    house.remove_peer(guest.id()).await.unwrap();
+    for (line, wants) in [(&line, "tools.a"), (&other, "tools.b"), (&line, "tools.c")] {
+        let line = Invitation { endpoints: endpoints.clone(), ..line.clone() };
+        ask(&guest, &line, wants).await;
+        within(async {
+            loop {
+                let knocks = house.knocks().await.unwrap();
+                assert!(knocks.iter().all(|knock| knock.let_in.is_none()), "{knocks:?}");
+                if knocks.iter().any(|knock| knock.scope == scope(wants)) {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(left(&house).await, [2, 2]);
+    stop(&[&house, &guest]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_added_by_hand_waits_no_more_if_it_asks_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (house, line) = house(dir.path(), 1, DAY).await;
+    let line = Invitation { knock: None, ..line };
+    let (idle, wanting) = (open(dir.path(), "idle").await, open(dir.path(), "wanting").await);
+    ask(&idle, &line, "").await;
+    ask(&wanting, &line, "tools.read").await;
+    heard(&house, 2).await;
+    for guest in [&idle, &wanting] {
+        house.add_peer(&guest.invitation().await.unwrap(), None).await.unwrap();
+    }
+    assert_eq!(heard(&house, 1).await[0].by, wanting.id());
+    stop(&[&house, &idle, &wanting]).await;
+}

@@ -79,6 +79,8 @@ pub const CHANNEL_FORGOTTEN: u8 = b'0';
 pub const PERMIT: u8 = b'3';
 /// Links of permits that were revoked.
 pub const PERMIT_OVER: u8 = b'4';
+/// Agents that were removed: no link of a permit that they have signed counts.
+pub const PERMIT_REMOVED: u8 = b'5';
 /// A node's identity: in no agent's home.
 pub const NODE_IDENTITY: u8 = b'M';
 /// Kept by the runtime, not read by the core.
@@ -216,6 +218,10 @@ pub(crate) fn permit(holder: &AgentId, id: &PermitId) -> Vec<u8> {
 
 pub(crate) fn permit_over(id: &PermitId) -> Vec<u8> {
     key(PERMIT_OVER, &[id.as_bytes()])
+}
+
+pub(crate) fn permit_removed(agent: &AgentId) -> Vec<u8> {
+    key(PERMIT_REMOVED, &[agent.as_bytes()])
 }
 
 /// Takes a key apart: the channel, and the number behind it.

@@ -12,6 +12,7 @@ use nuncio_proto::peer::PermitError;
 use nuncio_proto::permit::{NotAllowed, Permit, Terms};
 use nuncio_proto::rows;
 use nuncio_proto::testing::rng;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
 
 use agent::{Agent, settle};
@@ -227,6 +228,56 @@ fn what_a_removed_peer_handed_on_is_revoked_where_what_it_stood_on_is_forgotten(
     a.take(step);
     c.show(&mut a, &narrowed);
     assert_eq!(a.permitted(idc), None);
+}
+
+#[test]
+fn who_was_removed_hands_on_nothing_through_a_friend_either() {
+    let ([mut a, mut b, mut c], [_, idb, idc]) = three();
+    let mut d = Agent::new(4);
+    a.know(&d.peer);
+    d.know(&a.peer);
+    let given = a.give(idc, "tools.read", 2);
+    let step = a.peer.remove_contact(idb).unwrap();
+    a.take(step);
+    // C goes on with B, which hands on to D; A has seen none of these links.
+    c.keep(&given);
+    let terms = Terms { until: given.last().terms.until, ..c.terms(idb, "tools.read", 1) };
+    let (at_b, _) = c.peer.narrow_permit(given.id(), terms, c.now).unwrap();
+    b.keep(&at_b);
+    let at_d = b.narrow(&at_b, d.peer.id(), "tools.read");
+    for _ in 0..2 {
+        d.show(&mut a, &at_d);
+        assert_eq!((a.permitted(d.peer.id()), a.permitted(idc).as_deref()), (None, Some("tools.read")));
+        a.restart();
+    }
+    // Of others, and at others, it is as it was.
+    assert!(d.peer.keep_permit(&at_d, d.now).is_ok());
+    a.know(&b.peer);
+    a.restart();
+    d.show(&mut a, &at_d);
+    assert_eq!(a.permitted(d.peer.id()).as_deref(), Some("tools.read"), "it was added again");
+    assert!(!a.disk.0.keys().any(|key| key[0] == rows::PERMIT_REMOVED));
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_while_forgets_no_revoked_link() {
+    let ([mut a, mut b, _], [_, idb, _]) = three();
+    let given = a.give(idb, "tools.read", 0);
+    a.revoke(given.id());
+    let right = a.now;
+    let forget = |a: &mut Agent, at| {
+        a.now = at;
+        let step = a.peer.forget_permits(at);
+        step.into_iter().for_each(|step| a.take(step));
+        a.restart();
+        a.now = right;
+    };
+    let over = given.last().terms.until.plus(time::PERMIT_OVER_STAYS);
+    forget(&mut a, UnixMillis(over.0 - 1));
+    b.show(&mut a, &given);
+    assert_eq!(a.permitted(idb), None);
+    forget(&mut a, over);
+    assert!(!a.disk.0.keys().any(|key| key[0] == rows::PERMIT_OVER), "what is over for long is not kept");
 }
 
 #[test]

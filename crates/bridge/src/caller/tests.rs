@@ -36,6 +36,12 @@ async fn a_session_that_no_program_follows_ends_and_its_service_is_told() {
     while calling.is_followed(&key) {
         tokio::task::yield_now().await;
     }
+    let there = async {
+        while calling.lanes().contains_key(&key) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), there).await.expect("nothing is kept of who is gone");
     look(HashMap::new()).await;
     assert_eq!(near.opened_calls().await.unwrap().len(), 1, "the time since a start counts, not the time before");
     look(followed).await;

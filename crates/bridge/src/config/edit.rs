@@ -9,7 +9,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::Scope;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::{ConfigError, FILE, Others, ServiceConfig, Services, read_private};
+use super::{ConfigError, FILE, FILE_LEN_MAX, Others, ServiceConfig, Services, read_private};
 
 /// What is said of a service that is offered. What is there of its name, and not said here, stays.
 #[derive(Clone, Copy, Debug, Default)]
@@ -219,8 +219,17 @@ fn save(home: &Path, document: &DocumentMut) -> Result<(), ConfigError> {
     put(home, FILE, &text).map_err(|source| ConfigError::File { path, source })
 }
 
-/// Puts a file into the home.
+/// Puts a file into the home: one that can be read again.
+///
+/// # Errors
+/// It is too long for [`read_private`], or cannot be written; what was there stays.
 pub(crate) fn put(home: &Path, name: &str, text: &str) -> io::Result<()> {
+    if u64::try_from(text.len()).is_ok_and(|len| len > FILE_LEN_MAX) {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it would have more than {FILE_LEN_MAX} bytes"),
+        ));
+    }
     // A temporary file is its owner's alone (0600) from its first moment.
     let mut file = tempfile::Builder::new().prefix(name).tempfile_in(home)?;
     file.write_all(text.as_bytes())?;

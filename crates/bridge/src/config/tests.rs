@@ -178,3 +178,17 @@ fn edits_at_once_are_all_made() {
     allow_also(home, &files(), &agent, &nuncio_proto::token::Scope::parse("tools.read").unwrap()).unwrap();
     assert!(Services::load(home).unwrap().get(&files()).is_none());
 }
+
+#[test]
+fn no_file_is_written_that_is_too_long_to_be_read() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    expose(home, &files(), &["a".to_owned()]).unwrap();
+    let before = std::fs::read_to_string(home.join(FILE)).unwrap();
+    let scope = [format!("tools.read:{}", "x".repeat(1 << 20))];
+    assert!(allow(home, &files(), "ben", &scope).is_err());
+    assert_eq!(std::fs::read_to_string(home.join(FILE)).unwrap(), before);
+    put(home, FILE, &"#".repeat(1 << 20)).unwrap();
+    assert!(Services::load(home).is_ok());
+    assert!(put(home, FILE, &"#".repeat((1 << 20) + 1)).is_err() && Services::load(home).is_ok());
+}

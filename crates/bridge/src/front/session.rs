@@ -297,9 +297,9 @@ impl<L: Line> Session<L> {
             }
         }
         match &heard.what {
-            HeardWhat::Part(request, _) => state.for_request(*request, heard.clone(), false, self.id.is_some()),
+            HeardWhat::Part(request, _) => state.for_request(*request, heard.clone(), false),
             HeardWhat::Answer(request, _) | HeardWhat::Failed { request, .. } => {
-                state.for_request(*request, heard.clone(), true, self.id.is_some())
+                state.for_request(*request, heard.clone(), true)
             }
             HeardWhat::Aside(_) => state.aside(heard),
             HeardWhat::End => {
@@ -369,7 +369,7 @@ impl State {
         self.opened
     }
 
-    fn for_request(&mut self, request: LetterId, heard: Heard, last: bool, in_session: bool) -> Vec<u64> {
+    fn for_request(&mut self, request: LetterId, heard: Heard, last: bool) -> Vec<u64> {
         let no = heard.no;
         if let Some(open) = self.open.get_mut(&request) {
             // Where there is no room it comes from the disk.
@@ -379,9 +379,10 @@ impl State {
             let had = open.floor.is_some_and(|floor| no <= floor);
             return if had { open.numbers.add(no).into_iter().collect() } else { Vec::new() };
         }
-        if !in_session || self.released.contains(&request) {
+        if self.released.contains(&request) {
             return vec![no];
         }
+        // Where there is no session, another program of this machine may have asked, and takes it.
         let until = Instant::now() + GRACE_BROKEN;
         let order = self.next_order();
         let kept = self.kept.entry(request).or_insert_with(|| Kept {

@@ -91,7 +91,9 @@ impl Sessions {
         if theirs.clone().count() < max {
             return Ok(());
         }
-        let idle = theirs.filter(|(_, session)| session.open.is_empty()).min_by_key(|(_, session)| session.used);
+        // One whose turn is taken is about to ask.
+        let is_idle = |session: &Session| session.open.is_empty() && session.turn.try_lock().is_ok();
+        let idle = theirs.filter(|(_, session)| is_idle(session)).min_by_key(|(_, session)| session.used);
         let idle = idle.map(|(of, _)| *of).ok_or(NotHanded::Busy("too many sessions of one agent at once"))?;
         self.of.remove(&idle);
         Ok(())

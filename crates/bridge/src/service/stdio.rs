@@ -12,10 +12,12 @@ mod open;
 mod seat;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nuncio_proto::ids::AgentId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use self::open::Open;
 use self::seat::{Command, Seat};
@@ -23,6 +25,23 @@ use super::{Ask, Base, NotHanded, Of, Reply, Runner, lock};
 
 const NO_ID: &str = "a request to a program needs an id that is not null";
 const TWICE: &str = "a request of this id is open in the session";
+const READS_NOT: &str = "the service does not read";
+
+/// Whose a message is: of the writer, or of who waited too long for it. The first to take it has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Who waits for a message to be handed over.
+pub(super) struct Handing {
+    reply: Reply,
+    turn: Turn,
+}
 
 /// All programs of one service.
 pub(super) struct Programs(Arc<Shared>);
@@ -54,13 +73,21 @@ impl Programs {
         Self(Arc::new(Shared { base, runner, children, seats: Mutex::default() }))
     }
 
+    /// Waits until the program reads of it, for a while.
     pub(super) async fn hand(&self, ask: Ask) -> Result<(), NotHanded> {
-        let (reply, handed) = oneshot::channel();
-        let key = ask.key;
-        let Some(open) = self.place(ask, reply)? else { return Ok(()) };
-        let handed = handed.await.unwrap_or(Err(NotHanded::Ended));
+        let (reply, mut handed) = oneshot::channel();
+        let (key, turn) = (ask.key, Turn::default());
+        let Some(open) = self.place(ask, Handing { reply, turn: turn.clone() })? else { return Ok(()) };
+        let ended = |_| Err(NotHanded::Ended);
+        let handed = match timeout(self.0.base.bounds.reads_within, &mut handed).await {
+            Ok(handed) => handed.unwrap_or_else(ended),
+            // Its turn has not come, and does not come any more.
+            Err(_) if turn.take() => Err(NotHanded::Busy(READS_NOT)),
+            // It is the writer's, which says in the same time whether it wrote of it.
+            Err(_) => handed.await.unwrap_or_else(ended),
+        };
         if handed.is_err() {
-            lock(&open).forget(key, false);
+            lock(&open).was_not_handed(key);
         }
         handed
     }
@@ -89,7 +116,7 @@ impl Programs {
     }
 
     /// Finds the seat that takes it, writes it down as open, and queues it there. `None`: a notice that nobody waits for, or what runs already.
-    fn place(&self, ask: Ask, reply: Reply) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
+    fn place(&self, ask: Ask, handing: Handing) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
         if ask.envelope.is_request() && ask.envelope.id.as_ref().is_none_or(crate::jsonrpc::Id::is_null) {
             return Err(NotHanded::Id(NO_ID));
         }
@@ -121,7 +148,7 @@ impl Programs {
             lock(&open).add(&ask, self.0.base.bounds.open_max)?;
         }
         // A seat leaves its place with the lock held, so that one which is found takes what it is sent.
-        commands.send(Command::Hand(Box::new(ask), reply)).map_err(|_| NotHanded::Ended)?;
+        commands.send(Command::Hand(Box::new(ask), handing)).map_err(|_| NotHanded::Ended)?;
         Ok(Some(open))
     }
 }

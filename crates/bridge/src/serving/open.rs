@@ -50,6 +50,11 @@ impl Open {
         lock(&self.0).remove(&no)
     }
 
+    /// Whose it is.
+    pub(super) fn of(&self, no: u64) -> Option<Of> {
+        lock(&self.0).get(&no).map(|opened| opened.of)
+    }
+
     /// Its service said something to it: who asked it, by which letter, and where.
     pub(super) fn heard(&self, no: u64) -> Option<(AgentId, LetterId, CallPlace)> {
         lock(&self.0).get_mut(&no).map(|opened| {

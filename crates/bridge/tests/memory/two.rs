@@ -1,24 +1,17 @@
 //! Two agents in this process: the one's programs ask, the other offers a server behind an address.
 
-use std::path::Path;
+#[path = "end.rs"]
+mod end;
 
 use axum::Router;
-use nuncio::{Agent, Config};
-use nuncio_bridge::{AgentLine, Bridge, allow, expose};
+use end::{End, acquaint};
+use nuncio_bridge::{AgentLine, allow, expose};
 use tokio::net::TcpListener;
 
 pub struct Two {
     _dir: tempfile::TempDir,
-    near: (Agent, Bridge),
-    far: (Agent, Bridge),
-}
-
-async fn open(home: &Path) -> (Agent, Bridge) {
-    let config = Config::new(home).listen(([127, 0, 0, 1], 0).into());
-    let config = if Bridge::offers(home).unwrap() { config.serve_calls() } else { config };
-    let agent = Agent::open(config).await.unwrap();
-    let bridge = Bridge::start(agent.clone(), home).await.unwrap();
-    (agent, bridge)
+    near: End,
+    far: End,
 }
 
 impl Two {
@@ -33,21 +26,18 @@ impl Two {
         let service = "files".parse().unwrap();
         expose(&far, &service, &[url]).unwrap();
         allow(&far, &service, "near", &["tools.write".to_owned()]).unwrap();
-        let (near, far) = (open(&near).await, open(&far).await);
-        near.0.add_peer(&far.0.invitation().await.unwrap(), Some("far")).await.unwrap();
-        far.0.add_peer(&near.0.invitation().await.unwrap(), Some("near")).await.unwrap();
+        let (near, far) = (End::open(&near).await, End::open(&far).await);
+        acquaint(&near, &far).await;
         Self { _dir: dir, near, far }
     }
 
     pub fn line(&self) -> AgentLine {
-        self.near.1.line(self.far.0.id(), "files".parse().unwrap())
+        self.near.bridge.line(self.far.agent.id(), "files".parse().unwrap())
     }
 
     pub async fn stop(self) {
-        for (agent, bridge) in [self.near, self.far] {
-            bridge.stop().await;
-            agent.shutdown().await.unwrap();
-        }
+        self.near.stop().await;
+        self.far.stop().await;
     }
 }
 

@@ -121,6 +121,54 @@ async fn what_was_handed_on_counts_where_it_was_given_and_falls_with_what_it_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_permit_goes_with_its_service() {
+    let two = Two::new(&[]).await;
+    let guest = two.guest().await;
+    let given = two.give("tools.write", DAY, 1).await;
+    two.near.agent.keep_permit(given.clone()).await.unwrap();
+    let hour = for_(guest.agent.id(), "tools.write", Duration::from_secs(3_600), 0);
+    let hour = two.near.agent.narrow_permit(given.id(), hour).await.unwrap();
+    guest.agent.keep_permit(hour.clone()).await.unwrap();
+    assert_eq!(ask(&guest, &two, "echo").await, Ok(json!("x")));
+    two.far.bridge.reload().await.unwrap();
+    let two = two.restart_far().await;
+    assert_eq!(two.far.agent.permits().await.unwrap().len(), 2, "it is offered");
+    // A home that was restored without the file withdraws nothing.
+    let (home, files): (_, ServiceName) = (two.dir.path().join("far"), "files".parse().unwrap());
+    let text = std::fs::read_to_string(home.join("services.toml")).unwrap();
+    std::fs::remove_file(home.join("services.toml")).unwrap();
+    let two = two.restart_far().await;
+    std::fs::write(home.join("services.toml"), &text).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    assert_eq!(two.far.agent.permits().await.unwrap().len(), 2);
+    // Where it listens now.
+    guest.agent.add_peer(&two.far.agent.invitation().await.unwrap(), Some("far")).await.unwrap();
+    assert_eq!(ask(&guest, &two, "echo").await, Ok(json!("x")));
+    // Withdrawn, and another is offered under its name.
+    nuncio_bridge::withdraw(&home, &files).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    std::fs::write(home.join("services.toml"), &text).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    let again = async |two: &Two| {
+        two.near.agent.keep_permit(given.clone()).await.unwrap();
+        guest.agent.keep_permit(hour.clone()).await.unwrap();
+        assert_eq!(ask(&two.near, two, "echo").await, denied("tools.write"));
+        assert_eq!(ask(&guest, two, "echo").await, denied("tools.write"));
+    };
+    again(&two).await;
+    // The same where the agent did not see it go, but was told before another came.
+    let given = two.give("tools.write", DAY, 0).await;
+    assert_eq!(ask(&two.near, &two, "echo").await, Ok(json!("x")));
+    nuncio_bridge::withdraw(&home, &files).unwrap();
+    nuncio_bridge::forget_withdrawn(&two.far.agent, &home).await.unwrap();
+    std::fs::write(home.join("services.toml"), &text).unwrap();
+    two.near.agent.keep_permit(given).await.unwrap();
+    assert_eq!(ask(&two.near, &two, "echo").await, denied("tools.write"));
+    guest.stop().await;
+    two.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_peer_has_lost_what_it_was_given() {
     let two = Two::new(&[]).await;
     two.give("tools.write", DAY, 0).await;

@@ -51,7 +51,10 @@ pub(crate) fn copy(store: &Store, to: &Path) -> Result<(), Error> {
     store.backup(to)?;
     copy_payloads(&from, &into).map_err(failed)?;
     // Without it a restored agent would refuse for good what its peers may send.
-    gone_is_none(copy_private(&store.home().join(settings::FILE), &to.join(settings::FILE))).map_err(failed)?;
+    // Nor would it know for what its permits were given.
+    for file in [settings::FILE, nuncio_bridge::SERVICES_FILE] {
+        gone_is_none(copy_private(&store.home().join(file), &to.join(file))).map_err(failed)?;
+    }
     fs::File::open(to).and_then(|to| to.sync_all()).map_err(failed)
 }
 

@@ -86,7 +86,7 @@ async fn list(options: &Options) -> Result<(), Failure> {
         return Ok(());
     }
     let rows: Vec<Vec<String>> = known.knocks.iter().map(row).collect();
-    output::table(&["AGENT", "LAST HEARD", "WANTS", "FROM"], &rows)?;
+    output::table(&["AGENT", "LAST HEARD", "WANTS", "FROM", "BY ITS WORD FOR"], &rows)?;
     output::note("nuncio knocks let-in AGENT --name NAME, or nuncio knocks decline AGENT");
     Ok(())
 }
@@ -111,10 +111,8 @@ async fn lines(options: &Options) -> Result<(), Failure> {
 fn row(knock: &KnockTold) -> Vec<String> {
     let service = knock.purpose.service.clone().unwrap_or_default();
     let wants = format!("{service} {}", knock.purpose.scopes.join(" "));
-    let wants = match &knock.transaction {
-        Some(transaction) => format!("{wants} in {transaction}"),
-        None => wants,
-    };
+    // A column of its own: its words are not taken for scopes.
+    let says = output::harmless_line(knock.transaction.as_deref().unwrap_or_default());
     let wants = output::harmless_line(wants.trim());
-    vec![knock.agent.clone(), output::time(knock.at_ms), wants, knock.endpoints.join(" ")]
+    vec![knock.agent.clone(), output::time(knock.at_ms), wants, knock.endpoints.join(" "), says]
 }

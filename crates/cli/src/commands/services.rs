@@ -105,7 +105,10 @@ impl Withdraw {
         let home = options.home()?;
         is_offered(&home, &self.name)?;
         withdraw(&home, &self.name)?;
-        follow(&home).await?;
+        if !follow(&home).await? {
+            // Lines and permits for it go with it, also where no agent runs that sees it go.
+            options.with(async |api| api.post::<Services>("/v1/services/reload", &()).await).await?;
+        }
         if options.json {
             return output::json(&Services { services: services(&home)? });
         }

@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use nuncio::ServiceName;
-use nuncio_bridge::{AgentLine, Bridge, Wants, connected, disconnected, local, services as told};
+use nuncio_bridge::{AgentLine, Bridge, Wants, connected, disconnected, forget_withdrawn, local, services as told};
 
 use super::Served;
 use super::read::Body;
@@ -55,9 +55,12 @@ pub(super) async fn services(State(served): State<Served>) -> Result<Json<Servic
     Ok(Json(Services { services: told(&served.home)? }))
 }
 
-/// Follows the file as it stands now.
+/// Follows the file as it stands now. Where no service runs, what stands upon one that is offered no more goes.
 pub(super) async fn reload(State(served): State<Served>) -> Result<Json<Services>, Refused> {
-    running(&served)?.reload().await?;
+    match served.bridge.as_deref() {
+        Some(bridge) => bridge.reload().await?,
+        None => forget_withdrawn(&served.agent, &served.home).await?,
+    }
     services(State(served)).await
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use nuncio::{AgentId, NotPermit, Permit, PermitError, PermitId, Scope};
+use nuncio::{AgentId, NotPermit, Permit, PermitError, PermitId, Scope, ServiceName};
 
 use super::Served;
 use super::read::Body;
@@ -21,7 +21,12 @@ pub(super) async fn give(
     State(served): State<Served>,
     Body(new): Body<NewPermit>,
 ) -> Result<(StatusCode, Json<PermitTold>), Refused> {
-    let service = new.service.parse().map_err(|error: nuncio::NotServiceName| Refused::bad(error.to_string()))?;
+    let service: ServiceName =
+        new.service.parse().map_err(|error: nuncio::NotServiceName| Refused::bad(error.to_string()))?;
+    // contracts/permit.md P16.
+    if !nuncio_bridge::services(&served.home)?.iter().any(|told| told.name == service.as_str()) {
+        return Err(Refused::bad(format!("{service} is not offered: a permit is given for a service that is")));
+    }
     let scope = scope(&new.scopes)?;
     let holder = served.agent.resolve(&new.to).await?;
     let new = terms(holder, scope, Some(new.life_ms), new.further);

@@ -125,6 +125,8 @@ fn a_backup_of_a_running_agent_restores_its_identity_letters_and_payloads() {
     ok(&anna.home, &["send", "ben", large.to_str().unwrap(), "--wait"]);
     let backup = homes.path("backup");
     let policy = fs::read(ben.home.join("nuncio.toml")).unwrap();
+    nuncio_bridge::expose(&ben.home, &"files".parse().unwrap(), &["true".to_owned()]).unwrap();
+    let offered = fs::read(ben.home.join("services.toml")).unwrap();
     let (copy, new) = (backup.to_str().unwrap(), homes.path("new"));
     ok(&ben.home, &["backup", copy]);
     assert_eq!(mode(&backup), 0o700);
@@ -141,7 +143,8 @@ fn a_backup_of_a_running_agent_restores_its_identity_letters_and_payloads() {
     assert!(restored.status.success() && stderr(&restored).contains("Never run"), "{}", stderr(&restored));
     fails(&new, &["restore", copy, "--key-file", &key], 1);
     assert_eq!(fs::read(new.join("nuncio.toml")).unwrap(), policy, "it takes what it took before");
-    assert_eq!(mode(&new.join("nuncio.toml")), 0o600);
+    assert_eq!(fs::read(new.join("services.toml")).unwrap(), offered);
+    assert_eq!((mode(&new.join("nuncio.toml")), mode(&new.join("services.toml"))), (0o600, 0o600));
 
     ben.stop();
     assert_eq!(json(&new, &["id", "--key-file", &key])["agent"], did.as_str());

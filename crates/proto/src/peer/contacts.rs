@@ -27,12 +27,15 @@ impl Peer {
         let info =
             if retired { Some(ContactInfo { retired, allowed: false, ..info.unwrap_or_default() }) } else { info };
         if let Some(info) = info {
+            if info.allowed {
+                self.may_have_permits(&agent, out);
+            }
             out.ops.push(Op::Put { key, value: info.to_row() });
             self.contacts.entry(agent).or_default().info = info;
             out.contacts.insert(agent);
             return;
         }
-        self.revoke_permits_of(&agent, out);
+        self.lose_permits(&agent, out);
         if self.is_fellow(&agent) {
             return self.keep_as_fellow(agent, out);
         }

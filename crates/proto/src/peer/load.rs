@@ -65,6 +65,9 @@ impl Peer {
         for (key, value) in by_tree(rows::PERMIT_OVER) {
             peer.load_permit_over(key, value).ok_or_else(|| damaged(key))?;
         }
+        for (key, value) in by_tree(rows::PERMIT_REMOVED) {
+            peer.load_permit_removed(key, value).ok_or_else(|| damaged(key))?;
+        }
         for (key, value) in by_tree(rows::RETIRED) {
             let own = Retirement::parse(value).is_ok_and(|statement| statement.agent == peer.id());
             peer.retired = own.then_some(true).ok_or_else(|| damaged(key))?;

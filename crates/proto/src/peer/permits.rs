@@ -1,6 +1,6 @@
 //! Permits: given, shown, held, handed on, revoked (contracts/permit.md sections 2 to 4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::{limit, time};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ pub(super) struct Permits {
     kept: BTreeMap<(AgentId, PermitId), Permit>,
     /// Links that count no more.
     over: BTreeMap<PermitId, Over>,
+    /// Agents that were removed and not added again.
+    removed: BTreeSet<AgentId>,
 }
 
 /// By whom a link was revoked, and until when that is kept.
@@ -68,6 +70,8 @@ pub enum PermitError {
 struct KeptRow(u8, ByteBuf);
 #[derive(Serialize, Deserialize)]
 struct OverRow(u8, ByteArray<32>, u64);
+#[derive(Serialize, Deserialize)]
+struct RemovedRow(u8);
 
 const ROW_VERSION: u8 = 1;
 const ROW_LEN_MAX: usize = limit::PERMIT_LEN_MAX + 64;
@@ -139,11 +143,12 @@ impl Peer {
         self.calls.permits.kept.range(all).map(|(_, permit)| permit)
     }
 
-    /// Whether a link counts no more: it was revoked, or who signed it, other than the giver, is retired.
-    // contracts/permit.md P7.
+    /// Whether a link counts no more: it was revoked, or who signed it, other than the giver, is retired, or was removed here.
+    // contracts/permit.md P7, P15.
     fn link_is_over(&self, giver: &AgentId, by: &AgentId, id: PermitId) -> bool {
         let retired = by != giver && self.contact(by).is_some_and(|info| info.retired);
-        retired || self.calls.permits.over.contains_key(&id)
+        let removed = *giver == self.id() && self.calls.permits.removed.contains(by);
+        retired || removed || self.calls.permits.over.contains_key(&id)
     }
 
     /// What permits of this agent's allow a peer to do with one of its services, all together; `None` of none.
@@ -183,10 +188,12 @@ impl Peer {
     /// What is over is deleted. The caller asks now and then; an hour is often enough.
     #[must_use]
     pub fn forget_permits(&self, now: UnixMillis) -> Option<Step> {
-        let Permits { kept, over } = &self.calls.permits;
+        let Permits { kept, over, .. } = &self.calls.permits;
         let kept: Vec<_> =
             kept.iter().filter(|(_, permit)| permit.last().terms.until <= now).map(|(key, _)| *key).collect();
-        let over: Vec<_> = over.iter().filter(|(_, over)| over.until <= now).map(|(id, _)| *id).collect();
+        // contracts/permit.md P13.
+        let is_over = |over: &Over| over.until.plus(time::PERMIT_OVER_STAYS) <= now;
+        let over: Vec<_> = over.iter().filter(|(_, over)| is_over(over)).map(|(id, _)| *id).collect();
         let any = !kept.is_empty() || !over.is_empty();
         any.then(|| self.step(Change::Permit(PermitChange::Forgotten { kept, over })))
     }
@@ -259,13 +266,23 @@ impl Peer {
 
     /// What a peer that is removed was given, also where only what it handed on is known here.
     // contracts/permit.md P15.
-    pub(super) fn revoke_permits_of(&mut self, agent: &AgentId, out: &mut Out) {
+    pub(super) fn lose_permits(&mut self, agent: &AgentId, out: &mut Out) {
         let me = self.id();
         let links = self.permits().filter(|permit| *permit.giver() == me).flat_map(Permit::links);
         let given = links.filter(|link| link.terms.holder == *agent).map(|link| (link.id(), link.terms.until));
         let given: Vec<_> = given.collect();
         for (id, until) in given {
             self.apply_permit_over(id, Over { by: me, until }, out);
+        }
+        self.calls.permits.removed.insert(*agent);
+        out.ops.push(Op::Put { key: rows::permit_removed(agent), value: codec::encode(&RemovedRow(ROW_VERSION)) });
+    }
+
+    /// An agent is added again: what others hand on to it from now on, and what it hands on, counts.
+    // contracts/permit.md P15.
+    pub(super) fn may_have_permits(&mut self, agent: &AgentId, out: &mut Out) {
+        if self.calls.permits.removed.remove(agent) {
+            out.ops.push(Op::Delete { key: rows::permit_removed(agent) });
         }
     }
 
@@ -283,6 +300,13 @@ impl Peer {
         let id = PermitId::from_bytes(key.get(1..)?.try_into().ok()?);
         let by = AgentId::from_bytes(by.into_array()).ok().filter(|_| version == ROW_VERSION)?;
         self.calls.permits.over.insert(id, Over { by, until: UnixMillis(until) });
+        Some(())
+    }
+
+    pub(super) fn load_permit_removed(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let RemovedRow(version) = codec::decode(value, ROW_LEN_MAX).ok()?;
+        let agent = AgentId::from_bytes(key.get(1..)?.try_into().ok()?).ok().filter(|_| version == ROW_VERSION)?;
+        self.calls.permits.removed.insert(agent);
         Some(())
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 
 use super::super::{Base, NotHanded, Reply, lock, spool};
+use super::{Handing, READS_NOT};
 use crate::config::Program;
 use crate::jsonrpc::{Envelope, NotRead};
 use crate::message::{Body, Message};
@@ -30,7 +31,7 @@ const AHEAD: usize = 8;
 /// A message to write, and who waits for it.
 pub(super) struct Write {
     pub(super) body: Body,
-    pub(super) reply: Option<Reply>,
+    pub(super) handing: Option<Handing>,
 }
 
 /// What it wrote.
@@ -119,7 +120,7 @@ impl Running {
         let last_words = Arc::new(Mutex::new(String::new()));
         let mut reads = None;
         if let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) {
-            tokio::spawn(write(stdin, to_write));
+            tokio::spawn(write(stdin, to_write, base.bounds.reads_within));
             tokio::spawn(read_all(stdout, base.spool.clone(), read));
             reads = Some(tokio::spawn(log(stderr, base.name.to_string(), Arc::clone(&last_words))));
         }
@@ -132,7 +133,7 @@ impl Running {
         let (reads, writes) = tokio::io::split(stream);
         let (input, to_write) = mpsc::unbounded_channel();
         let (read, lines) = mpsc::channel(AHEAD);
-        let writing = tokio::spawn(write(writes, to_write)).abort_handle();
+        let writing = tokio::spawn(write(writes, to_write, base.bounds.reads_within)).abort_handle();
         let reading = tokio::spawn(read_all(reads, base.spool.clone(), read)).abort_handle();
         let ends = Ends::Stream(Carriers([writing, reading]));
         Self { lines, input, started: Instant::now(), spoke: false, ends, _one_of_all: permit }
@@ -183,12 +184,21 @@ impl Running {
 }
 
 /// Writes messages as lines, one after the other. The end of this is the end of its stdin.
-async fn write(mut stdin: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedReceiver<Write>) {
-    while let Some(Write { body, reply }) = queue.recv().await {
-        let mut begun = false;
-        let written = line(&mut stdin, &body, &mut begun).await;
-        if let Some(reply) = reply {
-            let _ = reply.send(if begun || written.is_ok() { Ok(()) } else { Err(NotHanded::Ended) });
+async fn write(mut stdin: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedReceiver<Write>, within: Duration) {
+    while let Some(Write { body, handing }) = queue.recv().await {
+        let reply = match handing {
+            Some(Handing { turn, .. }) if !turn.take() => continue,
+            handing => handing.map(|handing| handing.reply),
+        };
+        let mut begins = Begins { reply, within };
+        let written = line(&mut stdin, &body, &mut begins).await;
+        if let Some(reply) = begins.reply {
+            let reads_not = matches!(&written, Err(error) if error.kind() == io::ErrorKind::TimedOut);
+            let _ = reply.send(Err(if reads_not { NotHanded::Busy(READS_NOT) } else { NotHanded::Ended }));
+            if reads_not {
+                // Not a byte of it stands there.
+                continue;
+            }
         }
         if written.is_err() {
             // Half a line stands there: nothing may follow it.
@@ -199,14 +209,20 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedRec
     let _ = stdin.shutdown().await;
 }
 
-async fn line(stdin: &mut (impl AsyncWrite + Unpin), body: &Body, begun: &mut bool) -> io::Result<()> {
+/// Who waits for the first byte of a message to be written, and how long.
+struct Begins {
+    reply: Option<Reply>,
+    within: Duration,
+}
+
+async fn line(stdin: &mut (impl AsyncWrite + Unpin), body: &Body, begins: &mut Begins) -> io::Result<()> {
     let mut pieces = body.pieces();
     while let Some(piece) = pieces.recv().await {
         let piece = piece?;
         let blank = in_one_line(&piece);
-        put(stdin, blank.as_deref().unwrap_or(&piece), begun).await?;
+        put(stdin, blank.as_deref().unwrap_or(&piece), begins).await?;
     }
-    put(stdin, b"\n", begun).await
+    put(stdin, b"\n", begins).await
 }
 
 /// A message is one line: ends of lines in it are blanks between its tokens (in a text JSON has none), and become spaces. What followed them would be
@@ -216,13 +232,19 @@ fn in_one_line(piece: &[u8]) -> Option<Vec<u8>> {
     piece.iter().any(ends).then(|| piece.iter().map(|byte| if ends(byte) { b' ' } else { *byte }).collect())
 }
 
-async fn put(stdin: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], begun: &mut bool) -> io::Result<()> {
+async fn put(stdin: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], begins: &mut Begins) -> io::Result<()> {
     while !bytes.is_empty() {
-        let len = stdin.write(bytes).await?;
+        let len = match begins.reply.is_some() {
+            // A write that is given up has written nothing.
+            true => timeout(begins.within, stdin.write(bytes)).await??,
+            false => stdin.write(bytes).await?,
+        };
         if len == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        *begun = true;
+        if let Some(reply) = begins.reply.take() {
+            let _ = reply.send(Ok(()));
+        }
         bytes = bytes.get(len..).unwrap_or_default();
     }
     Ok(())

@@ -121,6 +121,11 @@ impl Open {
         }
     }
 
+    /// Not a byte of it reached the program: nothing is to come.
+    pub(super) fn was_not_handed(&mut self, key: u64) {
+        self.0.retain(|_, entry| entry.key != key);
+    }
+
     /// An answer to what nobody waits for came.
     pub(super) fn bury(&mut self, id: &Id) -> bool {
         let is_left = self.0.get(id).is_some_and(|entry| entry.left.is_some());

@@ -19,10 +19,10 @@ use nuncio_contracts::registry::limit;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::{Ask, NotHanded, Of, Reply, Runner, Said, lock};
-use super::Shared;
+use super::super::{Ask, NotHanded, Of, Runner, Said, lock};
 use super::child::{Ends, Line, Running, Write};
 use super::open::{Open, To};
+use super::{Handing, Shared};
 use crate::jsonrpc::{Envelope, Id, Kind};
 use crate::message::{Body, Message};
 use crate::native;
@@ -40,7 +40,7 @@ const OUT_MAX: usize = 16;
 const ASKED_MAX: usize = 1024;
 
 pub(super) enum Command {
-    Hand(Box<Ask>, Reply),
+    Hand(Box<Ask>, Handing),
     End(oneshot::Sender<()>),
     /// What is open has changed.
     Look,
@@ -110,7 +110,7 @@ impl Seat {
     pub(super) async fn run(mut self) {
         let waiting = loop {
             match self.woken().await {
-                Woken::Command(Some(Command::Hand(ask, reply))) => self.hand(*ask, reply).await,
+                Woken::Command(Some(Command::Hand(ask, handing))) => self.hand(*ask, handing).await,
                 Woken::Command(Some(Command::End(reply))) => break Some(reply),
                 Woken::Command(None) | Woken::Deaf => break None,
                 Woken::Line(Some(Line::Message(envelope, message))) => self.said(&envelope, message),
@@ -152,11 +152,11 @@ impl Seat {
                }
     }
 
-    async fn hand(&mut self, ask: Ask, reply: Reply) {
+    async fn hand(&mut self, ask: Ask, handing: Handing) {
         self.busy = Instant::now();
         // An answer to what this program did not ask (an earlier one did) would be taken for another.
         if ask.envelope.is_response() && !ask.envelope.id.as_ref().is_some_and(|id| self.asked.remove(id)) {
-            let _ = reply.send(Ok(()));
+            let _ = handing.reply.send(Ok(()));
             return;
         }
         let initialize = ask.envelope.method == "initialize" && ask.envelope.is_request() && self.of.session.is_some();
@@ -171,13 +171,13 @@ impl Seat {
         let ready = ready.and_then(|()| self.running.as_ref().ok_or(NotHanded::Ended));
         match ready {
             Err(why) => {
-                lock(&self.open).forget(ask.key, false);
-                let _ = reply.send(Err(why));
+                lock(&self.open).was_not_handed(ask.key);
+                let _ = handing.reply.send(Err(why));
             }
             // Without a reader it is dropped, and with it the reply: it was not handed over.
             Ok(running) => {
                 lock(&self.open).sent(ask.key);
-                drop(running.input.send(Write { body: ask.message.body, reply: Some(reply) }));
+                drop(running.input.send(Write { body: ask.message.body, handing: Some(handing) }));
             }
         }
     }
@@ -236,7 +236,7 @@ impl Seat {
 
     fn write(&self, bytes: Bytes) {
         if let Some(running) = &self.running {
-            let _ = running.input.send(Write { body: Body::Bytes(bytes), reply: None });
+            let _ = running.input.send(Write { body: Body::Bytes(bytes), handing: None });
         }
     }
 

@@ -322,10 +322,29 @@ async fn what_is_not_read_was_not_handed_over() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let second = tokio::spawn(async move { hand(&service, 2, a, &call("2", "echo", "0")).await });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!first.is_finished() && !second.is_finished());
+    assert!(first.is_finished() && !second.is_finished());
     scene.service.end(a).await;
     // Of the first some bytes are in the pipe.
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Err(NotHanded::Ended)));
+}
+
+/// What waits behind a program that does not read is told so in its time, and is not done later.
+#[tokio::test]
+async fn who_does_not_read_for_long_is_busy_and_is_not_given_it_later() {
+    let bounds = Bounds { reads_within: Duration::from_secs(1), ..quick() };
+    let mut scene = Scene::with("late", |_| (), bounds);
+    let a = of(0, Some(1));
+    let long = "y".repeat(1 << 20);
+    scene.hand(1, a, &call("1", "echo", &format!("\"{long}\""))).await.unwrap();
+    let begun = std::time::Instant::now();
+    let not = scene.hand(2, a, &call("2", "echo", "0")).await;
+    assert!(matches!(not, Err(NotHanded::Busy(why)) if why.contains("does not read")), "{not:?}");
+    let notice = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#;
+    assert!(scene.hand(3, a, notice).await.is_err() && begun.elapsed() < Duration::from_secs(8));
+    // It reads again.
+    assert_eq!(scene.answer(1).await, json!(long));
+    scene.call(2, a, "seen", "0").await;
+    assert_eq!(scene.answer(2).await, json!(["tools/call", "tools/call"]), "its id is free, and it was not written");
 }
 
 #[tokio::test]

@@ -98,6 +98,8 @@ def main():
         sys.exit(7)
     if HABIT == "deaf":
         time.sleep(600)
+    if HABIT == "late":
+        time.sleep(8)
     for line in sys.stdin:
         request = json.loads(line)
         seen.append(request.get("method", "response"))

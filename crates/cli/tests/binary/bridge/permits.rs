@@ -61,6 +61,9 @@ fn a_permit_is_shown_without_an_agent_and_nothing_else_is_taken_for_one() {
     let homes = Homes::new();
     let (anna, ben) = (homes.init("anna"), homes.init("ben"));
     let to = text_of(&json_of(&ben, &["id"])["agent"]).to_owned();
+    let none = fails(&anna, &["permit", "give", &to, "files", "tools.read"], 2);
+    assert!(none.contains("files is not offered"), "{none}");
+    nuncio_bridge::expose(&anna, &"files".parse().unwrap(), &["true".to_owned()]).unwrap();
     let line = ok(&anna, &["permit", "give", &to, "files", "tools.read", "--for", "2h"]);
     let line = line.trim();
     let shown = json_of(&ben, &["permit", "show", line]);
@@ -83,4 +86,9 @@ fn a_permit_is_shown_without_an_agent_and_nothing_else_is_taken_for_one() {
     let me = text_of(&json_of(&anna, &["id"])["agent"]).to_owned();
     fails(&anna, &["permit", "give", &me, "files", "tools.read"], 2);
     assert_eq!(json_of(&ben, &["permit", "list"])["permits"], json!([]), "its giver is not known there");
+    // It goes with its service, also where no agent runs.
+    assert_eq!(json_of(&anna, &["permit", "list"])["permits"].as_array().map(Vec::len), Some(1));
+    ok(&anna, &["withdraw", "files"]);
+    nuncio_bridge::expose(&anna, &"files".parse().unwrap(), &["true".to_owned()]).unwrap();
+    assert_eq!(json_of(&anna, &["permit", "list"])["permits"], json!([]));
 }
