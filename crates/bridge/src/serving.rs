@@ -8,6 +8,7 @@
 
 mod at_once;
 mod callbacks;
+mod memory;
 mod offered;
 mod open;
 mod patience;
@@ -39,6 +40,7 @@ use crate::native::Natives;
 use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
 use callbacks::Callbacks;
+use memory::{Memory, named_memory};
 use offered::{Offered, envelope};
 use open::{Open, Opened};
 use queries::Queries;
@@ -82,10 +84,6 @@ pub(crate) struct Serving {
     /// What comes from now on is for the next start.
     stopping: CancellationToken,
 }
-
-/// What is kept of sessions, of one service each.
-#[derive(Default)]
-struct Memory(Mutex<HashMap<(ServiceName, Of), Vec<u8>>>);
 
 impl Serving {
     /// Reads the home's file and starts what it offers.
@@ -483,18 +481,6 @@ impl Serving {
         self.hears(&offered, asker, called).await
     }
 
-    /// Brings what is kept of a session into memory, once.
-    async fn recall(&self, service: &ServiceName, of: &Of) -> Result<(), nuncio::Error> {
-        let key = (service.clone(), *of);
-        let Some(session) = of.session.filter(|_| !lock(&self.memory.0).contains_key(&key)) else { return Ok(()) };
-        let kept = self.agent.call_memory(of.from, session).await?;
-        let kept = kept.and_then(|kept| memory_of(service, &kept));
-        if let Some(kept) = kept {
-            lock(&self.memory.0).insert(key, kept);
-        }
-        Ok(())
-    }
-
     async fn answer(
         &self,
         called: &Called,
@@ -594,16 +580,6 @@ struct Refused {
     reason: Reason,
     why: String,
     needs: Option<String>,
-}
-
-/// What is kept of a session says of which service it is: no other is given it.
-fn named_memory(service: &ServiceName, memory: &[u8]) -> Vec<u8> {
-    [service.as_str().as_bytes(), &[0], memory].concat()
-}
-
-fn memory_of(service: &ServiceName, kept: &[u8]) -> Option<Vec<u8>> {
-    let rest = kept.strip_prefix(service.as_str().as_bytes())?;
-    rest.strip_prefix(&[0]).map(<[u8]>::to_vec)
 }
 
 /// What is guarded is whole after each statement.

@@ -1,23 +1,21 @@
 //! What is kept of calls, and in which commits it moves (contracts/call.md section 3).
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use nuncio_contracts::registry::{code, event, limit, time};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
-use nuncio_proto::codec;
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
-use nuncio_proto::rows;
 use nuncio_proto::step::{Arrival, Effects, Staged, Step};
 use nuncio_proto::time::UnixMillis;
-use nuncio_store::{Engine as _, Op, Store, StoreError};
-use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use nuncio_store::{Engine as _, Op};
 use tokio::sync::mpsc;
 
 use crate::actor::Actor;
 use crate::admission::Admission;
-use crate::calls::{Added, Answering, Asked, CALL_NOTE_MAX, CallCommand, CallNews, Called};
+use crate::calls::{Added, Answering, Asked, CallCommand, CallNews, Called};
 use crate::chunks::Unsent;
 use crate::command::Reply;
 use crate::effects::{answer, tell};
@@ -25,24 +23,14 @@ use crate::entropy::now;
 use crate::error::Error;
 use crate::message::Payload;
 use crate::wake::Answer;
-
-/// Requests that were begun: behind it the letter's number in the inbox; the method.
-const BEGUN: [u8; 2] = [rows::RUNTIME, b'B'];
-/// What is kept of others' sessions: behind it the other agent and the session.
-const MEMORY: [u8; 2] = [rows::RUNTIME, b'M'];
-/// Own requests: behind it the letter's id and to whom.
-const ASKED: [u8; 2] = [rows::RUNTIME, b'A'];
-/// Own sessions: behind it with whom, and the session.
-const OPENED: [u8; 2] = [rows::RUNTIME, b'O'];
+pub(crate) use rows::begun_row;
+use rows::{ASKED, BEGUN, MEMORY, OPENED, asked_key, numbered, of_session, put_open, read_of, read_open, scan};
 
 /// Bytes of a letter that whoever watches is told with it.
 const AT_HAND_LEN_MAX: usize = 16 << 10;
 
 /// Which program's conversation with which agent.
 type Of = (AgentId, CallSessionId);
-
-#[derive(Serialize, Deserialize)]
-struct AskedRow(u8, String, Option<ByteArray<16>>, ByteBuf, Option<(u16, u64)>);
 
 /// An own request.
 #[derive(Debug)]
@@ -306,7 +294,7 @@ impl Actor {
         if let Some(open) = self.calls.failures.get(&no).and_then(|at| self.calls.open.get(at)) {
             return Ok(failure(open));
         }
-        let key = rows::inbox(no);
+        let key = nuncio_proto::rows::inbox(no);
         let row = if self.calls.has(no) { self.store.get(&key)? } else { None };
         let Some(arrival) = row.and_then(|row| Arrival::from_row(&key, &row)) else { return Ok(None) };
         let place = CallPlace::of(&arrival.letter).ok().flatten();
@@ -396,7 +384,7 @@ impl Actor {
     }
 
     fn arrival(&self, no: u64) -> Option<Arrival> {
-        let key = rows::inbox(no);
+        let key = nuncio_proto::rows::inbox(no);
         self.store.get(&key).ok().flatten().and_then(|row| Arrival::from_row(&key, &row))
     }
 
@@ -576,50 +564,4 @@ fn nothing() -> Staged {
 fn failure(open: &Open) -> Option<CallNews> {
     let (code, no) = open.failed?;
     Some(CallNews::Failed { no, asked: open.asked.clone(), why: Error::NotDelivered(code) })
-}
-
-fn numbered(tree: [u8; 2], no: u64) -> Vec<u8> {
-    [tree.as_slice(), &no.to_be_bytes()].concat()
-}
-
-/// That a request is begun.
-pub(crate) fn begun_row(no: u64, method: &str) -> Op {
-    Op::Put { key: numbered(BEGUN, no), value: method.as_bytes().to_vec() }
-}
-
-fn of_session(tree: [u8; 2], (agent, session): &Of) -> Vec<u8> {
-    [tree.as_slice(), agent.as_bytes(), session.as_bytes()].concat()
-}
-
-fn read_of(key: &[u8]) -> Option<Of> {
-    let (agent, session) = key.split_first_chunk::<32>()?;
-    Some((AgentId::from_bytes(*agent).ok()?, CallSessionId::from_bytes(session.try_into().ok()?)))
-}
-
-fn asked_key((to, id): &(AgentId, LetterId)) -> Vec<u8> {
-    [ASKED.as_slice(), id.as_bytes(), to.as_bytes()].concat()
-}
-
-fn put_open(open: &Open) -> Op {
-    let Asked { to, id, service, session, note } = &open.asked;
-    let session = session.map(|session| ByteArray::new(*session.as_bytes()));
-    let row = AskedRow(1, service.to_string(), session, ByteBuf::from(note.as_slice()), open.failed);
-    Op::Put { key: asked_key(&(*to, *id)), value: codec::encode(&row) }
-}
-
-fn read_open(key: &[u8], value: &[u8]) -> Option<Open> {
-    let (id, to) = key.split_first_chunk::<16>()?;
-    let (to, id) = (AgentId::from_bytes(to.try_into().ok()?).ok()?, LetterId::parse(*id)?);
-    let AskedRow(_, service, session, note, failed) = codec::decode(value, CALL_NOTE_MAX + 256).ok()?;
-    let session = session.map(|session| CallSessionId::from_bytes(session.into_array()));
-    let asked = Asked { to, id, service: service.parse().ok()?, session, note: note.into_vec() };
-    Some(Open { asked, failed })
-}
-
-/// Reads all rows of a tree; keys without their first two bytes.
-fn scan(store: &Store, tree: [u8; 2], mut row: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
-    store.scan(&tree, &mut |key, value| {
-        key.get(2..).into_iter().for_each(|key| row(key, value));
-        Ok(())
-    })
 }
