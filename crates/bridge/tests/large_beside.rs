@@ -8,7 +8,6 @@ mod two;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,25 +17,20 @@ use axum::routing::post;
 use bytes::Bytes;
 use nuncio::{Agent, LetterId, What};
 use nuncio_bridge::{HeardWhat, Line as _, Message, Say};
-use tokio::sync::Notify;
 use two::{ALONE, Two, call};
 
 const LEN: usize = 256 << 20;
 const PIECE: usize = 64 << 10;
 
-/// A server whose answers to 1 are long. It says when it has written one.
-fn server(written: &Arc<Notify>) -> Router {
-    let written = Arc::clone(written);
+/// A server whose answers to 1 are long.
+fn server() -> Router {
     let answer = async move |asked: String| {
         if !asked.contains(r#""id":1,"#) {
             return ([(CONTENT_TYPE, "application/json")], Body::from(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#));
         }
         let begin = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":""#);
         let pieces = (0..LEN / PIECE).map(|_| Bytes::from_static(&[b'x'; PIECE]));
-        let last = std::iter::once_with(move || {
-            written.notify_one();
-            Bytes::from_static(b"\"}")
-        });
+        let last = std::iter::once(Bytes::from_static(b"\"}"));
         let all = std::iter::once(begin).chain(pieces).chain(last);
         let body = Body::from_stream(tokio_stream::iter(all.map(Ok::<_, Infallible>)));
         ([(CONTENT_TYPE, "application/json")], body)
@@ -46,8 +40,7 @@ fn server(written: &Arc<Notify>) -> Router {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_answer_holds_up_nobody_else_s_while_it_is_sealed() {
-    let written = Arc::new(Notify::new());
-    let two = Two::before(server(&written)).await;
+    let two = Two::before(server()).await;
     let line = two.line();
     let mut heard = line.listen(None, None).await.unwrap();
     let ask = async |id| {
@@ -59,7 +52,12 @@ async fn a_long_answer_holds_up_nobody_else_s_while_it_is_sealed() {
         letter
     };
     let long = ask(1).await;
-    written.notified().await;
+    let sealing = async {
+        while !two.seals() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), sealing).await.expect("it is not sealed");
     let short = ask(2).await;
     let mut numbers: HashMap<LetterId, u64> = HashMap::new();
     while numbers.len() < 2 {

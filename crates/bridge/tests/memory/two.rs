@@ -9,7 +9,7 @@ use nuncio_bridge::{AgentLine, allow, expose};
 use tokio::net::TcpListener;
 
 pub struct Two {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     near: End,
     far: End,
 }
@@ -28,11 +28,16 @@ impl Two {
         allow(&far, &service, "near", &["tools.write".to_owned()]).unwrap();
         let (near, far) = (End::open(&near).await, End::open(&far).await);
         acquaint(&near, &far).await;
-        Self { _dir: dir, near, far }
+        Self { dir, near, far }
     }
 
     pub fn line(&self) -> AgentLine {
         self.near.bridge.line(self.far.agent.id(), "files".parse().unwrap())
+    }
+
+    /// Whether the serving agent has begun to seal a large payload.
+    pub fn seals(&self) -> bool {
+        std::fs::read_dir(self.dir.path().join("far/large/out")).is_ok_and(|mut files| files.next().is_some())
     }
 
     pub async fn stop(self) {
