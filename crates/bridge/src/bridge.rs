@@ -69,7 +69,9 @@ impl Bridge {
     pub async fn start_with(agent: Agent, home: &Path, natives: Natives) -> Result<Self, BridgeError> {
         let serving = Serving::start(agent.clone(), home, natives)?;
         let calling = Calling::new(agent.clone());
-        forget(&agent, home, |service| serving.offers(service)).await?;
+        if says_what_is_offered(home) {
+            forget(&agent, |service| serving.offers(service)).await?;
+        }
         agent.admit_calls(Serving::admission(&serving)).await?;
         serve(&agent, &serving).await?;
         let lets_in = tokio::spawn(let_in(agent.clone(), home.to_owned(), Arc::clone(&serving)));
@@ -116,7 +118,7 @@ impl Bridge {
     /// It is not what this program reads: what was offered goes on.
     pub async fn reload(&self) -> Result<(), BridgeError> {
         self.serving.reload().await?;
-        forget(&self.agent, self.serving.home(), |service| self.serving.offers(service)).await?;
+        forget(&self.agent, |service| self.serving.offers(service)).await?;
         Ok(serve(&self.agent, &self.serving).await?)
     }
 
@@ -137,16 +139,20 @@ impl Bridge {
 /// The file is not what this program reads; the agent stops.
 pub async fn forget_withdrawn(agent: &Agent, home: &Path) -> Result<(), BridgeError> {
     let services = Services::load(home)?;
-    Ok(forget(agent, home, |service| services.get(service).is_some()).await?)
+    if !says_what_is_offered(home) {
+        return Ok(());
+    }
+    Ok(forget(agent, |service| services.get(service).is_some()).await?)
+}
+
+/// A home without the file does not say that anything was withdrawn: it was restored without it, or never offered.
+fn says_what_is_offered(home: &Path) -> bool {
+    home.join(config::FILE).exists()
 }
 
 /// Lines and permits for what is offered no more: offered again under that name, it is another service.
 // contracts/permit.md P16.
-async fn forget(agent: &Agent, home: &Path, offers: impl Fn(&ServiceName) -> bool) -> Result<(), nuncio::Error> {
-    // A home without the file does not say that anything was withdrawn: it was restored without it, or never offered.
-    if !home.join(config::FILE).exists() {
-        return Ok(());
-    }
+async fn forget(agent: &Agent, offers: impl Fn(&ServiceName) -> bool) -> Result<(), nuncio::Error> {
     for line in agent.lines().await? {
         if line.meant.service.is_some_and(|service| !offers(&service)) {
             agent.revoke_line(line.id).await?;

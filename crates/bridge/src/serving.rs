@@ -163,10 +163,6 @@ impl Serving {
         Ok(Arc::new(service))
     }
 
-    pub(crate) fn home(&self) -> &Path {
-        &self.home
-    }
-
     /// Whether it is offered.
     pub(crate) fn offers(&self, service: &ServiceName) -> bool {
         lock(&self.offered).contains_key(service)
@@ -304,7 +300,7 @@ impl Serving {
         let id = envelope.id.clone().unwrap_or(Id::NULL);
         let of = Of { from: called.letter.from, session: called.place.session };
         self.recall(&called.place.service, &of).await?;
-        let begun = called.admitted && self.agent.begun_call(no);
+        let begun = self.agent.begun_call(&called);
         if !begun && !self.agent.begin_call(no, &method).await? {
             return Ok(());
         }
@@ -465,11 +461,11 @@ impl Serving {
         peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed).map(|peer| peer.name)
     }
 
-    /// [`Serving::peer_name`] of whom a message came from: the agent has said it, where the message came just now.
+    /// [`Serving::peer_name`] of whom a message came from: the agent has said it, where the message came just now and nothing has changed since.
     async fn asker_name(&self, called: &Called) -> Option<Option<String>> {
         match &called.by {
-            Some(by) => Some(by.name.clone()),
-            None => self.peer_name(&called.letter.from).await,
+            Some(by) if by.still_holds() => Some(by.name.clone()),
+            _ => self.peer_name(&called.letter.from).await,
         }
     }
 

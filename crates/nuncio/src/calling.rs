@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::actor::Actor;
 use crate::admission::Admission;
-use crate::calls::{Added, Answering, Asked, CallCommand, CallNews, Called};
+use crate::calls::{Added, Answering, Asked, CallCommand, CallNews, Called, Changes};
 use crate::chunks::Unsent;
 use crate::command::Reply;
 use crate::effects::{answer, tell};
@@ -78,6 +78,8 @@ pub(crate) struct CallBook {
     /// Whose sessions something is kept of, the oldest first.
     memories: BTreeMap<AgentId, VecDeque<CallSessionId>>,
     watchers: Vec<mpsc::UnboundedSender<CallNews>>,
+    /// Of peers: what was told of one holds as long as there are none.
+    pub(crate) changes: Changes,
 }
 
 impl CallBook {
@@ -168,7 +170,11 @@ impl Actor {
             }
             CallCommand::Say { to, letter, payload, note, reply } => self.say(to, &letter, payload, note, reply),
             CallCommand::Begin { no, method, reply } => self.begin_call(no, method, reply),
-            CallCommand::Begun { no } => drop(self.calls.admitted.remove(&no)),
+            CallCommand::Begun { no } => {
+                if self.calls.admitted.remove(&no) {
+                    self.calls.waits_no_more(no);
+                }
+            }
             CallCommand::Answer(answering, reply) => self.answer_call(*answering, reply),
             CallCommand::Taken { no, reply } => {
                 let (taken, rows, mut answers) = self.take_call(no);
@@ -314,7 +320,7 @@ impl Actor {
     /// A peer that is added here.
     pub(crate) fn added(&self, agent: &AgentId) -> Option<Added> {
         let peer = self.peer.contact(agent).filter(|info| info.allowed)?;
-        Some(Added { name: peer.name.clone() })
+        Some(self.calls.changes.added(peer.name.clone()))
     }
 
     fn is_said(&self, to: AgentId, id: LetterId) -> bool {

@@ -9,6 +9,7 @@
 //! Each arrow from `say`, `begin_call` and `answer_call` on is durable before the next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nuncio_contracts::registry::{code, event, time};
@@ -49,11 +50,41 @@ pub struct Called {
     pub admitted: bool,
 }
 
-/// A peer that is added here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A peer that was added here when its message came.
+#[derive(Clone, Debug)]
 pub struct Added {
-    /// What it is called here.
+    /// What it was called here.
     pub name: Option<String>,
+    changes: Changes,
+    seen: u64,
+}
+
+impl Added {
+    /// Whether no peer was added, named otherwise or removed since: what is known of it still holds.
+    #[must_use]
+    pub fn still_holds(&self) -> bool {
+        self.changes.count() == self.seen
+    }
+}
+
+/// How often who is a peer has changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    /// It changes.
+    pub(crate) fn note(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// A peer as it is known now.
+    pub(crate) fn added(&self, name: Option<String>) -> Added {
+        Added { name, changes: self.clone(), seen: self.count() }
+    }
 }
 
 /// A request of this agent's own that was accepted, and whose answer was not taken.
@@ -234,11 +265,12 @@ impl Agent {
         self.ask_calls(|reply| CallCommand::Begin { no, method: method.to_owned(), reply }).await
     }
 
-    /// [`Agent::begin_call`] of a request that came as [`Called::admitted`], which waits for nobody: it is on disk. `false` where nothing was said, since the
-    /// agent has much to do, or has stopped.
+    /// [`Agent::begin_call`] of a request that came as [`Called::admitted`], which waits for nobody: it is on disk. `false` where nothing was said, since
+    /// who is a peer has changed meanwhile, the agent has much to do, or it has stopped.
     #[must_use]
-    pub fn begun_call(&self, no: u64) -> bool {
-        self.tell(Command::Call(CallCommand::Begun { no }))
+    pub fn begun_call(&self, called: &Called) -> bool {
+        let holds = called.admitted && called.by.as_ref().is_some_and(Added::still_holds);
+        holds && self.tell(Command::Call(CallCommand::Begun { no: called.letter.no }))
     }
 
     /// Answers a request, which goes from the inbox in the same commit; `false`, and nothing is sent, if it is not there. `memory`, at most

@@ -417,6 +417,7 @@ impl Actor {
     fn add_knocked(&mut self, by: AgentId, info: ContactInfo, rows: Vec<Op>, answers: Vec<Answer>) {
         let mut together = Staged { ops: Vec::new(), effects: Effects::default() };
         let step = self.peer.set_contact(by, info);
+        self.calls.changes.note();
         step.into_iter().for_each(|step| self.stage_onto(&mut together, step));
         self.commit_staged(together, rows, answers);
         let mailbox = self.door.held.get(&by).and_then(|held| held.knock.from.mailbox.clone());

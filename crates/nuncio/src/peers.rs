@@ -47,6 +47,7 @@ impl Actor {
         }
         match self.peer.set_contact(agent, info) {
             Some(step) => {
+                self.calls.changes.note();
                 self.commit(step);
                 // A line that names none says nothing of it.
                 let known = mailbox.and_then(|at| self.peer.set_mailbox_of(agent, Some(at)));
@@ -64,6 +65,7 @@ impl Actor {
     /// that is shared.
     pub(crate) fn remove_peer(&mut self, agent: AgentId, reply: Reply<bool>) {
         let Some(step) = self.peer.remove_contact(agent) else { return tell(reply, Ok(false)) };
+        self.calls.changes.note();
         self.commit_with(step, vec![answer(reply, true)]);
         let payloads = self.payloads_out.values().filter(|out| out.to == agent).map(|out| out.letter);
         for letter in payloads.collect::<Vec<_>>() {

@@ -203,7 +203,7 @@ async fn what_comes_is_told_with_its_bytes_and_what_was_there_or_is_long_without
     let mut other = two.server.calls().await.unwrap();
     let there = told(&mut other).await;
     assert_eq!((there.letter.no, said(&there)), (yes.letter.no, (String::new(), false, false, false)));
-    assert!(two.server.begun_call(yes.letter.no));
+    assert!(two.server.begun_call(&yes));
     assert!(!two.server.begin_call(yes.letter.no, "tools/call").await.unwrap(), "begun twice");
     let mut other = two.server.calls().await.unwrap();
     assert_eq!(told(&mut other).await.begun.as_deref(), Some("tools/call"), "it is in somebody's hands");
@@ -244,6 +244,30 @@ async fn a_request_that_stands_behind_another_of_its_session_is_not_begun_as_it_
         all.push((request.letter.no == first.letter.no, request.begun.is_some()));
     }
     assert_eq!(all, [(true, true), (false, false), (false, false)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_one_that_is_in_its_service_s_hands_the_next_is_begun_as_it_comes() {
+    let (mut two, _) = admitting().await;
+    for _ in 0..2 {
+        two.say(What::Request, "yes").await;
+        let request = told(&mut two.serving).await;
+        assert!(request.admitted && two.server.begun_call(&request));
+        // The agent has heard of it.
+        two.server.peers().await.unwrap();
+    }
+}
+
+// contracts/call.md X7: what was known of a peer when it asked counts no longer than it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_removed_while_its_request_waits_is_not_served() {
+    let (mut two, _) = admitting().await;
+    two.say(What::Request, "yes").await;
+    let request = told(&mut two.serving).await;
+    assert!(request.admitted && request.by.as_ref().is_some_and(nuncio::Added::still_holds));
+    assert!(two.server.remove_peer(two.asker.id()).await.unwrap());
+    assert!(!request.by.as_ref().is_some_and(nuncio::Added::still_holds) && !two.server.begun_call(&request));
+    assert!(!two.server.begin_call(request.letter.no, "tools/call").await.unwrap(), "it went with its peer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
     refused("[services.files]\nmcp = [\"a\"]\nenv = { PASSWORD = hunter2 }", "line 3");
     refused("[services.files]\nmcp = [\"a\"]\nmcp = [\"hunter2\"]", "line 3: duplicate key");
     refused("[services.Files]\nmcp = [\"a\"]", "a service's name is");
-    refused("[services.files]", "one of `mcp`, `mcp_url` and `a2a`");
+    refused("[services.files]", "one of `mcp`, `mcp_url`, `a2a` and `native`");
     refused("[services.files]\nmcp = []", "`mcp` is empty");
     refused("[services.files]\nmcp = [\"a\"]\nread = [\"*\", \"b\"]", "either");
     for scope in
@@ -68,7 +68,8 @@ fn a_file_that_is_too_long_is_not_read_in_part() {
     let home = tempfile::tempdir().unwrap();
     let longest = usize::try_from(FILE_LEN_MAX).unwrap();
     for (len, is_read) in [(longest, true), (longest + 1, false)] {
-        put(home.path(), "long", &"x".repeat(len)).unwrap();
+        let (path, mode) = (home.path().join("long"), std::fs::Permissions::from_mode(0o600));
+        std::fs::write(&path, "x".repeat(len)).and_then(|()| std::fs::set_permissions(&path, mode)).unwrap();
         assert_eq!(read_private(&home.path().join("long"), Others::MayNotRead).is_ok(), is_read, "{len}");
     }
 }

@@ -85,7 +85,9 @@ impl<'a, L: Line> Telling<'a, L> {
 
     async fn keep(&mut self, heard: Heard) {
         self.kept.push_back(heard);
-        while self.kept.len() > KEPT_MAX || self.kept.iter().map(len).sum::<u64>() > KEPT_LEN_MAX {
+        // The newest stays, however long: it lies with the agent.
+        while self.kept.len() > KEPT_MAX || self.kept.len() > 1 && self.kept.iter().map(len).sum::<u64>() > KEPT_LEN_MAX
+        {
             let Some(oldest) = self.kept.pop_front() else { return };
             tracing::info!("a notification for a client that takes none is passed over");
             // An agent that has stopped says it again at its next start.

@@ -103,6 +103,7 @@ const fn tree_name(tree: u8) -> &'static str {
         rows::CHANNEL_MAILED => "letters to channels that were left at a node",
         rows::PERMIT => "permits",
         rows::PERMIT_OVER => "revoked links of permits",
+        rows::PERMIT_REMOVED => "who was removed, for permits",
         rows::RUNTIME => "runtime",
         nuncio_store::OWN_TREE => "store",
         _ => match nuncio_node::tree_name(tree) {

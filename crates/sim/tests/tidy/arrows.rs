@@ -39,7 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nuncio-sim", &["nuncio-contracts", "nuncio-proto", "nuncio-store", "nuncio-node"]),
-    ("nuncio-examples", &["nuncio-proto", "nuncio-store", "nuncio-transport", "nuncio", "nuncio-node"]),
+    (
+        "nuncio-examples",
+        &["nuncio-proto", "nuncio-store", "nuncio-transport", "nuncio", "nuncio-bridge", "nuncio-node"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -48,11 +48,19 @@ pub(super) struct Plain {
 #[derive(Debug, Default)]
 struct Idle {
     /// The newest last; each answers a request at most.
-    kept: Vec<(SendRequest<Body>, Instant)>,
+    kept: Vec<Kept>,
     /// The server's connections last.
     lasts: bool,
     /// Somebody looks after them.
     swept: bool,
+}
+
+/// One connection, since when it is kept, and since when its answer was seen to have ended.
+#[derive(Debug)]
+struct Kept {
+    sender: SendRequest<Body>,
+    since: Instant,
+    ended: Option<Instant>,
 }
 
 impl Plain {
@@ -126,8 +134,8 @@ impl Plain {
             idle.kept.clear();
             return None;
         }
-        let at = idle.kept.iter().rposition(|(sender, _)| sender.is_ready())?;
-        Some(idle.kept.swap_remove(at).0)
+        let at = idle.kept.iter().rposition(|kept| kept.sender.is_ready())?;
+        Some(idle.kept.swap_remove(at).sender)
     }
 
     /// Keeps one whose answer has begun: it is used again once that has ended.
@@ -139,7 +147,7 @@ impl Plain {
         if idle.kept.len() >= KEPT_MAX {
             idle.kept.remove(0);
         }
-        idle.kept.push((sender, Instant::now()));
+        idle.kept.push(Kept { sender, since: Instant::now(), ended: None });
         if !std::mem::replace(&mut idle.swept, true) {
             drop(tokio::spawn(look_after(self.this.clone())));
         }
@@ -148,10 +156,14 @@ impl Plain {
 
 impl Idle {
     fn sweep(&mut self) {
-        let ended = self.kept.iter().any(|(sender, _)| sender.is_closed());
-        let last = |(sender, since): &(SendRequest<Body>, Instant)| sender.is_ready() && since.elapsed() >= LASTS;
-        self.lasts = !ended && (self.lasts || self.kept.iter().any(last));
-        self.kept.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < KEPT);
+        let now = Instant::now();
+        for kept in self.kept.iter_mut().filter(|kept| kept.sender.is_ready()) {
+            kept.ended.get_or_insert(now);
+        }
+        let broken = self.kept.iter().any(|kept| kept.sender.is_closed());
+        let last = |kept: &Kept| kept.sender.is_ready() && kept.ended.is_some_and(|at| at.elapsed() >= LASTS);
+        self.lasts = !broken && (self.lasts || self.kept.iter().any(last));
+        self.kept.retain(|kept| !kept.sender.is_closed() && kept.ended.unwrap_or(kept.since).elapsed() < KEPT);
     }
 }
 
