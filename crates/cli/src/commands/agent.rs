@@ -8,9 +8,10 @@ use clap::Args;
 use nuncio::{Agent, Config};
 use nuncio_bridge::{Bridge, Gateway, GatewayConfig};
 use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::cli::Options;
-use crate::ending::{Signals, stdin_ended};
+use crate::ending::{Signals, listen, stdin_ended};
 use crate::failure::Failure;
 use crate::local_api::LocalApi;
 use crate::output;
@@ -58,7 +59,7 @@ impl Daemon {
     /// Runs the agent, and a gateway beside it.
     pub(crate) async fn run_with(self, options: &Options, gateway: Option<GatewayConfig>) -> Result<(), Failure> {
         // Before the store is open, so that no signal finds nobody at home.
-        let mut signals = Signals::new()?;
+        let (mut signals, mut hangups) = (Signals::new()?, listen(SignalKind::hangup())?);
         nuncio_bridge::make_room_for_connections();
         let home = options.home()?;
         let mut config = options.config(&home)?;
@@ -89,6 +90,7 @@ impl Daemon {
             name = signals.next() => Some(name),
             () = stdin_ended(self.stop_with_stdin) => Some("end of standard input"),
             () = agent.stopped() => None,
+            () = follow_on(&mut hangups, &bridge) => Some("no more signals"),
         };
         let Some(why) = why else {
             doors.close().await;
@@ -98,6 +100,16 @@ impl Daemon {
         tokio::select! {
             stopped = stop(agent, &bridge, doors) => stopped,
             again = signals.next() => Err(Failure::Unsound(format!("{again} again: stopped at once, as if killed; nothing acknowledged is lost"))),
+        }
+    }
+}
+
+/// What is offered is read again, and followed: a terminal that is closed ends no agent.
+async fn follow_on(hangups: &mut Signal, bridge: &Bridge) {
+    while hangups.recv().await.is_some() {
+        match bridge.reload().await {
+            Ok(()) => tracing::info!("services.toml was read again and is in force"),
+            Err(error) => tracing::error!(%error, "services.toml was not taken: what was offered goes on"),
         }
     }
 }

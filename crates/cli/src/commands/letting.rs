@@ -13,6 +13,20 @@ use crate::failure::Failure;
 use crate::output;
 use crate::wire::{Id, Invited, NewInvitation, Purpose};
 
+/// What was typed are scopes of services, all of them.
+///
+/// # Errors
+/// One is not: which, and where it was typed.
+pub(super) fn are_scopes(place: &str, scopes: &[String]) -> Result<(), Failure> {
+    match scopes.iter().find(|scope| !nuncio_bridge::is_scope(scope)) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure::usage(
+            format!("{place}{unknown}: there is no such scope"),
+            "tools.read, tools.write, service.use, or tools.read:NAME, tools.write:NAME",
+        )),
+    }
+}
+
 #[derive(Args)]
 pub(super) struct Letting {
     /// Who may what, such as ben=tools.read; as often as needed
@@ -57,13 +71,8 @@ impl Letting {
 
     /// Whether there are such scopes: asked before anything is begun.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        match self.let_in.iter().find(|scope| !nuncio_bridge::is_scope(scope)) {
-            None => Ok(()),
-            Some(unknown) => Err(Failure::usage(
-                format!("--let-in {unknown}: there is no such scope"),
-                "tools.read, tools.write, service.use, or tools.read:NAME, tools.write:NAME",
-            )),
-        }
+        are_scopes("--let-in ", &self.let_in)?;
+        self.grants().iter().try_for_each(|(peer, scopes)| are_scopes(&format!("--allow {peer}="), scopes))
     }
 
     fn grants(&self) -> BTreeMap<String, Vec<String>> {

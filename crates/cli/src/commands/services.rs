@@ -8,6 +8,7 @@ use nuncio_bridge::{ServiceTold, allow, services, withdraw};
 
 use crate::cli::Options;
 use crate::client::{Api, is_gone};
+use crate::commands::letting::are_scopes;
 use crate::failure::Failure;
 use crate::output;
 use crate::wire::{Peers, Services};
@@ -15,7 +16,7 @@ use crate::wire::{Peers, Services};
 /// Lists what this agent offers to others, and who may what.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio services\n  nuncio services --json | jq '.services[].peers'\n\nThey stand in services.toml in the home, which may be edited by hand: `nuncio services` says whether it can be read, `nuncio allow` and the next start follow it."
+    after_help = "Examples:\n  nuncio services\n  nuncio services --json | jq '.services[].peers'\n\nThey stand in services.toml in the home, which may be edited by hand: `nuncio services` says what stands there and whether it can be read; an agent that runs follows it at SIGHUP, at `nuncio allow`, and at its next start."
 )]
 pub(crate) struct List {}
 
@@ -66,6 +67,7 @@ impl Allow {
     pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
         let home = options.home()?;
         is_offered(&home, &self.name)?;
+        are_scopes("", &self.scopes)?;
         allow(&home, &self.name, &self.peer, &self.scopes)?;
         self.forget_other_spelling(options, &home).await?;
         let runs = follow(&home).await?;

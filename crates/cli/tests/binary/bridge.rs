@@ -236,13 +236,23 @@ fn nothing_but_messages_stands_on_the_output_and_what_is_wrong_is_said() {
     assert_eq!((&told["agent_runs"], &told["service"]["read"]), (&json!(false), &json!(["count"])));
     assert_eq!(json_of(&home, &["services"])["services"][0]["peers"], json!({ "ben": ["tools.read"] }));
     assert!(fails(&home, &["allow", "file", "ben", "tools.read"], 2).contains("nuncio services"));
-    assert!(fails(&home, &["allow", "files", "ben", "tools.reed"], 1).contains("tools.read:NAME"));
+    assert!(fails(&home, &["allow", "files", "ben", "tools.reed"], 2).contains("tools.read:NAME"));
+    let server = server();
+    let wrong = ["expose", "mcp", "other", "--allow", "ben=tools.reed", "--", "python3", server.to_str().unwrap()];
+    assert!(fails(&home, &wrong, 2).contains("tools.read:NAME"));
+    assert!(!std::fs::read_to_string(home.join("services.toml")).unwrap().contains("other"), "nothing is written");
     assert!(fails(&home, &["connect", "nobody/files"], 2).contains("nobody"));
     assert!(fails(&home, &["connect", "files"], 2).contains("PEER/SERVICE"));
     // No agent, and then one that does not know the peer.
     let agent = Daemon::start(&home, &[]);
     let said = fails(&home, &["mcp", "nobody/files"], 2);
     assert!(said.contains("nobody"), "{said}");
+    // A terminal that is closed ends no agent, and it ends as always.
+    for _ in 0..3 {
+        agent.signal("HUP");
+        std::thread::sleep(Duration::from_millis(100));
+        ok(&home, &["id"]);
+    }
     agent.stop();
 
     let file = home.join("services.toml");
