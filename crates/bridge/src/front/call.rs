@@ -1,6 +1,7 @@
 //! One request of this program's own, which stands alone: among those of a front's clients, since only one hears what comes without session.
 
 use nuncio::Transaction;
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::What;
 
 use super::exchange::Source;
@@ -12,7 +13,7 @@ use crate::message::Message;
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Called {
-    /// Its answer.
+    /// Its answer; one that is longer than `gateway_task_answer_max` is not read, and not here.
     Answered(Message),
     /// Nothing was said, or its letter was not delivered: why, for people.
     NotSaid(String),
@@ -76,6 +77,11 @@ async fn answer<L: Line>(session: &Session<L>, ticket: Ticket, source: &mut Sour
         session.take(session.had(ticket.request, heard.no)).await;
         match heard.what {
             HeardWhat::Answer(_, message) => {
+                let len = message.body.len().map_or(usize::MAX, |len| usize::try_from(len).unwrap_or(usize::MAX));
+                if len > limit::GATEWAY_TASK_ANSWER_MAX {
+                    // Not a byte of it is read.
+                    return Called::Answered(message);
+                }
                 // What it is read from goes once it was taken.
                 return message.into_memory().await.map_or(Called::Lost, Called::Answered);
             }

@@ -251,7 +251,14 @@ impl Asking {
     /// A task that is on disk, and works: as it stood before.
     // contracts/gateway.md W14, W34.
     async fn begin(self: Arc<Self>, new: New, history: History) -> Result<(Arc<Task>, (Value, Had)), Refusal> {
-        let (work, tokens) = self.work(&new.wants).await?;
+        let (work, tokens) = match self.work(&new.wants).await {
+            Ok(work) => work,
+            Err(refusal) => {
+                // contracts/gateway.md W39.
+                self.counted().await?;
+                return Err(refusal);
+            }
+        };
         let task = Arc::new(Task::new(self.origin(new)?, now_ms()));
         let reserved = self.served.book.reserve(&self.transaction, tokens).await?;
         if let Err(not) = self.served.tasks.keeper.begin(&task, now_ms()).await {

@@ -1,5 +1,6 @@
 //! A task that is one call of a tool (contracts/gateway.md W33).
 
+use bytes::Bytes;
 use data_encoding::BASE64;
 use nuncio::Transaction;
 use nuncio_contracts::registry::limit;
@@ -63,10 +64,9 @@ fn message(tool: &Tool, arguments: &Value) -> Message {
 }
 
 fn read(message: &Message) -> End {
-    let Body::Bytes(bytes) = &message.body else { return End::failed(too_long()) };
-    if bytes.len() > limit::GATEWAY_TASK_ANSWER_MAX {
-        return End::failed(format!("it was done: {}", too_long()));
-    }
+    let fits = |bytes: &&Bytes| bytes.len() <= limit::GATEWAY_TASK_ANSWER_MAX;
+    let bytes = if let Body::Bytes(bytes) = &message.body { Some(bytes).filter(fits) } else { None };
+    let Some(bytes) = bytes else { return End::failed(format!("it was done: {}", too_long())) };
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else {
         return End::failed(format!("the service's answer cannot be read: {NOT_KNOWN}"));
     };
