@@ -442,16 +442,17 @@ pub mod limit {
     /// Unit: tasks.
     pub const GATEWAY_TASKS_EACH_MAX: usize = 256;
 
-    /// 128 MiB of messages and answers of all tasks, which are in memory; as many as may work have room at their
+    /// 192 MiB of messages and answers of all tasks, as they are in memory; as many as may work have room at their
     /// longest
     ///
     /// Unit: bytes.
-    pub const GATEWAY_TASKS_BYTES_MAX: usize = 134_217_728;
+    pub const GATEWAY_TASKS_BYTES_MAX: usize = 201_326_592;
 
-    /// 8 MiB of messages and answers of one principal's tasks; as many as may work have room at their longest
+    /// 12 MiB of messages and answers of one principal's tasks, as they are in memory; as many as may work have room at
+    /// their longest
     ///
     /// Unit: bytes.
-    pub const GATEWAY_TASKS_EACH_BYTES_MAX: usize = 8_388_608;
+    pub const GATEWAY_TASKS_EACH_BYTES_MAX: usize = 12_582_912;
 
     /// that work at once at one gateway, whether anybody listens or not
     ///
@@ -463,15 +464,16 @@ pub mod limit {
     /// Unit: tasks.
     pub const GATEWAY_TASKS_WORKING_EACH_MAX: usize = 8;
 
-    /// 256 KiB of a request with a message that begins a task: it is kept with it
+    /// 256 KiB of a request with a message that begins a task, as it is in memory: it is kept with it
     ///
     /// Unit: bytes.
     pub const GATEWAY_TASK_MESSAGE_MAX: usize = 262_144;
 
-    /// 512 KiB of what a task answers, each piece four bytes more: a model's longest answer fits
+    /// 1 MiB of what a task answers, as it is in memory, each piece four bytes more: a model's longest answer fits, and
+    /// a table of a thousand rows
     ///
     /// Unit: bytes.
-    pub const GATEWAY_TASK_ANSWER_MAX: usize = 524_288;
+    pub const GATEWAY_TASK_ANSWER_MAX: usize = 1_048_576;
 
     /// a day for which a task that has ended is told of
     ///

@@ -13,7 +13,7 @@ use crate::message::Message;
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Called {
-    /// Its answer; one that is longer than `gateway_task_answer_max` is not read, and not here.
+    /// Its answer; the body of one that is longer than `gateway_task_answer_max` is not in memory.
     Answered(Message),
     /// Nothing was said, or its letter was not delivered: why, for people.
     NotSaid(String),
@@ -77,19 +77,23 @@ async fn answer<L: Line>(session: &Session<L>, ticket: Ticket, source: &mut Sour
         session.take(session.had(ticket.request, heard.no)).await;
         match heard.what {
             HeardWhat::Answer(_, message) => {
-                let len = message.body.len().map_or(usize::MAX, |len| usize::try_from(len).unwrap_or(usize::MAX));
-                if len > limit::GATEWAY_TASK_ANSWER_MAX {
-                    // Not a byte of it is read.
-                    return Called::Answered(message);
-                }
-                // What it is read from goes once it was taken.
-                return message.into_memory().await.map_or(Called::Lost, Called::Answered);
+                return answered(message).await;
             }
             HeardWhat::Failed { why, .. } => return Called::NotSaid(why),
             HeardWhat::End => return Called::Lost,
             HeardWhat::Part(..) | HeardWhat::Aside(_) => {}
         }
     }
+}
+
+/// What it is read from goes once it was taken; of one that is too long not a byte is read.
+// contracts/gateway.md W36.
+async fn answered(message: Message) -> Called {
+    let len = message.body.len().map_or(usize::MAX, |len| usize::try_from(len).unwrap_or(usize::MAX));
+    if len > limit::GATEWAY_TASK_ANSWER_MAX {
+        return Called::Answered(message);
+    }
+    message.into_memory().await.map_or(Called::Lost, Called::Answered)
 }
 
 /// Nobody waits for it any more.
@@ -100,5 +104,25 @@ async fn cancel<L: Line>(session: &Session<L>, ticket: Ticket, id: &str, under: 
     let say = Say { id: letter_id(), what: What::Notice, session: None, reply_to, message, note: Vec::new(), under };
     if let Err(error) = session.line.say(say).await {
         tracing::debug!(%error, "a request goes on that was given up");
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::Body;
+
+    #[tokio::test]
+    async fn a_long_answer_is_not_read() {
+        for (len, is_read) in [(limit::GATEWAY_TASK_ANSWER_MAX, true), (limit::GATEWAY_TASK_ANSWER_MAX + 1, false)] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), "x".repeat(len)).unwrap();
+            let body = Body::File(Arc::new(file.into_temp_path()));
+            let Called::Answered(message) = answered(Message { body, ..Message::json("") }).await else { panic!() };
+            assert_eq!(message.body.is_in_memory(), is_read, "{len}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod rpc;
 mod stream;
 mod task;
 mod tool;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use nuncio::{Agent, Scope, Transaction};
 use nuncio_contracts::registry::limit;
@@ -33,7 +34,7 @@ use super::budget::Reservation;
 use super::chat::{self, Worded};
 use super::letters::peer;
 use super::refusal::Refusal;
-use super::share::until_taken;
+use super::share::{Share, until_taken};
 use crate::caller::AgentLine;
 use crate::front::flush::Marks;
 use crate::front::{Address, Front};
@@ -41,11 +42,13 @@ pub(super) use card::tell;
 use config::{Does, Tool};
 pub(super) use config::{TaskRoute, TaskTable};
 use forms::{History, List, Listed, Named, New, Send, Wants};
-use keeper::{Keeper, NotBegun};
+use http_body::Body as _;
+use keeper::{Keeper, LONGEST, NotBegun};
 use rpc::{Fault, Method, Request};
 use stream::Listening;
 use task::{End, Had, Origin, Task};
 use tool::Outcome;
+use weight::weight;
 
 /// What is said where it is so.
 const NOT_KNOWN: &str = "whether it was done is not known";
@@ -100,8 +103,14 @@ pub(super) async fn ask(
     let body = person.share.gather(body, limit::GATEWAY_TASK_MESSAGE_MAX).await?;
     let (transaction, share) = person.into_parts();
     let asking = Asking { served, route, name, transaction };
+    // contracts/gateway.md W36.
+    if weight(&body) > limit::GATEWAY_TASK_MESSAGE_MAX {
+        asking.counted().await?;
+        let message = "it has more values than are kept of a message";
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+    }
     let response = match Request::read(&headers, &body) {
-        Ok(request) => asking.answer(request).await?,
+        Ok(request) => asking.answer(request, &share).await?,
         Err(answer) => {
             asking.counted().await?;
             *answer
@@ -126,14 +135,30 @@ enum Work {
 }
 
 impl Asking {
-    // contracts/gateway.md W39.
-    async fn answer(self, request: Request) -> Result<Response, Refusal> {
+    // contracts/gateway.md W39, W41.
+    async fn answer(self, request: Request, share: &Share) -> Result<Response, Refusal> {
         match request.method {
-            Method::Send | Method::SendStreaming => return self.send(request).await,
-            Method::Get | Method::List => self.counted().await?,
-            Method::Cancel | Method::Subscribe => {}
+            Method::Get | Method::List => {
+                self.counted().await?;
+                let response = self.done(request).await?;
+                let len = response.body().size_hint().exact().unwrap_or(u64::MAX);
+                share.hold(usize::try_from(len).unwrap_or(usize::MAX))?;
+                Ok(response)
+            }
+            // What has begun or ended is told: there is room for that first.
+            _ => {
+                if let Err(refusal) = share.hold(LONGEST) {
+                    self.counted().await?;
+                    return Err(refusal);
+                }
+                self.done(request).await
+            }
         }
+    }
+
+    async fn done(self, request: Request) -> Result<Response, Refusal> {
         let result = match request.method {
+            Method::Send | Method::SendStreaming => return self.send(request).await,
             Method::List => request.params::<List>().and_then(List::check).map(|wanted| self.list(&wanted)),
             Method::Cancel => self.cancel(&request).await,
             Method::Subscribe => match self.listening(&request) {

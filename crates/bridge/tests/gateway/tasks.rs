@@ -1,8 +1,13 @@
 //! Tasks of people's own clients of A2A: whose they are, what they become, and what is told of them.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde_json::{Value, json};
+use tokio_stream::StreamExt as _;
 
 use super::provider::Provider;
 use super::scene::{Scene, login, private, within};
@@ -256,6 +261,53 @@ async fn without_a_provider_there_is_no_task() {
     scene.stop().await;
 }
 
+/// contracts/gateway.md W39.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_is_refused_for_counts_as_a_request() {
+    let budget = "[budget.requests]\nmode = \"hard\"\nlimit = 1\nper = \"day\"\n";
+    let scene = Scene::new(&format!("{budget}{TASKS}")).await;
+    let many = message(&json!([{ "text": "?" }]), &json!({ "x": vec![json!({}); 1_000] }));
+    for (sub, params, first) in [("anna", text("?"), (503, "no_provider")), ("ben", many, (413, "too_large"))] {
+        let token = login(&json!({ "sub": sub }));
+        assert_eq!(refused(&scene, &token, "SendMessage", &params).await, (first.0, first.1.to_owned()));
+        assert_eq!(refused(&scene, &token, "SendMessage", &params).await, (429, "budget".to_owned()), "{sub}");
+    }
+    scene.stop().await;
+}
+
+/// contracts/gateway.md W41: before anything is begun, as a client would ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_tasks_are_memory_of_their_person() {
+    let provider = Provider::new(200, STREAM, &said(&[&"x".repeat(8 << 10)], 12)).await;
+    let letters = "[agents.planner]\nletters = \"travel.plan\"\n";
+    let scene = scene(&provider, letters).await;
+    let (anna, ben) = (login(&json!({})), login(&json!({ "sub": "ben" })));
+    let id = asked(&scene, ASK, &anna, "SendMessage", text("?")).await.unwrap()["task"]["id"].take();
+    // Two bodies that do not end: of 32 MiB four KiB are left.
+    let sending: Vec<_> = (0..2)
+        .map(|_| {
+            let pieces = (0..(16 << 20) / 2_048 - 1).map(|_| Bytes::from_static(&[b' '; 2_048]));
+            let pieces = tokio_stream::iter(pieces).chain(tokio_stream::pending());
+            let body = StreamBody::new(pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece))));
+            tokio::spawn(scene.post("/v1/agents/planner/letters", &anna, reqwest::Body::wrap(body)).send())
+        })
+        .collect();
+    let get = json!({ "id": id });
+    within(async {
+        while request(&scene, ASK, &anna, "GetTask", &get).send().await.unwrap().status() == 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for (method, params) in [("GetTask", &get), ("SendMessage", &text("?"))] {
+        assert_eq!(refused(&scene, &anna, method, params).await, (429, "too_many".to_owned()), "{method}");
+    }
+    assert_eq!(provider.asked(), 1, "nothing is begun");
+    asked(&scene, ASK, &ben, "SendMessage", text("?")).await.unwrap();
+    sending.iter().for_each(tokio::task::JoinHandle::abort);
+    scene.stop().await;
+}
+
 /// contracts/gateway.md W13, W39.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_counts_as_a_request_and_whoever_is_over_can_still_end_it() {
@@ -320,7 +372,7 @@ async fn of_one_person_so_many_tasks_work_and_an_answer_has_an_end() {
     let id = asked(&scene, ASK, &other, "SendMessage", at_once()).await.unwrap()["task"]["id"].take();
     provider.leave.add_permits(1_000);
     ended(&scene, ASK, &other, &id).await;
-    let long = "x".repeat(300 << 10);
+    let long = "x".repeat(600 << 10);
     provider.says(200, STREAM, &said(&[&long, &long], 12));
     let task = asked(&scene, ASK, &other, "SendMessage", text("?")).await.unwrap();
     assert_eq!(task["task"]["status"]["state"], "TASK_STATE_FAILED");

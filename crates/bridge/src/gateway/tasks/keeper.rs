@@ -14,14 +14,19 @@ use uuid::Uuid;
 
 use super::NOT_KNOWN;
 use super::forms::Listed;
-use super::task::{End, Task};
+use super::task::{End, Task, too_long};
 
 /// In front of a row's name.
 const TREE: u8 = b't';
 /// Of a task's row so much stands under one name; the longest that may.
 const CHUNK_LEN: usize = 4_000;
-/// What one that works may become.
-const LONGEST: usize = limit::GATEWAY_TASK_MESSAGE_MAX + limit::GATEWAY_TASK_ANSWER_MAX;
+/// What one that works may become, in memory.
+pub(super) const LONGEST: usize = limit::GATEWAY_TASK_MESSAGE_MAX + limit::GATEWAY_TASK_ANSWER_MAX;
+
+/// Of it what is neither message nor answer, and what both gain when they are written anew.
+const BESIDE: usize = 64 << 10;
+/// Of the tasks of one page, in memory.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// Why a task does not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,7 @@ struct Entry {
     task: Arc<Task>,
     /// Names under which its row stands.
     chunks: u16,
+    /// In memory.
     bytes: usize,
     /// It is on disk.
     is_known: bool,
@@ -101,17 +107,18 @@ impl Keeper {
                 changed.extend(gone(&id, chunks));
                 continue;
             };
-            let mut entry = Entry { task: Arc::new(task), chunks, bytes: row.len(), is_known: true };
+            let bytes = task.row(None).1;
+            let mut entry = Entry { task: Arc::new(task), chunks, bytes, is_known: true };
             if entry.goes(now_ms) {
                 changed.extend(gone(&id, chunks));
                 continue;
             }
             if !entry.is_over() {
                 let end = End::failed(format!("the gateway ended while it worked: {NOT_KNOWN}"));
-                let row = entry.task.row(Some((&end, now_ms)));
+                let (row, bytes) = entry.task.row(Some((&end, now_ms)));
                 let (rows, chunks) = written(&id, &row, entry.chunks);
                 changed.extend(rows);
-                (entry.chunks, entry.bytes) = (chunks, row.len());
+                (entry.chunks, entry.bytes) = (chunks, bytes);
                 entry.task.end(end, now_ms);
             }
             all.insert(id, entry);
@@ -157,7 +164,7 @@ impl Keeper {
             all.extend(place.gone);
             return Err(NotBegun::Full);
         }
-        let (rows, chunks) = written(id, &task.row(None), 0);
+        let (rows, chunks) = written(id, &task.row(None).0, 0);
         place.rows.extend(rows);
         all.insert(id.clone(), Entry { task: Arc::clone(task), chunks, bytes: LONGEST, is_known: false });
         Ok(place)
@@ -167,13 +174,17 @@ impl Keeper {
     // contracts/gateway.md W34.
     pub(super) async fn end(&self, task: &Task, mut end: End, now_ms: u64) {
         let id = &task.of.id;
-        let row = task.row(Some((&end, now_ms)));
+        let (mut row, mut bytes) = task.row(Some((&end, now_ms)));
+        if bytes > LONGEST.saturating_add(BESIDE) {
+            end = End::failed(format!("it was done: {}", too_long()));
+            (row, bytes) = task.row(Some((&end, now_ms)));
+        }
         let before = self.all().get(id).map_or(0, |entry| entry.chunks);
         let (rows, chunks) = written(id, &row, before);
         match self.agent.keep(rows).await {
             Ok(()) => {
                 if let Some(entry) = self.all().get_mut(id) {
-                    (entry.chunks, entry.bytes) = (chunks, row.len());
+                    (entry.chunks, entry.bytes) = (chunks, bytes);
                 }
             }
             Err(error) => {
@@ -210,17 +221,25 @@ impl Keeper {
             let all = self.all();
             let own = all.values().filter(|entry| entry.is_of(principal, route) && !entry.goes(now_ms));
             let own = own.filter(|entry| is_wanted(&entry.task));
-            own.map(|entry| ((entry.task.changed_ms(), entry.task.of.id.clone()), Arc::clone(&entry.task))).collect()
+            let shown = |entry: &Entry| (Arc::clone(&entry.task), entry.bytes);
+            own.map(|entry| ((entry.task.changed_ms(), entry.task.of.id.clone()), shown(entry))).collect()
         };
         found.sort_by(|(one, _), (other, _)| other.cmp(one));
         let total = found.len();
         if let Some(behind) = &wanted.behind {
             found.retain(|(place, _)| place < behind);
         }
-        let more = found.len() > wanted.size;
-        found.truncate(wanted.size);
+        // One is told of, however long it is.
+        let mut bytes = 0_usize;
+        let fits = found.iter().take(wanted.size).take_while(|(_, (_, more))| {
+            bytes = bytes.saturating_add(*more);
+            bytes <= PAGE_BYTES
+        });
+        let size = fits.count().max(1);
+        let more = found.len() > size;
+        found.truncate(size);
         let next = found.last().filter(|_| more).map(|((changed, id), _)| format!("{changed}.{id}"));
-        (found.into_iter().map(|(_, task)| task).collect(), total, next)
+        (found.into_iter().map(|(_, (task, _))| task).collect(), total, next)
     }
 }
 

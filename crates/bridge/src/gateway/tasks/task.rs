@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::forms::History;
+use super::weight::weight;
 
 /// The first item of a row.
 const VERSION: u8 = 1;
@@ -286,8 +287,8 @@ impl Task {
         status(standing.stage, standing.changed_ms, words)
     }
 
-    /// Its row, with an end that is not told yet.
-    pub(super) fn row(&self, end: Option<(&End, u64)>) -> Vec<u8> {
+    /// Its row, with an end that is not told yet, and what that is in memory.
+    pub(super) fn row(&self, end: Option<(&End, u64)>) -> (Vec<u8>, usize) {
         let standing = self.standing();
         let of = self.of.clone();
         let (mut stage, mut changed_ms, mut words, mut parts) =
@@ -295,20 +296,24 @@ impl Task {
         if let Some((end, now_ms)) = end {
             (stage, changed_ms, words, parts) = (end.stage, now_ms, &end.words, &end.parts);
         }
+        let asked = of.asked.to_string();
+        let parts = parts.as_ref().map(|parts| Value::from(parts.clone()).to_string());
+        let values = weight(asked.as_bytes()) + parts.as_ref().map_or(0, |parts| weight(parts.as_bytes()));
+        let pieces = standing.text.len() + standing.ends.len() * PIECE_LEN;
         let row = Row(
             VERSION,
             of.principal,
             of.route,
             of.context,
             of.transaction,
-            of.asked.to_string(),
+            asked,
             stage.number(),
             changed_ms,
             words.clone(),
             standing.text.clone(),
-            parts.as_ref().map(|parts| Value::from(parts.clone()).to_string()),
+            parts,
         );
-        codec::encode(&row)
+        (codec::encode(&row), values.saturating_add(pieces))
     }
 
     /// Reads one.
@@ -407,7 +412,7 @@ mod tests {
         let task = task();
         task.say("a").unwrap();
         let end = End { parts: Some(vec![json!({ "data": 1 })]), ..End::failed("why") };
-        let row = task.row(Some((&end, 5_000)));
+        let (row, _) = task.row(Some((&end, 5_000)));
         assert_eq!(task.stage(), Stage::Submitted, "it is not told before it is kept");
         task.end(end, 5_000);
         let read = Task::read("i".to_owned(), &row).unwrap();

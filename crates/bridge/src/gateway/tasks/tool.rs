@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::NOT_KNOWN;
 use super::config::Tool;
 use super::task::{End, Stage, too_long};
+use super::weight::weight;
 use crate::caller::AgentLine;
 use crate::front::{Called, Front};
 use crate::mcp;
@@ -64,7 +65,8 @@ fn message(tool: &Tool, arguments: &Value) -> Message {
 }
 
 fn read(message: &Message) -> End {
-    let fits = |bytes: &&Bytes| bytes.len() <= limit::GATEWAY_TASK_ANSWER_MAX;
+    // contracts/gateway.md W36.
+    let fits = |bytes: &&Bytes| weight(bytes) <= limit::GATEWAY_TASK_ANSWER_MAX;
     let bytes = if let Body::Bytes(bytes) = &message.body { Some(bytes).filter(fits) } else { None };
     let Some(bytes) = bytes else { return End::failed(format!("it was done: {}", too_long())) };
     let Ok(answer) = serde_json::from_slice::<Value>(bytes) else {

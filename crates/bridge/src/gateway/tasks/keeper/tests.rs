@@ -136,3 +136,52 @@ fn who_has_most_makes_room_for_others() {
     let left = |principal: &str| of(&all, principal).map(|entry| entry.task.changed_ms()).min();
     assert_eq!((left("anna"), left("ben")), (Some(1), Some(3)));
 }
+
+/// contracts/gateway.md W36.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_counts_as_what_it_is_in_memory_and_an_end_that_is_too_long_is_told_as_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path()).await;
+    let keeper = Keeper::open(agent.clone(), 0).await.unwrap();
+    let parts = |count: usize| End::completed(Some(vec![json!({ "data": {} }); count]));
+    let (some, many) = (task(1, "anna", 1), task(2, "anna", 1));
+    for (one, count) in [(&some, 500), (&many, 5_000)] {
+        keeper.begin(one, 1).await.unwrap();
+        keeper.end(one, parts(count), 2).await;
+    }
+    assert_eq!(some.stage(), Stage::Completed);
+    let bytes = |one: &Task| keeper.all().get(&one.of.id).unwrap().bytes;
+    assert!(bytes(&some) > 500 * 1_000, "{}", bytes(&some));
+    let told = many.shown(History::All, true).0;
+    assert_eq!((many.stage(), told.get("artifacts")), (Stage::Failed, None));
+    assert!(told["status"]["message"]["parts"][0]["text"].as_str().unwrap().contains("it was done"), "{told}");
+    assert!(bytes(&many) < 4_000);
+    let counted = bytes(&some);
+    drop(keeper);
+    let keeper = Keeper::open(agent.clone(), 3).await.unwrap();
+    assert_eq!(keeper.all().get(&some.of.id).unwrap().bytes, counted, "after a start too");
+    agent.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_before_it_is_too_long_to_be_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = agent(dir.path()).await;
+    let keeper = Keeper::open(agent.clone(), 0).await.unwrap();
+    for (no, bytes) in [(1, 10), (2, PAGE_BYTES), (3, PAGE_BYTES - 10), (4, 10)] {
+        let task = task(no, "anna", u64::try_from(no).unwrap());
+        keeper.all().insert(task.of.id.clone(), Entry { task, chunks: 1, bytes, is_known: true });
+    }
+    let page = |behind: Option<String>| {
+        let wanted = json!({ "pageSize": 100, "pageToken": behind.unwrap_or_default() });
+        let wanted = serde_json::from_value::<List>(wanted).unwrap().check().unwrap();
+        let (found, total, next) = keeper.list(&wanted, "anna", "ask", 1);
+        (found.iter().map(|task| task.changed_ms()).collect::<Vec<_>>(), total, next)
+    };
+    let (first, total, next) = page(None);
+    assert_eq!((first, total), (vec![4, 3], 4));
+    let (second, _, next) = page(next);
+    assert_eq!(second, [2]);
+    assert_eq!(page(next), (vec![1], 4, None));
+    agent.shutdown().await.unwrap();
+}
