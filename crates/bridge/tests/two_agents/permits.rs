@@ -156,6 +156,15 @@ async fn a_permit_goes_with_its_service() {
         assert_eq!(ask(&guest, two, "echo").await, denied("tools.write"));
     };
     again(&two).await;
+    // The same where the file went.
+    let given = two.give("tools.write", DAY, 0).await;
+    assert_eq!(ask(&two.near, &two, "echo").await, Ok(json!("x")));
+    std::fs::remove_file(home.join("services.toml")).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    std::fs::write(home.join("services.toml"), &text).unwrap();
+    two.far.bridge.reload().await.unwrap();
+    two.near.agent.keep_permit(given).await.unwrap();
+    assert_eq!(ask(&two.near, &two, "echo").await, denied("tools.write"));
     // The same where the agent did not see it go, but was told before another came.
     let given = two.give("tools.write", DAY, 0).await;
     assert_eq!(ask(&two.near, &two, "echo").await, Ok(json!("x")));

@@ -87,6 +87,18 @@ async fn what_is_kept_for_a_client_that_takes_nothing_is_not_long() {
     assert_eq!(*gone.0.lock().unwrap(), [1, 2, 3]);
 }
 
+/// What a task ends with is the longest of all.
+#[tokio::test(start_paused = true)]
+async fn the_newest_is_kept_however_long_it_is() {
+    let (gone, (sender, heard)) = (Gone::default(), mpsc::channel(16));
+    for (no, len) in [(1, 10), (2, 10), (3, 100 << 10)] {
+        sender.send(aside(no, len)).await.unwrap();
+    }
+    let mut telling = Telling::new(&gone, heard);
+    assert!(telling.tell(hangs).await.is_err());
+    assert_eq!(left(&mut telling).await, [3]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_a_client_that_takes_what_comes_nothing_is_let_go_of() {
     let (gone, (sender, heard)) = (Gone::default(), mpsc::channel(64));
