@@ -97,13 +97,15 @@ async fn nothing_is_said_on_a_connection_that_its_server_may_just_be_ending() {
 async fn an_answer_that_is_long_in_coming_does_not_show_that_its_connection_lasts() {
     let (server, plain) = (server_that_takes(LASTS * 2, usize::MAX).await, Plain::new(Duration::from_secs(5)));
     ask(&plain, &server.url).await;
-    let (lasts, ended) = loop {
+    let seen = || {
         let mut idle = lock(&plain.idle);
         idle.sweep();
-        if let Some(ended) = idle.kept.last().and_then(|kept| kept.ended) {
-            break (idle.lasts, ended);
+        idle.kept.last().and_then(|kept| kept.ended).map(|ended| (idle.lasts, ended))
+    };
+    let (lasts, ended) = loop {
+        if let Some(seen) = seen() {
+            break seen;
         }
-        drop(idle);
         tokio::task::yield_now().await;
     };
     assert!(!lasts || ended.elapsed() >= LASTS, "it lasts since {:?}", ended.elapsed());
