@@ -72,13 +72,13 @@ fn table(size: &Size) -> Result<Rows> {
     let beside = |mut ours: Vec<f64>, what, mut its: Vec<f64>| Row::time_us(decile(&mut ours), what, decile(&mut its));
     let alone = |mut ours: Vec<f64>| Row { unit: "us", ours: decile(&mut ours), beside: None, less_is_better: true };
     Ok(vec![
-        ("add", beside(ours.add, "openmls, who commits", its.add)),
-        ("added", beside(ours.added, size.measured, its.added)),
-        ("join", beside(ours.join, "openmls, the newcomer", its.join)),
-        ("remove", beside(ours.remove, "openmls, who commits", its.remove)),
-        ("removed", beside(ours.removed, size.measured, its.removed)),
-        ("chain", alone(ours.chain)),
-        ("chained", alone(ours.chained)),
+        ("add".to_owned(), beside(ours.add, "openmls, who commits", its.add)),
+        ("added".to_owned(), beside(ours.added, size.measured, its.added)),
+        ("join".to_owned(), beside(ours.join, "openmls, the newcomer", its.join)),
+        ("remove".to_owned(), beside(ours.remove, "openmls, who commits", its.remove)),
+        ("removed".to_owned(), beside(ours.removed, size.measured, its.removed)),
+        ("chain".to_owned(), alone(ours.chain)),
+        ("chained".to_owned(), alone(ours.chained)),
     ])
 }
 

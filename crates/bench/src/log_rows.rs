@@ -1,5 +1,6 @@
 //! The audit log: events that are verified, logged and durable, beside the check of their signatures alone.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use nuncio_proto::time::UnixMillis;
 use nuncio_proto::tlog::{KeyKind, NoteKey};
 use nuncio_store::{Kek, Store};
 
-use crate::measure::{Row, interleaved, time_us};
+use crate::measure::{ROUNDS, Row, Rows, in_turn, time_us, timed};
 use crate::pair::NOW;
 
 /// Events of one commit.
@@ -106,67 +107,74 @@ fn batch(tellers: &mut Tellers) -> Result<Vec<Vec<u8>>> {
     Ok(tellers.tell(usize::try_from(BATCH)?)?.iter().map(|event| event.as_bytes().to_vec()).collect())
 }
 
+/// A log that grows, its tellers, and a signature to check beside it.
+pub(crate) struct Growing {
+    events: Events,
+    tellers: Tellers,
+    message: Vec<u8>,
+    public: [u8; 32],
+    signature: [u8; 64],
+}
+
+impl Growing {
+    pub(crate) fn begin(folder: &Path, size: u64) -> Result<Self> {
+        let (mut events, mut tellers) = (log(folder)?, Tellers::new()?);
+        grow(&mut events, &mut tellers, size)?;
+        let signer = SigningKey::from_seed(&[1; 32]);
+        let message = tellers.tell_one()?.as_bytes().to_vec();
+        let (public, signature) = (signer.public(), signer.sign_raw(&message));
+        // That one was told and goes first: a chain has no gaps.
+        take(&mut events, core::slice::from_ref(&message))?;
+        Ok(Self { events, tellers, message, public, signature })
+    }
+
+    pub(crate) fn to(&mut self, size: u64) -> Result<()> {
+        grow(&mut self.events, &mut self.tellers, size)
+    }
+
+    /// Microseconds for an event that is verified, chained and durable.
+    pub(crate) fn append_us(&mut self) -> Result<f64> {
+        let come = batch(&mut self.tellers)?;
+        let ((), us) = timed(|| take(&mut self.events, &come))?;
+        Ok(us / f64::from(BATCH))
+    }
+
+    /// Microseconds for the strict verification of as long a message alone.
+    pub(crate) fn verify_us(&self) -> f64 {
+        let check = || crypto::verify_raw(&self.public, std::hint::black_box(&self.message), &self.signature).is_ok();
+        time_us(|| (0..BATCH).for_each(|_| assert!(check()))) / f64::from(BATCH)
+    }
+}
+
 /// Events a second that are verified, chained and durable, beside strict verification of as long messages alone.
 pub(crate) fn append() -> Result<Row> {
     let folder = tempfile::tempdir()?;
-    let (mut events, mut tellers) = (log(folder.path())?, Tellers::new()?);
-    grow(&mut events, &mut tellers, FEW)?;
-    let signer = SigningKey::from_seed(&[1; 32]);
-    let message = tellers.tell_one()?.as_bytes().to_vec();
-    let (public, signature) = (signer.public(), signer.sign_raw(&message));
-    // That one was told and goes first: a chain has no gaps.
-    take(&mut events, core::slice::from_ref(&message))?;
-    let mut outcome = Ok(());
-    let mut timed = || {
-        let come = batch(&mut tellers)?;
-        let mut taken = Ok(());
-        let us = time_us(|| taken = take(&mut events, &come));
-        taken.map(|()| us)
-    };
-    let (ours, its) = interleaved(
-        BATCH,
-        || {
-            timed().unwrap_or_else(|error| {
-                outcome = Err(error);
-                f64::NAN
-            })
-        },
-        || {
-            time_us(|| {
-                (0..BATCH).for_each(|_| {
-                    assert!(crypto::verify_raw(&public, std::hint::black_box(&message), &signature).is_ok())
-                })
-            })
-        },
-    );
-    outcome?;
-    Ok(Row {
-        unit: "1/s",
-        ours: 1e6 / ours,
-        beside: Some(("strict verification alone", 1e6 / its)),
-        less_is_better: false,
-    })
+    let log = RefCell::new(Growing::begin(folder.path(), FEW)?);
+    let (ours, its) = in_turn(ROUNDS, || log.borrow_mut().append_us(), || Ok(log.borrow().verify_us()))?;
+    let beside = Some(("strict verification alone", 1e6 / its));
+    Ok(Row { unit: "1/s", ours: 1e6 / ours, beside, less_is_better: false })
 }
 
 /// Events a second in a log of a million, beside one of a thousand.
 pub(crate) fn growth() -> Result<Row> {
     let folder = tempfile::tempdir()?;
-    let (mut large, mut large_tellers) = (log(&folder.path().join("large"))?, Tellers::new()?);
-    grow(&mut large, &mut large_tellers, MANY)?;
-    let (mut small, mut small_tellers) = (log(&folder.path().join("small"))?, Tellers::new()?);
-    grow(&mut small, &mut small_tellers, FEW)?;
-    let timed = |events: &mut Events, tellers: &mut Tellers| {
-        let come = batch(tellers).unwrap_or_default();
-        assert!(!come.is_empty());
-        time_us(|| assert!(take(events, &come).is_ok()))
+    let mut large = Growing::begin(&folder.path().join("large"), MANY)?;
+    let mut small = Growing::begin(&folder.path().join("small"), FEW)?;
+    let (ours, its) = in_turn(ROUNDS, || large.append_us(), || small.append_us())?;
+    let beside = Some(("a log of a thousand", 1e6 / its));
+    Ok(Row { unit: "1/s", ours: 1e6 / ours, beside, less_is_better: false })
+}
+
+/// An event that is verified, chained and durable, in a log of so many; beside strict verification of as long a message alone.
+pub(crate) fn curve() -> Result<Rows> {
+    let folder = tempfile::tempdir()?;
+    let log = RefCell::new(Growing::begin(folder.path(), 0)?);
+    let at = |size: u64| {
+        log.borrow_mut().to(size)?;
+        let (ours, its) = in_turn(ROUNDS, || log.borrow_mut().append_us(), || Ok(log.borrow().verify_us()))?;
+        Ok((size.to_string(), Row::time_us(ours, "strict verification alone", its)))
     };
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for _ in 0..crate::measure::ROUNDS {
-        a.push(timed(&mut large, &mut large_tellers) / f64::from(BATCH));
-        b.push(timed(&mut small, &mut small_tellers) / f64::from(BATCH));
-    }
-    let (ours, its) = (crate::measure::decile(&mut a), crate::measure::decile(&mut b));
-    Ok(Row { unit: "1/s", ours: 1e6 / ours, beside: Some(("a log of a thousand", 1e6 / its)), less_is_better: false })
+    [FEW, 10_000, 100_000, MANY].into_iter().map(at).collect()
 }
 
 /// Bytes on disk for one event, beside the event and its hash.

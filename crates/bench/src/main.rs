@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 mod audit_rows;
+mod build_rows;
 mod change_rows;
 mod channel_rows;
 mod core_rows;
@@ -11,15 +12,21 @@ mod cpu;
 mod crew_rows;
 mod durable_rows;
 mod floors;
+mod growth_rows;
 mod http;
 mod issue_rows;
+mod line;
 mod log_rows;
+mod machine;
 mod mailbox_rows;
 mod measure;
 mod memory_rows;
 mod mls;
+mod owner;
 mod pair;
+mod plot;
 mod receipt_rows;
+mod report;
 mod serving;
 mod sidecar;
 mod sidecar_rows;
@@ -27,23 +34,33 @@ mod token_rows;
 mod token_service;
 mod twin;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 
-use crate::measure::{NAME_WIDTH, Row, Rows};
+use crate::line::Line;
+use crate::machine::Machine;
+use crate::measure::{Row, Rows};
+use crate::report::Report;
 
 /// Prints one table of figures. `ratio` is our speed divided by the one beside it: higher is better.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Args {
-    /// One JSON object a line: name, unit, ours, beside, `beside_value`, ratio.
+    /// One JSON object a line: on what it was measured, then for each row name, unit, ours, beside, `beside_value`, ratio.
     #[arg(long)]
     json: bool,
     /// Only these rows; where none is called so, those whose names begin so.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Write PERFORMANCE.md and its picture into this folder when all is measured.
+    #[arg(long, value_name = "FOLDER")]
+    write: Option<PathBuf>,
+    /// Measure nothing: take the rows that runs with --json have said, a later one before an earlier of the same name.
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    read: Vec<PathBuf>,
 }
 
 type Measure = fn() -> Result<Row>;
@@ -89,6 +106,14 @@ const TABLES: &[(&str, MeasureAll)] = &[
     ("channel-change-32", change_rows::of_32),
     ("channel-change-128", change_rows::of_128),
     ("channel-change-1000", change_rows::of_1000),
+    ("build", build_rows::build),
+    ("grow-payload", growth_rows::payload),
+    ("grow-skipped", growth_rows::skipped),
+    ("grow-kept", growth_rows::kept),
+    ("grow-sessions", growth_rows::sessions),
+    ("grow-members-seal", growth_rows::members_seal),
+    ("grow-members-open", growth_rows::members_open),
+    ("grow-log", log_rows::curve),
 ];
 
 fn main() -> Result<ExitCode> {
@@ -112,20 +137,35 @@ fn main() -> Result<ExitCode> {
     if let Some(unknown) = args.only.iter().find(|only| !names().any(|name| is_meant(only, name))) {
         anyhow::bail!("no row is called {unknown}; there are {}", names().collect::<Vec<_>>().join(", "));
     }
-    let is_wanted = |name| args.only.is_empty() || args.only.iter().any(|only| is_meant(only, name));
-    if !args.json {
-        println!("{:<NAME_WIDTH$} {:>12} {:<6} {:<44} {:>12} {:>7}", "row", "ours", "unit", "beside", "its", "ratio");
+    let report = if args.read.is_empty() { measured(&args)? } else { Report::read(&args.read)? };
+    if let Some(folder) = &args.write {
+        report.write(folder)?;
+    } else if !args.read.is_empty() {
+        report.lines.iter().for_each(|line| println!("{line}"));
     }
-    let print = |name: &str, row: &Row| println!("{}", if args.json { row.json(name) } else { row.line(name) });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures what is asked for, and prints each row as soon as it is there.
+fn measured(args: &Args) -> Result<Report> {
+    let mut report = Report { machine: Machine::this()?, lines: Vec::new() };
+    println!("{}", if args.json { serde_json::to_string(&report.machine)? } else { Line::head() });
+    let mut say = |name: String, row: &Row| {
+        let line = Line::of(name, row);
+        println!("{}", if args.json { serde_json::to_string(&line)? } else { line.to_string() });
+        report.lines.push(line);
+        anyhow::Ok(())
+    };
+    let is_wanted = |name| args.only.is_empty() || args.only.iter().any(|only| is_meant(only, name));
     for (name, measure) in ROWS.iter().filter(|(name, _)| is_wanted(name)) {
         eprint!("measuring {name} …\r");
-        print(name, &measure()?);
+        say((*name).to_owned(), &measure()?)?;
     }
     for (name, measure) in TABLES.iter().filter(|(name, _)| is_wanted(name)) {
         eprint!("measuring {name} …\r");
-        measure()?.iter().for_each(|(end, row)| print(&format!("{name}-{end}"), row));
+        measure()?.iter().try_for_each(|(end, row)| say(format!("{name}-{end}"), row))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(report)
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

@@ -4,10 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// How wide the column of names is.
-pub(crate) const NAME_WIDTH: usize = 27;
-
-/// One row of the table.
+/// One row of the table, as it was measured.
 pub(crate) struct Row {
     pub(crate) unit: &'static str,
     pub(crate) ours: f64,
@@ -16,33 +13,14 @@ pub(crate) struct Row {
     pub(crate) less_is_better: bool,
 }
 
-/// Rows that are measured together, each with the end of its name.
-pub(crate) type Rows = Vec<(&'static str, Row)>;
-
 impl Row {
     pub(crate) fn time_us(ours: f64, beside: &'static str, its: f64) -> Self {
         Self { unit: "us", ours, beside: Some((beside, its)), less_is_better: true }
     }
-
-    /// Our speed divided by the one beside it.
-    fn ratio(&self) -> Option<f64> {
-        self.beside.map(|(_, its)| if self.less_is_better { its / self.ours } else { self.ours / its })
-    }
-
-    pub(crate) fn line(&self, name: &str) -> String {
-        let (beside, its) = self.beside.map_or(("-", String::new()), |(what, its)| (what, format!("{its:.3}")));
-        let ratio = self.ratio().map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        format!("{name:<NAME_WIDTH$} {:>12.3} {:<6} {beside:<44} {its:>12} {ratio:>7}", self.ours, self.unit)
-    }
-
-    pub(crate) fn json(&self, name: &str) -> String {
-        serde_json::json!({
-            "name": name, "unit": self.unit, "ours": self.ours,
-            "beside": self.beside.map(|(what, _)| what), "beside_value": self.beside.map(|(_, its)| its), "ratio": self.ratio(),
-        })
-        .to_string()
-    }
 }
+
+/// Rows that are measured together, each with the end of its name: a word, or of a curve the size at which it was measured.
+pub(crate) type Rows = Vec<(String, Row)>;
 
 /// Rounds of each side.
 pub(crate) const ROUNDS: usize = 60;
@@ -55,6 +33,20 @@ pub(crate) fn interleaved(count: u32, mut ours: impl FnMut() -> f64, mut its: im
         b.push(its() / f64::from(count));
     }
     (decile(&mut a), decile(&mut b))
+}
+
+/// [`interleaved`] of work that may fail, so many rounds: what each side took, the lower decile of what its rounds say.
+pub(crate) fn in_turn(
+    rounds: usize,
+    mut ours: impl FnMut() -> Result<f64>,
+    mut its: impl FnMut() -> Result<f64>,
+) -> Result<(f64, f64)> {
+    let (mut a, mut b) = (Vec::with_capacity(rounds), Vec::with_capacity(rounds));
+    for _ in 0..rounds {
+        a.push(ours()?);
+        b.push(its()?);
+    }
+    Ok((decile(&mut a), decile(&mut b)))
 }
 
 /// The lower decile: what a quiet machine would show.

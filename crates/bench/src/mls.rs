@@ -65,14 +65,23 @@ impl Group {
     pub(crate) fn deliver(&mut self, payload: &[u8]) -> Result<()> {
         let of = self.turn % self.members.len();
         self.turn += 1;
+        let bytes = self.say(of, payload)?;
+        (0..self.members.len()).filter(|at| *at != of).try_for_each(|at| self.hear(at, &bytes, payload.len()))
+    }
+
+    /// An application message of the member that runs at a place, which is for all.
+    pub(crate) fn say(&mut self, of: usize, payload: &[u8]) -> Result<Vec<u8>> {
         let Member { provider, keys, group } = self.members.get_mut(of).context("a member")?;
-        let bytes = group.create_message(provider, keys, payload).map_err(told)?.tls_serialize_detached()?;
-        for (_, member) in self.members.iter_mut().enumerate().filter(|(at, _)| *at != of) {
-            let ProcessedMessageContent::ApplicationMessage(letter) = member.process(&bytes)? else {
-                return Err(anyhow!("no application message"));
-            };
-            ensure!(letter.into_bytes().len() == payload.len(), "another message");
-        }
+        Ok(group.create_message(provider, keys, payload).map_err(told)?.tls_serialize_detached()?)
+    }
+
+    /// The member that runs at a place opens a message of so many bytes.
+    pub(crate) fn hear(&mut self, at: usize, bytes: &[u8], len: usize) -> Result<()> {
+        let member = self.members.get_mut(at).context("a member")?;
+        let ProcessedMessageContent::ApplicationMessage(letter) = member.process(bytes)? else {
+            return Err(anyhow!("no application message"));
+        };
+        ensure!(letter.into_bytes().len() == len, "another message");
         Ok(())
     }
 
