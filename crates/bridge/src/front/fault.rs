@@ -42,6 +42,11 @@ impl Fault {
         Self::new(StatusCode::OK, -32042, "failed", message)
     }
 
+    /// It may be done, or not.
+    pub(crate) fn unknown(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::OK, -32041, "unknown", message)
+    }
+
     /// Nothing allows it.
     pub(crate) fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::OK, -32040, "denied", message)

@@ -42,7 +42,9 @@ fn a_permit_is_given_handed_on_and_revoked() {
 
     let listed = json_of(anna, &["permit", "list"]);
     assert_eq!(listed["permits"].as_array().map(Vec::len), Some(2), "given, and shown: {listed}");
-    assert!(ok(anna, &["permit", "list"]).contains(&format!("given to {}", cora.did())));
+    let told = ok(anna, &["permit", "list"]);
+    assert!(told.contains(&format!("  given to {}", scene.ben.did())), "{told}");
+    assert!(told.contains(&format!("handed on to {}, given to {}", cora.did(), scene.ben.did())), "{told}");
     // Cora was shown to have it by ben, who takes it back; anna takes back the rest.
     ok(ben, &["permit", "revoke", text_of(&narrowed["id"])]);
     assert_eq!(text(&count(&mut at_ben, 5)), "5");
