@@ -201,11 +201,10 @@ impl Shim {
     // contracts/call.md X27.
     async fn give_up(&self, own: &mpsc::Sender<Own>) {
         let waiting: Vec<_> = self.state().waiting.iter().map(|(id, rpc)| (*id, rpc.clone())).collect();
-        let why = "no answer had come when the input ended: nobody knows whether it was done";
         for (id, rpc) in waiting {
             self.state().errors += 1;
             // Where nobody writes any more nobody reads.
-            if own.send(Own(Some(id), Fault::unknown(why).message(Some(&rpc)))).await.is_err() {
+            if own.send(Own(Some(id), Fault::unanswered().message(Some(&rpc)))).await.is_err() {
                 return;
             }
         }

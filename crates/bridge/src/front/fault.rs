@@ -42,11 +42,6 @@ impl Fault {
         Self::new(StatusCode::OK, -32042, "failed", message)
     }
 
-    /// It may be done, or not.
-    pub(crate) fn unknown(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::OK, -32041, "unknown", message)
-    }
-
     /// Nothing allows it.
     pub(crate) fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::OK, -32040, "denied", message)
@@ -67,6 +62,12 @@ impl Fault {
     /// More at once than is taken, or not now.
     pub(crate) fn busy(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, -32045, "busy", message)
+    }
+
+    /// Who asked waits no more, and nothing had come.
+    pub(crate) fn unanswered() -> Self {
+        let message = "no answer had come when the input ended: nobody knows whether it was done";
+        Self::new(StatusCode::OK, -32041, "unknown", message)
     }
 
     /// What stands in an agent's card's stead.

@@ -1,6 +1,7 @@
 //! `nuncio permit`: given, handed on, shown, revoked, by hand.
 
 use super::*;
+use crate::support::{nuncio, stderr};
 
 fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value}"))
@@ -35,7 +36,8 @@ fn a_permit_is_given_handed_on_and_revoked() {
     assert!(wide.contains("no more than the one above"), "{wide}");
     let narrowed = json_of(ben, &[&narrow[..], &["tools.write:count", "--for", "2h"]].concat());
     assert_eq!(narrowed["links"][1]["by"], scene.ben.did());
-    ok(&cora.home, &["permit", "keep", text_of(&narrowed["permit"])]);
+    let kept = nuncio(&cora.home, &["permit", "keep", text_of(&narrowed["permit"])]);
+    assert!(kept.status.success() && stderr(&kept).contains("whether it was revoked its giver knows"));
     let mut at_cora = Client::start(&cora.home, "anna/files");
     assert_eq!(text(&count(&mut at_cora, 3)), "3");
     denied(&at_cora.ask(&call(4, "look", &json!({}))));
