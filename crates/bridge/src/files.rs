@@ -11,14 +11,18 @@ use crate::service;
 /// Reads those files of a home that are there, and what they name: the name of each, and why the next start refuses it, if it does. Nothing runs or listens.
 #[must_use]
 pub fn check_files(home: &Path) -> Vec<(&'static str, Result<(), GatewayError>)> {
-    let checks: [(&str, fn(&Path) -> Result<(), GatewayError>); 4] = [
-        (config::FILE, services),
-        (connections::FILE, |home| Connections::load(home).map(drop).map_err(GatewayError::from)),
-        (hooks::FILE, |home| hooks::check(home).map_err(GatewayError::from)),
-        (gateway::FILE, |home| GatewayConfig::load(&home.join(gateway::FILE))?.check()),
-    ];
-    let here = checks.into_iter().filter(|(name, _)| home.join(name).symlink_metadata().is_ok());
-    here.map(|(name, check)| (name, check(home))).collect()
+    let all = [config::FILE, connections::FILE, hooks::FILE, gateway::FILE];
+    let here = all.into_iter().filter(|name| home.join(name).symlink_metadata().is_ok());
+    here.map(|name| (name, check(home, name))).collect()
+}
+
+fn check(home: &Path, name: &str) -> Result<(), GatewayError> {
+    match name {
+        config::FILE => services(home),
+        connections::FILE => Ok(Connections::load(home).map(drop)?),
+        hooks::FILE => Ok(hooks::check(home)?),
+        _ => GatewayConfig::load(&home.join(name))?.check(),
+    }
 }
 
 fn services(home: &Path) -> Result<(), GatewayError> {
