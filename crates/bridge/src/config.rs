@@ -19,6 +19,7 @@
 
 mod child;
 mod edit;
+mod peers;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,11 +33,14 @@ use std::time::Duration;
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::{Scope, VerifyingKey};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 pub(crate) use child::environment;
 pub use edit::{Offer, allow, expose, expose_a2a, expose_native, offer, withdraw};
 pub(crate) use edit::{allow_also, drafted, drafted_a2a, put};
+pub use peers::{forget_peer, rename_peer};
 pub use told::{ServiceTold, told};
 
 use crate::{a2a, policy};
@@ -238,11 +242,37 @@ struct Table {
     programs: Option<usize>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default)]
 struct Tokens {
-    #[serde(default)]
     scopes: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Tokens {
+    /// A table, and no list: what is wanted in its stead is said in full.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Said {
+            #[serde(default)]
+            scopes: Vec<String>,
+        }
+        struct Table;
+        impl<'de> Visitor<'de> for Table {
+            type Value = Tokens;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "`tokens = { scopes = [\"tools.read\"] }`, or [services.NAME.tokens] with `scopes` below it,",
+                )
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Tokens, A::Error> {
+                let Said { scopes } = Said::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Tokens { scopes })
+            }
+        }
+        deserializer.deserialize_map(Table)
+    }
 }
 
 impl Services {

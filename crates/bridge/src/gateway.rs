@@ -18,7 +18,7 @@ mod strangers;
 mod tasks;
 mod tls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,6 +86,34 @@ struct Inner {
 
 type Served = Arc<Inner>;
 
+impl Inner {
+    /// Says which routes lead to nobody so far: such an agent may be added while the gateway runs.
+    async fn miss_peers(&self) {
+        let agents = self.agents.values().map(|route| route.peer.as_str());
+        let named: BTreeSet<&str> = agents.chain(self.tasks.peers()).collect();
+        for peer in named {
+            if self.agent.resolve(peer).await.is_err() {
+                tracing::warn!(
+                    peer,
+                    "gateway.toml names a peer that is not known here: its routes answer 503 until it is added"
+                );
+            }
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// Whether a gateway could start with it: what it names is there, and can be used. Nothing listens.
+    ///
+    /// # Errors
+    /// Certificate, key, or how the provider is asked.
+    pub fn check(self) -> Result<(), GatewayError> {
+        self.tls.as_ref().map(tls::acceptor).transpose().map_err(GatewayError::Tls)?;
+        self.chat.map(Provider::new).transpose().map_err(GatewayError::Provider)?;
+        Ok(())
+    }
+}
+
 impl Gateway {
     /// Listens, and serves until [`Gateway::stop`]. The agent has a trust domain: without one nobody is anybody.
     ///
@@ -104,6 +132,7 @@ impl Gateway {
         let services = Services::new(bridge, stopping.clone()).map_err(|error| GatewayError::Listen(listen, error))?;
         let (own, bounds) = (stopping.clone(), Bounds::of_people(connections_per_source));
         let served = Arc::new(Inner { agent, people, agents, chat, book, services, tasks, stopping: own });
+        served.miss_peers().await;
         tokio::spawn(Services::give_way(Arc::clone(&served)));
         let serving = tokio::spawn(serve_with(listener, tls, router(served), bounds, stopping.clone()));
         Ok(Self { listening, stopping, serving })

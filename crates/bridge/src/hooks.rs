@@ -30,7 +30,7 @@ use crate::message::{Body, Message};
 use telling::{PATIENCE, Telling};
 
 /// The file's name in the home.
-const FILE: &str = "webhooks.json";
+pub const FILE: &str = "webhooks.json";
 /// Webhooks of one home; the oldest goes for another.
 const HOOKS_MAX: usize = 256;
 /// Of them, of one connection.
@@ -299,6 +299,14 @@ fn kept(home: &Path) -> Result<Vec<Hook>, ConfigError> {
             what: "it is not what this program writes".to_owned(),
         }),
     }
+}
+
+/// Whether a home's can be read.
+///
+/// # Errors
+/// The file is not what this program writes.
+pub(crate) fn check(home: &Path) -> Result<(), ConfigError> {
+    kept(home).map(drop)
 }
 
 /// Takes out of a home whose agent does not run what is of connections that are over: whoever is connected by such a name later is another.

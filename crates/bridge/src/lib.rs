@@ -14,6 +14,7 @@ mod caller;
 mod config;
 mod connections;
 mod descriptors;
+mod files;
 mod front;
 mod fronts;
 mod gateway;
@@ -35,15 +36,17 @@ mod under;
 pub use bridge::{Bridge, BridgeError, forget_withdrawn};
 pub use caller::AgentLine;
 pub use config::{
-    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, expose_native, offer,
-    told as services, withdraw,
+    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, expose_native, forget_peer,
+    offer, rename_peer, told as services, withdraw,
 };
 pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE, Wants};
 pub use descriptors::make_room_for_connections;
+pub use files::check_files;
 pub use front::flush::{Flushing, Mark, Marks};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use fronts::{Fronts, NotConnected, connected, disconnected};
 pub use gateway::{FILE as GATEWAY_FILE, Gateway, GatewayConfig, GatewayError};
+pub use hooks::FILE as WEBHOOKS_FILE;
 pub use line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};
 pub use native::Natives;

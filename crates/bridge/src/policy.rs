@@ -62,6 +62,12 @@ pub(crate) fn decide(service: &ServiceConfig, asker: &Asker<'_>, message: &Envel
     if is_met(service, asker, &need) { Decision::Allowed } else { Decision::Denied { needs: need.wide().to_owned() } }
 }
 
+/// Whether a message's token would do, and the service's owner lets tokens do less.
+pub(crate) fn tokens_lack(service: &ServiceConfig, asker: &Asker<'_>, message: &Envelope) -> bool {
+    let need = need(service, message);
+    asker.token.is_some_and(|token| need.is_met_by(token)) && !need.is_met_by(&service.tokens)
+}
+
 /// Whether a peer may send this service anything at all: asked before its message is waited for.
 pub(crate) fn is_heard(service: &ServiceConfig, asker: &Asker<'_>) -> bool {
     is_met(service, asker, &Need::Use)

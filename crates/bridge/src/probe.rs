@@ -9,6 +9,7 @@ use nuncio_proto::call::{Head, ServiceName};
 use nuncio_proto::ids::{AgentId, CallSessionId};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::a2a;
 use crate::config::{ConfigError, Offer, drafted, drafted_a2a};
@@ -16,8 +17,6 @@ use crate::jsonrpc::Envelope;
 use crate::message::Message;
 use crate::service::{Ask, NotHanded, Of, Said, Service};
 
-/// How long a service may take to say all of it: one that is fetched from a registry at its first start among them.
-const PATIENCE: Duration = Duration::from_mins(2);
 /// How long it may take to know why a program has ended.
 const EPITAPH_PATIENCE: Duration = Duration::from_secs(10);
 /// A longer answer is not read.
@@ -44,8 +43,11 @@ pub enum NotFound {
     #[error("it does not run: {0}")]
     Gone(String),
     /// It says nothing.
-    #[error("it has not answered within two minutes")]
-    Silent,
+    #[error("it has not answered within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// It says what it is told.
+    #[error("it does not speak MCP: it says back what it is told")]
+    Echo,
     /// What stands under the address is no agent.
     #[error("no agent's card is there: {0}")]
     NoCard(String),
@@ -74,11 +76,12 @@ pub struct Tool {
     pub reads: bool,
 }
 
-/// Starts a service as it would be offered, asks what it is and which tools it has, and ends it. Nothing is written.
+/// Starts a service as it would be offered, asks what it is and which tools it has, and ends it. Nothing is written. `patience` is how long it may take to say
+/// all of it: one that is fetched from a registry at its first start is slow then.
 ///
 /// # Errors
 /// It cannot be offered: why, for people.
-pub async fn probe(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<Found, NotFound> {
+pub async fn probe(home: &Path, name: &ServiceName, offer: &Offer<'_>, patience: Duration) -> Result<Found, NotFound> {
     let config = drafted(home, name, offer)?;
     let spool = tempfile::tempdir().map_err(|error| NotFound::Gone(error.to_string()))?;
     let (said, heard) = mpsc::channel(16);
@@ -86,7 +89,7 @@ pub async fn probe(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result
     let nobody = AgentId::from_bytes(NOBODY).map_err(|error| NotFound::Gone(error.to_string()))?;
     let of = Of { from: nobody, session: Some(CallSessionId::from_bytes([0; 16])) };
     let mut asked = Asked { of, service, heard, key: 0, newer: false };
-    let found = tokio::time::timeout(PATIENCE, asked.all()).await.unwrap_or(Err(NotFound::Silent));
+    let found = timeout(patience, asked.all()).await.unwrap_or(Err(NotFound::Silent(patience)));
     // What it still says is not waited for.
     asked.heard.close();
     asked.service.end(of).await;
@@ -107,11 +110,11 @@ pub struct Card {
     pub is_signed: bool,
 }
 
-/// Asks an agent that speaks A2A for its card, as it would be offered. Nothing is written.
+/// Asks an agent that speaks A2A for its card, as it would be offered, for so long at most. Nothing is written.
 ///
 /// # Errors
 /// It cannot be offered: why, for people.
-pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<Card, NotFound> {
+pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str, patience: Duration) -> Result<Card, NotFound> {
     let config = drafted_a2a(home, name, url)?;
     let spool = tempfile::tempdir().map_err(|error| NotFound::Gone(error.to_string()))?;
     let (said, mut heard) = mpsc::channel(16);
@@ -134,7 +137,7 @@ pub async fn probe_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<Car
         }
         Err(NotFound::NoCard(why))
     };
-    let found = tokio::time::timeout(PATIENCE, found).await.unwrap_or(Err(NotFound::Silent));
+    let found = timeout(patience, found).await.unwrap_or(Err(NotFound::Silent(patience)));
     heard.close();
     service.stop().await;
     found
@@ -225,6 +228,9 @@ impl Asked {
                 Some(Said::Answer { key: asked, message, .. }) if asked == key => return read(&message).await,
                 Some(Said::Lost { why, .. } | Said::Gone { why, .. }) => return Err(NotFound::Gone(why)),
                 None => return Err(NotFound::Gone("it has ended".to_owned())),
+                Some(Said::Aside { message, .. } | Said::Part { message, .. }) if says(&message, method) => {
+                    return Err(NotFound::Echo);
+                }
                 // It is asked, and nothing else.
                 Some(_) => {}
             }
@@ -252,9 +258,14 @@ impl Asked {
                 }
             }
         };
-        let told = tokio::time::timeout(EPITAPH_PATIENCE, told).await;
+        let told = timeout(EPITAPH_PATIENCE, told).await;
         told.unwrap_or_else(|_| NotHanded::Ended.to_string())
     }
+}
+
+/// Whether a service asks for this itself: no server of MCP has a client begin.
+fn says(message: &Message, method: &str) -> bool {
+    message.body.is_in_memory() && Envelope::of(message).is_ok_and(|said| said.method == method)
 }
 
 async fn read(message: &Message) -> Result<Result<Value, Value>, NotFound> {

@@ -152,7 +152,8 @@ impl Default for Bounds {
     }
 }
 
-const NOT_NATIVE: &str =
+/// Why a program that embeds nothing does not offer such a service.
+pub(crate) const NOT_NATIVE: &str =
     "it is `native`, and this program has none of its name: it is offered by the program that embeds this agent";
 
 /// Who waits for a message to be handed over.

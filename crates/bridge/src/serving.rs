@@ -393,7 +393,7 @@ impl Serving {
         if matches!(called.letter.payload, Payload::Large(_)) && !self.is_heard(called).await {
             return Err(Refused {
                 needs: Some(policy::USE.to_owned()),
-                ..null(Reason::Denied, not_allowed(policy::USE))
+                ..null(Reason::Denied, not_allowed(policy::USE, called))
             });
         }
         let message = in_time(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
@@ -428,7 +428,7 @@ impl Serving {
         }
         mcp::agree(&called.place.head, &envelope, false)
             .map_err(|why| refused(Reason::Mismatch, why.to_owned(), None))?;
-        let denied = |needs: String| refused(Reason::Denied, not_allowed(&needs), Some(needs));
+        let denied = |needs: String| refused(Reason::Denied, not_allowed(&needs, called), Some(needs));
         let Some(offered) = self.offered(&called.place.service) else {
             if self.stopping.is_cancelled() {
                 return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
@@ -551,7 +551,13 @@ impl Serving {
     }
 }
 
-fn not_allowed(needs: &str) -> String {
+/// The same of what is not offered at all.
+fn not_allowed(needs: &str, called: &Called) -> String {
+    if called.letter.grant.is_some() {
+        return format!(
+            "not allowed: under a transaction it needs the scope {needs} in the token, and from the owner of this service, who says in services.toml what tokens may ([services.NAME.tokens])"
+        );
+    }
     format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token")
 }
 

@@ -38,6 +38,8 @@ use remote::{Coming, RemoteError, Saying};
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long answers may take to come once the program says nothing more.
 const LINGER: Duration = Duration::from_millis(1500);
+/// How long nothing may come before whoever started the program is told why.
+const SILENCE: Duration = Duration::from_secs(1);
 /// The first pause before the agent is asked again, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// Requests of a service that the program has not answered; the oldest are forgotten.
@@ -58,6 +60,9 @@ pub enum ShimError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// Until the input ended nothing came of the service at all.
+    #[error("nothing has come of the service: what was asked was answered with an error")]
+    Unheard,
     /// The program's end of a pipe.
     #[error("the program that started this one does not go on: {0}")]
     Io(#[from] io::Error),
@@ -79,6 +84,8 @@ struct Shim {
     state: Mutex<State>,
     /// An answer was written.
     answered: Notify,
+    /// A request came.
+    began: Notify,
 }
 
 #[derive(Default)]
@@ -87,6 +94,10 @@ struct State {
     waiting: HashMap<LetterId, String>,
     /// Errors of ours that are not written.
     errors: usize,
+    /// A request is with the agent, in a letter.
+    said: bool,
+    /// Something came of the service.
+    heard: bool,
     asked: VecDeque<(RpcId, LetterId)>,
 }
 
@@ -102,17 +113,31 @@ struct Own(Option<LetterId>, Bytes);
 /// Carries messages between a program and a service until the input ends, the service ends the session, or `stopping` is cancelled.
 ///
 /// # Errors
-/// No agent is there, it refuses the service, or the program's pipes break.
+/// No agent is there, it refuses the service, the program's pipes break, or nothing was heard of the service.
 pub async fn run(
     remote: Remote,
     input: impl AsyncRead + Unpin + Send,
     output: impl AsyncWrite + Unpin + Send,
     stopping: CancellationToken,
 ) -> Result<(), ShimError> {
+    run_telling(remote, input, output, stopping, std::future::ready(())).await
+}
+
+/// [`run`], and `tell` once: where a request was said and nothing has come of the service for a moment.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_telling(
+    remote: Remote,
+    input: impl AsyncRead + Unpin + Send,
+    output: impl AsyncWrite + Unpin + Send,
+    stopping: CancellationToken,
+    tell: impl Future<Output = ()>,
+) -> Result<(), ShimError> {
     let mut session = [0; 16];
     getrandom::fill(&mut session).map_err(io::Error::other)?;
-    let (state, answered) = (Mutex::default(), Notify::new());
-    let shim = Arc::new(Shim { remote, session: CallSessionId::from_bytes(session), state, answered });
+    let (state, answered, began) = (Mutex::default(), Notify::new(), Notify::new());
+    let shim = Arc::new(Shim { remote, session: CallSessionId::from_bytes(session), state, answered, began });
     let coming = shim.begin().await?;
     let (own, errors) = mpsc::channel(8);
     let (had, taking) = mpsc::channel(1024);
@@ -120,10 +145,11 @@ pub async fn run(
     let ended = tokio::select! {
         written = shim.write(coming, output, errors, had) => written,
         read = shim.read(input, own) => match read {
-            Ok(()) => shim.say_end().await,
+            Ok(()) => shim.say_end().await.and_then(|()| shim.was_heard()),
             Err(error) => Err(error.into()),
         },
         () = stopping.cancelled() => shim.say_end().await,
+        () = shim.tell_silence(tell) => Ok(()),
     };
     let _ = tokio::time::timeout(LINGER, taker).await;
     ended
@@ -162,7 +188,37 @@ impl Shim {
             }
         }
         let _ = tokio::time::timeout(LINGER, self.all_answered()).await;
+        self.give_up(&own).await;
         Ok(())
+    }
+
+    fn was_heard(&self) -> Result<(), ShimError> {
+        let state = self.state();
+        if state.said && !state.heard { Err(ShimError::Unheard) } else { Ok(()) }
+    }
+
+    /// Answers what has no answer: its letter may be done, or be on its way.
+    // contracts/call.md X27.
+    async fn give_up(&self, own: &mpsc::Sender<Own>) {
+        let waiting: Vec<_> = self.state().waiting.iter().map(|(id, rpc)| (*id, rpc.clone())).collect();
+        for (id, rpc) in waiting {
+            self.state().errors += 1;
+            // Where nobody writes any more nobody reads.
+            if own.send(Own(Some(id), Fault::unanswered().message(Some(&rpc)))).await.is_err() {
+                return;
+            }
+        }
+        let _ = tokio::time::timeout(LINGER, self.all_answered()).await;
+    }
+
+    /// Never returns.
+    async fn tell_silence(&self, tell: impl Future<Output = ()>) {
+        self.began.notified().await;
+        tokio::time::sleep(SILENCE).await;
+        if !self.state().heard {
+            tell.await;
+        }
+        std::future::pending().await
     }
 
     async fn all_answered(&self) {
@@ -186,6 +242,7 @@ impl Shim {
         let (what, reply_to, note) = match &reading.kind {
             Kind::Request(rpc) => {
                 self.state().waiting.insert(id, rpc.raw().to_owned());
+                self.began.notify_one();
                 (What::Request, None, rpc.raw().to_owned())
             }
             Kind::Response(Some(rpc)) => (What::Notice, self.asked(rpc), String::new()),
@@ -195,9 +252,13 @@ impl Shim {
         let (mut pause, mut again) = (PAUSE.0, false);
         loop {
             match self.remote.say(&saying, again).await {
-                Ok(None) => return None,
+                Ok(None) => {
+                    self.state().said |= saying.what == What::Request;
+                    return None;
+                }
                 // It was asked without a letter: the answer is for the output.
                 Ok(Some(answer)) => {
+                    self.state().heard = true;
                     let answer = named(&answer, &saying.note).map_or(answer, Bytes::from);
                     return Some(Own(Some(id), without_ends(answer)));
                 }
@@ -266,6 +327,7 @@ impl Shim {
             };
             match written {
                 Ok(frame) => {
+                    self.state().heard |= frame.what != "failed";
                     place = Place { after: Some(frame.no), no: 0, written: 0 };
                     let _ = had.send(frame.no).await;
                     if frame.what == "end" {

@@ -269,12 +269,46 @@ async fn the_input_s_end_waits_for_answers_a_moment_and_ends_the_session() {
     );
     shim.await.unwrap().unwrap();
     assert_eq!(agent.memory.said().pop().unwrap().what, What::End);
-    // One that never comes is not waited for.
+    // One that never comes is not waited for, and answered here.
     let mut program = Program::start(&agent);
-    program.say(&call(1, "slow", r#"{"ms":60000}"#)).await;
-    drop(program.input);
-    tokio::time::timeout(Duration::from_secs(5), program.shim).await.unwrap().unwrap().unwrap();
+    program.say(&call(1, "echo", r#"{"text":"on"}"#)).await;
+    program.hear().await.unwrap();
+    program.say(&call(2, "slow", r#"{"ms":60000}"#)).await;
+    let Program { input, mut output, shim, .. } = program;
+    drop(input);
+    let mut last = String::new();
+    while let Some(line) = output.next_line().await.unwrap() {
+        last = line;
+    }
+    let told: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!((&told["id"], &told["error"]["code"]), (&2.into(), &(-32041).into()), "{told}");
+    tokio::time::timeout(Duration::from_secs(5), shim).await.unwrap().unwrap().unwrap();
     assert_eq!(agent.memory.said().pop().unwrap().what, What::End);
+}
+
+/// contracts/call.md X27.
+#[tokio::test]
+async fn a_service_that_is_never_heard_is_told_once_answered_for_and_no_good_end() {
+    let mut agent = Agent::new(Memory::new(|_, _| ()));
+    agent.start();
+    let (mut input, stdin) = tokio::io::duplex(1 << 16);
+    let (stdout, output) = tokio::io::duplex(1 << 16);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let telling = async move { tell.send(()).unwrap_or_default() };
+    let shim = tokio::spawn(shim::run_telling(agent.remote(), stdin, stdout, CancellationToken::new(), telling));
+    let lines =
+        [r#"{"jsonrpc":"2.0","id":"a","method":"initialize"}"#, r#"{"jsonrpc":"2.0","method":"notifications/x"}"#];
+    input.write_all(format!("{}\n", lines.join("\n")).as_bytes()).await.unwrap();
+    // While the input goes on, so does the shim.
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("nothing is told").unwrap();
+    assert!(!shim.is_finished());
+    drop(input);
+    let mut output = BufReader::new(output).lines();
+    let line: serde_json::Value = serde_json::from_str(&output.next_line().await.unwrap().unwrap()).unwrap();
+    assert_eq!((&line["jsonrpc"], &line["id"], &line["error"]["code"]), (&"2.0".into(), &"a".into(), &(-32041).into()));
+    assert!(output.next_line().await.unwrap().is_none());
+    assert!(matches!(shim.await.unwrap(), Err(ShimError::Unheard)));
+    assert_eq!(agent.memory.said().pop().unwrap().what, What::End, "the service is told all the same");
 }
 
 #[tokio::test]

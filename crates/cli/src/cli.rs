@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use nuncio::{Agent, Config};
 
@@ -188,7 +189,11 @@ fn carry_out(cli: Cli) -> ExitCode {
 fn complain(error: &clap::Error, json: bool) -> ExitCode {
     if json && error.exit_code() != 0 {
         let text = error.render().to_string();
-        let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let what = match error.kind() {
+            // What is rendered then is the help.
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing: --help lists them",
+            _ => text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: "),
+        };
         let failure = Failure::usage(what, "`nuncio --help` and `nuncio COMMAND --help` show the forms");
         output::failure(&failure, failure.hint(), json);
     } else {

@@ -80,6 +80,9 @@ pub enum Failure {
     /// What was asked needs an agent that runs.
     #[error("no agent runs on this home: {0}")]
     NoAgent(String),
+    /// A service of another agent that was asked and never heard.
+    #[error("{0}: nothing has come of it; what was asked was answered with an error")]
+    Unheard(String),
     /// The time that was given ran out; nothing is lost.
     #[error("{0}")]
     NotYet(String),
@@ -124,7 +127,7 @@ impl Failure {
             "output_closed" => ExitCode::SUCCESS,
             "usage" | "bad_request" | "name" | "no_such_peer" | "no_such_letter" | "no_such_entry"
             | "no_such_channel" | "no_such_connection" | "no_such_knock" | "no_such_line" | "no_such_permit"
-            | "several_channels" => ExitCode::from(2),
+            | "several_channels" | "connected" => ExitCode::from(2),
             "not_yet" | "timed_out" => ExitCode::from(3),
             _ => ExitCode::FAILURE,
         }
@@ -159,6 +162,7 @@ impl Failure {
             Self::Gateway(_) => "gateway",
             Self::Service { .. } => "service",
             Self::NoAgent(_) => "no_agent",
+            Self::Unheard(_) => "unheard",
             Self::Io { .. } => "file",
             Self::NotYet(_) => "not_yet",
             Self::NotDelivered { .. } => "not_delivered",
@@ -173,6 +177,11 @@ impl Failure {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Usage { hint, .. } => hint,
+            Self::Gateway(GatewayError::Config(ConfigError::File { source, .. }))
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                "write it: `nuncio gateway --help` shows one; --config names another place"
+            }
             Self::NotDelivered { code: Some(code), .. } | Self::Api(Problem { letter_code: Some(code), .. }) => {
                 hint_for_letter(code)
             }
@@ -257,6 +266,9 @@ fn hint_for(kind: &str) -> &'static str {
             "a key file holds 32 bytes that you alone can read; `nuncio restore` brings back the home's own `keys`"
         }
         "name" => "give another --name",
+        "connected" => {
+            "use it under that name, or give it up with `nuncio disconnect` and connect it anew: its address is another then"
+        }
         "log_unreadable" => {
             "look at --log: a node has its log at /log/ of its address; one that has just begun is published within a second"
         }
@@ -315,7 +327,7 @@ fn hint_for(kind: &str) -> &'static str {
         "no_such_permit" => "`nuncio permit list` lists them, each with the ids of its links",
         "refused" => "what was said says why; asked again it is refused again",
         "service" => {
-            "what is offered is a program that speaks MCP on its input and output, or the http(s) address of one: try it by hand; nothing was written"
+            "what is offered is a program that speaks MCP on its input and output, or the http(s) address of one: try it by hand; one that is fetched first takes longer: --patience 2m. Nothing was written"
         }
         "services" => {
             "mend that file; what was offered before goes on while the agent runs, and its next start wants it whole"
@@ -335,6 +347,9 @@ fn hint_for(kind: &str) -> &'static str {
         "socket_only" => "ask over api.sock in the agent's home",
         "stopped" => "start it again: `nuncio agent`; its log says why it ended",
         "timed_out" => "ask again, with a longer --timeout; `nuncio peers` says whether the peer can be reached",
+        "unheard" => {
+            "`nuncio peers` says whether its agent is reached, and why not; where it has not let this one in: `nuncio knocks`, there"
+        }
         "too_large" => "a letter has at most 1 GiB; give what is longer than 8 MiB as a file",
         "unsound" => "what was printed says what is wrong and what to do",
         "wrong_key" => "give the right one: --passphrase, --passphrase-fd N, or --key-file PATH",

@@ -165,7 +165,7 @@ fn edit(home: &Path, name: &ServiceName, by: impl FnOnce(&mut Table)) -> Result<
 }
 
 /// Commands and the agent change the file one after the other, from reading to writing: else one would write back what another has taken out.
-fn turn(home: &Path) -> Result<File, ConfigError> {
+pub(super) fn turn(home: &Path) -> Result<File, ConfigError> {
     let locked = File::open(home).and_then(|home| home.lock().map(|()| home));
     locked.map_err(|source| ConfigError::File { path: home.to_owned(), source })
 }
@@ -198,7 +198,7 @@ fn change(
     Ok(())
 }
 
-fn open(home: &Path) -> Result<DocumentMut, ConfigError> {
+pub(super) fn open(home: &Path) -> Result<DocumentMut, ConfigError> {
     let path = home.join(FILE);
     let text = match read_private(&path, Others::MayNotWrite) {
         Err(ConfigError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => String::new(),
@@ -213,7 +213,7 @@ fn open(home: &Path) -> Result<DocumentMut, ConfigError> {
 }
 
 /// Written beside, synced, and put in its place: a crash leaves the old file or the new one.
-fn save(home: &Path, document: &DocumentMut) -> Result<(), ConfigError> {
+pub(super) fn save(home: &Path, document: &DocumentMut) -> Result<(), ConfigError> {
     let (path, text) = (home.join(FILE), document.to_string());
     Services::parse(&path, &text, std::env::vars_os())?;
     put(home, FILE, &text).map_err(|source| ConfigError::File { path, source })

@@ -64,6 +64,19 @@ fn what_cannot_be_meant_is_refused_with_its_place() {
 }
 
 #[test]
+fn tokens_written_as_a_list_are_told_their_form() {
+    let form =
+        "line 3: `tokens = { scopes = [\"tools.read\"] }`, or [services.NAME.tokens] with `scopes` below it, is wanted";
+    refused("[services.files]\nmcp = [\"x\"]\ntokens = [\"tools.read\"]", form);
+    refused("[services.files]\nmcp = [\"x\"]\ntokens = \"tools.read\"", form);
+    refused("[services.files]\nmcp = [\"x\"]\ntokens = { scope = [] }", "unknown field");
+    for good in ["tokens = { scopes = [\"tools.read\"] }", "[services.files.tokens]\nscopes = [\"tools.read\"]"] {
+        let services = parse(&format!("[services.files]\nmcp = [\"x\"]\n{good}")).unwrap();
+        assert_eq!(services.get(&files()).unwrap().tokens.to_string(), "tools.read");
+    }
+}
+
+#[test]
 fn a_file_that_is_too_long_is_not_read_in_part() {
     let home = tempfile::tempdir().unwrap();
     let longest = usize::try_from(FILE_LEN_MAX).unwrap();

@@ -64,6 +64,12 @@ impl Fault {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, -32045, "busy", message)
     }
 
+    /// Who asked waits no more, and nothing had come.
+    pub(crate) fn unanswered() -> Self {
+        let message = "no answer had come when the input ended: nobody knows whether it was done";
+        Self::new(StatusCode::OK, -32041, "unknown", message)
+    }
+
     /// What stands in an agent's card's stead.
     pub(crate) fn card(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, -32046, "card", message)

@@ -155,8 +155,7 @@ async fn hand_on(
         reserved.settle(0).await;
         None
     };
-    let about_the_key = matches!(status.as_u16(), 401 | 403 | 407);
-    if about_the_key || status.is_informational() || status.is_redirection() {
+    if refuses_the_owner(status) {
         tracing::error!(%status, "the provider does not take what this gateway's owner has configured");
         return Err(Refusal::beyond("provider", "the provider does not take this gateway's request"));
     }
@@ -177,6 +176,11 @@ async fn hand_on(
     let mut response = (status, Body::from_stream(ReceiverStream::new(rx))).into_response();
     *response.headers_mut() = told;
     Ok(response)
+}
+
+/// Whether a status is about the key, or about the address: none of the person's.
+fn refuses_the_owner(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 407) || status.is_informational() || status.is_redirection()
 }
 
 /// An answer on its way.

@@ -112,6 +112,10 @@ fn message(body: &[u8]) -> Result<Message, Refusal> {
     let new: New = serde_json::from_slice(body).map_err(|error| Refusal::bad(error.to_string()))?;
     let kind = new.content_type.map(|text| text.parse::<ContentType>()).transpose();
     let kind = kind.map_err(|error| Refusal::bad(error.to_string()))?;
+    // contracts/gateway.md W7: its receiver would read it as none.
+    if kind.as_ref().is_some_and(|kind| !is_media_type(kind.as_str())) {
+        return Err(Refusal::bad("`content_type` is a media type, such as text/plain"));
+    }
     match (new.text, new.base64) {
         (Some(text), None) => Ok(Message::bytes(kind.unwrap_or(ContentType::TEXT), text.into_bytes())),
         (None, Some(text)) => {
@@ -121,6 +125,15 @@ fn message(body: &[u8]) -> Result<Message, Refusal> {
         }
         _ => Err(Refusal::bad("a letter has one of `text` and `base64`")),
     }
+}
+
+/// `type/subtype` (RFC 9110 section 8.3.1); parameters are its receiver's to read.
+fn is_media_type(text: &str) -> bool {
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    let kind = text.split(';').next().unwrap_or_default().trim_end();
+    kind.split_once('/').is_some_and(|(main, sub)| is_token(main) && is_token(sub))
 }
 
 /// Whether a client wants events.
@@ -250,6 +263,7 @@ mod tests {
     fn a_letter_has_one_content_and_nothing_that_is_not_known() {
         assert!(message(br#"{"text":"a"}"#).is_ok());
         assert!(message(br#"{"base64":"AAE=","content_type":"image/png"}"#).is_ok());
+        assert!(message(br#"{"text":"a","content_type":"text/x-a+b ; charset=utf-8"}"#).is_ok());
         for bad in [
             r"{}",
             r#"{"text":"a","base64":""}"#,
@@ -257,6 +271,12 @@ mod tests {
             r#"{"text":"a","text":"b"}"#,
             r#"{"base64":"?"}"#,
             r#"{"text":"a","content_type":""}"#,
+            r#"{"text":"a","content_type":"bad type"}"#,
+            r#"{"text":"a","content_type":"text"}"#,
+            r#"{"text":"a","content_type":"text/"}"#,
+            r#"{"text":"a","content_type":"/plain"}"#,
+            r#"{"text":"a","content_type":"text/a b"}"#,
+            r#"{"text":"a","content_type":"text/a/b"}"#,
             "text",
         ] {
             assert!(message(bad.as_bytes()).is_err(), "{bad}");

@@ -78,6 +78,14 @@ impl Tasks {
         self.routes.get(name)
     }
 
+    /// The agents whose tools are called.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &str> {
+        self.routes.values().filter_map(|route| match &route.does {
+            Does::Call(tool) => Some(tool.peer.as_str()),
+            Does::Complete(_) => None,
+        })
+    }
+
     /// What people need for each.
     pub(super) fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.routes.values().map(|route| &route.scope)

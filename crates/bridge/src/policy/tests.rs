@@ -263,6 +263,19 @@ fn who_asks_in_somebody_s_name_is_held_to_the_token() {
 }
 
 #[test]
+fn that_tokens_may_do_less_is_told_apart_from_a_token_that_says_less() {
+    let agent = agent();
+    let lack = |listed: &str, token: Option<&str>| {
+        let (mut service, token) = (service(), token.map(scope));
+        service.tokens = scope(listed);
+        let asker = Asker { agent: &agent, name: None, token: token.as_ref(), permit: None };
+        tokens_lack(&service, &asker, &call("make"))
+    };
+    assert!(lack("", Some(WRITE)) && lack(READ, Some("tools.write:make")) && lack("tools.write:other", Some(WRITE)));
+    assert!(!lack("", Some(READ)) && !lack("", None) && !lack(WRITE, Some(WRITE)) && !lack(WRITE, Some(READ)));
+}
+
+#[test]
 fn a_permit_allows_what_it_says() {
     let (agent, service) = (agent(), service());
     let ask = |permit: &str, message: &Envelope| {

@@ -19,9 +19,14 @@ for line in sys.stdin:
 "#;
 
 async fn probed(mcp: &[&str]) -> Result<Found, NotFound> {
+    probed_for(mcp, 60).await
+}
+
+async fn probed_for(mcp: &[&str], seconds: u64) -> Result<Found, NotFound> {
     let home = tempfile::tempdir().unwrap();
     let mcp: Vec<String> = mcp.iter().map(|word| (*word).to_owned()).collect();
-    let found = probe(home.path(), &"files".parse().unwrap(), &Offer { mcp: &mcp, ..Offer::default() }).await;
+    let offer = Offer { mcp: &mcp, ..Offer::default() };
+    let found = probe(home.path(), &"files".parse().unwrap(), &offer, Duration::from_secs(seconds)).await;
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "something was written");
     found
 }
@@ -66,4 +71,12 @@ async fn what_is_no_server_is_said() {
     assert!(matches!(probed(&["/nowhere/to/be/found"]).await, Err(NotFound::Gone(_))));
     assert!(matches!(answering(json!({})).await, Err(NotFound::Strange(why)) if why == "no such method"));
     assert!(matches!(probed(&["http://box.example/mcp"]).await, Err(NotFound::Config(_))));
+}
+
+#[tokio::test]
+async fn what_stays_silent_or_says_what_it_is_told_is_no_server() {
+    assert!(
+        matches!(probed_for(&["sleep", "600"], 1).await, Err(NotFound::Silent(patience)) if patience.as_secs() == 1)
+    );
+    assert!(matches!(probed(&["cat"]).await, Err(NotFound::Echo)));
 }

@@ -20,7 +20,15 @@ impl Serving {
             return decided;
         }
         let permit = self.permit(called).await;
-        policy::decide(&offered.config, &Asker { permit: permit.as_ref(), ..asker }, message)
+        let decided = policy::decide(&offered.config, &Asker { permit: permit.as_ref(), ..asker }, message);
+        if let Decision::Denied { needs } = &decided
+            && policy::tokens_lack(&offered.config, &asker, message)
+        {
+            // Who asks cannot mend it, and whoever can is here.
+            let (service, peer) = (&called.place.service, &called.letter.from);
+            tracing::warn!(%service, %peer, needs, "a token would allow it, and services.toml does not: [services.{service}.tokens] says what tokens may");
+        }
+        decided
     }
 
     /// Whether a peer may send a service anything at all.

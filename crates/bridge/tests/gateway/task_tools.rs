@@ -131,6 +131,11 @@ async fn what_the_service_s_owner_does_not_allow_reaches_no_tool() {
     let (scene, server) = scene().await;
     let task = asked(&scene, "/v1/a2a/write", &login(&json!({})), "SendMessage", data(&json!({}))).await.unwrap();
     assert_eq!(task["task"]["status"]["state"], "TASK_STATE_FAILED", "the scope only reads: {task}");
+    let why = task["task"]["status"]["message"]["parts"][0]["text"].as_str().unwrap();
+    assert!(
+        why.contains("tools.write") && why.contains("[services.NAME.tokens]"),
+        "whoever reads it can mend it: {why}"
+    );
     assert!(server.calls().is_empty());
     scene.stop().await;
 }

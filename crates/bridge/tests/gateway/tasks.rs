@@ -340,6 +340,9 @@ async fn what_a_provider_does_not_bring_to_its_end_has_failed_and_none_of_its_wo
         let task = asked(&scene, ASK, &token, "SendMessage", text("?")).await.unwrap();
         assert_eq!(task["task"]["status"]["state"], "TASK_STATE_FAILED", "{status}");
         assert!(!task.to_string().contains("bad key"), "{task}");
+        // What is about the key, or the address, is the owner's to know.
+        let told = task["task"]["status"]["message"]["parts"][0]["text"].as_str().unwrap();
+        assert_eq!(told.contains(&status.to_string()), matches!(status, 429 | 500), "{told}");
     }
     let whole = said(&["bl", "ue"], 12);
     let broken = whole.split("data: {\"choices\":[],").next().unwrap().to_owned();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nuncio::Error;
+use nuncio_bridge::{CONNECTIONS_FILE, GATEWAY_FILE, SERVICES_FILE, WEBHOOKS_FILE};
 use nuncio_store::{Store, StoreError};
 
 use crate::cli::Options;
@@ -37,7 +38,24 @@ impl Backup {
         }
         output::line(backup.to.display())?;
         output::note("it opens with what opens the home today; the key file is not in it");
+        say_what_is_left_out(&options.home()?);
         Ok(())
+    }
+}
+
+/// What a home has beside: secrets, which a backup holds sealed or not at all.
+fn say_what_is_left_out(home: &Path) {
+    let said = [
+        (
+            CONNECTIONS_FILE,
+            "not in it, for the secrets of its addresses: after a restore `nuncio connect` makes new ones",
+        ),
+        (WEBHOOKS_FILE, "not in it, for its secrets: clients name their addresses again"),
+        (SERVICES_FILE, "in it; files that it names, such as an env_file, are not"),
+        (GATEWAY_FILE, "in it; files that it names, such as the provider's key, are not"),
+    ];
+    for (name, what) in said.into_iter().filter(|(name, _)| home.join(name).exists()) {
+        output::note(format_args!("{name}: {what}"));
     }
 }
 
@@ -52,7 +70,7 @@ pub(crate) fn copy(store: &Store, to: &Path) -> Result<(), Error> {
     copy_payloads(&from, &into).map_err(failed)?;
     // Without it a restored agent would refuse for good what its peers may send.
     // Nor would it know for what its permits were given.
-    for file in [settings::FILE, nuncio_bridge::SERVICES_FILE] {
+    for file in [settings::FILE, SERVICES_FILE, GATEWAY_FILE] {
         gone_is_none(copy_private(&store.home().join(file), &to.join(file))).map_err(failed)?;
     }
     fs::File::open(to).and_then(|to| to.sync_all()).map_err(failed)

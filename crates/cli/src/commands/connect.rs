@@ -102,9 +102,10 @@ impl Connect {
         let service = &connection.service;
         match &whom {
             Whom::Invited(line, _) if line.contains("knock=") => {
-                output::note(
-                    "the line lets this agent in, as long as it is good and as often: the first call shows it",
-                );
+                output::note(format_args!(
+                    "{whose} is shown the line now, and lets this agent in if it is still good; if not, this agent asks to be let in: there, once\n  nuncio knocks\n  nuncio knocks let-in {} --name NAME\n  nuncio allow {service} NAME tools.read",
+                    own.agent
+                ));
             }
             Whom::Invited(..) => output::note(format_args!(
                 "this agent asks {whose} to be let in: there, once\n  nuncio knocks\n  nuncio knocks let-in {} --name NAME\n  nuncio allow {service} NAME tools.read",

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use clap::Args;
-use nuncio_bridge::{CONNECTIONS_FILE, SERVICES_FILE};
+use nuncio::Config;
+use nuncio_bridge::{CONNECTIONS_FILE, SERVICES_FILE, WEBHOOKS_FILE, check_files};
 use nuncio_store::Store;
 use nuncio_transport::tuning::SOCKET_BUFFER;
 use serde::Serialize;
@@ -16,9 +17,10 @@ use crate::client::Api;
 use crate::failure::Failure;
 use crate::local_api::{RETIRED_ROWS, SOCKET, TOKEN, told};
 use crate::output;
+use crate::settings::{self, Settings};
 use crate::wire::Checkup;
 
-/// Opens every record and looks at permissions, sockets and the system's limits. Changes nothing. Exit code 1 when something is bad.
+/// Opens every record, reads what stands in the home's files as the next start does, and looks at permissions, sockets and the system's limits. Changes nothing. Exit code 1 when something is bad.
 #[derive(Args)]
 pub(crate) struct Doctor {}
 
@@ -58,6 +60,7 @@ impl Doctor {
         let mut findings = permissions(&home);
         findings.push(socket(&home, is_served));
         findings.extend(retirement(&home));
+        findings.extend(files(&home));
         findings.extend(records(options, &home, is_served).await);
         findings.extend(udp_buffers());
         report(options, &findings)
@@ -85,7 +88,8 @@ fn report(options: &Options, findings: &[Finding]) -> Result<(), Failure> {
 
 /// Nobody but the owner may read what is in a home.
 fn permissions(home: &Path) -> Vec<Finding> {
-    let private = ["", "key", "keys", "lock", RETIREMENT, SOCKET, TOKEN, SERVICES_FILE, CONNECTIONS_FILE];
+    let private =
+        ["", "key", "keys", "lock", RETIREMENT, SOCKET, TOKEN, SERVICES_FILE, CONNECTIONS_FILE, WEBHOOKS_FILE];
     let open: Vec<Finding> = private.iter().filter_map(|name| open_to_others(&home.join(name))).collect();
     if open.is_empty() { vec![good(format!("the home {} is its owner's alone", home.display()))] } else { open }
 }
@@ -113,6 +117,24 @@ fn retirement(home: &Path) -> Option<Finding> {
     path.exists().then(|| {
         advice(format!("move {} to a place that is offline: it is of no use in a home that is lost", path.display()))
     })
+}
+
+/// What an owner has written, as the next start reads it: an agent that runs goes on with what stood there before.
+fn files(home: &Path) -> Vec<Finding> {
+    let own = Settings::read(home).and_then(|own| own.apply(home, Config::new(home)));
+    let own = own.map(drop).map_err(|error| error.to_string());
+    let others = check_files(home).into_iter().map(|(name, read)| (name, read.map_err(|error| error.to_string())));
+    let all: Vec<_> = std::iter::once((settings::FILE, own)).chain(others).collect();
+    let refused: Vec<Finding> = all
+        .iter()
+        .filter_map(|(_, read)| read.as_ref().err())
+        .map(|error| bad(format!("the next start refuses what is written: {error}")))
+        .collect();
+    if refused.is_empty() {
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        return vec![good(format!("the next start can read {}", names.join(", ")))];
+    }
+    refused
 }
 
 async fn records(options: &Options, home: &Path, is_served: bool) -> Vec<Finding> {

@@ -1,17 +1,21 @@
 //! `nuncio expose`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use nuncio::ServiceName;
-use nuncio_bridge::{Found, Offer, ServiceTold, Tool, expose_a2a, offer, probe, probe_a2a};
+use nuncio_bridge::{Found, NotFound, Offer, ServiceTold, Tool, expose_a2a, offer, probe, probe_a2a};
 use serde::Serialize;
 
 use crate::cli::Options;
 use crate::commands::letting::Letting;
-use crate::commands::services::may;
+use crate::commands::services::is_for_nobody;
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, span};
+
+/// How long nothing is said while a service is waited for.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// Offers an MCP server, or an agent that speaks A2A, of this machine to other agents, unmodified. It is asked once what it is, and written into `services.toml` in the home.
 ///
@@ -39,6 +43,9 @@ struct A2a {
     name: ServiceName,
     #[command(flatten)]
     letting: Letting,
+    /// How long its card is waited for
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span::up_to_ten_minutes)]
+    patience: Duration,
     /// The address under which its card stands: https, or http on this machine
     url: String,
 }
@@ -63,6 +70,9 @@ struct Mcp {
     read: Vec<String>,
     #[command(flatten)]
     letting: Letting,
+    /// How long the program may take to say what it is: longer where it is fetched first
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span::up_to_ten_minutes)]
+    patience: Duration,
     /// Where the program runs [default: here]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -99,6 +109,26 @@ impl Expose {
     }
 }
 
+/// What is to be offered, once it has said what it is. Where that takes a while it is said what is waited for.
+async fn waited<T>(
+    name: &ServiceName,
+    patience: Duration,
+    asked: impl Future<Output = Result<T, NotFound>>,
+) -> Result<T, Failure> {
+    let mut asked = std::pin::pin!(asked);
+    let found = tokio::select! {
+        found = asked.as_mut() => found,
+        () = tokio::time::sleep(QUIET) => {
+            output::note(format_args!(
+                "{name}: started, and asked what it is; no answer so far: waiting, {} s in all (--patience)",
+                patience.as_secs()
+            ));
+            asked.await
+        }
+    };
+    found.map_err(|error| Failure::not_found(name.as_str(), error))
+}
+
 impl A2a {
     async fn run(self, options: &Options) -> Result<(), Failure> {
         let home = options.home()?;
@@ -106,8 +136,8 @@ impl A2a {
             return Err(nuncio::Error::NoHome(home).into());
         }
         let (name, url) = (&self.name, &self.url);
-        self.letting.check()?;
-        let card = probe_a2a(&home, name, url).await.map_err(|error| Failure::not_found(name.as_str(), error))?;
+        self.letting.check(options).await?;
+        let card = waited(name, self.patience, probe_a2a(&home, name, url, self.patience)).await?;
         expose_a2a(&home, name, url)?;
         let (told, line) = self.letting.apply(&home, name).await?;
         if options.json {
@@ -128,7 +158,7 @@ impl A2a {
                 "its card is signed: name the file with its key (a JWK) as `card_keys` in services.toml, and what clients elsewhere get is signed too; else it is not",
             );
         }
-        output::line(format_args!("\nwho may: {}", may(&told)))?;
+        output::line(format_args!("\nwho may: {}", self.letting.who_may(&told, line.as_deref())))?;
         self.letting.say(name, line.as_deref())
     }
 }
@@ -139,12 +169,12 @@ impl Mcp {
         if !home.is_dir() {
             return Err(nuncio::Error::NoHome(home).into());
         }
-        self.letting.check()?;
+        self.letting.check(options).await?;
         let name = &self.name;
         let directory = std::path::absolute(self.directory.as_deref().unwrap_or(Path::new(".")));
         let directory = directory.map_err(Failure::io("find", "this directory"))?;
         let new = Offer { mcp: &self.command, directory: Some(&directory), read: None };
-        let found = probe(&home, name, &new).await.map_err(|error| Failure::not_found(name.as_str(), error))?;
+        let found = waited(name, self.patience, probe(&home, name, &new, self.patience)).await?;
         let read = self.reads(&found)?;
         offer(&home, name, &Offer { read: Some(&read), ..new })?;
         let (told, invitation) = self.letting.apply(&home, name).await?;
@@ -164,7 +194,7 @@ impl Mcp {
                 invitation: invitation.as_deref(),
             });
         }
-        self.say(&found, told)?;
+        self.say(&found, told, invitation.as_deref())?;
         self.letting.say(name, invitation.as_deref())
     }
 
@@ -184,7 +214,7 @@ impl Mcp {
         Ok(if self.read.is_empty() { own() } else { self.read.clone() })
     }
 
-    fn say(&self, found: &Found, told: &ServiceTold) -> Result<(), Failure> {
+    fn say(&self, found: &Found, told: &ServiceTold, line: Option<&str>) -> Result<(), Failure> {
         let name = &self.name;
         let (server, revision) = (output::harmless_line(&found.server), output::harmless_line(&found.revision));
         output::line(format_args!("{name}: {server}, MCP {revision}, {} tools", found.tools.len()))?;
@@ -197,8 +227,8 @@ impl Mcp {
                 "which tools only read is the server's own word, written into services.toml as it is now: --read TOOL says it otherwise",
             );
         }
-        output::line(format_args!("\nwho may: {}", may(told)))?;
-        if told.peers.is_empty() && told.open.is_empty() && told.tokens.is_empty() {
+        output::line(format_args!("\nwho may: {}", self.letting.who_may(told, line)))?;
+        if is_for_nobody(told) {
             output::line(format_args!(
                 "  nuncio allow {name} PEER tools.read    lets an agent use what only reads; `nuncio peers` lists them"
             ))?;

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use clap::Args;
-use nuncio::ServiceName;
+use nuncio::{AgentId, ServiceName};
 use nuncio_bridge::{ServiceTold, allow, services};
 
+use crate::cli::Options;
 use crate::client::Api;
-use crate::commands::services::{follow, is_known};
+use crate::commands::services::{follow, is_for_nobody, may};
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Id, Invited, NewInvitation, Purpose};
+use crate::wire::{Id, Invited, NewInvitation, Peers, Purpose};
 
 /// What was typed are scopes of services, all of them.
 ///
@@ -27,11 +28,41 @@ pub(super) fn are_scopes(place: &str, scopes: &[String]) -> Result<(), Failure> 
     }
 }
 
+/// Whoever is to be let in by name is a peer of that name, unless it is to be one later. Nothing is asked where nobody is named so.
+///
+/// # Errors
+/// Somebody is not: who, and what to do.
+pub(super) async fn are_known<'a>(
+    options: &Options,
+    peers: impl IntoIterator<Item = &'a str>,
+    ahead: bool,
+) -> Result<(), Failure> {
+    let (dids, names): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.starts_with("did:"));
+    if let Some(bad) = dids.into_iter().find(|did| did.parse::<AgentId>().is_err()) {
+        return Err(Failure::usage(format!("{bad} is no DID of an agent"), "`nuncio peers` lists names and DIDs"));
+    }
+    if ahead || names.is_empty() {
+        return Ok(());
+    }
+    let known = options.with(async |api| api.get::<Peers>("/v1/peers").await).await?.peers;
+    let is_known = |name: &str| known.iter().any(|one| one.allowed && one.name.as_deref() == Some(name));
+    match names.into_iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure::usage(
+            format!("no peer is called {unknown}"),
+            "`nuncio peers` lists those that are; --ahead says it of whoever is given that name later, with `nuncio peers add --name` or `nuncio knocks let-in --name`",
+        )),
+    }
+}
+
 #[derive(Args)]
 pub(super) struct Letting {
     /// Who may what, such as ben=tools.read; as often as needed
     #[arg(long, value_name = "PEER=SCOPE", value_parser = grant)]
     allow: Vec<(String, String)>,
+    /// Who is named with --allow need not be a peer yet: whoever is given that name later may it then
+    #[arg(long, requires = "allow")]
+    ahead: bool,
     /// What whoever has the line that is printed may; as often as needed [default: tools.read]
     #[arg(long, value_name = "SCOPE", conflicts_with = "nobody")]
     let_in: Vec<String>,
@@ -57,9 +88,6 @@ impl Letting {
             allow(home, name, &peer, &scopes)?;
         }
         let runs = follow(home).await?;
-        for peer in self.grants().keys().filter(|_| runs) {
-            is_known(home, peer).await?;
-        }
         let told = services(home)?.into_iter().find(|told| told.name == name.as_str());
         let told = told.ok_or_else(|| Failure::Unsound(format!("{name} is in the file no more")))?;
         let line = match runs {
@@ -69,10 +97,12 @@ impl Letting {
         Ok((told, line))
     }
 
-    /// Whether there are such scopes: asked before anything is begun.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Whether there are such scopes and such peers: asked before anything is begun.
+    pub(super) async fn check(&self, options: &Options) -> Result<(), Failure> {
         are_scopes("--let-in ", &self.let_in)?;
-        self.grants().iter().try_for_each(|(peer, scopes)| are_scopes(&format!("--allow {peer}="), scopes))
+        let grants = self.grants();
+        grants.iter().try_for_each(|(peer, scopes)| are_scopes(&format!("--allow {peer}="), scopes))?;
+        are_known(options, grants.keys().map(String::as_str), self.ahead).await
     }
 
     fn grants(&self) -> BTreeMap<String, Vec<String>> {
@@ -101,6 +131,13 @@ impl Letting {
             api.post::<Invited>("/v1/invitations", &new).await?.invitation
         };
         Ok(format!("{line}#{name}"))
+    }
+
+    /// Who may what from now on, the bearer of the line among them.
+    pub(super) fn who_may(&self, told: &ServiceTold, line: Option<&str>) -> String {
+        let Some(_) = line.filter(|_| !self.nobody) else { return may(told) };
+        let bearer = format!("whoever has the line below: {}", self.scopes().join(" "));
+        if is_for_nobody(told) { bearer } else { format!("{}; {bearer}", may(told)) }
     }
 
     /// Says what to do at the other agent.

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use nuncio::{AgentId, Invitation, NotInvitation};
+use nuncio_bridge::{ServiceTold, services};
 
 use crate::cli::Options;
 use crate::client::{Api, segment};
@@ -23,7 +24,7 @@ pub(crate) struct Peers {
 enum Action {
     /// Add an agent by its invitation, or change its name or addresses
     Add(Add),
-    /// Remove an agent: its sessions end, its letters are no longer taken
+    /// Remove an agent: its sessions end, its letters are no longer taken, and services.toml says nothing of it any more
     Remove {
         /// A DID or short name
         peer: String,
@@ -44,17 +45,40 @@ impl Peers {
         match &self.action {
             None => list(options).await,
             Some(Action::Add(add)) => add.run(options).await,
-            Some(Action::Remove { peer }) => {
-                let path = format!("/v1/peers/{}", segment(peer));
-                let removed = options.with(async |api| api.delete::<Named>(&path).await).await?;
-                if options.json {
-                    output::json(&removed)
-                } else {
-                    output::line(format_args!("removed {}", removed.agent))
-                }
-            }
+            Some(Action::Remove { peer }) => remove(options, peer).await,
         }
     }
+}
+
+async fn remove(options: &Options, peer: &str) -> Result<(), Failure> {
+    let path = format!("/v1/peers/{}", segment(peer));
+    let home = options.home()?;
+    // A file that cannot be read removes nothing here; the agent says what became of it.
+    let before = services(&home).unwrap_or_default();
+    let removed = options.with(async |api| api.delete::<Named>(&path).await).await?;
+    if options.json {
+        return output::json(&removed);
+    }
+    output::line(format_args!("removed {}", removed.agent))?;
+    let after = services(&home)?;
+    let lost = |was: &&ServiceTold| after.iter().any(|now| now.name == was.name && now.peers.len() < was.peers.len());
+    let lost: Vec<&str> = before.iter().filter(lost).map(|was| was.name.as_str()).collect();
+    if !lost.is_empty() {
+        output::note(format_args!("services.toml says nothing of it any more: it was named for {}", lost.join(", ")));
+    }
+    Ok(())
+}
+
+/// What is said already of whoever has a name: it counts from now on.
+pub(super) fn say_what_may(options: &Options, name: &str) -> Result<(), Failure> {
+    // A file that cannot be read lets nobody in, and is no reason not to add anybody.
+    let said = services(&options.home()?).unwrap_or_default();
+    let said = said.iter().filter_map(|told| Some(format!("{}: {}", told.name, told.peers.get(name)?.join(" "))));
+    let said: Vec<String> = said.collect();
+    if !said.is_empty() {
+        output::note(format_args!("services.toml says what {name} may: {}", said.join("; ")));
+    }
+    Ok(())
 }
 
 impl Add {
@@ -73,10 +97,11 @@ impl Add {
         }
         let named = name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
         output::line(format_args!("added {}{named}", added.agent))?;
-        if let Some((former, name)) = former.zip(name).filter(|(former, name)| former != name) {
-            output::note(format_args!("it was known as {former} and is {name} now"));
+        let Some(name) = name else { return Ok(()) };
+        if let Some(former) = former.filter(|former| *former != name) {
+            output::note(format_args!("it was known as {former} and is {name} now, in services.toml too"));
         }
-        Ok(())
+        say_what_may(options, &name)
     }
 
     /// Adds it; its name before, and now. An invitation alone changes no name.

@@ -43,7 +43,7 @@ enum Action {
         #[arg(long = "for", value_name = "DURATION", default_value = "30d", value_parser = span::parse)]
         life: Duration,
         /// How many may hand it on, one after the other: up to 3
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=3))]
         further: u8,
     },
     /// Hand on a permit that this agent holds, for no more than it allows
@@ -59,7 +59,7 @@ enum Action {
         #[arg(long = "for", value_name = "DURATION", value_parser = span::parse)]
         life: Option<Duration>,
         /// How many may hand it on, one after the other: fewer than the one above says
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=3))]
         further: u8,
     },
     /// Verify a permit and say what it allows; no agent is asked, so whether it was revoked is not said
@@ -111,7 +111,14 @@ impl Permit {
             Action::Keep { permit } => {
                 let keep = KeepPermit { permit: read(&line_of(permit)?)?.to_string() };
                 let told = options.with(async |api| api.post::<PermitTold>("/v1/permits/kept", &keep).await).await?;
-                if options.json { output::json(&told) } else { show(&told) }
+                if options.json {
+                    return output::json(&told);
+                }
+                show(&told)?;
+                output::note(
+                    "whether it was revoked its giver knows, who is shown it: one that was allows nothing there",
+                );
+                Ok(())
             }
             Action::List => list(options).await,
             Action::Revoke { id } => {
@@ -169,7 +176,9 @@ async fn list(options: &Options) -> Result<(), Failure> {
 }
 
 fn row(told: &PermitTold, me: &str) -> Vec<String> {
+    let first = told.links.first().map_or(&told.holder, |link| &link.holder);
     let whose = match (told.giver == me, told.holder == me) {
+        (true, _) if told.links.len() > 1 => format!("handed on to {}, given to {first}", told.holder),
         (true, _) => format!("given to {}", told.holder),
         (_, true) => format!("held, of {}", told.giver),
         _ => format!("handed on to {}, of {}", told.holder, told.giver),

@@ -8,7 +8,7 @@ use nuncio_bridge::{ServiceTold, allow, services, withdraw};
 
 use crate::cli::Options;
 use crate::client::{Api, is_gone};
-use crate::commands::letting::are_scopes;
+use crate::commands::letting::{are_known, are_scopes};
 use crate::failure::Failure;
 use crate::output;
 use crate::wire::{Peers, Services};
@@ -23,6 +23,7 @@ pub(crate) struct List {}
 /// Says what an agent may do with a service, in the stead of what was said before. It holds from the next message on; what runs is not interrupted.
 #[derive(Args)]
 #[command(
+    override_usage = "nuncio allow NAME PEER SCOPE...\n       nuncio allow NAME PEER --nothing",
     after_help = "Examples:\n  nuncio allow files ben tools.read\n  nuncio allow files ben tools.read tools.write:create_file\n  nuncio allow files ben --nothing\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools)."
 )]
 pub(crate) struct Allow {
@@ -36,6 +37,9 @@ pub(crate) struct Allow {
     /// It may nothing any more
     #[arg(long, conflicts_with = "scopes")]
     nothing: bool,
+    /// The agent need not be a peer yet: whoever is given that name later may it then
+    #[arg(long, conflicts_with = "nothing")]
+    ahead: bool,
 }
 
 /// Offers a service no more: its sessions end, and what was said of who may use it is forgotten.
@@ -68,12 +72,10 @@ impl Allow {
         let home = options.home()?;
         is_offered(&home, &self.name)?;
         are_scopes("", &self.scopes)?;
+        self.is_somebody(options, &home).await?;
         allow(&home, &self.name, &self.peer, &self.scopes)?;
         self.forget_other_spelling(options, &home).await?;
-        let runs = follow(&home).await?;
-        if runs && !self.nothing {
-            is_known(&home, &self.peer).await?;
-        }
+        follow(&home).await?;
         let all = services(&home)?;
         let Some(told) = all.iter().find(|told| told.name == self.name.as_str()) else { return Ok(()) };
         if options.json {
@@ -84,6 +86,15 @@ impl Allow {
 }
 
 impl Allow {
+    /// A name that nobody has, and of which nothing is said, is a slip: it would let nobody in, or nobody out.
+    async fn is_somebody(&self, options: &Options, home: &Path) -> Result<(), Failure> {
+        let is_named = |told: &ServiceTold| told.name == self.name.as_str() && told.peers.contains_key(&self.peer);
+        if self.nothing && services(home)?.iter().any(is_named) {
+            return Ok(());
+        }
+        are_known(options, [self.peer.as_str()], self.ahead).await
+    }
+
     /// What is said of a peer by name is said of it by identity too: a line that let it in has written that.
     async fn forget_other_spelling(&self, options: &Options, home: &Path) -> Result<(), Failure> {
         let all = services(home)?;
@@ -128,17 +139,6 @@ fn is_offered(home: &Path, name: &ServiceName) -> Result<(), Failure> {
     ))
 }
 
-/// A name that no peer has allows nobody, until one has it.
-pub(crate) async fn is_known(home: &Path, peer: &str) -> Result<(), Failure> {
-    let known = Api::at(home).get::<Peers>("/v1/peers").await?.peers;
-    if !known.iter().any(|one| one.allowed && (one.agent == peer || one.name.as_deref() == Some(peer))) {
-        output::note(format_args!(
-            "no peer is called {peer} yet: nuncio peers add --name {peer} 'nuncio:did:key:…' (the line that their `nuncio id` prints)"
-        ));
-    }
-    Ok(())
-}
-
 /// The agent that runs follows the file; whether one does.
 pub(crate) async fn follow(home: &Path) -> Result<bool, Failure> {
     match Api::at(home).post::<Services>("/v1/services/reload", &()).await {
@@ -146,6 +146,11 @@ pub(crate) async fn follow(home: &Path) -> Result<bool, Failure> {
         Err(failure) if is_gone(&failure) => Ok(false),
         Err(failure) => Err(failure),
     }
+}
+
+/// Whether nobody may anything of it.
+pub(crate) fn is_for_nobody(told: &ServiceTold) -> bool {
+    told.peers.is_empty() && told.open.is_empty() && told.tokens.is_empty()
 }
 
 /// Who may what, in a line.

@@ -57,11 +57,16 @@ pub(super) async fn services(State(served): State<Served>) -> Result<Json<Servic
 
 /// Follows the file as it stands now. Where no service runs, what stands upon one that is offered no more goes.
 pub(super) async fn reload(State(served): State<Served>) -> Result<Json<Services>, Refused> {
-    match served.bridge.as_deref() {
-        Some(bridge) => bridge.reload().await?,
-        None => forget_withdrawn(&served.agent, &served.home).await?,
-    }
+    follow(&served).await?;
     services(State(served)).await
+}
+
+/// The same, of what this API has written there itself.
+pub(super) async fn follow(served: &Served) -> Result<(), Refused> {
+    match served.bridge.as_deref() {
+        Some(bridge) => Ok(bridge.reload().await?),
+        None => Ok(forget_withdrawn(&served.agent, &served.home).await?),
+    }
 }
 
 pub(super) async fn connections(State(served): State<Served>) -> Result<Json<Connections>, Refused> {

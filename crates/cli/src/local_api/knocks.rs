@@ -86,8 +86,11 @@ pub(super) async fn let_in(
     Path(agent): Path<String>,
     Body(how): Body<LetIn>,
 ) -> Result<Json<Named>, Refused> {
-    let by = agent_of(&agent)?;
-    found(served.agent.let_in(by, how.name.as_deref()).await?, agent)
+    let (by, name) = (agent_of(&agent)?, how.name.as_deref());
+    let former = super::peers::called(&served, by, name).await?;
+    let named = found(served.agent.let_in(by, name).await?, agent)?;
+    super::peers::renamed(&served, former, name).await?;
+    Ok(named)
 }
 
 pub(super) async fn decline(State(served): State<Served>, Path(agent): Path<String>) -> Result<Json<Named>, Refused> {

@@ -7,6 +7,7 @@ use nuncio::{ChannelError, Error, PermitError};
 use nuncio_bridge::{BridgeError, ConfigError, NotConnected};
 use nuncio_proto::channel::{ChangeError, EntryError, RecordError};
 use nuncio_proto::error::PeerError;
+use nuncio_proto::permit::NotAllowed;
 use nuncio_store::StoreError;
 
 use crate::wire::Problem;
@@ -35,6 +36,12 @@ impl Refused {
             "socket_only",
             "this needs the agent's files: ask over the Unix socket in its home",
         )
+    }
+
+    /// The same, with what was done all the same in front.
+    pub(crate) fn behind(mut self, done: &str) -> Self {
+        self.message = format!("{done}: {}", self.message);
+        self
     }
 
     pub(crate) fn no_such_connection(name: &str) -> Self {
@@ -79,9 +86,8 @@ impl From<BridgeError> for Refused {
 impl From<NotConnected> for Refused {
     fn from(error: NotConnected) -> Self {
         match error {
-            NotConnected::Name(_) | NotConnected::Connected(_) => {
-                Self::new(StatusCode::CONFLICT, "name", error.to_string())
-            }
+            NotConnected::Name(_) => Self::new(StatusCode::CONFLICT, "name", error.to_string()),
+            NotConnected::Connected(_) => Self::new(StatusCode::CONFLICT, "connected", error.to_string()),
             NotConnected::Webhook(_) => Self::bad(error.to_string()),
             NotConnected::File(error) => error.into(),
             other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", other.to_string()),
@@ -104,6 +110,7 @@ fn place(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::NoLine(_) => (StatusCode::NOT_FOUND, "no_such_line"),
         Error::Permit(PermitError::Unknown) => (StatusCode::NOT_FOUND, "no_such_permit"),
+        Error::Permit(PermitError::Useless(NotAllowed::Revoked)) => (StatusCode::CONFLICT, "refused"),
         Error::Permit(_) => (StatusCode::BAD_REQUEST, "bad_request"),
         Error::NoKnock(_) => (StatusCode::NOT_FOUND, "no_such_knock"),
         Error::NoSuchPeer(_) | Error::Peer(PeerError::UnknownAgent(_)) => (StatusCode::NOT_FOUND, "no_such_peer"),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Daemon, Homes, PATIENCE, command, fails, json as json_of, not_run, ok};
 
+mod names;
 mod permits;
 
 /// Anna offers `files`, ben has it connected; nobody may anything.
@@ -227,6 +228,7 @@ fn nothing_but_messages_stands_on_the_output_and_what_is_wrong_is_said() {
             "count",
             "--allow",
             "ben=tools.read",
+            "--ahead",
             "--",
             "python3",
             server().to_str().unwrap(),

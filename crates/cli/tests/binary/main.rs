@@ -27,3 +27,4 @@ mod mailbox;
 mod node;
 mod readme;
 mod support;
+mod words;

@@ -62,6 +62,11 @@ impl Provider {
         let status = answered.status();
         if !status.is_success() {
             reserved.settle(0).await;
+            // contracts/gateway.md W10: what is about the key is its owner's to know.
+            if super::refuses_the_owner(status) {
+                tracing::error!(%status, "the provider does not take what this gateway's owner has configured");
+                return Err("the provider does not take this gateway's request".to_owned());
+            }
             tracing::warn!(%status, "the provider does not complete a task");
             return Err(format!("the provider answered with status {}", status.as_u16()));
         }

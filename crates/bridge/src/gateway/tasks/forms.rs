@@ -14,6 +14,17 @@ const ID_LEN_MAX: usize = 128;
 const PARTS_MAX: usize = 64;
 /// Tasks on one page: where it is not said, and at most.
 const PAGE: (usize, usize) = (50, 100);
+/// What a task may be by A2A; some of it none is here.
+const STATES: [&str; 8] = [
+    "TASK_STATE_SUBMITTED",
+    "TASK_STATE_WORKING",
+    "TASK_STATE_COMPLETED",
+    "TASK_STATE_FAILED",
+    "TASK_STATE_CANCELED",
+    "TASK_STATE_INPUT_REQUIRED",
+    "TASK_STATE_REJECTED",
+    "TASK_STATE_AUTH_REQUIRED",
+];
 
 /// `SendMessage`, `SendStreamingMessage`
 #[derive(Deserialize)]
@@ -208,9 +219,13 @@ impl List {
             let time: Timestamp = text.parse().ok()?;
             u64::try_from(time.as_millisecond()).ok()
         });
+        let state = self.status.filter(|state| !state.is_empty() && state != "TASK_STATE_UNSPECIFIED");
+        if state.as_ref().is_some_and(|state| !STATES.contains(&state.as_str())) {
+            return Err(Fault::params("`status` is none of a task: TASK_STATE_COMPLETED and the like"));
+        }
         Ok(Listed {
             context: self.context_id.filter(|context| !context.is_empty()),
-            state: self.status.filter(|state| !state.is_empty() && state != "TASK_STATE_UNSPECIFIED"),
+            state,
             size: size.ok_or_else(|| Fault::params(format!("`pageSize` is 1 to {}", PAGE.1)))?,
             behind: read(behind, "pageToken")?,
             since_ms: read(since, "statusTimestampAfter")?.unwrap_or(0),
@@ -298,6 +313,9 @@ mod tests {
         let all = json!({ "pageSize": 100, "pageToken": "7.id", "statusTimestampAfter": "1970-01-01T00:00:01Z" });
         let all = check(all).unwrap();
         assert_eq!((all.size, all.behind, all.since_ms), (100, Some((7, "id".to_owned())), 1_000));
+        let state = |status: &str| check(json!({ "status": status })).unwrap().state;
+        assert_eq!(state("TASK_STATE_AUTH_REQUIRED").as_deref(), Some("TASK_STATE_AUTH_REQUIRED"));
+        assert_eq!((state("TASK_STATE_UNSPECIFIED"), state("")), (None, None));
         for bad in [
             json!({ "pageSize": 0 }),
             json!({ "pageSize": 101 }),
@@ -305,6 +323,8 @@ mod tests {
             json!({ "pageToken": "x" }),
             json!({ "statusTimestampAfter": "yesterday" }),
             json!({ "historyLength": -1 }),
+            json!({ "status": "FROB" }),
+            json!({ "status": "completed" }),
         ] {
             assert!(check(bad.clone()).is_err(), "{bad}");
         }

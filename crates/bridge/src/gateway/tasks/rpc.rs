@@ -120,7 +120,12 @@ impl Request {
 
     /// What stands in it: the form, and as it was written.
     pub(super) fn params<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        let params = if self.params.is_null() { json!({}) } else { self.params.clone() };
+        // By position nothing is named here: JSON-RPC's other form is none of A2A.
+        let params = match &self.params {
+            Value::Null => json!({}),
+            Value::Object(_) => self.params.clone(),
+            _ => return Err(Fault::params("`params` is an object")),
+        };
         serde_json::from_value(params).map_err(|error| Fault::params(error.to_string()))
     }
 
@@ -179,6 +184,8 @@ fn whole(body: String) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn method(versions: &[&str], name: &str) -> Result<Method, i32> {
@@ -197,6 +204,22 @@ mod tests {
         for bad in [&[][..], &[""], &["0.3"], &["1"], &["1.1"], &["1.00"], &["1.0."], &["1.0.x"], &["1.0", "1.0"]] {
             assert_eq!(method(bad, "GetTask"), Err(-32009), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn params_are_named() {
+        let with = |params: Value| {
+            let request = Request { id: "1".to_owned(), method: Method::List, params };
+            request.params::<BTreeMap<String, Value>>().map_err(|fault| (fault.code, fault.message))
+        };
+        assert_eq!(with(Value::Null), Ok(BTreeMap::new()));
+        assert!(with(json!({ "id": "a" })).is_ok());
+        for bad in [json!([]), json!(["a", null]), json!("a"), json!(1), json!(true)] {
+            assert_eq!(with(bad.clone()), Err((-32602, "`params` is an object".to_owned())), "{bad}");
+        }
+        // What is read in order of its members is read by their names alone.
+        let request = Request { id: "1".to_owned(), method: Method::Get, params: json!(["a", null]) };
+        assert!(request.params::<super::super::forms::Named>().is_err());
     }
 
     #[test]

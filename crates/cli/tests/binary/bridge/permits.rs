@@ -1,6 +1,7 @@
 //! `nuncio permit`: given, handed on, shown, revoked, by hand.
 
 use super::*;
+use crate::support::{nuncio, stderr};
 
 fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value}"))
@@ -35,14 +36,17 @@ fn a_permit_is_given_handed_on_and_revoked() {
     assert!(wide.contains("no more than the one above"), "{wide}");
     let narrowed = json_of(ben, &[&narrow[..], &["tools.write:count", "--for", "2h"]].concat());
     assert_eq!(narrowed["links"][1]["by"], scene.ben.did());
-    ok(&cora.home, &["permit", "keep", text_of(&narrowed["permit"])]);
+    let kept = nuncio(&cora.home, &["permit", "keep", text_of(&narrowed["permit"])]);
+    assert!(kept.status.success() && stderr(&kept).contains("whether it was revoked its giver knows"));
     let mut at_cora = Client::start(&cora.home, "anna/files");
     assert_eq!(text(&count(&mut at_cora, 3)), "3");
     denied(&at_cora.ask(&call(4, "look", &json!({}))));
 
     let listed = json_of(anna, &["permit", "list"]);
     assert_eq!(listed["permits"].as_array().map(Vec::len), Some(2), "given, and shown: {listed}");
-    assert!(ok(anna, &["permit", "list"]).contains(&format!("given to {}", cora.did())));
+    let told = ok(anna, &["permit", "list"]);
+    assert!(told.contains(&format!("  given to {}", scene.ben.did())), "{told}");
+    assert!(told.contains(&format!("handed on to {}, given to {}", cora.did(), scene.ben.did())), "{told}");
     // Cora was shown to have it by ben, who takes it back; anna takes back the rest.
     ok(ben, &["permit", "revoke", text_of(&narrowed["id"])]);
     assert_eq!(text(&count(&mut at_ben, 5)), "5");
