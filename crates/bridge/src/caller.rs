@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nuncio::{Agent, Answered, CallNews, Called, Error, Payload, Queried, Transaction};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
-use nuncio_proto::ids::{AgentId, CallSessionId};
+use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -315,17 +315,22 @@ async fn heard(no: u64, news: CallNews) -> Heard {
         CallNews::Came(called) => {
             let (id, what, reply_to) = (called.letter.id, called.place.what, called.letter.reply_to);
             let message = message_of(*called).await;
-            let what = match (what, reply_to, message) {
-                (What::Part, Some(request), Ok(message)) => HeardWhat::Part(request, message),
-                (What::Answer, Some(request), Ok(message)) => HeardWhat::Answer(request, message),
-                (What::Answer | What::Part, Some(request), Err(why)) => {
-                    HeardWhat::Failed { request, why, note: Vec::new() }
-                }
-                (What::Aside, _, Ok(message)) => HeardWhat::Aside(message),
-                _ => HeardWhat::End,
-            };
-            Heard { no, id, what }
+            Heard { no, id, what: came(what, reply_to, message) }
         }
+    }
+}
+
+/// What a letter of the service's is to whoever listens.
+// contracts/call.md section 4, -32041: what was answered was said, though it cannot be read.
+fn came(what: What, reply_to: Option<LetterId>, message: Result<Message, String>) -> HeardWhat {
+    match (what, reply_to, message) {
+        (What::Part, Some(request), Ok(message)) => HeardWhat::Part(request, message),
+        (What::Answer, Some(request), Ok(message)) => HeardWhat::Answer(request, message),
+        (What::Answer | What::Part, Some(request), Err(why)) => {
+            HeardWhat::Unread { request, why, last: what == What::Answer }
+        }
+        (What::Aside, _, Ok(message)) => HeardWhat::Aside(message),
+        _ => HeardWhat::End,
     }
 }
 

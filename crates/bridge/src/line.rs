@@ -58,6 +58,15 @@ pub enum HeardWhat {
         /// What was kept with it.
         note: Vec<u8>,
     },
+    /// A message of the request has come, and its bytes do not: nobody knows whether it was done.
+    Unread {
+        /// Of which request.
+        request: LetterId,
+        /// Why, in a sentence.
+        why: String,
+        /// It was the answer: nothing more comes.
+        last: bool,
+    },
     /// The session is over.
     End,
 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken as Closing;
 
+use crate::front::fault::Fault;
 use crate::front::{Room, gather, reading};
 use crate::line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{self, Message};
@@ -242,6 +243,10 @@ async fn put(heard: Heard, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Resu
         HeardWhat::Part(request, message) => frame.of("part", Some(request), Some(message)),
         HeardWhat::Answer(request, message) => frame.of("answer", Some(request), Some(message)),
         HeardWhat::Aside(message) => frame.of("aside", None, Some(message)),
+        // It ends there: whoever listens here asks for nothing again.
+        HeardWhat::Unread { request, why, .. } => {
+            frame.of("answer", Some(request), Some(Message::json(Fault::unknown(&why).message(None))))
+        }
         HeardWhat::End => frame.of("end", None, None),
         HeardWhat::Failed { request, why, note } => {
             frame.why = Some(why);

@@ -8,8 +8,9 @@
 //! transport.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
@@ -31,8 +32,8 @@ pub(crate) type Begin = Arc<dyn Fn(AgentId, DuplexStream) + Send + Sync>;
 pub struct Natives(HashMap<ServiceName, Begin>);
 
 impl Natives {
-    /// Serves this too. `begin` is told of each session with whom it is, and gets its stream; it spawns what speaks there, and returns at once. The end
-    /// of the stream is the end of the session, from either side.
+    /// Serves this too. `begin` is told of each session with whom it is, and gets its stream; it spawns what speaks there, and returns at once; if it
+    /// panics, that session has not begun. The end of the stream is the end of the session, from either side.
     #[must_use]
     pub fn serve(mut self, name: ServiceName, begin: impl Fn(AgentId, DuplexStream) + Send + Sync + 'static) -> Self {
         self.0.insert(name, Arc::new(begin));
@@ -51,10 +52,14 @@ impl fmt::Debug for Natives {
 }
 
 /// The near end of a session that has begun.
-pub(crate) fn begin(with: AgentId, by: &Begin) -> DuplexStream {
+///
+/// # Errors
+/// Whose it is panics over it: the session has not begun, and nothing else ends with it.
+pub(crate) fn begin(with: AgentId, by: &Begin) -> io::Result<DuplexStream> {
     let (near, far) = tokio::io::duplex(WAITING);
-    by(with, far);
-    near
+    // What it holds is its own: nothing of it is looked at here.
+    let begun = catch_unwind(AssertUnwindSafe(|| by(with, far)));
+    begun.map(|()| near).map_err(|_| io::Error::other("what begins its sessions panicked"))
 }
 
 /// A session of a service of another agent, as a stream. It ends with the stream, and with `stopping`.

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nuncio::{Agent, CallNews, Called, Outcome, Payload};
+use nuncio::{Agent, CallNews, Called, Outcome, Payload, PeerInfo};
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{ServiceName, What};
 use nuncio_proto::ids::{AgentId, LetterId};
@@ -457,8 +457,13 @@ impl Serving {
 
     /// What an agent that is added here is called; `None` of one that is not.
     async fn peer_name(&self, agent: &AgentId) -> Option<Option<String>> {
+        self.peer(agent).await.map(|peer| peer.name)
+    }
+
+    /// What is known of an agent that is added here.
+    async fn peer(&self, agent: &AgentId) -> Option<PeerInfo> {
         let peers = self.agent.peers().await.ok()?;
-        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed).map(|peer| peer.name)
+        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed)
     }
 
     /// [`Serving::peer_name`] of whom a message came from: the agent has said it, where the message came just now and nothing has changed since.

@@ -1,13 +1,17 @@
 //! In whose name a program asks: the transaction that it names with its message (contracts/call.md X44).
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use nuncio::Transaction;
+use nuncio::{Agent, Transaction};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::fronts::Fronts;
 
+/// A token that lives shorter than this is not renewed.
+const LEFT_LEAST_MS: u64 = 500;
 /// The field that holds its token.
 pub(crate) const FIELD: &str = "txn-token";
 
@@ -41,6 +45,23 @@ impl Standing {
 
     pub(crate) fn set(&self, transaction: Option<Transaction>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = transaction;
+    }
+
+    /// Renews it before it is over, each time with half of its time left, for as long as this is waited for. What is over stays over.
+    pub(crate) async fn lasts(&self, agent: &Agent) -> Infallible {
+        while let Some(under) = self.get() {
+            let left_ms = under.expires().0.saturating_sub(Agent::now().0);
+            if left_ms < LEFT_LEAST_MS {
+                tracing::info!(transaction = under.id(), "a transaction is over before what is done under it");
+                break;
+            }
+            sleep(Duration::from_millis(left_ms / 2)).await;
+            match agent.renewed(&under).await {
+                Ok(fresh) => self.set(Some(fresh)),
+                Err(error) => tracing::debug!(%error, "a transaction is not renewed"),
+            }
+        }
+        std::future::pending().await
     }
 }
 

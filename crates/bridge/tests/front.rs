@@ -306,6 +306,27 @@ async fn without_sessions_whoever_leaves_cancels() {
     assert_eq!(json_of(&said[1])["method"], "notifications/cancelled");
 }
 
+/// contracts/call.md section 4, -32041.
+#[tokio::test]
+async fn what_cannot_be_read_is_told_as_of_unknown_outcome_and_of_a_part_the_request_is_cancelled() {
+    let memory = Memory::new(|far, say| {
+        if say.what == What::Request {
+            far.unread(&say, json_of(&say)["params"]["name"] == "answer");
+        }
+    });
+    let front = front(memory.clone()).await;
+    for (name, said_in_all) in [("answer", 1), ("part", 3)] {
+        let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", name)];
+        let answer = whole(front.post(&headers, modern(9, "tools/call", Some(name))).await).await;
+        let told: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((&told["id"], &told["error"]["code"]), (&9.into(), &(-32041).into()), "{told}");
+        assert_eq!(told["error"]["data"]["nuncio"]["reason"], "unknown");
+        assert_eq!(memory.said().len(), said_in_all);
+        until("it is taken", || memory.left().is_empty()).await;
+    }
+    assert_eq!(json_of(&memory.said()[2])["method"], "notifications/cancelled");
+}
+
 #[tokio::test]
 async fn an_answer_that_another_program_asked_for_is_left_to_it_for_a_while() {
     let memory = server::line();

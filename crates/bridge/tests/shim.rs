@@ -239,6 +239,19 @@ async fn failures_are_told_in_the_protocol_s_words() {
     assert_eq!((&told["id"], &told["error"]["message"]), (&2.into(), &"no such service".into()));
 }
 
+/// contracts/call.md section 4, -32041.
+#[tokio::test]
+async fn what_cannot_be_read_is_told_as_of_unknown_outcome() {
+    let mut agent = Agent::new(Memory::new(|far, say| far.unread(&say, json_of(&say)["method"] == "x")));
+    agent.start();
+    let mut program = Program::start(&agent);
+    for method in ["x", "y"] {
+        program.say(&format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}"}}"#)).await;
+        let told: serde_json::Value = serde_json::from_str(&program.hear().await.unwrap()).unwrap();
+        assert_eq!((&told["id"], &told["error"]["code"]), (&"a".into(), &(-32041).into()), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_service_s_question_is_answered_under_the_letter_that_asked() {
     let mut agent = Agent::new(server::line());

@@ -242,6 +242,22 @@ async fn who_may_nothing_any_more_is_not_called_back_and_another_agent_of_that_n
     scene.told(3).await;
 }
 
+/// contracts/call.md X47.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_and_is_added_again_is_not_called_back_at_an_address_of_before() {
+    let scene = Scene::new().await;
+    let given = scene.give(&scene.hook).await.1.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 200);
+    let invitation = scene.near.agent.invitation().await.unwrap();
+    assert!(scene.far.agent.remove_peer(scene.near.agent.id()).await.unwrap());
+    assert_eq!(call(&given, None, NOTIFIED).await, 404, "it is none");
+    scene.far.agent.add_peer(&invitation, Some("near")).await.unwrap();
+    assert_eq!(call(&given, None, NOTIFIED).await, 404, "it was removed since");
+    let anew = scene.give(&scene.hook).await.1.unwrap();
+    assert_eq!(call(&anew, None, NOTIFIED).await, 200);
+    scene.told(2).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_way_goes_on_where_a_connection_names_another_webhook() {
     let scene = Scene::new().await;

@@ -109,6 +109,7 @@ impl Actor {
             allowed: info.allowed,
             fellow: !info.allowed && self.peer.is_fellow(&agent),
             retired: info.retired,
+            removals: self.peer.removals(&agent),
             connected: self.links.contains_key(&agent),
             waiting: waiting(agent),
             problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),

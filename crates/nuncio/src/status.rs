@@ -23,6 +23,8 @@ pub struct PeerInfo {
     pub fellow: bool,
     /// Its owner ended this identity.
     pub retired: bool,
+    /// How often it was removed here: what was given to it before counts no more.
+    pub removals: u32,
     /// There is a connection now.
     pub connected: bool,
     /// Letters to it that are not acknowledged.

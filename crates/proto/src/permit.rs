@@ -200,11 +200,7 @@ impl Permit {
     /// # Errors
     /// Why it allows nothing.
     // contracts/permit.md P7.
-    pub fn allows(
-        &self,
-        asked: &Asked<'_>,
-        is_over: impl Fn(&AgentId, PermitId) -> bool,
-    ) -> Result<&Scope, NotAllowed> {
+    pub fn allows(&self, asked: &Asked<'_>, is_over: impl Fn(&AgentId, &Link) -> bool) -> Result<&Scope, NotAllowed> {
         if self.giver != *asked.giver {
             return Err(NotAllowed::Giver);
         }
@@ -217,7 +213,7 @@ impl Permit {
         if self.last.terms.until <= asked.now {
             return Err(NotAllowed::Over);
         }
-        if self.signed_links().any(|(by, link)| is_over(by, link.id())) {
+        if self.signed_links().any(|(by, link)| is_over(by, link)) {
             return Err(NotAllowed::Revoked);
         }
         Ok(&self.last.terms.scope)

@@ -254,9 +254,34 @@ fn who_was_removed_hands_on_nothing_through_a_friend_either() {
     assert!(d.peer.keep_permit(&at_d, d.now).is_ok());
     a.know(&b.peer);
     a.restart();
-    d.show(&mut a, &at_d);
-    assert_eq!(a.permitted(d.peer.id()).as_deref(), Some("tools.read"), "it was added again");
-    assert!(!a.disk.0.keys().any(|key| key[0] == rows::PERMIT_REMOVED));
+    assert_eq!(a.peer.removals(&idb), 1);
+    for _ in 0..2 {
+        d.show(&mut a, &at_d);
+        b.show(&mut a, &at_b);
+        assert_eq!((a.permitted(d.peer.id()), a.permitted(idb)), (None, None), "it was made before");
+        a.restart();
+    }
+    // What it is given since counts, and what it hands on of that.
+    let anew = a.give(idb, "tools.read", 1);
+    b.keep(&anew);
+    let on = b.narrow(&anew, d.peer.id(), "tools.read");
+    d.show(&mut a, &on);
+    assert_eq!((a.permitted(d.peer.id()), a.permitted(idb)), (Some("tools.read".into()), Some("tools.read".into())));
+    let step = a.peer.remove_contact(idb).unwrap();
+    a.take(step);
+    a.restart();
+    assert_eq!((a.peer.removals(&idb), a.permitted(d.peer.id()), a.permitted(idb)), (2, None, None));
+}
+
+#[test]
+fn a_mark_of_the_first_form_is_of_one_that_was_removed_once() {
+    let ([mut a, _, _], [_, idb, _]) = three();
+    let step = a.peer.remove_contact(idb).unwrap();
+    a.take(step);
+    let row = a.disk.0.iter_mut().find(|(key, _)| key[0] == rows::PERMIT_REMOVED).unwrap();
+    *row.1 = vec![0x81, 0x01];
+    a.restart();
+    assert_eq!(a.peer.removals(&idb), 1);
 }
 
 #[test]

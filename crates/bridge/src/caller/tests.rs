@@ -60,3 +60,14 @@ async fn a_session_that_no_program_follows_ends_and_its_service_is_told() {
     near.shutdown().await.unwrap();
     far.shutdown().await.unwrap();
 }
+
+/// contracts/call.md section 4, -32041.
+#[test]
+fn what_came_and_cannot_be_read_was_delivered() {
+    let (request, gone) = (Agent::new_letter_id().unwrap(), || Err("its sender has gone".to_owned()));
+    let is_last = |what| match came(what, Some(request), gone()) {
+        HeardWhat::Unread { request: of, last, .. } => (of == request).then_some(last),
+        _ => None,
+    };
+    assert_eq!((is_last(What::Answer), is_last(What::Part)), (Some(true), Some(false)));
+}

@@ -155,7 +155,7 @@ async fn answer<L: Line>(session: &Session<L>, ticket: Ticket, source: &mut Sour
         session.take(session.had(ticket.request, heard.no)).await;
         match heard.what {
             HeardWhat::Answer(_, message) => return Ok(message),
-            HeardWhat::Failed { why, .. } => return Err(bad(&why)),
+            HeardWhat::Failed { why, .. } | HeardWhat::Unread { why, .. } => return Err(bad(&why)),
             HeardWhat::End => return Err(Fault::busy("the agent stops: ask again once it runs")),
             HeardWhat::Part(..) | HeardWhat::Aside(_) => {}
         }

@@ -225,6 +225,15 @@ impl<L: Line> Exchange<L> {
                 let message = Fault::failed(why.as_str()).message(self.id.as_deref().or(noted));
                 self.last(no, &Message::json(message)).await.map(|()| true)
             }
+            HeardWhat::Unread { why, last, .. } => {
+                self.had(no).await;
+                if !*last {
+                    self.cancel().await;
+                }
+                self.answered = true;
+                let message = Fault::unknown(why).message(self.id.as_deref());
+                self.last(no, &Message::json(message)).await.map(|()| true)
+            }
             HeardWhat::End => Ok(true),
         }
     }
@@ -283,7 +292,7 @@ impl<L: Line> Exchange<L> {
         self.out.aside(Bytes::from_static(sse::COMMENT)).await
     }
 
-    /// The client of a request without session has gone, which cancels it.
+    /// Nobody waits any more for a request without session, which cancels it.
     // contracts/call.md X16.
     async fn cancel(&mut self) {
         let (Era::Requests | Era::Tasks { .. }, false, Some(id)) = (self.era, self.answered, &self.id) else { return };
@@ -299,7 +308,7 @@ impl<L: Line> Exchange<L> {
             under: self.under.clone(),
         };
         if let Err(error) = self.session.line.say(say).await {
-            tracing::debug!(%error, "a request goes on whose client has gone");
+            tracing::debug!(%error, "a request goes on for which nobody waits");
         }
     }
 
@@ -363,7 +372,10 @@ impl Source {
 
 fn concerns(heard: &Heard, request: LetterId) -> bool {
     match &heard.what {
-        HeardWhat::Part(to, _) | HeardWhat::Answer(to, _) | HeardWhat::Failed { request: to, .. } => *to == request,
+        HeardWhat::Part(to, _)
+        | HeardWhat::Answer(to, _)
+        | HeardWhat::Failed { request: to, .. }
+        | HeardWhat::Unread { request: to, .. } => *to == request,
         HeardWhat::Aside(_) => false,
         HeardWhat::End => true,
     }

@@ -42,6 +42,12 @@ impl Fault {
         Self::new(StatusCode::OK, -32042, "failed", message)
     }
 
+    /// It was said, and what came of it cannot be read.
+    pub(crate) fn unknown(why: &str) -> Self {
+        let message = format!("what was answered did not come: {why}; nobody knows whether it was done");
+        Self::new(StatusCode::OK, -32041, "unknown", message)
+    }
+
     /// Nothing allows it.
     pub(crate) fn denied(message: impl Into<String>) -> Self {
         Self::new(StatusCode::OK, -32040, "denied", message)

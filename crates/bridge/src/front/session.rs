@@ -298,7 +298,7 @@ impl<L: Line> Session<L> {
         }
         match &heard.what {
             HeardWhat::Part(request, _) => state.for_request(*request, heard.clone(), false),
-            HeardWhat::Answer(request, _) | HeardWhat::Failed { request, .. } => {
+            HeardWhat::Answer(request, _) | HeardWhat::Failed { request, .. } | HeardWhat::Unread { request, .. } => {
                 state.for_request(*request, heard.clone(), true)
             }
             HeardWhat::Aside(_) => state.aside(heard),

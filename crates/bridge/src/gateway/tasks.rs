@@ -38,6 +38,7 @@ use super::share::{Share, until_taken};
 use crate::caller::AgentLine;
 use crate::front::flush::Marks;
 use crate::front::{Address, Front};
+use crate::under::Standing;
 pub(super) use card::tell;
 use config::{Does, Tool};
 pub(super) use config::{TaskRoute, TaskTable};
@@ -360,19 +361,28 @@ impl Asking {
                     () = served.stopping.cancelled() => None,
                 }
             }
-            Work::Call(front, called, arguments) => {
-                match tool::call(&front, &called, &arguments, &self.transaction, self.ends(&task)).await {
-                    Outcome::Ended(end) => Some(end),
-                    Outcome::GivenUp if task.canceling.is_cancelled() => Some(End::canceled()),
-                    Outcome::GivenUp => Some(End::failed(format!("no answer came in time: {NOT_KNOWN}"))),
-                    Outcome::Lost if served.stopping.is_cancelled() => None,
-                    Outcome::Lost => Some(End::failed(format!("no answer comes any more: {NOT_KNOWN}"))),
-                }
-            }
+            Work::Call(front, called, arguments) => match self.called(&front, &called, &arguments, &task).await {
+                Outcome::Ended(end) => Some(end),
+                Outcome::GivenUp { told } if task.canceling.is_cancelled() => Some(canceled(told)),
+                Outcome::GivenUp { .. } => Some(End::failed(format!("no answer came in time: {NOT_KNOWN}"))),
+                Outcome::Lost if served.stopping.is_cancelled() => None,
+                Outcome::Lost => Some(End::failed(format!("no answer comes any more: {NOT_KNOWN}"))),
+            },
         };
         let Some(end) = end else { return };
         tracing::info!(transaction = self.transaction.id(), task = task.of.id, stage = ?end.stage, "a task has ended");
         served.tasks.keeper.end(&task, end, now_ms()).await;
+    }
+
+    /// Calls a tool, under a transaction that lasts as long as the call: what cancels it goes under it too.
+    // contracts/gateway.md W38.
+    async fn called(&self, front: &Front<AgentLine>, tool: &Tool, arguments: &Value, task: &Task) -> Outcome {
+        let under = Standing::new(Some(self.transaction.clone()));
+        tokio::select! {
+            biased;
+            outcome = tool::call(front, tool, arguments, &under, self.ends(task)) => outcome,
+            never = under.lasts(&self.served.agent) => match never {},
+        }
     }
 
     /// Returns when it is to go no further.
@@ -402,10 +412,32 @@ impl From<NotBegun> for Refusal {
     }
 }
 
+/// Of what is not told that nobody waits nobody knows how far it goes.
+// contracts/gateway.md W38.
+fn canceled(told: bool) -> End {
+    if told {
+        return End::canceled();
+    }
+    End::failed(format!("the service cannot be told that nobody waits: {NOT_KNOWN}"))
+}
+
 /// An id that nobody guesses.
 fn new_id() -> Result<String, Refusal> {
     let mut random = [0; 16];
     let none = |_| Refusal::unavailable("busy", "the system has no randomness now: ask again");
     getrandom::fill(&mut random).map_err(none)?;
     Ok(uuid::Builder::from_random_bytes(random).into_uuid().hyphenated().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// contracts/gateway.md W38.
+    #[test]
+    fn what_its_service_cannot_be_told_is_not_cancelled() {
+        let end = canceled(false);
+        assert_eq!((canceled(true).stage, end.stage), (task::Stage::Canceled, task::Stage::Failed));
+        assert!(end.words.is_some_and(|words| words.contains(NOT_KNOWN)));
+    }
 }

@@ -5,8 +5,8 @@
 //!   aside in SESSION ◄─ its MAC is ours ◄─ POST ◄─ the agent
 //! ```
 //!
-//! Nothing is kept of one: its address says whose it is, under a key that the home keeps. It is good at the agent that it was given to, and while
-//! its peer may anything there as it was given: for itself, or in somebody's name.
+//! Nothing is kept of one: its address says whose it is, under a key that the home keeps. It is good at the agent that it was given to, until its peer
+//! is removed, and while that may anything there as it was given: for itself, or in somebody's name.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -85,28 +85,44 @@ impl Callbacks {
     }
 
     /// The address for what a caller's agent named, of a service at an address of its own.
-    fn url(&self, (service, agent): (&ServiceName, &Url), of: &Of, given: Given) -> Option<String> {
-        let place = place(service, &of.from, of.session?);
-        Some(format!("http://127.0.0.1:{}{place}/{}", self.port, self.mac(&place, agent, given)))
+    fn url(&self, to: &To, of: &Of, given: Given) -> Option<String> {
+        let place = place(to.service, &of.from, of.session?);
+        Some(format!("http://127.0.0.1:{}{place}/{}", self.port, self.mac(&place, to, given)))
     }
 
-    fn mac(&self, place: &str, agent: &Url, given: Given) -> String {
-        // None of the three has a byte that is zero.
-        let parts = [b"nuncio/callback/2", place.as_bytes(), &[0], given.word(), &[0], agent.as_str().as_bytes()];
+    fn mac(&self, place: &str, to: &To, given: Given) -> String {
+        // None of them has a byte that is zero.
+        let parts = [b"nuncio/callback/2", place.as_bytes(), &[0], given.word(), &[0], to.agent.as_str().as_bytes()];
+        let removals = (to.removals > 0).then(|| format!("\0{}", to.removals)).unwrap_or_default();
+        let parts = [&parts[..], &[removals.as_bytes()]].concat();
         data_encoding::HEXLOWER.encode(&hmac_sha256(self.key.as_slice(), &parts))
     }
 
-    /// Whose a path is, if this agent has given it away, of a service that is offered at an address of its own.
-    fn whose(&self, path: &str, agent: impl Fn(&ServiceName) -> Option<Url>) -> Option<(ServiceName, Of, Given)> {
+    /// By what right a path was given away, if this agent has: its place is of this service and peer as they are now.
+    fn given(&self, path: &str, to: &To) -> Option<Given> {
         let (place, mac) = path.rsplit_once('/')?;
-        let mut parts = place.strip_prefix("/callback/")?.split('/');
-        let (service, from): (ServiceName, _) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let session = a2a::session_of(parts.next()?)?;
-        let agent = agent(&service)?;
-        let is_ours = |given: &Given| self.mac(place, &agent, *given).as_bytes().ct_eq(mac.as_bytes()).into();
-        let given = [Given::Own, Given::Token].into_iter().find(is_ours)?;
-        Some((service, Of { from, session: Some(session) }, given))
+        let is_ours = |given: &Given| self.mac(place, to, *given).as_bytes().ct_eq(mac.as_bytes()).into();
+        [Given::Own, Given::Token].into_iter().find(is_ours)
     }
+}
+
+/// To what an address leads, as it is now.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    service: &'a ServiceName,
+    /// Where it is asked.
+    agent: &'a Url,
+    /// How often the peer was removed here.
+    removals: u32,
+}
+
+/// Whose a path says that it is.
+fn named(path: &str) -> Option<(ServiceName, Of)> {
+    let (place, _) = path.rsplit_once('/')?;
+    let mut parts = place.strip_prefix("/callback/")?.split('/');
+    let (service, from) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let session = a2a::session_of(parts.next()?)?;
+    Some((service, Of { from, session: Some(session) }))
 }
 
 /// By what right the message came in which an address was given away.
@@ -165,8 +181,9 @@ async fn answer(State((callbacks, serving)): State<Hears>, request: Request) -> 
         return StatusCode::FORBIDDEN;
     }
     let Some(serving) = serving.upgrade() else { return StatusCode::NOT_FOUND };
-    let agent = |service: &ServiceName| agent_of(&*serving.offered(service)?).cloned();
-    let Some((service, of, given)) = callbacks.whose(parts.uri.path(), agent) else { return StatusCode::NOT_FOUND };
+    let Some((service, of, given)) = serving.callback_of(&callbacks, parts.uri.path()).await else {
+        return StatusCode::NOT_FOUND;
+    };
     if parts.method != Method::POST {
         return StatusCode::METHOD_NOT_ALLOWED;
     }
@@ -207,6 +224,16 @@ impl Serving {
         Ok(known.clone())
     }
 
+    /// Whose a path is, if this agent has given it away, to a peer that it has not removed since, of a service that is offered at the same address.
+    // contracts/call.md X47.
+    async fn callback_of(&self, callbacks: &Callbacks, path: &str) -> Option<(ServiceName, Of, Given)> {
+        let (service, of) = named(path)?;
+        let agent = agent_of(&*self.offered(&service)?)?.clone();
+        let removals = self.peer(&of.from).await?.removals;
+        let given = callbacks.given(path, &To { service: &service, agent: &agent, removals })?;
+        Some((service, of, given))
+    }
+
     /// A message with addresses of this machine in the stead of those that its asker's agent named.
     pub(super) async fn with_callbacks(
         self: &Arc<Self>,
@@ -218,6 +245,8 @@ impl Serving {
         let callbacks = self.callbacks(true).map_err(|error| error.to_string())?.ok_or("there are none")?;
         let (from, service, method) = (called.letter.from, &called.place.service, envelope.method.clone());
         let agent = agent_of(offered).ok_or("it has no address")?;
+        let removals = self.peer(&from).await.ok_or("its sender is no peer any more")?.removals;
+        let to = To { service, agent, removals };
         let given = if called.letter.grant.is_some() { Given::Token } else { Given::Own };
         // Read whole, it is many times as large.
         if message.body.len().map_err(|error| error.to_string())? > SWAPPED_MAX {
@@ -231,7 +260,7 @@ impl Serving {
             let Some(session) = named.url.strip_prefix(a2a::CALLBACK).and_then(a2a::session_of) else {
                 return Some(named.url.to_owned());
             };
-            callbacks.url((service, agent), &Of { from, session: Some(session) }, given)
+            callbacks.url(&to, &Of { from, session: Some(session) }, given)
         });
         if !swapped {
             return Err("its webhooks cannot be read".to_owned());
@@ -283,31 +312,31 @@ mod tests {
         let made = Callbacks::of(home.path(), true).unwrap().unwrap();
         let (service, from): (ServiceName, AgentId) = ("helper".parse().unwrap(), PEER.parse().unwrap());
         let of = Of { from, session: Some(CallSessionId::from_bytes([7; 16])) };
-        let agent: Url = "http://127.0.0.1:9/".parse().unwrap();
-        let there = |_: &ServiceName| Some(agent.clone());
-        let url = made.url((&service, &agent), &of, Given::Own).unwrap();
-        let path = url.strip_prefix(&format!("http://127.0.0.1:{}", made.port)).unwrap().to_owned();
+        let (agent, other): (Url, Url) =
+            ("http://127.0.0.1:9/".parse().unwrap(), "http://127.0.0.1:8/".parse().unwrap());
+        let to = To { service: &service, agent: &agent, removals: 0 };
+        let path = |url: &str| url.strip_prefix(&format!("http://127.0.0.1:{}", made.port)).unwrap().to_owned();
+        let own = path(&made.url(&to, &of, Given::Own).unwrap());
         let again = Callbacks::of(home.path(), true).unwrap().unwrap();
-        assert_eq!(again.whose(&path, there), Some((service.clone(), of, Given::Own)));
-        assert_eq!(again.whose(&path, |_| None), None, "one that is not offered");
-        assert_eq!(again.whose(&path, |_| "http://127.0.0.1:8/".parse().ok()), None, "another agent of that name");
-        let by_token = made.url((&service, &agent), &of, Given::Token).unwrap();
-        let by_token = by_token.strip_prefix(&format!("http://127.0.0.1:{}", made.port)).unwrap().to_owned();
-        assert_eq!(again.whose(&by_token, there), Some((service, of, Given::Token)));
+        assert_eq!((named(&own), again.given(&own, &to)), (Some((service.clone(), of)), Some(Given::Own)));
+        assert_eq!(again.given(&own, &To { agent: &other, ..to }), None, "another agent of that name");
+        assert_eq!(again.given(&own, &To { removals: 1, ..to }), None, "its peer was removed since");
+        let anew = path(&made.url(&To { removals: 1, ..to }, &of, Given::Own).unwrap());
+        let since = [0, 1, 2].map(|removals| again.given(&anew, &To { removals, ..to }));
+        assert_eq!(since, [None, Some(Given::Own), None]);
+        let by_token = path(&made.url(&to, &of, Given::Token).unwrap());
+        assert_eq!(again.given(&by_token, &to), Some(Given::Token));
         for other in [
-            path.replace("helper", "other"),
-            path.replace("0707", "0708"),
-            path[..path.len() - 1].to_owned(),
-            path.rsplit_once('/').unwrap().0.to_owned(),
+            own.replace("helper", "other"),
+            own.replace("0707", "0708"),
+            own[..own.len() - 1].to_owned(),
+            own.rsplit_once('/').unwrap().0.to_owned(),
             "/".to_owned(),
         ] {
-            assert_eq!(again.whose(&other, there), None, "{other}");
+            assert_eq!(again.given(&other, &to), None, "{other}");
         }
         let elsewhere = tempfile::tempdir().unwrap();
-        assert_eq!(
-            Callbacks::of(elsewhere.path(), true).unwrap().unwrap().whose(&path, there),
-            None,
-            "another agent's"
-        );
+        let elsewhere = Callbacks::of(elsewhere.path(), true).unwrap().unwrap();
+        assert_eq!(elsewhere.given(&own, &to), None, "another agent's");
     }
 }

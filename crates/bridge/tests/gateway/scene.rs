@@ -54,9 +54,9 @@ pub(crate) struct Scene {
     pub(crate) client: reqwest::Client,
 }
 
-fn policy(gate: &AgentId, planner: &AgentId) -> String {
+fn policy(gate: &AgentId, planner: &AgentId, service: &str) -> String {
     format!(
-        "schema = \"nuncio/policy/1\"\n[service]\ntrust_domain = \"{DOMAIN}\"\nissuer = \"https://txts.acme.example\"\ntransaction_life_s = 3600\n\
+        "schema = \"nuncio/policy/1\"\n[service]\n{service}\ntrust_domain = \"{DOMAIN}\"\nissuer = \"https://txts.acme.example\"\ntransaction_life_s = 3600\n\
          [[issuer]]\nissuer = \"{LOGIN}\"\njwks_file = \"login.json\"\naudience = [\"acme\"]\ntypes = [\"access_token\"]\nsubject_prefix = \"user:\"\n\
          [[client]]\nname = \"gate\"\ndid = \"{gate}\"\nrequests_per_s = 100000\n[[client.grant]]\nsubject_types = [\"access_token\", \"txn_token\"]\n\
          subjects = [\"user:anna\", \"user:ben\"]\nscope = \"travel.plan chat.complete tools.read tools.write\"\nreceivers = [\"planner\"]\n\
@@ -68,11 +68,11 @@ fn made(home: &Path) -> AgentId {
     nuncio::init(&Config::new(home)).unwrap().0
 }
 
-async fn domain(dir: &Path) -> (Node, Invitation) {
+async fn domain(dir: &Path, service: &str) -> (Node, Invitation) {
     let (gate, planner) = (made(&dir.join("gate")), made(&dir.join("planner")));
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": data_encoding::BASE64URL_NOPAD.encode(&key().public()) });
     std::fs::write(dir.join("login.json"), json!({ "keys": [jwk] }).to_string()).unwrap();
-    std::fs::write(dir.join("policy.toml"), policy(&gate, &planner)).unwrap();
+    std::fs::write(dir.join("policy.toml"), policy(&gate, &planner, service)).unwrap();
     let kek = || Kek::from_key(Key::new([7; 32]));
     nuncio_node::init(&dir.join("node"), &kek()).unwrap();
     let mut config = nuncio_node::Config::new(dir.join("node"), kek(), dir.join("policy.toml"));
@@ -91,8 +91,13 @@ impl Scene {
 
     /// `prepare` is given the home of the agent behind the gateway before it starts.
     pub(crate) async fn with(file: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::of("", file, prepare).await
+    }
+
+    /// Whose token service's policy says this too.
+    pub(crate) async fn of(service: &str, file: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (node, invitation) = domain(dir.path()).await;
+        let (node, invitation) = domain(dir.path(), service).await;
         prepare(&dir.path().join("planner"));
         let config = |name: &str| Config::new(dir.path().join(name)).listen(([127, 0, 0, 1], 0).into());
         let needs =

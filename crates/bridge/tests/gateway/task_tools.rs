@@ -52,6 +52,11 @@ impl Server {
 }
 
 async fn scene() -> (Scene, Server) {
+    scene_of("").await
+}
+
+/// Whose token service's policy says this too.
+async fn scene_of(service: &str) -> (Scene, Server) {
     let server = Server {
         seen: Arc::default(),
         result: Arc::new(Mutex::new(json!({ "content": [{ "type": "text", "text": "found" }] }))),
@@ -67,7 +72,7 @@ async fn scene() -> (Scene, Server) {
         "[services.files]\nmcp_url = \"http://{at}/mcp\"\nread = [\"look\"]\n[services.files.tokens]\nscopes = [\"tools.read\", \"tools.write\"]\n"
     );
     let offer = |home: &Path| std::fs::write(home.join("services.toml"), services).unwrap();
-    (Scene::with(FILE, offer).await, server)
+    (Scene::of(service, FILE, offer).await, server)
 }
 
 async fn serve(server: Server, request: Request) -> Response {
@@ -170,5 +175,31 @@ async fn a_call_is_said_once_and_who_cancels_it_tells_the_service() {
     assert_eq!(server.calls().len(), 2, "and never again");
     let again = asked(&scene, LOOK, &token, "SendMessage", data(&json!({}))).await.unwrap();
     assert_eq!(again["task"]["status"]["state"], "TASK_STATE_COMPLETED", "the next has its own answer: {again}");
+    scene.stop().await;
+}
+
+/// contracts/gateway.md W38.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_outlives_its_first_token_is_cancelled_at_the_service_all_the_same() {
+    let (scene, server) = scene_of("token_life_s = 4").await;
+    let token = login(&json!({}));
+    server.leave.forget_permits(1_000);
+    let params = message(&json!([{ "data": {} }]), &json!({ "returnImmediately": true }));
+    let id = asked(&scene, LOOK, &token, "SendMessage", params).await.unwrap()["task"]["id"].take();
+    within(async {
+        while server.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let task = asked(&scene, LOOK, &token, "CancelTask", json!({ "id": id })).await.unwrap();
+    assert_eq!(task["status"]["state"], "TASK_STATE_CANCELED", "{task}");
+    within(async {
+        while server.given_up.load(SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
     scene.stop().await;
 }

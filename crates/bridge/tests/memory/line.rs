@@ -146,6 +146,11 @@ impl Far {
         self.0.put(to.session, failed);
     }
 
+    /// Something came for a request, and its bytes do not.
+    pub fn unread(&self, to: &Say, last: bool) {
+        self.0.put(to.session, HeardWhat::Unread { request: to.id, why: "its sender has gone".to_owned(), last });
+    }
+
     pub fn end(&self, session: Option<CallSessionId>) {
         self.0.put(session, HeardWhat::End);
     }

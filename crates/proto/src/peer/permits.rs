@@ -1,6 +1,6 @@
 //! Permits: given, shown, held, handed on, revoked (contracts/permit.md sections 2 to 4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nuncio_contracts::registry::{limit, time};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::{Change, Out, Peer};
 use crate::call::ServiceName;
 use crate::codec;
 use crate::ids::{AgentId, PermitId};
-use crate::permit::{Asked, NotAllowed, NotPermit, Permit, Terms};
+use crate::permit::{Asked, Link, NotAllowed, NotPermit, Permit, Terms};
 use crate::rows;
 use crate::step::{Op, Step};
 use crate::time::UnixMillis;
@@ -23,8 +23,15 @@ pub(super) struct Permits {
     kept: BTreeMap<(AgentId, PermitId), Permit>,
     /// Links that count no more.
     over: BTreeMap<PermitId, Over>,
-    /// Agents that were removed and not added again.
-    removed: BTreeSet<AgentId>,
+    /// Agents that were removed.
+    removed: BTreeMap<AgentId, Removed>,
+}
+
+/// How often an agent was removed, and whether it is added again.
+#[derive(Clone, Copy, Debug)]
+struct Removed {
+    times: u32,
+    is_added: bool,
 }
 
 /// By whom a link was revoked, and until when that is kept.
@@ -71,9 +78,13 @@ struct KeptRow(u8, ByteBuf);
 #[derive(Serialize, Deserialize)]
 struct OverRow(u8, ByteArray<32>, u64);
 #[derive(Serialize, Deserialize)]
-struct RemovedRow(u8);
+struct RemovedRow(u8, u32, bool);
+/// The first form: removed once, and not added again.
+#[derive(Serialize, Deserialize)]
+struct RemovedOnceRow(u8);
 
 const ROW_VERSION: u8 = 1;
+const REMOVED_ROW_VERSION: u8 = 2;
 const ROW_LEN_MAX: usize = limit::PERMIT_LEN_MAX + 64;
 
 impl Peer {
@@ -126,7 +137,7 @@ impl Peer {
 
     fn check_permit(&self, permit: &Permit, now: UnixMillis) -> Result<(), PermitError> {
         let (giver, holder, service) = (permit.giver(), permit.holder(), permit.service());
-        permit.allows(&Asked { giver, holder, service, now }, |by, id| self.link_is_over(giver, by, id))?;
+        permit.allows(&Asked { giver, holder, service, now }, |by, link| self.link_is_over(giver, by, link))?;
         // contracts/permit.md P9: what is revoked is kept as long as the link would count.
         let ends = permit.links().all(|link| link.terms.until.since(now) <= time::PERMIT_LIFE_MAX);
         if ends { Ok(()) } else { Err(PermitError::TooLong) }
@@ -143,12 +154,23 @@ impl Peer {
         self.calls.permits.kept.range(all).map(|(_, permit)| permit)
     }
 
-    /// Whether a link counts no more: it was revoked, or who signed it, other than the giver, is retired, or was removed here.
+    /// Whether a link counts no more: it was revoked, or who signed it, other than the giver, is retired, or is removed here; or another than the giver
+    /// gave it to one that was removed here ever.
     // contracts/permit.md P7, P15.
-    fn link_is_over(&self, giver: &AgentId, by: &AgentId, id: PermitId) -> bool {
+    fn link_is_over(&self, giver: &AgentId, by: &AgentId, link: &Link) -> bool {
+        let Permits { over, removed, .. } = &self.calls.permits;
         let retired = by != giver && self.contact(by).is_some_and(|info| info.retired);
-        let removed = *giver == self.id() && self.calls.permits.removed.contains(by);
-        retired || removed || self.calls.permits.over.contains_key(&id)
+        let is_here = *giver == self.id();
+        let is_removed = is_here && removed.get(by).is_some_and(|removed| !removed.is_added);
+        // What the giver gives it itself is known here, and was revoked if it was given before: of all else nobody knows when it was.
+        let is_old = is_here && by != giver && removed.contains_key(&link.terms.holder);
+        retired || is_removed || is_old || over.contains_key(&link.id())
+    }
+
+    /// How often an agent was removed here.
+    #[must_use]
+    pub fn removals(&self, agent: &AgentId) -> u32 {
+        self.calls.permits.removed.get(agent).map_or(0, |removed| removed.times)
     }
 
     /// What permits of this agent's allow a peer to do with one of its services, all together; `None` of none.
@@ -159,7 +181,7 @@ impl Peer {
         let asked = Asked { giver, holder, service, now };
         let allowed = self
             .permits_of(holder)
-            .filter_map(|kept| kept.allows(&asked, |by, id| self.link_is_over(giver, by, id)).ok());
+            .filter_map(|kept| kept.allows(&asked, |by, link| self.link_is_over(giver, by, link)).ok());
         allowed.fold(None, |all: Option<Scope>, scope| Some(all.map_or_else(|| scope.clone(), |all| all.union(scope))))
     }
 
@@ -274,16 +296,23 @@ impl Peer {
         for (id, until) in given {
             self.apply_permit_over(id, Over { by: me, until }, out);
         }
-        self.calls.permits.removed.insert(*agent);
-        out.ops.push(Op::Put { key: rows::permit_removed(agent), value: codec::encode(&RemovedRow(ROW_VERSION)) });
+        let times = self.removals(agent).saturating_add(1);
+        self.mark_removed(agent, Removed { times, is_added: false }, out);
     }
 
-    /// An agent is added again: what others hand on to it from now on, and what it hands on, counts.
+    /// An agent is added again: what it is given from now on, and what it hands on of that, counts.
     // contracts/permit.md P15.
     pub(super) fn may_have_permits(&mut self, agent: &AgentId, out: &mut Out) {
-        if self.calls.permits.removed.remove(agent) {
-            out.ops.push(Op::Delete { key: rows::permit_removed(agent) });
+        let gone = self.calls.permits.removed.get(agent).filter(|removed| !removed.is_added);
+        if let Some(Removed { times, .. }) = gone.copied() {
+            self.mark_removed(agent, Removed { times, is_added: true }, out);
         }
+    }
+
+    fn mark_removed(&mut self, agent: &AgentId, removed: Removed, out: &mut Out) {
+        self.calls.permits.removed.insert(*agent, removed);
+        let value = codec::encode(&RemovedRow(REMOVED_ROW_VERSION, removed.times, removed.is_added));
+        out.ops.push(Op::Put { key: rows::permit_removed(agent), value });
     }
 
     pub(super) fn load_permit(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
@@ -304,9 +333,16 @@ impl Peer {
     }
 
     pub(super) fn load_permit_removed(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let RemovedRow(version) = codec::decode(value, ROW_LEN_MAX).ok()?;
-        let agent = AgentId::from_bytes(key.get(1..)?.try_into().ok()?).ok().filter(|_| version == ROW_VERSION)?;
-        self.calls.permits.removed.insert(agent);
+        let agent = AgentId::from_bytes(key.get(1..)?.try_into().ok()?).ok()?;
+        let removed = match codec::decode(value, ROW_LEN_MAX) {
+            Ok(RemovedRow(REMOVED_ROW_VERSION, times, is_added)) => Removed { times, is_added },
+            Ok(_) => return None,
+            Err(_) => {
+                let RemovedOnceRow(version) = codec::decode(value, ROW_LEN_MAX).ok()?;
+                (version == ROW_VERSION).then_some(Removed { times: 1, is_added: false })?
+            }
+        };
+        self.calls.permits.removed.insert(agent, removed);
         Some(())
     }
 }

@@ -35,7 +35,7 @@ fn asks(chain: &Chain, at: usize) -> impl Fn(UnixMillis, Option<PermitId>) -> Re
     let (giver, holder, permit) = (chain.giver.id(), chain.agents[at].id(), chain.permits[at].clone());
     move |now, over| {
         let asked = Asked { giver: &giver, holder: &holder, service: &service(), now };
-        permit.allows(&asked, |_, id| Some(id) == over).map(ToString::to_string)
+        permit.allows(&asked, |_, link| Some(link.id()) == over).map(ToString::to_string)
     }
 }
 

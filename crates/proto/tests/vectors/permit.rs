@@ -63,6 +63,6 @@ fn ask(permit: &Permit, by: &By) -> Outcome {
     let (giver, holder) = (by.giver.parse().unwrap(), by.holder.parse().unwrap());
     let service = by.service.parse().unwrap();
     let asked = Asked { giver: &giver, holder: &holder, service: &service, now: UnixMillis(by.now) };
-    let allowed = permit.allows(&asked, |_, id| revoked.contains(&id)).map_err(|error| error.name())?;
+    let allowed = permit.allows(&asked, |_, link| revoked.contains(&link.id())).map_err(|error| error.name())?;
     Ok(json!({ "allowed": allowed.to_string() }))
 }

@@ -5,7 +5,9 @@
 //!                                                                      └─ a day ─► gone
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+mod held;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nuncio::{Agent, Kept};
@@ -15,6 +17,7 @@ use uuid::Uuid;
 use super::NOT_KNOWN;
 use super::forms::Listed;
 use super::task::{End, Task, too_long};
+use held::{Entry, Held};
 
 /// In front of a row's name.
 const TREE: u8 = b't';
@@ -40,50 +43,7 @@ pub(super) enum NotBegun {
 /// The tasks.
 pub(super) struct Keeper {
     agent: Agent,
-    all: Mutex<BTreeMap<String, Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    task: Arc<Task>,
-    /// Names under which its row stands.
-    chunks: u16,
-    /// In memory.
-    bytes: usize,
-    /// It is on disk.
-    is_known: bool,
-}
-
-impl Entry {
-    fn is_over(&self) -> bool {
-        self.task.stage().is_over()
-    }
-
-    fn goes(&self, now_ms: u64) -> bool {
-        self.is_over() && now_ms.saturating_sub(self.task.changed_ms()) > limit::GATEWAY_TASK_LIFE_S * 1_000
-    }
-}
-
-/// What a principal, or all, have.
-#[derive(Clone, Copy, Debug, Default)]
-struct Have {
-    tasks: usize,
-    bytes: usize,
-    working: usize,
-}
-
-impl Have {
-    fn of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Self {
-        entries.fold(Self::default(), |have, entry| Self {
-            tasks: have.tasks + 1,
-            bytes: have.bytes.saturating_add(entry.bytes),
-            working: have.working + usize::from(!entry.is_over()),
-        })
-    }
-
-    const fn has_room(&self, tasks: usize, bytes: usize) -> bool {
-        self.tasks < tasks && self.bytes.saturating_add(LONGEST) <= bytes
-    }
+    all: Mutex<Held>,
 }
 
 impl Keeper {
@@ -100,7 +60,7 @@ impl Keeper {
             *chunks = chunks.saturating_add(1);
             row.extend_from_slice(&value);
         }
-        let (mut all, mut changed) = (BTreeMap::new(), Vec::new());
+        let (mut all, mut changed) = (Held::default(), Vec::new());
         for (id, (chunks, row)) in rows {
             let Some(task) = Task::read(id.clone(), &row) else {
                 tracing::warn!(id, "a task cannot be read, and is let go");
@@ -108,26 +68,28 @@ impl Keeper {
                 continue;
             };
             let bytes = task.row(None).1;
-            let mut entry = Entry { task: Arc::new(task), chunks, bytes, is_known: true };
+            let over_ms = task.stage().is_over().then(|| task.changed_ms());
+            let mut entry = Entry { task: Arc::new(task), chunks, bytes, is_known: true, over_ms };
             if entry.goes(now_ms) {
                 changed.extend(gone(&id, chunks));
                 continue;
             }
-            if !entry.is_over() {
+            if over_ms.is_none() {
                 let end = End::failed(format!("the gateway ended while it worked: {NOT_KNOWN}"));
                 let (row, bytes) = entry.task.row(Some((&end, now_ms)));
                 let (rows, chunks) = written(&id, &row, entry.chunks);
                 changed.extend(rows);
                 (entry.chunks, entry.bytes) = (chunks, bytes);
                 entry.task.end(end, now_ms);
+                entry.over_ms = Some(now_ms);
             }
-            all.insert(id, entry);
+            all.insert(entry);
         }
         agent.keep(changed).await?;
         Ok(Self { agent, all: Mutex::new(all) })
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+    fn all(&self) -> MutexGuard<'_, Held> {
         // What it guards stays whole even if a holder panicked.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,12 +106,10 @@ impl Keeper {
         if let Err(error) = kept {
             tracing::error!(%error, "a task cannot be written down: nothing is done for it");
             all.remove(&task.of.id);
-            all.extend(place.gone);
+            place.gone.into_iter().for_each(|entry| all.insert(entry));
             return Err(NotBegun::Unwritten);
         }
-        if let Some(entry) = all.get_mut(&task.of.id) {
-            entry.is_known = true;
-        }
+        all.change(&task.of.id, |entry| entry.is_known = true);
         Ok(())
     }
 
@@ -157,16 +117,18 @@ impl Keeper {
         let mut all = self.all();
         let (id, principal) = (&task.of.id, &task.of.principal);
         let mut place = Place::default();
-        let over: Vec<_> = all.iter().filter(|(_, entry)| entry.goes(now_ms)).map(|(id, _)| id.clone()).collect();
-        over.iter().for_each(|id| place.take(&mut all, id));
+        while let Some(old) = all.old(now_ms) {
+            place.take(&mut all, &old);
+        }
         let made = make_room(&mut all, principal, &mut place);
         if made.is_err() {
-            all.extend(place.gone);
+            place.gone.into_iter().for_each(|entry| all.insert(entry));
             return Err(NotBegun::Full);
         }
         let (rows, chunks) = written(id, &task.row(None).0, 0);
         place.rows.extend(rows);
-        all.insert(id.clone(), Entry { task: Arc::clone(task), chunks, bytes: LONGEST, is_known: false });
+        let task = Arc::clone(task);
+        all.insert(Entry { task, chunks, bytes: LONGEST, is_known: false, over_ms: None });
         Ok(place)
     }
 
@@ -181,17 +143,18 @@ impl Keeper {
         }
         let before = self.all().get(id).map_or(0, |entry| entry.chunks);
         let (rows, chunks) = written(id, &row, before);
-        match self.agent.keep(rows).await {
-            Ok(()) => {
-                if let Some(entry) = self.all().get_mut(id) {
-                    (entry.chunks, entry.bytes) = (chunks, bytes);
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the end of a task cannot be written down");
-                end = End::failed(format!("its end cannot be written down: {NOT_KNOWN}"));
-            }
+        let kept = self.agent.keep(rows).await;
+        if let Err(error) = &kept {
+            tracing::error!(%error, "the end of a task cannot be written down");
+            end = End::failed(format!("its end cannot be written down: {NOT_KNOWN}"));
         }
+        let mut all = self.all();
+        all.change(id, |entry| {
+            entry.over_ms = Some(now_ms);
+            if kept.is_ok() {
+                (entry.chunks, entry.bytes) = (chunks, bytes);
+            }
+        });
         task.end(end, now_ms);
     }
 
@@ -243,67 +206,37 @@ impl Keeper {
     }
 }
 
-impl Entry {
-    fn is_of(&self, principal: &str, route: &str) -> bool {
-        self.is_known && self.task.of.principal == principal && self.task.of.route == route
-    }
-}
-
 /// Room for a task: what goes for it, and the rows to write.
 #[derive(Debug, Default)]
 struct Place {
-    gone: BTreeMap<String, Entry>,
+    gone: Vec<Entry>,
     rows: Vec<Kept>,
 }
 
 impl Place {
-    fn take(&mut self, all: &mut BTreeMap<String, Entry>, id: &str) {
-        if let Some((id, entry)) = all.remove_entry(id) {
-            self.rows.extend(gone(&id, entry.chunks));
-            self.gone.insert(id, entry);
+    fn take(&mut self, all: &mut Held, id: &str) {
+        if let Some(entry) = all.remove(id) {
+            self.rows.extend(gone(id, entry.chunks));
+            self.gone.push(entry);
         }
     }
 }
 
 // contracts/gateway.md W36.
-fn make_room(all: &mut BTreeMap<String, Entry>, principal: &str, place: &mut Place) -> Result<(), NotBegun> {
-    let (have, mine) = (Have::of(all.values()), Have::of(of(all, principal)));
-    let works_all = have.working >= limit::GATEWAY_TASKS_WORKING_MAX;
-    if works_all || mine.working >= limit::GATEWAY_TASKS_WORKING_EACH_MAX {
+fn make_room(all: &mut Held, principal: &str, place: &mut Place) -> Result<(), NotBegun> {
+    let works_all = all.have().working >= limit::GATEWAY_TASKS_WORKING_MAX;
+    if works_all || all.have_of(principal).working >= limit::GATEWAY_TASKS_WORKING_EACH_MAX {
         return Err(NotBegun::Full);
     }
-    let each = (limit::GATEWAY_TASKS_EACH_MAX, limit::GATEWAY_TASKS_EACH_BYTES_MAX);
-    while !Have::of(of(all, principal)).has_room(each.0, each.1) {
-        let oldest = oldest(of(all, principal)).ok_or(NotBegun::Full)?;
+    while !all.have_of(principal).has_room(limit::GATEWAY_TASKS_EACH_MAX, limit::GATEWAY_TASKS_EACH_BYTES_MAX) {
+        let oldest = all.oldest_of(principal).ok_or(NotBegun::Full)?;
         place.take(all, &oldest);
     }
-    while !Have::of(all.values()).has_room(limit::GATEWAY_TASKS_MAX, limit::GATEWAY_TASKS_BYTES_MAX) {
-        let most = most(all).ok_or(NotBegun::Full)?;
-        let oldest = oldest(of(all, &most)).ok_or(NotBegun::Full)?;
+    while !all.have().has_room(limit::GATEWAY_TASKS_MAX, limit::GATEWAY_TASKS_BYTES_MAX) {
+        let oldest = all.oldest_of_most().ok_or(NotBegun::Full)?;
         place.take(all, &oldest);
     }
     Ok(())
-}
-
-fn of<'a>(all: &'a BTreeMap<String, Entry>, principal: &'a str) -> impl Iterator<Item = &'a Entry> {
-    all.values().filter(move |entry| entry.task.of.principal == principal)
-}
-
-fn oldest<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<String> {
-    let over = entries.filter(|entry| entry.is_over());
-    over.min_by_key(|entry| entry.task.changed_ms()).map(|entry| entry.task.of.id.clone())
-}
-
-/// Who has most, of those of whom something can go.
-fn most(all: &BTreeMap<String, Entry>) -> Option<String> {
-    let mut have: HashMap<&str, (usize, usize, bool)> = HashMap::new();
-    for entry in all.values() {
-        let (bytes, tasks, goes) = have.entry(&entry.task.of.principal).or_default();
-        (*bytes, *tasks) = (bytes.saturating_add(entry.bytes), *tasks + 1);
-        *goes |= entry.is_over();
-    }
-    let most = have.into_iter().filter(|(_, (_, _, goes))| *goes).max_by_key(|(_, (bytes, tasks, _))| (*bytes, *tasks));
-    most.map(|(principal, _)| principal.to_owned())
 }
 
 fn name(id: &str, chunk: u16) -> Vec<u8> {

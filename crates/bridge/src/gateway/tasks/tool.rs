@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use nuncio::Transaction;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::Head;
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use crate::caller::AgentLine;
 use crate::front::{Called, Front};
 use crate::mcp;
 use crate::message::{Body, Message};
+use crate::under::Standing;
 
 /// The revision in which a request stands alone.
 const REVISION: &str = "2026-07-28";
@@ -28,8 +28,11 @@ const WORDS_MAX: usize = 1_024;
 pub(super) enum Outcome {
     Ended(End),
     /// It was said, and is not waited for any more.
-    GivenUp,
-    /// It was said, and nothing more comes.
+    GivenUp {
+        /// The service is told so.
+        told: bool,
+    },
+    /// It was said, and nothing more comes that can be read.
     Lost,
 }
 
@@ -38,13 +41,13 @@ pub(super) async fn call(
     front: &Front<AgentLine>,
     tool: &Tool,
     arguments: &Value,
-    under: &Transaction,
+    under: &Standing,
     ends: impl Future<Output = ()>,
 ) -> Outcome {
     match front.call(message(tool, arguments), ID, under, ends).await {
         Called::Answered(message) => Outcome::Ended(read(&message)),
         Called::NotSaid(why) => Outcome::Ended(End::failed(why)),
-        Called::GivenUp => Outcome::GivenUp,
+        Called::GivenUp { told } => Outcome::GivenUp { told },
         Called::Lost => Outcome::Lost,
     }
 }

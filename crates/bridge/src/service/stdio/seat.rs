@@ -198,7 +198,9 @@ impl Seat {
         let permit = permit.map_err(|_| NotHanded::Busy("too many programs of this service at once"))?;
         let running = match &self.shared.runner {
             Runner::Process(program) => Running::start(&self.shared.base, program, permit),
-            Runner::Native(begin) => Ok(Running::within(&self.shared.base, native::begin(self.of.from, begin), permit)),
+            Runner::Native(begin) => {
+                native::begin(self.of.from, begin).map(|stream| Running::within(&self.shared.base, stream, permit))
+            }
         };
         self.running = Some(running.map_err(|error| self.rest(format!("the service does not start: {error}")))?);
         match self.initialize.clone().filter(|_| replay) {

@@ -11,7 +11,7 @@ async fn agent(home: &Path) -> Agent {
     Agent::open(Config::new(home)).await.unwrap()
 }
 
-fn task(no: u128, principal: &str, now_ms: u64) -> Arc<Task> {
+pub(super) fn task(no: u128, principal: &str, now_ms: u64) -> Arc<Task> {
     let (id, principal) = (Uuid::from_u128(no).hyphenated().to_string(), principal.to_owned());
     let (route, context, transaction) = ("ask".to_owned(), "c".to_owned(), "t".to_owned());
     Arc::new(Task::new(Origin { id, principal, route, context, transaction, asked: json!({ "n": 1 }) }, now_ms))
@@ -106,7 +106,7 @@ async fn of_one_principal_so_many_work_and_the_oldest_that_has_ended_goes() {
         keeper.end(&one, End::completed(None), u64::try_from(no).unwrap()).await;
     }
     assert!(keeper.find(&working[7].of.id, "anna", "ask", 1).is_none());
-    assert_eq!(Have::of(keeper.all().values()).tasks, limit::GATEWAY_TASKS_EACH_MAX + 1);
+    assert_eq!(keeper.all().have().tasks, limit::GATEWAY_TASKS_EACH_MAX + 1);
     assert_eq!(ids(&keeper, "anna", 1)[0], 99 + most, "the newest is the first");
     assert_eq!(ids(&keeper, "ben", 1), [98]);
     agent.shutdown().await.unwrap();
@@ -115,13 +115,10 @@ async fn of_one_principal_so_many_work_and_the_oldest_that_has_ended_goes() {
 /// contracts/gateway.md W36.
 #[test]
 fn who_has_most_makes_room_for_others() {
-    let mut all = BTreeMap::new();
+    let mut all = Held::default();
     let mut put = |no: u128, principal: &str, bytes: usize, is_over: bool| {
-        let task = task(no, principal, u64::try_from(no).unwrap());
-        if is_over {
-            task.end(End::completed(None), u64::try_from(no).unwrap());
-        }
-        all.insert(task.of.id.clone(), Entry { task, chunks: 1, bytes, is_known: true });
+        let over_ms = is_over.then(|| u64::try_from(no).unwrap());
+        all.insert(Entry { task: task(no, principal, 1), chunks: 1, bytes, is_known: true, over_ms });
     };
     put(1, "anna", 10, true);
     for no in 2..20 {
@@ -130,10 +127,13 @@ fn who_has_most_makes_room_for_others() {
     put(20, "carol", limit::GATEWAY_TASKS_BYTES_MAX, false);
     let mut place = Place::default();
     assert_eq!(make_room(&mut all, "dora", &mut place), Err(NotBegun::Full), "what works stays");
-    all.append(&mut place.gone);
-    all.retain(|_, entry| entry.is_over());
+    place.gone.drain(..).for_each(|entry| all.insert(entry));
+    all.remove(&task(20, "carol", 1).of.id);
     make_room(&mut all, "dora", &mut Place::default()).unwrap();
-    let left = |principal: &str| of(&all, principal).map(|entry| entry.task.changed_ms()).min();
+    let left = |principal: &str| {
+        let own = all.values().filter(|entry| entry.task.of.principal == principal);
+        own.filter_map(|entry| entry.over_ms).min()
+    };
     assert_eq!((left("anna"), left("ben")), (Some(1), Some(3)));
 }
 
@@ -170,7 +170,7 @@ async fn a_page_ends_before_it_is_too_long_to_be_held() {
     let keeper = Keeper::open(agent.clone(), 0).await.unwrap();
     for (no, bytes) in [(1, 10), (2, PAGE_BYTES), (3, PAGE_BYTES - 10), (4, 10)] {
         let task = task(no, "anna", u64::try_from(no).unwrap());
-        keeper.all().insert(task.of.id.clone(), Entry { task, chunks: 1, bytes, is_known: true });
+        keeper.all().insert(Entry { task, chunks: 1, bytes, is_known: true, over_ms: None });
     }
     let page = |behind: Option<String>| {
         let wanted = json!({ "pageSize": 100, "pageToken": behind.unwrap_or_default() });
