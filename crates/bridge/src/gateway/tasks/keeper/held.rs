@@ -172,10 +172,7 @@ fn is_old(over_ms: u64, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::super::tests::task;
-    use super::super::{Place, make_room};
     use super::*;
 
     fn entry(no: u128, principal: &str, bytes: usize, over_ms: Option<u64>) -> Entry {
@@ -216,29 +213,5 @@ mod tests {
             let most = most.into_iter().max().and_then(|(.., principal)| held.oldest_of(principal));
             assert_eq!(held.oldest_of_most(), most);
         }
-    }
-
-    /// While room is made no task of anybody is found.
-    #[test]
-    fn room_is_made_without_a_count_of_all_tasks() {
-        let mut held = Held::default();
-        for no in 0..limit::GATEWAY_TASKS_MAX {
-            let principal = format!("p{}", no / (limit::GATEWAY_TASKS_EACH_MAX / 2));
-            held.insert(entry(u128::try_from(no).unwrap(), &principal, 1, Some(1)));
-        }
-        let rounds = 300;
-        let begun = Instant::now();
-        for _ in 0..rounds {
-            std::hint::black_box(counted(std::hint::black_box(&held).values()));
-        }
-        let counts = begun.elapsed();
-        let begun = Instant::now();
-        for no in 0..rounds {
-            make_room(&mut held, "anna", &mut Place::default()).unwrap();
-            held.insert(entry((1 << 64) + no, &format!("q{no}"), 1, Some(2)));
-        }
-        let rooms = begun.elapsed();
-        assert_eq!(held.have().tasks, limit::GATEWAY_TASKS_MAX);
-        assert!(rooms < counts, "{rooms:?} for room, {counts:?} for as many counts");
     }
 }
