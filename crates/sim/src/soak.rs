@@ -18,6 +18,7 @@ use core::fmt::Write as _;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use nuncio_proto::error::Refusal;
 use nuncio_proto::ids::LetterId;
 use nuncio_proto::step::{Effect, Step};
 
@@ -90,6 +91,14 @@ pub enum Broken {
         /// Its bytes in hexadecimal.
         frame: String,
     },
+    /// A hostile frame was taken for one of a peer whose state is another: of that only what is authentic may speak.
+    #[error("a frame that was {class:?} ends a session: {frame}")]
+    Parted {
+        /// How it was made.
+        class: Class,
+        /// Its bytes in hexadecimal.
+        frame: String,
+    },
     /// The state is another than before.
     #[error("hostile frames moved the state")]
     Moved,
@@ -142,6 +151,8 @@ fn flood(siege: &Siege, frames: u64, dice: &mut Dice, tally: &mut Tally) -> Resu
         let class = class_of(dice);
         let from = material.forge(class, dice, &mut frame);
         match peer.receive(from, &frame, now, &mut entropy, &victim.disk) {
+            // Its sender would be told that the two have parted, and the session would end.
+            Err(Refusal::OutOfStep(_)) => return Err(Broken::Parted { class, frame: hex(&frame) }),
             Err(refusal) => *tally.refused.entry((class, refusal.name())).or_default() += 1,
             Ok(_) => return Err(Broken::Taken { class, frame: hex(&frame) }),
         }

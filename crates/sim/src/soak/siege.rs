@@ -168,15 +168,16 @@ impl Siege {
     /// Some write, and the victim to one of them; what is for the victim is under way.
     pub(super) fn converse(&mut self, newcomer: bool) -> Result<(), Broken> {
         self.now_ms += BEAT_MS;
-        for who in 1..MEMBERS {
+        let known = self.known();
+        for who in &known {
             for _ in 0..self.dice.below(4) {
-                self.write(who)?;
+                self.write(*who)?;
             }
-            if self.dice.per_mille(300) {
-                self.post(who)?;
+            if *who < MEMBERS && self.dice.per_mille(300) {
+                self.post(*who)?;
             }
         }
-        let who = 1 + self.dice.index(MEMBERS - 1);
+        let who = self.dice.pick(&known).copied().unwrap_or(1);
         self.answer(who)?;
         if self.dice.per_mille(250) {
             self.post(VICTIM)?;
@@ -187,6 +188,15 @@ impl Siege {
             self.next_newcomer += 1;
         }
         self.carry()
+    }
+
+    /// The members, and the newcomers whose starts have come.
+    fn known(&self) -> Vec<Who> {
+        let has_come = |who: &Who| {
+            let id = self.agents.get(*who).map(|agent| agent.id);
+            *who < MEMBERS || self.opened_starts.iter().any(|(from, _)| Some(*from) == id)
+        };
+        (1..self.agents.len()).filter(has_come).collect()
     }
 
     fn letter(&mut self, from: AgentId, in_channel: bool) -> Letter {
