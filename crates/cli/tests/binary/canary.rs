@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::homes::with_passphrases;
-use crate::support::{Daemon, Homes, json, nuncio, ok};
+use crate::support::{Daemon, Homes, nuncio, ok};
 
 /// The word of this run of the suite, whose whole output is looked through for it.
 fn canary() -> String {
@@ -29,7 +29,7 @@ fn agents_that_log_everything_log_no_secret() {
     fs::write(&large, canary.repeat(20_000)).unwrap();
     ok(&anna.home, &["send", "ben", "--text", &canary, "--wait"]);
     ok(&anna.home, &["send", "ben", large.to_str().unwrap(), "--wait"]);
-    assert!(json(&ben.home, &["inbox"]).to_string().contains(&canary), "the letter has come");
+    assert!(ok(&ben.home, &["--json", "inbox"]).contains(&canary), "the letter has come");
     ok(&ben.home, &["send", "anna", "--text", &canary, "--wait"]);
 
     let mut secrets = vec![canary.clone().into_bytes()];
