@@ -13,7 +13,7 @@ use crate::commands;
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::unlock::UnlockArgs;
-use crate::{demo, logs, output};
+use crate::{demo, image, logs, output};
 
 const EXAMPLES: &str = "\
 Two agents, in one minute:
@@ -175,6 +175,7 @@ fn wants_json(args: &[OsString]) -> bool {
 fn carry_out(cli: Cli) -> ExitCode {
     let (json, at_node) = (cli.options.json, matches!(cli.command, Command::Node(_)));
     logs::start(cli.command.logs());
+    image::leave_none();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -16,6 +16,7 @@ mod commands;
 mod demo;
 mod ending;
 mod failure;
+mod image;
 pub mod kills;
 mod local_api;
 mod logs;

@@ -8,6 +8,10 @@
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
+
+/// Room for most of what is encoded.
+const USUAL_LEN: usize = 192;
 
 /// Why bytes are not one of our messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,17 +32,16 @@ pub enum CodecError {
 }
 
 /// Encodes a wire type. All of them are encodable by construction: no maps, floats or borrowed writers.
-#[expect(clippy::expect_used, reason = "writing integers, strings and arrays to a Vec cannot fail")]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_cbor::to_vec(value).expect("wire types are encodable")
+    encode_sized(value, USUAL_LEN)
 }
 
 /// [`encode`] into a buffer that is large enough from the start.
 #[expect(clippy::expect_used, reason = "writing integers, strings and arrays to a Vec cannot fail")]
 pub fn encode_sized<T: Serialize>(value: &T, capacity: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(capacity);
+    let mut out = Growing(Vec::with_capacity(capacity));
     serde_cbor::to_writer(&mut out, value).expect("wire types are encodable");
-    out
+    out.0
 }
 
 /// Decodes a wire type from at most `max` bytes that are its canonical encoding.
@@ -52,6 +55,26 @@ pub fn decode<'a, T: Deserialize<'a> + Serialize>(bytes: &'a [u8], max: usize) -
         return Err(CodecError::NotCanonical);
     }
     Ok(value)
+}
+
+/// Grows without leaving behind what was written: rows hold keys.
+struct Growing(Vec<u8>);
+
+impl Write for Growing {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        let len = self.0.len() + written.len();
+        if len > self.0.capacity() {
+            let mut larger = Vec::with_capacity(len.max(2 * self.0.capacity()));
+            larger.extend_from_slice(&self.0);
+            core::mem::replace(&mut self.0, larger).zeroize();
+        }
+        self.0.extend_from_slice(written);
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Takes what is written for as long as it is what stands here: an encoding is compared and never kept.

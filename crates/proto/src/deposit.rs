@@ -63,7 +63,7 @@ const BYTES: u8 = 2;
 impl MailboxSecret {
     /// Of its bytes.
     #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
+    pub fn new(bytes: [u8; 32]) -> Self {
         Self(Key::new(bytes))
     }
 
@@ -94,7 +94,7 @@ impl MailboxSecret {
 impl DepositKey {
     /// Of its bytes.
     #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
+    pub fn new(bytes: [u8; 32]) -> Self {
         Self(Secret::new(bytes))
     }
 

@@ -44,7 +44,8 @@ pub(crate) struct SignedPair {
 struct OneTimePair {
     agreement: Key,
     kem: KemSeed,
-    given: Option<AgentId>,
+    /// Apart from the pair: where there is nobody in it, a place of its own would hold what the stack had there, and that may be a key.
+    given: Option<Box<AgentId>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -193,14 +194,14 @@ impl Prekeys {
 
     /// Marks a one-time prekey as given: it is never given again, also after a crash. The oldest of those that this agent has not used goes for it.
     pub(crate) fn give(&mut self, at: OneTimeRef, to: &AgentId, ops: &mut Vec<Op>) {
-        let unused = self.one_time.iter().filter(|(_, pair)| pair.given == Some(*to)).map(|(at, _)| *at);
+        let unused = self.one_time.iter().filter(|(_, pair)| pair.given.as_deref() == Some(to)).map(|(at, _)| *at);
         let unused: Vec<_> = unused.collect();
         if let Some(oldest) = unused.first().filter(|_| unused.len() >= limit::ONE_TIME_PER_AGENT) {
             self.one_time.remove(oldest);
             ops.push(Op::Delete { key: rows::one_time(*oldest) });
         }
         if let Some(pair) = self.one_time.get_mut(&at) {
-            pair.given = Some(*to);
+            pair.given = Some(Box::new(*to));
             ops.push(Op::Put { key: rows::one_time(at), value: pair.to_row() });
         }
     }
@@ -288,7 +289,8 @@ impl Prekeys {
                 let at =
                     OneTimeRef { batch: u32::from_be_bytes(*batch), index: u16::from_be_bytes(index.try_into().ok()?) };
                 let OneTimeRow(version, agreement, kem, given) = codec::decode(value, 256).ok()?;
-                let given = given.map(|agent| AgentId::from_bytes(agent.into_array())).transpose().ok()?;
+                let given =
+                    given.map(|agent| AgentId::from_bytes(agent.into_array()).map(Box::new)).transpose().ok()?;
                 let (agreement, kem) = (Key::new(agreement.into_array()), KemSeed::new(kem.into_array()));
                 (version == ROW_VERSION).then(|| self.one_time.insert(at, OneTimePair { agreement, kem, given }))?;
             }
@@ -357,7 +359,7 @@ impl OneTimePair {
             ROW_VERSION,
             ByteArray::new(*self.agreement.expose()),
             ByteArray::new(*self.kem.expose()),
-            self.given.map(|agent| ByteArray::new(*agent.as_bytes())),
+            self.given.as_ref().map(|agent| ByteArray::new(*agent.as_bytes())),
         ))
     }
 }

@@ -4,6 +4,7 @@
 use nuncio_contracts::registry::limit;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
+use zeroize::Zeroize as _;
 
 use crate::codec::{self, CodecError};
 use crate::ids::{AgentId, IdError, Seq, SessionId};
@@ -51,12 +52,17 @@ struct RatchetWire(Bytes32, Bytes32, Bytes32, Option<ChainWire>, Option<(ChainWi
 #[derive(Serialize, Deserialize)]
 struct ChainWire(Bytes32, Bytes32, u32);
 
-const fn bytes(key: &Key) -> Bytes32 {
+fn bytes(key: &Key) -> Bytes32 {
     ByteArray::new(*key.expose())
 }
 
-const fn key(bytes: Bytes32) -> Key {
+fn key(bytes: Bytes32) -> Key {
     Key::new(bytes.into_array())
+}
+
+/// What lies in a list is not on the stack, where the next call writes over it.
+fn wipe(keys: &mut [Bytes32]) {
+    keys.iter_mut().for_each(|key| key.as_mut_slice().zeroize());
 }
 
 impl ChainWire {
@@ -105,7 +111,7 @@ impl Session {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let parties = &self.parties;
-        let wire = SnapshotWire(
+        let mut wire = SnapshotWire(
             limit::WIRE_VERSION,
             ByteArray::new(*self.id.as_bytes()),
             (
@@ -126,7 +132,9 @@ impl Session {
             (self.window.next(), ByteArray::new(self.received_run)),
             (self.next_seq, self.acked, ByteArray::new(self.acked_run)),
         );
-        codec::encode_sized(&wire, 768)
+        let snapshot = codec::encode_sized(&wire, 768);
+        wipe(&mut wire.6);
+        snapshot
     }
 
     /// Reads a snapshot. Its skipped keys, held letters and frames under way come from their own rows.
@@ -145,17 +153,19 @@ impl Session {
             place,
             (created, parameters, exporter, handshake, confirmed),
             ratchet,
-            old,
+            mut old,
             received,
             sent,
         ) = wire;
         if version != limit::WIRE_VERSION {
             return Err(SnapshotError::Newer(version));
         }
-        let old_chain = |hk: Bytes32| {
-            let hk = key(hk);
+        let old_chain = |hk: &Bytes32| {
+            let hk = key(*hk);
             OldChain { tag: tag_of(&hk), hk }
         };
+        let old_chains = old.iter().map(old_chain).collect();
+        wipe(&mut old);
         Ok(Self {
             id: SessionId::from_bytes(id.into_array()),
             parties: Parties {
@@ -170,7 +180,7 @@ impl Session {
             handshake: handshake.map(ByteBuf::into_vec),
             confirmed,
             ratchet: ratchet.restore(),
-            old_chains: old.into_iter().map(old_chain).collect(),
+            old_chains,
             skipped: std::collections::BTreeMap::new(),
             window: Window::restore(received.0, core::iter::empty()),
             received_run: received.1.into_array(),

@@ -26,6 +26,7 @@ pub mod net;
 pub mod plan;
 mod scene;
 pub mod service;
+pub mod soak;
 pub mod targets;
 pub mod trace;
 pub mod world;

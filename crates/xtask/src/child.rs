@@ -1,4 +1,4 @@
-//! A child process whose output is shown and kept, and which may not run for ever.
+//! A child process whose output is shown and kept, and which may not run for ever. What stands for a secret is nowhere in that output, or it has failed.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::canary;
 
 /// What a child left behind.
 pub(crate) struct Finished {
@@ -19,6 +21,7 @@ pub(crate) struct Finished {
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
+        .env(canary::VARIABLE, canary::word())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -36,7 +39,11 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
     let Some(status) = wait(&mut child, deadline)? else {
         bail!("{program} was stopped after {} s", limit.as_secs());
     };
-    Ok(Finished { success: status.success(), lines })
+    let sang = lines.iter().filter(|line| canary::sings(line)).count();
+    if sang > 0 {
+        println!("FAILED: {program}: {sang} lines of its output hold what stands for a secret");
+    }
+    Ok(Finished { success: status.success() && sang == 0, lines })
 }
 
 fn boxed(stream: impl Read + Send + 'static) -> Box<dyn Read + Send> {
@@ -104,6 +111,15 @@ mod tests {
         lines.sort();
         assert_eq!(lines, ["err", "out"]);
         assert!(!finished.success);
+    }
+
+    #[test]
+    fn a_child_that_prints_a_secret_has_failed() {
+        let lines = "echo $NUNCIO_CANARY; printf %s $NUNCIO_CANARY | od -An -tx1 -w64 | tr -d ' '";
+        for quiet in ["", " >/dev/null"] {
+            let finished = run(&mut sh(&format!("{{ {lines}; }}{quiet}")), Duration::from_secs(60)).unwrap();
+            assert_eq!(finished.success, !quiet.is_empty());
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports here")]
 
 mod campaign;
+mod canary;
 mod child;
 mod contracts;
 mod fuzz;

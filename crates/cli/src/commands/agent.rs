@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind};
 use crate::cli::Options;
 use crate::ending::{Signals, listen, stdin_ended};
 use crate::failure::Failure;
+use crate::image;
 use crate::local_api::LocalApi;
 use crate::output;
 
@@ -82,6 +83,7 @@ impl Daemon {
                 return Err(failure);
             }
         };
+        image::close();
         if let Err(failure) = announce(options, &agent, &doors).await {
             tracing::warn!(%failure, "nobody was told that the agent is ready");
         }

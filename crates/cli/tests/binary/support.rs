@@ -93,11 +93,16 @@ impl Daemon {
     }
 
     pub(crate) fn listen(home: &Path, address: &str, more: &[&str]) -> Self {
+        Self::listen_logging(home, address, more, "warn", Stdio::inherit())
+    }
+
+    pub(crate) fn listen_logging(home: &Path, address: &str, more: &[&str], level: &str, logs: Stdio) -> Self {
         let mut command = command(home);
         command
             .args(["--json", "agent", "--stop-with-stdin", "--listen", address])
             .args(more)
-            .env("NUNCIO_LOG", "warn");
+            .env("NUNCIO_LOG", level)
+            .stderr(logs);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

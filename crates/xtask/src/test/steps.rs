@@ -1,5 +1,6 @@
 //! The steps, in the order in which a failure is cheapest to find.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::not_run::FILE_VARIABLE;
 use super::{Bench, Outcome, page, reader, strangers, tools};
+use crate::canary;
 use crate::child;
 use crate::contracts;
 use crate::tally::Tally;
@@ -93,12 +95,26 @@ fn strace(_: &Bench) -> Result<Outcome> {
 }
 
 fn rust(bench: &Bench) -> Result<Outcome> {
-    let mut command = if tools::answers("cargo", &["nextest", "--version"]) {
-        cargo(["nextest", "run", "--workspace", "--no-fail-fast"])
-    } else {
-        cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
-    };
-    counted(&mut command, bench)
+    if !tools::answers("cargo", &["nextest", "--version"]) {
+        return counted(&mut cargo(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]), bench);
+    }
+    // What tests that passed have printed is in there alone.
+    let printed = root().join("target/nextest/default/junit.xml");
+    if printed.exists() {
+        fs::remove_file(&printed)?;
+    }
+    let outcome = counted(&mut cargo(["nextest", "run", "--workspace", "--no-fail-fast"]), bench)?;
+    let Outcome::Ran(mut tally) = outcome else { return Ok(outcome) };
+    if tally.failed > 0 && !printed.exists() {
+        // No test came to run.
+        return Ok(Outcome::Ran(tally));
+    }
+    let sang = canary::lines_of(&printed)?;
+    tally += Tally::one(sang.is_empty());
+    if !sang.is_empty() {
+        println!("FAILED: lines {sang:?} of {} hold what stands for a secret", printed.display());
+    }
+    Ok(Outcome::Ran(tally))
 }
 
 fn doc(bench: &Bench) -> Result<Outcome> {

@@ -15,7 +15,7 @@ use crate::cli::Options;
 use crate::commands::agent::{address, endpoint};
 use crate::ending::{Signals, listen, stdin_ended};
 use crate::failure::Failure;
-use crate::output;
+use crate::{image, output};
 
 /// Runs the node until SIGTERM or SIGINT; SIGHUP has it read its policy again.
 #[derive(Args)]
@@ -91,6 +91,7 @@ impl Run {
         // Before the store is open, so that no signal finds nobody at home.
         let (mut signals, mut hangups) = (Signals::new()?, listen(SignalKind::hangup())?);
         let node = Node::start(self.config(options)?).await?;
+        image::close();
         if let Err(failure) = announce(options, &node, &self.advertise) {
             tracing::warn!(%failure, "nobody was told that the node is ready");
         }
