@@ -71,8 +71,17 @@ pub(super) const WITNESS_LOG: Crate = Crate {
 };
 
 /// It searches for minutes where it is not optimised. The version of Rust that it asks for is newer than what it needs.
-pub(super) const VERIFPAL: Crate =
-    Crate { name: "verifpal", version: "1.6.7", program: "verifpal", options: &["--ignore-rust-version"] };
+/// Its own profile optimises across crates, which takes longer than the searches.
+pub(super) const VERIFPAL: Crate = Crate {
+    name: "verifpal",
+    version: "1.6.7",
+    program: "verifpal",
+    options: &[
+        "--ignore-rust-version",
+        "--config=profile.release.lto=false",
+        "--config=profile.release.codegen-units=16",
+    ],
+};
 
 /// The browser that watches the node's page.
 pub(super) const CHROMIUM: Tool = Tool { program: CHROMIUM_PATH, probe: &["--version"], packages: &["chromium"] };
