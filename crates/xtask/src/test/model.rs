@@ -115,5 +115,6 @@ mod tests {
         assert_eq!(echo.finds("nuncio-model-test.vp", "", 1, "c0").failed, 1);
         let missing = Verifpal { program: "no-such-program-here".into(), ..echo };
         assert_eq!(missing.finds("nuncio-model-test.vp", "", 1, "c0").failed, 1);
+        fs::remove_file(missing.folder.join("nuncio-model-test.vp")).unwrap();
     }
 }
