@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::not_run::FILE_VARIABLE;
-use super::{Bench, Outcome, page, reader, strangers, tools};
+use super::{Bench, Outcome, model, page, reader, strangers, tools};
 use crate::canary;
 use crate::child;
 use crate::contracts;
@@ -32,6 +32,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "the code in the documentation", run: doc },
     Step { name: "examples", about: "every example, and the README's first commands, run to their end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
+    Step {
+        name: "model",
+        about: "Verifpal finds what docs/model says of handshake and ratchet, and finds each flaw put into them",
+        run: model::run,
+    },
     Step { name: "sumdb", about: "Go's checksum database agrees with the log's vectors", run: strangers::sumdb },
     Step {
         name: "witness",

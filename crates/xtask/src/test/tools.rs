@@ -58,10 +58,30 @@ pub(super) struct Crate {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
     program: &'static str,
+    /// How it is built.
+    options: &'static [&'static str],
 }
 
 /// Without its `https`: it is asked on loopback alone.
-pub(super) const WITNESS_LOG: Crate = Crate { name: "witness-log-cli", version: "0.6.1", program: "witness-log" };
+pub(super) const WITNESS_LOG: Crate = Crate {
+    name: "witness-log-cli",
+    version: "0.6.1",
+    program: "witness-log",
+    options: &["--debug", "--no-default-features"],
+};
+
+/// It searches for minutes where it is not optimised. The version of Rust that it asks for is newer than what it needs.
+/// Its own profile optimises across crates, which takes longer than the searches.
+pub(super) const VERIFPAL: Crate = Crate {
+    name: "verifpal",
+    version: "1.6.7",
+    program: "verifpal",
+    options: &[
+        "--ignore-rust-version",
+        "--config=profile.release.lto=false",
+        "--config=profile.release.codegen-units=16",
+    ],
+};
 
 /// The browser that watches the node's page.
 pub(super) const CHROMIUM: Tool = Tool { program: CHROMIUM_PATH, probe: &["--version"], packages: &["chromium"] };
@@ -91,8 +111,8 @@ pub(super) fn installed_crate(bench: &Bench, wanted: &Crate) -> Result<Option<Pa
     let folder = bench.metadata.target_directory.join("strangers").join(format!("{}-{}", wanted.name, wanted.version));
     let program = folder.join("bin").join(wanted.program);
     if !program.exists() {
-        let mut install = cargo(["install", "--quiet", "--locked", "--debug", "--no-default-features"]);
-        install.args(["--version", wanted.version, "--root"]).arg(&folder).arg(wanted.name);
+        let mut install = cargo(["install", "--quiet", "--locked"]);
+        install.args(wanted.options).args(["--version", wanted.version, "--root"]).arg(&folder).arg(wanted.name);
         let finished = child::run(install.env("CARGO_TARGET_DIR", folder.join("build")), CARGO_LIMIT)?;
         return Ok(Some(program).filter(|_| finished.success));
     }
