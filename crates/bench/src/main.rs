@@ -25,6 +25,7 @@ mod mls;
 mod owner;
 mod pair;
 mod plot;
+mod primitive_rows;
 mod receipt_rows;
 mod report;
 mod serving;
@@ -102,6 +103,7 @@ const ROWS: &[(&str, Measure)] = &[
 
 /// What is measured together: the ends of their rows' names come with them.
 const TABLES: &[(&str, MeasureAll)] = &[
+    ("primitives", primitive_rows::all),
     ("channel-change-8", change_rows::of_8),
     ("channel-change-32", change_rows::of_32),
     ("channel-change-128", change_rows::of_128),

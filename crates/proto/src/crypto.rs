@@ -1,4 +1,4 @@
-//! The only file that names a primitive. Everything above it speaks of keys, chains and frames.
+//! The only place that names a primitive: this file and those below it. Everything above speaks of keys, chains and frames.
 //!
 //! | purpose | primitive | source |
 //! |---|---|---|
@@ -11,10 +11,18 @@
 //! | root step, secrets | HKDF-SHA256 | RFC 5869 |
 //! | chain step, tags | HMAC-SHA256 | RFC 2104 |
 //! | transcripts | SHA-256 | FIPS 180-4 |
+//!
+//! Ed25519, X25519 and ChaCha20-Poly1305 are there twice: `crypto/card.rs`, in Rust, and `crypto/aws_lc.rs` with the feature `aws-lc`, which is faster.
+//! A build uses one of the two; they give the same bytes and the same verdicts.
 
+#[cfg(any(feature = "aws-lc", feature = "differential"))]
+mod aws_lc;
+#[doc(hidden)]
+pub mod backend;
+mod card;
+
+use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{AeadInOut, KeyInit, inout::InOutBuf};
-use chacha20poly1305::{ChaCha20Poly1305, XChaCha20Poly1305};
-use ed25519_dalek::Signer;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use hmac::Mac;
 use libcrux_ml_dsa::ml_dsa_44;
@@ -23,6 +31,7 @@ use rand_core::CryptoRng;
 use sha2::Digest;
 use zeroize::Zeroizing;
 
+use self::backend::{Backend, InUse};
 use crate::secret::{Key, Secret};
 
 /// Bytes of an authentication tag of both AEADs.
@@ -99,11 +108,10 @@ pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {
 
 /// ChaCha20-Poly1305 in place; the tag is returned apart.
 pub fn seal_in_place(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
-    let sealed = ChaCha20Poly1305::new(key.into()).encrypt_inout_detached(nonce.into(), ad, InOutBuf::from(buf));
-    tag_of(sealed)
+    InUse::seal(key, nonce, ad, buf)
 }
 
-/// Opens what [`seal_in_place`] sealed. On failure the buffer is as it came: the tag is checked before anything is decrypted.
+/// Opens what [`seal_in_place`] sealed. On failure the buffer is all zero: of what is not authentic nothing is handed on.
 pub fn open_in_place(
     key: &[u8; 32],
     nonce: &[u8; 12],
@@ -111,9 +119,11 @@ pub fn open_in_place(
     buf: &mut [u8],
     tag: &[u8; TAG_LEN],
 ) -> Result<(), CryptoError> {
-    ChaCha20Poly1305::new(key.into())
-        .decrypt_inout_detached(nonce.into(), ad, InOutBuf::from(buf), tag.into())
-        .map_err(|_| CryptoError::NotAuthentic)
+    let opened = InUse::open(key, nonce, ad, buf, tag);
+    if opened.is_err() {
+        buf.fill(0);
+    }
+    opened
 }
 
 /// XChaCha20-Poly1305 in place, for values at rest; the tag is returned apart.
@@ -122,7 +132,7 @@ pub fn xseal_in_place(key: &[u8; 32], nonce: &[u8; 24], ad: &[u8], buf: &mut [u8
     tag_of(sealed)
 }
 
-/// Opens what [`xseal_in_place`] sealed.
+/// Opens what [`xseal_in_place`] sealed. On failure the buffer is as it came.
 pub fn xopen_in_place(
     key: &[u8; 32],
     nonce: &[u8; 24],
@@ -145,25 +155,25 @@ fn tag_of(sealed: Result<chacha20poly1305::Tag, chacha20poly1305::Error>) -> [u8
 
 /// An Ed25519 key pair: who an agent is.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey(<InUse as Backend>::SigningKey);
 
 impl SigningKey {
     /// The key pair of a 32-byte seed (RFC 8032 section 5.1.5).
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        Self(InUse::signing_key(seed))
     }
 
     /// The public half.
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
+        InUse::pair(&self.0).verifying_key().to_bytes()
     }
 
     /// Signs bytes as they are. Transcripts of ours go through [`SigningKey::sign`], which separates them by label.
     #[must_use]
     pub fn sign_raw(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        InUse::sign(&self.0, message)
     }
 
     /// Signs `label ‖ 0x00 ‖ message`: no signature for one purpose serves another.
@@ -177,13 +187,13 @@ impl SigningKey {
     /// # Errors
     /// [`CryptoError::AllZero`], which no [`PublicKey`] gives.
     pub fn agree(&self, other: &PublicKey) -> Result<Key, CryptoError> {
-        dh(&Key::new(self.0.to_scalar_bytes()), &other.0.to_montgomery().to_bytes())
+        dh(&Key::new(InUse::pair(&self.0).to_scalar_bytes()), &other.0.to_montgomery().to_bytes())
     }
 
     /// PKCS #8 version 1 DER, the form that TLS libraries load.
     #[must_use]
     pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
-        let document = self.0.to_pkcs8_der();
+        let document = InUse::pair(&self.0).to_pkcs8_der();
         Zeroizing::new(document.map(|d| d.as_bytes().to_vec()).unwrap_or_default())
     }
 }
@@ -222,8 +232,7 @@ impl PublicKey {
     /// # Errors
     /// [`CryptoError::BadSignature`].
     pub fn verify_raw(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
-        let signature = ed25519_dalek::Signature::from_bytes(signature);
-        self.0.verify_strict(message, &signature).map_err(|_| CryptoError::BadSignature)
+        if InUse::verify_read(&self.0, message, signature) { Ok(()) } else { Err(CryptoError::BadSignature) }
     }
 }
 
@@ -240,8 +249,10 @@ fn is_reduced(point: &[u8; 32]) -> bool {
 
 /// Strict Ed25519 verification (no small-order keys, no malleable `s`, canonical encodings) of raw bytes.
 pub fn verify_raw(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), CryptoError> {
-    let key = ed25519_dalek::VerifyingKey::from_bytes(public).map_err(|_| CryptoError::BadPublicKey)?;
-    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).map_err(|_| CryptoError::BadSignature)
+    if !is_reduced(public) {
+        return Err(CryptoError::BadPublicKey);
+    }
+    InUse::verify(public, message, signature)
 }
 
 /// Verifies what [`SigningKey::sign`] signed.
@@ -269,16 +280,12 @@ fn labelled(label: &[u8], message: &[u8]) -> Vec<u8> {
 /// The X25519 public key of a secret.
 #[must_use]
 pub fn dh_public(secret: &Key) -> [u8; 32] {
-    x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*secret.expose())).to_bytes()
+    InUse::dh_public(secret)
 }
 
 /// X25519. The all-zero output, which only a point of small order gives, is refused (RFC 7748 section 6.1).
 pub fn dh(secret: &Key, public: &[u8; 32]) -> Result<Key, CryptoError> {
-    let shared = x25519_dalek::StaticSecret::from(*secret.expose()).diffie_hellman(&(*public).into());
-    if !shared.was_contributory() {
-        return Err(CryptoError::AllZero);
-    }
-    Ok(Key::new(shared.to_bytes()))
+    InUse::dh(secret, public)
 }
 
 /// An ML-KEM-768 private key as its 64-byte seed `d ‖ z`: 37 times smaller than the expanded key, which costs 13 µs to make again.

@@ -41,10 +41,12 @@ use crate::scene::{self, scene};
 use crate::trace::Trace;
 use crate::world;
 
+mod backends;
 mod call;
 mod channel;
 mod permit;
 
+pub use backends::backends;
 pub use call::call;
 pub use channel::{channel_frame, channel_record};
 pub use permit::permit;
@@ -78,6 +80,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("rekey", rekey),
     ("slot", slot),
     ("conversation", conversation),
+    ("backends", backends),
 ];
 
 /// Two encodings of one thing must be one.

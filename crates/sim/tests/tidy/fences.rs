@@ -13,6 +13,7 @@ const FENCES: &[(&str, &str)] = &[
     ("sha2", "crypto"),
     ("libcrux_ml_kem", "crypto"),
     ("libcrux_ml_dsa", "crypto"),
+    ("aws_lc_rs", "crypto"),
     ("serde_cbor", "codec"),
 ];
 

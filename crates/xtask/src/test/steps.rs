@@ -29,6 +29,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "node", about: "node, for the local API's example", run: node },
     Step { name: "strace", about: "strace, for faults at each system call of the log", run: strace },
     Step { name: "rust", about: "unit, property, vector and crash tests", run: rust },
+    Step { name: "backend", about: "the core's answers, from each backend of its primitives alone", run: backend },
     Step { name: "doc", about: "the code in the documentation", run: doc },
     Step { name: "examples", about: "every example, and the README's first commands, run to their end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
@@ -118,6 +119,27 @@ fn rust(bench: &Bench) -> Result<Outcome> {
     tally += Tally::one(sang.is_empty());
     if !sang.is_empty() {
         println!("FAILED: lines {sang:?} of {} hold what stands for a secret", printed.display());
+    }
+    Ok(Outcome::Ran(tally))
+}
+
+/// The core's tests whose outcome hangs on a primitive.
+const ON_PRIMITIVES: &[&str] =
+    &["backends", "wycheproof", "oracles", "vectors", "ratchet", "conversation", "forgeries"];
+
+/// Which backend the workspace's build has is the binary's choice; here each has its turn, with nothing above the core.
+fn backend(bench: &Bench) -> Result<Outcome> {
+    let mut tally = Tally::default();
+    for features in ["differential", "differential,aws-lc"] {
+        println!("--- {features}");
+        let nextest = tools::answers("cargo", &["nextest", "--version"]);
+        let mut command = cargo([]);
+        command.args(if nextest { &["nextest", "run"][..] } else { &["test"] });
+        command.args(["--package", "nuncio-proto", "--no-fail-fast", "--features", features]);
+        command.args(ON_PRIMITIVES.iter().flat_map(|test| ["--test", test]));
+        if let Outcome::Ran(ran) = counted(&mut command, bench)? {
+            tally += ran;
+        }
     }
     Ok(Outcome::Ran(tally))
 }
