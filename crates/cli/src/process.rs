@@ -46,7 +46,14 @@ impl Program {
         Ok(Self::new(path, words))
     }
 
-    fn command(&self, home: &Path) -> Command {
+    /// This program behind another that becomes it: one that sets its surroundings.
+    #[must_use]
+    pub(crate) fn behind(&self, lead: &str, words: &[String]) -> Self {
+        let words = words.iter().map(OsString::from).chain([self.path.clone().into_os_string()]);
+        Self { path: lead.into(), words: words.chain(self.words.iter().cloned()).collect() }
+    }
+
+    pub(crate) fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.words).arg("--home").arg(home).kill_on_drop(true);
         command.env(seals::FILE, seals_of(home));
@@ -87,10 +94,25 @@ impl Program {
     /// # Errors
     /// As there.
     pub async fn launch(&self, home: &Path, listen: Option<SocketAddr>) -> Result<AgentProcess, Failure> {
+        self.launch_at(home, listen, None).await
+    }
+
+    /// [`Program::launch`], of an agent that others are to dial at another address than where it listens.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn launch_at(
+        &self,
+        home: &Path,
+        listen: Option<SocketAddr>,
+        advertised: Option<SocketAddr>,
+    ) -> Result<AgentProcess, Failure> {
         let mut command = self.command(home);
         command.args(["agent", "--stop-with-stdin"]);
-        if let Some(listen) = listen {
-            command.arg("--listen").arg(listen.to_string());
+        for (flag, address) in [("--listen", listen), ("--advertise", advertised)] {
+            if let Some(address) = address {
+                command.arg(flag).arg(address.to_string());
+            }
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(Failure::io("start", &self.path))?;
