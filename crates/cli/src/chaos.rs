@@ -183,7 +183,7 @@ async fn settle(agents: &[AgentProcess; 2], directions: &[Direction; 2]) -> Resu
             settled.resent += status.counters.resent;
             under_way += status.outbox + status.inbox;
             if status.letters_failed > 0 {
-                let outbox: Outbox = agent.api().get("/v1/outbox?max=65536").await?;
+                let outbox: Outbox = agent.api().get("/v1/letters?max=65536").await?;
                 let failed = outbox.letters.into_iter().filter(|letter| letter.state == Delivery::Failed);
                 settled.failed.extend(failed.map(|letter| (letter.id, letter.code.or(letter.reason).unwrap_or_default())));
             }
