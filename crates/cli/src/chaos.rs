@@ -138,7 +138,11 @@ pub async fn run(
     let (to_ben, to_anna) = (first.add(second, "ben").await?, second.add(first, "anna").await?);
     // The letters are there before the deeds are, and go on behind them.
     let span = condition.span() + Duration::from_secs(1);
-    let pause = if condition.deeds.is_empty() { Duration::ZERO } else { span / u32::try_from(letters.max(1)).unwrap_or(u32::MAX) };
+    let pause = if condition.deeds.is_empty() {
+        Duration::ZERO
+    } else {
+        span / u32::try_from(letters.max(1)).unwrap_or(u32::MAX)
+    };
     let scope = condition.is_under_tokens().then(|| domain::SCOPE.to_owned());
     let talk = Talk::new(Writing { pause, letters, scope });
     let [(anna, _), (ben, _)] = &homes;
@@ -185,7 +189,9 @@ async fn settle(agents: &[AgentProcess; 2], directions: &[Direction; 2]) -> Resu
             if status.letters_failed > 0 {
                 let outbox: Outbox = agent.api().get("/v1/letters?max=65536").await?;
                 let failed = outbox.letters.into_iter().filter(|letter| letter.state == Delivery::Failed);
-                settled.failed.extend(failed.map(|letter| (letter.id, letter.code.or(letter.reason).unwrap_or_default())));
+                settled
+                    .failed
+                    .extend(failed.map(|letter| (letter.id, letter.code.or(letter.reason).unwrap_or_default())));
             }
         }
         let missing = directions.iter().flat_map(Direction::missing).any(|id| !settled.failed.contains_key(&id));

@@ -279,7 +279,11 @@ mod tests {
     fn every_broken_claim_is_found() {
         assert_eq!(counted(&[("a", 0, 0), ("b", 1, 2)]).missing, 1);
         assert_eq!(counted(&[("a", 0, 0), ("b", 1, 2), ("b", 2, 2), ("c", 3, 3)]).twice, 1, "one letter in two places");
-        assert_eq!(counted(&[("a", 0, 0), ("b", 1, 2), ("d", 2, 2), ("c", 3, 3)]).twice, 1, "one content in two letters");
+        assert_eq!(
+            counted(&[("a", 0, 0), ("b", 1, 2), ("d", 2, 2), ("c", 3, 3)]).twice,
+            1,
+            "one content in two letters"
+        );
         assert_eq!(counted(&[("b", 1, 2), ("a", 2, 0), ("c", 3, 3)]).disordered, 1);
         assert_eq!(counted(&[("a", 0, 0), ("b", 1, 2), ("c", 3, 3), ("d", 4, 9)]).strange, 1);
         let removed = direction();

@@ -73,7 +73,10 @@ fn what_came_is_acknowledged_though_the_clock_was_put_back() {
     for frame in core::mem::take(&mut a.out) {
         b.receive(a.peer.id(), &frame).unwrap();
     }
-    assert!(limit::ACK_EVERY > 1 && b.peer.next(b.now, false, &mut b.rng).is_none(), "it waits for a letter to ride on");
+    assert!(
+        limit::ACK_EVERY > 1 && b.peer.next(b.now, false, &mut b.rng).is_none(),
+        "it waits for a letter to ride on"
+    );
     put_back(&mut b);
     let ack = b.peer.next(b.now, false, &mut b.rng).expect("an acknowledgement, and not in an hour");
     b.take(ack);

@@ -125,7 +125,11 @@ pub const ALL: &[Condition] = &[
     lines("doubled-25", Weather { double_percent: 25, ..FAIR }),
     lines("storm", STORM),
     // UDP payloads of IPv4 at 1,500, 1,280, and the least that QUIC goes with: nobody is told, long ones vanish.
-    lines("black-hole-1252-1200", FAIR).with(&[(2_000, narrow(1_252)), (6_000, narrow(1_200)), (10_000, narrow(1_472))]),
+    lines("black-hole-1252-1200", FAIR).with(&[
+        (2_000, narrow(1_252)),
+        (6_000, narrow(1_200)),
+        (10_000, narrow(1_472)),
+    ]),
     lines("black-hole-1199", FAIR).with(&[(2_000, narrow(1_199)), (12_000, Deed::Weather(FAIR))]),
     lines("rebinding-x5", FAIR).with(&[
         (1_000, Deed::Readdress),
@@ -142,7 +146,11 @@ pub const ALL: &[Condition] = &[
     networks("kernel-loss-5", 5),
     networks("kernel-loss-10", 10),
     networks("kernel-loss-20", 20),
-    networks("mtu-1500-1280-1228", 0).with(&[(2_000, Deed::Mtu(1_280)), (5_000, Deed::Mtu(1_228)), (8_000, Deed::Mtu(1_500))]),
+    networks("mtu-1500-1280-1228", 0).with(&[
+        (2_000, Deed::Mtu(1_280)),
+        (5_000, Deed::Mtu(1_228)),
+        (8_000, Deed::Mtu(1_500)),
+    ]),
     // Below what QUIC needs nothing goes; with it, all.
     networks("mtu-1200", 0).with(&[(2_000, Deed::Mtu(1_200)), (12_000, Deed::Mtu(1_500))]),
     networks("move-one", 0).with(&[(2_000, Deed::Move { place: 0, host: 11 })]),
@@ -159,19 +167,18 @@ pub const ALL: &[Condition] = &[
             (14_000, Deed::StartNode),
         ])
     },
-    Condition::new("clock-back-1h", Ground::Clocks).with(&[
-        (2_000, Deed::Clocks { off_s: [-HOUR_S, 0] }),
-        (6_000, Deed::Clocks { off_s: [0, 0] }),
-    ])
-    .may_tell(&["future"]),
-    Condition::new("clock-ahead-1h", Ground::Clocks).with(&[
-        (2_000, Deed::Clocks { off_s: [HOUR_S, 0] }),
-        (6_000, Deed::Clocks { off_s: [0, 0] }),
-    ])
-    .may_tell(&["future"]),
-    Condition::new("clocks-both-ahead-and-back", Ground::Clocks).with(&[
-        (2_000, Deed::Clocks { off_s: [HOUR_S, HOUR_S] }),
-        (6_000, Deed::Clocks { off_s: [0, 0] }),
-        (10_000, Deed::Clocks { off_s: [-HOUR_S, -HOUR_S] }),
-    ]),
+    Condition::new("clock-back-1h", Ground::Clocks)
+        .with(&[(2_000, Deed::Clocks { off_s: [-HOUR_S, 0] }), (6_000, Deed::Clocks { off_s: [0, 0] })])
+        .may_tell(&["future"]),
+    Condition::new("clock-ahead-1h", Ground::Clocks)
+        .with(&[(2_000, Deed::Clocks { off_s: [HOUR_S, 0] }), (6_000, Deed::Clocks { off_s: [0, 0] })])
+        .may_tell(&["future"]),
+    Condition::new("clocks-both-ahead-and-back", Ground::Clocks)
+        .with(&[
+            (2_000, Deed::Clocks { off_s: [HOUR_S, HOUR_S] }),
+            (6_000, Deed::Clocks { off_s: [0, 0] }),
+            (10_000, Deed::Clocks { off_s: [-HOUR_S, -HOUR_S] }),
+        ])
+        // What was made by a clock before it was put back, and comes behind that.
+        .may_tell(&["future"]),
 ];

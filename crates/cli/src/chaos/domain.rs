@@ -37,7 +37,7 @@ impl Domain {
     pub(super) async fn found(program: &Program, dir: &Path, agents: &[String; 2]) -> Result<Self, Failure> {
         let home = dir.join("node");
         let mut init = program.command(&home);
-        init.args(["node", "init", "--domain", DOMAIN, "--issuer", ISSUER]).stdout(Stdio::null());
+        init.args(["node", "init", "--domain", DOMAIN, "--issuer", ISSUER]).stdout(Stdio::null()).stderr(Stdio::null());
         let made = init.status().await.map_err(Failure::io("make", &home))?;
         if !made.success() {
             return Err(Failure::Unsound("no node was made".to_owned()));
@@ -46,7 +46,7 @@ impl Domain {
         let mut text = std::fs::read_to_string(&policy).map_err(Failure::io("read", &policy))?;
         for (name, did) in ["anna", "ben"].iter().zip(agents) {
             text += &format!(
-                "[[client]]\nname = \"{name}\"\ndid = \"{did}\"\n[[client.grant]]\nsubject_types = [\"self_signed\"]\n\
+                "[[client]]\nname = \"{name}\"\ndid = \"{did}\"\n[[client.grant]]\nsubject_types = [\"self_signed\", \"txn_token\"]\n\
                  subjects = [\"user:*\"]\nscope = \"{SCOPE}\"\nreceivers = [\"*\"]\n"
             );
         }

@@ -15,6 +15,7 @@ mod audit;
 mod bridge;
 mod channel;
 mod channel_owners;
+mod chaos;
 mod commands;
 mod daemon;
 mod demo;
