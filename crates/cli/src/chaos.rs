@@ -275,7 +275,9 @@ impl Scene {
             Ground::Lines(weather) => {
                 let line = async |nth| Path::open(weather, seed + nth).await.map_err(Failure::io("open", "a line"));
                 let lines = [line(0).await?, line(1).await?];
-                let start = async |home, line: &Path| program.launch_at(home, Some(loopback), Some(line.addr())).await;
+                let start = async |home, line: &Path| {
+                    program.launch_with(home, Some(loopback), &["--advertise", &line.addr().to_string()]).await
+                };
                 let [to_anna, to_ben] = &lines;
                 let agents = [start(anna, to_anna).await?, start(ben, to_ben).await?];
                 for (line, agent) in lines.iter().zip(&agents) {
@@ -294,9 +296,10 @@ impl Scene {
                     return Ok(Err(reason));
                 }
                 let start = async |home, place| {
-                    let advertised = Places::address(place).parse().map(|ip| SocketAddr::new(ip, PORT)).ok();
+                    let advertised = format!("{}:{PORT}", Places::address(place));
                     let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
-                    places.program(place, program).launch_at(home, Some(everywhere), advertised).await
+                    let program = places.program(place, program);
+                    program.launch_with(home, Some(everywhere), &["--advertise", &advertised]).await
                 };
                 let agents = [start(anna, 0).await?, start(ben, 1).await?];
                 Self { agents, between: Between::Networks(places) }

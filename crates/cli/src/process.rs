@@ -94,25 +94,23 @@ impl Program {
     /// # Errors
     /// As there.
     pub async fn launch(&self, home: &Path, listen: Option<SocketAddr>) -> Result<AgentProcess, Failure> {
-        self.launch_at(home, listen, None).await
+        self.launch_with(home, listen, &[]).await
     }
 
-    /// [`Program::launch`], of an agent that others are to dial at another address than where it listens.
+    /// [`Program::launch`], with more words behind `nuncio agent`.
     ///
     /// # Errors
     /// As there.
-    pub(crate) async fn launch_at(
+    pub async fn launch_with(
         &self,
         home: &Path,
         listen: Option<SocketAddr>,
-        advertised: Option<SocketAddr>,
+        words: &[&str],
     ) -> Result<AgentProcess, Failure> {
         let mut command = self.command(home);
-        command.args(["agent", "--stop-with-stdin"]);
-        for (flag, address) in [("--listen", listen), ("--advertise", advertised)] {
-            if let Some(address) = address {
-                command.arg(flag).arg(address.to_string());
-            }
+        command.args(["agent", "--stop-with-stdin"]).args(words);
+        if let Some(listen) = listen {
+            command.arg("--listen").arg(listen.to_string());
         }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(Failure::io("start", &self.path))?;

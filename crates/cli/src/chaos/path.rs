@@ -40,6 +40,8 @@ pub struct Weather {
     pub jitter_ms: u64,
     /// Longer ones are lost, in bytes of UDP payload.
     pub len_max: usize,
+    /// So are longer ones on the way back to who dials.
+    pub answer_len_max: usize,
     /// Nothing comes through.
     pub is_cut: bool,
 }
@@ -53,6 +55,7 @@ impl Weather {
         delay_ms: 0,
         jitter_ms: 0,
         len_max: DATAGRAM_MAX,
+        answer_len_max: DATAGRAM_MAX,
         is_cut: false,
     };
 
@@ -89,6 +92,8 @@ struct Shared {
     weather: Mutex<Weather>,
     dice: Mutex<Dice>,
     ways: Mutex<HashMap<SocketAddr, Way>>,
+    /// Whose address diallers have behind it.
+    behind: Ipv4Addr,
     to: Mutex<Option<SocketAddr>>,
     done: Done,
 }
@@ -104,8 +109,8 @@ fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn on_loopback() -> io::Result<UdpSocket> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await
+async fn on_loopback(at: Ipv4Addr) -> io::Result<UdpSocket> {
+    UdpSocket::bind((at, 0)).await
 }
 
 impl Path {
@@ -114,11 +119,20 @@ impl Path {
     /// # Errors
     /// A system without a socket.
     pub async fn open(weather: Weather, seed: u64) -> io::Result<Self> {
-        let front = Arc::new(on_loopback().await?);
+        Self::open_as(Ipv4Addr::LOCALHOST, weather, seed).await
+    }
+
+    /// [`Path::open`], where all who dial come from another of loopback's addresses.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_as(behind: Ipv4Addr, weather: Weather, seed: u64) -> io::Result<Self> {
+        let front = Arc::new(on_loopback(Ipv4Addr::LOCALHOST).await?);
         let shared = Arc::new(Shared {
             weather: Mutex::new(weather),
             dice: Mutex::new(Dice(seed | 1)),
             ways: Mutex::default(),
+            behind,
             to: Mutex::default(),
             done: Done::default(),
         });
@@ -175,7 +189,7 @@ impl Shared {
         if let Some(way) = locked(&self.ways).get(&dialler) {
             return Some(Arc::clone(&way.back));
         }
-        let (back, heard) = (Arc::new(on_loopback().await.ok()?), CancellationToken::new());
+        let (back, heard) = (Arc::new(on_loopback(self.behind).await.ok()?), CancellationToken::new());
         let (shared, front, listening) = (Arc::clone(self), Arc::clone(front), heard.clone());
         let answers = Arc::clone(&back);
         tokio::spawn(async move {
@@ -184,7 +198,9 @@ impl Shared {
                     let mut datagram = vec![0; DATAGRAM_MAX];
                     loop {
                         let Ok((len, _)) = answers.recv_from(&mut datagram).await else { continue };
-                        shared.carry(datagram.get(..len).unwrap_or_default(), Arc::clone(&front), dialler);
+                        if len <= locked(&shared.weather).answer_len_max {
+                            shared.carry(datagram.get(..len).unwrap_or_default(), Arc::clone(&front), dialler);
+                        }
                     }
                 })
                 .await
@@ -201,9 +217,8 @@ impl Shared {
         }
         for late in fate.into_iter().flatten() {
             self.done.carried.fetch_add(1, Ordering::Relaxed);
-            if late.is_zero() {
-                // A full buffer loses it, as anywhere.
-                let _lost = by.try_send_to(datagram, to);
+            // What cannot go at once, as over a socket that is new, goes as soon as it can.
+            if late.is_zero() && by.try_send_to(datagram, to).is_ok() {
                 continue;
             }
             let (by, datagram) = (Arc::clone(&by), datagram.to_vec());
@@ -243,7 +258,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_carries_both_ways_and_another_back_socket_is_another_address() {
-        let (agent, dialler) = (on_loopback().await.unwrap(), on_loopback().await.unwrap());
+        let (agent, dialler) =
+            (on_loopback(Ipv4Addr::LOCALHOST).await.unwrap(), on_loopback(Ipv4Addr::LOCALHOST).await.unwrap());
         let path = Path::open(Weather::FAIR, 1).await.unwrap();
         path.leads_to(agent.local_addr().unwrap());
         let mut seen = Vec::new();
