@@ -253,7 +253,7 @@ struct Scene {
 
 enum Between {
     Lines([Path; 2]),
-    Networks(Places),
+    Networks(Box<Places>),
     Domain(Box<Domain>),
     Clocks([Clock; 2]),
 }
@@ -302,7 +302,7 @@ impl Scene {
                     program.launch_with(home, Some(everywhere), &["--advertise", &advertised]).await
                 };
                 let agents = [start(anna, 0).await?, start(ben, 1).await?];
-                Self { agents, between: Between::Networks(places) }
+                Self { agents, between: Between::Networks(Box::new(places)) }
             }
             Ground::Domain => {
                 let domain = Domain::found(program, dir, &[of_anna.clone(), of_ben.clone()]).await?;

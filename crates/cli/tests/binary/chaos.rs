@@ -15,7 +15,7 @@ async fn met(name: &str) -> Option<Row> {
     let dir = tempfile::tempdir().unwrap();
     match run(&Program::new(binary(), &[]), dir.path(), condition, LETTERS, 1).await.unwrap() {
         Outcome::Ran(row) => {
-            println!("{}\n{row}", Row::HEAD);
+            eprintln!("{}\n{row}", Row::HEAD);
             assert!(row.is_clean(), "{row}");
             Some(row)
         }
