@@ -4,28 +4,23 @@
 //! kill left unanswered may have been accepted or not, so its letter arrives once or not at all. No key is used for two plaintexts: a test build
 //! (feature `seal-log`) writes the hash of every key it seals with down.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::client::{Api, is_gone};
+use crate::dice::Dice;
 use crate::failure::Failure;
 use crate::process::{AgentProcess, Program, seals_of};
 use crate::seals::Seals;
-use crate::wire::{Accepted, InboxPage, NewLetter, Status};
+use crate::talk::{Counted, Direction, Talk, Writing};
+use crate::wire::Status;
 
 /// How long the last letters may take to arrive once nobody is killed any more: a few resends, which back off.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
 /// Between two letters of one writer, where a link carries them.
 pub const WRITE_PAUSE: Duration = Duration::from_millis(2);
-/// Before an agent that is gone is asked again.
-const GONE_PAUSE: Duration = Duration::from_millis(20);
 /// Shortest and longest life of an agent in milliseconds.
 const LIFE_MS: (u64, u64) = (30, 700);
 
@@ -73,6 +68,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn of(counted: Counted) -> Self {
+        let Counted { accepted, unanswered, arrived, missing: lost, twice, disordered, strange } = counted;
+        Self { accepted, unanswered, arrived, lost, twice, disordered, strange, ..Self::default() }
+    }
+
     /// Whether every claim is true.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
@@ -132,28 +132,21 @@ pub async fn campaign(program: &Program, dir: &Path, plan: Plan, listen: Option<
     let [first, second] = &agents;
     let (to_ben, to_anna) = (first.add(second, "ben").await?, second.add(first, "anna").await?);
 
-    let talk = Talk {
-        stop_writing: CancellationToken::new(),
-        stop_reading: CancellationToken::new(),
-        write_pause: plan.write_pause,
-        tasks: TaskTracker::new(),
-    };
+    let talk = Talk::new(Writing { pause: plan.write_pause, letters: u64::MAX, scope: None });
     let there = talk.direction(anna, to_ben, ben);
     let back = talk.direction(ben, to_anna, anna);
     let killed = kill_at_random(program, &mut agents, plan).await;
-    talk.stop_writing.cancel();
+    talk.stop_writing();
     let settled = match killed {
         Ok(()) => settle(&agents, [&there, &back]).await,
         Err(failure) => Err(failure),
     };
-    talk.stop_reading.cancel();
-    talk.tasks.close();
-    talk.tasks.wait().await;
+    talk.end().await;
     let (resent, duplicates_refused) = settled?;
 
-    let mut tally = Tally { kills: plan.kills, resent, duplicates_refused, ..Tally::default() };
-    there.count(&mut tally);
-    back.count(&mut tally);
+    let mut counted = there.count();
+    counted += back.count();
+    let mut tally = Tally { kills: plan.kills, resent, duplicates_refused, ..Tally::of(counted) };
     for agent in agents {
         agent.stop().await?;
     }
@@ -189,7 +182,7 @@ async fn settle(agents: &[AgentProcess; 2], directions: [&Direction; 2]) -> Resu
             statuses.push(agent.api().get::<Status>("/v1/status").await?);
         }
         let under_way: u64 = statuses.iter().map(|status| status.outbox + status.inbox).sum();
-        let unread = directions.iter().any(|direction| direction.book().missing() > 0);
+        let unread = directions.iter().any(|direction| !direction.missing().is_empty());
         if under_way == 0 && !unread || Instant::now() >= until {
             let counters = || statuses.iter().map(|status| status.counters);
             return Ok((counters().map(|c| c.resent).sum(), counters().map(|c| c.duplicates).sum()));
@@ -198,188 +191,17 @@ async fn settle(agents: &[AgentProcess; 2], directions: [&Direction; 2]) -> Resu
     }
 }
 
-/// The two writers and the two readers.
-struct Talk {
-    stop_writing: CancellationToken,
-    stop_reading: CancellationToken,
-    write_pause: Duration,
-    tasks: TaskTracker,
-}
-
-impl Talk {
-    fn direction(&self, from: &Path, to: String, at: &Path) -> Direction {
-        let direction = Direction(Arc::default());
-        let (writer, reader) = (direction.clone(), direction.clone());
-        let (sender, receiver) = (Api::at(from), Api::at(at));
-        let pause = self.write_pause;
-        let (writing, reading) = (self.stop_writing.clone(), self.stop_reading.clone());
-        self.tasks
-            .spawn(async move { writing.run_until_cancelled(writer.write(sender, to, pause, writing.clone())).await });
-        self.tasks.spawn(async move { reading.run_until_cancelled(reader.read(receiver)).await });
-        direction
-    }
-}
-
-/// One direction's letters: written and read.
-#[derive(Clone)]
-struct Direction(Arc<Mutex<Book>>);
-
-#[derive(Default)]
-struct Book {
-    /// Letters by their number, with whether `send` was answered.
-    written: BTreeMap<u64, bool>,
-    /// Ids of letters read, with their place in the inbox and whether `done` was answered.
-    seen: BTreeMap<String, (u64, bool)>,
-    /// Numbers in the order of arrival.
-    arrived: Vec<u64>,
-    read: BTreeSet<u64>,
-    twice: u64,
-    strange: u64,
-}
-
-impl Book {
-    fn missing(&self) -> usize {
-        self.written.iter().filter(|(number, answered)| **answered && !self.read.contains(number)).count()
-    }
-}
-
-impl Direction {
-    fn book(&self) -> std::sync::MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes numbered letters. A number whose `send` was not answered is not used again.
-    async fn write(self, api: Api, to: String, pause: Duration, stop: CancellationToken) {
-        for number in 0.. {
-            if stop.is_cancelled() {
-                return;
-            }
-            self.book().written.insert(number, false);
-            let letter = NewLetter { to: to.clone(), text: Some(content(number)), ..NewLetter::default() };
-            match api.post::<Accepted>("/v1/letters", &letter).await {
-                Ok(_) => {
-                    self.book().written.insert(number, true);
-                    tokio::time::sleep(pause).await;
-                }
-                Err(_) => tokio::time::sleep(GONE_PAUSE).await,
-            }
-        }
-    }
-
-    /// Reads letters and removes them.
-    async fn read(self, api: Api) {
-        loop {
-            match api.get::<InboxPage>("/v1/inbox?wait_ms=1000").await {
-                Ok(page) => {
-                    for letter in &page.letters {
-                        self.take(&letter.id, letter.no, letter.text.as_deref().unwrap_or_default());
-                        match api.tell(&format!("/v1/inbox/{}/done", letter.no)).await {
-                            Ok(()) => drop(self.book().seen.insert(letter.id.clone(), (letter.no, true))),
-                            Err(failure) if is_gone(&failure) => break,
-                            Err(_) => self.book().strange += 1,
-                        }
-                    }
-                }
-                Err(_) => tokio::time::sleep(GONE_PAUSE).await,
-            }
-        }
-    }
-
-    /// A letter that was shown before, in the same place and not removed, is the same arrival.
-    fn take(&self, id: &str, no: u64, text: &str) {
-        let mut book = self.book();
-        match book.seen.get(id) {
-            Some((place, false)) if *place == no => return,
-            Some(_) => {
-                book.twice += 1;
-                return;
-            }
-            None => drop(book.seen.insert(id.to_owned(), (no, false))),
-        }
-        match number_of(text).filter(|number| book.written.contains_key(number)) {
-            Some(number) => {
-                if !book.read.insert(number) {
-                    book.twice += 1;
-                }
-                book.arrived.push(number);
-            }
-            None => book.strange += 1,
-        }
-    }
-
-    fn count(&self, tally: &mut Tally) {
-        let book = self.book();
-        let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let answered = wide(book.written.values().filter(|answered| **answered).count());
-        tally.accepted += answered;
-        tally.unanswered += wide(book.written.len()) - answered;
-        tally.arrived += wide(book.read.len());
-        tally.lost += wide(book.missing());
-        tally.twice += book.twice;
-        tally.strange += book.strange;
-        let steps = book.arrived.iter().zip(book.arrived.iter().skip(1));
-        tally.disordered += wide(steps.filter(|(earlier, later)| earlier > later).count());
-    }
-}
-
-/// A content that shows its number, and a damage to itself.
-fn content(number: u64) -> String {
-    format!("letter {number} {}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-}
-
-fn number_of(text: &str) -> Option<u64> {
-    let number = text.strip_prefix("letter ")?.split(' ').next()?.parse().ok()?;
-    (content(number) == text).then_some(number)
-}
-
-/// A repeatable sequence (xorshift64); the moments need no better one.
-struct Dice(u64);
-
-impl Dice {
-    const fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn direction() -> Direction {
-        let direction = Direction(Arc::default());
-        direction.book().written.extend([(0, true), (1, false), (2, true), (3, true)]);
-        direction
-    }
-
-    fn tally(arrivals: &[(&str, u64, u64)]) -> Tally {
-        let direction = direction();
-        arrivals.iter().for_each(|(id, no, number)| direction.take(id, *no, &content(*number)));
-        let mut tally = Tally::default();
-        direction.count(&mut tally);
-        tally
-    }
-
     #[test]
-    fn an_honest_run_is_clean_and_a_letter_shown_again_is_no_second_arrival() {
-        let clean = tally(&[("a", 0, 0), ("b", 1, 2), ("b", 1, 2), ("c", 2, 3)]);
-        assert!(clean.is_clean(), "{clean}");
-        assert_eq!((clean.accepted, clean.unanswered, clean.arrived), (3, 1, 3));
-    }
-
-    #[test]
-    fn every_broken_claim_is_found() {
-        assert_eq!(tally(&[("a", 0, 0), ("b", 1, 2)]).lost, 1);
-        assert_eq!(tally(&[("a", 0, 0), ("b", 1, 2), ("b", 2, 2), ("c", 3, 3)]).twice, 1, "one letter in two places");
-        assert_eq!(tally(&[("a", 0, 0), ("b", 1, 2), ("d", 2, 2), ("c", 3, 3)]).twice, 1, "one content in two letters");
-        assert_eq!(tally(&[("b", 1, 2), ("a", 2, 0), ("c", 3, 3)]).disordered, 1);
-        assert_eq!(tally(&[("a", 0, 0), ("b", 1, 2), ("c", 3, 3), ("d", 4, 9)]).strange, 1);
-        let removed = direction();
-        removed.take("a", 0, &content(0));
-        removed.book().seen.insert("a".to_owned(), (0, true));
-        removed.take("a", 0, &content(0));
-        assert_eq!(removed.book().twice, 1, "a letter that was removed came back");
+    fn every_broken_claim_is_unclean() {
+        let counted = |counted: Counted| Tally::of(counted).is_clean();
+        let fair = Counted { accepted: 3, unanswered: 1, arrived: 3, ..Counted::default() };
+        assert!(counted(fair));
+        assert!(!counted(Counted { missing: 1, ..fair }) && !counted(Counted { twice: 1, ..fair }));
+        assert!(!counted(Counted { disordered: 1, ..fair }) && !counted(Counted { strange: 1, ..fair }));
+        assert!(!Tally { reused: 1, ..Tally::of(fair) }.is_clean());
     }
 }

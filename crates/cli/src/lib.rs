@@ -10,10 +10,12 @@
 //! A command is written once, against the local API (contracts/openapi/local.yaml). Where no daemon runs, the command opens the store itself
 //! and asks the very same router without a socket between.
 
+pub mod chaos;
 mod cli;
 pub mod client;
 mod commands;
 mod demo;
+mod dice;
 mod ending;
 mod failure;
 mod image;
@@ -25,6 +27,7 @@ pub mod process;
 mod seals;
 mod settings;
 mod span;
+mod talk;
 mod unlock;
 pub mod wire;
 

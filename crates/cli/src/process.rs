@@ -46,7 +46,14 @@ impl Program {
         Ok(Self::new(path, words))
     }
 
-    fn command(&self, home: &Path) -> Command {
+    /// This program behind another that becomes it: one that sets its surroundings.
+    #[must_use]
+    pub(crate) fn behind(&self, lead: &str, words: &[String]) -> Self {
+        let words = words.iter().map(OsString::from).chain([self.path.clone().into_os_string()]);
+        Self { path: lead.into(), words: words.chain(self.words.iter().cloned()).collect() }
+    }
+
+    pub(crate) fn command(&self, home: &Path) -> Command {
         let mut command = Command::new(&self.path);
         command.args(&self.words).arg("--home").arg(home).kill_on_drop(true);
         command.env(seals::FILE, seals_of(home));
@@ -87,8 +94,21 @@ impl Program {
     /// # Errors
     /// As there.
     pub async fn launch(&self, home: &Path, listen: Option<SocketAddr>) -> Result<AgentProcess, Failure> {
+        self.launch_with(home, listen, &[]).await
+    }
+
+    /// [`Program::launch`], with more words behind `nuncio agent`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn launch_with(
+        &self,
+        home: &Path,
+        listen: Option<SocketAddr>,
+        words: &[&str],
+    ) -> Result<AgentProcess, Failure> {
         let mut command = self.command(home);
-        command.args(["agent", "--stop-with-stdin"]);
+        command.args(["agent", "--stop-with-stdin"]).args(words);
         if let Some(listen) = listen {
             command.arg("--listen").arg(listen.to_string());
         }

@@ -204,6 +204,10 @@ impl Actor {
         if self.peer.contact(&peer).is_some() {
             self.problems.insert(peer, reason);
         }
+        // Whoever has begun it reaches this agent no more where the address is another now, and resends may be a minute apart.
+        if self.peer.outbox().any(|(to, ..)| to == peer) {
+            self.dial(peer);
+        }
     }
 
     /// Ends the connections with an agent that is not talked to any more, those that carry no frames among them, and no longer dials it.

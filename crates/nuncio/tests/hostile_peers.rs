@@ -186,3 +186,30 @@ async fn a_stranger_that_says_nothing_is_shown_out_and_few_are_there_at_once() {
     assert!(added.close_reason().is_none(), "who was added stays");
     scene.bob.shutdown().await.unwrap();
 }
+
+/// Without it whoever was dialled waits for its own resends, a minute apart after a while, though it knows the other's new address.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_dialled_dials_where_the_connection_ends_and_letters_wait() {
+    let scene = Scene::new().await;
+    let at = vec![scene.link.local_addr().unwrap().to_string()];
+    let invitation = Invitation { agent: scene.peer, endpoints: at, mailbox: None, bundle_hash: None, knock: None };
+    scene.bob.add_peer(&invitation, Some("peer")).await.unwrap();
+    let connection = scene.dial().await;
+    let _frames = connection.open(StreamKind::Frames).await.unwrap();
+    within(async {
+        while scene.bob.status().await.unwrap().connections == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    scene.bob.send(scene.peer, Message::text("which waits")).await.unwrap();
+    let (kind, mut send, _) = within(connection.accept_stream()).await.unwrap();
+    assert_eq!(kind, StreamKind::Prekeys);
+    send.reset(CloseCode::BUSY.into()).unwrap();
+    connection.close(CloseCode::CLOSED, "and gone");
+    // Sooner than the next start is due, which would have it dialled as well.
+    let soon = Duration::from_millis(time::START_RETRY / 2);
+    let back = tokio::time::timeout(soon, scene.link.accept()).await.expect("it is dialled").unwrap();
+    assert_eq!(back.peer(), scene.bob.id());
+    scene.bob.shutdown().await.unwrap();
+}

@@ -14,6 +14,13 @@ impl UnixMillis {
         Self(self.0.saturating_add(ms))
     }
 
+    /// Whether a moment has come that was set at most `ahead_ms` ahead. One that is further ahead was set by a clock that was put back since, and
+    /// nobody waits until it shows that time again.
+    #[must_use]
+    pub const fn has_come(self, now: Self, ahead_ms: u64) -> bool {
+        self.0 <= now.0 || self.0 > now.plus(ahead_ms).0
+    }
+
     /// Milliseconds from `earlier` to this; 0 if it was not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {

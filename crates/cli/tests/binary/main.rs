@@ -16,6 +16,7 @@ mod bridge;
 mod canary;
 mod channel;
 mod channel_owners;
+mod chaos;
 mod commands;
 mod daemon;
 mod demo;

@@ -174,7 +174,7 @@ impl<T> Order<T> {
 
     // contracts/channel.md C46.
     fn is_over(&self, now: UnixMillis) -> bool {
-        let oldest = self.waiting.front().is_some_and(|(since, _)| now.since(*since) >= time::CHANNEL_WAIT);
+        let oldest = self.wakes().is_some_and(|at| at.has_come(now, time::CHANNEL_WAIT));
         oldest || self.waiting.len() > limit::CHANNEL_WAITING_MAX || self.len > limit::CHANNEL_WAITING_BYTES_MAX
     }
 

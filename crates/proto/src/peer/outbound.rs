@@ -116,12 +116,14 @@ impl Peer {
     }
 
     pub(super) fn next_timer<R: CryptoRng + ?Sized>(&self, now: UnixMillis, rng: &mut R) -> Option<Step> {
-        let (_, to) = self.timers.first().filter(|(at, _)| *at <= now)?;
+        let has_come = |(at, _): &&(UnixMillis, AgentId)| at.has_come(now, time::RESEND_MAX);
+        // The latest, too: it is set for later than any may be where the clock was put back.
+        let (_, to) = self.timers.first().filter(has_come).or_else(|| self.timers.last().filter(has_come))?;
         let contact = self.contacts.get(to)?;
-        if contact.ack_due.is_some_and(|at| at <= now) {
+        if contact.ack_due.is_some_and(|at| at.has_come(now, time::RESEND_MAX)) {
             return self.ack_step(*to, rng);
         }
-        if let Some((at, _)) = contact.resend.filter(|(at, _)| *at <= now) {
+        if let Some((at, _)) = contact.resend.filter(|(at, _)| at.has_come(now, time::RESEND_MAX)) {
             if let Some(step) = self.unheard(*to, now) {
                 return Some(step);
             }

@@ -28,6 +28,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "python", about: "python3, for the second reader and the local API's example", run: python },
     Step { name: "node", about: "node, for the local API's example", run: node },
     Step { name: "strace", about: "strace, for faults at each system call of the log", run: strace },
+    Step { name: "faketime", about: "libfaketime, for agents whose clocks are set", run: faketime },
     Step { name: "rust", about: "unit, property, vector and crash tests", run: rust },
     Step { name: "backend", about: "the core's answers, from each backend of its primitives alone", run: backend },
     Step { name: "doc", about: "the code in the documentation", run: doc },
@@ -98,6 +99,10 @@ fn node(_: &Bench) -> Result<Outcome> {
 
 fn strace(_: &Bench) -> Result<Outcome> {
     tools::ensure(&tools::STRACE)
+}
+
+fn faketime(_: &Bench) -> Result<Outcome> {
+    tools::ensure(&tools::FAKETIME)
 }
 
 fn rust(bench: &Bench) -> Result<Outcome> {

@@ -32,6 +32,9 @@ pub(super) const NODE: Tool = Tool { program: "node", probe: &["--version"], pac
 
 pub(super) const STRACE: Tool = Tool { program: "strace", probe: &["--version"], packages: &["strace"] };
 
+/// For clocks that somebody sets.
+pub(super) const FAKETIME: Tool = Tool { program: "faketime", probe: &["--version"], packages: &["faketime"] };
+
 /// openid-client wants so much.
 pub(super) const NODE_20: Tool = Tool {
     program: "node",

@@ -292,8 +292,8 @@ impl Peer {
             let group = &found.group;
             let there = group.keys.iter().find(|(_, nos)| !nos.iter().any(|no| self.outbox.contains_key(no)));
             let expired = group.expiries.first().filter(|(at, _)| *at < now);
-            let ack = || group.acks.iter().find(|(_, at)| **at <= now);
-            let resend = || group.resend.iter().find(|(_, (at, _))| *at <= now);
+            let ack = || group.acks.iter().find(|(_, at)| at.has_come(now, time::RESEND_MAX));
+            let resend = || group.resend.iter().find(|(_, (at, _))| at.has_come(now, time::RESEND_MAX));
             let change = there
                 .map(|(agent, _)| GroupChange::KeyThere(*agent))
                 .or_else(|| expired.map(|(_, seq)| GroupChange::Expired(*seq)))
