@@ -39,7 +39,7 @@ pub(crate) fn all() -> Result<Rows> {
     }
     rows.extend(signatures().context("a signature does not verify")?);
     rows.extend(kept());
-    Ok(rows)
+    Ok(rows.into_iter().map(|(end, row)| (end.to_owned(), row)).collect())
 }
 
 fn row(count: u32, beside: &'static str, ours: &mut dyn FnMut(), its: &mut dyn FnMut()) -> Row {
@@ -75,7 +75,7 @@ fn opened<B: Backend>(sealed: &[u8], tag: &[u8; crypto::TAG_LEN], buf: &mut [u8]
 }
 
 /// Of a message of 200 bytes: a transcript, a token. `None` when one of the two is not what it should be.
-fn signatures() -> Option<Rows> {
+fn signatures() -> Option<Vec<(&'static str, Row)>> {
     const MESSAGE: [u8; 200] = [4; 200];
     let (ours, its) = (InUse::signing_key(&KEY), Other::signing_key(&KEY));
     let public = InUse::pair(&ours).verifying_key();
@@ -105,7 +105,7 @@ impl KeyType for Root {
 }
 
 /// What is RustCrypto's in both backends, beside aws-lc's own: a chain step, and a root step.
-fn kept() -> Rows {
+fn kept() -> Vec<(&'static str, Row)> {
     let chain =
         row(CIPHER, "aws-lc, not used", &mut || made(crypto::hmac_sha256(black_box(&KEY), &[&[1]])), &mut || {
             made(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, black_box(&KEY)), &[1]))
