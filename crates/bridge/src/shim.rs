@@ -201,14 +201,17 @@ impl Shim {
     // contracts/call.md X27.
     async fn give_up(&self, own: &mpsc::Sender<Own>) {
         let waiting: Vec<_> = self.state().waiting.iter().map(|(id, rpc)| (*id, rpc.clone())).collect();
-        for (id, rpc) in waiting {
-            self.state().errors += 1;
-            // Where nobody writes any more nobody reads.
-            if own.send(Own(Some(id), Fault::unanswered().message(Some(&rpc)))).await.is_err() {
-                return;
+        let told = async {
+            for (id, rpc) in waiting {
+                self.state().errors += 1;
+                // Where nobody writes any more nobody reads.
+                if own.send(Own(Some(id), Fault::unanswered().message(Some(&rpc)))).await.is_err() {
+                    return;
+                }
             }
-        }
-        let _ = tokio::time::timeout(LINGER, self.all_answered()).await;
+            self.all_answered().await;
+        };
+        let _ = tokio::time::timeout(LINGER, told).await;
     }
 
     /// Never returns.
@@ -312,10 +315,8 @@ impl Shim {
         loop {
             let frame = tokio::select! {
                 // In the middle of a message nothing else is written.
-                Some(Own(request, bytes)) = errors.recv(), if place.written == 0 => {
-                    line(&mut output, &bytes).await?;
-                    self.state().errors -= 1;
-                    self.settled(request);
+                Some(own) = errors.recv(), if place.written == 0 => {
+                    self.own(own, &mut output).await?;
                     continue;
                 }
                 frame = coming.next() => frame,
@@ -335,10 +336,31 @@ impl Shim {
                     }
                     self.settled(frame.request.filter(|_| frame.what != "part").and_then(|id| id.parse().ok()));
                 }
-                Err(RemoteError::Away(_)) => coming = self.again(place.after).await?,
+                Err(RemoteError::Away(_)) => {
+                    let again = self.again(place.after);
+                    tokio::pin!(again);
+                    coming = loop {
+                        tokio::select! {
+                            // What is ours needs no agent.
+                            Some(own) = errors.recv(), if place.written == 0 => self.own(own, &mut output).await?,
+                            begun = &mut again => break begun?,
+                        }
+                    };
+                }
                 Err(refused) => return Err(refused.into()),
             }
         }
+    }
+
+    /// Writes a message of ours, unless what came in between has answered its request.
+    async fn own(&self, own: Own, output: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let Own(request, bytes) = own;
+        if request.is_none_or(|id| self.state().waiting.contains_key(&id)) {
+            line(output, &bytes).await?;
+        }
+        self.state().errors -= 1;
+        self.settled(request);
+        Ok(())
     }
 
     async fn again(&self, after: Option<u64>) -> Result<Coming, ShimError> {

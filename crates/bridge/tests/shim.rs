@@ -299,6 +299,54 @@ async fn the_input_s_end_waits_for_answers_a_moment_and_ends_the_session() {
     assert_eq!(agent.memory.said().pop().unwrap().what, What::End);
 }
 
+/// contracts/call.md X27: what is under way when the input's patience is over is that request's answer, and no other comes.
+#[tokio::test]
+async fn an_answer_that_is_being_written_at_the_input_s_end_stays_the_only_one() {
+    let long = format!(r#"{{"jsonrpc":"2.0","id":1,"result":"{}"}}"#, "x".repeat(300_000));
+    let answer = long.clone();
+    let mut agent = Agent::new(Memory::new(move |far, say| {
+        if say.what == What::Request {
+            far.answer(&say, answer.as_str());
+        }
+    }));
+    agent.start();
+    let mut program = Program::start(&agent);
+    program.say(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#).await;
+    let Program { input, mut output, shim, .. } = program;
+    drop(input);
+    // Longer than answers may take to come, and not as long as they and the errors together.
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    assert_eq!(output.next_line().await.unwrap(), Some(long));
+    assert_eq!(output.next_line().await.unwrap(), None);
+    shim.await.unwrap().unwrap();
+}
+
+/// contracts/call.md X27.
+#[tokio::test]
+async fn what_has_no_answer_is_answered_for_though_the_agent_is_away() {
+    let mut agent = Agent::new(Memory::new(|_, _| ()));
+    agent.start();
+    let mut program = Program::start(&agent);
+    for id in 0..12 {
+        program.say(&call(id, "count", "{}")).await;
+    }
+    while agent.memory.said().len() < 12 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    agent.kill().await;
+    let Program { input, mut output, shim, .. } = program;
+    drop(input);
+    let mut told = Vec::new();
+    while let Some(line) = output.next_line().await.unwrap() {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["error"]["code"], -32041, "{line}");
+        told.push(line["id"].as_u64().unwrap());
+    }
+    told.sort_unstable();
+    assert_eq!(told, (0..12).collect::<Vec<_>>());
+    assert!(matches!(shim.await.unwrap(), Err(ShimError::Unheard)));
+}
+
 /// contracts/call.md X27.
 #[tokio::test]
 async fn a_service_that_is_never_heard_is_told_once_answered_for_and_no_good_end() {
