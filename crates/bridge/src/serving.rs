@@ -19,6 +19,7 @@ mod saying;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -142,7 +143,10 @@ impl Serving {
                 Some(before) => Arc::clone(&before.service),
                 None => self.begin(name, config)?,
             };
-            offered.insert(name.clone(), Arc::new(Offered { config: config.clone(), service }));
+            offered.insert(
+                name.clone(),
+                Arc::new(Offered { config: config.clone(), service, told: AtomicBool::new(false) }),
+            );
         }
         let goes_on = |old: &Offered| offered.values().any(|new| Arc::ptr_eq(&new.service, &old.service));
         let ended = before.values().filter(|old| !goes_on(old)).map(|old| Arc::clone(&old.service)).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::Reason;
 use crate::a2a;
@@ -14,6 +15,8 @@ use crate::service::Service;
 pub(super) struct Offered {
     pub(super) config: ServiceConfig,
     pub(super) service: Arc<Service>,
+    /// Its owner was told that a token would allow more than `tokens` does.
+    pub(super) told: AtomicBool,
 }
 
 impl Offered {

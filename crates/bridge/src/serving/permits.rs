@@ -1,5 +1,7 @@
 //! What a permit of this agent's allows where nothing else does (contracts/permit.md P8).
 
+use std::sync::atomic::Ordering;
+
 use nuncio::{Called, Scope};
 
 use super::{Offered, Serving};
@@ -23,8 +25,9 @@ impl Serving {
         let decided = policy::decide(&offered.config, &Asker { permit: permit.as_ref(), ..asker }, message);
         if let Decision::Denied { needs } = &decided
             && policy::tokens_lack(&offered.config, &asker, message)
+            && !offered.told.swap(true, Ordering::Relaxed)
         {
-            // Who asks cannot mend it, and whoever can is here.
+            // Who asks cannot mend it, and whoever can is here: once, however often it is asked.
             let (service, peer) = (&called.place.service, &called.letter.from);
             tracing::warn!(%service, %peer, needs, "a token would allow it, and services.toml does not: [services.{service}.tokens] says what tokens may");
         }

@@ -18,7 +18,7 @@ use crate::wire::{Peer, Peers, Problem};
 ///
 /// It speaks to the agent that runs on the home, and waits for it when it is started again: nothing is asked twice, and no answer is lost. Messages alone stand on
 /// standard output; what it has to say for people goes to standard error. Where its input ends and nothing has come of the service at all, exit code 1: then the other
-/// agent is away, or has not let this one in.
+/// agent is away, has not let this one in, or its service has said nothing so far.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  nuncio mcp anna/files\n\nIn an MCP client's configuration, as `nuncio connect` prints it:\n  {\"mcpServers\": {\"files\": {\"command\": \"nuncio\", \"args\": [\"mcp\", \"anna/files\"]}}}"
