@@ -4,6 +4,8 @@
 //! soak [--frames N] [--from SEED] [--slice N] [--threads N] [--ledger FILE]    run; behind the ledger's last seed, unless a seed is given
 //! soak --sum --ledger FILE                                                     add up
 //! ```
+//!
+//! `crates/sim/soak.jsonl` is the ledger of what was run.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
 
 use std::fs;
