@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nuncio::{Agent, Answered, CallNews, Called, Error, Payload, Queried, Transaction};
+use nuncio_contracts::registry::code;
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use tokio::sync::{mpsc, watch};
@@ -308,6 +309,11 @@ fn is_whole(news: &CallNews) -> bool {
 
 async fn heard(no: u64, news: CallNews) -> Heard {
     match news {
+        // contracts/call.md section 4, -32041.
+        CallNews::Failed { asked, why: why @ Error::NotDelivered(code::REMOVED), .. } => {
+            let what = HeardWhat::Unread { request: asked.id, why: why.to_string(), last: true };
+            Heard { no, id: asked.id, what }
+        }
         CallNews::Failed { asked, why, .. } => {
             let what = HeardWhat::Failed { request: asked.id, why: why.to_string(), note: asked.note };
             Heard { no, id: asked.id, what }

@@ -267,8 +267,9 @@ impl<L: Line> Front<L> {
             under: None,
         };
         session.line.say(say).await.map_err(Fault::from)?;
+        // It stays as one that is over: what is asked under its id is not said any more.
+        session.end();
         session.closing.cancel();
-        self.0.sessions.lock().await.remove(&Some(id));
         Ok(())
     }
 

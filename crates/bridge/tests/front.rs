@@ -192,7 +192,9 @@ async fn sessions_begin_end_and_are_unknown() {
     assert_eq!(front.post(&headers, ping).await.status(), 200);
     assert_eq!(front.ask("DELETE", &headers, "").await.status(), 204);
     let last = memory.said().pop().unwrap();
-    assert_eq!((last.what, last.session.unwrap().to_string()), (What::End, session));
+    assert_eq!((last.what, last.session.unwrap().to_string()), (What::End, session.clone()));
+    assert_eq!(front.post(&headers, ping).await.status(), 404, "nothing brings it back");
+    assert_eq!(memory.said().pop().unwrap().what, What::End);
     // The service's side ends another.
     let other = front.session(V25).await;
     let headers = [("mcp-session-id", other.as_str())];

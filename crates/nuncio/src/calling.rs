@@ -523,7 +523,8 @@ impl Actor {
         rows.extend(memories.into_iter().map(|session| Op::Delete { key: of_session(MEMORY, &(agent, session)) }));
         self.forget_all_came(came, rows);
         let open: Vec<_> = self.calls.open.keys().filter(|(to, _)| *to == agent).copied().collect();
-        open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::CANCELLED));
+        // contracts/call.md section 4, -32041: it may be there, and done.
+        open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::REMOVED));
     }
 
     fn forget_all_came(&mut self, came: Vec<u64>, mut rows: Vec<Op>) {

@@ -486,8 +486,9 @@ async fn nothing_is_kept_of_calls_of_who_was_removed() {
     two.server.remove_peer(two.asker.id()).await.unwrap();
     assert!(two.server.call(begun.letter.no).await.unwrap().is_none());
     assert!(two.asker.call(half.letter.no).await.unwrap().is_none());
-    let (_, id, ..) = failed(&mut two.asking).await;
+    let (_, id, _, why) = failed(&mut two.asking).await;
     assert_eq!(id, begun.letter.id, "whoever asked is told");
+    assert_eq!(why.letter_code(), Some("removed"), "not that it was not done");
     assert_eq!((two.asker.status().await.unwrap().inbox, two.server.status().await.unwrap().inbox), (0, 0));
     two.restart_server().await;
     assert!(two.serving.try_next().is_none());

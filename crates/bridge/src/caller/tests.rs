@@ -71,3 +71,15 @@ fn what_came_and_cannot_be_read_was_delivered() {
     };
     assert_eq!((is_last(What::Answer), is_last(What::Part)), (Some(true), Some(false)));
 }
+
+/// contracts/call.md section 4, -32041: a request to who was removed meanwhile may have been done.
+#[tokio::test]
+async fn what_was_asked_of_who_was_removed_is_not_told_as_not_done() {
+    let is_unread = async |code| {
+        let (to, id, service) = (AgentId::from_bytes(GENERATOR).unwrap(), Agent::new_letter_id().unwrap(), "files".parse().unwrap());
+        let asked = nuncio::Asked { to, id, service, session: None, note: Vec::new() };
+        let heard = heard(1, CallNews::Failed { no: 1, asked, why: Error::NotDelivered(code) }).await;
+        matches!(heard.what, HeardWhat::Unread { request, last: true, .. } if request == id)
+    };
+    assert!(is_unread(code::REMOVED).await && !is_unread(code::CANCELLED).await);
+}

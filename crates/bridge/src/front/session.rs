@@ -79,7 +79,7 @@ pub(super) enum Phase {
     /// It lives.
     #[default]
     Open,
-    /// The service's side has ended it.
+    /// Its client or the service's side has ended it.
     Ended,
     /// The agent stops.
     Dead,
@@ -153,6 +153,11 @@ impl<L: Line> Session<L> {
         self.state().phase
     }
 
+    /// It is over.
+    pub(super) fn end(&self) {
+        self.state().end(Phase::Ended);
+    }
+
     /// Somebody uses it.
     pub(super) fn touch(&self) {
         self.state().used = Some(Instant::now());
@@ -161,7 +166,8 @@ impl<L: Line> Session<L> {
     /// Since when nobody has; `None` while somebody does.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        (state.open.is_empty() && state.get.is_none()).then_some(state.used).flatten()
+        let is_idle = state.phase != Phase::Open || state.open.is_empty() && state.get.is_none();
+        is_idle.then_some(state.used).flatten()
     }
 
     /// A stream for a request that will be said, its numbers above the one that is given back.

@@ -93,7 +93,7 @@ impl Callbacks {
     fn mac(&self, place: &str, to: &To, given: Given) -> String {
         // None of them has a byte that is zero.
         let parts = [b"nuncio/callback/2", place.as_bytes(), &[0], given.word(), &[0], to.agent.as_str().as_bytes()];
-        let removals = (to.removals > 0).then(|| format!("\0{}", to.removals)).unwrap_or_default();
+        let removals = if to.removals > 0 { format!("\0{}", to.removals) } else { String::new() };
         let parts = [&parts[..], &[removals.as_bytes()]].concat();
         data_encoding::HEXLOWER.encode(&hmac_sha256(self.key.as_slice(), &parts))
     }
