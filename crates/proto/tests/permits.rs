@@ -312,7 +312,7 @@ fn a_mark_of_the_first_form_is_of_one_that_was_removed_once() {
     let step = a.peer.remove_contact(idb).unwrap();
     a.take(step);
     let row = a.disk.0.iter_mut().find(|(key, _)| key[0] == rows::PERMIT_REMOVED).unwrap();
-    *row.1 = vec![0x81, 0x01];
+    *row.1 = vec![0x01];
     a.restart();
     assert_eq!(a.peer.removals(&idb), 1);
 }

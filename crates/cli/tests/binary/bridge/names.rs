@@ -77,8 +77,8 @@ fn who_goes_may_nothing_although_the_file_cannot_be_followed() {
         assert_eq!(std::fs::read_to_string(&file).unwrap().contains("ben ="), false);
         assert!(add("ben", &cora).status.success());
         denied(&cora.home, "anna/files");
-        ok(anna, &["peers", "remove", cora.did()]);
         std::fs::write(&file, &with_ben).unwrap();
+        ok(anna, &["peers", "remove", cora.did()]);
         scene.anna.add(ben, "ben");
         scene.allow(&["tools.read"]);
         Client::start(&ben.home, "anna/files").end();
