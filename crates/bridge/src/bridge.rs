@@ -122,6 +122,33 @@ impl Bridge {
         Ok(serve(&self.agent, &self.serving).await?)
     }
 
+    /// A peer goes: what it may by its name and its identity it may no more, whatever the file says ([`forget_peer`](crate::forget_peer)). Of the file nothing is
+    /// followed.
+    // contracts/local-api.md A26.
+    pub fn forget_peer(&self, agent: &AgentId, name: Option<&str>) {
+        self.serving.forget_agent(agent);
+        name.into_iter().for_each(|name| self.serving.forget_name(name));
+    }
+
+    /// A peer is called otherwise now: nobody may what it could under its name before.
+    // contracts/local-api.md A26.
+    pub fn forget_name(&self, former: &str) {
+        self.serving.forget_name(former);
+    }
+
+    /// A peer is about to be called otherwise: what may be done under its name may be done under the other too, where nothing is said of that one. Of which
+    /// services that is.
+    // contracts/local-api.md A26.
+    #[must_use]
+    pub fn copy_name(&self, former: &str, name: &str) -> Vec<ServiceName> {
+        self.serving.copy_name(former, name)
+    }
+
+    /// It is not called so after all: [`Bridge::copy_name`] is undone, of these services.
+    pub fn uncopy_name(&self, name: &str, of: &[ServiceName]) {
+        self.serving.uncopy_name(name, of);
+    }
+
     /// Ends what is served, before the agent is shut down: what was handed over and has no answer is told as of unknown outcome.
     pub async fn stop(&self) {
         self.lets_in.abort();

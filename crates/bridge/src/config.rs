@@ -40,7 +40,7 @@ use serde::{Deserialize, Deserializer};
 pub(crate) use child::environment;
 pub use edit::{Offer, allow, expose, expose_a2a, expose_native, offer, withdraw};
 pub(crate) use edit::{allow_also, drafted, drafted_a2a, put};
-pub use peers::{forget_peer, rename_peer};
+pub use peers::{copy_peer, forget_peer, uncopy_peer};
 pub use told::{ServiceTold, told};
 
 use crate::{a2a, policy};

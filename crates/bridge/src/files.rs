@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use crate::config::{self, ConfigError, Runs, Services};
+use crate::config::{self, Runs, Services};
 use crate::connections::{self, Connections};
 use crate::gateway::{self, GatewayConfig, GatewayError};
 use crate::hooks;
-use crate::service;
 
 /// Reads those files of a home that are there, and what they name: the name of each, and why the next start refuses it, if it does. Nothing runs or listens.
 #[must_use]
@@ -18,24 +17,19 @@ pub fn check_files(home: &Path) -> Vec<(&'static str, Result<(), GatewayError>)>
 
 fn check(home: &Path, name: &str) -> Result<(), GatewayError> {
     match name {
-        config::FILE => services(home),
+        config::FILE => Ok(Services::load(home).map(drop)?),
         connections::FILE => Ok(Connections::load(home).map(drop)?),
         hooks::FILE => Ok(hooks::check(home)?),
         _ => GatewayConfig::load(&home.join(name))?.check(),
     }
 }
 
-fn services(home: &Path) -> Result<(), GatewayError> {
-    let services = Services::load(home)?;
-    match services.iter().find(|(_, service)| matches!(service.runs, Runs::Native)) {
-        None => Ok(()),
-        Some((name, _)) => Err(ConfigError::Service {
-            path: home.join(config::FILE),
-            service: name.to_string(),
-            what: service::NOT_NATIVE.to_owned(),
-        }
-        .into()),
-    }
+/// The services of a home that the program that embeds its agent offers, and no other can; none, where the file cannot be read.
+#[must_use]
+pub fn native_services(home: &Path) -> Vec<String> {
+    let Ok(services) = Services::load(home) else { return Vec::new() };
+    let native = services.iter().filter(|(_, service)| matches!(service.runs, Runs::Native));
+    native.map(|(name, _)| name.to_string()).collect()
 }
 
 #[cfg(test)]
@@ -69,7 +63,6 @@ mod tests {
         assert_eq!((check_files(home).len(), bad()), (4, Vec::new()));
         for (name, text, mode, said) in [
             ("services.toml", "[services", 0o600, "line 1"),
-            ("services.toml", "[services.files]\nnative = true", 0o600, "embeds"),
             ("services.toml", "[services.files]\nmcp = [\"x\"]\nenv_file = \"nowhere\"", 0o600, "nowhere"),
             ("connections.toml", "port = 4000\n[connections]", 0o644, "chmod"),
             ("webhooks.json", "{}", 0o600, "webhooks.json, line 1"),
@@ -83,6 +76,9 @@ mod tests {
             assert!(all.len() == 1 && all[0].contains(said), "{name} {said}: {all:?}");
             write(name, &before, 0o600);
         }
-        assert_eq!(bad(), [""; 0]);
+        assert_eq!((bad().len(), native_services(home).len()), (0, 0));
+        // Its own program's next start does not refuse it.
+        write("services.toml", "[services.files]\nnative = true", 0o600);
+        assert_eq!((bad().len(), native_services(home)), (0, vec!["files".to_owned()]));
     }
 }

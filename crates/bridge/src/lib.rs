@@ -36,16 +36,16 @@ mod under;
 pub use bridge::{Bridge, BridgeError, forget_withdrawn};
 pub use caller::AgentLine;
 pub use config::{
-    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, expose, expose_a2a, expose_native, forget_peer,
-    offer, rename_peer, told as services, withdraw,
+    ConfigError, FILE as SERVICES_FILE, Offer, ServiceTold, allow, copy_peer, expose, expose_a2a, expose_native,
+    forget_peer, offer, told as services, uncopy_peer, withdraw,
 };
 pub use connections::{Connection, Connections, FILE as CONNECTIONS_FILE, Wants};
 pub use descriptors::make_room_for_connections;
-pub use files::check_files;
+pub use files::{check_files, native_services};
 pub use front::flush::{Flushing, Mark, Marks};
 pub use front::{Front, GRACE_BROKEN, GRACE_ENDED, Guard, Room, serve as serve_fronts};
 pub use fronts::{Fronts, NotConnected, connected, disconnected};
-pub use gateway::{FILE as GATEWAY_FILE, Gateway, GatewayConfig, GatewayError};
+pub use gateway::{FILE as GATEWAY_FILE, Gateway, GatewayConfig, GatewayError, routes_to as gateway_routes_to};
 pub use hooks::FILE as WEBHOOKS_FILE;
 pub use line::{Asks, Heard, HeardWhat, Line, LineError, Say};
 pub use message::{Body, Message};

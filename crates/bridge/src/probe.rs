@@ -43,7 +43,7 @@ pub enum NotFound {
     #[error("it does not run: {0}")]
     Gone(String),
     /// It says nothing.
-    #[error("it has not answered within {} s", .0.as_secs())]
+    #[error("it has not answered within {} s", .0.as_secs_f64())]
     Silent(Duration),
     /// It says what it is told.
     #[error("it does not speak MCP: it says back what it is told")]

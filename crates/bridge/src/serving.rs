@@ -9,6 +9,7 @@
 mod at_once;
 mod callbacks;
 mod memory;
+mod names;
 mod offered;
 mod open;
 mod patience;

@@ -18,6 +18,7 @@ pub(crate) mod knocks;
 mod letting;
 pub(crate) mod mailbox;
 pub(crate) mod mcp;
+mod named;
 pub(crate) mod node;
 pub(crate) mod outbox;
 pub(crate) mod peers;

@@ -12,6 +12,7 @@ mod handover;
 mod inbox;
 mod knocks;
 mod letters;
+mod names;
 mod peers;
 mod permits;
 mod read;
@@ -51,6 +52,8 @@ pub(crate) struct Served {
     room: Room,
     /// Whoever waits, stops waiting: the agent stops.
     closing: CancellationToken,
+    /// Peers get and lose their names one after the other.
+    naming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Served {
@@ -155,7 +158,7 @@ fn router(served: Served) -> Router {
 /// The router for a command that has opened the store itself.
 pub(crate) fn own(agent: Agent, home: &Path) -> Router {
     let (home, closing) = (home.into(), CancellationToken::new());
-    let served = Served { agent, home, bridge: None, room: Room::default(), closing };
+    let served = Served { agent, home, bridge: None, room: Room::default(), closing, naming: Arc::default() };
     router(served).layer(axum::Extension(Door::Own))
 }
 

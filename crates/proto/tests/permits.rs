@@ -274,12 +274,45 @@ fn who_was_removed_hands_on_nothing_through_a_friend_either() {
 }
 
 #[test]
+fn what_the_giver_has_forgotten_of_one_that_was_removed_counts_no_more() {
+    let ([mut a, mut b, mut c], [_, idb, idc], [given, narrowed]) = shown();
+    // A restored giver, or one whose clock was ahead for a while, which keeps none of it.
+    a.disk.0.retain(|key, _| key[0] != rows::PERMIT);
+    a.restart();
+    let step = a.peer.remove_contact(idb).unwrap();
+    a.take(step);
+    a.know(&b.peer);
+    for _ in 0..2 {
+        b.show(&mut a, &given);
+        c.show(&mut a, &narrowed);
+        assert_eq!((a.permitted(idb), a.permitted(idc)), (None, None), "it was given before");
+        a.restart();
+    }
+    // What it is given since counts, and what it hands on of that; and no longer than it is kept.
+    let anew = a.give(idb, "tools.write", 1);
+    b.keep(&anew);
+    let on = b.narrow(&anew, idc, "tools.write");
+    c.show(&mut a, &on);
+    a.restart();
+    assert_eq!((a.permitted(idb), a.permitted(idc)), (Some("tools.write".into()), Some("tools.write".into())));
+    a.disk.0.retain(|key, _| key[0] != rows::PERMIT || key[1..33] != idb.as_bytes()[..]);
+    a.restart();
+    assert_eq!((a.permitted(idb), a.permitted(idc)), (None, None));
+    // Who was never removed shows again what a restored giver has forgotten.
+    let given = a.give(idc, "tools.read", 0);
+    a.disk.0.retain(|key, _| key[0] != rows::PERMIT);
+    a.restart();
+    c.show(&mut a, &given);
+    assert_eq!(a.permitted(idc), Some("tools.read".into()));
+}
+
+#[test]
 fn a_mark_of_the_first_form_is_of_one_that_was_removed_once() {
     let ([mut a, _, _], [_, idb, _]) = three();
     let step = a.peer.remove_contact(idb).unwrap();
     a.take(step);
     let row = a.disk.0.iter_mut().find(|(key, _)| key[0] == rows::PERMIT_REMOVED).unwrap();
-    *row.1 = vec![0x81, 0x01];
+    *row.1 = vec![0x01];
     a.restart();
     assert_eq!(a.peer.removals(&idb), 1);
 }

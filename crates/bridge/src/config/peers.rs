@@ -7,31 +7,39 @@ use toml_edit::{DocumentMut, Item, TableLike};
 use super::ConfigError;
 use super::edit::{open, save, turn};
 
-/// Takes out what is said of a peer, under each of its names; of which services something was.
+/// Takes out what is said of a peer, under each of its names; of which services something was. Of an agent that runs see [`Bridge`](crate::Bridge).
 ///
 /// # Errors
 /// The file is not what this program reads; it stays as it is.
 // contracts/local-api.md A26.
 pub fn forget_peer(home: &Path, spellings: &[&str]) -> Result<Vec<String>, ConfigError> {
-    change(home, |peers| spellings.iter().filter(|peer| peers.remove(peer).is_some()).count() > 0)
+    change(home, |_, peers| spellings.iter().filter(|peer| peers.remove(peer).is_some()).count() > 0)
 }
 
-/// Says of a peer's name now what is said of its name before; where something is said of that one already, it stands. Of which services something was.
+/// Says of a name what is said of another, which keeps it, where nothing is said of that name so far; of which services that is. A peer is called so then, and
+/// [`forget_peer`] takes out its name before.
 ///
 /// # Errors
 /// As [`forget_peer`].
 // contracts/local-api.md A26.
-pub fn rename_peer(home: &Path, former: &str, name: &str) -> Result<Vec<String>, ConfigError> {
-    change(home, |peers| {
-        let Some(said) = peers.remove(former) else { return false };
-        if !peers.contains_key(name) {
-            peers.insert(name, said);
-        }
-        true
+pub fn copy_peer(home: &Path, former: &str, name: &str) -> Result<Vec<String>, ConfigError> {
+    change(home, |_, peers| match peers.get(former).cloned() {
+        Some(said) if !peers.contains_key(name) => peers.insert(name, said).is_none(),
+        _ => false,
     })
 }
 
-fn change(home: &Path, by: impl Fn(&mut dyn TableLike) -> bool) -> Result<Vec<String>, ConfigError> {
+/// [`copy_peer`] is undone, of these services.
+///
+/// # Errors
+/// As [`forget_peer`].
+pub fn uncopy_peer(home: &Path, name: &str, of: &[String]) -> Result<(), ConfigError> {
+    let taken =
+        |service: &str, peers: &mut dyn TableLike| of.iter().any(|one| one == service) && peers.remove(name).is_some();
+    if of.is_empty() { Ok(()) } else { change(home, taken).map(drop) }
+}
+
+fn change(home: &Path, by: impl Fn(&str, &mut dyn TableLike) -> bool) -> Result<Vec<String>, ConfigError> {
     let _turn = turn(home)?;
     let mut document = open(home)?;
     let changed = changed(&mut document, by);
@@ -41,11 +49,11 @@ fn change(home: &Path, by: impl Fn(&mut dyn TableLike) -> bool) -> Result<Vec<St
     Ok(changed)
 }
 
-fn changed(document: &mut DocumentMut, by: impl Fn(&mut dyn TableLike) -> bool) -> Vec<String> {
+fn changed(document: &mut DocumentMut, by: impl Fn(&str, &mut dyn TableLike) -> bool) -> Vec<String> {
     let Some(services) = document.get_mut("services").and_then(Item::as_table_like_mut) else { return Vec::new() };
     let peers = services.iter_mut().filter_map(|(name, service)| {
         let peers = service.as_table_like_mut()?.get_mut("peers")?.as_table_like_mut()?;
-        by(peers).then(|| name.get().to_owned())
+        by(name.get(), peers).then(|| name.get().to_owned())
     });
     peers.collect()
 }
@@ -97,16 +105,24 @@ mcp = [\"server\"]
     #[test]
     fn what_is_said_goes_with_the_name_and_never_widens_what_is_said_of_another() {
         let file = home(FILE);
-        assert_eq!(rename_peer(file.path(), "ben", "benny").unwrap(), ["files", "notes"]);
+        assert_eq!(copy_peer(file.path(), "ben", "benny").unwrap(), ["files", "notes"]);
         let told = crate::services(file.path()).unwrap();
         assert_eq!(told[0].peers["benny"], ["tools.write"]);
+        assert_eq!(told[0].peers["ben"], ["tools.write"]);
+        // The same again, after it was broken off, is no more and no less.
+        assert_eq!(copy_peer(file.path(), "ben", "benny").unwrap(), [""; 0]);
+        forget_peer(file.path(), &["ben"]).unwrap();
         assert!(!text(&file).contains("ben ="));
-        // Of cora something is said already.
-        assert_eq!(rename_peer(file.path(), "benny", "cora").unwrap(), ["files", "notes"]);
+        // Of cora something is said already, in one of them, which stands when it is undone.
+        assert_eq!(copy_peer(file.path(), "benny", "cora").unwrap(), ["notes"]);
         let told = crate::services(file.path()).unwrap();
         assert_eq!(told[0].peers["cora"], ["tools.read"]);
-        assert!(!text(&file).contains("benny"));
+        assert_eq!(told[1].peers["cora"], ["tools.read"]);
+        uncopy_peer(file.path(), "cora", &["notes".to_owned()]).unwrap();
+        uncopy_peer(file.path(), "cora", &[]).unwrap();
+        let told = crate::services(file.path()).unwrap();
+        assert!(told[0].peers.contains_key("cora") && !told[1].peers.contains_key("cora"));
         let broken = home("[services");
-        assert!(rename_peer(broken.path(), "ben", "benny").is_err());
+        assert!(copy_peer(broken.path(), "ben", "benny").is_err());
     }
 }

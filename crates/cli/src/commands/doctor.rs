@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use nuncio::Config;
-use nuncio_bridge::{CONNECTIONS_FILE, SERVICES_FILE, WEBHOOKS_FILE, check_files};
+use nuncio_bridge::{CONNECTIONS_FILE, SERVICES_FILE, WEBHOOKS_FILE, check_files, native_services};
 use nuncio_store::Store;
 use nuncio_transport::tuning::SOCKET_BUFFER;
 use serde::Serialize;
@@ -130,11 +130,19 @@ fn files(home: &Path) -> Vec<Finding> {
         .filter_map(|(_, read)| read.as_ref().err())
         .map(|error| bad(format!("the next start refuses what is written: {error}")))
         .collect();
+    let native = native_services(home);
+    let native = (!native.is_empty()).then(|| {
+        advice(format!(
+            "{} in services.toml is `native`: the program that embeds this agent offers it, and `nuncio agent` refuses the file",
+            native.join(", ")
+        ))
+    });
     if refused.is_empty() {
         let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-        return vec![good(format!("the next start can read {}", names.join(", ")))];
+        let read = good(format!("the next start can read {}", names.join(", ")));
+        return std::iter::once(read).chain(native).collect();
     }
-    refused
+    refused.into_iter().chain(native).collect()
 }
 
 async fn records(options: &Options, home: &Path, is_served: bool) -> Vec<Finding> {

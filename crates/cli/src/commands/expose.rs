@@ -121,7 +121,7 @@ async fn waited<T>(
         () = tokio::time::sleep(QUIET) => {
             output::note(format_args!(
                 "{name}: started, and asked what it is; no answer so far: waiting, {} s in all (--patience)",
-                patience.as_secs()
+                patience.as_secs_f64()
             ));
             asked.await
         }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::Options;
 use crate::client::segment;
-use crate::commands::peers::say_what_may;
+use crate::commands::named::say_what_may;
 use crate::failure::Failure;
 use crate::output;
 use crate::wire::{KnockTold, Knocks as Known, LetIn, LineNamed, LineTold, Lines, Named};
@@ -54,7 +54,10 @@ impl Knocks {
                 let how = LetIn { name: name.clone() };
                 let named = options.with(async |api| api.post::<Named>(&path, &how).await).await?;
                 said(options, &named, "let in")?;
-                name.as_deref().filter(|_| !options.json).map_or(Ok(()), |name| say_what_may(options, name))
+                if let Some(name) = name.as_deref().filter(|_| !options.json) {
+                    say_what_may(&options.home()?, name);
+                }
+                Ok(())
             }
             Some(Action::Lines {}) => lines(options).await,
             Some(Action::Revoke { line }) => {

@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 use nuncio::{AgentId, Invitation, NotInvitation};
-use nuncio_bridge::{ServiceTold, services};
 
+use super::named::{said, say_removed, say_renamed, say_what_may};
 use crate::cli::Options;
 use crate::client::{Api, segment};
 use crate::failure::Failure;
@@ -54,31 +54,18 @@ async fn remove(options: &Options, peer: &str) -> Result<(), Failure> {
     let path = format!("/v1/peers/{}", segment(peer));
     let home = options.home()?;
     // A file that cannot be read removes nothing here; the agent says what became of it.
-    let before = services(&home).unwrap_or_default();
-    let removed = options.with(async |api| api.delete::<Named>(&path).await).await?;
+    let before = said(&home);
+    let removed = async |api: &Api| {
+        let known = api.get::<Known>("/v1/peers").await?.peers;
+        let name = known.into_iter().find(|one| one.agent == peer || one.name.as_deref() == Some(peer));
+        Ok::<_, Failure>((api.delete::<Named>(&path).await?, name.and_then(|one| one.name)))
+    };
+    let (removed, name) = options.with(removed).await?;
     if options.json {
         return output::json(&removed);
     }
     output::line(format_args!("removed {}", removed.agent))?;
-    let after = services(&home)?;
-    let lost = |was: &&ServiceTold| after.iter().any(|now| now.name == was.name && now.peers.len() < was.peers.len());
-    let lost: Vec<&str> = before.iter().filter(lost).map(|was| was.name.as_str()).collect();
-    if !lost.is_empty() {
-        output::note(format_args!("services.toml says nothing of it any more: it was named for {}", lost.join(", ")));
-    }
-    Ok(())
-}
-
-/// What is said already of whoever has a name: it counts from now on.
-pub(super) fn say_what_may(options: &Options, name: &str) -> Result<(), Failure> {
-    // A file that cannot be read lets nobody in, and is no reason not to add anybody.
-    let said = services(&options.home()?).unwrap_or_default();
-    let said = said.iter().filter_map(|told| Some(format!("{}: {}", told.name, told.peers.get(name)?.join(" "))));
-    let said: Vec<String> = said.collect();
-    if !said.is_empty() {
-        output::note(format_args!("services.toml says what {name} may: {}", said.join("; ")));
-    }
-    Ok(())
+    say_removed(&home, &before, name.as_deref())
 }
 
 impl Add {
@@ -91,6 +78,8 @@ impl Add {
                 "quote the whole last line that `nuncio id` printed: nuncio peers add --name NAME 'nuncio:did:key:…'";
             Failure::usage(error.to_string(), hint)
         })?;
+        let home = options.home()?;
+        let before = said(&home);
         let (added, former, name) = options.with(async |api| self.add(api, line, agent).await).await?;
         if options.json {
             return output::json(&added);
@@ -99,9 +88,10 @@ impl Add {
         output::line(format_args!("added {}{named}", added.agent))?;
         let Some(name) = name else { return Ok(()) };
         if let Some(former) = former.filter(|former| *former != name) {
-            output::note(format_args!("it was known as {former} and is {name} now, in services.toml too"));
+            say_renamed(&home, &before, &former, &name);
         }
-        say_what_may(options, &name)
+        say_what_may(&home, &name);
+        Ok(())
     }
 
     /// Adds it; its name before, and now. An invitation alone changes no name.

@@ -61,8 +61,7 @@ pub(super) async fn reload(State(served): State<Served>) -> Result<Json<Services
     services(State(served)).await
 }
 
-/// The same, of what this API has written there itself.
-pub(super) async fn follow(served: &Served) -> Result<(), Refused> {
+async fn follow(served: &Served) -> Result<(), Refused> {
     match served.bridge.as_deref() {
         Some(bridge) => Ok(bridge.reload().await?),
         None => Ok(forget_withdrawn(&served.agent, &served.home).await?),

@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use nuncio::{AgentId, Scope, ServiceName};
 
 use super::Served;
+use super::names::{in_turn, named};
 use super::read::Body;
 use super::refused::Refused;
 use crate::wire::{Invited, KnockTold, Knocks, LetIn, LineNamed, LineTold, Lines, Named, NewInvitation, Purpose};
@@ -86,11 +87,12 @@ pub(super) async fn let_in(
     Path(agent): Path<String>,
     Body(how): Body<LetIn>,
 ) -> Result<Json<Named>, Refused> {
-    let (by, name) = (agent_of(&agent)?, how.name.as_deref());
-    let former = super::peers::called(&served, by, name).await?;
-    let named = found(served.agent.let_in(by, name).await?, agent)?;
-    super::peers::renamed(&served, former, name).await?;
-    Ok(named)
+    let (at, by) = (served.clone(), agent_of(&agent)?);
+    in_turn(&served, async move {
+        let name = how.name.as_deref();
+        named(&at, by, name, async { found(at.agent.let_in(by, name).await?, agent) }).await
+    })
+    .await
 }
 
 pub(super) async fn decline(State(served): State<Served>, Path(agent): Path<String>) -> Result<Json<Named>, Refused> {

@@ -60,7 +60,8 @@ impl LocalApi {
     ) -> Result<Self, Failure> {
         let closing = CancellationToken::new();
         let (bridge, room) = (Some(bridge), Room::default());
-        let app = router(Served { agent, home: home.into(), bridge, room, closing: closing.clone() });
+        let app =
+            router(Served { agent, home: home.into(), bridge, room, closing: closing.clone(), naming: Arc::default() });
         let tasks = TaskTracker::new();
         let socket = home.join(SOCKET);
         let listener = bind_private(home, &socket)?;

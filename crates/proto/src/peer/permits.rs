@@ -100,7 +100,7 @@ impl Peer {
         now: UnixMillis,
     ) -> Result<(Permit, Step), PermitError> {
         let permit = Permit::give(self.identity(), service, terms)?;
-        let step = self.keep(&permit, now)?;
+        let step = self.keep(&permit, true, now)?;
         Ok((permit, step))
     }
 
@@ -111,7 +111,7 @@ impl Peer {
     pub fn narrow_permit(&self, id: PermitId, terms: Terms, now: UnixMillis) -> Result<(Permit, Step), PermitError> {
         let held = self.calls.permits.kept.get(&(self.id(), id)).ok_or(PermitError::Unknown)?;
         let permit = held.narrow(self.identity(), terms)?;
-        let step = self.keep(&permit, now)?;
+        let step = self.keep(&permit, false, now)?;
         Ok((permit, step))
     }
 
@@ -123,21 +123,24 @@ impl Peer {
         if *permit.holder() != self.id() {
             return Err(NotAllowed::Holder.into());
         }
-        self.keep(permit, now)
+        self.keep(permit, false, now)
     }
 
-    fn keep(&self, permit: &Permit, now: UnixMillis) -> Result<Step, PermitError> {
+    fn keep(&self, permit: &Permit, is_new: bool, now: UnixMillis) -> Result<Step, PermitError> {
         if permit.giver() == permit.holder() {
             return Err(PermitError::Myself);
         }
-        self.check_permit(permit, now)?;
+        self.check_permit(permit, is_new, now)?;
         self.check_permit_room(permit, now)?;
         Ok(self.step(Change::Permit(PermitChange::Kept(Box::new(permit.clone())))))
     }
 
-    fn check_permit(&self, permit: &Permit, now: UnixMillis) -> Result<(), PermitError> {
+    fn check_permit(&self, permit: &Permit, is_new: bool, now: UnixMillis) -> Result<(), PermitError> {
         let (giver, holder, service) = (permit.giver(), permit.holder(), permit.service());
-        permit.allows(&Asked { giver, holder, service, now }, |by, link| self.link_is_over(giver, by, link))?;
+        let is_over = |by: &AgentId, link: &Link| {
+            self.link_is_over(giver, by, link) || !is_new && self.link_is_forgotten(giver, by, link)
+        };
+        permit.allows(&Asked { giver, holder, service, now }, is_over)?;
         // contracts/permit.md P9: what is revoked is kept as long as the link would count.
         let ends = permit.links().all(|link| link.terms.until.since(now) <= time::PERMIT_LIFE_MAX);
         if ends { Ok(()) } else { Err(PermitError::TooLong) }
@@ -162,9 +165,17 @@ impl Peer {
         let retired = by != giver && self.contact(by).is_some_and(|info| info.retired);
         let is_here = *giver == self.id();
         let is_removed = is_here && removed.get(by).is_some_and(|removed| !removed.is_added);
-        // What the giver gives it itself is known here, and was revoked if it was given before: of all else nobody knows when it was.
+        // Of what another gives it nobody knows when it was.
         let is_old = is_here && by != giver && removed.contains_key(&link.terms.holder);
         retired || is_removed || is_old || over.contains_key(&link.id())
+    }
+
+    /// Whether a link is this agent's own to one that was removed here ever, and is not kept. It may be of before the removal, which revoked what was kept alone.
+    // contracts/permit.md P15.
+    fn link_is_forgotten(&self, giver: &AgentId, by: &AgentId, link: &Link) -> bool {
+        let Permits { kept, removed, .. } = &self.calls.permits;
+        let (me, holder) = (self.id(), link.terms.holder);
+        *giver == me && *by == me && removed.contains_key(&holder) && !kept.contains_key(&(holder, link.id()))
     }
 
     /// How often an agent was removed here.
@@ -179,9 +190,9 @@ impl Peer {
     pub fn permitted(&self, holder: &AgentId, service: &ServiceName, now: UnixMillis) -> Option<Scope> {
         let giver = &self.id();
         let asked = Asked { giver, holder, service, now };
-        let allowed = self
-            .permits_of(holder)
-            .filter_map(|kept| kept.allows(&asked, |by, link| self.link_is_over(giver, by, link)).ok());
+        let is_over =
+            |by: &AgentId, link: &Link| self.link_is_over(giver, by, link) || self.link_is_forgotten(giver, by, link);
+        let allowed = self.permits_of(holder).filter_map(|kept| kept.allows(&asked, is_over).ok());
         allowed.fold(None, |all: Option<Scope>, scope| Some(all.map_or_else(|| scope.clone(), |all| all.union(scope))))
     }
 
@@ -262,7 +273,7 @@ impl Peer {
         if *permit.giver() != self.id() || *permit.holder() != from || self.is_fellow_alone(&from) {
             return;
         }
-        if self.check_permit(&permit, now).is_ok() && self.check_permit_room(&permit, now).is_ok() {
+        if self.check_permit(&permit, false, now).is_ok() && self.check_permit_room(&permit, now).is_ok() {
             self.apply_permit_kept(permit, out);
         }
     }
@@ -271,7 +282,7 @@ impl Peer {
     // contracts/permit.md P12, P14.
     pub(super) fn take_permit_over(&mut self, from: AgentId, bytes: &[u8], now: UnixMillis, out: &mut Out) {
         let Ok(permit) = Permit::parse(bytes) else { return };
-        if *permit.giver() != self.id() || *permit.signer() != from || self.check_permit(&permit, now).is_err() {
+        if *permit.giver() != self.id() || *permit.signer() != from || self.check_permit(&permit, false, now).is_err() {
             return;
         }
         let many = self.calls.permits.over.values().filter(|over| over.by == from).count();

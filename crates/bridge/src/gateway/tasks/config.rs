@@ -68,6 +68,16 @@ pub(crate) struct Tool {
     pub(crate) argument: Option<String>,
 }
 
+impl TaskRoute {
+    /// Whose tool is called, by name or DID.
+    pub(crate) fn peer(&self) -> Option<&str> {
+        match &self.does {
+            Does::Call(tool) => Some(&tool.peer),
+            Does::Complete(_) => None,
+        }
+    }
+}
+
 impl TaskTable {
     /// `chat` is what the same file says of the provider.
     pub(crate) fn check(self, name: &str, chat: Option<&ChatRoute>) -> Result<TaskRoute, String> {
