@@ -1600,6 +1600,10 @@ pub mod code {
     /// refusal: a message of a service that nobody here has asked, or in a session that nobody here has opened
     pub const NO_CALL: u16 = 42;
 
+    /// failure told to the sender's own application: the letter was a request to an agent that it removed before the
+    /// answer came, so nobody knows whether it was done
+    pub const REMOVED: u16 = 43;
+
     /// refusal: a letter of this kind needs a token
     pub const TOKEN_MISSING: u16 = 64;
 
@@ -1679,6 +1683,7 @@ pub mod code {
             40 => "not_member",
             41 => "no_service",
             42 => "no_call",
+            43 => "removed",
             64 => "token_missing",
             65 => "token_malformed",
             66 => "token_algorithm",

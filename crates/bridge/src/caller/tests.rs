@@ -76,7 +76,8 @@ fn what_came_and_cannot_be_read_was_delivered() {
 #[tokio::test]
 async fn what_was_asked_of_who_was_removed_is_not_told_as_not_done() {
     let is_unread = async |code| {
-        let (to, id, service) = (AgentId::from_bytes(GENERATOR).unwrap(), Agent::new_letter_id().unwrap(), "files".parse().unwrap());
+        let to = AgentId::from_bytes(nuncio_proto::crypto::SigningKey::from_seed(&[1; 32]).public()).unwrap();
+        let (id, service) = (Agent::new_letter_id().unwrap(), "files".parse().unwrap());
         let asked = nuncio::Asked { to, id, service, session: None, note: Vec::new() };
         let heard = heard(1, CallNews::Failed { no: 1, asked, why: Error::NotDelivered(code) }).await;
         matches!(heard.what, HeardWhat::Unread { request, last: true, .. } if request == id)
