@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use nuncio_proto::call::ServiceName;
 use nuncio_proto::ids::AgentId;
@@ -47,7 +48,8 @@ impl Serving {
             .filter_map(|(name, old)| {
                 let mut config = old.config.clone();
                 let service = Arc::clone(&old.service);
-                by(name, &mut config).then(|| (name.clone(), Arc::new(Offered { config, service })))
+                by(name, &mut config)
+                    .then(|| (name.clone(), Arc::new(Offered { config, service, told: AtomicBool::new(false) })))
             })
             .collect();
         let names = changed.keys().cloned().collect();
