@@ -1600,8 +1600,8 @@ pub mod code {
     /// refusal: a message of a service that nobody here has asked, or in a session that nobody here has opened
     pub const NO_CALL: u16 = 42;
 
-    /// failure told to the sender's own application: the letter was a request to an agent that it removed before the
-    /// answer came, so nobody knows whether it was done
+    /// failure told to the sender's own application: the letter was a request, and one of the two agents removed the
+    /// other before the answer came, so nobody knows whether it was done
     pub const REMOVED: u16 = 43;
 
     /// refusal: a letter of this kind needs a token

@@ -96,6 +96,9 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         what: String,
     },
+    /// What was to be offered speaks something else than what is offered under its name, and what its peers may would mean another thing.
+    #[error("{0} is offered already, and speaks {1}")]
+    OtherKind(ServiceName, &'static str),
 }
 
 /// What an agent offers.

@@ -157,6 +157,7 @@ impl Failure {
             Self::Log(_) => "log_wrong",
             Self::Settings { .. } => "settings",
             Self::Gone(_) => "stopped",
+            Self::Services(ConfigError::OtherKind(..)) => "name",
             Self::Services(_) => "services",
             Self::Gateway(GatewayError::Listen(..)) => "gateway_address",
             Self::Gateway(_) => "gateway",
@@ -181,6 +182,9 @@ impl Failure {
                 if source.kind() == io::ErrorKind::NotFound =>
             {
                 "write it: `nuncio gateway --help` shows one; --config names another place"
+            }
+            Self::Services(ConfigError::OtherKind(..)) => {
+                "`nuncio withdraw` it first, and with it who may use it; or give another name"
             }
             Self::NotDelivered { code: Some(code), .. } | Self::Api(Problem { letter_code: Some(code), .. }) => {
                 hint_for_letter(code)

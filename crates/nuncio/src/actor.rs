@@ -399,7 +399,12 @@ impl Actor {
                 self.failed = true;
             }
             Wake::LinkUp { link, connection, frames } => self.link_up(link, connection, frames),
-            Wake::LinkDown { link, peer, reason } => self.link_down(link, peer, reason),
+            Wake::LinkDown { link, peer, reason, by_stranger } => {
+                self.link_down(link, peer, reason);
+                if by_stranger {
+                    self.forgotten_by(peer);
+                }
+            }
             Wake::Rested { peer } => self.rested(peer),
             Wake::Arrived { connection } => self.arrived(connection),
             Wake::DialFailed { peer, reason } => {

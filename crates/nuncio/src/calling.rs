@@ -527,6 +527,13 @@ impl Actor {
         open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::REMOVED));
     }
 
+    /// A peer has removed this agent, and with it what it was asked: no answer comes of what it has (contracts/call.md section 4, -32041).
+    pub(crate) fn forgotten_by(&mut self, peer: AgentId) {
+        let there = |at: &(AgentId, LetterId)| at.0 == peer && !self.peer.is_under_way(at.0, at.1);
+        let open: Vec<_> = self.calls.open.keys().filter(|at| there(at)).copied().collect();
+        open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::REMOVED));
+    }
+
     fn forget_all_came(&mut self, came: Vec<u64>, mut rows: Vec<Op>) {
         let (mut together, mut answers) = (nothing(), Vec::new());
         came.into_iter().for_each(|no| self.forget_came(no, &mut together, &mut rows, &mut answers));

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use nuncio_contracts::registry::{limit, time};
 use nuncio_proto::ids::AgentId;
-use nuncio_transport::{CloseCode, Connection, FrameReceiver, FrameSender, Link, RecvStream, SendStream, StreamKind};
+use nuncio_transport::{
+    CloseCode, CloseReason, Connection, FrameReceiver, FrameSender, Link, RecvStream, SendStream, StreamKind,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -126,8 +128,9 @@ pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: boo
 }
 
 fn down(link: LinkId, connection: &Connection, reason: String, tasks: &Tasks) {
+    let by_stranger = matches!(connection.close_reason(), Some(CloseReason::ByPeer { code: CloseCode::STRANGER, .. }));
     // The actor may have stopped already.
-    let _ = tasks.urgent.send(Wake::LinkDown { link, peer: connection.peer(), reason });
+    let _ = tasks.urgent.send(Wake::LinkDown { link, peer: connection.peer(), reason, by_stranger });
 }
 
 /// Carries frames both ways on one stream, in two tasks that end with it.

@@ -33,7 +33,7 @@ pub(crate) enum Wake {
     /// A connection has its stream of frames.
     LinkUp { link: LinkId, connection: Connection, frames: Outgoing },
     /// A connection is gone.
-    LinkDown { link: LinkId, peer: AgentId, reason: String },
+    LinkDown { link: LinkId, peer: AgentId, reason: String, by_stranger: bool },
     /// It is a while since a peer has connected.
     Rested { peer: AgentId },
     /// Somebody connected; is it welcome?

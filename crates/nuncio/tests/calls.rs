@@ -474,6 +474,24 @@ async fn who_fetches_nothing_does_not_fill_the_disk_of_whom_it_asks() {
     assert_eq!(files().len(), 2);
 }
 
+/// contracts/call.md section 4, -32041: no answer comes of what an agent had of whom it has removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_while_its_request_was_done_is_told_that_nobody_knows() {
+    let mut two = Two::new().await;
+    let id = two.say(What::Request, "begun").await;
+    let begun = came(&two.server, &mut two.serving).await;
+    assert!(two.server.begin_call(begun.letter.no, "tools/call").await.unwrap());
+    within(async {
+        while two.asker.status().await.unwrap().outbox > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    two.server.remove_peer(two.asker.id()).await.unwrap();
+    let (_, failed, _, why) = failed(&mut two.asking).await;
+    assert_eq!((failed, why.letter_code()), (id, Some("removed")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_kept_of_calls_of_who_was_removed() {
     let mut two = Two::new().await;

@@ -9,7 +9,7 @@ use nuncio_proto::ids::AgentId;
 use nuncio_proto::token::Scope;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use super::{ConfigError, FILE, FILE_LEN_MAX, Others, ServiceConfig, Services, read_private};
+use super::{ConfigError, FILE, FILE_LEN_MAX, Others, Runs, ServiceConfig, Services, Speaks, read_private};
 
 /// What is said of a service that is offered. What is there of its name, and not said here, stays.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,7 +59,20 @@ pub fn expose(home: &Path, name: &ServiceName, mcp: &[String]) -> Result<(), Con
 /// # Errors
 /// The file was not what this program reads, or would not be.
 pub fn offer(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<(), ConfigError> {
+    is_of_one_kind(home, name, false)?;
     edit(home, name, |service| offer.write(service))
+}
+
+/// What stands of a name is of what was offered first: an MCP server's scopes would mean another thing of an agent that speaks A2A, its lines and permits too.
+fn is_of_one_kind(home: &Path, name: &ServiceName, is_a2a: bool) -> Result<(), ConfigError> {
+    let services = Services::load(home)?;
+    let is_other = |offered: &ServiceConfig| {
+        is_a2a != matches!(&offered.runs, Runs::Url(upstream) if upstream.speaks != Speaks::Mcp)
+    };
+    if !services.get(name).is_some_and(is_other) {
+        return Ok(());
+    }
+    Err(ConfigError::OtherKind(name.clone(), if is_a2a { "MCP" } else { "A2A" }))
 }
 
 /// The service as it would stand in the file.
@@ -67,6 +80,7 @@ pub fn offer(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<(), C
 /// # Errors
 /// The file is not what this program reads, or would not be.
 pub(crate) fn drafted(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Result<ServiceConfig, ConfigError> {
+    is_of_one_kind(home, name, false)?;
     draft(home, name, |service| offer.write(service))
 }
 
@@ -75,6 +89,7 @@ pub(crate) fn drafted(home: &Path, name: &ServiceName, offer: &Offer<'_>) -> Res
 /// # Errors
 /// As [`drafted`].
 pub(crate) fn drafted_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<ServiceConfig, ConfigError> {
+    is_of_one_kind(home, name, true)?;
     draft(home, name, |service| write_a2a(service, url))
 }
 
@@ -92,6 +107,7 @@ fn draft(home: &Path, name: &ServiceName, write: impl FnOnce(&mut Table)) -> Res
 /// # Errors
 /// As [`expose`].
 pub fn expose_a2a(home: &Path, name: &ServiceName, url: &str) -> Result<(), ConfigError> {
+    is_of_one_kind(home, name, true)?;
     edit(home, name, |service| write_a2a(service, url))
 }
 
@@ -107,6 +123,7 @@ fn write_a2a(service: &mut Table, url: &str) {
 /// # Errors
 /// As [`expose`].
 pub fn expose_native(home: &Path, name: &ServiceName) -> Result<(), ConfigError> {
+    is_of_one_kind(home, name, false)?;
     edit(home, name, |service| {
         for former in ["mcp", "mcp_url", "directory", "a2a", "webhooks", "card_keys", "authorization_file"] {
             service.remove(former);

@@ -161,8 +161,16 @@ fn an_agent_of_a2a_is_an_address_with_webhooks_by_name() {
     expose_a2a(home.path(), &files(), "http://127.0.0.1:9999").unwrap();
     let text = || std::fs::read_to_string(home.path().join(FILE)).unwrap();
     assert_eq!(text(), "[services.files]\na2a = \"http://127.0.0.1:9999\"\n");
+    // What may be done of one kind means another thing of the other.
+    let other = |done: Result<(), ConfigError>| matches!(done, Err(ConfigError::OtherKind(..)));
+    allow(home.path(), &files(), "ben", &["tools.write".to_owned()]).unwrap();
+    let before = text();
+    assert!(other(expose(home.path(), &files(), &["x".to_owned()])) && other(expose_native(home.path(), &files())));
+    assert_eq!(text(), before);
+    withdraw(home.path(), &files()).unwrap();
     expose(home.path(), &files(), &["x".to_owned()]).unwrap();
-    assert_eq!(text(), "[services.files]\nmcp = [\"x\"]\n");
+    assert!(text().ends_with("[services.files]\nmcp = [\"x\"]\n"), "{}", text());
+    assert!(other(expose_a2a(home.path(), &files(), "http://127.0.0.1:9999")));
 }
 
 #[test]
