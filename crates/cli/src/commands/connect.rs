@@ -186,6 +186,8 @@ fn say(connection: &Connection, whose: &str, args: &[String]) -> Result<(), Fail
     output::line(format_args!("  {program}"))?;
     output::line("one that takes a URL, which is a secret:")?;
     output::line(format_args!("  {url}"))?;
+    output::line("an A2A client, where what is offered is an agent: its card, a secret too:")?;
+    output::line(format_args!("  {url}/.well-known/agent-card.json"))?;
     let Some(key) = card_key else { return Ok(()) };
     output::line("the key that signs an agent's card there (A2A), where the agent's own signature was good:")?;
     output::line(format_args!("  {key}"))

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Nobody may use it but who has the line that is printed, and who you name: with --allow here, or `nuncio allow` later.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nuncio expose mcp files -- npx -y @modelcontextprotocol/server-filesystem /srv\n  nuncio expose mcp files --allow ben=tools.read -- python3 server.py\n  nuncio expose mcp notes --read search --read fetch https://box.example/mcp\n  nuncio expose a2a planner http://127.0.0.1:9999\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools). What is not named is not allowed."
+    after_help = "Examples:\n  nuncio expose mcp files -- npx -y @modelcontextprotocol/server-filesystem /srv\n  nuncio expose mcp files --allow ben=tools.read -- python3 server.py\n  nuncio expose mcp notes --read search --read fetch https://box.example/mcp\n  nuncio expose a2a planner http://127.0.0.1:9999\n\nScopes: tools.read (tools that only read, resources, prompts), tools.write (all other tools), tools.read:NAME and tools.write:NAME (one tool),\nservice.use (list the tools). Of an agent (a2a) tools.read reads its card and tasks, and tools.write sends it messages. What is not named is not allowed."
 )]
 pub(crate) struct Expose {
     #[command(subcommand)]
@@ -47,6 +47,7 @@ struct A2a {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span::up_to_ten_minutes)]
     patience: Duration,
     /// The address under which its card stands: https, or http on this machine
+    #[arg(value_parser = address)]
     url: String,
 }
 
@@ -107,6 +108,13 @@ impl Expose {
             What::A2a(agent) => agent.run(options).await,
         }
     }
+}
+
+/// A typing error is told as one, and not as something wrong with a file.
+fn address(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_one = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    if is_one { Ok(text.to_owned()) } else { Err("write http://… or https://…".to_owned()) }
 }
 
 /// What is to be offered, once it has said what it is. Where that takes a while it is said what is waited for.

@@ -72,8 +72,8 @@ pub(super) struct Letting {
     /// How often the line is good
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     times: u32,
-    /// How many hours the line is good
-    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    /// How many hours the line is good: 1 to 720
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
     hours: u32,
 }
 

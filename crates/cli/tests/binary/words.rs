@@ -130,3 +130,18 @@ fn a_hint_fits_what_was_done() {
     let said = fails(&anna.home, &["gateway", "--listen", "127.0.0.1:0"], 1);
     assert!(said.contains("gateway.toml") && said.contains("hint: write it") && !said.contains("mend"), "{said}");
 }
+
+#[test]
+fn a_slip_in_what_is_offered_is_told_as_one_and_a_name_stays_of_its_kind() {
+    let homes = Homes::new();
+    let home = homes.init("anna");
+    for slip in [&["expose", "a2a", "h", "notaurl"][..], &["expose", "mcp", "h", "--hours", "0", "--", "true"]] {
+        let told = nuncio(&home, slip);
+        assert_eq!(told.status.code(), Some(2), "{}", stderr(&told));
+        assert!(!stderr(&told).contains("services.toml"), "{}", stderr(&told));
+    }
+    nuncio_bridge::expose_a2a(&home, &"files".parse().unwrap(), "http://127.0.0.1:9").unwrap();
+    let other = nuncio(&home, &["expose", "mcp", "files", "--", "cat"]);
+    assert_eq!(other.status.code(), Some(2), "{}", stderr(&other));
+    assert!(stderr(&other).contains("speaks A2A") && stderr(&other).contains("nuncio withdraw"), "{}", stderr(&other));
+}
