@@ -41,7 +41,8 @@ fn who_gets_the_name_of_one_that_was_removed_may_nothing() {
         }
         let removed = nuncio(anna, &["peers", "remove", "ben"]);
         assert!(removed.status.success());
-        assert_eq!(stderr(&removed).contains("named for files"), !by_hand, "{}", stderr(&removed));
+        // Of one that was taken out by hand there may be what a line of its own brought since.
+        assert!(by_hand || stderr(&removed).contains("named for files"), "{}", stderr(&removed));
         assert!(!services(anna).to_string().contains("ben"));
         let added = nuncio(anna, &["peers", "add", "--name", "ben", cora.invitation()]);
         assert!(added.status.success() && !stderr(&added).contains("may"), "{}", stderr(&added));
