@@ -4,7 +4,8 @@
 //!   another name: copied to it, in the file and in force ─► the agent calls it so ─► the former is taken out of both
 //!   removed:      taken out of both ─► the agent removes it
 //! ```
-//! Cut short at any arrow nobody may more than before, and the same asked again goes on.
+//! Cut short nobody may more than before. The same asked again goes on, but for the last arrow: what is said of the former name stays in the file then,
+//! and whoever gives that name to an agent is told.
 
 use std::future::Future;
 
