@@ -1,7 +1,9 @@
 //! `cargo xtask fuzz`: every cargo-fuzz target, each for a while.
 
+mod ledger;
+
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use clap::Args;
 use crate::child;
 use crate::tally::Tally;
 use crate::workspace::{Metadata, cargo, root};
+use ledger::{Run, sums};
 
 /// Options of `cargo xtask fuzz`.
 #[derive(Args)]
@@ -18,6 +21,15 @@ pub(crate) struct Options {
     /// How long each target runs
     #[arg(long, default_value_t = 300)]
     seconds: u64,
+    /// Write down what each run was in this file, and go on with who has had least of it
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Leave out what has had so many seconds in all, by the ledger
+    #[arg(long, default_value_t = 3600, requires = "ledger")]
+    enough: u64,
+    /// Run nothing: print what the ledger says of each target
+    #[arg(long, requires = "ledger")]
+    sum: bool,
     /// Only these targets
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
@@ -28,13 +40,19 @@ const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Runs the targets one after another; fails when one of them finds something.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let targets = chosen(options)?;
+    let targets = due(chosen(options)?, options)?;
+    if options.sum {
+        return Ok(ExitCode::SUCCESS);
+    }
     let scratch = Metadata::load()?.target_directory.join("fuzz-corpus");
     let mut total = Tally::default();
     for target in &targets {
         println!("\n=== fuzz {target}");
         let start = Instant::now();
-        let clean = run_target(target, options.seconds, &scratch)?;
+        let (clean, run) = run_target(target, options.seconds, &scratch)?;
+        if let Some((ledger, run)) = options.ledger.as_ref().zip(run) {
+            run.add_to(ledger)?;
+        }
         let verdict = if clean { "clean" } else { "FAILED" };
         println!("=== fuzz {target}: {verdict} after {} s", start.elapsed().as_secs());
         total += Tally::one(clean);
@@ -59,9 +77,26 @@ fn chosen(options: &Options) -> Result<Vec<String>> {
     Ok(if options.targets.is_empty() { known } else { options.targets.clone() })
 }
 
+/// Those that have not had enough, who has had least first. Prints what each has had.
+fn due(mut targets: Vec<String>, options: &Options) -> Result<Vec<String>> {
+    let Some(ledger) = &options.ledger else { return Ok(targets) };
+    let sums = sums(ledger)?;
+    let had = |target: &String| sums.get(target).copied().unwrap_or_default();
+    targets.sort_by_key(|target| had(target).seconds);
+    for target in &targets {
+        let sum = had(target);
+        println!(
+            "{target:<16} {:>6} s {:>13} inputs {:>6} edges {:>3} found",
+            sum.seconds, sum.executions, sum.coverage, sum.found
+        );
+    }
+    targets.retain(|target| had(target).seconds < options.enough);
+    Ok(targets)
+}
+
 /// libFuzzer writes what it finds interesting into the first corpus, so that is a scratch folder: the committed ones stay
 /// small and change only by hand.
-fn run_target(target: &str, seconds: u64, scratch: &Path) -> Result<bool> {
+fn run_target(target: &str, seconds: u64, scratch: &Path) -> Result<(bool, Option<Run>)> {
     let found = scratch.join(target);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     let committed = root().join("fuzz/corpus").join(target);
@@ -70,6 +105,7 @@ fn run_target(target: &str, seconds: u64, scratch: &Path) -> Result<bool> {
     if committed.is_dir() {
         command.arg(&committed);
     }
-    command.arg("--").arg(format!("-max_total_time={seconds}"));
-    Ok(child::run(&mut command, BUILD_LIMIT + Duration::from_secs(seconds))?.success)
+    command.arg("--").arg(format!("-max_total_time={seconds}")).arg("-print_final_stats=1");
+    let finished = child::run(&mut command, BUILD_LIMIT + Duration::from_secs(seconds))?;
+    Ok((finished.success, Run::of(target, &finished.lines, finished.success)))
 }
