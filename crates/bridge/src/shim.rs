@@ -86,6 +86,8 @@ struct Shim {
     answered: Notify,
     /// A request came.
     began: Notify,
+    /// Something came of the service.
+    hears: Notify,
 }
 
 #[derive(Default)]
@@ -123,7 +125,7 @@ pub async fn run(
     run_telling(remote, input, output, stopping, std::future::ready(())).await
 }
 
-/// [`run`], and `tell` once: where a request was said and nothing has come of the service for a moment.
+/// [`run`], and `tell` from when a request was said and nothing has come of the service for a moment, until something has.
 ///
 /// # Errors
 /// As [`run`].
@@ -136,8 +138,9 @@ pub async fn run_telling(
 ) -> Result<(), ShimError> {
     let mut session = [0; 16];
     getrandom::fill(&mut session).map_err(io::Error::other)?;
-    let (state, answered, began) = (Mutex::default(), Notify::new(), Notify::new());
-    let shim = Arc::new(Shim { remote, session: CallSessionId::from_bytes(session), state, answered, began });
+    let (session, state) = (CallSessionId::from_bytes(session), Mutex::default());
+    let (answered, began, hears) = (Notify::new(), Notify::new(), Notify::new());
+    let shim = Arc::new(Shim { remote, session, state, answered, began, hears });
     let coming = shim.begin().await?;
     let (own, errors) = mpsc::channel(8);
     let (had, taking) = mpsc::channel(1024);
@@ -192,6 +195,11 @@ impl Shim {
         Ok(())
     }
 
+    fn hear(&self) {
+        self.state().heard = true;
+        self.hears.notify_one();
+    }
+
     fn was_heard(&self) -> Result<(), ShimError> {
         let state = self.state();
         if state.said && !state.heard { Err(ShimError::Unheard) } else { Ok(()) }
@@ -218,8 +226,10 @@ impl Shim {
     async fn tell_silence(&self, tell: impl Future<Output = ()>) {
         self.began.notified().await;
         tokio::time::sleep(SILENCE).await;
-        if !self.state().heard {
-            tell.await;
+        tokio::select! {
+            biased;
+            () = self.hears.notified() => {}
+            () = tell => {}
         }
         std::future::pending().await
     }
@@ -261,7 +271,7 @@ impl Shim {
                 }
                 // It was asked without a letter: the answer is for the output.
                 Ok(Some(answer)) => {
-                    self.state().heard = true;
+                    self.hear();
                     let answer = named(&answer, &saying.note).map_or(answer, Bytes::from);
                     return Some(Own(Some(id), without_ends(answer)));
                 }
@@ -328,7 +338,9 @@ impl Shim {
             };
             match written {
                 Ok(frame) => {
-                    self.state().heard |= frame.what != "failed";
+                    if frame.what != "failed" {
+                        self.hear();
+                    }
                     place = Place { after: Some(frame.no), no: 0, written: 0 };
                     let _ = had.send(frame.no).await;
                     if frame.what == "end" {

@@ -484,7 +484,10 @@ impl Actor {
                 continue;
             }
             match self.peer.receive(Some(from), frame, now(), &mut self.entropy, &StoreSeen(&self.store)) {
-                Ok(step) => self.take_received(step),
+                Ok(step) => {
+                    self.problems.remove(&from);
+                    self.take_received(step);
+                }
                 Err(refusal) => {
                     *self.refused.entry(refusal.name()).or_default() += 1;
                     tracing::debug!(%refusal, peer = %from, "frame refused");

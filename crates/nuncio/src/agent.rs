@@ -128,6 +128,12 @@ impl Agent {
         self.exchange()?.renewed(transaction).await
     }
 
+    /// Whether it is of a trust domain, whose node gives it tokens.
+    #[must_use]
+    pub fn is_of_trust_domain(&self) -> bool {
+        self.shared.exchange.is_some()
+    }
+
     fn exchange(&self) -> Result<&Exchange, Error> {
         self.shared.exchange.as_deref().ok_or(Error::NoTrust)
     }

@@ -154,7 +154,8 @@ impl Actor {
             connection.close(CloseCode::STRANGER, "not added here");
             return;
         }
-        self.problems.remove(&peer);
+        // Whoever turns away does so on a connection: there what it said before stands until a frame is taken from it.
+        self.problems.retain(|of, problem| *of != peer || problem == links::TURNED_AWAY);
         self.reached(&peer);
         let links = self.links.entry(peer).or_default();
         links.push(LinkUp { id: link, connection: connection.clone(), frames });

@@ -64,8 +64,9 @@ pub(crate) async fn dial(
         match way.reach(&hurry).await {
             Ok(connection) => {
                 let since = tokio::time::Instant::now();
-                links::serve_dialled(id, connection, tasks.clone()).await;
-                if since.elapsed() >= LASTING {
+                let ended = links::serve_dialled(id, connection, tasks.clone()).await;
+                // contracts/transport.md, `stranger`: who was shown out after a while was turned away too.
+                if since.elapsed() >= LASTING && !ended.is_by_stranger() {
                     break;
                 }
             }

@@ -84,7 +84,7 @@ impl Actor {
                 let reason = match code {
                     code::RETIRED => "its identity is retired",
                     code::UNAUDITED => "it has sessions alone that audit, and this agent keeps no audit log",
-                    _ => "it has not added this agent",
+                    _ => crate::links::TURNED_AWAY,
                 };
                 tracing::warn!(peer = %by, reason, "turned away");
                 self.problems.insert(by, reason.to_owned());

@@ -136,7 +136,7 @@ pub enum Error {
     MailboxNowhere,
     /// No trust domain is configured.
     #[error(
-        "no trust domain is configured: name one, and the node of its token service, in the home's nuncio.toml or with Config::trust"
+        "no trust domain is configured: name one, and the node of its token service, under `[trust]` in the home's nuncio.toml (in a program that embeds the agent, by `Config::trust`)"
     )]
     NoTrust,
     /// The token service cannot be asked now; later it may.

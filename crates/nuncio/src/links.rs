@@ -25,6 +25,9 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 const FRAMES_AT_ONCE: usize = 256;
 /// How long a peer may take to answer a request for its bundle.
 const BUNDLE_PATIENCE: Duration = Duration::from_millis(time::BUNDLE_PATIENCE);
+/// What a peer says by the close `stranger`, for people.
+pub(crate) const TURNED_AWAY: &str =
+    "it does not let this agent in: `nuncio knocks` there shows who asks, `nuncio peers add` adds";
 
 /// Tells connections apart.
 pub(crate) type LinkId = u64;
@@ -83,18 +86,18 @@ pub(crate) async fn listen(link: Arc<Link>, tasks: Tasks) {
 }
 
 /// Serves a connection that we dialled: opens its stream of frames.
-pub(crate) async fn serve_dialled(link: LinkId, connection: Connection, tasks: Tasks) {
+pub(crate) async fn serve_dialled(link: LinkId, connection: Connection, tasks: Tasks) -> Ended {
     match connection.open(StreamKind::Frames).await {
         Ok((send, recv)) => {
             carry(link, &connection, send, recv, &tasks);
-            serve(link, connection, true, tasks).await;
+            serve(link, connection, true, tasks).await
         }
         Err(error) => down(link, &connection, error.to_string(), &tasks),
     }
 }
 
 /// Serves a connection until it is gone. It may carry frames already.
-pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: bool, tasks: Tasks) {
+pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: bool, tasks: Tasks) -> Ended {
     let queries = Arc::new(Semaphore::new(limit::QUERIES_STREAMS_MAX));
     let reason = loop {
         match connection.accept_stream().await {
@@ -124,13 +127,26 @@ pub(crate) async fn serve(link: LinkId, connection: Connection, mut carries: boo
             Err(error) => break error.to_string(),
         }
     };
-    down(link, &connection, reason, &tasks);
+    down(link, &connection, reason, &tasks)
 }
 
-fn down(link: LinkId, connection: &Connection, reason: String, tasks: &Tasks) {
-    let by_stranger = matches!(connection.close_reason(), Some(CloseReason::ByPeer { code: CloseCode::STRANGER, .. }));
+fn down(link: LinkId, connection: &Connection, reason: String, tasks: &Tasks) -> Ended {
+    let ended = Ended(connection.close_reason());
+    let (by_stranger, peer) = (ended.is_by_stranger(), connection.peer());
+    let reason = if by_stranger { TURNED_AWAY.to_owned() } else { reason };
     // The actor may have stopped already.
-    let _ = tasks.urgent.send(Wake::LinkDown { link, peer: connection.peer(), reason, by_stranger });
+    let _ = tasks.urgent.send(Wake::LinkDown { link, peer, reason, by_stranger });
+    ended
+}
+
+/// Why a connection is gone.
+pub(crate) struct Ended(Option<CloseReason>);
+
+impl Ended {
+    /// The peer does not know this agent, or has removed it.
+    pub(crate) fn is_by_stranger(&self) -> bool {
+        matches!(self.0, Some(CloseReason::ByPeer { code: CloseCode::STRANGER, .. }))
+    }
 }
 
 /// Carries frames both ways on one stream, in two tasks that end with it.

@@ -10,6 +10,7 @@ use crate::actor::Actor;
 use crate::command::Reply;
 use crate::effects::{answer, tell};
 use crate::error::Error;
+use crate::links::TURNED_AWAY;
 use crate::status::PeerInfo;
 
 impl Actor {
@@ -112,11 +113,19 @@ impl Actor {
             removals: self.peer.removals(&agent),
             connected: self.links.contains_key(&agent),
             waiting: waiting(agent),
-            problem: self.problems.get(&agent).filter(|_| !self.links.contains_key(&agent)).cloned(),
+            problem: self.problem_with(&agent),
             pseudonym: self.peer.pseudonym(&agent),
             mailbox: self.peer.mailbox_of(&agent).map(|(at, _)| at.clone()),
         };
         self.peer.contacts().map(info).collect()
+    }
+}
+
+impl Actor {
+    /// What is wrong with a peer: on a connection nothing, but that it lets nothing in.
+    fn problem_with(&self, agent: &AgentId) -> Option<String> {
+        let problem = self.problems.get(agent)?;
+        (problem == TURNED_AWAY || !self.links.contains_key(agent)).then(|| problem.clone())
     }
 }
 

@@ -209,9 +209,10 @@ impl List {
         let called = |agent: &str| peers.iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name.clone());
         let rows = all.connections.iter().map(|one| {
             let peer = called(&one.peer).unwrap_or_else(|| one.peer.clone());
-            vec![one.name.clone(), format!("{peer}/{}", one.service), one.url.clone()]
+            let under = one.transaction.as_deref().unwrap_or("-");
+            vec![one.name.clone(), format!("{peer}/{}", one.service), output::harmless_line(under), one.url.clone()]
         });
-        output::table(&["NAME", "SERVICE", "ADDRESS (SECRET)"], &rows.collect::<Vec<_>>())?;
+        output::table(&["NAME", "SERVICE", "TRANSACTION", "ADDRESS (SECRET)"], &rows.collect::<Vec<_>>())?;
         if let Some(problem) = &all.problem {
             output::note(format_args!("the addresses do not answer now: {problem}"));
         }

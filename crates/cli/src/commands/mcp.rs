@@ -1,6 +1,7 @@
 //! `nuncio mcp`
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use nuncio_bridge::shim::{self, Remote, ShimError};
@@ -13,6 +14,9 @@ use crate::failure::Failure;
 use crate::local_api::SOCKET;
 use crate::output;
 use crate::wire::{Peer, Peers, Problem};
+
+/// How often it is looked at what is waited for.
+const LOOKED_AGAIN: Duration = Duration::from_secs(3);
 
 /// Is a service of another agent on standard input and output: what an MCP client starts in the place of the server.
 ///
@@ -61,19 +65,30 @@ impl Mcp {
     }
 }
 
-/// What is waited for, for whoever looks at this program's errors: a client of MCP shows that it waits, and no more.
+/// What is waited for, for whoever looks at this program's errors: a client of MCP shows that it waits, and no more. Said again where it has changed.
 async fn say_silence(home: &Path, peer: &str, service: &str) {
+    let mut said = String::new();
+    loop {
+        let state = state_of(home, peer).await;
+        if state != said {
+            output::note(format_args!(
+                "{peer}/{service}: waits for {peer}'s agent, which has not answered so far: {state}"
+            ));
+            said = state;
+        }
+        tokio::time::sleep(LOOKED_AGAIN).await;
+    }
+}
+
+async fn state_of(home: &Path, peer: &str) -> String {
     let known = Api::at(home).get::<Peers>("/v1/peers").await;
     let peers = known.into_iter().flat_map(|known| known.peers);
     let of = peers.into_iter().find(|one| one.agent == peer || one.name.as_deref() == Some(peer));
-    let state = match of {
-        Some(Peer { connected: true, .. }) => "it is connected".to_owned(),
-        Some(Peer { problem: Some(problem), .. }) => {
-            format!("it is not connected: {}", output::harmless_line(&problem))
+    match of {
+        Some(Peer { problem: Some(problem), .. }) => output::harmless_line(&problem),
+        Some(Peer { connected: true, .. }) => {
+            "it is connected; if it has not let this agent in, that is said there: nuncio knocks".to_owned()
         }
         _ => "it is not connected".to_owned(),
-    };
-    output::note(format_args!(
-        "{peer}/{service}: waits for {peer}'s agent, which has not answered so far; {state}. If it has not let this agent in, that is said there: nuncio knocks"
-    ));
+    }
 }

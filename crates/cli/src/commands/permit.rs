@@ -8,9 +8,9 @@ use nuncio::{NotPermit, Permit as Signed};
 use nuncio_bridge::services;
 
 use crate::cli::Options;
-use crate::client::segment;
+use crate::client::{Api, segment};
 use crate::failure::Failure;
-use crate::wire::{Id, KeepPermit, NewNarrower, NewPermit, PermitTold, Permits, Revoked};
+use crate::wire::{Id, KeepPermit, NewNarrower, NewPermit, Peers, PermitTold, Permits, Revoked};
 use crate::{output, span};
 
 /// Longest line of a permit, and more.
@@ -87,7 +87,17 @@ impl Permit {
             Action::Give { holder, service, scopes, life, further } => {
                 let (to, service, scopes) = (holder.clone(), service.clone(), scopes.clone());
                 let new = NewPermit { to, service, scopes, life_ms: span::ms(*life), further: *further };
-                let told = options.with(async |api| api.post::<PermitTold>("/v1/permits", &new).await).await?;
+                let asked = async |api: &Api| {
+                    let told = api.post::<PermitTold>("/v1/permits", &new).await?;
+                    Ok((told, api.get::<Peers>("/v1/peers").await?.peers))
+                };
+                let (told, peers) = options.with(asked).await?;
+                if !peers.iter().any(|peer| peer.agent == told.holder && peer.allowed) {
+                    output::note(format_args!(
+                        "{} is no peer of this agent so far, and may nothing until it is: nuncio peers add, there and here",
+                        told.holder
+                    ));
+                }
                 if !services(&options.home()?)?.iter().any(|offered| offered.name == told.service) {
                     output::note(format_args!("{} is not offered here so far: nuncio expose", told.service));
                 }
@@ -155,7 +165,8 @@ fn show(told: &PermitTold) -> Result<(), Failure> {
             link.holder
         ))?;
     }
-    if u64::try_from(jiff::Timestamp::now().as_millisecond()).is_ok_and(|now| told.until_ms <= now) {
+    output::line(format_args!("  may be handed on from here: {}", told.further))?;
+    if is_over(told) {
         output::note("its time is over");
     }
     Ok(())
@@ -184,11 +195,20 @@ fn row(told: &PermitTold, me: &str) -> Vec<String> {
         _ => format!("handed on to {}, of {}", told.holder, told.giver),
     };
     let links = told.links.iter().map(|link| link.id.as_str()).collect::<Vec<_>>().join(" ");
-    vec![told.id.clone(), whose, may(told), output::time(told.until_ms), links]
+    let until = output::time(told.until_ms);
+    vec![told.id.clone(), whose, may(told), if is_over(told) { format!("over: {until}") } else { until }, links]
 }
 
 fn may(told: &PermitTold) -> String {
-    format!("{} {}", told.service, told.scopes.join(" "))
+    let further = match told.further {
+        0 => String::new(),
+        further => format!(" (may be handed on: {further})"),
+    };
+    format!("{} {}{further}", told.service, told.scopes.join(" "))
+}
+
+fn is_over(told: &PermitTold) -> bool {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).is_ok_and(|now| told.until_ms <= now)
 }
 
 /// An id, or the id of a line.

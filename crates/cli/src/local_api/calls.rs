@@ -96,6 +96,9 @@ pub(super) async fn connect(
     }
     let (called, service) = (new.name.as_deref().map(name).transpose()?, name(&new.service)?);
     let under = new.under.as_deref().map(super::transactions::named).transpose()?;
+    if under.is_some() && !served.agent.is_of_trust_domain() {
+        return Err(nuncio::Error::NoTrust.into());
+    }
     let wants = Wants { under, webhooks: new.webhooks };
     let made = match &served.bridge {
         Some(bridge) => bridge.fronts().connect(called, peer, service, wants).await?.to_string(),

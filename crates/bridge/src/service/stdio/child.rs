@@ -1,6 +1,7 @@
 //! One program that runs: what it reads, what it writes, and that nothing of it is left.
 
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -95,6 +96,15 @@ impl Drop for Group {
     }
 }
 
+/// The system does not say whether it misses the program or the directory.
+fn not_started(name: &str, directory: Option<&Path>, error: &io::Error) -> io::Error {
+    let what = match directory.filter(|directory| !directory.is_dir()) {
+        Some(directory) => format!("{}: there is no such directory", directory.display()),
+        None => format!("{name}: {error}"),
+    };
+    io::Error::new(error.kind(), what)
+}
+
 impl Running {
     /// Starts it.
     ///
@@ -107,12 +117,11 @@ impl Running {
         let mut command = Command::new(name);
         command.args(arguments).env_clear().envs(&program.environment);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        if let Some(directory) =
-            program.directory.as_deref().or_else(|| program.environment.get("HOME").map(AsRef::as_ref))
-        {
+        let directory = program.directory.as_deref().or_else(|| program.environment.get("HOME").map(AsRef::as_ref));
+        if let Some(directory) = directory {
             command.current_dir(directory);
         }
-        let mut child = command.spawn()?;
+        let mut child = command.spawn().map_err(|error| not_started(name, directory, &error))?;
         let group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (input, to_write) = mpsc::unbounded_channel();
