@@ -16,7 +16,6 @@ use bytes::Bytes;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::call::{Head, What};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -27,6 +26,7 @@ use crate::config::{ConfigError, Others, put, read_private};
 use crate::front::{letter_id, session_id};
 use crate::line::{Heard, HeardWhat, Line, LineError, Say};
 use crate::message::{Body, Message};
+use crate::web;
 use telling::{PATIENCE, Telling};
 
 /// The file's name in the home.
@@ -87,9 +87,7 @@ impl Hooks {
     /// It is not what this program writes.
     pub(crate) fn load(home: &Path) -> Result<Arc<Self>, ConfigError> {
         let (path, all) = (home.join(FILE), kept(home)?);
-        // Whoever installed one before keeps it.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(PATIENCE).build();
+        let client = web::client().timeout(PATIENCE).build();
         let failed = |error: reqwest::Error| ConfigError::File { path, source: std::io::Error::other(error) };
         let (home, all, client) = (home.to_owned(), Mutex::new(all), client.map_err(failed)?);
         Ok(Arc::new(Self { home, all, writing: Mutex::default(), client }))

@@ -32,6 +32,7 @@ mod service;
 mod serving;
 pub mod shim;
 mod under;
+mod web;
 
 pub use bridge::{Bridge, BridgeError, forget_withdrawn};
 pub use caller::AgentLine;

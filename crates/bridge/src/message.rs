@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::Head;
 use nuncio_proto::content_type::ContentType;
 use tokio::sync::mpsc;
@@ -29,6 +30,11 @@ pub enum Body {
     File(Arc<tempfile::TempPath>),
     /// A letter's large payload, all of it here: sealed on disk, opened as it is read.
     Large(nuncio::LargePayload),
+}
+
+/// What a message to a service may have, where it is gathered in memory.
+pub(crate) fn request_len_max() -> usize {
+    usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX)
 }
 
 impl Message {

@@ -8,6 +8,8 @@
 
 mod at_once;
 mod callbacks;
+mod judging;
+mod lanes;
 mod memory;
 mod names;
 mod offered;
@@ -22,26 +24,21 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use nuncio::{Agent, CallNews, Called, Outcome, Payload, PeerInfo};
-use nuncio_contracts::registry::limit;
+use nuncio::{Agent, Called, Outcome};
 use nuncio_proto::call::{ServiceName, What};
-use nuncio_proto::ids::{AgentId, LetterId};
+use nuncio_proto::ids::LetterId;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::a2a;
-use crate::caller::message_of;
 use crate::config::{ConfigError, ServiceConfig, Services};
-use crate::jsonrpc::{Envelope, Id, NotRead, Reason};
-use crate::mcp;
+use crate::jsonrpc::{Envelope, Id, Reason};
 use crate::message::Message;
 use crate::native::Natives;
-use crate::policy::{self, Asker, Decision};
 use crate::service::{self, Ask, NotHanded, Of, Said, Service};
 use callbacks::Callbacks;
+use judging::{Admitted, Refused, in_time};
+use lanes::{LaneId, Noted};
 use memory::{Memory, named_memory};
 use offered::{Offered, envelope};
 use open::{Open, Opened};
@@ -52,18 +49,10 @@ use reply::failure;
 const SPOOL: &str = "services";
 /// What services said and the agent has not sent.
 const SAID: usize = 64;
-/// How long the payload of a message may take to come.
-const PAYLOAD_PATIENCE: Duration = Duration::from_mins(1);
 /// Notices that are not in their letters, in memory until their services have them.
 const LONG_NOTICES: usize = 8;
 /// Messages of services that are not in memory and are sealed at once.
 const LONG_SAID: usize = 8;
-
-/// Whose messages to which service, which are handed over one after the other.
-type LaneId = (ServiceName, Of);
-
-/// A message that came: its number, and itself where it can be handed over now.
-struct Noted(u64, Option<Called>);
 
 /// All that an agent serves.
 pub(crate) struct Serving {
@@ -189,80 +178,6 @@ impl Serving {
         }
     }
 
-    /// A message for a service came.
-    pub(crate) fn note(self: &Arc<Self>, called: Called) {
-        let of = Of { from: called.letter.from, session: called.place.session };
-        let (no, service, what) = (called.letter.no, called.place.service.clone(), called.place.what);
-        let at_hand = Some(called).filter(|called| called.admitted && called.at_hand && called.by.is_some());
-        let Some(session) = of.session else {
-            // Each stands alone.
-            let serving = Arc::clone(self);
-            drop(tokio::spawn(async move { serving.take(Noted(no, at_hand)).await }));
-            return;
-        };
-        if what == What::End {
-            // At once: what stands before it may wait for a program that does not read. What is kept goes in its turn.
-            if let Some(offered) = self.offered(&service) {
-                drop(tokio::spawn(async move { offered.service.end(of).await }));
-            }
-        }
-        let lane = (service, Of { session: Some(session), ..of });
-        let mut lanes = lock(&self.lanes);
-        // What has to wait is read in its turn, and its peer asked for again.
-        let unheard = match lanes.get(&lane) {
-            Some(sender) => sender.send(Noted(no, None)).is_err(),
-            None => true,
-        };
-        if unheard {
-            let (sender, numbers) = mpsc::unbounded_channel();
-            // The receiver is in our hands.
-            let _ = sender.send(Noted(no, at_hand));
-            lanes.insert(lane.clone(), sender);
-            tokio::spawn(Arc::clone(self).drive(lane, numbers));
-        }
-    }
-
-    /// Hands the messages of one session over, in their order, until none is left.
-    async fn drive(self: Arc<Self>, lane: LaneId, mut numbers: mpsc::UnboundedReceiver<Noted>) {
-        loop {
-            let next = {
-                let mut lanes = lock(&self.lanes);
-                let next = numbers.try_recv().ok();
-                if next.is_none() {
-                    lanes.remove(&lane);
-                }
-                next
-            };
-            match next {
-                Some(noted) => self.take(noted).await,
-                None => return,
-            }
-        }
-    }
-
-    /// One message.
-    async fn take(self: &Arc<Self>, Noted(no, at_hand): Noted) {
-        if self.stopping.is_cancelled() {
-            return;
-        }
-        let called = match at_hand {
-            Some(called) => called,
-            None => match self.agent.call(no).await {
-                Ok(Some(CallNews::Came(called))) => *called,
-                // An agent that has stopped keeps it for its next start.
-                _ => return,
-            },
-        };
-        let done = match called.place.what {
-            What::Request => self.request(called).await,
-            What::Notice => self.notice(called).await,
-            _ => self.end(&called).await,
-        };
-        if let Err(error) = done {
-            tracing::debug!(%error, "a message to a service waits for the next start");
-        }
-    }
-
     async fn end(&self, called: &Called) -> Result<(), nuncio::Error> {
         let of = Of { from: called.letter.from, session: called.place.session };
         if let Some(offered) = self.offered(&called.place.service) {
@@ -372,121 +287,6 @@ impl Serving {
         }
     }
 
-    /// Whether a message may go to its service, and as what.
-    async fn admit(self: &Arc<Self>, called: &Called) -> Result<(Envelope, Message, Arc<Offered>), Refused> {
-        let Admitted { envelope, message, offered, calls_back } = self.judge(called).await?;
-        if !calls_back {
-            return Ok((envelope, message, offered));
-        }
-        match self.with_callbacks(called, &offered, &envelope, message).await {
-            Ok(message) => Ok((envelope, message, offered)),
-            Err(why) => Err(Refused { id: envelope.id.unwrap_or(Id::NULL), reason: Reason::Failed, why, needs: None }),
-        }
-    }
-
-    /// Whether a message may go to its service, and what it says.
-    // contracts/call.md X7.
-    async fn judge(&self, called: &Called) -> Result<Admitted, Refused> {
-        let null = |reason, why: String| Refused { id: Id::NULL, reason, why, needs: None };
-        if called.letter.payload.len() > limit::CALL_REQUEST_MAX {
-            return Err(null(
-                Reason::TooLarge,
-                format!("a message to a service has at most {} bytes", limit::CALL_REQUEST_MAX),
-            ));
-        }
-        // One who may nothing is not waited for.
-        if matches!(called.letter.payload, Payload::Large(_)) && !self.is_heard(called).await {
-            return Err(Refused {
-                needs: Some(policy::USE.to_owned()),
-                ..null(Reason::Denied, not_allowed(policy::USE, called))
-            });
-        }
-        let message = in_time(called.clone()).await.map_err(|why| null(Reason::Failed, why))?;
-        let asks_card = called.letter.payload.is_empty() && a2a::asks_card(&called.place.head).is_some();
-        let envelope = if asks_card { Ok(Envelope::card()) } else { envelope(&message).await };
-        let envelope = envelope.map_err(|why| {
-            let reason = match why {
-                NotRead::Io(_) => Reason::Failed,
-                NotRead::Json(_) => Reason::NotJson,
-                NotRead::Malformed(_) | NotRead::Batch => Reason::Malformed,
-            };
-            null(reason, why.to_string())
-        })?;
-        let id = envelope.id.clone().unwrap_or(Id::NULL);
-        let refused = |reason, why: String, needs| Refused { id: id.clone(), reason, why, needs };
-        // contracts/call.md X5: in another charset the same bytes are another message.
-        if !asks_card && !message.is_json() {
-            let why = "a message is application/json, in UTF-8".to_owned();
-            return Err(refused(Reason::Malformed, why, None));
-        }
-        if (called.place.what == What::Request) != envelope.is_request() {
-            return Err(refused(
-                Reason::Malformed,
-                "the letter and its message differ in what they want".to_owned(),
-                None,
-            ));
-        }
-        // contracts/call.md X8: what does anything is a request, which is begun once and seen.
-        if !envelope.is_request() && !envelope.is_response() && !envelope.method.starts_with("notifications/") {
-            let why = "a notice is a response or a notification".to_owned();
-            return Err(refused(Reason::Malformed, why, None));
-        }
-        mcp::agree(&called.place.head, &envelope, false)
-            .map_err(|why| refused(Reason::Mismatch, why.to_owned(), None))?;
-        let denied = |needs: String| refused(Reason::Denied, not_allowed(&needs, called), Some(needs));
-        let Some(offered) = self.offered(&called.place.service) else {
-            if self.stopping.is_cancelled() {
-                return Err(refused(Reason::Gone, "the agent is being stopped; it was not done".to_owned(), None));
-            }
-            // What is not offered is not told apart from what is not allowed.
-            return Err(denied(policy::USE.to_owned()));
-        };
-        let Some(name) = self.asker_name(called).await else {
-            // It was removed while its message waited.
-            return Err(denied(policy::USE.to_owned()));
-        };
-        let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
-        let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
-        match self.decide(&offered, asker, called, &envelope).await {
-            Decision::Denied { needs } => Err(denied(needs)),
-            Decision::Allowed if called.place.what == What::Request && self.open.is_full(&called.letter.from) => {
-                let why = format!("{} requests of this agent are open here", limit::CALLS_BEGUN_MAX);
-                Err(refused(Reason::Busy, why, None))
-            }
-            Decision::Allowed => match offered.fits(&envelope, &message).await {
-                Ok(calls_back) => Ok(Admitted { envelope, message, offered, calls_back }),
-                Err((reason, why)) => Err(refused(reason, why, None)),
-            },
-        }
-    }
-
-    /// What an agent that is added here is called; `None` of one that is not.
-    async fn peer_name(&self, agent: &AgentId) -> Option<Option<String>> {
-        self.peer(agent).await.map(|peer| peer.name)
-    }
-
-    /// What is known of an agent that is added here.
-    async fn peer(&self, agent: &AgentId) -> Option<PeerInfo> {
-        let peers = self.agent.peers().await.ok()?;
-        peers.into_iter().find(|peer| peer.agent == *agent && peer.allowed)
-    }
-
-    /// [`Serving::peer_name`] of whom a message came from: the agent has said it, where the message came just now and nothing has changed since.
-    async fn asker_name(&self, called: &Called) -> Option<Option<String>> {
-        match &called.by {
-            Some(by) if by.still_holds() => Some(by.name.clone()),
-            _ => self.peer_name(&called.letter.from).await,
-        }
-    }
-
-    async fn is_heard(&self, called: &Called) -> bool {
-        let Some(offered) = self.offered(&called.place.service) else { return false };
-        let Some(name) = self.asker_name(called).await else { return false };
-        let token = called.letter.grant.as_ref().map(nuncio::Grant::scope);
-        let asker = Asker { agent: &called.letter.from, name: name.as_deref(), token, permit: None };
-        self.hears(&offered, asker, called).await
-    }
-
     async fn answer(
         &self,
         called: &Called,
@@ -559,39 +359,6 @@ impl Serving {
         }
         Ok(())
     }
-}
-
-/// The same of what is not offered at all.
-fn not_allowed(needs: &str, called: &Called) -> String {
-    if called.letter.grant.is_some() {
-        return format!(
-            "not allowed: under a transaction it needs the scope {needs} in the token, and from the owner of this service, who says in services.toml what tokens may ([services.NAME.tokens])"
-        );
-    }
-    format!("not allowed: it needs the scope {needs}, from the owner of this service or from a token")
-}
-
-/// The message that a letter brought, if it comes in its time: others of its session wait behind it.
-async fn in_time(called: Called) -> Result<Message, String> {
-    let message = timeout(PAYLOAD_PATIENCE, message_of(called)).await;
-    message.unwrap_or_else(|_| Err("its payload did not come in time".to_owned()))
-}
-
-/// A message that may go to its service.
-struct Admitted {
-    envelope: Envelope,
-    message: Message,
-    offered: Arc<Offered>,
-    /// It names callbacks, which are not put in yet.
-    calls_back: bool,
-}
-
-/// Why a message does not go to its service.
-struct Refused {
-    id: Id,
-    reason: Reason,
-    why: String,
-    needs: Option<String>,
 }
 
 /// What is guarded is whole after each statement.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nuncio_proto::identity::IdentityError;
 use nuncio_proto::ids::IdError;
 use nuncio_store::StoreError;
-use nuncio_transport::TransportError;
+use nuncio_transport::{TransportError, WebTlsError};
 
 use crate::ledger::Unwritten;
 use crate::log::LogError;
@@ -61,7 +61,7 @@ pub enum NodeError {
     PlainTcp(SocketAddr),
     /// The certificate or its key.
     #[error("TLS: {0}")]
-    Tls(String),
+    Tls(#[from] WebTlsError),
     /// Neither TCP nor QUIC.
     #[error("a node without an address serves nobody: give --listen, --quic or both")]
     Deaf,

@@ -12,17 +12,21 @@ const ANSWER_LEN_MAX: usize = 64 * 1024;
 /// What calendars speak.
 pub(crate) const TIMESTAMP_TYPE: &str = "application/vnd.opentimestamps.v1";
 
+/// No redirects, no proxy: who is trusted is who was named.
+pub(crate) fn client(patience: Duration) -> Result<Client, String> {
+    // Whoever installed one before keeps it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = Client::builder().redirect(Policy::none()).timeout(patience).no_proxy();
+    client.build().map_err(|error| error.to_string())
+}
+
 /// A client with its patience.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch(Client);
 
 impl Fetch {
-    /// No redirects: who is trusted is who was named.
     pub(crate) fn new(patience_ms: u64) -> Result<Self, String> {
-        // Whoever installed one before keeps it.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::builder().redirect(Policy::none()).timeout(Duration::from_millis(patience_ms)).no_proxy();
-        client.build().map(Self).map_err(|error| error.to_string())
+        client(Duration::from_millis(patience_ms)).map(Self)
     }
 
     /// What is there, if the answer is 200.

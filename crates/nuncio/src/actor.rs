@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use nuncio_contracts::registry::limit;
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter};
 use nuncio_proto::error::Refusal;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::peer::{Peer, Seen};
@@ -20,30 +19,27 @@ use nuncio_proto::rows;
 use nuncio_proto::step::{Effects, Staged, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine, Store, Writer};
-use nuncio_transport::{CloseCode, Connection, Link, LinkConfig};
+use nuncio_transport::{Connection, Link};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::answer::HeldAnswer;
 use crate::backlog::Backlog;
 use crate::calling::CallBook;
-use crate::channels::{ChannelNews, NEWS_MAX};
+use crate::channels::ChannelNews;
 use crate::chunks::{PayloadFrom, PayloadId};
 use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::connections::{Dialling, Hurries, LinkUp, Rests};
 use crate::effects::answer;
 use crate::entropy::{Entropy, now};
-use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::knocks::Door;
-use crate::links::{self, LinkId, Tasks};
+use crate::links::{LinkId, Tasks};
 use crate::mailbox::Mailboxes;
 use crate::message::Incoming;
 use crate::missing::Lookout;
-use crate::node::Node;
 use crate::payloads::{PayloadIn, PayloadOut};
 use crate::queries::QueryBook;
 use crate::said::SaidRows;
@@ -53,16 +49,14 @@ use crate::trust::Trust;
 use crate::upkeep;
 use crate::wake::{Answer, Ticket, Wake};
 
+mod start;
+mod stop;
+
 /// How long a shutdown waits for sockets.
 pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a shutdown waits for peers to take what is for them.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
 /// Wakes and steps taken between two looks at the clock.
 const TURN_MAX: usize = 512;
-/// Commands, frames and requests that wait for the actor.
-const WAKES_WAITING: usize = 256;
-/// Connections of agents that were not added and are heard all the same.
-const STRANGERS_A_SECOND: u32 = 20;
+
 /// The actor's state.
 pub(crate) struct Actor {
     pub(crate) config: Config,
@@ -144,119 +138,6 @@ impl Seen for StoreSeen<'_> {
 }
 
 impl Actor {
-    pub(crate) fn new(
-        config: Config,
-        store: Arc<Store>,
-        peer: Peer,
-        tracker: TaskTracker,
-        cancel: CancellationToken,
-    ) -> Result<(Self, mpsc::Sender<Command>), Error> {
-        let (wake_sender, wakes) = mpsc::channel(WAKES_WAITING);
-        let (urgent_sender, urgent) = mpsc::unbounded_channel();
-        let (command_sender, commands) = mpsc::channel(WAKES_WAITING);
-        let listen = config.listen.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
-        let link = Arc::new(Link::bind(LinkConfig::new(listen), peer.identity().signing())?);
-        let tasks = Tasks { wakes: wake_sender, urgent: urgent_sender.clone(), tracker };
-        let failures = urgent_sender.clone();
-        // The actor ends last; a wake that comes after is of no use to anybody.
-        let trace = config.trace.clone();
-        let writer = Writer::spawn_traced(
-            Arc::clone(&store),
-            move |durable| drop(urgent_sender.send(Wake::Durable(durable))),
-            move |error| drop(failures.send(Wake::StoreFailed(error))),
-            move |ops| trace.iter().for_each(|trace| trace.see(ops)),
-        )?;
-        tasks.tracker.spawn(upkeep::keep(Arc::clone(&store), tasks.wakes.clone(), cancel.clone()));
-        let trust = config.trust.as_ref().map(|known| {
-            let node = Node::new(Arc::clone(&link), known.node.agent, known.node.endpoints.clone());
-            let exchange = Exchange::new(node, known.domain.clone(), peer.id(), peer.identity().signing().clone());
-            Trust::new(Arc::new(exchange), known.node.agent)
-        });
-        let said_in = Arc::clone(&store);
-        let second = core::num::NonZeroU32::MIN;
-        let strangers = core::num::NonZeroU32::new(STRANGERS_A_SECOND).unwrap_or(second);
-        let burst = core::num::NonZeroU32::new(limit::BUNDLES_BURST).unwrap_or(second);
-        let mut actor = Self {
-            config,
-            peer,
-            store,
-            writer: Some(writer),
-            backlog: Backlog::default(),
-            entropy: Entropy::new(),
-            link,
-            tasks,
-            cancel,
-            wakes,
-            urgent,
-            commands,
-            next_link: 0,
-            next_request: 0,
-            links: BTreeMap::new(),
-            dialling: BTreeMap::new(),
-            hurries: Hurries::default(),
-            starts_due: BTreeSet::new(),
-            rests: Rests::default(),
-            arrived: BTreeMap::new(),
-            problems: HashMap::new(),
-            stranger_rate: RateLimiter::direct(Quota::per_second(strangers)),
-            stranger_frame_rate: RateLimiter::direct(Quota::per_second(strangers)),
-            stranger_bundle_rate: RateLimiter::direct(Quota::per_second(second).allow_burst(burst)),
-            bundle_rate: RateLimiter::keyed(Quota::per_second(second).allow_burst(burst)),
-            bundle_requests: HashMap::new(),
-            refused: BTreeMap::new(),
-            wire: Wire::default(),
-            letters_failed: 0,
-            events_wait: None,
-            arrivals: watch::Sender::new(0),
-            inboxes: Vec::new(),
-            handed_out: None,
-            deliveries: HashMap::new(),
-            failing: HashSet::new(),
-            requests: HashMap::new(),
-            held: BTreeSet::new(),
-            payloads_out: HashMap::new(),
-            payloads_due: UnixMillis::NEVER,
-            giving: BTreeMap::new(),
-            payloads_in: HashMap::new(),
-            trust,
-            mail: Mailboxes::default(),
-            tallies: Tallies::default(),
-            said: SaidRows::load(&said_in)?,
-            lookout: Lookout::default(),
-            calls: CallBook::default(),
-            queries: QueryBook::default(),
-            door: Door::default(),
-            channel_news: broadcast::Sender::new(NEWS_MAX),
-            events: Arc::default(),
-            recounting: None,
-            stopping: None,
-            failed: false,
-        };
-        actor.peer.accept_strangers(actor.config.accept_strangers);
-        actor.peer.serve_calls(actor.config.serve_calls);
-        actor.hear_knocks(actor.config.hear_knocks);
-        actor.resume_trust()?;
-        actor.resume_audit()?;
-        actor.resume_mailbox()?;
-        actor.resume()?;
-        actor.resume_calls()?;
-        actor.resume_knocks()?;
-        if actor.hears_peers() {
-            actor.open_doors();
-        }
-        Ok((actor, command_sender))
-    }
-
-    /// Takes connections, and dials those for whom something waits.
-    pub(crate) fn open_doors(&mut self) {
-        if self.config.listen.is_some() {
-            self.tasks.tracker.spawn(links::listen(Arc::clone(&self.link), self.tasks.clone()));
-        }
-        self.open_mailbox();
-        let waited_for: BTreeSet<AgentId> = self.peer.outbox().map(|(to, ..)| to).collect();
-        waited_for.into_iter().for_each(|peer| self.dial(peer));
-    }
-
     /// Runs until it is told to stop, or the store fails.
     pub(crate) async fn run(mut self) {
         while self.stopping.is_none() && !self.failed {
@@ -428,23 +309,7 @@ impl Actor {
             }
             Wake::BundleCame { of, bundle } => self.bundle_came(of, bundle),
             Wake::BundleAsked { by, answer } => self.bundle_asked(by, answer),
-            Wake::Forget(rows) => {
-                self.bundle_rate.retain_recent();
-                if !rows.is_empty() {
-                    self.said.forget(&rows);
-                    let step = self.peer.forget_seen(rows);
-                    self.commit(step);
-                }
-                self.forget_old_calls(now());
-                self.forget_old_knocks(now());
-                self.forget_permits(now());
-                if let Some(step) = self.peer.forget_skipped(now()) {
-                    self.commit(step);
-                }
-                if let Some(step) = self.peer.forget_channel_keys(now()) {
-                    self.commit(step);
-                }
-            }
+            Wake::Forget(rows) => self.forget(rows),
             Wake::Statement { statement } => self.take_statement(None, &statement),
             Wake::EventsLogged { up_to, seen, done } => self.events_logged(up_to, seen, done),
             Wake::EventsUnknown { done } => self.recounting = Some(done),
@@ -464,6 +329,25 @@ impl Actor {
             Wake::QueryCame(query) => self.query_came(*query),
             Wake::CallFailed { no } => self.tell_call_failed(no),
             Wake::KnockHeard { by } => self.knock_heard(by),
+        }
+    }
+
+    /// What is too old to be of use goes: these rows, and what lies in memory.
+    fn forget(&mut self, rows: Vec<Vec<u8>>) {
+        self.bundle_rate.retain_recent();
+        if !rows.is_empty() {
+            self.said.forget(&rows);
+            let step = self.peer.forget_seen(rows);
+            self.commit(step);
+        }
+        self.forget_old_calls(now());
+        self.forget_old_knocks(now());
+        self.forget_permits(now());
+        if let Some(step) = self.peer.forget_skipped(now()) {
+            self.commit(step);
+        }
+        if let Some(step) = self.peer.forget_channel_keys(now()) {
+            self.commit(step);
         }
     }
 
@@ -537,58 +421,5 @@ impl Actor {
 
     pub(crate) fn exchange(&self) -> Option<Arc<Exchange>> {
         self.trust.as_ref().map(|trust| Arc::clone(&trust.exchange))
-    }
-
-    pub(crate) fn stop_with(&mut self, reply: Reply<()>) {
-        self.stopping = Some(reply);
-    }
-
-    /// What waits for a connection goes first, acknowledgements above all: whatever is not acknowledged comes again at the next start.
-    async fn take_leave(&mut self) {
-        let links = std::mem::take(&mut self.links).into_values().flatten();
-        let sent: Vec<_> = links.map(LinkUp::end).collect();
-        let all = async {
-            for sent in sent {
-                // It says nothing: it ends.
-                let _ = sent.await;
-            }
-        };
-        if tokio::time::timeout(LEAVE_PATIENCE, all).await.is_err() {
-            tracing::debug!("some peers have not taken what was for them; it comes again");
-        }
-    }
-
-    /// Commits what is staged, publishes it, closes the link.
-    async fn stop(mut self) {
-        self.commands.close();
-        while let Some(writer) = self.writer.as_ref().filter(|_| !self.backlog.is_empty() && !self.failed) {
-            self.failed |= !self.backlog.flush_all(writer);
-            if self.backlog.is_empty() {
-                break;
-            }
-            match tokio::time::timeout(SHUTDOWN_PATIENCE, self.urgent.recv()).await {
-                Ok(Some(Wake::Durable(durable))) => durable.into_iter().for_each(|durable| self.publish(durable)),
-                Ok(Some(Wake::StoreFailed(_)) | None) | Err(_) => break,
-                Ok(Some(_)) => {}
-            }
-        }
-        let closed = match self.writer.take() {
-            Some(writer) => tokio::task::spawn_blocking(move || writer.close())
-                .await
-                .unwrap_or(Err(nuncio_store::StoreError::Stopped)),
-            None => Ok(()),
-        };
-        while let Ok(wake) = self.urgent.try_recv() {
-            if let Wake::Durable(durable) = wake {
-                durable.into_iter().for_each(|durable| self.publish(durable));
-            }
-        }
-        self.cancel.cancel();
-        self.take_leave().await;
-        self.link.close(CloseCode::SHUTTING_DOWN, "the agent stops").await;
-        if let Some(reply) = self.stopping.take() {
-            // The caller may have gone.
-            let _ = reply.send(closed.map_err(Error::from));
-        }
     }
 }

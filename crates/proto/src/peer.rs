@@ -15,26 +15,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use nuncio_contracts::registry::{extension, limit, time};
 use rand_core::CryptoRng;
 
-use crate::audit::{AUDITED_LEN_MAX, Event};
-use crate::bundle::{Bundle, OneTimeRef};
+use crate::audit::AUDITED_LEN_MAX;
+use crate::bundle::Bundle;
 use crate::contact::Contact;
 pub use crate::contact::ContactInfo;
-use crate::control::Control;
 use crate::error::PeerError;
 use crate::handshake;
 use crate::identity::{Identity, Retirement};
-use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId, Tag};
+use crate::ids::{AgentId, LetterId, SessionId, Tag};
 use crate::letter::{Letter, LetterError, LetterKind};
-use crate::mailbox::Mailbox;
 use crate::outbox::Entry;
-use crate::prekeys::{Made, Prekeys};
+use crate::prekeys::Prekeys;
 use crate::rows;
 use crate::session::{Parties, Place, Session};
-use crate::step::{Effect, Effects, Op, Staged, Step};
+use crate::step::{Effects, Op, Staged, Step};
 use crate::time::UnixMillis;
 
 mod audit;
 mod calls;
+mod change;
 mod channels;
 mod contacts;
 mod counters;
@@ -54,22 +53,19 @@ pub(crate) use audit::AUDITS;
 use audit::Auditor;
 pub use audit::{AuditPolicy, Auditing, PeerNames, WhenFull};
 use calls::Calls;
+pub(crate) use change::Change;
+use change::Out;
 pub(crate) use channels::ChannelChange;
 use channels::Channels;
 pub use channels::{ChannelError, ChannelGap, ChannelNews, Invited, Mistake, SharedMail};
 pub use counters::Counters;
 pub use inbound::Seen;
-pub(crate) use inbound::{Answered, Received, TurnedAway};
 pub use load::Record;
-pub(crate) use mailbox::MailChange;
 use mailbox::Own;
 pub use mailbox::{Mail, Mailed, Way};
-pub(crate) use outbound::SealedEntry;
 pub use outbound::failed_letter;
 pub use permits::PermitError;
-pub(crate) use renew::Rekeyed;
 use renew::Renewal;
-pub(crate) use tokens::Decided;
 use tokens::Tokens;
 
 /// One agent.
@@ -121,48 +117,6 @@ pub struct Peer {
     retired: bool,
     generation: u64,
     counters: Counters,
-}
-
-/// Everything that can move, and by what.
-#[derive(Debug)]
-pub(crate) enum Change {
-    Queued(Box<Entry>),
-    Sealed(SealedEntry),
-    Received(Box<Received>),
-    Answered(Box<Answered>),
-    TurnedAway(TurnedAway),
-    Started(Box<Session>, Option<Mailbox>),
-    Mail(MailChange),
-    Channel(ChannelChange),
-    Restart { with: AgentId, session: SessionId, now: UnixMillis },
-    Rekeyed(Box<Rekeyed>),
-    AckSent { to: AgentId, session: SessionId, frame: Vec<u8>, again: bool },
-    Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
-    BundleWanted { of: AgentId, now: UnixMillis },
-    Hello { to: AgentId, now: UnixMillis },
-    Expired { entry: u64, code: u16 },
-    Failed { to: AgentId, letter: LetterId, code: u16 },
-    SessionEnds(SessionId, UnixMillis),
-    SessionDropped(SessionId),
-    Contact { agent: AgentId, info: Option<ContactInfo> },
-    Done(u64),
-    NumberTaken,
-    Told(Box<Event>),
-    Permit(permits::PermitChange),
-    PrekeysMade(Made),
-    PrekeysExpired(UnixMillis),
-    Claimed { by: AgentId, request: u64, bundle: Vec<u8>, one_time: Option<OneTimeRef> },
-    SeenForgotten(Vec<Vec<u8>>),
-    SkippedForgotten(Vec<(SessionId, Seq)>),
-    NoticeBy { by: AgentId, code: u16, session: SessionId, now: UnixMillis },
-    Decided(Decided),
-    HandedOn { to: AgentId, statement: Vec<u8>, about: LetterId, now: UnixMillis },
-    TokenOver(u64),
-    Retokened { entry: u64, token: Vec<u8> },
-    EventsLogged(u64),
-    Recounted { events: Vec<(u64, Event)>, begins: bool, now: UnixMillis },
-    Heartbeat(UnixMillis),
-    Retire { retirement: Retirement, statement: Vec<u8>, now: UnixMillis },
 }
 
 impl Peer {
@@ -492,117 +446,4 @@ impl Peer {
         }
         (self.prekeys.due() <= now).then(|| self.step(Change::PrekeysExpired(now)))
     }
-
-    /// Makes a step happen in memory. What it wants on disk and what may be done then come back; effects stay locked until the commit.
-    pub fn stage(&mut self, step: Step) -> Result<Staged, PeerError> {
-        if step.generation != self.generation {
-            return Err(PeerError::StaleStep);
-        }
-        self.generation += 1;
-        let mut out = Out::default();
-        match step.change {
-            Change::Queued(entry) => self.apply_queued(*entry, &mut out),
-            Change::Sealed(sealed) => self.apply_sealed(sealed, &mut out),
-            Change::Received(received) => self.apply_received(*received, &mut out),
-            Change::Answered(answered) => self.apply_answered(*answered, &mut out),
-            Change::TurnedAway(turned) => self.apply_turned_away(turned, &mut out),
-            Change::Started(session, mailbox) => self.apply_started(*session, mailbox, &mut out),
-            Change::Mail(change) => self.apply_mail(change, &mut out),
-            Change::Channel(change) => self.apply_channel(change, &mut out),
-            Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
-            Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
-            Change::AckSent { to, session, frame, again } => {
-                self.ack_comes_again(&to, again);
-                self.apply_ack_sent(to, session, frame, &mut out);
-            }
-            Change::Resent { to, now, burst, probe } => self.apply_resent(to, now, burst, probe, &mut out),
-            Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
-            Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
-            Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
-            Change::Failed { to, letter, code } => Self::apply_failed(to, letter, code, &mut out),
-            Change::SessionEnds(id, at) => self.end_old(id, at, &mut out),
-            Change::SessionDropped(id) => self.drop_session(id, &mut out),
-            Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),
-            Change::Done(no) => self.apply_done(no, &mut out),
-            Change::NumberTaken => self.apply_number_taken(&mut out),
-            Change::Told(event) => self.apply_call_told(*event, &mut out),
-            Change::Permit(change) => self.apply_permit(change, &mut out),
-            Change::PrekeysMade(made) => self.prekeys.keep(made, &mut out.ops),
-            Change::PrekeysExpired(now) => self.prekeys.expire(now, &mut out.ops),
-            Change::Claimed { by, request, bundle, one_time } => {
-                one_time.into_iter().for_each(|at| self.prekeys.give(at, &by, &mut out.ops));
-                out.effects.push(Effect::Bundle { request, bundle });
-            }
-            Change::SkippedForgotten(keys) => self.apply_skipped_forgotten(keys, &mut out),
-            Change::SeenForgotten(rows) => out.ops.extend(rows.into_iter().map(|key| Op::Delete { key })),
-            Change::EventsLogged(up_to) => self.apply_events_logged(up_to, &mut out),
-            Change::Recounted { events, begins, now } => self.apply_recounted(events, begins, now, &mut out),
-            Change::Heartbeat(now) => self.apply_heartbeat(now, &mut out),
-            Change::Retire { retirement, statement, now } => self.apply_retire(&retirement, statement, now, &mut out),
-            Change::Decided(decided) => self.apply_decided(decided, &mut out),
-            Change::HandedOn { to, statement, about, now } => {
-                self.queue_control(to, &Control::Statement(statement), about, now, &mut out);
-            }
-            Change::TokenOver(entry) => self.apply_token_over(entry, &mut out),
-            Change::Retokened { entry, token } => self.apply_retokened(entry, token, &mut out),
-            Change::NoticeBy { by, code, session, now } => self.apply_noticed(by, code, session, now, &mut out),
-        }
-        self.finish(out)
-    }
-
-    /// Writes the snapshot of every session and the row of every letter to a channel that moved, once, and sets the timers of every contact that was touched.
-    fn finish(&mut self, mut out: Out) -> Result<Staged, PeerError> {
-        for id in &out.sessions {
-            if let Some(session) = self.sessions.get(id) {
-                out.ops.push(Op::Put { key: rows::session(id), value: session.to_bytes() });
-            }
-        }
-        for agent in &out.contacts {
-            self.touch(agent);
-        }
-        self.keep_frames(&mut out);
-        self.keep_chain(&mut out);
-        Ok(Staged { ops: out.ops, effects: Effects(out.effects) })
-    }
-
-    /// Brings what is derived from a contact up to date after it changed.
-    fn touch(&mut self, agent: &AgentId) {
-        self.update_ready(agent);
-        self.update_untold(agent);
-        self.update_renewable(agent);
-        self.set_timer(agent);
-    }
-
-    fn set_timer(&mut self, agent: &AgentId) {
-        let Some(contact) = self.contacts.get_mut(agent) else { return };
-        let due = contact.due();
-        if contact.timer == due {
-            return;
-        }
-        if let Some(old) = contact.timer {
-            self.timers.remove(&(old, *agent));
-        }
-        contact.timer = due;
-        if let Some(at) = due {
-            self.timers.insert((at, *agent));
-        }
-    }
-
-    fn apply_skipped_forgotten(&mut self, keys: Vec<(SessionId, Seq)>, out: &mut Out) {
-        for (id, seq) in keys {
-            let kept = self.sessions.get_mut(&id).and_then(|session| session.skipped.remove(&seq));
-            self.skipped_total -= usize::from(kept.is_some());
-            out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, seq) });
-        }
-    }
-}
-
-/// What a stage collects.
-#[derive(Debug, Default)]
-struct Out {
-    ops: Vec<Op>,
-    effects: Vec<Effect>,
-    sessions: BTreeSet<SessionId>,
-    contacts: BTreeSet<AgentId>,
-    frames: BTreeSet<(ChannelId, Seq)>,
 }

@@ -4,26 +4,24 @@
 
 use std::collections::BTreeMap;
 
-use nuncio_contracts::registry::{code, time};
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
-use nuncio_proto::control::Control;
-use nuncio_proto::error::PeerError;
-use nuncio_proto::identity::{Identity, Retirement};
+use nuncio_proto::identity::Identity;
 use nuncio_proto::ids::LetterId;
-use nuncio_proto::knock::Knock;
-use nuncio_proto::letter::{Letter, LetterKind};
+use nuncio_proto::letter::Letter;
 use nuncio_proto::peer::Peer;
 use nuncio_proto::rows;
-use nuncio_proto::step::Effect;
 use nuncio_proto::testing::rng;
-use nuncio_proto::token::Scope;
 
 use agent::{Agent, Disk, START, answer_claims, later, pair, settle};
 
 #[path = "conversation/agent.rs"]
 #[allow(dead_code, reason = "another test uses the rest")]
 mod agent;
+#[path = "conversation/refusals.rs"]
+mod refusals;
+#[path = "conversation/rekeys.rs"]
+mod rekeys;
 
 #[test]
 fn letters_go_both_ways_once_and_in_order() {
@@ -184,166 +182,8 @@ fn an_expired_letter_leaves_no_hole() {
     assert_eq!(a.delivered.len(), 2);
 }
 
-#[test]
-fn a_stranger_is_turned_away_and_its_prekey_is_spent() {
-    let (mut a, mut b) = (Agent::new(1), Agent::new(2));
-    a.know(&b.peer);
-    let idb = b.peer.id();
-    a.send(idb, "let me in");
-    let left = b.peer.one_time_left();
-    settle(&mut a, &mut b);
-    assert!(b.inbox.is_empty());
-    assert_eq!(b.peer.sessions().count(), 0);
-    assert_eq!(b.peer.one_time_left(), left - 1);
-    assert!(a.delivered.is_empty());
-}
-
-// contracts/call.md X29.
-#[test]
-fn a_knock_is_heard_in_its_time() {
-    for (late, heard) in [(0, true), (time::LETTER_LIFE_MAX + time::CLOCK_SKEW + 1, false)] {
-        let (mut a, mut b) = (Agent::new(1), Agent::new(2));
-        a.know(&b.peer);
-        b.peer.hear_knocks(true);
-        let from = format!("nuncio:{}", a.peer.id()).parse().unwrap();
-        let knock =
-            Knock { from, service: None, scope: Scope::parse("tools.read").unwrap(), secret: None, transaction: None };
-        let mut letter = a.letter("");
-        letter.kind = LetterKind::Control;
-        letter.content_type = ContentType::CBOR;
-        letter.payload = Control::Knock(Box::new(knock)).encode();
-        a.post(b.peer.id(), &letter);
-        a.run();
-        answer_claims(&mut a, &mut b);
-        a.run();
-        let start = a.out.pop().unwrap();
-        let step = b.peer.receive(Some(a.peer.id()), &start, b.now.plus(late), &mut b.rng, &b.disk).unwrap();
-        let effects = b.peer.stage(step).unwrap().effects.after_commit();
-        assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Knocked { .. })), heard);
-    }
-}
-
-// contracts/handshake.md H8.
-#[test]
-fn who_was_turned_away_is_heard_at_once_where_the_other_begins() {
-    for seed in 0..16 {
-        let (mut a, mut b) = (Agent::new(2 * seed), Agent::new(2 * seed + 1));
-        a.know(&b.peer);
-        a.send(b.peer.id(), "let me in");
-        settle(&mut a, &mut b);
-        b.know(&a.peer);
-        b.send(a.peer.id(), "come in");
-        settle(&mut a, &mut b);
-        assert_eq!((a.inbox, b.inbox), (vec!["come in".to_owned()], vec!["let me in".to_owned()]), "{seed}");
-    }
-}
-
-#[test]
-fn a_session_is_rekeyed_when_it_is_old() {
-    let (mut a, mut b) = pair();
-    let (ida, idb) = (a.peer.id(), b.peer.id());
-    a.send(idb, "0");
-    b.send(ida, "0");
-    settle(&mut a, &mut b);
-    let before: Vec<_> = a.peer.sessions().map(|(s, _)| s.id()).collect();
-    later(90_000_000, [&mut a, &mut b]);
-    for i in 1..6 {
-        a.send(idb, &i.to_string());
-        b.send(ida, &i.to_string());
-        settle(&mut a, &mut b);
-        later(10_000, [&mut a, &mut b]);
-    }
-    let current: Vec<_> = a.peer.sessions().filter(|(_, current)| *current).map(|(s, _)| s.id()).collect();
-    assert_eq!(current.len(), 1);
-    assert!(!before.contains(&current[0]), "a new session");
-    assert!(a.peer.counters().rekeys >= 1 && b.peer.counters().rekeys >= 1);
-    for agent in [&a, &b] {
-        assert_eq!(agent.inbox, (0..6).map(|i| i.to_string()).collect::<Vec<_>>());
-    }
-}
-
-/// Two with an old session, its leader first, who has just made an offer.
-fn offered() -> (Agent, Agent, Vec<Vec<u8>>) {
-    let (mut a, mut b) = pair();
-    let (ida, idb) = (a.peer.id(), b.peer.id());
-    a.send(idb, "0");
-    b.send(ida, "0");
-    settle(&mut a, &mut b);
-    let (mut leader, mut follower) = if ida < idb { (a, b) } else { (b, a) };
-    later(time::REKEY_AGE + 1, [&mut leader, &mut follower]);
-    follower.send(leader.peer.id(), "1");
-    follower.run();
-    for frame in core::mem::take(&mut follower.out) {
-        leader.receive(follower.peer.id(), &frame).unwrap();
-    }
-    leader.run();
-    assert_eq!(rows_of(&leader, rows::RENEWAL), 1);
-    let offer = core::mem::take(&mut leader.out);
-    (leader, follower, offer)
-}
-
 fn rows_of(agent: &Agent, tree: u8) -> usize {
     agent.disk.0.keys().filter(|key| key[0] == tree).count()
-}
-
-#[test]
-fn an_offer_that_was_dropped_is_made_again() {
-    let (mut leader, mut follower, offer) = offered();
-    for frame in offer {
-        follower.receive(leader.peer.id(), &frame).unwrap();
-    }
-    // It has the offer on disk and will not answer.
-    follower.disk.0.retain(|key, _| key[0] != rows::RENEWAL);
-    follower.restart();
-    let pause = time::REKEY_PATIENCE / 4;
-    for i in 0..3 {
-        later(pause, [&mut leader, &mut follower]);
-        leader.send(follower.peer.id(), &i.to_string());
-        settle(&mut leader, &mut follower);
-        leader.restart();
-    }
-    assert_eq!((leader.peer.counters().rekeys, rows_of(&leader, rows::OUTBOX)), (0, 0), "acknowledged, not answered");
-    assert!(leader.peer.next_wake() <= leader.now.plus(pause), "and not forgotten");
-    later(pause, [&mut leader, &mut follower]);
-    settle(&mut leader, &mut follower);
-    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
-}
-
-#[test]
-fn an_offer_on_its_way_is_not_made_twice() {
-    let (mut leader, mut follower, _) = offered();
-    for _ in 0..5 {
-        later(time::REKEY_PATIENCE + 1, [&mut leader, &mut follower]);
-        leader.run();
-        assert_eq!(rows_of(&leader, rows::OUTBOX), 1);
-    }
-    settle(&mut leader, &mut follower);
-    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
-}
-
-#[test]
-fn an_answer_that_comes_after_the_offer_was_made_again_counts() {
-    let (mut leader, mut follower, offer) = offered();
-    for frame in offer {
-        follower.receive(leader.peer.id(), &frame).unwrap();
-    }
-    follower.run();
-    let handshakes = (leader.peer.counters().handshakes, follower.peer.counters().handshakes);
-    let answers = core::mem::take(&mut follower.out);
-    later(time::REKEY_PATIENCE, [&mut leader, &mut follower]);
-    leader.run();
-    for frame in answers {
-        leader.receive(follower.peer.id(), &frame).unwrap();
-    }
-    settle(&mut leader, &mut follower);
-    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
-    let begun = |agent: &Agent| agent.peer.counters().handshakes;
-    assert_eq!((begun(&leader), begun(&follower)), handshakes, "neither has a session that the other does not know");
-    let current = |agent: &Agent| agent.peer.sessions().find(|(_, current)| *current).map(|(session, _)| session.id());
-    assert_eq!(current(&leader), current(&follower));
-    leader.send(follower.peer.id(), "after");
-    settle(&mut leader, &mut follower);
-    assert_eq!(follower.inbox, ["0", "after"]);
 }
 
 #[test]
@@ -403,56 +243,6 @@ fn two_frames() -> (Agent, Agent, Vec<Vec<u8>>) {
     a.run();
     let frames = core::mem::take(&mut a.out);
     (a, b, frames)
-}
-
-#[test]
-fn a_refused_letter_is_never_called_delivered() {
-    let (mut a, mut b, _) = two_frames();
-    let (ida, idb) = (a.peer.id(), b.peer.id());
-    later(100_000, [&mut a, &mut b]);
-    settle(&mut a, &mut b);
-    a.now = a.now.plus(3_600_000);
-    let refused = a.send(idb, "from the future");
-    a.run();
-    for frame in core::mem::take(&mut a.out) {
-        b.receive(ida, &frame).unwrap();
-    }
-    b.run();
-    b.out.clear(); // The refusal is lost, and what acknowledges comes.
-    b.send(ida, "later");
-    b.run();
-    for frame in core::mem::take(&mut b.out) {
-        a.receive(idb, &frame).unwrap();
-    }
-    assert!(!a.delivered.contains(&refused));
-    later(100_000, [&mut a, &mut b]);
-    settle(&mut a, &mut b);
-    assert_eq!(a.failed, [(refused, 35)]);
-    assert!(!a.delivered.contains(&refused));
-    assert_eq!(a.inbox, ["answer", "later"]);
-}
-
-#[test]
-fn agents_that_refuse_each_others_letters_still_hear_each_other() {
-    let (mut a, mut b, _) = two_frames();
-    let (ida, idb) = (a.peer.id(), b.peer.id());
-    later(100_000, [&mut a, &mut b]);
-    settle(&mut a, &mut b);
-    a.now = a.now.plus(3_600_000);
-    let mut letter = Letter::plain(LetterId::new(b.now, [5; 10]), ContentType::TEXT, b"too late for a".to_vec());
-    letter.deadline = Some(b.now.plus(60_000));
-    let step = b.peer.send(ida, &letter, b.now).unwrap();
-    b.take(step);
-    a.send(idb, "too early for b");
-    for _ in 0..4 {
-        settle(&mut a, &mut b);
-        later(50_000, [&mut a, &mut b]);
-    }
-    assert_eq!((a.failed.len(), b.failed.len()), (1, 1));
-    a.now = b.now;
-    a.send(idb, "now");
-    settle(&mut a, &mut b);
-    assert_eq!(b.inbox, ["first", "0", "1", "now"]);
 }
 
 #[test]
@@ -634,62 +424,4 @@ fn a_start_with_the_prekeys_of_another_life_is_told_so() {
     let notice = Peer::notice_for(&refusal).expect("its sender is told");
     a.receive(after.id(), &notice).unwrap();
     assert!(a.peer.sessions().all(|(_, current)| !current), "and begins anew");
-}
-
-#[test]
-fn a_letter_whose_time_runs_out_while_it_waits_is_not_delivered() {
-    let (mut a, mut b) = pair();
-    let (ida, idb) = (a.peer.id(), b.peer.id());
-    a.send(idb, "first");
-    settle(&mut a, &mut b);
-    b.send(ida, "answer");
-    settle(&mut a, &mut b);
-    a.send(idb, "without end");
-    let mut random = [0; 10];
-    rand_core::Rng::fill_bytes(&mut a.rng, &mut random);
-    let mut letter = Letter::plain(LetterId::new(a.now, random), ContentType::TEXT, b"a minute".to_vec());
-    letter.deadline = Some(a.now.plus(60_000));
-    let step = a.peer.send(idb, &letter, a.now).unwrap();
-    a.take(step);
-    a.run();
-    let frames = core::mem::take(&mut a.out);
-    b.receive(ida, &frames[1]).unwrap(); // It waits for the one before, which is lost.
-    b.run();
-    b.out.clear();
-    later(3_600_000, [&mut a, &mut b]);
-    b.restart(); // Nor is it forgotten by a restart.
-    for _ in 0..3 {
-        settle(&mut a, &mut b);
-        later(100_000, [&mut a, &mut b]);
-    }
-    assert_eq!(b.inbox, ["first", "without end"]);
-    assert_eq!(a.failed.len(), 1, "its sender is told");
-    a.send(idb, "last");
-    settle(&mut a, &mut b);
-    assert_eq!(b.inbox, ["first", "without end", "last"]);
-}
-
-#[test]
-fn an_agent_that_is_retired_sends_no_letter_more_and_tells_its_peers() {
-    let (mut a, mut b) = pair();
-    let idb = b.peer.id();
-    a.send(idb, "first");
-    settle(&mut a, &mut b);
-    let waits = a.send(idb, "on its way");
-    let statement = Retirement::sign(a.peer.identity(), None, START);
-    let (_, step) = a.peer.retire(statement, START).unwrap();
-    a.take(step);
-    assert_eq!(a.failed, [(waits, code::RETIRED)]);
-    for _ in 0..2 {
-        let letter = Letter::plain(LetterId::new(a.now, [7; 10]), ContentType::TEXT, b"more".to_vec());
-        assert_eq!(a.peer.send(idb, &letter, a.now).unwrap_err(), PeerError::RetiredHere);
-        assert!(a.peer.is_retired());
-        a.restart();
-    }
-    settle(&mut a, &mut b);
-    assert!(b.peer.contact(&a.peer.id()).unwrap().retired);
-    assert_eq!(b.inbox, ["first"]);
-    let other = Retirement::sign(b.peer.identity(), None, START);
-    a.disk.0.insert(vec![rows::RETIRED], other);
-    assert!(Peer::load(&a.records(), START).is_err(), "another's statement is no record of ours");
 }

@@ -59,6 +59,7 @@ mod signatures;
 mod stream;
 pub mod tuning;
 mod varint;
+mod web_tls;
 
 pub use close::{CloseCode, CloseReason};
 pub use connection::{Connection, ConnectionStats};
@@ -69,3 +70,4 @@ pub use quinn::{ReadExactError, RecvStream, SendStream};
 pub use signatures::AwsLc;
 pub use stream::{SERVED_BY_AGENTS, SERVED_BY_NODES, StreamKind};
 pub use tuning::Tuning;
+pub use web_tls::{WebTlsError, web_tls};

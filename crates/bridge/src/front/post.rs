@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use nuncio::Transaction;
-use nuncio_contracts::registry::limit;
 use nuncio_proto::call::Head;
 use nuncio_proto::ids::CallSessionId;
 use tokio::sync::Semaphore;
@@ -16,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::exchange::{Accepts, Era};
 use super::fault::Fault;
 use super::reading::{self, Kind, Reading, Unread};
+use crate::message::request_len_max;
 use crate::{a2a, under};
 
 /// How long a body may take to come.
@@ -163,7 +163,7 @@ pub(crate) async fn gather(body: Body, room: &Room) -> Result<Bytes, Fault> {
 }
 
 async fn gather_all(mut body: Body, room: &Room) -> Result<Bytes, Fault> {
-    let max = usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX);
+    let max = request_len_max();
     let (mut bytes, mut len, mut place) = (BytesMut::new(), 0_usize, None);
     while let Some(frame) = body.frame().await {
         let piece = frame.map_err(|error| Fault::malformed(error.to_string()))?.into_data().unwrap_or_default();

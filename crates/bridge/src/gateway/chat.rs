@@ -22,7 +22,6 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use nuncio_contracts::registry::limit;
 use nuncio_proto::token::Scope;
-use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -34,6 +33,7 @@ use super::budget::Reservation;
 use super::refusal::Refusal;
 use super::share::Share;
 use crate::front::Address;
+use crate::web;
 use asked::Asked;
 pub(super) use config::{ChatRoute, ChatTable};
 use meter::Meter;
@@ -60,11 +60,8 @@ pub(super) struct Provider {
 
 impl Provider {
     pub(super) fn new(route: ChatRoute) -> Result<Self, String> {
-        // Whoever installed one before keeps it.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // contracts/gateway.md W10: the key goes to this origin alone.
-        let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(CONNECT_PATIENCE);
-        let client = client.build().map_err(|error| error.to_string())?;
+        let client = web::client().connect_timeout(CONNECT_PATIENCE).build().map_err(|error| error.to_string())?;
         let ChatRoute { url, key, scope, models, members, patience, estimate } = route;
         Ok(Self { client, url, key, scope, models, members, patience, estimate })
     }
@@ -116,9 +113,9 @@ pub(super) async fn complete(
 ) -> Result<Response, Refusal> {
     // contracts/gateway.md W11.
     let provider = served.chat.as_ref().ok_or_else(none)?;
-    let person = served.people.begin(from, &headers, &provider.scope).await?;
     // contracts/gateway.md W42.
-    let body = person.share.gather(body, limit::GATEWAY_COMPLETION_MAX).await?;
+    let (person, body) =
+        served.people.hear(from, (&headers, body), &provider.scope, limit::GATEWAY_COMPLETION_MAX).await?;
     let asked = match provider.read(&body, served.book.tokens_are_hard()) {
         Ok(asked) => asked,
         // contracts/gateway.md W13: it was a request.

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -24,11 +23,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::person::Person;
-use super::refusal::Refusal;
+use super::refusal::{Named, Refusal};
 use super::share::until_taken;
 use super::{Inner, Served};
 use crate::front::Address;
 use crate::front::flush::Marks;
+use crate::message::request_len_max;
 
 /// How long a stream says nothing before it shows that it lives.
 const PULSE: Duration = Duration::from_secs(15);
@@ -63,15 +63,13 @@ pub(super) async fn answer(
     State(served): State<Served>,
     Extension(from): Extension<Address>,
     Extension(marks): Extension<Marks>,
-    name: Result<Path<String>, PathRejection>,
+    Named(name): Named<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let Path(name) = name.map_err(|_| Refusal::nowhere())?;
     let route = served.agents.get(&name).ok_or_else(Refusal::nowhere)?;
     let scope = route.letters.as_ref().ok_or_else(Refusal::nowhere)?;
-    let person = served.people.begin(from, &headers, scope).await?;
-    let body = person.share.gather(body, usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX)).await?;
+    let (person, body) = served.people.hear(from, (&headers, body), scope, request_len_max()).await?;
     served.book.reserve(&person, 0).await?;
     let to = peer(&served, &route.peer).await?;
     let message = message(&body)?.under(&person);

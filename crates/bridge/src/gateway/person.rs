@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
 use nuncio::{Agent, Error, Scope, Subject, Transaction};
 use nuncio_contracts::registry::{limit, time};
 use serde::Deserialize;
@@ -74,6 +76,19 @@ impl People {
         })?;
         let share = Arc::new(self.shares.take(transaction.principal())?);
         Ok(Person { transaction, share })
+    }
+
+    /// [`People::begin`], and the request's body, of at most so many bytes: nobody is read before it is known who that is.
+    pub(crate) async fn hear(
+        &self,
+        from: Address,
+        (headers, body): (&HeaderMap, Body),
+        scope: &Scope,
+        max: usize,
+    ) -> Result<(Person, Bytes), Refusal> {
+        let person = self.begin(from, headers, scope).await?;
+        let body = person.share.gather(body, max).await?;
+        Ok((person, body))
     }
 
     async fn exchange(&self, from: Address, headers: &HeaderMap, scope: &Scope) -> Result<Transaction, Refusal> {

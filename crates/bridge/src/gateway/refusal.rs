@@ -1,7 +1,10 @@
 //! Answers that say no (contracts/gateway.md, "Errors").
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::front::fault::Fault;
@@ -67,6 +70,18 @@ impl Refusal {
     /// The body, as clients of completions read it.
     pub(crate) fn json(&self) -> Value {
         json!({ "error": { "message": self.message, "type": "nuncio", "code": self.code, "param": null } })
+    }
+}
+
+/// What a path names; of another form it names nothing that is served.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let named = Path::from_request_parts(parts, state).await;
+        named.map(|Path(named)| Self(named)).map_err(|_| Refusal::nowhere())
     }
 }
 

@@ -11,8 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
@@ -27,7 +26,7 @@ use zeroize::Zeroizing;
 
 use super::letters::peer;
 use super::person::Person;
-use super::refusal::Refusal;
+use super::refusal::{Named, Refusal};
 use super::share::until_taken;
 use super::{Inner, Served};
 use crate::bridge::Bridge;
@@ -35,6 +34,7 @@ use crate::caller::AgentLine;
 use crate::connections::secret;
 use crate::front::flush::Marks;
 use crate::front::{Address, Front, Guard, SESSION, reading};
+use crate::message::request_len_max;
 
 /// Sessions whose persons are known; the one that was used least lately goes.
 const SESSIONS_MAX: usize = 4_096;
@@ -184,16 +184,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) async fn call(
     State(served): State<Served>,
     Extension(from): Extension<Address>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Named((name, service)): Named<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let Path((name, service)) = path.map_err(|_| Refusal::nowhere())?;
     let route = served.agents.get(&name).ok_or_else(Refusal::nowhere)?;
     let service: ServiceName = service.parse().map_err(|_| Refusal::nowhere())?;
     let scope = route.services.get(&service).ok_or_else(Refusal::nowhere)?;
-    let person = served.people.begin(from, request.headers(), scope).await?;
     let (parts, body) = request.into_parts();
-    let body = person.share.gather(body, usize::try_from(limit::CALL_REQUEST_MAX).unwrap_or(usize::MAX)).await?;
+    let (person, body) = served.people.hear(from, (&parts.headers, body), scope, request_len_max()).await?;
     // contracts/gateway.md W13: listening counts nothing.
     if parts.method != Method::GET {
         served.book.reserve(&person, 0).await?;

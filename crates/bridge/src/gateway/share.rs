@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(sent("user:ben", 16 * mib).await.unwrap(), 16 * mib);
     }
 
-    /// Eight that came slowly held all places once.
+    /// contracts/gateway.md W41: what is under way slowly has its principal's share alone.
     #[tokio::test(start_paused = true)]
     async fn bodies_that_come_slowly_hold_up_nobody() {
         let shares = Shares::new();

@@ -20,8 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use nuncio::{Agent, Scope, Transaction};
@@ -33,7 +32,7 @@ use super::Served;
 use super::budget::Reservation;
 use super::chat::{self, Worded};
 use super::letters::peer;
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::share::{Share, until_taken};
 use crate::caller::AgentLine;
 use crate::front::flush::Marks;
@@ -102,14 +101,13 @@ pub(super) async fn ask(
     State(served): State<Served>,
     Extension(from): Extension<Address>,
     Extension(marks): Extension<Marks>,
-    name: Result<Path<String>, PathRejection>,
+    refusal::Named(name): refusal::Named<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let Path(name) = name.map_err(|_| Refusal::nowhere())?;
     let route = served.tasks.route(&name).ok_or_else(Refusal::nowhere)?.clone();
-    let person = served.people.begin(from, &headers, &route.scope).await?;
-    let body = person.share.gather(body, limit::GATEWAY_TASK_MESSAGE_MAX).await?;
+    let (person, body) =
+        served.people.hear(from, (&headers, body), &route.scope, limit::GATEWAY_TASK_MESSAGE_MAX).await?;
     let (transaction, share) = person.into_parts();
     let asking = Asking { served, route, name, transaction };
     // contracts/gateway.md W36.

@@ -1,13 +1,6 @@
-//! TLS in front of the gateway: a configured certificate, TLS 1.3.
+//! TLS in front of the gateway; its key is its owner's alone.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::version::TLS13;
+use nuncio_transport::web_tls;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
@@ -19,20 +12,9 @@ use crate::config::{Others, read_private};
 /// # Errors
 /// Why they cannot be used, for people.
 pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, String> {
-    let unread = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let chain = CertificateDer::pem_file_iter(&files.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| unread(&files.cert, &error))?;
     let key = read_private(&files.key, Others::MayNotRead).map(Zeroizing::new).map_err(|error| error.to_string())?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unread(&files.key, &error))?;
-    let failed = |error: rustls::Error| error.to_string();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&TLS13])
-        .map_err(failed)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(failed)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let config = web_tls(&files.cert, (&files.key, key.as_bytes())).map_err(|error| error.to_string())?;
+    Ok(TlsAcceptor::from(config))
 }
 
 #[cfg(test)]

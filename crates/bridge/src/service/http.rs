@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use nuncio_proto::call::Head;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -34,6 +33,7 @@ use crate::config::Upstream;
 use crate::jsonrpc::{Envelope, Id, Kind};
 use crate::mcp::{self, Era};
 use crate::under;
+use crate::web;
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
@@ -114,11 +114,8 @@ impl Drop for Session {
 
 impl Address {
     pub(super) fn new(base: Base, upstream: Upstream) -> Result<Self, String> {
-        // Whoever installed one before keeps it.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        // No redirects, no proxy: who is asked is who was named. No patience with an answer: a tool takes its time.
-        let client = Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(base.bounds.patience);
-        let client = client.build().map_err(|error| error.to_string())?;
+        // No patience with an answer: a tool takes its time.
+        let client = web::client().connect_timeout(base.bounds.patience).build().map_err(|error| error.to_string())?;
         let plain = (upstream.url.scheme() == "http").then(|| Plain::new(base.bounds.patience));
         Ok(Self { base, upstream, client, plain, sessions: Mutex::default(), interfaces: agent::Interfaces::default() })
     }

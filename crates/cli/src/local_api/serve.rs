@@ -66,7 +66,8 @@ impl LocalApi {
         let socket = home.join(SOCKET);
         let listener = bind_private(home, &socket)?;
         let own = app.clone().layer(Extension(Door::Own));
-        tasks.spawn(serve_unix(listener, Doorway::new(own, &closing, &tasks)));
+        let accept = async move || listener.accept().await.map(|(stream, _)| stream);
+        tasks.spawn(Doorway::new(own, &closing, &tasks).take_all(accept));
         let mut api = Self { socket, tcp: None, token: None, closing, tasks };
         if let Some(address) = tcp {
             api.open_tcp(address, app, home).await?;
@@ -80,7 +81,8 @@ impl LocalApi {
         let path = home.join(TOKEN);
         let guard = Guard::new(address, new_token(&path)?);
         let app = app.layer(Extension(Door::Tcp)).layer(middleware::from_fn_with_state(guard, guard::stand));
-        self.tasks.spawn(serve_tcp(listener, Doorway::new(app, &self.closing, &self.tasks)));
+        let accept = async move || listener.accept().await.map(|(stream, _)| stream);
+        self.tasks.spawn(Doorway::new(app, &self.closing, &self.tasks).take_all(accept));
         (self.tcp, self.token) = (Some(address), Some(path));
         Ok(())
     }
@@ -146,6 +148,25 @@ impl Doorway {
         Self { app, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), closing: closing.clone(), tasks: tasks.clone() }
     }
 
+    /// Takes connections until the door closes.
+    async fn take_all<S>(self, accept: impl AsyncFn() -> io::Result<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                accepted = accept() => match accepted {
+                    Ok(stream) => self.take(stream),
+                    Err(error) => {
+                        tracing::warn!(%error, "the local API cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
     /// Serves a connection in a task of its own; one too many is closed at once.
     fn take(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -157,35 +178,6 @@ impl Doorway {
             serve(stream, app, closing).await;
             drop(place);
         });
-    }
-
-    async fn pause(&self, error: io::Error) {
-        tracing::warn!(%error, "the local API cannot accept a connection");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-async fn serve_unix(listener: UnixListener, doorway: Doorway) {
-    loop {
-        tokio::select! {
-            () = doorway.closing.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => doorway.take(stream),
-                Err(error) => doorway.pause(error).await,
-            },
-        }
-    }
-}
-
-async fn serve_tcp(listener: TcpListener, doorway: Doorway) {
-    loop {
-        tokio::select! {
-            () = doorway.closing.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => doorway.take(stream),
-                Err(error) => doorway.pause(error).await,
-            },
-        }
     }
 }
 

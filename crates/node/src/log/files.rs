@@ -10,12 +10,12 @@ use nuncio_proto::tlog::{
     Checkpoint, CheckpointError, Hash, NodeError, Note, NoteKey, Receipt, Tile, TileKind, TileNodes, bundle_of,
     entries_of, inclusion_proof, leaf_hash, verify_inclusion,
 };
-use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio::runtime::Handle;
 
 use super::Wrong;
 use super::folder::CHECKPOINT;
+use crate::fetch::client;
 
 /// The longest entry with its length in front.
 const ENTRY_LEN_MAX: usize = 2 + 65_535;
@@ -53,11 +53,7 @@ impl Files {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        // Whoever installed one before keeps it.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::builder().redirect(Policy::none()).timeout(PATIENCE).no_proxy();
-        let client = client.build().map_err(|error| error.to_string())?;
-        Ok(Self(Kind::Web { client, base, handle: Handle::current() }))
+        Ok(Self(Kind::Web { client: client(PATIENCE)?, base, handle: Handle::current() }))
     }
 
     /// The folder, if it is one.

@@ -169,6 +169,10 @@ async fn plain_tcp_beyond_loopback_is_refused_at_the_start() {
     assert!(matches!(Node::start(config).await, Err(NodeError::Deaf)));
     let mut config = at.config();
     let nowhere = at.folder.path().join("nowhere.pem");
+    config.tls = Some(Tls { cert: nowhere.clone(), key: nowhere.clone() });
+    assert!(matches!(Node::start(config).await, Err(NodeError::Io { .. })));
+    std::fs::write(&nowhere, "neither chain nor key").unwrap();
+    let mut config = at.config();
     config.tls = Some(Tls { cert: nowhere.clone(), key: nowhere });
     assert!(matches!(Node::start(config).await, Err(NodeError::Tls(_))));
     at.start().await;

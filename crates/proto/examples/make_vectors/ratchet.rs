@@ -1,21 +1,18 @@
 //! Conversations: every secret listed, every frame's bytes (contracts/ratchet.md).
 
-use std::collections::BTreeMap;
-
 use nuncio_contracts::registry::limit;
-use nuncio_proto::crypto;
-use nuncio_proto::header::Header;
-use serde_json::{Value, json};
 
 use super::handshake::{Start, secrets_json};
-use super::kit::{Case, actor, fixed, hex};
-use super::model::{Setup, Side, Took, pad};
+use super::kit::{Case, fixed};
+use super::model::{Side, pad};
 
-const AREA: &str = "ratchet";
-/// Initiator and responder.
-const A: usize = 0;
-const B: usize = 1;
-const NAMES: [&str; 2] = ["initiator", "responder"];
+#[path = "ratchet/hostile.rs"]
+mod hostile;
+#[path = "ratchet/talk.rs"]
+pub(crate) mod talk;
+
+use hostile::{first_refused, later_refused, skip_too_far, skip_too_far_first, turns_refused};
+use talk::{A, B, Talk};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -50,209 +47,6 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(later_refused());
     cases.extend(turns_refused());
     cases
-}
-
-/// A conversation as it is written down.
-struct Talk {
-    name: &'static str,
-    comment: &'static str,
-    setup: Setup,
-    dhs: [u8; 32],
-    sides: [Side; 2],
-    frames: Vec<Vec<u8>>,
-    /// Of a step that seals many.
-    many: BTreeMap<usize, Vec<Vec<u8>>>,
-    steps: Vec<Value>,
-    outcomes: Vec<Value>,
-    room: usize,
-}
-
-impl Talk {
-    fn new(name: &'static str, comment: &'static str) -> Self {
-        Self::with(name, comment, None)
-    }
-
-    fn with(name: &'static str, comment: &'static str, handshake: Option<Vec<u8>>) -> Self {
-        let setup = Setup {
-            initiator: actor("alice").identity.id(),
-            responder: actor("bob").identity.id(),
-            session: fixed("ratchet session"),
-            rk: fixed("ratchet rk"),
-            hka: fixed("ratchet hka"),
-            nhkb: fixed("ratchet nhkb"),
-            prekey: fixed("ratchet prekey"),
-            handshake,
-        };
-        let dhs = fixed("ratchet initiator's first secret");
-        let sides = [Side::initiator(&setup, dhs), Side::responder(&setup)];
-        Self {
-            name,
-            comment,
-            setup,
-            dhs,
-            sides,
-            frames: Vec::new(),
-            many: BTreeMap::new(),
-            steps: Vec::new(),
-            outcomes: Vec::new(),
-            room: 65_536,
-        }
-    }
-
-    fn nonce(&self) -> [u8; 12] {
-        fixed(&format!("{} nonce {}", self.name, self.steps.len()))
-    }
-
-    /// Seals the next letter; the number of its step.
-    fn seal(&mut self, by: usize) -> usize {
-        self.seal_letter(by, format!("letter {} of the {}", self.steps.len(), NAMES[by]).as_bytes())
-    }
-
-    fn seal_letter(&mut self, by: usize, letter: &[u8]) -> usize {
-        let nonce = self.nonce();
-        let made = self.sides[by].seal(letter, &nonce);
-        let outcome = json!({ "frame": hex(&made.frame), "hk": hex(made.hk), "mk": made.mk.map(hex), "header": hex(made.header) });
-        self.note(
-            json!({ "by": NAMES[by], "do": "seal", "letter": hex(letter), "nonce": hex(nonce) }),
-            outcome,
-            made.frame,
-        )
-    }
-
-    /// Seals letters that are too many or too long to be written down.
-    fn seal_many(&mut self, by: usize, count: u32, byte: u8, len: usize) -> usize {
-        let start: [u8; 8] = fixed(&format!("{} nonces {}", self.name, self.steps.len()));
-        let nonce = |i: u32| [&start[..], &i.to_be_bytes()].concat().try_into().unwrap();
-        let frames: Vec<_> = (0..count).map(|i| self.sides[by].seal(&vec![byte; len], &nonce(i)).frame).collect();
-        let outcome = json!({ "frames_sha256": hex(crypto::sha256(&[&frames.concat()])) });
-        let input = json!({ "by": NAMES[by], "do": "seal-many", "count": count, "byte": byte, "len": len, "nonce": hex(start) });
-        let step = self.note(input, outcome, Vec::new());
-        self.many.insert(step, frames);
-        step
-    }
-
-    /// What must be refused when it is asked for.
-    fn seal_refused(&mut self, by: usize, error: &str) {
-        let nonce = self.nonce();
-        let input = json!({ "by": NAMES[by], "do": "seal", "letter": hex(b"one more"), "nonce": hex(nonce) });
-        self.note(input, json!({ "error": error }), Vec::new());
-    }
-
-    fn leap(&mut self, by: usize, n: u32) {
-        self.sides[by].leap(n);
-        self.sides[1 - by].leap_behind(n);
-        self.note(json!({ "by": NAMES[by], "do": "leap", "n": n }), json!({}), Vec::new());
-    }
-
-    fn ack(&mut self, by: usize) -> usize {
-        let nonce = self.nonce();
-        let made = self.sides[by].ack(&nonce);
-        let outcome = json!({ "frame": hex(&made.frame), "hk": hex(made.hk), "header": hex(made.header) });
-        self.note(json!({ "by": NAMES[by], "do": "ack", "nonce": hex(nonce) }), outcome, made.frame)
-    }
-
-    fn give_up(&mut self, by: usize, seq: u64) {
-        self.sides[by].give_up(seq);
-        self.note(json!({ "by": NAMES[by], "do": "give-up", "seq": seq }), json!({}), Vec::new());
-    }
-
-    fn open(&mut self, by: usize, step: usize) {
-        let frame = self.frames[step].clone();
-        let (input, draw) = self.opening(by, &frame, json!({ "frame": step }));
-        let took = self.sides[by].open(&frame, draw);
-        self.note(input, took_json(&took), Vec::new());
-    }
-
-    fn open_many(&mut self, by: usize, step: usize) {
-        let mut all = Took { in_order: Vec::new(), settled: Vec::new() };
-        for frame in self.many[&step].clone() {
-            let took = self.sides[by].open(&frame, None);
-            all.in_order.extend(took.in_order);
-            all.settled.extend(took.settled);
-        }
-        self.note(json!({ "by": NAMES[by], "do": "open-many", "frames": step }), took_json(&all), Vec::new());
-    }
-
-    /// Opens a letter of this number, which will not be delivered.
-    fn open_refusing(&mut self, by: usize, step: usize, seq: u64) {
-        let frame = self.frames[step].clone();
-        let (input, draw) = self.opening(by, &frame, json!({ "frame": step, "refuse": true }));
-        self.sides[by].refuse(seq);
-        let took = self.sides[by].open(&frame, draw);
-        self.note(input, took_json(&took), Vec::new());
-    }
-
-    fn refuse(&mut self, by: usize, step: usize, error: &str) {
-        let input = json!({ "by": NAMES[by], "do": "open", "frame": step });
-        self.note(input, json!({ "error": error }), Vec::new());
-    }
-
-    /// A frame that no honest peer sends; `turned` if it is refused only after a ratchet secret was drawn.
-    fn refuse_bytes(&mut self, by: usize, frame: &[u8], turned: bool, error: &str) {
-        let bytes = json!({ "bytes": hex(frame) });
-        let input = if turned {
-            self.opening(by, frame, bytes).0
-        } else {
-            merge(json!({ "by": NAMES[by], "do": "open" }), bytes)
-        };
-        self.note(input, json!({ "error": error }), Vec::new());
-    }
-
-    fn opening(&self, by: usize, frame: &[u8], what: Value) -> (Value, Option<[u8; 32]>) {
-        let draw = self.sides[by].turns(frame).then(|| fixed(&format!("{} secret {}", self.name, self.steps.len())));
-        let drawn = draw.map_or(json!({}), |draw| json!({ "draw": hex(draw) }));
-        (merge(merge(json!({ "by": NAMES[by], "do": "open" }), what), drawn), draw)
-    }
-
-    fn note(&mut self, step: Value, outcome: Value, frame: Vec<u8>) -> usize {
-        self.steps.push(step);
-        self.outcomes.push(outcome);
-        self.frames.push(frame);
-        self.steps.len() - 1
-    }
-
-    /// A frame of this side's next letter, with its header as one likes.
-    fn forged(&self, by: usize, edit: impl FnOnce(&mut Header)) -> Vec<u8> {
-        let mut header = self.sides[by].header();
-        edit(&mut header);
-        self.sides[by].seal_as(Some(&pad(b"forged")), &self.nonce(), &header).frame
-    }
-
-    fn case(self) -> Case {
-        let input = json!({
-            "initiator": self.setup.initiator.to_string(),
-            "responder": self.setup.responder.to_string(),
-            "session": hex(self.setup.session),
-            "rk": hex(self.setup.rk),
-            "hka": hex(self.setup.hka),
-            "nhkb": hex(self.setup.nhkb),
-            "prekey": hex(self.setup.prekey),
-            "initiator_secret": hex(self.dhs),
-            "handshake": self.setup.handshake.map(hex),
-            "room": self.room,
-            "steps": self.steps,
-        });
-        Case::valid(AREA, self.name, self.comment, input, json!({ "steps": self.outcomes }))
-    }
-}
-
-fn took_json(took: &Took) -> Value {
-    let letters: Vec<_> = took.in_order.iter().map(|(seq, letter)| delivered(*seq, letter)).collect();
-    json!({ "letters": letters, "settled": took.settled })
-}
-
-/// A delivered letter; a long one is written as its hash.
-pub(crate) fn delivered(seq: u64, letter: &[u8]) -> Value {
-    if letter.len() > 1_024 {
-        return json!({ "seq": seq, "len": letter.len(), "sha256": hex(crypto::sha256(&[letter])) });
-    }
-    json!({ "seq": seq, "letter": hex(letter) })
-}
-
-fn merge(mut into: Value, from: Value) -> Value {
-    let Value::Object(from) = from else { panic!() };
-    into.as_object_mut().unwrap().extend(from);
-    into
 }
 
 fn first_letters() -> Case {
@@ -450,15 +244,6 @@ fn window_edge() -> Case {
     talk.case()
 }
 
-impl Talk {
-    /// Opens a frame that was made beside the written conversation.
-    fn open_bytes(&mut self, by: usize, frame: &[u8]) {
-        let (input, draw) = self.opening(by, frame, json!({ "bytes": hex(frame) }));
-        let took = self.sides[by].open(frame, draw);
-        self.note(input, took_json(&took), Vec::new());
-    }
-}
-
 fn old_chains_full() -> Case {
     let mut talk = Talk::new(
         "old-chains-full",
@@ -577,43 +362,6 @@ fn held_full() -> Case {
     talk.open(B, missing);
     talk.open(B, over);
     talk.open(B, longer);
-    talk.case()
-}
-
-/// A frame of this side's current chain with this number, below which all is given up.
-fn far(talk: &Talk, n: u32) -> Vec<u8> {
-    talk.forged(A, |header| {
-        header.seq += u64::from(n - header.n);
-        (header.n, header.floor_below) = (n, 0);
-    })
-}
-
-fn skip_too_far() -> Case {
-    let mut talk = Talk::new(
-        "skip-too-far",
-        "a floor lets a number into the window that is 1,024 steps and more ahead in its chain: refused before a key is derived; 1,023 are made",
-    );
-    let a = talk.seal(A);
-    talk.open(B, a);
-    for n in [1 + 1_024, limit::CHAIN_LEN_MAX - 1] {
-        let frame = far(&talk, n);
-        talk.refuse_bytes(B, &frame, false, "skip-too-far");
-    }
-    let genuine = talk.seal(A);
-    talk.open(B, genuine);
-    let last = far(&talk, 2 + 1_023);
-    talk.open_bytes(B, &last);
-    talk.case()
-}
-
-fn skip_too_far_first() -> Case {
-    let mut talk = Talk::new("skip-too-far-first", "the first letter's n is bounded before the turn's secret is drawn");
-    for n in [1_024, limit::CHAIN_LEN_MAX - 1] {
-        let frame = far(&talk, n);
-        talk.refuse_bytes(B, &frame, false, "skip-too-far");
-    }
-    let genuine = talk.seal(A);
-    talk.open(B, genuine);
     talk.case()
 }
 
@@ -753,112 +501,6 @@ fn refused_not_given_up() -> Case {
     talk.case()
 }
 
-/// Refused as the first letter of a session.
-fn first_refused() -> Vec<Case> {
-    let case = |name, comment, error: &str, edit: &dyn Fn(&mut Header)| {
-        let mut talk = Talk::new(name, comment);
-        let forged = talk.forged(A, edit);
-        talk.refuse_bytes(B, &forged, error == "not-authentic", error);
-        let genuine = talk.seal(A);
-        talk.open(B, genuine);
-        talk.case()
-    };
-    let mut cases = vec![
-        case("first-pn", "nothing came before the first chain, so pn is 0", "contradiction", &|h| h.pn = 1),
-        case("first-base", "the first chain's first number is 0", "contradiction", &|h| h.seq = 1),
-        case("first-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 1),
-        case("first-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
-        case("floor-above-seq", "a floor is at or below its frame's number", "malformed", &|h| h.floor_below = 1),
-        case(
-            "ack-of-nothing",
-            "acknowledges a letter that was never sent: one of the two was restored from a copy",
-            "restored",
-            &|h| h.ack.next = 1,
-        ),
-        case("ack-bit-of-nothing", "the bitmap shows a letter that was never sent", "restored", &|h| h.ack.above = 1),
-        case("ack-other-session", "the running hash begins with the session's name", "restored", &|h| {
-            h.ack.check = [0; 8]
-        }),
-        case("ack-largest", "2^64 - 1", "restored", &|h| (h.ack.next, h.ack.above) = (u64::MAX, u64::MAX)),
-    ];
-    cases.push(no_room());
-    cases.push(bad_padding());
-    cases.push(body_altered());
-    cases.push(body_empty_padding());
-    cases
-}
-
-fn no_room() -> Case {
-    let mut talk =
-        Talk::new("no-room", "no more keys are kept than there is room for, and the letter comes again when there is");
-    talk.room = 2;
-    let a: Vec<_> = (0..4).map(|_| talk.seal(A)).collect();
-    talk.refuse(B, a[3], "no-room");
-    talk.open(B, a[2]);
-    talk.open(B, a[0]);
-    talk.open(B, a[3]);
-    talk.case()
-}
-
-fn bad_padding() -> Case {
-    let mut talk = Talk::new("bad-padding", "an authentic body whose padding is not the one form");
-    let made = talk.sides[A].seal_as(Some(&[1; 64]), &talk.nonce(), &talk.sides[A].header());
-    talk.refuse_bytes(B, &made.frame, true, "malformed");
-    talk.case()
-}
-
-fn body_empty_padding() -> Case {
-    let mut talk = Talk::new("bad-padding-longer", "an authentic body that is padded to more than its length asks for");
-    let mut padded = pad(b"letter");
-    padded.resize(72, 0);
-    let made = talk.sides[A].seal_as(Some(&padded), &talk.nonce(), &talk.sides[A].header());
-    talk.refuse_bytes(B, &made.frame, true, "malformed");
-    talk.case()
-}
-
-fn body_altered() -> Case {
-    let mut talk = Talk::new(
-        "body-other-chain-key",
-        "a peer that seals its body under a key which is not its chain's: refused whole, with nothing moved",
-    );
-    let mut broken = talk.sides[A].clone();
-    broken.break_chain();
-    let frame = broken.seal(b"letter", &talk.nonce()).frame;
-    talk.refuse_bytes(B, &frame, true, "parted");
-    let genuine = talk.seal(A);
-    talk.open(B, genuine);
-    talk.case()
-}
-
-/// Refused after two letters, in the same chain.
-fn later_refused() -> Vec<Case> {
-    let case = |name, comment, error: &str, edit: &dyn Fn(&mut Header)| {
-        let mut talk = Talk::new(name, comment);
-        for _ in 0..2 {
-            let a = talk.seal(A);
-            talk.open(B, a);
-        }
-        let forged = talk.forged(A, edit);
-        talk.refuse_bytes(B, &forged, false, error);
-        let genuine = talk.seal(A);
-        talk.open(B, genuine);
-        talk.case()
-    };
-    vec![
-        case("chain-base-moves", "within a chain, seq - n is constant", "contradiction", &|h| h.n = 3),
-        case("chain-seq-jumps", "a number of another place in the chain", "contradiction", &|h| h.seq = 9),
-        case("seq-received", "a number that was received", "replayed", &|h| (h.seq, h.floor_below) = (1, 0)),
-        case("seq-largest", "2^64 - 1 has no successor", "too-far", &|h| (h.seq, h.floor_below) = (u64::MAX, 0)),
-        case(
-            "floor-jumps",
-            "a floor that jumps names numbers of no chain, however far the window would move",
-            "contradiction",
-            &|h| (h.seq, h.floor_below) = (1 << 40, 0),
-        ),
-        case("ack-check-altered", "a running hash that is not ours", "restored", &|h| h.ack.check[7] ^= 1),
-    ]
-}
-
 fn ack_floor_beyond_chain() -> Case {
     let mut talk = Talk::new(
         "ack-floor-beyond-chain",
@@ -875,47 +517,4 @@ fn ack_floor_beyond_chain() -> Case {
     let genuine = talk.seal(A);
     talk.open(B, genuine);
     talk.case()
-}
-
-/// Refused at a turn, after two letters of the initiator and an answer.
-fn turns_refused() -> Vec<Case> {
-    let case = |name, comment, error: &str, edit: &dyn Fn(&mut Header)| {
-        let mut talk = Talk::new(name, comment);
-        let a = [talk.seal(A), talk.seal(A)];
-        talk.open(B, a[0]);
-        let b = talk.seal(B);
-        talk.open(A, b);
-        let forged = talk.forged(A, edit);
-        talk.refuse_bytes(B, &forged, false, error);
-        let genuine = talk.seal(A);
-        talk.open(B, genuine);
-        talk.open(B, a[1]);
-        talk.case()
-    };
-    vec![
-        case(
-            "turn-pn-short",
-            "the old chain is longer than pn says: letter 0 of it was opened",
-            "contradiction",
-            &|h| h.pn = 0,
-        ),
-        case("turn-pn-long", "the new chain's first number follows the old chain's last", "contradiction", &|h| {
-            h.pn = 3
-        }),
-        case(
-            "turn-pn-too-far",
-            "pn asks for 1,024 steps in the chain that is over, and a floor lets it into the window",
-            "skip-too-far",
-            &|h| (h.pn, h.seq, h.floor_below) = (1 + 1_024, 1 + 1_024, 0),
-        ),
-        case(
-            "turn-n-too-far",
-            "n asks for 1,024 steps in the new chain: refused before its secret is drawn",
-            "skip-too-far",
-            &|h| (h.n, h.seq, h.floor_below) = (1_024, h.seq + 1_024, 0),
-        ),
-        case("turn-gap", "a number between the chains", "contradiction", &|h| h.seq = 3),
-        case("turn-ratchet-key-zero", "a ratchet key that gives no secret", "all-zero", &|h| h.ratchet_key = [0; 32]),
-        case("turn-n-above-seq", "n is never above seq", "contradiction", &|h| h.n = 3),
-    ]
 }

@@ -7,26 +7,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nuncio_contracts::registry::{code, limit, time};
+use nuncio_contracts::registry::limit;
 use rand_core::CryptoRng;
-use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
 
 use super::{Change, Out, Peer};
-use crate::channel::{
-    self, Equivocation, Fork, Invite, Join, Next, Proposal, Reach, Record, RecordError, Roster, Says, Word,
-};
-use crate::codec;
+use crate::channel::{self, Equivocation, Fork, Next, Proposal, Reach, Record, RecordError, Says, Word};
 use crate::ids::{AgentId, ChannelId};
 use crate::letter::Letter;
-use crate::rows;
-use crate::step::{Effect, Op, Step};
+use crate::step::{Effect, Step};
 use crate::time::UnixMillis;
 
 mod aside;
+mod entries;
 mod group;
 mod heir;
 mod history;
+mod invited;
 mod letters;
 mod mistakes;
 mod parting;
@@ -34,8 +30,10 @@ mod succession;
 mod words;
 
 use aside::Aside;
+use entries::put_entry;
 pub use group::{ChannelGap, SharedMail};
 use group::{Group, GroupChange};
+pub use invited::Invited;
 pub(super) use letters::Judged;
 use letters::{Letters, Taken};
 pub use mistakes::Mistake;
@@ -80,22 +78,6 @@ struct Channel {
     heir: Option<AgentId>,
     /// This agent has left by its own word: when it said so last.
     left: Option<UnixMillis>,
-}
-
-/// An invitation that came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invited {
-    /// Who invites.
-    pub by: AgentId,
-    /// What the channel was called then.
-    pub name: String,
-    /// Until when it may be answered.
-    pub expires: UnixMillis,
-    /// It was answered.
-    pub joining: bool,
-    bytes: Vec<u8>,
-    /// Whose invitations were answered: any of them may bring the record.
-    answered: BTreeSet<AgentId>,
 }
 
 /// What moves of channels.
@@ -192,11 +174,6 @@ pub enum ChannelError {
     Record(#[from] RecordError),
 }
 
-#[derive(Serialize, Deserialize)]
-struct EntryRow(u8, u64, ByteBuf);
-#[derive(Serialize, Deserialize)]
-struct InvitedRow(u8, ByteArray<32>, String, u64, bool, ByteBuf, Vec<ByteArray<32>>);
-
 const ROW_VERSION: u8 = 1;
 
 impl Peer {
@@ -209,11 +186,6 @@ impl Peer {
     #[must_use]
     pub fn channel(&self, channel: &ChannelId) -> Option<&Record> {
         self.channels.all.get(channel).map(|channel| &channel.record)
-    }
-
-    /// Invitations into channels of which this agent is no member yet.
-    pub fn channel_invitations(&self) -> impl Iterator<Item = (ChannelId, &Invited)> {
-        self.channels.invited.iter().map(|(channel, invited)| (*channel, invited))
     }
 
     /// Whether an agent shares a channel with this one: it may begin a session.
@@ -257,59 +229,6 @@ impl Peer {
             _ => return Err(ChannelError::NotMember),
         };
         Ok((id, self.step(Change::Channel(change))))
-    }
-
-    /// Asks an agent that is known to join: the owner, or an admin.
-    ///
-    /// # Errors
-    /// [`ChannelError`].
-    pub fn channel_invite<R: CryptoRng + ?Sized>(
-        &self,
-        channel: ChannelId,
-        agent: AgentId,
-        now: UnixMillis,
-        rng: &mut R,
-    ) -> Result<Step, ChannelError> {
-        let record = self.member_of(&channel)?;
-        let roster = record.roster();
-        if roster.owner() != self.id() && !roster.is_admin(&self.id()) {
-            return Err(ChannelError::NotAllowed);
-        }
-        let change = channel::Change::Add(vec![agent]);
-        Mistake::check(roster, &change)?;
-        if self.contact(&agent).is_none() {
-            return Err(ChannelError::Unknown);
-        }
-        // What the record would refuse later is refused now.
-        let _after = record.draft(&record.epoch(), change, now)?;
-        let mut id = [0; 16];
-        rng.fill_bytes(&mut id);
-        let expires = now.plus(time::LETTER_LIFE_MAX);
-        let invite = Invite { channel, epoch: record.epoch(), by: self.id(), agent, expires, id };
-        let says = Says::Invited { invite: invite.sign(self.identity.signing()), name: roster.name().to_owned() };
-        Ok(self.step(Change::Channel(ChannelChange::Say { to: agent, word: Word { channel, says }, now })))
-    }
-
-    /// Answers an invitation. Others reach this agent as it says.
-    ///
-    /// # Errors
-    /// [`ChannelError`].
-    pub fn channel_join(&self, channel: ChannelId, reach: Reach, now: UnixMillis) -> Result<Step, ChannelError> {
-        let invited = self.channels.invited.get(&channel).ok_or(ChannelError::NotInvited)?;
-        if now > invited.expires {
-            return Err(ChannelError::NotInvited);
-        }
-        if self.channels.all.len() >= limit::CHANNELS_MAX && !self.channels.all.contains_key(&channel) {
-            return Err(ChannelError::TooMany);
-        }
-        Ok(self.step(Change::Channel(ChannelChange::Joining { channel, reach, now })))
-    }
-
-    /// Forgets an invitation; `None` where there is none. Nobody is told.
-    #[must_use]
-    pub fn channel_decline(&self, channel: ChannelId) -> Option<Step> {
-        let is_there = self.channels.invited.contains_key(&channel);
-        is_there.then(|| self.step(Change::Channel(ChannelChange::Declined(channel))))
     }
 
     /// Changes a channel: the owner by an entry of the record, an admin by a proposal to the owner. Whom the owner would hand it to is asked first.
@@ -413,159 +332,15 @@ impl Peer {
         }
     }
 
-    fn apply_joining(&mut self, channel: ChannelId, reach: Reach, now: UnixMillis, out: &mut Out) {
-        let Some(invited) = self.channels.invited.get_mut(&channel) else { return };
-        invited.joining = true;
-        invited.answered.insert(invited.by);
-        out.ops.push(Op::Put { key: rows::channel_invited(&channel), value: invited.to_row() });
-        self.come_back(channel, out);
-        let Some(invited) = self.channels.invited.get(&channel) else { return };
-        let (by, invite) = (invited.by, invited.bytes.clone());
-        let join = Join { channel, agent: self.id(), invite: Invite::hash(&invite) };
-        let join = join.sign(self.identity.signing());
-        self.say(by, Word { channel, says: Says::Joined { join, invite, reach } }, now, out);
-    }
-
-    pub(super) fn forget_invitation(&mut self, channel: &ChannelId, out: &mut Out) {
-        if self.channels.invited.remove(channel).is_some() {
-            out.ops.push(Op::Delete { key: rows::channel_invited(channel) });
-            let early = self.channels.early.remove(channel);
-            drop(early.map(|mut aside| aside.take(channel, |_, _| true, out)));
-        }
-    }
-
-    /// Moves a record by an entry that was judged; `false` where it has moved meanwhile.
-    pub(super) fn apply_entry(
-        &mut self,
-        id: ChannelId,
-        bytes: &[u8],
-        next: Next,
-        now: UnixMillis,
-        out: &mut Out,
-    ) -> bool {
-        let me = self.id();
-        let Some(channel) = self.channels.all.get_mut(&id) else { return false };
-        let before = channel.record.roster().clone();
-        let Ok(dropped) = channel.record.apply(next) else { return false };
-        let after = channel.record.roster().clone();
-        // A succession takes the place of entries.
-        for number in 1..dropped.len() {
-            let number = after.number().saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
-            out.ops.push(Op::Delete { key: rows::channel_entry(&id, number) });
-        }
-        let taken = channel.record.taken(after.number()).unwrap_or(now);
-        put_entry(&id, after.number(), taken, bytes, out);
-        channel.told.retain(|agent, number| after.has(agent) && *number < after.number());
-        channel.asked.clear();
-        channel.giving.retain(|agent, _| after.has(agent));
-        let asks = |by: &AgentId, entry: &channel::Entry| {
-            *by != after.owner() && channel.record.number_of(&entry.prev).is_some()
-        };
-        channel.asking.retain(|by, entry| asks(by, entry));
-        self.channels.again.insert(id);
-        out.effects.push(Effect::Channel { channel: id, news: ChannelNews::Changed { number: after.number() } });
-        self.tell_difference(id, &before, &after, now, out);
-        // contracts/channel.md C53: nothing more goes to who was taken out, and nothing at all where this agent was.
-        let gone = before.members().map(|(agent, _)| *agent).filter(|agent| !after.has(agent) || !after.has(&me));
-        let gone = gone.collect::<Vec<_>>();
-        for agent in &gone {
-            self.take_back_letters(&id, agent, out);
-            self.give_up_frames(id, agent, code::NOT_MEMBER, out);
-            // A newcomer is told the record in the session in which it was invited; others hear it from members.
-            let session = || self.sessions.get(&self.contacts.get(agent)?.current?);
-            let hears = || session().is_some_and(|session| session.confirmed);
-            let keeps_entries = after.owner() == me || after.has(agent) && hears();
-            self.take_back_words(&id, agent, |says| keeps_entries && matches!(says, Says::Entries { .. }), out);
-        }
-        self.give_up_old(id, out);
-        self.follow_record(id, now, out);
-        self.forget_letters(id, out);
-        self.follow_heir(id, before.owner(), out);
-        self.part_from(gone, out);
-        if self.channel_left_by_word(&id) {
-            self.stay_away(id, before.owner(), now, out);
-        } else if after.has(&me) {
-            self.forget_invitation(&id, out);
-            after.members().filter(|(agent, _)| **agent != me).for_each(|(agent, _)| self.meet(*agent, None, out));
-        }
-        true
-    }
-
-    /// Every change is an event, about each agent that it is about.
-    fn tell_difference(&mut self, id: ChannelId, before: &Roster, after: &Roster, now: UnixMillis, out: &mut Out) {
-        let differs = |agent: &AgentId| before.member(agent) != after.member(agent);
-        let agents = before.members().chain(after.members()).map(|(agent, _)| *agent).filter(differs);
-        let mut agents: BTreeSet<AgentId> = agents.collect();
-        if agents.is_empty() {
-            agents.insert(after.owner());
-        }
-        agents.into_iter().for_each(|agent| self.tell_channel_changed(id, agent, now, out));
-    }
-
-    /// An agent with which a channel is shared is known from now on, and where it is, if that was not known.
-    fn meet(&mut self, agent: AgentId, reach: Option<&Reach>, out: &mut Out) {
-        let contact = self.contacts.entry(agent).or_default();
-        let is_met = contact.info == super::ContactInfo::default();
-        contact.info.met |= is_met;
-        let endpoints = reach.filter(|_| contact.info.endpoints.is_empty()).map(|reach| reach.endpoints.clone());
-        let is_new = endpoints.is_some_and(|endpoints| {
-            let is_new = !endpoints.is_empty();
-            contact.info.endpoints = endpoints;
-            is_new
-        });
-        if is_new {
-            out.effects.push(Effect::Whereabouts { of: agent });
-        }
-        if is_new || is_met || contact.timer.is_none() && contact.current.is_none() {
-            out.ops.push(Op::Put { key: rows::contact(&agent), value: contact.info.to_row() });
-        }
-        out.contacts.insert(agent);
-        if let Some(at) = reach.and_then(|reach| reach.mailbox.clone()) {
-            self.learn_mailbox(agent, at, out);
-        }
-    }
-
     /// Where an agent is, as far as it is known here.
     fn reach_of(&self, agent: &AgentId) -> Reach {
         let endpoints = self.contact(agent).map(|info| info.endpoints.clone()).unwrap_or_default();
         Reach { endpoints, mailbox: self.mailbox_of(agent).map(|(at, _)| at.clone()) }
     }
-
-    pub(super) fn load_channel_entry(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let (id, number) = rows::split_of_channel::<4>(key)?;
-        let EntryRow(version, taken, bytes) = codec::decode(value, limit::CHANNEL_ENTRY_LEN_MAX + 64).ok()?;
-        let (number, taken) = (u32::from_be_bytes(number), UnixMillis(taken));
-        if version != ROW_VERSION {
-            return None;
-        }
-        if number == 0 {
-            let record = Record::begin(&bytes, taken).ok().filter(|record| record.channel() == id)?;
-            self.channels.all.insert(id, Channel::new(record, self.id()));
-            return Some(());
-        }
-        let record = &mut self.channels.all.get_mut(&id)?.record;
-        let channel::Judged::Next(next) = record.check(&bytes, taken).ok()? else { return None };
-        record.apply(*next).ok().filter(|_| record.roster().number() == number).map(drop)
-    }
-
-    pub(super) fn load_invited(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let (id, []) = rows::split_of_channel::<0>(key)?;
-        let InvitedRow(version, by, name, expires, joining, bytes, answered) =
-            codec::decode(value, INVITED_LEN_MAX).ok()?;
-        let by = AgentId::from_bytes(by.into_array()).ok().filter(|_| version == ROW_VERSION)?;
-        let answered = answered.into_iter().map(|agent| AgentId::from_bytes(agent.into_array()).ok());
-        let (answered, bytes) = (answered.collect::<Option<_>>()?, bytes.into_vec());
-        let invited = Invited { by, name, expires: UnixMillis(expires), joining, bytes, answered };
-        self.channels.invited.insert(id, invited);
-        Some(())
-    }
 }
 
 /// What a letter's place and row add to its payload is shorter.
 const ROW_LEN_MAX: usize = 1_024;
-/// An invitation, and whose were answered.
-const INVITED_LEN_MAX: usize = 2_048;
-
 impl Channel {
     fn new(record: Record, me: AgentId) -> Self {
         let group = Box::new(Group::new(&record, me));
@@ -583,18 +358,4 @@ impl Channel {
             left: None,
         }
     }
-}
-
-impl Invited {
-    fn to_row(&self) -> Vec<u8> {
-        let (by, bytes) = (ByteArray::new(*self.by.as_bytes()), ByteBuf::from(self.bytes.as_slice()));
-        let answered = self.answered.iter().map(|agent| ByteArray::new(*agent.as_bytes())).collect();
-        let row = InvitedRow(ROW_VERSION, by, self.name.clone(), self.expires.0, self.joining, bytes, answered);
-        codec::encode(&row)
-    }
-}
-
-fn put_entry(channel: &ChannelId, number: u32, taken: UnixMillis, bytes: &[u8], out: &mut Out) {
-    let value = codec::encode(&EntryRow(ROW_VERSION, taken.0, ByteBuf::from(bytes)));
-    out.ops.push(Op::Put { key: rows::channel_entry(channel, number), value });
 }

@@ -1,4 +1,4 @@
-//! What two enemies of the code found by reading it: each of these was so once.
+//! What an enemy that reads the code would try.
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::channel::{Change, ChannelPlace, Heir, Reach, Says};

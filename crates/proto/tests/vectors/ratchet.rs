@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::make_vectors::cbor::{Place, Uint, places};
 use crate::make_vectors::kit::{Script, hex, unhex};
-use crate::make_vectors::ratchet::delivered;
+use crate::make_vectors::ratchet::talk::delivered;
 use crate::names::Name;
 use crate::sealing::body_ad;
 use crate::{Hex, Outcome, input};

@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nuncio-transport", &["nuncio-contracts", "nuncio-proto"]),
     ("nuncio", &["nuncio-contracts", "nuncio-proto", "nuncio-store", "nuncio-transport"]),
     ("nuncio-node", &["nuncio-contracts", "nuncio-proto", "nuncio-store", "nuncio-transport"]),
-    ("nuncio-bridge", &["nuncio-contracts", "nuncio-proto", "nuncio"]),
+    ("nuncio-bridge", &["nuncio-contracts", "nuncio-proto", "nuncio-transport", "nuncio"]),
     (
         "nuncio-cli",
         &[

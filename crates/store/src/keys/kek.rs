@@ -241,3 +241,17 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     getrandom::fill(&mut bytes).map_err(StoreError::Random)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer is the reference implementation's (argon2-cffi), so that no newer library locks anybody out.
+    #[test]
+    fn a_passphrase_is_stretched_as_rfc_9106_says() {
+        let cost = Argon2Cost { memory_kib: 64, passes: 3, lanes: 2 };
+        let key = stretch(b"password", &[7; SALT_LEN], cost).unwrap();
+        let hex: String = key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "55c713757efc9a6f213ef1e5e3914ae5198dbf4d5ea8cd5aff0b4d1ed1bf072b");
+    }
+}

@@ -32,6 +32,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "rust", about: "unit, property, vector and crash tests", run: rust },
     Step { name: "backend", about: "the core's answers, from each backend of its primitives alone", run: backend },
     Step { name: "doc", about: "the code in the documentation", run: doc },
+    Step { name: "pages", about: "the generated documentation, public and private, has no warning", run: pages },
     Step { name: "examples", about: "every example, and the README's first commands, run to their end", run: examples },
     Step { name: "reader", about: "the second reader agrees with the vectors", run: reader::run },
     Step {
@@ -151,6 +152,17 @@ fn backend(bench: &Bench) -> Result<Outcome> {
 
 fn doc(bench: &Bench) -> Result<Outcome> {
     counted(&mut cargo(["test", "--workspace", "--doc", "--no-fail-fast"]), bench)
+}
+
+fn pages(_: &Bench) -> Result<Outcome> {
+    let mut tally = Tally::default();
+    // A link from a public page to a private one is only seen without, a broken one on a private page only with private items.
+    for items in [None, Some("--document-private-items")] {
+        let mut doc = cargo(["doc", "--quiet", "--workspace", "--no-deps"]);
+        doc.args(items).env("RUSTDOCFLAGS", "-D warnings");
+        tally += Tally::one(child::run(&mut doc, CARGO_LIMIT)?.success);
+    }
+    Ok(Outcome::Ran(tally))
 }
 
 fn examples(bench: &Bench) -> Result<Outcome> {

@@ -1,13 +1,12 @@
 //! The card of a route of tasks, for everybody (contracts/gateway.md W30).
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
 use serde_json::{Value, json};
 
-use super::super::refusal::Refusal;
+use super::super::refusal::{Named, Refusal};
 use super::super::{Inner, Served};
 use super::config::{Does, TaskRoute};
 use super::rpc;
@@ -15,10 +14,9 @@ use super::rpc;
 /// `GET /v1/a2a/{name}/.well-known/agent-card.json`
 pub(crate) async fn tell(
     State(served): State<Served>,
-    name: Result<Path<String>, PathRejection>,
+    Named(name): Named<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Refusal> {
-    let Path(name) = name.map_err(|_| Refusal::nowhere())?;
     let route = served.tasks.route(&name).ok_or_else(Refusal::nowhere)?;
     let base = base(&served, &headers).ok_or_else(|| Refusal::bad("`Host` is missing"))?;
     Ok(Json(card(&name, route, &base)))

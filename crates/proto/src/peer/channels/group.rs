@@ -9,6 +9,7 @@
 mod acking;
 mod holes;
 mod judging;
+mod out_frame;
 mod receiving;
 mod sharing;
 
@@ -18,11 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nuncio_contracts::registry::{code, extension, limit, time};
 use rand_core::CryptoRng;
-use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
 use holes::Holes;
+use out_frame::OutFrame;
 
 pub use holes::ChannelGap;
 pub use sharing::SharedMail;
@@ -32,8 +32,7 @@ use super::super::judge::Verdict;
 use super::super::{Change, Out, Peer};
 use super::aside::Aside;
 use super::{ChannelChange, ChannelError};
-use crate::channel::{ChannelPlace, Incoming, Mac, Opened, Outgoing, Record, Says, SealError, Sealed, Word};
-use crate::codec;
+use crate::channel::{ChannelPlace, Incoming, Opened, Outgoing, Record, Says, SealError, Sealed, Word};
 use crate::error::PeerError;
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
 use crate::letter::Letter;
@@ -80,21 +79,6 @@ pub(super) struct Group {
     holes: Holes,
 }
 
-/// A letter that not every member has acknowledged.
-#[derive(Debug)]
-struct OutFrame {
-    letter: LetterId,
-    expires: UnixMillis,
-    /// The number of its epoch.
-    number: u32,
-    common: Vec<u8>,
-    /// The letter itself, where it has a token: whoever refuses that as expired is sent it again.
-    again: Option<Box<Letter>>,
-    left: BTreeMap<AgentId, Mac>,
-    /// When it was left at whose node.
-    mailed: BTreeMap<AgentId, UnixMillis>,
-}
-
 /// A chain that begins with a letter.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -115,16 +99,8 @@ pub(crate) enum GroupChange {
     Cancelled { seq: Seq, to: AgentId },
 }
 
-#[derive(Serialize, Deserialize)]
-struct OutRow(u8, ByteArray<16>, u64, u32, ByteBuf, Vec<(ByteArray<32>, ByteArray<16>)>, Option<ByteBuf>);
-
-const OUT_ROW_VERSION: u8 = 2;
-
 /// Chains of who is no member yet that wait for the record.
 const ASIDE_MAX: usize = 64;
-/// A frame, its letter, and a MAC for every member.
-const OUT_LEN_MAX: usize = 2 * limit::FRAME_LEN_MAX + 64 * limit::CHANNEL_MEMBERS_MAX;
-
 impl Group {
     pub(super) fn new(record: &Record, me: AgentId) -> Self {
         Self {
@@ -202,41 +178,6 @@ impl Group {
             let mac = frame.left.get(agent)?;
             Some([frame.common.as_slice(), mac].concat())
         })
-    }
-}
-
-impl OutFrame {
-    fn len(&self) -> usize {
-        self.common.len() + self.again.as_ref().map_or(0, |letter| letter.payload.len())
-    }
-
-    fn to_row(&self) -> Vec<u8> {
-        let left = self.left.iter();
-        let left = left.map(|(agent, mac)| (ByteArray::new(*agent.as_bytes()), ByteArray::new(*mac))).collect();
-        let id = ByteArray::new(*self.letter.as_bytes());
-        let again = self.again.as_ref().map(|letter| ByteBuf::from(letter.encode()));
-        codec::encode(&OutRow(
-            OUT_ROW_VERSION,
-            id,
-            self.expires.0,
-            self.number,
-            ByteBuf::from(self.common.as_slice()),
-            left,
-            again,
-        ))
-    }
-
-    fn from_row(row: &[u8]) -> Option<Self> {
-        let OutRow(version, letter, expires, number, common, left, again) = codec::decode(row, OUT_LEN_MAX).ok()?;
-        let letter = LetterId::parse(letter.into_array()).filter(|_| version == OUT_ROW_VERSION)?;
-        let again = again.map(|letter| Letter::decode(&letter).map(Box::new)).transpose().ok()?;
-        let left = left.into_iter().map(|(agent, mac)| {
-            let agent = AgentId::from_bytes(agent.into_array()).ok()?;
-            Some((agent, mac.into_array()))
-        });
-        let left = left.collect::<Option<BTreeMap<_, _>>>()?;
-        let (expires, common, mailed) = (UnixMillis(expires), common.into_vec(), BTreeMap::new());
-        Some(Self { letter, expires, number, common, again, left, mailed })
     }
 }
 
