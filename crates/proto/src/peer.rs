@@ -23,7 +23,7 @@ use crate::control::Control;
 use crate::error::PeerError;
 use crate::handshake;
 use crate::identity::{Identity, Retirement};
-use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId, Tag};
+use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterError, LetterKind};
 use crate::mailbox::Mailbox;
 use crate::outbox::Entry;
@@ -43,6 +43,7 @@ mod inbox;
 mod judge;
 mod load;
 mod mailbox;
+mod out;
 mod outbound;
 mod permits;
 mod places;
@@ -64,6 +65,7 @@ pub use load::Record;
 pub(crate) use mailbox::MailChange;
 use mailbox::Own;
 pub use mailbox::{Mail, Mailed, Way};
+use out::Out;
 pub(crate) use outbound::SealedEntry;
 pub use outbound::failed_letter;
 pub use permits::PermitError;
@@ -544,12 +546,12 @@ impl Peer {
 
     /// Writes the snapshot of every session and the row of every letter to a channel that moved, once, and sets the timers of every contact that was touched.
     fn finish(&mut self, mut out: Out) -> Result<Staged, PeerError> {
-        for id in &out.sessions {
+        for id in out.sessions.iter() {
             if let Some(session) = self.sessions.get(id) {
                 out.ops.push(Op::Put { key: rows::session(id), value: session.to_bytes() });
             }
         }
-        for agent in &out.contacts {
+        for agent in out.contacts.iter() {
             self.touch(agent);
         }
         self.keep_frames(&mut out);
@@ -587,14 +589,4 @@ impl Peer {
             out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, seq) });
         }
     }
-}
-
-/// What a stage collects.
-#[derive(Debug, Default)]
-struct Out {
-    ops: Vec<Op>,
-    effects: Vec<Effect>,
-    sessions: BTreeSet<SessionId>,
-    contacts: BTreeSet<AgentId>,
-    frames: BTreeSet<(ChannelId, Seq)>,
 }

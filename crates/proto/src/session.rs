@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use nuncio_contracts::registry::{label, limit};
 use rand_core::CryptoRng;
+use smallvec::SmallVec;
 
 use crate::audit::commitment_key;
 use crate::crypto::{self, CryptoError, TAG_LEN};
@@ -208,7 +209,7 @@ pub(crate) struct AckedTo {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Letters that are now next in order, with their numbers; refused ones are not among them.
-    pub in_order: Vec<(Seq, Vec<u8>)>,
+    pub in_order: SmallVec<[(Seq, Vec<u8>); 1]>,
     /// The caller's numbers of letters that the peer has now.
     pub settled: Vec<u64>,
 }
@@ -217,7 +218,7 @@ pub struct Accepted {
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
     /// Letters that are now next in order.
-    pub(crate) in_order: Vec<InOrder>,
+    pub(crate) in_order: SmallVec<[InOrder; 1]>,
     /// Numbers whose keys are now kept.
     pub(crate) skipped: Vec<Seq>,
     /// Numbers whose keys are no longer kept.
@@ -571,6 +572,13 @@ impl Session {
             return Some(ChainRef::Next(tag));
         }
         self.old_chains.iter().find(|old| old.tag == tag).map(ChainRef::Old)
+    }
+}
+
+impl Content {
+    /// Whether the ratchet turns with it.
+    pub(crate) const fn turns(&self) -> bool {
+        matches!(self.moves, Moves::Ratchet { advance: Advance::Turned { .. }, .. })
     }
 }
 
