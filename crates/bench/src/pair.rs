@@ -137,7 +137,7 @@ pub(crate) fn sealed(frame: &[u8]) -> Result<Sealed<'_>> {
 pub(crate) fn seal(session: &mut Session, letter: &Letter, rng: &mut BlockRng) -> Result<Vec<u8>> {
     let mut nonce = [0; 12];
     rng.try_fill_bytes(&mut nonce)?;
-    let mut sealing = session.seal(letter.encode(), nonce).context("room to seal")?;
+    let mut sealing = session.seal(&letter.encode(), nonce).context("room to seal")?;
     let frame = core::mem::take(&mut sealing.frame);
     session.accept_sealed(sealing, 0);
     Ok(frame)

@@ -60,16 +60,29 @@ pub fn decode<'a, T: Deserialize<'a> + Serialize>(bytes: &'a [u8], max: usize) -
 /// Grows without leaving behind what was written: rows hold keys.
 struct Growing(Vec<u8>);
 
+impl Growing {
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        let mut larger = Vec::with_capacity(len.max(2 * self.0.capacity()));
+        larger.extend_from_slice(&self.0);
+        core::mem::replace(&mut self.0, larger).zeroize();
+    }
+}
+
 impl Write for Growing {
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        self.write_all(written)?;
+        Ok(written.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, written: &[u8]) -> io::Result<()> {
         let len = self.0.len() + written.len();
         if len > self.0.capacity() {
-            let mut larger = Vec::with_capacity(len.max(2 * self.0.capacity()));
-            larger.extend_from_slice(&self.0);
-            core::mem::replace(&mut self.0, larger).zeroize();
+            self.grow(len);
         }
         self.0.extend_from_slice(written);
-        Ok(written.len())
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -82,8 +95,14 @@ struct Same<'a>(&'a [u8]);
 
 impl Write for Same<'_> {
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
+        self.write_all(written)?;
         Ok(written.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, written: &[u8]) -> io::Result<()> {
+        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -17,6 +17,7 @@ use crate::codec::{self, CodecError};
 use crate::crypto;
 use crate::header::{HEADER_LEN, Header, SEALED_HEADER_LEN};
 use crate::ids::Tag;
+use crate::padding;
 use crate::seal_log;
 use crate::secret::Key;
 
@@ -192,40 +193,72 @@ impl Notice {
     }
 }
 
-/// Writes a frame around a sealed body and seals the header over all of it.
+/// What is sealed as a frame's body.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    /// The letter's bytes, not padded.
+    pub letter: &'a [u8],
+    /// The letter's key.
+    pub mk: &'a Key,
+    /// Associated data (contracts/frame.md section 3).
+    pub ad: &'a [u8],
+}
+
+/// The head of the sealed header's byte string, between body and sealed header.
+const HEADER_HEAD_LEN: usize = 2;
+/// What stands where something is sealed, until it is.
+static BLANK: [u8; limit::FRAME_LEN_MAX] = [0; limit::FRAME_LEN_MAX];
+
+/// Writes a frame with blank places, seals the body in its own, and then the header over all of it.
 ///
-/// The kind follows from what is there: handshake and body, body alone, or neither.
+/// The kind follows from what is there: handshake and body, body alone, or neither. `None` if the body is longer than any frame.
 #[must_use]
 pub fn seal(
     hk: &Key,
     tag: Tag,
     nonce: &Nonce,
     handshake: Option<&[u8]>,
-    body: Option<&[u8]>,
+    body: Option<Body<'_>>,
     header: &Header,
-) -> Vec<u8> {
-    const EMPTY: [u8; SEALED_HEADER_LEN] = [0; SEALED_HEADER_LEN];
-    let (tag, array_nonce, empty) = (ByteArray::new(*tag.as_bytes()), ByteArray::new(*nonce), Bytes::new(&EMPTY));
+) -> Option<Vec<u8>> {
+    let body_len = body.map_or(0, |body| padding::padded_len(body.letter.len()) + crypto::TAG_LEN);
+    let blank_body = BLANK.get(..body_len)?;
+    let mut frame = blank(tag, nonce, handshake, body.map(|_| blank_body));
+    let (in_front, place) = frame.split_last_chunk_mut::<SEALED_HEADER_LEN>()?;
+    if let Some(Body { letter, mk, ad }) = body {
+        let end = in_front.len().checked_sub(HEADER_HEAD_LEN)?;
+        let place = in_front.get_mut(end.checked_sub(body_len)?..end)?;
+        padding::pad_in_place(place, letter)?;
+        seal_in_place(mk, nonce, ad, place)?;
+    }
+    place.split_first_chunk_mut()?.0.clone_from(&header.to_bytes());
+    seal_in_place(hk, nonce, in_front, place)?;
+    seal_log::sealed("header", hk, nonce, &frame);
+    if let Some(body) = body {
+        seal_log::sealed("body", body.mk, nonce, &frame);
+    }
+    Some(frame)
+}
+
+fn blank(tag: Tag, nonce: &Nonce, handshake: Option<&[u8]>, body: Option<&[u8]>) -> Vec<u8> {
+    const HEADER: [u8; SEALED_HEADER_LEN] = [0; SEALED_HEADER_LEN];
+    let (tag, nonce, header) = (ByteArray::new(*tag.as_bytes()), ByteArray::new(*nonce), Bytes::new(&HEADER));
     let version = limit::WIRE_VERSION;
     let capacity = 160 + body.map_or(0, <[u8]>::len) + handshake.map_or(0, <[u8]>::len);
-    let mut frame = match (handshake, body) {
-        (Some(handshake), Some(body)) => codec::encode_sized(
-            &StartWire(version, kind::FRAME_START, tag, array_nonce, Bytes::new(handshake), Bytes::new(body), empty),
-            capacity,
-        ),
-        (_, Some(body)) => codec::encode_sized(
-            &LetterWire(version, kind::FRAME_LETTER, tag, array_nonce, Bytes::new(body), empty),
-            capacity,
-        ),
-        (_, None) => codec::encode_sized(&AckWire(version, kind::FRAME_ACK, tag, array_nonce, empty), capacity),
-    };
-    let start = frame.len().saturating_sub(SEALED_HEADER_LEN);
-    let (in_front, sealed) = frame.split_at_mut(start);
-    let mut clear = header.to_bytes();
-    let header_tag = crypto::seal_in_place(hk.expose(), nonce, in_front, &mut clear);
-    let (ciphertext, tag_place) = sealed.split_at_mut(HEADER_LEN);
-    ciphertext.copy_from_slice(&clear);
-    tag_place.copy_from_slice(&header_tag);
-    seal_log::sealed("header", hk, nonce, &frame);
-    frame
+    match (handshake.map(Bytes::new), body.map(Bytes::new)) {
+        (Some(handshake), Some(body)) => {
+            codec::encode_sized(&StartWire(version, kind::FRAME_START, tag, nonce, handshake, body, header), capacity)
+        }
+        (_, Some(body)) => {
+            codec::encode_sized(&LetterWire(version, kind::FRAME_LETTER, tag, nonce, body, header), capacity)
+        }
+        (_, None) => codec::encode_sized(&AckWire(version, kind::FRAME_ACK, tag, nonce, header), capacity),
+    }
+}
+
+/// Seals all of a place but its last bytes, where the tag comes.
+fn seal_in_place(key: &Key, nonce: &Nonce, ad: &[u8], place: &mut [u8]) -> Option<()> {
+    let (text, tag) = place.split_last_chunk_mut::<{ crypto::TAG_LEN }>()?;
+    *tag = crypto::seal_in_place(key.expose(), nonce, ad, text);
+    Some(())
 }

@@ -1,10 +1,11 @@
 //! Letters accepted by `send` and not yet acknowledged.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use nuncio_contracts::registry::{extension, limit};
 use serde::{Deserialize, Serialize};
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::{ByteArray, Bytes};
 
 use crate::audit::{Audited, Head, KeptOpening};
 use crate::call::CallPlace;
@@ -64,7 +65,12 @@ pub(crate) struct SealedAs {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Row(u8, ByteArray<32>, ByteBuf, Option<(ByteArray<32>, Seq, ByteBuf)>);
+struct Row<'a>(u8, ByteArray<32>, #[serde(borrow)] &'a Bytes, #[serde(borrow)] Option<SealedRow<'a>>);
+#[derive(Serialize, Deserialize)]
+struct SealedRow<'a>(ByteArray<32>, Seq, #[serde(borrow)] &'a Bytes);
+
+/// What a row has beside letter and frame, at most.
+const ROW_OVERHEAD: usize = 96;
 
 impl Entry {
     pub(crate) fn draft(to: AgentId, letter: &Letter) -> Self {
@@ -109,12 +115,13 @@ impl Entry {
         session: &Session,
         identity: &Identity,
         head: Option<Head>,
-    ) -> (Vec<u8>, Option<(Letter, KeptOpening)>) {
+    ) -> (Cow<'_, [u8]>, Option<(Letter, KeptOpening)>) {
         let audits = session.audits() && !self.control;
+        let as_it_is = Cow::Borrowed(self.letter.as_slice());
         if self.token.is_none() && !audits {
-            return (self.letter.clone(), None);
+            return (as_it_is, None);
         }
-        let Ok(mut letter) = Letter::decode(&self.letter) else { return (self.letter.clone(), None) };
+        let Ok(mut letter) = Letter::decode(&self.letter) else { return (as_it_is, None) };
         let mut changed = false;
         if let Some(token) = &self.token {
             if letter.wants_proof() {
@@ -129,9 +136,9 @@ impl Entry {
         if audits && let Some(opening) = session.next_opening(&letter) {
             let value = Audited { commitment: opening.commitment(), head }.encode();
             letter.set_extension(Extension { number: extension::AUDIT, critical: true, value });
-            return (letter.encode(), Some((letter, opening)));
+            return (letter.encode().into(), Some((letter, opening)));
         }
-        (if changed { letter.encode() } else { self.letter.clone() }, None)
+        (if changed { letter.encode().into() } else { as_it_is }, None)
     }
 
     fn proof(&self, letter: &Letter, token: &Carried, session: &Session, identity: &Identity) -> String {
@@ -141,13 +148,13 @@ impl Entry {
     }
 
     pub(crate) fn to_row(&self) -> Vec<u8> {
-        let sealed = self.sealed.as_ref().map(|sealed| {
-            (ByteArray::new(*sealed.session.as_bytes()), sealed.seq, ByteBuf::from(sealed.frame.as_slice()))
-        });
-        codec::encode_sized(
-            &Row(1, ByteArray::new(*self.to.as_bytes()), ByteBuf::from(self.letter.as_slice()), sealed),
-            1024,
-        )
+        let sealed = self
+            .sealed
+            .as_ref()
+            .map(|sealed| SealedRow(ByteArray::new(*sealed.session.as_bytes()), sealed.seq, Bytes::new(&sealed.frame)));
+        let len = self.letter.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.frame.len());
+        let row = Row(1, ByteArray::new(*self.to.as_bytes()), Bytes::new(&self.letter), sealed);
+        codec::encode_sized(&row, len + ROW_OVERHEAD)
     }
 
     /// The nonce of its frame.
@@ -166,11 +173,11 @@ impl Entry {
 
     pub(crate) fn from_row(bytes: &[u8]) -> Option<Self> {
         let Row(_, to, letter, sealed) = codec::decode(bytes, 2 * limit::FRAME_LEN_MAX).ok()?;
-        let read = Letter::decode(&letter).ok()?;
-        let sealed = sealed.map(|(session, seq, frame)| SealedAs {
+        let read = Letter::decode(letter).ok()?;
+        let sealed = sealed.map(|SealedRow(session, seq, frame)| SealedAs {
             session: SessionId::from_bytes(session.into_array()),
             seq,
-            frame: frame.into_vec(),
+            frame: frame.to_vec(),
             token: None,
             told: None,
         });

@@ -27,6 +27,14 @@ pub fn pad(plaintext: &mut Vec<u8>) {
     plaintext.resize(len, 0);
 }
 
+/// Writes a plaintext and its mark over the first of a place of zeros. `None` if that is too short.
+pub(crate) fn pad_in_place(zeros: &mut [u8], plaintext: &[u8]) -> Option<()> {
+    let (place, rest) = zeros.split_at_mut_checked(plaintext.len())?;
+    place.copy_from_slice(plaintext);
+    *rest.first_mut()? = MARK;
+    Some(())
+}
+
 /// The plaintext, or `None` unless the padding is exactly what [`pad`] adds.
 #[must_use]
 pub fn unpad(padded: &[u8]) -> Option<&[u8]> {

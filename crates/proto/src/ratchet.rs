@@ -11,6 +11,8 @@
 //! Every function takes the state by reference and gives back an [`Advance`]: nothing moves until the caller has authenticated the frame and
 //! applies it.
 
+use std::borrow::Cow;
+
 use nuncio_contracts::registry::{label, limit};
 use rand_core::CryptoRng;
 
@@ -33,10 +35,14 @@ pub struct Ratchet {
     pub(crate) pn: u32,
 }
 
-/// A chain key with the header key and tag that go with it.
+/// A chain key with the header key and tag that go with it, and what its next step gives: made ahead, where the step before it lay, so that letters in
+/// order move and place no key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     pub(crate) ck: Key,
+    /// Of letter `n`.
+    pub(crate) mk: Key,
+    next: Key,
     pub(crate) hk: Key,
     pub(crate) tag: Tag,
     pub(crate) n: u32,
@@ -68,17 +74,12 @@ pub struct OldChain {
 #[derive(Debug)]
 #[must_use]
 pub enum Advance {
-    /// The sending chain took one step.
-    Sent {
-        /// Next chain key.
-        ck: Key,
-    },
-    /// The receiving chain took steps.
-    Received {
-        /// Next chain key.
-        ck: Key,
-        /// Next number.
-        n: u32,
+    /// The receiving chain took one step.
+    Stepped,
+    /// The receiving chain took more than one.
+    Skipped {
+        /// The chain behind them.
+        chain: Chain,
     },
     /// A DH turn, and steps in the new receiving chain.
     Turned {
@@ -91,9 +92,9 @@ pub enum Advance {
 
 /// What opening a header's letter takes.
 #[derive(Debug)]
-pub struct Opening {
+pub struct Opening<'a> {
     /// The letter's key.
-    pub mk: Key,
+    pub mk: Cow<'a, Key>,
     /// How the state moves once the body has opened.
     pub advance: Advance,
     /// Keys of letters that were passed over.
@@ -146,8 +147,29 @@ fn split3(out: &[u8; 96]) -> (Key, Key, Key) {
 
 /// `KDF_CK`: chain key to chain key and message key.
 pub(crate) fn kdf_ck(ck: &Key) -> (Key, Key) {
-    let [mk, next] = crypto::hmac_sha256_each(ck.expose(), &[0x01], &[0x02]).map(Key::new);
+    let [mk, next] = ck_outputs(ck).map(Key::new);
     (next, mk)
+}
+
+/// Message key and chain key.
+fn ck_outputs(ck: &Key) -> [[u8; 32]; 2] {
+    crypto::hmac_sha256_each(ck.expose(), &[0x01], &[0x02])
+}
+
+impl Chain {
+    pub(crate) fn new(ck: Key, hk: Key, tag: Tag, n: u32) -> Self {
+        let (next, mk) = kdf_ck(&ck);
+        Self { ck, mk, next, hk, tag, n }
+    }
+
+    /// Passes letter `n`: its key is no more.
+    fn step(&mut self) {
+        core::mem::swap(&mut self.ck, &mut self.next);
+        let [mk, next] = ck_outputs(&self.ck);
+        self.mk.overwrite(&mk);
+        self.next.overwrite(&next);
+        self.n += 1;
+    }
 }
 
 impl Ratchet {
@@ -162,7 +184,7 @@ impl Ratchet {
         let dhs = Key::random(rng);
         let (rk, ck, nhks) = kdf_rk(sk, &crypto::dh(&dhs, bob_public)?);
         let dhs_public = crypto::dh_public(&dhs);
-        let send = Some(Chain { ck, hk: hka.clone(), tag: tag_of(hka), n: 0 });
+        let send = Some(Chain::new(ck, hka.clone(), tag_of(hka), 0));
         Ok(Self { rk, dhs, dhs_public, send, recv: None, nhks, nhkr: nhkb.clone(), next_tag: tag_of(nhkb), pn: 0 })
     }
 
@@ -182,22 +204,29 @@ impl Ratchet {
         }
     }
 
-    /// The step that the next letter takes, and its key.
-    pub fn send_step(&self) -> Option<(&Chain, Advance, Key)> {
-        let chain = self.send.as_ref().filter(|chain| chain.n < limit::CHAIN_LEN_MAX)?;
-        let (ck, mk) = kdf_ck(&chain.ck);
-        Some((chain, Advance::Sent { ck }, mk))
+    /// The chain that the next letter is sealed in.
+    pub fn sending(&self) -> Option<&Chain> {
+        self.send.as_ref().filter(|chain| chain.n < limit::CHAIN_LEN_MAX)
     }
 
     /// The steps that an opened header of the current receiving chain asks for.
-    pub fn receive_step(&self, header: &Header, room: usize) -> Result<Opening, RatchetError> {
+    pub fn receive_step(&self, header: &Header, room: usize) -> Result<Opening<'_>, RatchetError> {
         let ReceivingChain { chain, base } = self.recv.as_ref().ok_or(RatchetError::Contradiction)?;
         // contracts/ratchet.md R7: within a chain, seq - n is constant.
         if header.seq.checked_sub(header.n.into()) != Some(*base) {
             return Err(RatchetError::Contradiction);
         }
-        let (ck, mk, skipped) = skip_and_step(chain, *base, header.n, room)?;
-        Ok(Opening { mk, advance: Advance::Received { ck, n: header.n + 1 }, skipped })
+        // contracts/ratchet.md R3: no letter has this number.
+        if header.n == limit::CHAIN_LEN_MAX {
+            return Err(RatchetError::Exhausted);
+        }
+        if header.n == chain.n {
+            return Ok(Opening { mk: Cow::Borrowed(&chain.mk), advance: Advance::Stepped, skipped: Vec::new() });
+        }
+        let (mut chain, skipped) = skip(chain.clone(), *base, header.n, room)?;
+        let mk = Cow::Owned(chain.mk.clone());
+        chain.step();
+        Ok(Opening { mk, advance: Advance::Skipped { chain }, skipped })
     }
 
     /// The turn that an opened header of the next receiving chain asks for: `pn` is obeyed, then `DHRatchetHE`, then `n`.
@@ -206,7 +235,7 @@ impl Ratchet {
         header: &Header,
         room: usize,
         rng: &mut R,
-    ) -> Result<Opening, RatchetError> {
+    ) -> Result<Opening<'_>, RatchetError> {
         let base = header.seq.checked_sub(header.n.into()).ok_or(RatchetError::Contradiction)?;
         let (mut skipped, old) = self.finish_chain(header, base, room)?;
         // The bound holds before any key of the new chain is derived.
@@ -217,15 +246,17 @@ impl Ratchet {
         let dhs = Key::random(rng);
         let (rk, cks, nhks) = kdf_rk(&rk, &crypto::dh(&dhs, &header.ratchet_key)?);
 
-        let recv = Chain { ck: ckr, hk: self.nhkr.clone(), tag: self.next_tag, n: 0 };
-        let (ck, mk, in_new) = skip_and_step(&recv, base, header.n, room)?;
+        let recv = Chain::new(ckr, self.nhkr.clone(), self.next_tag, 0);
+        let (mut recv, in_new) = skip(recv, base, header.n, room)?;
         skipped.extend(in_new);
+        let mk = Cow::Owned(recv.mk.clone());
+        recv.step();
         let next = Self {
             rk,
             dhs_public: crypto::dh_public(&dhs),
             dhs,
-            send: Some(Chain { ck: cks, hk: self.nhks.clone(), tag: tag_of(&self.nhks), n: 0 }),
-            recv: Some(ReceivingChain { chain: Chain { ck, n: header.n + 1, ..recv }, base }),
+            send: Some(Chain::new(cks, self.nhks.clone(), tag_of(&self.nhks), 0)),
+            recv: Some(ReceivingChain { chain: recv, base }),
             nhks,
             next_tag: tag_of(&nhkr),
             nhkr,
@@ -249,24 +280,25 @@ impl Ratchet {
         if header.pn < chain.n || old_base.checked_add(header.pn.into()) != Some(base) {
             return Err(RatchetError::Contradiction);
         }
-        let (_, skipped) = skip(chain, *old_base, header.pn, room)?;
+        let (_, skipped) = skip(chain.clone(), *old_base, header.pn, room)?;
         Ok((skipped, Some(OldChain { hk: chain.hk.clone(), tag: chain.tag })))
+    }
+
+    /// Moves the state past a letter that was sealed in [`Ratchet::sending`].
+    pub fn sent(&mut self) {
+        self.send.iter_mut().for_each(Chain::step);
     }
 
     /// Moves the state. Only an [`Advance`] made from this very state may be applied.
     pub fn apply(&mut self, advance: Advance) -> Option<OldChain> {
         match advance {
-            Advance::Sent { ck } => {
-                if let Some(chain) = &mut self.send {
-                    chain.ck = ck;
-                    chain.n += 1;
-                }
+            Advance::Stepped => {
+                self.recv.iter_mut().for_each(|recv| recv.chain.step());
                 None
             }
-            Advance::Received { ck, n } => {
+            Advance::Skipped { chain } => {
                 if let Some(recv) = &mut self.recv {
-                    recv.chain.ck = ck;
-                    recv.chain.n = n;
+                    recv.chain = chain;
                 }
                 None
             }
@@ -278,22 +310,20 @@ impl Ratchet {
     }
 }
 
-/// Steps a chain to number `to`, keeping the keys that it passes. The bound is checked before any key is derived.
-fn skip(chain: &Chain, base: Seq, to: u32, room: usize) -> Result<(Key, Vec<Skipped>), RatchetError> {
+/// A chain stepped to number `to`, and the keys that it passes. The bound is checked before any key is derived.
+fn skip(mut chain: Chain, base: Seq, to: u32, room: usize) -> Result<(Chain, Vec<Skipped>), RatchetError> {
     check_skip(to.checked_sub(chain.n).ok_or(RatchetError::Spent)?.into(), room)?;
     // A chain that is over may have just this length.
     if to > limit::CHAIN_LEN_MAX {
         return Err(RatchetError::Exhausted);
     }
-    let mut ck = chain.ck.clone();
     let mut skipped = Vec::new();
-    for n in chain.n..to {
-        let (next, mk) = kdf_ck(&ck);
-        let seq = base.checked_add(n.into()).ok_or(RatchetError::Exhausted)?;
-        skipped.push(Skipped { seq, tag: chain.tag, mk });
-        ck = next;
+    while chain.n < to {
+        let seq = base.checked_add(chain.n.into()).ok_or(RatchetError::Exhausted)?;
+        skipped.push(Skipped { seq, tag: chain.tag, mk: chain.mk.clone() });
+        chain.step();
     }
-    Ok((ck, skipped))
+    Ok((chain, skipped))
 }
 
 fn check_skip(count: u64, room: usize) -> Result<(), RatchetError> {
@@ -304,14 +334,4 @@ fn check_skip(count: u64, room: usize) -> Result<(), RatchetError> {
         return Err(RatchetError::NoRoom);
     }
     Ok(())
-}
-
-fn skip_and_step(chain: &Chain, base: Seq, to: u32, room: usize) -> Result<(Key, Key, Vec<Skipped>), RatchetError> {
-    // contracts/ratchet.md R3: no letter has this number.
-    if to == limit::CHAIN_LEN_MAX {
-        return Err(RatchetError::Exhausted);
-    }
-    let (ck, skipped) = skip(chain, base, to, room)?;
-    let (ck, mk) = kdf_ck(&ck);
-    Ok((ck, mk, skipped))
 }

@@ -35,6 +35,11 @@ impl<const N: usize> Secret<N> {
         secret
     }
 
+    /// Takes other bytes in the place of these.
+    pub(crate) fn overwrite(&mut self, bytes: &[u8; N]) {
+        self.0.copy_from_slice(bytes);
+    }
+
     /// The bytes, for the primitive that needs them.
     #[must_use]
     pub const fn expose(&self) -> &[u8; N] {

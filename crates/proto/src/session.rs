@@ -8,6 +8,7 @@
 //! [`Session::open`] and [`Session::seal`] borrow the state and give back what would move; [`Session::apply_opened`] and
 //! [`Session::apply_sealed`] move it, after the caller has decided.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,14 +17,13 @@ use rand_core::CryptoRng;
 
 use crate::audit::commitment_key;
 use crate::crypto::{self, CryptoError, TAG_LEN};
-use crate::frame::{self, Nonce, Sealed};
+use crate::frame::{self, Body, Nonce, Sealed};
 use crate::handshake::Secrets;
 use crate::header::{Ack, HEADER_LEN, Header};
 use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::padding;
-use crate::ratchet::{Advance, OldChain, Opening, Ratchet, RatchetError};
+use crate::ratchet::{OldChain, Opening, Ratchet, RatchetError};
 use crate::replay::{ReplayError, Window};
-use crate::seal_log;
 use crate::secret::Key;
 use crate::time::UnixMillis;
 use crate::token::Genuine;
@@ -160,7 +160,6 @@ pub struct Sealing {
     /// Its number.
     pub seq: Seq,
     nonce: Nonce,
-    advance: Advance,
 }
 
 impl Parties {
@@ -321,22 +320,15 @@ impl Session {
 
     /// Seals the bytes of a letter: body first, then the header over the whole frame.
     ///
-    /// `None` if the chain is exhausted, or there is no sending chain yet.
-    pub fn seal(&self, mut letter: Vec<u8>, nonce: Nonce) -> Option<Sealing> {
-        let (chain, advance, mk) = self.ratchet.send_step()?;
+    /// `None` if the chain is exhausted, there is no sending chain yet, or the letter is longer than any frame.
+    pub fn seal(&self, letter: &[u8], nonce: Nonce) -> Option<Sealing> {
+        let chain = self.ratchet.sending()?;
         let header = self.header(chain.n)?;
         let kind = if self.handshake.is_some() { frame::START } else { frame::LETTER };
-        padding::pad(&mut letter);
-        let tag = crypto::seal_in_place(
-            mk.expose(),
-            &nonce,
-            &self.body_ad(kind, self.parties.initiated, &header),
-            &mut letter,
-        );
-        letter.extend_from_slice(&tag);
-        let frame = frame::seal(&chain.hk, chain.tag, &nonce, self.handshake.as_deref(), Some(&letter), &header);
-        seal_log::sealed("body", &mk, &nonce, &frame);
-        Some(Sealing { frame, seq: self.next_seq, nonce, advance })
+        let ad = self.body_ad(kind, self.parties.initiated, &header);
+        let body = Body { letter, mk: &chain.mk, ad: &ad };
+        let frame = frame::seal(&chain.hk, chain.tag, &nonce, self.handshake.as_deref(), Some(body), &header)?;
+        Some(Sealing { frame, seq: self.next_seq, nonce })
     }
 
     /// A sealed header without body: acknowledges, takes no number and no message key, moves no state.
@@ -344,7 +336,7 @@ impl Session {
     pub fn seal_ack(&self, nonce: Nonce) -> Option<Vec<u8>> {
         let chain = self.ratchet.send.as_ref()?;
         let header = self.header(chain.n)?;
-        Some(frame::seal(&chain.hk, chain.tag, &nonce, None, None, &header))
+        frame::seal(&chain.hk, chain.tag, &nonce, None, None, &header)
     }
 
     /// Opens a frame. Check, authenticate; the caller commits, then publishes.
@@ -395,9 +387,9 @@ impl Session {
         floor: Seq,
         room: usize,
         rng: &mut R,
-    ) -> Result<(Key, Moves), OpenError> {
+    ) -> Result<(Cow<'_, Key>, Moves), OpenError> {
         if let Some(key) = self.skipped.get(&header.seq).filter(|key| key.tag == chain.tag()) {
-            return Ok((key.mk.clone(), Moves::SkippedKey));
+            return Ok((Cow::Borrowed(&key.mk), Moves::SkippedKey));
         }
         let Opening { mk, advance, skipped } = match chain {
             ChainRef::Current(..) => self.ratchet.receive_step(header, room)?,

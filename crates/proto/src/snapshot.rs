@@ -72,7 +72,8 @@ impl ChainWire {
 
     fn restore(self) -> Chain {
         let hk = key(self.1);
-        Chain { ck: key(self.0), tag: tag_of(&hk), hk, n: self.2 }
+        let tag = tag_of(&hk);
+        Chain::new(key(self.0), hk, tag, self.2)
     }
 }
 

@@ -9,7 +9,6 @@ use crate::crypto;
 use crate::frame;
 use crate::header::Header;
 use crate::ids::AgentId;
-use crate::padding;
 use crate::session::Session;
 
 /// A counter hashed with a seed: reproducible, and unrelated streams for unrelated seeds.
@@ -45,17 +44,12 @@ pub fn signed_event(signer: &crypto::SigningKey, payload: &[u8]) -> Vec<u8> {
 /// session does not move.
 #[must_use]
 pub fn seal_as(session: &Session, letter: Option<Vec<u8>>, alter: impl FnOnce(&mut Header)) -> Option<Vec<u8>> {
-    let (chain, _, mk) = session.ratchet.send_step()?;
+    let chain = session.ratchet.sending()?;
     let (mut header, nonce) = (session.header(chain.n)?, [0x5a; 12]);
     alter(&mut header);
-    let body = letter.map(|mut letter| {
-        padding::pad(&mut letter);
-        let ad = session.body_ad(frame::LETTER, session.parties.initiated, &header);
-        let tag = crypto::seal_in_place(mk.expose(), &nonce, &ad, &mut letter);
-        letter.extend_from_slice(&tag);
-        letter
-    });
-    Some(frame::seal(&chain.hk, chain.tag, &nonce, None, body.as_deref(), &header))
+    let ad = session.body_ad(frame::LETTER, session.parties.initiated, &header);
+    let body = letter.as_ref().map(|letter| frame::Body { letter, mk: &chain.mk, ad: &ad });
+    frame::seal(&chain.hk, chain.tag, &nonce, None, body, &header)
 }
 
 /// What a channel's forger writes.

@@ -521,7 +521,7 @@ fn liar(b: &mut Agent, parameters: u64, bend: impl FnOnce(&mut nuncio_proto::let
         Session::initiate(initiation.secrets, parties, parameters, prekey, handshake, START, &mut random).unwrap();
     let mut letter = writer.letter("on my word");
     bend(&mut letter);
-    let sealed = session.seal(letter.encode(), [9; 12]).unwrap();
+    let sealed = session.seal(&letter.encode(), [9; 12]).unwrap();
     let Ok(Frame::Sealed(_)) = Frame::decode(&sealed.frame) else { panic!("a frame") };
     b.receive(identity.id(), &sealed.frame)
 }

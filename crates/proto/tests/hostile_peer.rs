@@ -52,7 +52,7 @@ impl Hostile {
         self.sealed += 1;
         let mut nonce = [0; 12];
         nonce[..8].copy_from_slice(&self.sealed.to_be_bytes());
-        let mut sealing = self.session.seal(letter.encode(), nonce).unwrap();
+        let mut sealing = self.session.seal(&letter.encode(), nonce).unwrap();
         let (seq, frame) = (sealing.seq, core::mem::take(&mut sealing.frame));
         self.session.accept_sealed(sealing, self.sealed);
         (seq, frame)
@@ -191,7 +191,7 @@ fn start(a: &Agent, bundle: &Bundle, number: u64, rng: &mut TestRng) -> Vec<u8> 
     let session = Session::initiate(begun.secrets, parties, 0, prekey, Some(begun.handshake), START, rng).unwrap();
     let mut hello = plain(START, number, "");
     (hello.kind, hello.content_type, hello.payload) = (LetterKind::Control, ContentType::CBOR, Control::Hello.encode());
-    session.seal(hello.encode(), [1; 12]).unwrap().frame
+    session.seal(&hello.encode(), [1; 12]).unwrap().frame
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_hash_means_nothing_in_another_session() {
     let hash = nuncio_proto::token::hash_of(&whole);
     let session = c.peer.sessions().find(|(_, current)| *current).unwrap().0.clone();
     thief.set_token(hash.to_vec());
-    let sealing = session.seal(thief.encode(), [5; 12]).unwrap();
+    let sealing = session.seal(&thief.encode(), [5; 12]).unwrap();
     b.receive(c.peer.id(), &sealing.frame).unwrap();
     b.run();
     let asks = |(key, value): &(Vec<u8>, Vec<u8>)| {
@@ -416,7 +416,7 @@ fn a_peer_that_asks_for_tokens_without_end_is_answered_within_bounds() {
         letter.content_type = ContentType::CBOR;
         letter.payload = nuncio_proto::control::Control::TokenWanted(nuncio_proto::token::hash_of(&token)).encode();
         let nonce: [u8; 12] = core::array::from_fn(|at| number.to_be_bytes()[at % 2]);
-        let sealing = session.seal(letter.encode(), nonce).unwrap();
+        let sealing = session.seal(&letter.encode(), nonce).unwrap();
         let frame = sealing.frame.clone();
         session.accept_sealed(sealing, u64::from(number));
         let _ = a.receive(to, &frame);

@@ -370,8 +370,8 @@ pub fn hostile(bytes: &[u8]) {
         let number = u8::try_from(number).unwrap_or(u8::MAX);
         straight &= !matches!(what % 5, 2 | 3);
         let frame = match what % 5 {
-            0 => seal_on(&mut session, number, body.to_vec()),
-            1 => seal_on(&mut session, number, control_letter(number, body).encode()),
+            0 => seal_on(&mut session, number, body),
+            1 => seal_on(&mut session, number, &control_letter(number, body).encode()),
             2 => {
                 seal_as(&session, Some(scene::letter(number).encode()), |header| *header = altered_header(header, body))
             }
@@ -481,7 +481,7 @@ fn control_letter(number: u8, payload: &[u8]) -> Letter {
 }
 
 /// Seals as the session's owner does, and gives the number up at once.
-fn seal_on(session: &mut Session, number: u8, letter: Vec<u8>) -> Option<Vec<u8>> {
+fn seal_on(session: &mut Session, number: u8, letter: &[u8]) -> Option<Vec<u8>> {
     let mut sealing = session.seal(letter, [number; 12])?;
     let (seq, frame) = (sealing.seq, core::mem::take(&mut sealing.frame));
     session.accept_sealed(sealing, number.into());
@@ -492,7 +492,7 @@ fn seal_on(session: &mut Session, number: u8, letter: Vec<u8>) -> Option<Vec<u8>
 /// A letter of one who keeps to the rules is delivered at once.
 fn must_open(victim: &mut Agent, (by, mut session): (AgentId, Session), number: u8) {
     let letter = scene::letter(number);
-    let frame = seal_on(&mut session, number, letter.encode()).unwrap_or_default();
+    let frame = seal_on(&mut session, number, &letter.encode()).unwrap_or_default();
     let refused = well(victim.receive(by, &frame, START));
     let done = scene::commit(victim);
     if !done.iter().any(|effect| matches!(effect, Effect::Deliver(arrival) if arrival.letter == letter)) {

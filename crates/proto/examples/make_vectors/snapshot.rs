@@ -51,7 +51,7 @@ fn valid() -> Vec<Case> {
     let responder = Session::respond(secrets(), parties(false), 5, &Key::new(fixed("snapshot prekey")), NOW);
     let mut talked = initiator();
     for nonce in [[1; 12], [2; 12]] {
-        let sealing = talked.seal(b"letter".to_vec(), nonce).unwrap();
+        let sealing = talked.seal(b"letter", nonce).unwrap();
         talked.accept_sealed(sealing, 0);
     }
     vec![

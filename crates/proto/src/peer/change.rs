@@ -1,9 +1,8 @@
 //! Everything that can move, and how: a step staged.
 
-use std::collections::BTreeSet;
-
 use super::inbound::{Answered, Received, TurnedAway};
 use super::mailbox::MailChange;
+use super::out::Out;
 use super::outbound::SealedEntry;
 use super::permits::PermitChange;
 use super::renew::Rekeyed;
@@ -15,7 +14,7 @@ use crate::contact::ContactInfo;
 use crate::control::Control;
 use crate::error::PeerError;
 use crate::identity::Retirement;
-use crate::ids::{AgentId, ChannelId, LetterId, Seq, SessionId};
+use crate::ids::{AgentId, LetterId, Seq, SessionId};
 use crate::mailbox::Mailbox;
 use crate::outbox::Entry;
 use crate::prekeys::Made;
@@ -126,12 +125,12 @@ impl Peer {
 
     /// Writes the snapshot of every session and the row of every letter to a channel that moved, once, and sets the timers of every contact that was touched.
     pub(super) fn finish(&mut self, mut out: Out) -> Result<Staged, PeerError> {
-        for id in &out.sessions {
+        for id in out.sessions.iter() {
             if let Some(session) = self.sessions.get(id) {
                 out.ops.push(Op::Put { key: rows::session(id), value: session.to_bytes() });
             }
         }
-        for agent in &out.contacts {
+        for agent in out.contacts.iter() {
             self.touch(agent);
         }
         self.keep_frames(&mut out);
@@ -169,14 +168,4 @@ impl Peer {
             out.ops.push(Op::Delete { key: rows::of_session(rows::SKIPPED, &id, seq) });
         }
     }
-}
-
-/// What a stage collects.
-#[derive(Debug, Default)]
-pub(super) struct Out {
-    pub(super) ops: Vec<Op>,
-    pub(super) effects: Vec<Effect>,
-    pub(super) sessions: BTreeSet<SessionId>,
-    pub(super) contacts: BTreeSet<AgentId>,
-    pub(super) frames: BTreeSet<(ChannelId, Seq)>,
 }

@@ -69,7 +69,7 @@ impl Peer {
                 return Some(self.step(Change::TokenOver(entry)));
             }
             let (letter, audited) = draft.letter_in(session, &self.identity, self.audit_head());
-            let sealing = session.seal(letter, nonce(rng))?;
+            let sealing = session.seal(&letter, nonce(rng))?;
             let token = draft.token.as_ref().map(|token| (token.hash, Arc::clone(&token.transaction)));
             let told = audited.and_then(|(letter, opening)| self.tell_sent(session, &letter, opening, token, now));
             Some(self.step(Change::Sealed(SealedEntry { entry, session: session.id, sealing, told, now })))
@@ -313,9 +313,9 @@ impl Peer {
     }
 
     pub(super) fn apply_sealed(&mut self, sealed: SealedEntry, out: &mut Out) {
-        let SealedEntry { entry: no, session: id, sealing, told: event, now } = sealed;
+        let SealedEntry { entry: no, session: id, mut sealing, told: event, now } = sealed;
         let (Some(session), Some(entry)) = (self.sessions.get_mut(&id), self.outbox.get_mut(&no)) else { return };
-        let (to, frame) = (entry.to, sealing.frame.clone());
+        let (to, frame) = (entry.to, core::mem::take(&mut sealing.frame));
         let (token, told) = (entry.token.as_ref().map(|token| token.hash), session.told());
         entry.sealed = Some(SealedAs { session: id, seq: sealing.seq, frame: frame.clone(), token, told });
         session.apply_sealed(sealing, no);

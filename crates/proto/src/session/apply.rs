@@ -20,8 +20,8 @@ use crate::token::Genuine;
 impl Session {
     /// Moves the state past a sealed letter.
     pub(crate) fn apply_sealed(&mut self, sealing: Sealing, entry: u64) {
-        let Sealing { seq, nonce, advance, .. } = sealing;
-        self.ratchet.apply(advance);
+        let Sealing { seq, nonce, .. } = sealing;
+        self.ratchet.sent();
         self.outstanding.insert(seq, Outstanding { nonce, entry: Some(entry), seen: false });
         self.next_seq = seq + 1;
     }
@@ -96,7 +96,13 @@ impl Session {
         // First up to the floor: a number and the one a window below it share a bit.
         self.settle(floor, &mut moved);
         self.window.accept(&fresh);
-        self.held.insert(fresh.seq(), Held { nonce, letter, state, expires, token });
+        let came = Held { nonce, letter, state, expires, token };
+        if fresh.seq() == self.window.next() && state == Hold::Turn {
+            self.window.advance(floor);
+            self.pass(fresh.seq(), Some(came), false, &mut moved);
+        } else {
+            self.held.insert(fresh.seq(), came);
+        }
         self.settle(floor, &mut moved);
         self.aged |= now.since(self.created) >= time::REKEY_AGE;
         moved
@@ -112,13 +118,9 @@ impl Session {
             match self.window.advance(floor) {
                 None => break,
                 Some(received) => {
-                    moved.passed = true;
-                    debug_assert_eq!(
-                        received,
-                        self.held.contains_key(&seq),
-                        "what was received waits here until it is passed"
-                    );
-                    self.pass(seq, seq < floor, moved);
+                    let held = self.held.remove(&seq);
+                    debug_assert_eq!(received, held.is_some(), "what was received waits here until it is passed");
+                    self.pass(seq, held, seq < floor, moved);
                 }
             }
         }
@@ -146,8 +148,8 @@ impl Session {
 
     /// Steps over one number. A letter that its sender gave up or was told of as refused is not delivered, and its number is a hole: a sender that is
     /// restored to a time before that must not take it for delivered.
-    fn pass(&mut self, seq: Seq, given_up: bool, moved: &mut Moved) {
-        let held = self.held.remove(&seq);
+    fn pass(&mut self, seq: Seq, held: Option<Held>, given_up: bool, moved: &mut Moved) {
+        moved.passed = true;
         if let Some(told) = held.as_ref().filter(|held| held.state == Hold::Refused) {
             moved.heard.extend(Letter::id_in(&told.letter));
         }

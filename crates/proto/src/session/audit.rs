@@ -14,7 +14,7 @@ impl Session {
 
     /// What opens the commitment of a letter that is sealed next.
     pub(crate) fn next_opening(&self, letter: &Letter) -> Option<KeptOpening> {
-        let (chain, _, mk) = self.ratchet.send_step()?;
-        Some(KeptOpening::of(commitment_key(&mk), self.header(chain.n)?.to_bytes().to_vec(), letter, self.peer()))
+        let chain = self.ratchet.sending()?;
+        Some(KeptOpening::of(commitment_key(&chain.mk), self.header(chain.n)?.to_bytes().to_vec(), letter, self.peer()))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{Hold, Run};
 use crate::crypto::CryptoError;
 use crate::frame::Nonce;
@@ -59,7 +61,7 @@ pub(crate) struct AckedTo {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Letters that are now next in order, with their numbers; refused ones are not among them.
-    pub in_order: Vec<(Seq, Vec<u8>)>,
+    pub in_order: SmallVec<[(Seq, Vec<u8>); 1]>,
     /// The caller's numbers of letters that the peer has now.
     pub settled: Vec<u64>,
 }
@@ -68,7 +70,7 @@ pub struct Accepted {
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
     /// Letters that are now next in order.
-    pub(crate) in_order: Vec<InOrder>,
+    pub(crate) in_order: SmallVec<[InOrder; 1]>,
     /// Numbers whose keys are now kept.
     pub(crate) skipped: Vec<Seq>,
     /// Numbers whose keys are no longer kept.
@@ -122,6 +124,13 @@ pub enum OpenError {
     /// Too many receiving chains lack letters.
     #[error("too many receiving chains lack letters")]
     ChainsFull,
+}
+
+impl Content {
+    /// Whether the ratchet turns with it.
+    pub(crate) const fn turns(&self) -> bool {
+        matches!(self.moves, Moves::Ratchet { advance: Advance::Turned { .. }, .. })
+    }
 }
 
 impl Opened {

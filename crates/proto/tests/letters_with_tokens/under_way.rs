@@ -56,7 +56,7 @@ fn a_refusal_counts_only_for_the_frame_that_it_names() {
         let refused = Control::Refused { letter: letter.id, code: code::TOKEN_KEY, frame };
         let mut told = b.letter("");
         (told.kind, told.content_type, told.payload) = (LetterKind::Control, ContentType::CBOR, refused.encode());
-        let sealing = session.seal(told.encode(), [number; 12]).unwrap();
+        let sealing = session.seal(&told.encode(), [number; 12]).unwrap();
         let frame = sealing.frame.clone();
         session.accept_sealed(sealing, u64::from(number));
         a.receive(to, &frame).unwrap();

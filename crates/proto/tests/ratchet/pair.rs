@@ -118,7 +118,7 @@ impl Pair {
         let nonce = self.nonce();
         let end = &mut self.ends[from];
         let letter = format!("letter {} of {from}", end.said.len()).into_bytes();
-        let Some(sealing) = end.session.seal(letter.clone(), nonce) else { return false };
+        let Some(sealing) = end.session.seal(&letter, nonce) else { return false };
         self.frames[1 - from].push((Some(sealing.seq), sealing.frame.clone()));
         assert_eq!(sealing.seq, end.said.len() as Seq);
         end.session.accept_sealed(sealing, end.said.len() as u64);

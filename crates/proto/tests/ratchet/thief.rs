@@ -77,15 +77,13 @@ impl Thief {
     }
 
     pub(crate) fn letter(&self, hk: &Key, mk: &[u8; 32], header: &Header) -> Vec<u8> {
-        let (nonce, mut body) = ([9; 12], vec![0; limit::PADDING_LEN_MIN]);
-        body[0] = 0x80;
-        let tag = crypto::seal_in_place(mk, &nonce, &self.body_ad(2, header), &mut body);
-        body.extend_from_slice(&tag);
-        frame::seal(hk, tag_of(hk), &nonce, None, Some(&body), header)
+        let (mk, ad) = (Key::new(*mk), self.body_ad(2, header));
+        let body = frame::Body { letter: &[], mk: &mk, ad: &ad };
+        frame::seal(hk, tag_of(hk), &[9; 12], None, Some(body), header).unwrap()
     }
 
     pub(crate) fn acknowledgement(&self, header: &Header) -> Vec<u8> {
         let hk = self.chain().1;
-        frame::seal(&hk, tag_of(&hk), &[9; 12], None, None, header)
+        frame::seal(&hk, tag_of(&hk), &[9; 12], None, None, header).unwrap()
     }
 }

@@ -113,7 +113,7 @@ impl Playing<'_> {
         let by = step.by();
         let session = &mut self.sides[usize::from(by == By::Responder)];
         let outcome = match step {
-            Step::Seal { letter, nonce, .. } => match seal(session, letter.0.clone(), nonce.array()) {
+            Step::Seal { letter, nonce, .. } => match seal(session, &letter.0, nonce.array()) {
                 Ok(frame) => {
                     made.push(frame);
                     confirm(self.talk, by, &made[0], expected)
@@ -126,7 +126,7 @@ impl Playing<'_> {
             }
             Step::SealMany { count, byte, len, nonce, .. } => {
                 let nonce = |i: u32| [&nonce.0[..], &i.to_be_bytes()].concat().try_into().unwrap();
-                made.extend((0..*count).map(|i| seal(session, vec![*byte; *len], nonce(i)).unwrap()));
+                made.extend((0..*count).map(|i| seal(session, &vec![*byte; *len], nonce(i)).unwrap()));
                 json!({ "frames_sha256": hex(crypto::sha256(&[&made.concat()])) })
             }
             Step::Open { frame, bytes, draw, refuse, .. } => {
@@ -197,7 +197,7 @@ fn altered(session: &Session, numbers: &[(&[usize], u64)]) -> Session {
     Session::from_bytes(&snapshot).unwrap()
 }
 
-fn seal(session: &mut Session, letter: Vec<u8>, nonce: [u8; 12]) -> Result<Vec<u8>, &'static str> {
+fn seal(session: &mut Session, letter: &[u8], nonce: [u8; 12]) -> Result<Vec<u8>, &'static str> {
     let sealing = session.seal(letter, nonce).ok_or("exhausted")?;
     let (frame, seq) = (sealing.frame.clone(), sealing.seq);
     session.accept_sealed(sealing, seq);

@@ -45,7 +45,7 @@ pub(crate) fn kdf(value: &Value, expect: &Value) -> Outcome {
         Step::Chain { ck } => {
             let mut session = with_chain_key(&ck.array());
             let nonce = [5; 12];
-            let sealing = session.seal(b"letter".to_vec(), nonce).unwrap();
+            let sealing = session.seal(b"letter", nonce).unwrap();
             let opens = opens(&session, &sealing.frame, &nonce, &expect["mk"]);
             session.accept_sealed(sealing, 0);
             let mk = if opens { expect["mk"].clone() } else { json!("wrong") };
@@ -182,7 +182,13 @@ pub(crate) fn seal(value: &Value) -> Outcome {
     });
     let handshake = sealing.handshake.as_ref().map(|handshake| handshake.0.as_slice());
     let tag = tag_of(&hk);
-    let frame = frame::seal(&hk, tag, &nonce, handshake, body.as_deref(), &header);
+    let mk = sealing.mk.as_ref().map(|mk| Key::new(mk.array()));
+    let sealed_body = sealing.letter.as_ref().map(|letter| frame::Body {
+        letter: &letter.0,
+        mk: mk.as_ref().unwrap(),
+        ad: body_ad.as_deref().unwrap(),
+    });
+    let frame = frame::seal(&hk, tag, &nonce, handshake, sealed_body, &header).unwrap();
     open(value, &frame)?;
     Ok(json!({
         "kind": kind,

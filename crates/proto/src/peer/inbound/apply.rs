@@ -1,6 +1,7 @@
 //! A frame was authenticated: how it moves memory. Nothing here can fail.
 
 use nuncio_contracts::registry::{code, event, limit, time};
+use smallvec::SmallVec;
 
 use super::super::audit::opening_of;
 use super::super::judge::{Verdict, is_beside};
@@ -13,7 +14,7 @@ use crate::ids::{AgentId, LetterId, Seq, SessionId, Tag};
 use crate::letter::{Letter, LetterKind};
 use crate::outbox::Entry;
 use crate::rows;
-use crate::session::{Hold, InOrder, Opened, Place, Session};
+use crate::session::{Content, Hold, InOrder, Opened, Place, Session};
 use crate::step::{Effect, Op};
 use crate::time::UnixMillis;
 
@@ -54,14 +55,15 @@ impl Peer {
 
         let (floor, mut heard) = (header.floor().unwrap_or(0), Vec::new());
         let fresh = content.as_ref().map(|content| content.fresh.seq());
-        let tags: Vec<_> = session.tags().collect();
+        let may_retag = !session.old_chains.is_empty() || content.as_ref().is_some_and(Content::turns);
+        let tags: Vec<_> = session.tags().filter(|_| may_retag).collect();
         let skipped_before = session.skipped.len();
         let moved = match content {
             Some(content) => session.apply_content(content, now),
             None => session.raise(floor),
         };
         if fresh.is_some() || moved.passed {
-            let (tags_now, turned): (Vec<_>, bool) = (session.tags().collect(), moved.turned);
+            let tags_now: Vec<_> = session.tags().filter(|_| may_retag).collect();
             if let Some((seq, held)) = fresh.and_then(|seq| Some((seq, session.held.get(&seq)?))) {
                 out.ops.push(put_held(&id, seq, held));
             }
@@ -69,7 +71,7 @@ impl Peer {
             self.keep_moved(id, &moved, skipped_before, out);
             out.sessions.insert(id);
             self.counters.opened += u64::from(fresh.is_some());
-            self.counters.turns += u64::from(turned);
+            self.counters.turns += u64::from(moved.turned);
             self.retag(id, &tags, &tags_now);
             if let Some(contact) = self.contacts.get_mut(&with) {
                 for letter in over {
@@ -113,7 +115,7 @@ impl Peer {
         id: SessionId,
         with: AgentId,
         fresh: Option<Seq>,
-        in_order: Vec<InOrder>,
+        in_order: SmallVec<[InOrder; 1]>,
         verdict: Verdict,
         now: UnixMillis,
         out: &mut Out,
