@@ -190,7 +190,7 @@ impl SigningKey {
         dh(&Key::new(InUse::pair(&self.0).to_scalar_bytes()), &other.0.to_montgomery().to_bytes())
     }
 
-    /// PKCS #8 version 1 DER, the form that TLS libraries load.
+    /// PKCS #8 DER with the public key beside the private one (RFC 5958, RFC 8410 section 7), the form that TLS libraries load.
     #[must_use]
     pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
         let document = InUse::pair(&self.0).to_pkcs8_der();

@@ -161,6 +161,19 @@ mod tests {
         assert_eq!(window.next(), 4);
     }
 
+    #[test]
+    fn only_numbers_within_the_window_are_known_to_be_received() {
+        let mut window = Window::default();
+        window.accept(&window.check(0, 0).unwrap());
+        assert!(window.has(0) && !window.has(WINDOW), "they share a bit");
+        assert_eq!(window.check(WINDOW, 0), Err(ReplayError::TooFar(WINDOW)));
+
+        let next = 10 * WINDOW + 7;
+        let window = Window::restore(next, [next - 1, next + 1, next + WINDOW].into_iter());
+        let known = (next - WINDOW..=next + 2 * WINDOW).filter(|seq| window.has(*seq));
+        assert_eq!(known.collect::<Vec<_>>(), [next + 1]);
+    }
+
     proptest::proptest! {
         #[test]
         fn agrees_with_a_set(numbers in proptest::collection::vec(0_u64..3_000, 0..400)) {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use nuncio_contracts::registry::limit;
 use nuncio_proto::bundle::Bundle;
 use nuncio_proto::content_type::ContentType;
 use nuncio_proto::identity::Identity;
@@ -100,6 +101,49 @@ fn a_lost_store_is_met_with_a_new_session() {
     settle(&mut a, &mut b);
     assert_eq!(b.inbox, ["before", "after"]);
     assert_eq!(a.delivered.len(), 2);
+}
+
+/// contracts/ratchet.md R12.
+#[test]
+fn a_sender_keeps_to_the_window_and_leaves_its_reserve_free() {
+    let (mut a, mut b) = pair();
+    let idb = b.peer.id();
+    a.send(idb, "first");
+    settle(&mut a, &mut b);
+    for i in 0..=limit::WINDOW {
+        a.send(idb, &i.to_string());
+    }
+    a.run();
+    let sealed = a.peer.outbox().filter(|(_, _, sealed)| *sealed).count();
+    assert_eq!(sealed, usize::try_from(limit::WINDOW - limit::CONTROL_RESERVE).unwrap());
+    settle(&mut a, &mut b);
+    assert!(b.inbox.iter().skip(1).eq(&(0..=limit::WINDOW).map(|i| i.to_string()).collect::<Vec<_>>()));
+}
+
+#[test]
+fn a_session_that_waits_to_be_confirmed_waits_through_a_restart() {
+    let (mut a, mut b) = pair();
+    let (ida, idb) = (a.peer.id(), b.peer.id());
+    a.send(idb, "before");
+    settle(&mut a, &mut b);
+    b.disk.0.retain(|key, _| key[0] != rows::SESSION);
+    b.restart();
+    b.send(ida, "after");
+    b.run();
+    answer_claims(&mut b, &mut a);
+    b.run();
+    a.receive(idb, &b.out[0]).unwrap();
+    let places =
+        |agent: &Agent| agent.peer.sessions().map(|(s, current)| (s.id(), current)).collect::<BTreeMap<_, _>>();
+    let waiting = places(&a);
+    assert_eq!(waiting.values().filter(|current| **current).count(), 1);
+    assert_eq!(waiting.len(), 2);
+    a.restart();
+    assert_eq!(places(&a), waiting);
+    later(100_000, [&mut a, &mut b]);
+    settle(&mut a, &mut b);
+    assert_eq!(a.inbox, ["after"]);
+    assert_eq!(places(&a).into_iter().find(|(_, current)| *current), places(&b).into_iter().next());
 }
 
 #[test]

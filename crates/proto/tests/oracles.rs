@@ -139,8 +139,16 @@ fn a_signing_key_has_one_spelling() {
         spelled[0] = lowest;
         spelled
     });
+    // Below p by a byte in the middle or by the highest one alone.
+    let below = high.clone().flat_map(|spelled| {
+        [15, 31].map(|at| {
+            let mut lower = spelled;
+            lower[at] &= 0x7e;
+            lower
+        })
+    });
     let (mut taken, mut doubled) = (0, 0);
-    for mut spelled in high.chain(low) {
+    for mut spelled in high.chain(low).chain(below) {
         for sign in [0, 0x80] {
             spelled[31] = spelled[31] & 0x7f | sign;
             let point = ed25519_dalek::VerifyingKey::from_bytes(&spelled).ok().filter(|point| !point.is_weak());
@@ -162,10 +170,13 @@ fn weak_keys_and_malleable_signatures_are_refused() {
     signature[0] = 1;
     assert_eq!(crypto::check_signing_public(&neutral), Err(CryptoError::BadPublicKey));
     assert_eq!(crypto::verify_raw(&neutral, b"anything", &signature), Err(CryptoError::BadSignature));
-    // The same point as y = p + 1.
-    let mut spelled_otherwise = [0xff; 32];
-    (spelled_otherwise[0], spelled_otherwise[31]) = (0xee, 0x7f);
-    assert_eq!(crypto::check_signing_public(&spelled_otherwise), Err(CryptoError::BadPublicKey));
+    // y = 0 as p, and the neutral element's y = 1 as p + 1.
+    for lowest in [0xed, 0xee] {
+        let mut spelled_otherwise = [0xff; 32];
+        (spelled_otherwise[0], spelled_otherwise[31]) = (lowest, 0x7f);
+        assert_eq!(crypto::check_signing_public(&spelled_otherwise), Err(CryptoError::BadPublicKey));
+        assert_eq!(crypto::verify_raw(&spelled_otherwise, b"anything", &signature), Err(CryptoError::BadPublicKey));
+    }
 
     // s + L is the same residue in another spelling.
     let key = SigningKey::from_seed(&[1; 32]);
@@ -178,6 +189,15 @@ fn weak_keys_and_malleable_signatures_are_refused() {
     }
     assert_eq!(carry, 0);
     assert_eq!(crypto::verify_raw(&key.public(), b"letter", &signature), Err(CryptoError::BadSignature));
+}
+
+#[test]
+fn pkcs8_rfc_8410() {
+    // The key pair of section 10; section 7 says how both halves are written.
+    let seed = "d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842";
+    let public = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+    let document = hex(&format!("3051020101300506032b657004220420{seed}812100{public}"));
+    assert_eq!(*SigningKey::from_seed(&hex32(seed)).to_pkcs8_der(), document);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod canary;
 mod child;
 mod contracts;
 mod fuzz;
+mod mutants;
 mod registry;
 mod tally;
 mod test;
@@ -37,6 +38,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Contracts { check: true } => contracts::check().map(|()| ExitCode::SUCCESS),
         Command::Contracts { check: false } => contracts::write().map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Test(options) => test::run(&options),
     }
 }
@@ -63,6 +65,8 @@ enum Command {
     Campaign(Vec<String>),
     /// Run the fuzz targets (needs a nightly toolchain and cargo-fuzz)
     Fuzz(fuzz::Options),
+    /// Put small faults into the core, one at a time, and list those that its tests do not notice (needs cargo-mutants)
+    Mutants(mutants::Options),
     /// Run every test of the repository
     ///
     /// A test that cannot run here is listed as NOT RUN with its reason, and never counted as passed; with CI=true that is

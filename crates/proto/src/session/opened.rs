@@ -134,12 +134,6 @@ impl Content {
 }
 
 impl Opened {
-    /// The letter's bytes; `None` for an acknowledgement alone.
-    #[must_use]
-    pub fn letter(&self) -> Option<&[u8]> {
-        self.content.as_ref().map(|content| content.letter.as_slice())
-    }
-
     /// The letter will not be delivered: the window stays before its number until its sender gives that up (contracts/ratchet.md R13).
     pub const fn refuse(&mut self) {
         if let Some(content) = &mut self.content {
