@@ -17,6 +17,7 @@ use nuncio_proto::peer::Peer;
 use nuncio_proto::rows;
 use nuncio_proto::step::Effect;
 use nuncio_proto::testing::rng;
+use nuncio_proto::time::UnixMillis;
 use nuncio_proto::token::Scope;
 
 use agent::{Agent, Disk, START, answer_claims, later, pair, settle};
@@ -305,6 +306,20 @@ fn an_offer_that_was_dropped_is_made_again() {
     assert_eq!((leader.peer.counters().rekeys, rows_of(&leader, rows::OUTBOX)), (0, 0), "acknowledged, not answered");
     assert!(leader.peer.next_wake() <= leader.now.plus(pause), "and not forgotten");
     later(pause, [&mut leader, &mut follower]);
+    settle(&mut leader, &mut follower);
+    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
+}
+
+#[test]
+fn an_offer_that_was_dropped_is_made_again_soon_though_the_clock_was_put_back() {
+    let (mut leader, mut follower, offer) = offered();
+    for frame in offer {
+        follower.receive(leader.peer.id(), &frame).unwrap();
+    }
+    follower.disk.0.retain(|key, _| key[0] != rows::RENEWAL);
+    follower.restart();
+    settle(&mut leader, &mut follower);
+    leader.now = UnixMillis(leader.now.0 - time::REKEY_PATIENCE);
     settle(&mut leader, &mut follower);
     assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
 }
