@@ -475,7 +475,10 @@ impl Actor {
             self.forget_open(at, &mut rows);
         } else if self.calls.has(no) {
             let arrival = self.arrival(no);
-            let asked = arrival.and_then(|arrival| Some((arrival.from, answered(&arrival.letter)?)));
+            let asked = arrival.and_then(|arrival| {
+                let place = CallPlace::of(&arrival.letter).ok().flatten()?;
+                arrival.letter.reply_to.filter(|_| place.what == What::Answer).map(|asked| (arrival.from, asked))
+            });
             asked.into_iter().for_each(|at| self.forget_open(at, &mut rows));
             self.tell_unanswered(no, &mut together);
             self.forget_came(no, &mut together, &mut rows, &mut answers);
@@ -524,27 +527,11 @@ impl Actor {
         open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::REMOVED));
     }
 
-    /// A peer has removed this agent, and with it what it was asked: no answer comes of what it has, or may have (contracts/call.md section 4, -32041).
+    /// A peer has removed this agent, and with it what it was asked: no answer comes of what it has (contracts/call.md section 4, -32041).
     pub(crate) fn forgotten_by(&mut self, peer: AgentId) {
-        let answered = self.answered_by(peer);
-        let there = |(to, id): &(AgentId, LetterId)| {
-            let may_be = !self.peer.is_under_way(*to, *id) || self.peer.may_be_there(*to, *id);
-            *to == peer && may_be && !answered.contains(id)
-        };
+        let there = |at: &(AgentId, LetterId)| at.0 == peer && !self.peer.is_under_way(at.0, at.1);
         let open: Vec<_> = self.calls.open.keys().filter(|at| there(at)).copied().collect();
-        for (to, id) in open {
-            self.call_failed(to, id, code::REMOVED);
-            // One that is added again takes it for one that it has seen.
-            if let Some(step) = self.peer.cancel(to, id) {
-                self.commit(step);
-            }
-        }
-    }
-
-    /// The requests to a peer whose answers are here, and wait for who asked.
-    fn answered_by(&self, peer: AgentId) -> Vec<LetterId> {
-        let came = self.calls.came.iter().filter(|(_, came)| came.of_service && came.from == peer);
-        came.filter_map(|(no, _)| answered(&self.arrival(*no)?.letter)).collect()
+        open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::REMOVED));
     }
 
     fn forget_all_came(&mut self, came: Vec<u64>, mut rows: Vec<Op>) {
@@ -566,12 +553,6 @@ impl Actor {
         let came = came.map(|(no, _)| *no).collect();
         self.forget_all_came(came, rows);
     }
-}
-
-/// Which request a letter answers.
-fn answered(letter: &Letter) -> Option<LetterId> {
-    let place = CallPlace::of(letter).ok().flatten()?;
-    letter.reply_to.filter(|_| place.what == What::Answer)
 }
 
 /// Whoever watches is told of a longer message, and reads it by its number.

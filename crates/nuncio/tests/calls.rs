@@ -492,28 +492,6 @@ async fn who_was_removed_while_its_request_was_done_is_told_that_nobody_knows() 
     assert_eq!((failed, why.letter_code()), (id, Some("removed")));
 }
 
-/// contracts/call.md section 4, -32041: whoever removes may have taken what was not acknowledged so far, and takes it no second time.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_was_removed_while_its_request_was_not_acknowledged_is_told_that_nobody_knows() {
-    let mut two = Two::new().await;
-    two.say(What::Request, "first").await;
-    let first = came(&two.server, &mut two.serving).await;
-    assert!(two.server.begin_call(first.letter.no, "tools/call").await.unwrap());
-    assert!(two.answer(&first, "done", Outcome::Answered).await);
-    assert_eq!(text(&came(&two.asker, &mut two.asking).await), "done");
-    two.server.shutdown().await.unwrap();
-    let id = two.say(What::Request, "second").await;
-    // It hears nobody.
-    let unheard = Agent::open(Config::new(two.dir.path().join("server"))).await.unwrap();
-    unheard.remove_peer(two.asker.id()).await.unwrap();
-    unheard.shutdown().await.unwrap();
-    (two.server, two.serving) = open(two.dir.path(), "server").await;
-    two.asker.add_peer(&two.server.invitation().await.unwrap(), None).await.unwrap();
-    let (_, failed, _, why) = failed(&mut two.asking).await;
-    assert_eq!((failed, why.letter_code()), (id, Some("removed")));
-    assert_eq!(two.asker.status().await.unwrap().outbox, 0, "it goes on its way no more");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_kept_of_calls_of_who_was_removed() {
     let mut two = Two::new().await;

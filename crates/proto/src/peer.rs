@@ -361,14 +361,6 @@ impl Peer {
         self.letters.contains_key(&(to, letter))
     }
 
-    /// Whether a letter that is on its way may have been taken by its receiver, who has answered in the session.
-    #[must_use]
-    pub fn may_be_there(&self, to: AgentId, letter: LetterId) -> bool {
-        let answered = |session| self.sessions.get(session).is_some_and(|session| session.handshake.is_none());
-        let entry = self.letters.get(&(to, letter)).and_then(|no| self.outbox.get(no));
-        entry.is_some_and(|entry| entry.tried || entry.sealed.as_ref().is_some_and(|sealed| answered(&sealed.session)))
-    }
-
     /// Removes a letter from the inbox, for good.
     #[must_use]
     pub fn done(&self, no: u64) -> Option<Step> {
