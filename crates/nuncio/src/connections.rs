@@ -28,13 +28,14 @@ const CONNECTED_PAUSE: Duration = Duration::from_millis(time::RESEND_FIRST);
 const HURRY_PAUSE: Duration = Duration::from_millis(time::DIAL_HURRY_PAUSE);
 
 /// How long the connection of an agent stays that was not added, if it is not added meanwhile.
-const STRANGER_STAYS: Duration = Duration::from_millis(time::STRANGER_STAYS);
+pub(crate) const STRANGER_STAYS: Duration = Duration::from_millis(time::STRANGER_STAYS);
 
 /// A connection that carries frames.
 pub(crate) struct LinkUp {
     id: LinkId,
     pub(crate) connection: Connection,
     frames: Outgoing,
+    pub(crate) since: Instant,
 }
 
 impl LinkUp {
@@ -158,7 +159,7 @@ impl Actor {
         self.problems.retain(|of, problem| *of != peer || problem == links::TURNED_AWAY);
         self.reached(&peer);
         let links = self.links.entry(peer).or_default();
-        links.push(LinkUp { id: link, connection: connection.clone(), frames });
+        links.push(LinkUp { id: link, connection: connection.clone(), frames, since: Instant::now() });
         if links.len() > LINKS_PER_PEER {
             links.remove(0).connection.close(CloseCode::REPLACED, "newer connections are kept");
         }
@@ -208,6 +209,15 @@ impl Actor {
         // Whoever has begun it reaches this agent no more where the address is another now, and resends may be a minute apart.
         if self.peer.outbox().any(|(to, ..)| to == peer) {
             self.dial(peer);
+        }
+    }
+
+    /// Who was turned away dials again only for what waits.
+    // contracts/transport.md, `stranger`.
+    pub(crate) fn dial_only_for_what_waits(&mut self, peer: AgentId) {
+        let waits = self.starts_due.contains(&peer) || self.peer.outbox().any(|(to, ..)| to == peer);
+        if !waits && let Some(dialling) = self.dialling.remove(&peer) {
+            dialling.cancel.cancel();
         }
     }
 

@@ -8,6 +8,7 @@ use nuncio_proto::peer::ContactInfo;
 
 use crate::actor::Actor;
 use crate::command::Reply;
+use crate::connections::STRANGER_STAYS;
 use crate::effects::{answer, tell};
 use crate::error::Error;
 use crate::links::TURNED_AWAY;
@@ -125,7 +126,10 @@ impl Actor {
     /// What is wrong with a peer: on a connection nothing, but that it lets nothing in.
     fn problem_with(&self, agent: &AgentId) -> Option<String> {
         let problem = self.problems.get(agent)?;
-        (problem == TURNED_AWAY || !self.links.contains_key(agent)).then(|| problem.clone())
+        let Some(links) = self.links.get(agent) else { return Some(problem.clone()) };
+        // contracts/call.md X41: who is not let in is shown out by then.
+        let may_be_shown_out = links.iter().all(|up| up.since.elapsed() < 2 * STRANGER_STAYS);
+        (problem == TURNED_AWAY && may_be_shown_out).then(|| problem.clone())
     }
 }
 

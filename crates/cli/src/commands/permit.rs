@@ -88,8 +88,8 @@ impl Permit {
                 let (to, service, scopes) = (holder.clone(), service.clone(), scopes.clone());
                 let new = NewPermit { to, service, scopes, life_ms: span::ms(*life), further: *further };
                 let asked = async |api: &Api| {
-                    let told = api.post::<PermitTold>("/v1/permits", &new).await?;
-                    Ok((told, api.get::<Peers>("/v1/peers").await?.peers))
+                    let peers = api.get::<Peers>("/v1/peers").await?.peers;
+                    Ok((api.post::<PermitTold>("/v1/permits", &new).await?, peers))
                 };
                 let (told, peers) = options.with(asked).await?;
                 if !peers.iter().any(|peer| peer.agent == told.holder && peer.allowed) {

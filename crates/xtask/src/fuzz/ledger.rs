@@ -33,7 +33,8 @@ impl Run {
         let each = stat("average_exec_per_sec").filter(|each| *each > 0);
         let done = lines.iter().rev().find_map(|line| line.strip_prefix("Done ")?.split_once(" runs in "));
         let told = done.and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok());
-        let seconds = told.or_else(|| Some(executions / each?))?;
+        // What crashes at once says of neither.
+        let seconds = told.or_else(|| Some(executions / each?)).unwrap_or(0);
         let coverage = lines.iter().rev().find_map(|line| line.split_once(" cov: ")?.1.split_whitespace().next());
         let coverage = coverage.and_then(|number| number.parse().ok()).unwrap_or(0);
         Some(Self { target: target.to_owned(), seconds, executions, coverage, clean })
@@ -56,6 +57,8 @@ pub(super) struct Sum {
     pub(super) coverage: u64,
     /// Runs that found something.
     pub(super) found: u64,
+    /// The last one found something.
+    pub(super) is_open: bool,
 }
 
 /// By target; empty where there is no ledger yet.
@@ -75,6 +78,7 @@ pub(super) fn sums(ledger: &Path) -> Result<BTreeMap<String, Sum>> {
         sum.executions += run.executions;
         sum.coverage = sum.coverage.max(run.coverage);
         sum.found += u64::from(!run.clean);
+        sum.is_open = !run.clean;
     }
     Ok(sums)
 }
@@ -98,6 +102,9 @@ mod tests {
         let found =
             Run::of("frame", &lines("stat::number_of_executed_units: 900\nstat::average_exec_per_sec: 30"), false);
         assert_eq!(found.map(|run| run.seconds), Some(30));
+        let at_once =
+            Run::of("frame", &lines("stat::number_of_executed_units: 1\nstat::average_exec_per_sec: 0"), false);
+        assert_eq!(at_once.map(|run| (run.seconds, run.clean)), Some((0, false)));
         assert_eq!(Run::of("frame", &lines("error: could not compile"), false), None);
     }
 }

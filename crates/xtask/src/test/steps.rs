@@ -133,7 +133,8 @@ fn rust(bench: &Bench) -> Result<Outcome> {
 const ON_PRIMITIVES: &[&str] =
     &["backends", "wycheproof", "oracles", "vectors", "ratchet", "conversation", "forgeries"];
 
-/// Which backend the workspace's build has is the binary's choice; here each has its turn, with nothing above the core.
+/// The workspace's build has the binary's choice of backend, under all tests; here each has its turn, with nothing above the core: the core's own choice under all
+/// of the core's tests.
 fn backend(bench: &Bench) -> Result<Outcome> {
     let mut tally = Tally::default();
     for features in ["differential", "differential,aws-lc"] {
@@ -142,7 +143,11 @@ fn backend(bench: &Bench) -> Result<Outcome> {
         let mut command = cargo([]);
         command.args(if nextest { &["nextest", "run"][..] } else { &["test"] });
         command.args(["--package", "nuncio-proto", "--no-fail-fast", "--features", features]);
-        command.args(ON_PRIMITIVES.iter().flat_map(|test| ["--test", test]));
+        if features.contains("aws-lc") {
+            command.args(ON_PRIMITIVES.iter().flat_map(|test| ["--test", test]));
+        } else {
+            command.args(["--lib", "--tests"]);
+        }
         if let Outcome::Ran(ran) = counted(&mut command, bench)? {
             tally += ran;
         }
