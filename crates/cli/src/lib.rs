@@ -16,7 +16,6 @@ pub mod client;
 mod commands;
 mod demo;
 mod dice;
-mod domain;
 mod ending;
 mod failure;
 mod image;
@@ -30,7 +29,6 @@ mod settings;
 mod span;
 mod talk;
 mod unlock;
-pub mod walls;
 pub mod wire;
 
 pub use cli::{main, node_main};

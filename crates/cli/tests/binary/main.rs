@@ -30,5 +30,4 @@ mod mailbox;
 mod node;
 mod readme;
 mod support;
-mod walls;
 mod words;
