@@ -60,6 +60,7 @@ mod tests {
             0o644,
         );
         write("provider.key", "k", 0o600);
+        write("k.pem", "k", 0o600);
         assert_eq!((check_files(home).len(), bad()), (4, Vec::new()));
         for (name, text, mode, said) in [
             ("services.toml", "[services", 0o600, "line 1"),

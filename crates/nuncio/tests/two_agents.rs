@@ -184,11 +184,7 @@ async fn a_stranger_is_turned_away_and_told() {
     within(async {
         loop {
             let peers = alice.peers().await.unwrap();
-            if peers[0]
-                .problem
-                .as_ref()
-                .is_some_and(|problem| problem.contains("stranger") || problem.contains("not added"))
-            {
+            if peers[0].problem.as_ref().is_some_and(|problem| problem.contains("does not let this agent in")) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
