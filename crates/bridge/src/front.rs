@@ -125,12 +125,12 @@ impl<L: Line> Front<L> {
         }
     }
 
-    /// What answers; [`serve`] serves it.
+    /// What answers; [`serve()`] serves it.
     pub fn router(&self) -> Router {
         Router::new().fallback(any(answer::<L>)).with_state(self.clone())
     }
 
-    /// Answers one request of a connection that [`serve`] serves; other routers can hand requests on.
+    /// Answers one request of a connection that [`serve()`] serves; other routers can hand requests on.
     pub async fn answer(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         self.route(&parts, body).await.unwrap_or_else(|Refused(fault, id)| fault.response(id.as_deref()))

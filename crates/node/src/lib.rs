@@ -7,7 +7,7 @@
 //!                                                              Policy, Subject, Issue, Replace, Mint
 //! ```
 //!
-//! [`Service`](service::Service) knows no HTTP; the routes know no rule. What is answered was written to the store before.
+//! `Service` knows no HTTP; the routes know no rule. What is answered was written to the store before.
 
 mod anchor;
 mod audit;

@@ -195,7 +195,7 @@ impl Agent {
     /// Asks a peer to join. The owner and admins may; the peer is a member once it has joined.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`]: not allowed, not a member, a member already, a full channel.
+    /// `ChannelError` in [`Error::Peer`]: not allowed, not a member, a member already, a full channel.
     pub async fn invite_to_channel(&self, channel: ChannelId, agent: AgentId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Invite { channel, agent, reply })).await
     }
@@ -203,7 +203,7 @@ impl Agent {
     /// Answers an invitation: this agent is a member as soon as the owner has heard of it, and its endpoints and mailbox are told to the other members.
     ///
     /// # Errors
-    /// [`ChannelError::NotInvited`] in [`Error::Peer`].
+    /// `ChannelError::NotInvited` in [`Error::Peer`].
     pub async fn join_channel(&self, channel: ChannelId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Join { channel, reply })).await
     }
@@ -220,7 +220,7 @@ impl Agent {
     /// the owner.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn remove_from_channel(&self, channel: ChannelId, agent: AgentId) -> Result<(), Error> {
         self.change_channel(channel, Change::Remove(vec![agent])).await
     }
@@ -228,7 +228,7 @@ impl Agent {
     /// Makes a member an admin, or one no more. By the owner, or an admin's proposal.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn set_channel_admin(&self, channel: ChannelId, agent: AgentId, admin: bool) -> Result<(), Error> {
         self.change_channel(channel, Change::Admin { agent, admin }).await
     }
@@ -236,7 +236,7 @@ impl Agent {
     /// Calls a channel something else, for all. By the owner, or an admin's proposal.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn rename_channel(&self, channel: ChannelId, name: &str) -> Result<(), Error> {
         self.change_channel(channel, Change::Rename(name.to_owned())).await
     }
@@ -244,7 +244,7 @@ impl Agent {
     /// Asks another member to be the owner; this agent stays a member. By the owner alone, and done once the other consents.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn hand_over_channel(&self, channel: ChannelId, to: AgentId) -> Result<(), Error> {
         self.change_channel(channel, Change::HandOver(to)).await
     }
@@ -256,7 +256,7 @@ impl Agent {
     /// Consents to be the owner, as the owner has asked ([`Happened::Offered`]).
     ///
     /// # Errors
-    /// [`ChannelError::NotOffered`] in [`Error::Peer`].
+    /// `ChannelError::NotOffered` in [`Error::Peer`].
     pub async fn take_over_channel(&self, channel: ChannelId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::TakeOver { channel, reply })).await
     }
@@ -268,7 +268,7 @@ impl Agent {
     /// last days is undone, also that it took out the admins. `None` is the newest.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn succeed_in_channel(&self, channel: ChannelId, behind: Option<u32>) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Succeed { channel, behind, reply })).await
     }
@@ -276,7 +276,7 @@ impl Agent {
     /// Gives an admin the support that it asks for ([`Happened::SupportWanted`]).
     ///
     /// # Errors
-    /// [`ChannelError::NotAsked`] in [`Error::Peer`].
+    /// `ChannelError::NotAsked` in [`Error::Peer`].
     pub async fn support_in_channel(&self, channel: ChannelId, by: AgentId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Support { channel, by, reply })).await
     }
@@ -284,7 +284,7 @@ impl Agent {
     /// Leaves a channel, from now on: nothing of it is sealed, or delivered here. The owner is told, and the others by it. The owner hands it over first.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn leave_channel(&self, channel: ChannelId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Leave { channel, reply })).await
     }
@@ -292,7 +292,7 @@ impl Agent {
     /// Forgets a channel that this agent has left, was taken out of, or is alone in, and who is known by it alone. Its letters stay in the inbox.
     ///
     /// # Errors
-    /// [`ChannelError`] in [`Error::Peer`].
+    /// `ChannelError` in [`Error::Peer`].
     pub async fn forget_channel(&self, channel: ChannelId) -> Result<(), Error> {
         self.ask(|reply| Command::Channel(Asked::Forget { channel, reply })).await
     }

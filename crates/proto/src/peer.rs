@@ -322,7 +322,7 @@ impl Peer {
         Ok(self.step(Change::Started(Box::new(session), mailbox)))
     }
 
-    /// Answers a request for our bundle with one one-time prekey, which is given to nobody else; the answer comes as [`Effect::Bundle`].
+    /// Answers a request for our bundle with one one-time prekey, which is given to nobody else; the answer comes as [`Effect::Bundle`](crate::step::Effect::Bundle).
     pub fn claim(&self, by: AgentId, request: u64, endpoints: &[String], now: UnixMillis) -> Result<Step, PeerError> {
         let bundle = self
             .prekeys

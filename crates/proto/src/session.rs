@@ -5,8 +5,8 @@
 //!   out  letter bytes → padding → body under mk → header over the whole frame
 //! ```
 //!
-//! [`Session::open`] and [`Session::seal`] borrow the state and give back what would move; [`Session::apply_opened`] and
-//! [`Session::apply_sealed`] move it, after the caller has decided.
+//! [`Session::open`] and [`Session::seal`] borrow the state and give back what would move; `session/apply.rs` moves it,
+//! after the caller has decided.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

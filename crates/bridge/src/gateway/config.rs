@@ -22,7 +22,7 @@
 //! per = "day"                      # hour or day
 //! ```
 //!
-//! [chat] is told of in `chat/config.rs`, [tasks] in `tasks/config.rs`.
+//! `[chat]` is told of in `chat/config.rs`, `[tasks]` in `tasks/config.rs`.
 //!
 //! What is not named is not served.
 

@@ -28,7 +28,7 @@ use super::card::Card;
 use super::{CryptoError, TAG_LEN};
 use crate::secret::Key;
 
-/// [`self`].
+/// Primitives of aws-lc.
 #[derive(Debug, Clone, Copy)]
 pub struct AwsLc;
 

@@ -8,7 +8,7 @@ use super::backend::Backend;
 use super::{CryptoError, TAG_LEN, tag_of};
 use crate::secret::Key;
 
-/// [`self`].
+/// Primitives of the card.
 #[derive(Debug, Clone, Copy)]
 pub struct Card;
 

@@ -27,7 +27,7 @@ pub(super) use kept::put_held;
 
 /// The record of letters delivered, which outlives the sessions that carried them.
 pub trait Seen {
-    /// Whether the row [`rows::seen`] exists. `None` if it cannot be told; the frame is then refused and comes again.
+    /// Whether the row [`rows::seen`](crate::rows::seen) exists. `None` if it cannot be told; the frame is then refused and comes again.
     fn seen(&self, from: &AgentId, letter: &LetterId) -> Option<bool>;
 }
 

@@ -163,7 +163,7 @@ fn pages(_: &Bench) -> Result<Outcome> {
     let mut tally = Tally::default();
     // A link from a public page to a private one is only seen without, a broken one on a private page only with private items.
     for items in [None, Some("--document-private-items")] {
-        let mut doc = cargo(["doc", "--quiet", "--workspace", "--no-deps"]);
+        let mut doc = cargo(["doc", "--quiet", "--workspace", "--no-deps", "--keep-going"]);
         doc.args(items).env("RUSTDOCFLAGS", "-D warnings");
         tally += Tally::one(child::run(&mut doc, CARGO_LIMIT)?.success);
     }
