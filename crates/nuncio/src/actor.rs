@@ -284,7 +284,7 @@ impl Actor {
                 self.link_down(link, peer, reason);
                 if by_stranger {
                     self.forgotten_by(peer);
-                    self.dial_only_for_what_waits(peer);
+                    self.dial_only_for_what_waits(peer, link);
                 }
             }
             Wake::Rested { peer } => self.rested(peer),

@@ -69,6 +69,8 @@ impl Rests {
 
 /// A task that dials a peer.
 pub(crate) struct Dialling {
+    /// Of all connections that it makes, one after the other.
+    link: LinkId,
     cancel: CancellationToken,
     hurry: Arc<Notify>,
 }
@@ -156,7 +158,9 @@ impl Actor {
             return;
         }
         // Whoever turns away does so on a connection: there what it said before stands until a frame is taken from it.
-        self.problems.retain(|of, problem| *of != peer || problem == links::TURNED_AWAY);
+        if self.problems.get(&peer).is_some_and(|problem| problem != links::TURNED_AWAY) {
+            self.problems.remove(&peer);
+        }
         self.reached(&peer);
         let links = self.links.entry(peer).or_default();
         links.push(LinkUp { id: link, connection: connection.clone(), frames, since: Instant::now() });
@@ -212,11 +216,15 @@ impl Actor {
         }
     }
 
-    /// Who was turned away dials again only for what waits.
+    /// Who was turned away dials again only for what waits. The task that dialled rests: another's connection it may be serving.
     // contracts/transport.md, `stranger`.
-    pub(crate) fn dial_only_for_what_waits(&mut self, peer: AgentId) {
+    pub(crate) fn dial_only_for_what_waits(&mut self, peer: AgentId, turned_away_on: LinkId) {
         let waits = self.starts_due.contains(&peer) || self.peer.outbox().any(|(to, ..)| to == peer);
-        if !waits && let Some(dialling) = self.dialling.remove(&peer) {
+        let rests = self.dialling.get(&peer).is_some_and(|dialling| dialling.link == turned_away_on);
+        if !waits
+            && rests
+            && let Some(dialling) = self.dialling.remove(&peer)
+        {
             dialling.cancel.cancel();
         }
     }
@@ -248,7 +256,7 @@ impl Actor {
         let id = self.new_link();
         let (link, tasks, cancel) = (Arc::clone(&self.link), self.tasks.clone(), self.cancel.child_token());
         let hurry = Arc::new(Notify::new());
-        self.dialling.insert(peer, Dialling { cancel: cancel.clone(), hurry: Arc::clone(&hurry) });
+        self.dialling.insert(peer, Dialling { link: id, cancel: cancel.clone(), hurry: Arc::clone(&hurry) });
         self.tasks.tracker.spawn(async move {
             tokio::select! {
                 () = cancel.cancelled() => {}

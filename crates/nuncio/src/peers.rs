@@ -102,6 +102,15 @@ impl Actor {
         if plain && !taken { Ok(()) } else { Err(Error::Name(name.clone())) }
     }
 
+    /// What is wrong with a peer: on a connection nothing, but that it lets nothing in.
+    fn problem_with(&self, agent: &AgentId) -> Option<String> {
+        let problem = self.problems.get(agent)?;
+        let Some(links) = self.links.get(agent) else { return Some(problem.clone()) };
+        // contracts/call.md X41: who is not let in is shown out by then.
+        let may_be_shown_out = links.iter().all(|up| up.since.elapsed() < 2 * STRANGER_STAYS);
+        (problem == TURNED_AWAY && may_be_shown_out).then(|| problem.clone())
+    }
+
     pub(crate) fn peer_infos(&self) -> Vec<PeerInfo> {
         let waiting = |agent: AgentId| self.on_their_way(|to| *to == agent);
         let info = |(agent, info): (AgentId, &ContactInfo)| PeerInfo {
@@ -119,17 +128,6 @@ impl Actor {
             mailbox: self.peer.mailbox_of(&agent).map(|(at, _)| at.clone()),
         };
         self.peer.contacts().map(info).collect()
-    }
-}
-
-impl Actor {
-    /// What is wrong with a peer: on a connection nothing, but that it lets nothing in.
-    fn problem_with(&self, agent: &AgentId) -> Option<String> {
-        let problem = self.problems.get(agent)?;
-        let Some(links) = self.links.get(agent) else { return Some(problem.clone()) };
-        // contracts/call.md X41: who is not let in is shown out by then.
-        let may_be_shown_out = links.iter().all(|up| up.since.elapsed() < 2 * STRANGER_STAYS);
-        (problem == TURNED_AWAY && may_be_shown_out).then(|| problem.clone())
     }
 }
 

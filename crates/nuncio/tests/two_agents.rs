@@ -197,6 +197,36 @@ async fn a_stranger_is_turned_away_and_told() {
     bob.shutdown().await.unwrap();
 }
 
+/// contracts/transport.md, `stranger`.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_turned_away_dials_for_nothing_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let id = alice.send(bob.id(), Message::text("hello")).await.unwrap();
+    within(alice.delivered(bob.id(), id)).await.unwrap();
+    bob.remove_peer(alice.id()).await.unwrap();
+    within(async {
+        while alice.peers().await.unwrap()[0].connected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // Longer than the first pauses between tries are together.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let turned_away = bob.status().await.unwrap().refused.iter().map(|(_, times)| *times).sum::<u64>();
+    assert!(turned_away <= 1, "{turned_away} times, and nothing waits");
+    // What waits is a cause.
+    alice.send(bob.id(), Message::text("let me in")).await.unwrap();
+    within(async {
+        while bob.status().await.unwrap().refused.iter().map(|(_, times)| *times).sum::<u64>() <= turned_away {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
 /// A failure is in memory before it is on disk; nobody who asks in between may hear that the letter was delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_that_expired_is_never_called_delivered() {

@@ -90,7 +90,7 @@ fn due(mut targets: Vec<String>, options: &Options) -> Result<Vec<String>> {
             sum.seconds, sum.executions, sum.coverage, sum.found
         );
     }
-    targets.retain(|target| had(target).seconds < options.enough || had(target).is_open);
+    targets.retain(|target| !had(target).has_had(options.enough));
     Ok(targets)
 }
 

@@ -61,6 +61,13 @@ pub(super) struct Sum {
     pub(super) is_open: bool,
 }
 
+impl Sum {
+    /// Whether it need not run any more: what found something last is never done.
+    pub(super) const fn has_had(&self, enough: u64) -> bool {
+        self.seconds >= enough && !self.is_open
+    }
+}
+
 /// By target; empty where there is no ledger yet.
 ///
 /// # Errors
@@ -106,5 +113,27 @@ mod tests {
             Run::of("frame", &lines("stat::number_of_executed_units: 1\nstat::average_exec_per_sec: 0"), false);
         assert_eq!(at_once.map(|run| (run.seconds, run.clean)), Some((0, false)));
         assert_eq!(Run::of("frame", &lines("error: could not compile"), false), None);
+    }
+
+    #[test]
+    fn what_found_something_last_is_not_done_however_long_it_ran() {
+        let ledger = std::env::temp_dir().join(format!("nuncio-fuzz-ledger-{}", std::process::id()));
+        let run = |target: &str, seconds, clean| Run {
+            target: target.to_owned(),
+            seconds,
+            executions: 1,
+            coverage: 1,
+            clean,
+        };
+        for run in
+            [run("a", 50, true), run("a", 60, false), run("b", 60, false), run("b", 60, true), run("c", 60, true)]
+        {
+            run.add_to(&ledger).expect("a line");
+        }
+        let sums = sums(&ledger);
+        std::fs::remove_file(&ledger).expect("it was there");
+        let sums = sums.expect("lines");
+        let done = |target: &str| sums.get(target).is_some_and(|sum| sum.has_had(100));
+        assert_eq!((done("a"), done("b"), done("c")), (false, true, false));
     }
 }
