@@ -75,14 +75,20 @@ impl Bridge {
         agent.admit_calls(Serving::admission(&serving)).await?;
         serve(&agent, &serving).await?;
         let lets_in = tokio::spawn(let_in(agent.clone(), home.to_owned(), Arc::clone(&serving)));
+        let mut removed = agent.removed_peers().await?;
         let mut watch = agent.calls().await?;
         let (to_serve, to_call) = (Arc::clone(&serving), Arc::clone(&calling));
         let hears = tokio::spawn(async move {
-            // Until the agent has stopped.
-            while let Ok(news) = watch.next().await {
-                match news {
-                    CallNews::Came(called) if !called.own => to_serve.note(*called),
-                    news => to_call.note(news),
+            // Until the agent has stopped. What comes of a peer that is one again comes behind its removal.
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(agent) = removed.recv() => to_serve.end_peer(&agent),
+                    news = watch.next() => match news {
+                        Ok(CallNews::Came(called)) if !called.own => to_serve.note(*called),
+                        Ok(news) => to_call.note(news),
+                        Err(_) => return,
+                    },
                 }
             }
         });

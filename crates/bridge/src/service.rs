@@ -241,6 +241,14 @@ impl Service {
         }
     }
 
+    /// Ends all that runs for a peer: at once what is asked for it begins anew, and what ran ends by itself.
+    pub(crate) fn end_peer(&self, from: &AgentId) {
+        match &self.0 {
+            Kind::Programs(programs) => programs.end_peer(from),
+            Kind::Address(address) => address.end_peer(from),
+        }
+    }
+
     /// A request that nobody waits for: what is said to it goes nowhere.
     pub(crate) fn forget(&self, of: &Of, key: u64) {
         self.leave(of, key, false);

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nuncio::{Agent, Called, Outcome};
 use nuncio_proto::call::{ServiceName, What};
-use nuncio_proto::ids::LetterId;
+use nuncio_proto::ids::{AgentId, LetterId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -191,6 +191,16 @@ impl Serving {
             // Another service's under the same id go on.
             Some(session) if !self.open.has(&of) => self.agent.close_calls(of.from, session).await,
             _ => self.agent.call_taken(called.letter.no).await,
+        }
+    }
+
+    /// A peer is none any more: what runs for it ends, and nothing of it is known to what it asks when it is one again.
+    // contracts/call.md X43.
+    pub(crate) fn end_peer(&self, agent: &AgentId) {
+        self.open.forget(agent);
+        lock(&self.memory.0).retain(|(_, of), _| of.from != *agent);
+        for offered in lock(&self.offered).values() {
+            offered.service.end_peer(agent);
         }
     }
 

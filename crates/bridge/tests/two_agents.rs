@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 
 #[path = "two_agents/permits.rs"]
 mod permits;
+#[path = "two_agents/removed.rs"]
+mod removed;
 
 const SESSION: CallSessionId = CallSessionId::from_bytes([3; 16]);
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/service/tests/server.py");

@@ -78,6 +78,8 @@ pub(crate) struct CallBook {
     /// Whose sessions something is kept of, the oldest first.
     memories: BTreeMap<AgentId, VecDeque<CallSessionId>>,
     watchers: Vec<mpsc::UnboundedSender<CallNews>>,
+    /// Who hears of agents that are peers no more.
+    removed: Vec<mpsc::UnboundedSender<AgentId>>,
     /// Of peers: what was told of one holds as long as there are none.
     pub(crate) changes: Changes,
 }
@@ -159,6 +161,11 @@ impl Actor {
             CallCommand::Watch { reply } => {
                 let watch = self.watch_calls();
                 tell(reply, watch);
+            }
+            CallCommand::Removed { reply } => {
+                let (sender, removed) = mpsc::unbounded_channel();
+                self.calls.removed.push(sender);
+                tell(reply, Ok(removed));
             }
             CallCommand::Get { no, reply } => {
                 let news = self.call_news(no);
@@ -525,6 +532,15 @@ impl Actor {
         let open: Vec<_> = self.calls.open.keys().filter(|(to, _)| *to == agent).copied().collect();
         // contracts/call.md section 4, -32041: it may be there, and done.
         open.into_iter().for_each(|(to, id)| self.call_failed(to, id, code::REMOVED));
+        self.calls.removed.retain(|hears| !hears.is_closed());
+        let hear = self.calls.removed.clone();
+        let tell = move || {
+            for hears in &hear {
+                // Who hears no more is no failure.
+                let _ = hears.send(agent);
+            }
+        };
+        self.when_durable(Answer(Box::new(tell)));
     }
 
     /// A peer has removed this agent, and with it what it was asked: no answer comes of what it has (contracts/call.md section 4, -32041).

@@ -167,6 +167,7 @@ pub(crate) enum CallCommand {
     Serve { yes: bool, reply: Reply<()> },
     Admit { admission: Admission, reply: Reply<()> },
     Watch { reply: Reply<mpsc::UnboundedReceiver<CallNews>> },
+    Removed { reply: Reply<mpsc::UnboundedReceiver<AgentId>> },
     Get { no: u64, reply: Reply<Option<CallNews>> },
     Said { to: AgentId, id: LetterId, reply: Reply<bool> },
     Say { to: AgentId, letter: Box<Letter>, payload: Option<Unsent>, note: Vec<u8>, reply: Reply<()> },
@@ -215,6 +216,13 @@ impl Agent {
     /// not here: [`Agent::call`] has them. They are in no inbox.
     pub async fn calls(&self) -> Result<CallWatch, Error> {
         Ok(CallWatch { news: self.ask_calls(|reply| CallCommand::Watch { reply }).await? })
+    }
+
+    /// Agents that are peers no more, from now on, each once that is on disk: before anything that comes of it when it is one again. Its sessions with
+    /// services are over.
+    // contracts/call.md X43.
+    pub async fn removed_peers(&self) -> Result<mpsc::UnboundedReceiver<AgentId>, Error> {
+        self.ask_calls(|reply| CallCommand::Removed { reply }).await
     }
 
     /// One of the news that is there: `None` once it was taken.

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nuncio_proto::call::Head;
+use nuncio_proto::ids::AgentId;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::{Deserialize, Serialize};
@@ -142,7 +143,22 @@ impl Address {
     }
 
     pub(super) async fn end(&self, of: Of) {
-        let Some(session) = lock(&self.sessions).of.remove(&of) else { return };
+        let session = lock(&self.sessions).of.remove(&of);
+        if let Some(session) = session {
+            self.end_session(of, session).await;
+        }
+    }
+
+    pub(super) fn end_peer(self: &Arc<Self>, from: &AgentId) {
+        let theirs = |of: &Of, _: &mut Session| of.from == *from;
+        let sessions: Vec<_> = lock(&self.sessions).of.extract_if(theirs).collect();
+        for (of, session) in sessions {
+            let address = Arc::clone(self);
+            drop(tokio::spawn(async move { address.end_session(of, session).await }));
+        }
+    }
+
+    async fn end_session(&self, of: Of, session: Session) {
         let known = session.known.clone();
         self.gone(of, session, "the session was ended").await;
         if known.session.is_some() {

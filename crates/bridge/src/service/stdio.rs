@@ -97,6 +97,12 @@ impl Programs {
         end_all(places).await;
     }
 
+    pub(super) fn end_peer(&self, from: &AgentId) {
+        let theirs = |of: &Of, _: &mut Vec<Place>| of.from == *from;
+        let places: Vec<_> = lock(&self.0.seats).of.extract_if(theirs).flat_map(|(_, places)| places).collect();
+        drop(tokio::spawn(end_all(places)));
+    }
+
     pub(super) fn forget(&self, of: &Of, key: u64, reads: bool) {
         let seats = lock(&self.0.seats);
         seats.of.get(of).into_iter().flatten().for_each(|place| {

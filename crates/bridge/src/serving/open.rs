@@ -76,6 +76,11 @@ impl Open {
         lock(&self.0).extract_if(|_, opened| opened.is_of(service, of)).map(|(_, opened)| opened).collect()
     }
 
+    /// All of a peer.
+    pub(super) fn forget(&self, from: &AgentId) {
+        lock(&self.0).retain(|_, opened| opened.of.from != *from);
+    }
+
     /// The number of the one of an id, of these at a service; `None` where none has it, or several.
     pub(super) fn named(&self, service: &ServiceName, of: &Of, id: &Id) -> Option<u64> {
         let open = lock(&self.0);

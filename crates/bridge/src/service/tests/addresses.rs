@@ -146,6 +146,31 @@ async fn a_session_of_the_server_is_one_of_the_asker_and_comes_back() {
     assert_eq!(last_fields(&mut scene, "DELETE").await["mcp-session-id"], "s-1");
 }
 
+// contracts/call.md X43.
+#[tokio::test]
+async fn the_sessions_of_a_peer_that_goes_are_ended_at_the_server_and_no_other() {
+    let server = Server::new("sessions");
+    let mut scene = server.scene();
+    let (theirs, other) = (of(0, Some(1)), of(1, Some(1)));
+    scene.begin(theirs).await;
+    scene.begin(other).await;
+    scene.service.end_peer(&theirs.from);
+    let ended = async {
+        loop {
+            scene.call(3, other, "seen", "1").await;
+            let seen = scene.answer(3).await;
+            let ended: Vec<_> = seen.as_array().unwrap().iter().filter(|seen| seen[0] == "DELETE").cloned().collect();
+            if let [one] = &ended[..] {
+                break one.to_string().to_lowercase();
+            }
+            assert!(ended.is_empty(), "{ended:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), ended).await.unwrap();
+    assert!(ended.contains(r#""mcp-session-id":"s-1""#), "{ended}");
+}
+
 #[tokio::test]
 async fn a_stream_has_parts_and_an_answer() {
     let server = Server::new("");
