@@ -12,7 +12,6 @@
 
 mod clock;
 pub mod conditions;
-mod domain;
 pub mod path;
 pub mod places;
 
@@ -24,6 +23,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::domain::{self, Domain};
 use crate::failure::Failure;
 use crate::kills::make_homes;
 use crate::process::{AgentProcess, Program};
@@ -31,7 +31,6 @@ use crate::talk::{Counted, Direction, Talk, Writing};
 use crate::wire::{Delivery, Outbox, Status};
 use clock::Clock;
 use conditions::{Condition, Deed, Ground};
-use domain::Domain;
 use path::Path;
 use places::Places;
 
@@ -306,8 +305,8 @@ impl Scene {
             }
             Ground::Domain => {
                 let domain = Domain::found(program, dir, &[of_anna.clone(), of_ben.clone()]).await?;
-                domain.settle(anna)?;
-                domain.settle(ben)?;
+                domain.settle(anna, "")?;
+                domain.settle(ben, "")?;
                 let agents = [program.launch(anna, None).await?, program.launch(ben, None).await?];
                 Self { agents, between: Between::Domain(Box::new(domain)) }
             }

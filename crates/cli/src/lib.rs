@@ -16,6 +16,7 @@ pub mod client;
 mod commands;
 mod demo;
 mod dice;
+mod domain;
 mod ending;
 mod failure;
 mod image;
@@ -29,6 +30,7 @@ mod settings;
 mod span;
 mod talk;
 mod unlock;
+pub mod walls;
 pub mod wire;
 
 pub use cli::{main, node_main};

@@ -223,7 +223,7 @@ impl Direction {
 }
 
 /// Sends the letter of a number, under a token of its own if it needs one.
-async fn said(api: &Api, to: &str, number: u64, scope: Option<&str>) -> Result<Accepted, Failure> {
+pub(crate) async fn said(api: &Api, to: &str, number: u64, scope: Option<&str>) -> Result<Accepted, Failure> {
     let under = match scope {
         None => None,
         Some(scope) => {

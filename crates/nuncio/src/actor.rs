@@ -33,7 +33,7 @@ use crate::command::{Command, Reply};
 use crate::config::Config;
 use crate::connections::{Dialling, Hurries, LinkUp, Rests};
 use crate::effects::answer;
-use crate::entropy::{Entropy, now};
+use crate::entropy::{ClockWatch, Entropy, now};
 use crate::exchange::Exchange;
 use crate::knocks::Door;
 use crate::links::{LinkId, Tasks};
@@ -65,6 +65,7 @@ pub(crate) struct Actor {
     writer: Option<Writer<Ticket>>,
     pub(crate) backlog: Backlog,
     pub(crate) entropy: Entropy,
+    clock: ClockWatch,
     pub(crate) link: Arc<Link>,
     pub(crate) tasks: Tasks,
     pub(crate) cancel: CancellationToken,
@@ -197,7 +198,12 @@ impl Actor {
             if !self.has_randomness() {
                 return;
             }
-            match self.peer.next(now(), idle, &mut self.entropy) {
+            let now = now();
+            if self.clock.was_set(now, Instant::now()) {
+                tracing::warn!("the system's clock was put forward or back");
+                self.peer.clock_was_set(now);
+            }
+            match self.peer.next(now, idle, &mut self.entropy) {
                 Some(step) => self.commit(step),
                 None => return,
             }

@@ -1,7 +1,7 @@
 //! The operating system's clock and randomness: where they enter.
 
 use core::convert::Infallible;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use nuncio_proto::time::UnixMillis;
 use rand_core::utils::next_word_via_fill;
@@ -18,6 +18,22 @@ const BLOCK_LEN: usize = 32 * 1024;
 pub(crate) fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The wall clock beside time that passes: whether somebody has put it forward or back.
+#[derive(Debug, Default)]
+pub(crate) struct ClockWatch(Option<(UnixMillis, Instant)>);
+
+impl ClockWatch {
+    /// Less between two looks shortens no wait that matters, and a clock that is slewed never runs off by as much.
+    const SET_MS: u64 = 1_000;
+
+    /// Whether it was put since the last look.
+    pub(crate) fn was_set(&mut self, now: UnixMillis, at: Instant) -> bool {
+        let (then, since) = self.0.replace((now, at)).unwrap_or((now, at));
+        let passed = u64::try_from(at.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+        now.0.abs_diff(then.plus(passed).0) > Self::SET_MS
+    }
 }
 
 /// Fresh bytes.
@@ -83,3 +99,25 @@ impl TryRng for Entropy {
 }
 
 impl TryCryptoRng for Entropy {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_put_is_seen_and_one_that_runs_is_not() {
+        let (start, began) = (UnixMillis(1_800_000_000_000), Instant::now());
+        let mut clock = ClockWatch::default();
+        let mut seen = |wall_ms: u64, passed_ms| {
+            clock.was_set(UnixMillis(start.0 - 10_000_000 + wall_ms), began + Duration::from_millis(passed_ms))
+        };
+        let right = 10_000_000;
+        assert!(!seen(right, 0), "the first look");
+        assert!(!seen(right + 3_600_000, 3_600_000), "an hour passed");
+        assert!(!seen(right + 3_600_900, 3_600_000), "slewed");
+        assert!(seen(right + 7_200_900, 3_600_000) && !seen(right + 7_200_900, 3_600_000), "an hour forward, once");
+        assert!(seen(right, 3_601_000), "and back");
+    }
+}

@@ -242,6 +242,43 @@ fn a_key_that_cannot_be_had_refuses_the_letter_in_the_end() {
     assert_eq!(b.inbox, ["next"]);
 }
 
+/// contracts/token.md K18: an hour forward and right again, or back and right again, while a letter waits.
+#[test]
+fn a_letter_waits_for_a_key_neither_shorter_nor_longer_for_a_clock_that_is_put() {
+    const HOUR_MS: i64 = 3_600_000;
+    for off_ms in [HOUR_MS, -HOUR_MS] {
+        let waiting = || {
+            let (mut a, mut b) = guarded();
+            b.peer.set_verifier(|verifier| verifier.set_keys(KeySet::default()));
+            let token = token(&a, &b);
+            let letter = with_token(&mut a, "waits", &token);
+            a.post(b.peer.id(), &letter);
+            settle(&mut a, &mut b);
+            (a, b, letter)
+        };
+        let put = |agent: &mut Agent, off_ms| {
+            agent.now = UnixMillis(agent.now.0.saturating_add_signed(off_ms));
+            agent.peer.clock_was_set(agent.now);
+            agent.run();
+        };
+        // The key comes once the clock is right again.
+        let (mut a, mut b, letter) = waiting();
+        put(&mut b, off_ms);
+        put(&mut b, -off_ms);
+        b.peer.set_verifier(|verifier| verifier.set_keys(keys()));
+        settle(&mut a, &mut b);
+        assert_eq!((a.delivered.as_slice(), failure(&a, &letter)), ([letter.id].as_slice(), None), "{off_ms}");
+        // No key comes.
+        let (mut a, mut b, letter) = waiting();
+        put(&mut b, off_ms);
+        settle(&mut a, &mut b);
+        assert_eq!(failure(&a, &letter), None, "it is given up at once, {off_ms}");
+        later(time::TOKEN_WAIT, [&mut a, &mut b]);
+        settle(&mut a, &mut b);
+        assert_eq!(failure(&a, &letter), Some(code::TOKEN_KEY), "it waits for an hour, {off_ms}");
+    }
+}
+
 #[test]
 fn a_token_that_expired_on_the_way_is_renewed_and_its_letter_goes_again() {
     let (mut a, mut b) = guarded();

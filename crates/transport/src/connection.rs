@@ -84,6 +84,13 @@ impl Connection {
         self.quic.set_receive_window(VarInt::from_u32(tuning::GUEST_WINDOW));
     }
 
+    /// Gives a client of a node that dialled us the streams of one that we dialled, and the window of one that asks and does not send much.
+    // contracts/transport.md T16.
+    pub fn welcome_client(&self) {
+        self.welcome();
+        self.quic.set_receive_window(VarInt::from_u32(tuning::CLIENT_WINDOW));
+    }
+
     /// Opens a stream and writes its first byte. Waits while the peer allows no more streams.
     ///
     /// # Errors

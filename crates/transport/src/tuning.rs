@@ -66,6 +66,9 @@ pub const STRANGER_SEND_WINDOW: u64 = limit::STRANGER_SEND_WINDOW;
 /// Bytes that a guest may make a node hold: a stranger that leaves frames there (contracts/mailbox.md section 2).
 pub const GUEST_WINDOW: u32 = limit::GUEST_WINDOW;
 
+/// Bytes that a client which a node's policy names may make it hold, on one connection (contracts/transport.md T16).
+pub const CLIENT_WINDOW: u32 = limit::CLIENT_WINDOW;
+
 /// Handshake bytes out of order: a ClientHello with an ML-KEM share is 1.7 KiB and nothing else in the handshake is longer.
 pub const CRYPTO_BUFFER: usize = 8 * 1024;
 

@@ -120,6 +120,9 @@ pub const ALL: &[Condition] = &[
     lines("loss-5", Weather { loss_percent: 5, ..FAIR }),
     lines("loss-10", Weather { loss_percent: 10, ..FAIR }),
     lines("loss-20", Weather { loss_percent: 20, ..FAIR }),
+    // As far away as another continent's near coast: what finds a loss late shows here.
+    lines("loss-5-far", Weather { loss_percent: 5, delay_ms: 30, ..FAIR }),
+    lines("loss-20-far", Weather { loss_percent: 20, delay_ms: 30, ..FAIR }),
     lines("jitter-50ms", Weather { delay_ms: 10, jitter_ms: 50, ..FAIR }),
     lines("overtaken-25", Weather { overtaken_percent: 25, ..FAIR }),
     lines("doubled-25", Weather { double_percent: 25, ..FAIR }),

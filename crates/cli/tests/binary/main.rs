@@ -30,4 +30,5 @@ mod mailbox;
 mod node;
 mod readme;
 mod support;
+mod walls;
 mod words;

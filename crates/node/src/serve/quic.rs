@@ -37,7 +37,7 @@ pub(crate) async fn serve_quic(link: Arc<Link>, service: Arc<Service>, hall: Hal
             });
             continue;
         }
-        connection.welcome();
+        connection.welcome_client();
         make_room(&mut peers, &connection);
         hall.tasks.spawn(async move { serve_streams(&connection, &own, &known).await });
     }

@@ -21,7 +21,7 @@ use crate::channels::NEWS_MAX;
 use crate::command::Command;
 use crate::config::Config;
 use crate::connections::{Hurries, Rests};
-use crate::entropy::Entropy;
+use crate::entropy::{ClockWatch, Entropy};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::knocks::Door;
@@ -70,6 +70,7 @@ impl Actor {
             writer: Some(writer),
             backlog: Backlog::default(),
             entropy: Entropy::new(),
+            clock: ClockWatch::default(),
             link,
             tasks,
             cancel,

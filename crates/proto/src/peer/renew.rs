@@ -76,7 +76,9 @@ impl Peer {
             let what = self.answer(session, renewal, now, rng).unwrap_or(What::Abandon);
             return Some(self.step(Change::Rekeyed(Box::new(Rekeyed { session: *id, now, what }))));
         }
-        if let Some((_, id)) = self.offered.first().filter(|(at, _)| *at <= now) {
+        let has_come = |(at, _): &&(UnixMillis, SessionId)| at.has_come(now, time::REKEY_PATIENCE);
+        // The latest, too: it is set for later than any may be where the clock was put back.
+        if let Some((_, id)) = self.offered.first().filter(has_come).or_else(|| self.offered.last().filter(has_come)) {
             return Some(self.step(Change::Rekeyed(Box::new(Rekeyed { session: *id, now, what: What::OfferAgain }))));
         }
         let id = *self.renewable.first()?;

@@ -94,6 +94,13 @@ impl Tokens {
         self.until.first().map(|(at, ..)| *at)
     }
 
+    /// All that waits has its whole time from now on.
+    fn wait_anew(&mut self, now: UnixMillis) {
+        let until = now.plus(time::TOKEN_WAIT);
+        self.waiting.values_mut().for_each(|waiting| waiting.1 = until);
+        self.until = self.waiting.keys().map(|(id, seq)| (until, *id, *seq)).collect();
+    }
+
     fn forget(&mut self, at: &(SessionId, Seq)) {
         self.decidable.remove(at);
         if let Some((_, until)) = self.waiting.remove(at) {
@@ -114,6 +121,14 @@ impl Peer {
         change(&mut self.tokens.verifier);
         self.tokens.decidable.extend(self.tokens.waiting.keys());
         self.look_again_at_tokens();
+    }
+
+    /// Somebody has put the clock forward or back, and it shows this now. Letters that wait for a key or a token neither are given up for it nor wait
+    /// until it shows the former time again: they wait anew.
+    // contracts/token.md K18.
+    pub fn clock_was_set(&mut self, now: UnixMillis) {
+        self.tokens.wait_anew(now);
+        self.wait_anew_in_channels(now);
     }
 
     /// Takes one answer of this peer to a letter of ours without a token (contracts/token.md K19), until [`Peer::await_no_answer`] or a restart.

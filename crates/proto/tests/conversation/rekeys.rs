@@ -2,6 +2,7 @@
 
 use nuncio_contracts::registry::time;
 use nuncio_proto::rows;
+use nuncio_proto::time::UnixMillis;
 
 use super::agent::{Agent, later, pair, settle};
 use super::rows_of;
@@ -69,6 +70,20 @@ fn an_offer_that_was_dropped_is_made_again() {
     assert_eq!((leader.peer.counters().rekeys, rows_of(&leader, rows::OUTBOX)), (0, 0), "acknowledged, not answered");
     assert!(leader.peer.next_wake() <= leader.now.plus(pause), "and not forgotten");
     later(pause, [&mut leader, &mut follower]);
+    settle(&mut leader, &mut follower);
+    assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
+}
+
+#[test]
+fn an_offer_that_was_dropped_is_made_again_soon_though_the_clock_was_put_back() {
+    let (mut leader, mut follower, offer) = offered();
+    for frame in offer {
+        follower.receive(leader.peer.id(), &frame).unwrap();
+    }
+    follower.disk.0.retain(|key, _| key[0] != rows::RENEWAL);
+    follower.restart();
+    settle(&mut leader, &mut follower);
+    leader.now = UnixMillis(leader.now.0 - time::REKEY_PATIENCE);
     settle(&mut leader, &mut follower);
     assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
 }

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use nuncio_transport::tuning::{
-    GUEST_WINDOW, STRANGER_SEND_WINDOW, STRANGER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW, STREAMS_MAX,
+    CLIENT_WINDOW, GUEST_WINDOW, STRANGER_SEND_WINDOW, STRANGER_STREAMS_MAX, STRANGER_WINDOW, STREAM_WINDOW,
+    STREAMS_MAX,
 };
 use nuncio_transport::{
     CloseCode, CloseReason, Connection, FrameReceiver, FrameSender, Link, LinkConfig, SERVED_BY_NODES, StreamKind,
@@ -150,6 +151,26 @@ async fn a_guest_has_a_window_of_its_own() {
     let rest = vec![0; GUEST_WINDOW as usize - streams.len()];
     soon(streams[0].0.write_all(&rest)).await.unwrap();
     assert!(at_once(streams[0].0.write(&[0])).await.is_none(), "no further byte");
+}
+
+/// contracts/transport.md T16: a node's client has all streams, and one window for all of them.
+#[tokio::test]
+async fn a_client_has_one_window_for_all_its_streams() {
+    let pair = pair().await;
+    pair.from.welcome_client();
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS_MAX {
+        streams.push(soon(pair.to.open(StreamKind::Large)).await.unwrap());
+    }
+    let (each, mut written) = (CLIENT_WINDOW as usize / streams.len() - 1, streams.len());
+    for (send, _) in &mut streams {
+        soon(send.write_all(&vec![0; each])).await.unwrap();
+        written += each;
+    }
+    assert_eq!(written, CLIENT_WINDOW as usize);
+    for (send, _) in &mut streams {
+        assert!(at_once(send.write(&[0])).await.is_none(), "no further byte");
+    }
 }
 
 /// contracts/transport.md T16: a stranger whose machine acknowledges nothing makes us keep little; one that is welcome, more.

@@ -147,6 +147,11 @@ impl Peer {
         self.channels.again.extend(waiting);
     }
 
+    /// Letters that wait for the keys of their tokens have their whole time from now on.
+    pub(in crate::peer) fn wait_anew_in_channels(&mut self, now: UnixMillis) {
+        self.channels.all.values_mut().for_each(|channel| channel.letters.wait_anew(now));
+    }
+
     /// What becomes of a letter whose token's key was not there.
     // contracts/channel.md C71.
     pub(in crate::peer::channels) fn decide_held(

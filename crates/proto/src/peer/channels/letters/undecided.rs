@@ -27,6 +27,12 @@ impl Letters {
         self.undecided().filter(|(from, _)| from == sender).count()
     }
 
+    /// Those that wait for a key have their whole time from now on.
+    pub(in crate::peer::channels) fn wait_anew(&mut self, now: UnixMillis) {
+        let waiting = self.set_aside.values_mut().filter_map(|(_, held)| held.until.as_mut());
+        waiting.for_each(|until| *until = patience(now));
+    }
+
     pub(in crate::peer::channels) fn waits_for_keys(&self) -> bool {
         self.undecided().next().is_some()
     }
