@@ -200,7 +200,8 @@ pub mod limit {
     /// Unit: bytes.
     pub const GUEST_WINDOW: u32 = 65_536;
 
-    /// of all streams of a connection with a client that a node's policy names, unread: the longest request on each of them fits twice
+    /// of all streams of a connection with a client that a node's policy names, unread: the longest request on each of
+    /// them fits twice
     ///
     /// Unit: bytes.
     pub const CLIENT_WINDOW: u32 = 2_097_152;

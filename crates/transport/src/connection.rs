@@ -73,9 +73,7 @@ impl Connection {
     /// Gives a peer that dialled us the windows and streams of one that we dialled. Until then it is a stranger, whose
     /// bytes are bounded tightly.
     pub fn welcome(&self) {
-        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(tuning::STREAMS_MAX));
-        self.quic.set_receive_window(VarInt::from_u32(tuning::CONNECTION_WINDOW));
-        self.quic.set_send_window(tuning::SEND_WINDOW);
+        self.welcome_with(tuning::CONNECTION_WINDOW);
     }
 
     /// Gives a peer that dialled us and stays a stranger the window of one that leaves frames here.
@@ -87,8 +85,14 @@ impl Connection {
     /// Gives a client of a node that dialled us the streams of one that we dialled, and the window of one that asks and does not send much.
     // contracts/transport.md T16.
     pub fn welcome_client(&self) {
-        self.welcome();
-        self.quic.set_receive_window(VarInt::from_u32(tuning::CLIENT_WINDOW));
+        self.welcome_with(tuning::CLIENT_WINDOW);
+    }
+
+    /// A window that was given is not taken back: it is set once.
+    fn welcome_with(&self, window: u32) {
+        self.quic.set_max_concurrent_bi_streams(VarInt::from_u32(tuning::STREAMS_MAX));
+        self.quic.set_receive_window(VarInt::from_u32(window));
+        self.quic.set_send_window(tuning::SEND_WINDOW);
     }
 
     /// Opens a stream and writes its first byte. Waits while the peer allows no more streams.

@@ -82,7 +82,10 @@ fn an_offer_that_was_dropped_is_made_again_soon_though_the_clock_was_put_back() 
     }
     follower.disk.0.retain(|key, _| key[0] != rows::RENEWAL);
     follower.restart();
+    later(time::REKEY_PATIENCE / 4, [&mut leader, &mut follower]);
+    leader.send(follower.peer.id(), "1");
     settle(&mut leader, &mut follower);
+    assert_eq!((leader.peer.counters().rekeys, rows_of(&leader, rows::OUTBOX)), (0, 0), "acknowledged, not answered");
     leader.now = UnixMillis(leader.now.0 - time::REKEY_PATIENCE);
     settle(&mut leader, &mut follower);
     assert_eq!((leader.peer.counters().rekeys, follower.peer.counters().rekeys), (1, 1));
