@@ -1607,8 +1607,12 @@ pub mod code {
     pub const NO_CALL: u16 = 42;
 
     /// failure told to the sender's own application: the letter was a request, and one of the two agents removed the
-    /// other before the answer came, so nobody knows whether it was done
+    /// other, or retired its identity, before the answer came, so nobody knows whether it was done
     pub const REMOVED: u16 = 43;
+
+    /// failure told to the sender's own application: the letter was a request that went and was not acknowledged in its
+    /// time, so nobody knows whether it was done
+    pub const UNHEARD: u16 = 44;
 
     /// refusal: a letter of this kind needs a token
     pub const TOKEN_MISSING: u16 = 64;
@@ -1690,6 +1694,7 @@ pub mod code {
             41 => "no_service",
             42 => "no_call",
             43 => "removed",
+            44 => "unheard",
             64 => "token_missing",
             65 => "token_malformed",
             66 => "token_algorithm",

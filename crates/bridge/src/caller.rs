@@ -257,10 +257,19 @@ impl Line for AgentLine {
 }
 
 impl AgentLine {
+    /// Whether news are of this line: what came for another is not for whoever has this one to take.
+    fn is_of(&self, news: &CallNews) -> bool {
+        match news {
+            CallNews::Came(called) => called.letter.from == self.to && called.place.service == self.service,
+            CallNews::Failed { asked, .. } => asked.to == self.to && asked.service == self.service,
+        }
+    }
+
     /// The program has what came under a number. `durable`: it does not come again once this returns.
     async fn had(&self, no: u64, durable: bool) -> Result<(), LineError> {
         let agent = &self.calling.agent;
-        let key = match agent.call(no).await.map_err(not_said)? {
+        let news = agent.call(no).await.map_err(not_said)?;
+        let key = match news.filter(|news| self.is_of(news)) {
             // Nothing follows in a session that its service has ended.
             Some(CallNews::Came(called)) if called.own && called.place.what == What::End => {
                 return self.close(called.place.session).await;
@@ -310,7 +319,7 @@ fn is_whole(news: &CallNews) -> bool {
 async fn heard(no: u64, news: CallNews) -> Heard {
     match news {
         // contracts/call.md section 4, -32041.
-        CallNews::Failed { asked, why: why @ Error::NotDelivered(code::REMOVED), .. } => {
+        CallNews::Failed { asked, why: why @ Error::NotDelivered(code::REMOVED | code::UNHEARD), .. } => {
             let what = HeardWhat::Unread { request: asked.id, why: why.to_string(), last: true };
             Heard { no, id: asked.id, what }
         }

@@ -18,6 +18,7 @@ mod patience;
 mod permits;
 mod queries;
 mod reply;
+mod room;
 mod saying;
 
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ use offered::{Offered, envelope};
 use open::{Open, Opened};
 use queries::Queries;
 use reply::failure;
+use room::Room;
 
 /// Where long messages of services wait, in the agent's home.
 const SPOOL: &str = "services";
@@ -64,10 +66,12 @@ pub(crate) struct Serving {
     loading: Mutex<()>,
     lanes: Mutex<HashMap<LaneId, mpsc::UnboundedSender<Noted>>>,
     open: Open,
+    /// Peers that were removed since the start, and how often.
+    removals: Mutex<HashMap<AgentId, u64>>,
     queries: Queries,
     memory: Arc<Memory>,
     /// Long notices in memory at once.
-    room: Semaphore,
+    room: Room,
     /// Long messages of services that are being sealed at once.
     seals: Semaphore,
     /// Where agents call back, once one was told where.
@@ -92,9 +96,10 @@ impl Serving {
             loading: Mutex::default(),
             lanes: Mutex::default(),
             open: Open::default(),
+            removals: Mutex::default(),
             queries: Queries::default(),
             memory: Arc::default(),
-            room: Semaphore::new(LONG_NOTICES),
+            room: Room::new(LONG_NOTICES),
             seals: Semaphore::new(LONG_SAID),
             callbacks: Mutex::default(),
             stopping: CancellationToken::new(),
@@ -147,7 +152,7 @@ impl Serving {
     fn begin(self: &Arc<Self>, name: &ServiceName, config: &ServiceConfig) -> Result<Arc<Service>, ConfigError> {
         let (said, heard) = mpsc::channel(SAID);
         let (memory, of) = (Arc::clone(&self.memory), name.clone());
-        let remembered = move |whose: &Of| lock(&memory.0).get(&(of.clone(), *whose)).cloned();
+        let remembered = move |whose: &Of| memory.get(&of, whose);
         let spool = self.home.join(SPOOL);
         let service =
             Service::start(name.clone(), config, &spool, remembered, said, self.natives.get(name)).map_err(|what| {
@@ -183,13 +188,15 @@ impl Serving {
         if let Some(offered) = self.offered(&called.place.service) {
             offered.service.end(of).await;
         }
-        lock(&self.memory.0).remove(&(called.place.service.clone(), of));
+        self.memory.forget(&called.place.service, &of);
         for opened in self.open.take_of(&called.place.service, &of) {
             self.agent.call_taken(opened.called.letter.no).await?;
         }
         match of.session {
             // Another service's under the same id go on.
-            Some(session) if !self.open.has(&of) => self.agent.close_calls(of.from, session).await,
+            Some(session) if !self.open.has(&of) && !self.has_other_lane(called) => {
+                self.agent.close_calls(of.from, session).await
+            }
             _ => self.agent.call_taken(called.letter.no).await,
         }
     }
@@ -197,18 +204,38 @@ impl Serving {
     /// A peer is none any more: what runs for it ends, and nothing of it is known to what it asks when it is one again.
     // contracts/call.md X43.
     pub(crate) fn end_peer(&self, agent: &AgentId) {
+        *lock(&self.removals).entry(*agent).or_default() += 1;
         self.open.forget(agent);
-        lock(&self.memory.0).retain(|(_, of), _| of.from != *agent);
+        self.memory.forget_all(agent);
         for offered in lock(&self.offered).values() {
             offered.service.end_peer(agent);
         }
+    }
+
+    /// How often a peer was removed: what came of it before the last time is not handed over.
+    fn removals(&self, agent: &AgentId) -> u64 {
+        lock(&self.removals).get(agent).copied().unwrap_or_default()
+    }
+
+    /// Hands a message over, unless its peer was removed since it came; what was handed over meanwhile ends.
+    // contracts/call.md X43.
+    async fn hand(&self, offered: &Offered, ask: Ask, removals: u64) -> Result<(), NotHanded> {
+        let of = ask.of;
+        if self.removals(&of.from) != removals {
+            return Err(NotHanded::Ended);
+        }
+        let handed = offered.service.hand(ask).await;
+        if self.removals(&of.from) != removals {
+            offered.service.end(of).await;
+        }
+        handed
     }
 
     fn offered(&self, name: &ServiceName) -> Option<Arc<Offered>> {
         lock(&self.offered).get(name).cloned()
     }
 
-    async fn request(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
+    async fn request(self: &Arc<Self>, called: Called, removals: u64) -> Result<(), nuncio::Error> {
         if let Some(method) = called.begun.clone() {
             // contracts/call.md X11.
             let id = self.id_of(&called).await;
@@ -238,7 +265,8 @@ impl Serving {
         self.queries.end(&called.place.service, &of, &id).await;
         let token = reply::token(&called);
         self.open.insert(no, Opened::new(called, method, id.clone(), of));
-        let Err(why) = offered.service.hand(Ask { key: no, of, envelope, message, token }).await else { return Ok(()) };
+        let ask = Ask { key: no, of, envelope, message, token };
+        let Err(why) = self.hand(&offered, ask, removals).await else { return Ok(()) };
         if let Some(opened) = self.open.take(no) {
             let reason = if matches!(why, NotHanded::Busy(_)) { Reason::Busy } else { Reason::Gone };
             let message = failure(&id, reason, &format!("{why}; it was not done"));
@@ -254,13 +282,13 @@ impl Serving {
         envelope(&message).await.ok().and_then(|envelope| envelope.id).unwrap_or(Id::NULL)
     }
 
-    async fn notice(self: &Arc<Self>, called: Called) -> Result<(), nuncio::Error> {
+    async fn notice(self: &Arc<Self>, called: Called, removals: u64) -> Result<(), nuncio::Error> {
         let (no, of) = (called.letter.no, Of { from: called.letter.from, session: called.place.session });
         let service = called.place.service.clone();
         match self.admit(&called).await {
             Ok((envelope, message, offered)) => {
                 self.recall(&service, &of).await?;
-                let _room = if message.body.is_in_memory() { None } else { self.room.acquire().await.ok() };
+                let _room = if message.body.is_in_memory() { None } else { self.room.acquire(&of.from).await };
                 let message = match message.into_memory().await {
                     Ok(message) => message,
                     Err(error) => {
@@ -274,7 +302,7 @@ impl Serving {
                 // Without a session its service knows what is cancelled by that request's number.
                 let key = cancelled.filter(|_| of.session.is_none()).unwrap_or(no);
                 let token = reply::token(&called);
-                match offered.service.hand(Ask { key, of, envelope, message, token }).await {
+                match self.hand(&offered, Ask { key, of, envelope, message, token }, removals).await {
                     Ok(()) => cancelled.into_iter().for_each(|no| self.give_up_in_a_while(no)),
                     Err(why) => tracing::debug!(%service, %why, "a notice was not handed over"),
                 }
@@ -307,7 +335,7 @@ impl Serving {
         let memory = remember.map(|memory| {
             let of = Of { from: called.letter.from, session: called.place.session };
             let named = named_memory(&called.place.service, &memory);
-            lock(&self.memory.0).insert((called.place.service.clone(), of), memory);
+            self.memory.keep(&called.place.service, &of, memory);
             named
         });
         let place = reply::place(called, What::Answer, &message);
@@ -344,7 +372,15 @@ impl Serving {
                     place.what = What::Part;
                     place.head = message.head.clone();
                     let letter = reply::letter(&message).reply_to(request);
-                    self.agent.say(to, Agent::new_letter_id()?, &place, letter, Vec::new()).await
+                    match self.agent.say(to, Agent::new_letter_id()?, &place, letter, Vec::new()).await {
+                        // contracts/call.md X34: what follows a gap is told by nobody.
+                        Err(error) if !matches!(error, nuncio::Error::Stopped) => {
+                            self.give_up(key, &format!("a part of what the service said cannot be sent: {error}"))
+                                .await;
+                            Ok(())
+                        }
+                        said => said,
+                    }
                 }
                 None => Ok(()),
             },

@@ -3,12 +3,13 @@
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use nuncio_contracts::registry::{code, event, limit, time};
 use nuncio_proto::call::{CallPlace, ServiceName, What};
 use nuncio_proto::ids::{AgentId, CallSessionId, LetterId};
 use nuncio_proto::letter::Letter;
-use nuncio_proto::step::{Arrival, Effects, Staged, Step};
+use nuncio_proto::step::{Arrival, Effects, Reached, Staged, Step};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Engine as _, Op};
 use tokio::sync::mpsc;
@@ -38,6 +39,8 @@ struct Open {
     asked: Asked,
     /// It was not delivered: why, and under which number that is told.
     failed: Option<(u16, u64)>,
+    /// When it was said; nobody knows after a start.
+    said: Option<Instant>,
 }
 
 /// A letter of the inbox that is of a call.
@@ -77,6 +80,8 @@ pub(crate) struct CallBook {
     opened: BTreeMap<Of, ServiceName>,
     /// Whose sessions something is kept of, the oldest first.
     memories: BTreeMap<AgentId, VecDeque<CallSessionId>>,
+    /// When a frame for an agent was last given to a connection or left at a mailbox.
+    gave: BTreeMap<AgentId, Instant>,
     watchers: Vec<mpsc::UnboundedSender<CallNews>>,
     /// Who hears of agents that are peers no more.
     removed: Vec<mpsc::UnboundedSender<AgentId>>,
@@ -140,6 +145,11 @@ impl CallBook {
     pub(crate) fn begun_at_once(&mut self, no: u64, method: String) {
         self.begun.insert(no, method);
         self.admitted.insert(no);
+    }
+
+    /// A frame for an agent went.
+    pub(crate) fn gave(&mut self, to: AgentId) {
+        self.gave.insert(to, Instant::now());
     }
 
     fn tell(&mut self, news: impl Fn() -> CallNews) {
@@ -243,10 +253,27 @@ impl Actor {
         let untold = self.calls.open.iter().filter(|(_, open)| open.failed.is_none()).map(|(at, _)| *at);
         for (to, id) in untold.collect::<Vec<_>>() {
             if let Some(code) = self.failed(to, id)? {
-                self.call_failed(to, id, code);
+                // Whether it had gone is not on disk.
+                let is_ours = matches!(code, code::EXPIRED | code::CANCELLED | code::RETIRED);
+                self.call_failed(to, id, if is_ours { code::UNHEARD } else { code });
             }
         }
+        self.forget_calls_of_no_peers();
         Ok(())
+    }
+
+    /// What a removal leaves that is cut short: of agents that are no peers nothing is there.
+    // contracts/call.md X43.
+    fn forget_calls_of_no_peers(&mut self) {
+        let CallBook { came, opened, memories, open, .. } = &self.calls;
+        let asked = open.iter().filter(|(_, open)| open.failed.is_none()).map(|((to, _), _)| *to);
+        let with = opened.keys().map(|(with, _)| *with);
+        let all = came.values().map(|came| came.from).chain(with).chain(memories.keys().copied()).chain(asked);
+        let all: BTreeSet<AgentId> = all.collect();
+        let is_none = |agent: &AgentId| self.peer.contact(agent).is_none_or(|known| known.retired);
+        for agent in all.into_iter().filter(is_none).collect::<Vec<_>>() {
+            self.forget_calls_of(agent);
+        }
     }
 
     fn await_call(&mut self, asked: &Asked) {
@@ -359,7 +386,7 @@ impl Actor {
         if place.what == What::Request {
             let asked = Asked { to, id: letter.id, service: place.service, session: place.session, note };
             self.await_call(&asked);
-            let open = Open { asked, failed: None };
+            let open = Open { asked, failed: None, said: Some(Instant::now()) };
             rows.push(put_open(&open));
             self.calls.open.insert((to, letter.id), open);
         }
@@ -374,6 +401,19 @@ impl Actor {
     ) -> Result<(Step, Vec<Op>), Error> {
         self.check_payload_room(to, payload.as_ref())?;
         self.accept(to, letter, payload)
+    }
+
+    /// Whether a request whose letter failed may be with its receiver, of which nothing was heard.
+    // contracts/call.md X13.
+    pub(crate) fn may_have_gone(&self, to: AgentId, id: LetterId, reached: Reached) -> bool {
+        let Some(open) = self.calls.open.get(&(to, id)) else { return false };
+        let went = open.said.is_none_or(|said| self.calls.gave.get(&to).is_some_and(|gave| *gave >= said));
+        match reached {
+            Reached::Nowhere => false,
+            // Whoever has let nobody in has taken nothing.
+            Reached::Unanswered => went && !self.is_turned_away(&to),
+            Reached::Session => went,
+        }
     }
 
     /// A letter of ours failed: where it was a request, whoever asked is told.

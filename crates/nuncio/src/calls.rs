@@ -107,7 +107,7 @@ pub struct Asked {
 pub enum CallNews {
     /// A message, in the order of the inbox.
     Came(Box<Called>),
-    /// A request of this agent's own was not delivered, so it was not done; or, with the registry's code `removed`, nobody knows.
+    /// A request of this agent's own was not delivered, so it was not done; or, with the registry's codes `removed` and `unheard`, nobody knows.
     Failed {
         /// Its number among those of the inbox, for [`Agent::call_taken`].
         no: u64,

@@ -100,6 +100,7 @@ impl Actor {
         nuncio_proto::seal_log::sent(&frame);
         let sent = chosen.is_some_and(|up| up.frames.push(frame));
         if sent {
+            self.calls.gave(to);
             self.wire.sent(len);
         }
         sent

@@ -7,7 +7,7 @@ use nuncio_proto::control::Control;
 use nuncio_proto::ids::{AgentId, LetterId};
 use nuncio_proto::letter::{Letter, LetterKind};
 use nuncio_proto::rows;
-use nuncio_proto::step::{Arrival, Effect};
+use nuncio_proto::step::{Arrival, Effect, Reached};
 use nuncio_proto::time::UnixMillis;
 use nuncio_store::{Durable, Engine};
 
@@ -51,7 +51,7 @@ impl Actor {
                 }
             }
             Effect::PayloadTaken { by, letter } => self.payload_taken(by, letter),
-            Effect::Failed { to, letter, code } => self.fail(to, letter, code),
+            Effect::Failed { to, letter, code, reached } => self.fail(to, letter, code, reached),
             Effect::WantBundle { of } => self.want_bundle(of),
             Effect::Bundle { request, bundle } => {
                 if let Some(answer) = self.bundle_requests.remove(&request) {
@@ -77,7 +77,7 @@ impl Actor {
         }
     }
 
-    fn fail(&mut self, to: AgentId, letter: LetterId, code: u16) {
+    fn fail(&mut self, to: AgentId, letter: LetterId, code: u16, reached: Reached) {
         self.letters_failed += 1;
         if code == code::CANCELLED {
             tracing::info!(peer = %to, %letter, "a letter was taken back");
@@ -87,7 +87,9 @@ impl Actor {
         self.failing.remove(&(to, letter));
         self.drop_payload_out(to, letter);
         self.settle(to, letter, Some(code));
-        self.call_failed(to, letter, code);
+        // contracts/call.md X13.
+        let may_be_done = self.may_have_gone(to, letter, reached);
+        self.call_failed(to, letter, if may_be_done { code::UNHEARD } else { code });
     }
 
     fn turned_away(&mut self, by: AgentId, code: u16) {
@@ -100,6 +102,9 @@ impl Actor {
         self.problems.insert(by, reason.to_owned());
         if code == code::RETIRED {
             self.cut_off(by, "retired");
+            // contracts/call.md X43.
+            self.calls.changes.note();
+            self.forget_calls_of(by);
         }
     }
 

@@ -284,6 +284,7 @@ impl Actor {
             leaving.acked = Some(Instant::now());
         }
         leaving.busy = true;
+        self.calls.gave(to);
         let (tasks, cancel) = (self.tasks.clone(), self.cancel.clone());
         let leave = move || {
             mail.frames.iter().for_each(|(frame, _)| nuncio_proto::seal_log::sent(frame));

@@ -102,6 +102,11 @@ impl Actor {
         if plain && !taken { Ok(()) } else { Err(Error::Name(name.clone())) }
     }
 
+    /// Whether an agent lets this one in no more, or not yet.
+    pub(crate) fn is_turned_away(&self, by: &AgentId) -> bool {
+        self.problems.get(by).is_some_and(|problem| problem == TURNED_AWAY)
+    }
+
     /// What is wrong with a peer: on a connection nothing, but that it lets nothing in.
     fn problem_with(&self, agent: &AgentId) -> Option<String> {
         let problem = self.problems.get(agent)?;

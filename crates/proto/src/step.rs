@@ -81,7 +81,7 @@ impl Effects {
     /// Letters whose failure is staged. It is told after the commit; until then nobody may say that they were delivered.
     pub fn failing(&self) -> impl Iterator<Item = (AgentId, LetterId, u16)> {
         self.0.iter().filter_map(|effect| match effect {
-            Effect::Failed { to, letter, code } => Some((*to, *letter, *code)),
+            Effect::Failed { to, letter, code, .. } => Some((*to, *letter, *code)),
             _ => None,
         })
     }
@@ -104,6 +104,17 @@ impl Effects {
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// How far a letter of ours that failed had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Not into a session; or its receiver said that it does not take it.
+    Nowhere,
+    /// Into a session to which its receiver has said nothing.
+    Unanswered,
+    /// Into a session with its receiver, which may have taken it.
+    Session,
 }
 
 /// What may be done once a commit is durable.
@@ -141,6 +152,8 @@ pub enum Effect {
         letter: LetterId,
         /// One of the registry's codes.
         code: u16,
+        /// How far it had come.
+        reached: Reached,
     },
     /// A bundle and a one-time prekey of this agent are wanted, to begin a session.
     WantBundle {

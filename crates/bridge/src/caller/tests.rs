@@ -82,5 +82,5 @@ async fn what_was_asked_of_who_was_removed_is_not_told_as_not_done() {
         let heard = heard(1, CallNews::Failed { no: 1, asked, why: Error::NotDelivered(code) }).await;
         matches!(heard.what, HeardWhat::Unread { request, last: true, .. } if request == id)
     };
-    assert!(is_unread(code::REMOVED).await && !is_unread(code::CANCELLED).await);
+    assert!(is_unread(code::REMOVED).await && is_unread(code::UNHEARD).await && !is_unread(code::CANCELLED).await);
 }

@@ -318,7 +318,8 @@ impl<L: Line> Exchange<L> {
         }
         let fault = match self.session.phase() {
             Phase::Ended => Fault::gone("the session is over: begin a new one"),
-            _ => Fault::busy("the agent stops: nobody knows here whether it was done"),
+            // Its letter is on its way, and goes on at the next start.
+            _ => Fault::unknown("the agent stops"),
         };
         let _ = self.out.say(fault.response(self.id.as_deref())).await;
     }

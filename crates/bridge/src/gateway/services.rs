@@ -78,9 +78,9 @@ struct Known {
 }
 
 impl Sessions {
-    /// One has begun. Gives back the principal's own that goes for it.
+    /// One has begun. Gives back the one that goes for it: the principal's own; or, where there are too many, one of whoever has most.
     // contracts/gateway.md W18.
-    fn begin(&mut self, session: &str, principal: &str, place: &Place) -> Option<String> {
+    fn begin(&mut self, session: &str, principal: &str, place: &Place) -> Option<(String, Place)> {
         self.used = self.used.saturating_add(1);
         let known = Known { used: self.used, principal: principal.to_owned(), place: place.clone() };
         self.of.insert(session.to_owned(), known);
@@ -88,17 +88,19 @@ impl Sessions {
         if self.of.values().filter(|known| own(known)).count() > limit::GATEWAY_SESSIONS_PER_PRINCIPAL {
             return self.forget_oldest(own);
         }
-        if self.of.len() > SESSIONS_MAX {
-            self.forget_oldest(|_| true);
+        if self.of.len() <= SESSIONS_MAX {
+            return None;
         }
-        None
+        let mut counts = HashMap::<&str, usize>::new();
+        self.of.values().for_each(|known| *counts.entry(&known.principal).or_default() += 1);
+        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(principal, _)| principal.to_owned())?;
+        self.forget_oldest(|known| known.principal == most)
     }
 
-    fn forget_oldest(&mut self, of: impl Fn(&Known) -> bool) -> Option<String> {
+    fn forget_oldest(&mut self, of: impl Fn(&Known) -> bool) -> Option<(String, Place)> {
         let all = self.of.iter().filter(|(_, known)| of(known));
         let oldest = all.min_by_key(|(_, known)| known.used).map(|(session, _)| session.clone())?;
-        self.of.remove(&oldest);
-        Some(oldest)
+        self.of.remove(&oldest).map(|known| (oldest, known.place))
     }
 
     /// Whether it is this principal's, who uses it now.
@@ -151,14 +153,24 @@ impl Services {
     }
 
     /// What an answer says of a session: it has begun, and for it one of the same person's may end; or it has not. Gives back the one to end.
-    fn begun(&self, response: &Response, principal: &str, place: &Place) -> Option<CallSessionId> {
+    fn begun(&self, response: &Response, principal: &str, place: &Place) -> Option<(CallSessionId, Place)> {
         let session = response.headers().get(SESSION).and_then(|id| id.to_str().ok())?;
-        let over = match response.status().is_success() {
+        let (over, place) = match response.status().is_success() {
             true => lock(&self.sessions).begin(session, principal, place)?,
-            false => session.to_owned(),
+            false => (session.to_owned(), place.clone()),
         };
         let id = data_encoding::HEXLOWER.decode(over.as_bytes()).ok()?;
-        Some(CallSessionId::from_bytes(id.try_into().ok()?))
+        Some((CallSessionId::from_bytes(id.try_into().ok()?), place))
+    }
+
+    /// Ends a session with a service, if it has a front.
+    async fn end(&self, place: &Place, over: CallSessionId) {
+        let front = lock(&self.fronts).get(place).map(|opened| opened.front.clone());
+        if let Some(front) = front
+            && let Err(fault) = front.end(over).await
+        {
+            tracing::debug!(why = fault.text(), "a person's session ends by itself");
+        }
     }
 
     /// The request as the front takes it: nothing of the person's in its head but what MCP says, and the transaction.
@@ -216,10 +228,8 @@ async fn answer(
     let listens = method == Method::GET || listens(&body);
     let request = Request::from_parts(parts, Body::from(body));
     let response = front.answer(services.inward(request, &person)?).await;
-    if let Some(over) = services.begun(&response, principal, &place)
-        && let Err(fault) = front.end(over).await
-    {
-        tracing::debug!(why = fault.text(), "a person's session ends by itself");
+    if let Some((over, place)) = services.begun(&response, principal, &place) {
+        services.end(&place, over).await;
     }
     if let (Some(session), true) = (named.filter(|_| method == Method::DELETE), response.status().is_success()) {
         lock(&services.sessions).of.remove(&session);
@@ -276,8 +286,21 @@ mod tests {
         assert_eq!(sessions.begin("other", "user:anna", &mail), None, "of another service");
         assert!(sessions.is_of("0", "user:anna", &files) && !sessions.is_of("1", "user:ben", &files));
         assert!(!sessions.is_of("0", "user:anna", &mail));
-        assert_eq!(sessions.begin("new", "user:anna", &files).as_deref(), Some("1"));
+        assert_eq!(sessions.begin("new", "user:anna", &files), Some(("1".to_owned(), files.clone())));
         assert!(sessions.is_of("bens", "user:ben", &files) && !sessions.is_of("1", "user:anna", &files));
+    }
+
+    #[test]
+    fn where_there_are_too_many_whoever_has_most_loses_one_and_it_is_ended() {
+        let (mut sessions, files) = (Sessions::default(), place("files"));
+        assert_eq!(sessions.begin("bens", "user:ben", &files), None);
+        for one in 0..SESSIONS_MAX - 3 {
+            assert_eq!(sessions.begin(&format!("{one}"), &format!("user:{one}"), &files), None);
+        }
+        assert_eq!(sessions.begin("anna 1", "user:anna", &files), None);
+        assert_eq!(sessions.begin("anna 2", "user:anna", &files), None);
+        assert_eq!(sessions.begin("new", "user:carl", &files), Some(("anna 1".to_owned(), files.clone())));
+        assert!(sessions.is_of("bens", "user:ben", &files));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use nuncio_proto::ids::AgentId;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::open::Open;
@@ -29,11 +30,37 @@ const READS_NOT: &str = "the service does not read";
 
 /// Whose a message is: of the writer, or of who waited too long for it. The first to take it has it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn(Arc<AtomicBool>);
+pub(super) struct Turn {
+    taken: Arc<AtomicBool>,
+    begun: Arc<AtomicBool>,
+}
 
 impl Turn {
     fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+
+    /// A byte of it was written.
+    fn begins(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+}
+
+/// Whether what is queued for a seat is not handed over any more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Over(Arc<AtomicBool>);
+
+impl Over {
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -41,6 +68,8 @@ impl Turn {
 pub(super) struct Handing {
     reply: Reply,
     turn: Turn,
+    /// Of its seat.
+    over: Over,
 }
 
 /// All programs of one service.
@@ -56,6 +85,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Seats {
     of: HashMap<Of, Vec<Place>>,
+    /// Of sessions that were ended the programs that have not, which count as their peer's.
+    ending: HashMap<AgentId, usize>,
     next: u64,
     over: bool,
 }
@@ -65,6 +96,7 @@ struct Place {
     no: u64,
     commands: mpsc::UnboundedSender<Command>,
     open: Arc<Mutex<Open>>,
+    over: Over,
 }
 
 impl Programs {
@@ -77,7 +109,7 @@ impl Programs {
     pub(super) async fn hand(&self, ask: Ask) -> Result<(), NotHanded> {
         let (reply, mut handed) = oneshot::channel();
         let (key, turn) = (ask.key, Turn::default());
-        let Some(open) = self.place(ask, Handing { reply, turn: turn.clone() })? else { return Ok(()) };
+        let Some(open) = self.place(ask, reply, &turn)? else { return Ok(()) };
         let ended = |_| Err(NotHanded::Ended);
         let handed = match timeout(self.0.base.bounds.reads_within, &mut handed).await {
             Ok(handed) => handed.unwrap_or_else(ended),
@@ -93,14 +125,33 @@ impl Programs {
     }
 
     pub(super) async fn end(&self, of: Of) {
-        let places = lock(&self.0.seats).of.remove(&of).unwrap_or_default();
-        end_all(places).await;
+        let ended = self.end_where(&of.from, |known| *known == of);
+        // Who asked may go: it ends all the same.
+        let _ = ended.await;
     }
 
     pub(super) fn end_peer(&self, from: &AgentId) {
-        let theirs = |of: &Of, _: &mut Vec<Place>| of.from == *from;
-        let places: Vec<_> = lock(&self.0.seats).of.extract_if(theirs).flat_map(|(_, places)| places).collect();
-        drop(tokio::spawn(end_all(places)));
+        drop(self.end_where(from, |_| true));
+    }
+
+    fn end_where(&self, from: &AgentId, which: impl Fn(&Of) -> bool) -> JoinHandle<()> {
+        let (shared, from) = (Arc::clone(&self.0), *from);
+        let places: Vec<_> = {
+            let mut seats = lock(&shared.seats);
+            let theirs = |of: &Of, _: &mut Vec<Place>| of.from == from && which(of);
+            let places: Vec<_> = seats.of.extract_if(theirs).flat_map(|(_, places)| places).collect();
+            *seats.ending.entry(from).or_default() += places.len();
+            places
+        };
+        tokio::spawn(async move {
+            let count = places.len();
+            end_all(places).await;
+            let mut seats = lock(&shared.seats);
+            if let Some(ending) = seats.ending.get_mut(&from) {
+                *ending = ending.saturating_sub(count);
+            }
+            seats.ending.retain(|_, ending| *ending > 0);
+        })
     }
 
     pub(super) fn forget(&self, of: &Of, key: u64, reads: bool) {
@@ -122,7 +173,7 @@ impl Programs {
     }
 
     /// Finds the seat that takes it, writes it down as open, and queues it there. `None`: a notice that nobody waits for, or what runs already.
-    fn place(&self, ask: Ask, handing: Handing) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
+    fn place(&self, ask: Ask, reply: Reply, turn: &Turn) -> Result<Option<Arc<Mutex<Open>>>, NotHanded> {
         if ask.envelope.is_request() && ask.envelope.id.as_ref().is_none_or(crate::jsonrpc::Id::is_null) {
             return Err(NotHanded::Id(NO_ID));
         }
@@ -145,14 +196,15 @@ impl Programs {
                 one => one,
             },
         };
-        let known = chosen.map(|place| (place.commands.clone(), Arc::clone(&place.open)));
-        let (commands, open) = match known {
+        let known = chosen.map(|place| (place.commands.clone(), Arc::clone(&place.open), place.over.clone()));
+        let (commands, open, over) = match known {
             Some(known) => known,
             None => self.0.seat(&mut seats, ask.of)?,
         };
         if ask.envelope.is_request() {
-            lock(&open).add(&ask, self.0.base.bounds.open_max)?;
+            lock(&open).add(&ask, turn, self.0.base.bounds.open_max)?;
         }
+        let handing = Handing { reply, turn: turn.clone(), over };
         // A seat leaves its place with the lock held, so that one which is found takes what it is sent.
         commands.send(Command::Hand(Box::new(ask), handing)).map_err(|_| NotHanded::Ended)?;
         Ok(Some(open))
@@ -167,7 +219,8 @@ impl Seats {
     }
 
     fn of_peer(&self, from: &AgentId) -> usize {
-        self.of.iter().filter(|(of, _)| of.from == *from).map(|(_, places)| places.len()).sum()
+        let seats = self.of.iter().filter(|(of, _)| of.from == *from).map(|(_, places)| places.len());
+        seats.chain(self.ending.get(from).copied()).sum()
     }
 }
 
@@ -176,7 +229,7 @@ impl Shared {
         self: &Arc<Self>,
         seats: &mut Seats,
         of: Of,
-    ) -> Result<(mpsc::UnboundedSender<Command>, Arc<Mutex<Open>>), NotHanded> {
+    ) -> Result<(mpsc::UnboundedSender<Command>, Arc<Mutex<Open>>, Over), NotHanded> {
         let pool = seats.of.get(&of).map_or(0, Vec::len);
         if pool >= if of.session.is_some() { 1 } else { self.base.bounds.pool } {
             return Err(NotHanded::Busy("too many requests of one id at once"));
@@ -187,10 +240,11 @@ impl Shared {
         let (commands, queue) = mpsc::unbounded_channel();
         let open = Arc::new(Mutex::new(Open::default()));
         seats.next += 1;
-        let place = Place { no: seats.next, commands: commands.clone(), open: Arc::clone(&open) };
+        let over = Over::default();
+        let place = Place { no: seats.next, commands: commands.clone(), open: Arc::clone(&open), over: over.clone() };
         tokio::spawn(Seat::new(Arc::clone(self), of, place.no, Arc::clone(&open), queue).run());
         seats.of.entry(of).or_default().push(place);
-        Ok((commands, open))
+        Ok((commands, open, over))
     }
 
     /// Takes a seat from its place; `false` where something was sent to it in the meantime.
@@ -223,6 +277,7 @@ async fn end_all(places: Vec<Place>) {
         .into_iter()
         .filter_map(|place| {
             let (reply, ended) = oneshot::channel();
+            place.over.set();
             place.commands.send(Command::End(reply)).ok().map(|()| ended)
         })
         .collect();

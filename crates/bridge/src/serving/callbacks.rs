@@ -252,7 +252,7 @@ impl Serving {
         if message.body.len().map_err(|error| error.to_string())? > SWAPPED_MAX {
             return Err(format!("a message that names webhooks has at most {SWAPPED_MAX} bytes; it was not done"));
         }
-        let _room = self.room.acquire().await;
+        let _room = self.room.acquire(&from).await;
         let message = message.into_memory().await.map_err(|error| error.to_string())?;
         let Body::Bytes(bytes) = &message.body else { return Err("it is not in memory".to_owned()) };
         let mut whole: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;

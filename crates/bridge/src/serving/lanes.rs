@@ -12,19 +12,20 @@ use crate::service::Of;
 /// Whose messages to which service, which are handed over one after the other.
 pub(super) type LaneId = (ServiceName, Of);
 
-/// A message that came: its number, and itself where it can be handed over now.
-pub(super) struct Noted(u64, Option<Called>);
+/// A message that came: its number, itself where it can be handed over now, and how often its peer had been removed by then.
+pub(super) struct Noted(u64, Option<Called>, u64);
 
 impl Serving {
     /// A message for a service came.
     pub(crate) fn note(self: &Arc<Self>, called: Called) {
         let of = Of { from: called.letter.from, session: called.place.session };
+        let removals = self.removals(&of.from);
         let (no, service, what) = (called.letter.no, called.place.service.clone(), called.place.what);
         let at_hand = Some(called).filter(|called| called.admitted && called.at_hand && called.by.is_some());
         let Some(session) = of.session else {
             // Each stands alone.
             let serving = Arc::clone(self);
-            drop(tokio::spawn(async move { serving.take(Noted(no, at_hand)).await }));
+            drop(tokio::spawn(async move { serving.take(Noted(no, at_hand, removals)).await }));
             return;
         };
         if what == What::End {
@@ -37,13 +38,13 @@ impl Serving {
         let mut lanes = lock(&self.lanes);
         // What has to wait is read in its turn, and its peer asked for again.
         let unheard = match lanes.get(&lane) {
-            Some(sender) => sender.send(Noted(no, None)).is_err(),
+            Some(sender) => sender.send(Noted(no, None, removals)).is_err(),
             None => true,
         };
         if unheard {
             let (sender, numbers) = mpsc::unbounded_channel();
             // The receiver is in our hands.
-            let _ = sender.send(Noted(no, at_hand));
+            let _ = sender.send(Noted(no, at_hand, removals));
             lanes.insert(lane.clone(), sender);
             tokio::spawn(Arc::clone(self).drive(lane, numbers));
         }
@@ -68,7 +69,7 @@ impl Serving {
     }
 
     /// One message.
-    async fn take(self: &Arc<Self>, Noted(no, at_hand): Noted) {
+    async fn take(self: &Arc<Self>, Noted(no, at_hand, removals): Noted) {
         if self.stopping.is_cancelled() {
             return;
         }
@@ -81,8 +82,8 @@ impl Serving {
             },
         };
         let done = match called.place.what {
-            What::Request => self.request(called).await,
-            What::Notice => self.notice(called).await,
+            What::Request => self.request(called, removals).await,
+            What::Notice => self.notice(called, removals).await,
             _ => self.end(&called).await,
         };
         if let Err(error) = done {

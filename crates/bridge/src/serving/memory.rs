@@ -3,24 +3,61 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use nuncio_contracts::registry::limit;
 use nuncio_proto::call::ServiceName;
+use nuncio_proto::ids::AgentId;
 
 use super::{Serving, lock};
 use crate::service::Of;
 
-/// What is kept of sessions, of one service each.
+/// What is kept of sessions, of one service each: of each agent's newest. The rest is in the agent's store, as far as it is kept at all.
 #[derive(Default)]
-pub(super) struct Memory(pub(super) Mutex<HashMap<(ServiceName, Of), Vec<u8>>>);
+pub(super) struct Memory(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    of: HashMap<(ServiceName, Of), (u64, Vec<u8>)>,
+    /// How many there have been.
+    count: u64,
+}
+
+impl Memory {
+    pub(super) fn get(&self, service: &ServiceName, of: &Of) -> Option<Vec<u8>> {
+        lock(&self.0).of.get(&(service.clone(), *of)).map(|(_, memory)| memory.clone())
+    }
+
+    /// In the stead of what was. Of more than an agent may have sessions the oldest goes.
+    // contracts/call.md X12.
+    pub(super) fn keep(&self, service: &ServiceName, of: &Of, memory: Vec<u8>) {
+        let mut kept = lock(&self.0);
+        kept.count += 1;
+        let count = kept.count;
+        kept.of.insert((service.clone(), *of), (count, memory));
+        let theirs = || kept.of.iter().filter(|((_, known), _)| known.from == of.from);
+        if theirs().count() > limit::CALL_SESSIONS_MAX {
+            let oldest = theirs().min_by_key(|(_, (count, _))| *count).map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| kept.of.remove(&oldest));
+        }
+    }
+
+    pub(super) fn forget(&self, service: &ServiceName, of: &Of) {
+        lock(&self.0).of.remove(&(service.clone(), *of));
+    }
+
+    /// All of a peer.
+    pub(super) fn forget_all(&self, from: &AgentId) {
+        lock(&self.0).of.retain(|(_, of), _| of.from != *from);
+    }
+}
 
 impl Serving {
     /// Brings what is kept of a session into memory, once.
     pub(super) async fn recall(&self, service: &ServiceName, of: &Of) -> Result<(), nuncio::Error> {
-        let key = (service.clone(), *of);
-        let Some(session) = of.session.filter(|_| !lock(&self.memory.0).contains_key(&key)) else { return Ok(()) };
+        let Some(session) = of.session.filter(|_| self.memory.get(service, of).is_none()) else { return Ok(()) };
         let kept = self.agent.call_memory(of.from, session).await?;
         let kept = kept.and_then(|kept| memory_of(service, &kept));
         if let Some(kept) = kept {
-            lock(&self.memory.0).insert(key, kept);
+            self.memory.keep(service, of, kept);
         }
         Ok(())
     }

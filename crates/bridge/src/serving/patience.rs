@@ -33,7 +33,7 @@ impl Serving {
     }
 
     /// A request that is not waited for any longer: its service is not heard to it, and its id is free.
-    async fn give_up(self: &Arc<Self>, no: u64, why: &str) {
+    pub(super) async fn give_up(self: &Arc<Self>, no: u64, why: &str) {
         let Some(opened) = self.open.take(no) else { return };
         if let Some(offered) = self.offered(&opened.called.place.service) {
             offered.service.forget(&opened.of, no);

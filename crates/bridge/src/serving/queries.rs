@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use nuncio::{Agent, Answered, Query};
+use nuncio::{Agent, Answered, Called, Query};
 use nuncio_contracts::registry::time;
 use nuncio_proto::call::ServiceName;
 use tokio::sync::oneshot;
@@ -129,7 +129,7 @@ impl Serving {
     async fn ask_here(self: &Arc<Self>, query: &Query) -> Option<Answered> {
         let called = &query.called;
         let of = Of { from: called.letter.from, session: called.place.session };
-        let service = &called.place.service;
+        let (service, removals) = (&called.place.service, self.removals(&of.from));
         if self.has_lane(service, &of) || self.stopping.is_cancelled() {
             return None;
         }
@@ -150,7 +150,7 @@ impl Serving {
             return None;
         }
         let _handed = Handed(&self.queries, key);
-        offered.service.hand(Ask { key, of, envelope, message, token: None }).await.ok()?;
+        self.hand(&offered, Ask { key, of, envelope, message, token: None }, removals).await.ok()?;
         drop(handed);
         answer.await.ok().flatten()
     }
@@ -164,6 +164,12 @@ impl Serving {
             lock(&self.queries.0).insert(key, asked);
         }
         !waits
+    }
+
+    /// Whether letters of the session wait for another service than the one that this is for.
+    pub(super) fn has_other_lane(&self, called: &Called) -> bool {
+        let of = Of { from: called.letter.from, session: called.place.session };
+        lock(&self.lanes).keys().any(|(service, known)| *known == of && *service != called.place.service)
     }
 
     /// Whether letters of a session wait for their service, or are being handed to it.

@@ -57,7 +57,7 @@ pub(super) fn read_open(key: &[u8], value: &[u8]) -> Option<Open> {
     let AskedRow(_, service, session, note, failed) = codec::decode(value, CALL_NOTE_MAX + 256).ok()?;
     let session = session.map(|session| CallSessionId::from_bytes(session.into_array()));
     let asked = Asked { to, id, service: service.parse().ok()?, session, note: note.into_vec() };
-    Some(Open { asked, failed })
+    Some(Open { asked, failed, said: None })
 }
 
 /// Reads all rows of a tree; keys without their first two bytes.

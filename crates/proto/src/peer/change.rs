@@ -20,7 +20,7 @@ use crate::outbox::Entry;
 use crate::prekeys::Made;
 use crate::rows;
 use crate::session::Session;
-use crate::step::{Effect, Effects, Op, Staged, Step};
+use crate::step::{Effect, Effects, Op, Reached, Staged, Step};
 use crate::time::UnixMillis;
 
 /// Everything that can move, and by what.
@@ -92,7 +92,7 @@ impl Peer {
             Change::BundleWanted { of, now } => self.apply_bundle_wanted(of, now, &mut out),
             Change::Hello { to, now } => self.apply_hello(to, now, &mut out),
             Change::Expired { entry, code } => self.apply_expired(entry, code, &mut out),
-            Change::Failed { to, letter, code } => Self::apply_failed(to, letter, code, &mut out),
+            Change::Failed { to, letter, code } => Self::apply_failed(to, letter, code, Reached::Nowhere, &mut out),
             Change::SessionEnds(id, at) => self.end_old(id, at, &mut out),
             Change::SessionDropped(id) => self.drop_session(id, &mut out),
             Change::Contact { agent, info } => self.apply_contact(agent, info, &mut out),

@@ -16,7 +16,7 @@ use crate::letter::{Letter, LetterKind};
 use crate::outbox::{Entry, SealedAs};
 use crate::rows;
 use crate::session::{AckedTo, Hold, Place, Sealing, Session};
-use crate::step::{Effect, Op, Step};
+use crate::step::{Effect, Op, Reached, Step};
 use crate::time::UnixMillis;
 
 /// A draft that was sealed.
@@ -366,6 +366,27 @@ impl Peer {
 
     /// Gives an entry up: its letter fails, and its number, if it has one, is never sent again.
     pub(super) fn apply_expired(&mut self, no: u64, code: u16, out: &mut Out) {
+        let reached = self.outbox.get(&no).map_or(Reached::Nowhere, |entry| self.reached(entry));
+        self.end_entry(no, code, reached, out);
+    }
+
+    /// [`Peer::apply_expired`] of one of which its receiver says that it does not take it.
+    pub(super) fn apply_not_taken(&mut self, no: u64, code: u16, out: &mut Out) {
+        self.end_entry(no, code, Reached::Nowhere, out);
+    }
+
+    fn reached(&self, entry: &Entry) -> Reached {
+        match &entry.sealed {
+            Some(sealed) => match self.sessions.get(&sealed.session) {
+                Some(session) if session.handshake.is_some() => Reached::Unanswered,
+                _ => Reached::Session,
+            },
+            None if entry.tried => Reached::Session,
+            None => Reached::Nowhere,
+        }
+    }
+
+    fn end_entry(&mut self, no: u64, code: u16, reached: Reached, out: &mut Out) {
         let renewal = self.is_renewal(no);
         self.telling_failed(no);
         let Some(entry) = self.remove_entry(no, out) else { return };
@@ -373,15 +394,15 @@ impl Peer {
             self.give_up(id, seq, out);
         }
         if !entry.control {
-            Self::apply_failed(entry.to, entry.id, code, out);
+            Self::apply_failed(entry.to, entry.id, code, reached, out);
         } else if renewal {
             self.renewal_failed(&entry.to, out);
         }
     }
 
-    pub(super) fn apply_failed(to: AgentId, letter: LetterId, code: u16, out: &mut Out) {
+    pub(super) fn apply_failed(to: AgentId, letter: LetterId, code: u16, reached: Reached, out: &mut Out) {
         out.ops.push(Op::Put { key: rows::failed(&letter), value: failed_row(&to, code) });
-        out.effects.push(Effect::Failed { to, letter, code });
+        out.effects.push(Effect::Failed { to, letter, code, reached });
     }
 
     pub(super) fn give_up(&mut self, id: SessionId, seq: Seq, out: &mut Out) {

@@ -373,7 +373,7 @@ impl Peer {
                 // These two are for this side to say.
                 let code = if matches!(code, code::CANCELLED | code::RETIRED) { code::REFUSED } else { code };
                 if !self.seal_again(entry, code, out) {
-                    self.apply_expired(entry, code, out);
+                    self.apply_not_taken(entry, code, out);
                 }
             }
             Some(Control::TokenWanted(hash)) => self.hand_out(id, from, hash, now, out),

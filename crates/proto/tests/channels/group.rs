@@ -120,7 +120,7 @@ impl Agent {
                     self.inbox.push(Came { from: arrival.from, channel, text });
                 }
                 Effect::Delivered { to, letter } => self.delivered.push((to, letter)),
-                Effect::Failed { to, letter, code } => self.failed.push((to, letter, code)),
+                Effect::Failed { to, letter, code, .. } => self.failed.push((to, letter, code)),
                 Effect::WantBundle { of } => self.wants.push(of),
                 Effect::Channel { channel, news } => self.news.push((channel, news)),
                 Effect::TokenExpired { to, letter } => self.stale.push((to, letter)),

@@ -101,7 +101,7 @@ impl World {
         for effect in &done.effects {
             match effect {
                 Effect::Delivered { to, letter } => self.told(who, *to, *letter, Told::Delivered)?,
-                Effect::Failed { to, letter, code } => self.told(who, *to, *letter, Told::Failed(*code))?,
+                Effect::Failed { to, letter, code, .. } => self.told(who, *to, *letter, Told::Failed(*code))?,
                 Effect::Channel { news: news @ (ChannelNews::Equivocated(_) | ChannelNews::Forked(_)), .. } => {
                     return Err(Violation::Accused(who, format!("{news:?}")));
                 }

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 
 use super::super::{Base, NotHanded, Reply, lock, spool};
-use super::{Handing, READS_NOT};
+use super::{Handing, READS_NOT, Turn};
 use crate::config::Program;
 use crate::jsonrpc::{Envelope, NotRead};
 use crate::message::{Body, Message};
@@ -195,11 +195,11 @@ impl Running {
 /// Writes messages as lines, one after the other. The end of this is the end of its stdin.
 async fn write(mut stdin: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedReceiver<Write>, within: Duration) {
     while let Some(Write { body, handing }) = queue.recv().await {
-        let reply = match handing {
-            Some(Handing { turn, .. }) if !turn.take() => continue,
-            handing => handing.map(|handing| handing.reply),
+        let (reply, turn) = match handing {
+            Some(Handing { turn, over, .. }) if over.is() || !turn.take() => continue,
+            handing => handing.map(|handing| (handing.reply, handing.turn)).unzip(),
         };
-        let mut begins = Begins { reply, within };
+        let mut begins = Begins { reply, turn, within };
         let written = line(&mut stdin, &body, &mut begins).await;
         if let Some(reply) = begins.reply {
             let reads_not = matches!(&written, Err(error) if error.kind() == io::ErrorKind::TimedOut);
@@ -221,6 +221,7 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut queue: mpsc::UnboundedRec
 /// Who waits for the first byte of a message to be written, and how long.
 struct Begins {
     reply: Option<Reply>,
+    turn: Option<Turn>,
     within: Duration,
 }
 
@@ -251,6 +252,7 @@ async fn put(stdin: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], begins: &m
         if len == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        begins.turn.take().iter().for_each(Turn::begins);
         if let Some(reply) = begins.reply.take() {
             let _ = reply.send(Ok(()));
         }

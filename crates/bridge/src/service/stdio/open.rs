@@ -7,7 +7,7 @@ use bytes::Bytes;
 use nuncio_proto::crypto;
 
 use super::super::{Ask, NotHanded};
-use super::TWICE;
+use super::{TWICE, Turn};
 use crate::jsonrpc::{Envelope, Id, Kind};
 use crate::message::Body;
 
@@ -22,12 +22,20 @@ pub(super) struct Entry {
     token: Option<Id>,
     /// It is on its way to the program that runs.
     sent: bool,
+    /// Whether it has begun to be written.
+    turn: Turn,
     /// Of an `initialize` the message, once it was handed over.
     pub(super) initialize: Option<Bytes>,
     /// What was asked, in a digest, where it is in memory.
     digest: Option<[u8; 32]>,
     /// Nobody waits for it any more.
     left: Option<Left>,
+}
+
+impl Entry {
+    fn is_left_to_readers(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.reads)
+    }
 }
 
 /// A program may still work on it, and answer: to nobody, and least of all to another that asks under the same id.
@@ -60,12 +68,12 @@ impl Open {
         self.0.values().all(|entry| entry.left.is_some())
     }
 
-    /// Goes on with what was left, if a request asks the very same: it is not handed over a second time.
+    /// Goes on with what was left, if a request asks the very same: it is not handed over a second time. What is not written yet may never be.
     pub(super) fn adopts(&mut self, ask: &Ask) -> bool {
         let Some(digest) = digest(ask) else { return false };
         let left = ask.envelope.id.as_ref().and_then(|id| self.0.get_mut(id));
         let same =
-            |entry: &&mut Entry| entry.left.as_ref().is_some_and(|left| left.reads) && entry.digest == Some(digest);
+            |entry: &&mut Entry| entry.is_left_to_readers() && entry.turn.has_begun() && entry.digest == Some(digest);
         let Some(entry) = left.filter(same) else { return false };
         (entry.key, entry.left) = (ask.key, None);
         true
@@ -78,7 +86,7 @@ impl Open {
         id && token.is_none_or(|token| !self.0.values().any(|entry| entry.token.as_ref() == Some(token)))
     }
 
-    pub(super) fn add(&mut self, ask: &Ask, max: usize) -> Result<(), NotHanded> {
+    pub(super) fn add(&mut self, ask: &Ask, turn: &Turn, max: usize) -> Result<(), NotHanded> {
         self.0.retain(|_, entry| entry.left.as_ref().is_none_or(|left| left.since.elapsed() < LEFT_LIFE));
         if let (Some(_), Some(id)) = (ask.of.session, &ask.envelope.id) {
             // Whose session it is uses its own id again.
@@ -92,7 +100,8 @@ impl Open {
         }
         if let Some(id) = &ask.envelope.id {
             let token = ask.envelope.params.token.clone();
-            let entry = Entry { key: ask.key, token, sent: false, initialize: None, digest: digest(ask), left: None };
+            let (turn, digest) = (turn.clone(), digest(ask));
+            let entry = Entry { key: ask.key, token, sent: false, turn, initialize: None, digest, left: None };
             self.0.insert(id.clone(), entry);
         }
         Ok(())

@@ -154,6 +154,10 @@ impl Seat {
 
     async fn hand(&mut self, ask: Ask, handing: Handing) {
         self.busy = Instant::now();
+        if handing.over.is() {
+            // Dropped, it was not handed over.
+            return;
+        }
         // An answer to what this program did not ask (an earlier one did) would be taken for another.
         if ask.envelope.is_response() && !ask.envelope.id.as_ref().is_some_and(|id| self.asked.remove(id)) {
             let _ = handing.reply.send(Ok(()));

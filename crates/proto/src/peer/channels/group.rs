@@ -37,7 +37,7 @@ use crate::error::PeerError;
 use crate::ids::{AgentId, ChannelId, LetterId, Seq};
 use crate::letter::Letter;
 use crate::rows;
-use crate::step::{Effect, Op, Step};
+use crate::step::{Effect, Op, Reached, Step};
 use crate::time::UnixMillis;
 
 /// Chains and frames of one channel.
@@ -390,7 +390,7 @@ impl Peer {
 
     fn give_up_frame(&mut self, id: ChannelId, seq: Seq, agent: &AgentId, code: u16, out: &mut Out) {
         if let Some(letter) = self.take_off(id, seq, agent, out) {
-            Self::apply_failed(*agent, letter, code, out);
+            Self::apply_failed(*agent, letter, code, Reached::Nowhere, out);
         }
     }
 
@@ -418,7 +418,7 @@ impl Peer {
         for seq in group.out.keys().copied().collect::<Vec<_>>() {
             let Some((letter, _)) = group.settle(seq, agent) else { continue };
             out.frames.insert((id, seq));
-            Self::apply_failed(*agent, letter, code, out);
+            Self::apply_failed(*agent, letter, code, Reached::Nowhere, out);
         }
         group.outgoing.acked(agent, group.outgoing.next());
         group.resend.remove(agent);
