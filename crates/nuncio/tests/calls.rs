@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,7 +43,10 @@ async fn open(dir: &Path, name: &str) -> (Agent, CallWatch) {
 
 impl Two {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn within(dir: tempfile::TempDir) -> Self {
         let (asker, asking) = open(dir.path(), "asker").await;
         let (server, serving) = open(dir.path(), "server").await;
         let two = Self { dir, asker, server, asking, serving };
@@ -490,6 +494,83 @@ async fn who_was_removed_while_its_request_was_done_is_told_that_nobody_knows() 
     two.server.remove_peer(two.asker.id()).await.unwrap();
     let (_, failed, _, why) = failed(&mut two.asking).await;
     assert_eq!((failed, why.letter_code()), (id, Some("removed")));
+}
+
+/// contracts/call.md X13: what went and was not acknowledged may be done all the same; what never went is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_and_was_not_acknowledged_is_not_told_as_not_done() {
+    let mut two = Two::new().await;
+    two.server.shutdown().await.unwrap();
+    let stuck = Arc::new(AtomicBool::new(false));
+    let stands = Arc::clone(&stuck);
+    let mut config = Config::new(two.dir.path().join("server")).listen(([127, 0, 0, 1], 0).into()).serve_calls();
+    config.trace = Some(Trace::new(move |_| {
+        while stands.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }));
+    two.server = Agent::open(config).await.unwrap();
+    two.serving = two.server.calls().await.unwrap();
+    two.acquaint().await;
+    two.say(What::Request, "first").await;
+    let first = came(&two.server, &mut two.serving).await;
+    assert!(two.answer(&first, "done", Outcome::Answered).await);
+    let answer = came(&two.asker, &mut two.asking).await;
+    two.asker.call_taken(answer.letter.no).await.unwrap();
+    // From here on it reads, and writes nothing down.
+    stuck.store(true, SeqCst);
+    let ask = async |life: u64| {
+        let id = Agent::new_letter_id().unwrap();
+        let message = json("second").expires_in(Duration::from_millis(life));
+        within(two.asker.say(two.server.id(), id, &place(What::Request), message, Vec::new())).await.unwrap();
+        id
+    };
+    let (expires, cancelled) = (ask(1_000).await, ask(60_000).await);
+    let (_, id, _, why) = failed(&mut two.asking).await;
+    assert_eq!((id, why.letter_code()), (expires, Some("unheard")));
+    assert!(two.asker.cancel(two.server.id(), cancelled).await.unwrap());
+    let (_, id, _, why) = failed(&mut two.asking).await;
+    assert_eq!((id, why.letter_code()), (cancelled, Some("unheard")));
+    stuck.store(false, SeqCst);
+    two.server.shutdown().await.unwrap();
+    within(async {
+        while two.asker.status().await.unwrap().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let never = ask(1_000).await;
+    let (_, id, _, why) = failed(&mut two.asking).await;
+    assert_eq!((id, why.letter_code()), (never, Some("expired")));
+}
+
+/// contracts/call.md X43.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_retires_leaves_no_call_and_whoever_asked_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, asker) = nuncio::init(&Config::new(dir.path().join("asker"))).unwrap();
+    let (_, server) = nuncio::init(&Config::new(dir.path().join("server"))).unwrap();
+    let mut two = Two::within(dir).await;
+    let id = two.say(What::Request, "begun").await;
+    let begun = came(&two.server, &mut two.serving).await;
+    assert!(two.server.begin_call(begun.letter.no, "tools/call").await.unwrap());
+    within(async {
+        while two.asker.status().await.unwrap().outbox > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // It has the request, and retires.
+    two.asker.retire(server).await.unwrap();
+    let (_, told, _, why) = failed(&mut two.asking).await;
+    assert_eq!((told, why.letter_code()), (id, Some("removed")));
+    // And so does whoever asked.
+    let mut removed = two.server.removed_peers().await.unwrap();
+    two.server.retire(asker).await.unwrap();
+    assert_eq!(within(removed.recv()).await, Some(two.asker.id()));
+    assert!(two.server.call(begun.letter.no).await.unwrap().is_none());
+    assert!(!two.answer(&begun, "done", Outcome::Answered).await, "there is nobody to answer");
+    assert_eq!(two.server.status().await.unwrap().inbox, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -347,6 +347,69 @@ async fn who_does_not_read_for_long_is_busy_and_is_not_given_it_later() {
     assert_eq!(scene.answer(2).await, json!(["tools/call", "tools/call"]), "its id is free, and it was not written");
 }
 
+/// contracts/query.md Q3: what was given up before a byte of it was written is asked anew, not gone on with.
+#[tokio::test]
+async fn what_was_given_up_before_it_was_read_is_not_taken_for_the_same_that_is_asked_next() {
+    let bounds = Bounds { reads_within: Duration::from_secs(1), ..quick() };
+    let mut scene = Scene::with("late", |_| (), bounds);
+    let a = of(0, Some(1));
+    let long = "y".repeat(1 << 20);
+    scene.hand(1, a, &call("1", "echo", &format!("\"{long}\""))).await.unwrap();
+    let (service, same) = (std::sync::Arc::clone(&scene.service), call("2", "echo", "0"));
+    let query = tokio::time::timeout(Duration::from_millis(300), hand(&service, 2, a, &same)).await;
+    assert!(query.is_err());
+    service.forget_query(&a, 2);
+    let letter = scene.hand(3, a, &same).await;
+    assert!(matches!(letter, Err(NotHanded::Busy(why)) if why.contains("does not read")), "{letter:?}");
+    // It reads again, and its id is free.
+    assert_eq!(scene.answer(1).await, json!(long));
+    scene.call(2, a, "echo", "7").await;
+    assert_eq!(scene.answer(2).await, 7);
+}
+
+#[tokio::test]
+async fn what_ends_counts_as_its_peer_s_until_it_has_ended() {
+    let mut scene = Scene::with("stubborn", |config| config.sessions_per_peer = 1, quick());
+    let (a, b, other) = (of(0, Some(1)), of(0, Some(2)), of(1, Some(1)));
+    scene.call(1, a, "who", "0").await;
+    scene.answer(1).await;
+    let service = std::sync::Arc::clone(&scene.service);
+    let ends = tokio::spawn(async move { service.end(a).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!ends.is_finished());
+    let not = scene.hand(2, b, &call("2", "echo", "0")).await;
+    assert!(matches!(not, Err(NotHanded::Busy(why)) if why.contains("one agent")), "{not:?}");
+    scene.call(3, other, "echo", "3").await;
+    assert_eq!(scene.answer(3).await, 3);
+    ends.await.unwrap();
+    scene.call(4, b, "echo", "4").await;
+    assert_eq!(scene.answer(4).await, 4);
+}
+
+/// contracts/call.md X14.
+#[tokio::test]
+async fn what_is_queued_when_a_session_ends_is_not_done() {
+    let mut scene = Scene::new("");
+    let a = of(0, Some(1));
+    scene.call(1, a, "who", "0").await;
+    let dir = scene.answer(1).await["dir"].as_str().unwrap().to_owned();
+    let made = std::path::Path::new(&dir).join("made");
+    // It reads nothing while this lasts, and all that waits then.
+    scene.call(2, a, "sleep", "0.4").await;
+    let long = "y".repeat(1 << 20);
+    let service = std::sync::Arc::clone(&scene.service);
+    let first = tokio::spawn(async move { hand(&service, 3, a, &call("3", "echo", &format!("\"{long}\""))).await });
+    let service = std::sync::Arc::clone(&scene.service);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let makes = format!("{:?}", made.display().to_string());
+    let second = tokio::spawn(async move { hand(&service, 4, a, &call("4", "make", &makes)).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(first.is_finished() && !second.is_finished());
+    scene.service.end(a).await;
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Err(NotHanded::Ended)));
+    assert!(!made.exists());
+}
+
 #[tokio::test]
 async fn nothing_is_left_of_what_ends() {
     for (habit, tool) in [("", "child"), ("stubborn", "child"), ("", "orphan")] {

@@ -55,6 +55,12 @@ def call(request, line):
         os.close(0)
         answer(request, "shut")
         time.sleep(600)
+    elif name == "sleep":
+        time.sleep(arguments)
+        answer(request, "slept")
+    elif name == "make":
+        open(arguments, "w").close()
+        answer(request, "made")
     elif name == "hold":
         held.append(request)
     elif name == "release":
