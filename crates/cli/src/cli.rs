@@ -234,7 +234,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Channel(command) => command.run(options).await,
         Command::Mailbox(command) => command.run(options).await,
         Command::Expose(command) => command.run(options).await,
-        Command::Services(command) => command.run(options),
+        Command::Services(command) => command.run(options).await,
         Command::Allow(command) => command.run(options).await,
         Command::Permit(command) => command.run(options).await,
         Command::Withdraw(command) => command.run(options).await,

@@ -57,6 +57,9 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A signal ended it in the middle.
+    #[error("ended by {0}: nothing was written")]
+    Interrupted(&'static str),
     /// The agent that was asked is there no more.
     #[error("the agent has stopped: nobody answers at {}", .0.display())]
     Gone(PathBuf),
@@ -144,6 +147,7 @@ impl Failure {
             Self::Usage { .. } => "usage",
             Self::Api(problem) => &problem.code,
             Self::Broken(_) => "broken_off",
+            Self::Interrupted(_) => "interrupted",
             Self::Agent(nuncio::Error::Store(error)) | Self::Store(error) => store_kind(error),
             Self::Agent(nuncio::Error::Load(_)) => "damaged",
             Self::Agent(nuncio::Error::Transport(_)) => "address",

@@ -202,12 +202,8 @@ fn reason(code: u16) -> &'static str {
     match code {
         code::EXPIRED => "its deadline passed before the peer was known to have it",
         code::CANCELLED => "it was cancelled",
-        code::REMOVED => {
-            "one of the two agents removed the other, or was retired, before the answer came, so nobody knows whether it was done"
-        }
-        code::UNHEARD => {
-            "it went, and its deadline passed before anything was heard of it: nobody knows whether it was done"
-        }
+        code::REMOVED => "one of the two agents removed the other, or was retired, before the answer came",
+        code::UNHEARD => "it went, and its deadline passed, or it was taken back, before anything was heard of it",
         code::UNKNOWN_EXTENSION => "the receiver does not know an extension that it needs",
         code::MALFORMED => "the receiver could not read it",
         code::FUTURE => "the clocks of the two agents differ too much",

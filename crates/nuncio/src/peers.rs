@@ -1,6 +1,6 @@
 //! Who is a peer, and what becomes of one that is none any more.
 
-use nuncio_contracts::registry::code;
+use nuncio_contracts::registry::{code, limit};
 use nuncio_proto::error::PeerError;
 use nuncio_proto::ids::AgentId;
 use nuncio_proto::mailbox::Mailbox;
@@ -43,7 +43,19 @@ impl Actor {
         self.peer.contact(agent).is_some_and(was_added)
     }
 
-    pub(crate) fn add_peer(&mut self, agent: AgentId, info: ContactInfo, mailbox: Option<Mailbox>, reply: Reply<()>) {
+    pub(crate) fn add_peer(
+        &mut self,
+        agent: AgentId,
+        mut info: ContactInfo,
+        mailbox: Option<Mailbox>,
+        reply: Reply<()>,
+    ) {
+        // What a line does not say it does not take back: an older one may name an address that is none any more.
+        let known = self.peer.contact(&agent).map(|known| known.endpoints.clone()).unwrap_or_default();
+        let kept = if info.endpoints.is_empty() { limit::ENDPOINTS_MAX } else { 1 };
+        let former: Vec<_> = known.into_iter().filter(|known| !info.endpoints.contains(known)).take(kept).collect();
+        info.endpoints.extend(former);
+        info.endpoints.truncate(limit::ENDPOINTS_MAX);
         if let Err(error) = self.check_peer(agent, &info) {
             return tell(reply, Err(error));
         }

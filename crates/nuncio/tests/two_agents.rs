@@ -294,6 +294,28 @@ async fn a_peer_that_has_come_back_is_reached_as_soon_as_there_is_something_for_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_names_another_address_or_none_takes_back_none_that_was_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (alice, bob) = pair(&dir).await;
+    let right = bob.invitation().await.unwrap();
+    let endpoints = async || {
+        let peers = alice.peers().await.unwrap();
+        peers.into_iter().find(|peer| peer.agent == bob.id()).unwrap().endpoints
+    };
+    let good = right.endpoints[0].clone();
+    let stale = |port: u16| nuncio::Invitation { endpoints: vec![format!("127.0.0.1:{port}")], ..right.clone() };
+    alice.add_peer(&nuncio::Invitation { endpoints: Vec::new(), ..right.clone() }, None).await.unwrap();
+    assert_eq!(endpoints().await, [good.clone()]);
+    alice.add_peer(&stale(9), None).await.unwrap();
+    assert_eq!(endpoints().await, ["127.0.0.1:9".to_owned(), good]);
+    // The one before the last is not kept for ever.
+    alice.add_peer(&stale(10), None).await.unwrap();
+    assert_eq!(endpoints().await, ["127.0.0.1:10", "127.0.0.1:9"]);
+    alice.shutdown().await.unwrap();
+    bob.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retired_agent_is_cut_off_in_the_middle_of_a_conversation() {
     let dir = tempfile::tempdir().unwrap();
     let (_, statement) = nuncio::init(&config(&dir, "alice")).unwrap();

@@ -281,6 +281,13 @@ impl Peer {
         Ok(self.step(Change::Queued(Box::new(entry))))
     }
 
+    /// Gives up a session in which the peer has said nothing, before something is said that it is to hear first: of one that is not let in the first
+    /// letter of a start is heard and no other (contracts/call.md X29). The next start waits no longer than the least time between two.
+    #[must_use]
+    pub fn start_anew(&self, with: AgentId, now: UnixMillis) -> Step {
+        self.step(Change::StartAnew { with, now })
+    }
+
     /// Takes back a letter that is not acknowledged. It may have arrived all the same if it was sealed; its sender is told `cancelled`.
     #[must_use]
     pub fn cancel(&self, to: AgentId, letter: LetterId) -> Option<Step> {

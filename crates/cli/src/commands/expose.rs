@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cli::Options;
 use crate::commands::letting::Letting;
 use crate::commands::services::is_for_nobody;
+use crate::ending::Signals;
 use crate::failure::Failure;
 use crate::{output, span};
 
@@ -123,6 +124,14 @@ async fn waited<T>(
     patience: Duration,
     asked: impl Future<Output = Result<T, NotFound>>,
 ) -> Result<T, Failure> {
+    // Its program goes with this, and with a signal that ends this.
+    let mut signals = Signals::new()?;
+    let asked = async {
+        tokio::select! {
+            found = asked => Ok(found),
+            signal = signals.next() => Err(Failure::Interrupted(signal)),
+        }
+    };
     let mut asked = std::pin::pin!(asked);
     let found = tokio::select! {
         found = asked.as_mut() => found,
@@ -134,7 +143,7 @@ async fn waited<T>(
             asked.await
         }
     };
-    found.map_err(|error| Failure::not_found(name.as_str(), error))
+    found?.map_err(|error| Failure::not_found(name.as_str(), error))
 }
 
 impl A2a {
@@ -171,12 +180,34 @@ impl A2a {
     }
 }
 
+/// Options of this command: behind the program they are the program's.
+const OWN: [&str; 9] =
+    ["--read", "--allow", "--ahead", "--let-in", "--nobody", "--times", "--hours", "--patience", "--directory"];
+
 impl Mcp {
+    /// Behind a program nothing is this command's, unless it was parted by `--`: whoever types an option of it there means this command.
+    fn has_its_options(&self) -> Result<(), Failure> {
+        let parted = std::env::args_os().any(|word| word == "--");
+        let behind = self.command.iter().skip(1);
+        let is_own = |word: &&String| OWN.iter().any(|own| word.split('=').next() == Some(own));
+        match behind.clone().find(is_own).filter(|_| !parted) {
+            Some(own) => Err(Failure::usage(
+                format!("{own} stands behind the program, and would be the program's"),
+                "options of `nuncio expose` stand before it; where they are the program's, part them: nuncio expose mcp NAME -- PROGRAM --read",
+            )),
+            None if self.command.len() > 1 && self.command.first().is_some_and(|first| address(first).is_ok()) => {
+                Err(Failure::usage("something stands behind the address", "options of `nuncio expose` stand before it"))
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn run(self, options: &Options) -> Result<(), Failure> {
         let home = options.home()?;
         if !home.is_dir() {
             return Err(nuncio::Error::NoHome(home).into());
         }
+        self.has_its_options()?;
         self.letting.check(options).await?;
         let name = &self.name;
         let directory = std::path::absolute(self.directory.as_deref().unwrap_or(Path::new(".")));

@@ -142,6 +142,7 @@ async fn list(options: &Options) -> Result<(), Failure> {
 fn row(peer: &Peer) -> Vec<String> {
     let state = match peer {
         Peer { retired: true, .. } => "retired",
+        Peer { connected: true, problem: Some(_), .. } => "refused",
         Peer { fellow: true, connected: true, .. } => "fellow member, connected",
         Peer { connected: true, .. } => "connected",
         Peer { fellow: true, .. } => "fellow member, away",

@@ -5,13 +5,14 @@ use std::path::Path;
 use clap::Args;
 use nuncio::ServiceName;
 use nuncio_bridge::{ServiceTold, allow, services, withdraw};
+use serde::Serialize;
 
 use crate::cli::Options;
 use crate::client::{Api, is_gone};
 use crate::commands::letting::{are_known, are_scopes};
 use crate::failure::Failure;
 use crate::output;
-use crate::wire::{Peers, Services};
+use crate::wire::{Id, Peers, PermitTold, Permits, Services};
 
 /// Lists what this agent offers to others, and who may what.
 #[derive(Args)]
@@ -19,6 +20,13 @@ use crate::wire::{Peers, Services};
     after_help = "Examples:\n  nuncio services\n  nuncio services --json | jq '.services[].peers'\n\nThey stand in services.toml in the home, which may be edited by hand: `nuncio services` says what stands there and whether it can be read; an agent that runs follows it at SIGHUP, at `nuncio allow`, and at its next start."
 )]
 pub(crate) struct List {}
+
+/// What is listed: permits count beside what stands with each service; they are known where an agent runs.
+#[derive(Serialize)]
+struct Listed {
+    services: Vec<ServiceTold>,
+    permits: Vec<PermitTold>,
+}
 
 /// Says what an agent may do with a service, in the stead of what was said before. It holds from the next message on; what runs is not interrupted.
 #[derive(Args)]
@@ -50,10 +58,14 @@ pub(crate) struct Withdraw {
 }
 
 impl List {
-    pub(crate) fn run(&self, options: &Options) -> Result<(), Failure> {
-        let all = services(&options.home()?)?;
+    pub(crate) async fn run(&self, options: &Options) -> Result<(), Failure> {
+        let home = options.home()?;
+        is_home(&home)?;
+        let all = services(&home)?;
+        let permits = permits_of(&home).await?;
         if options.json {
-            return output::json(&Services { services: all });
+            let permits = permits.into_iter().map(|(permit, _)| permit).collect();
+            return output::json(&Listed { services: all, permits });
         }
         if all.is_empty() {
             output::note("nothing is offered: nuncio expose mcp NAME -- COMMAND");
@@ -61,7 +73,10 @@ impl List {
         }
         let rows: Vec<Vec<String>> = all
             .iter()
-            .map(|told| vec![told.name.clone(), output::harmless_line(&told.runs), told.read.join(" "), may(told)])
+            .map(|told| {
+                let runs = output::harmless_line(&told.runs);
+                vec![told.name.clone(), runs, told.read.join(" "), may_with(told, &permits)]
+            })
             .collect();
         output::table(&["NAME", "RUNS", "ONLY READ", "WHO MAY"], &rows)
     }
@@ -81,7 +96,18 @@ impl Allow {
         if options.json {
             return output::json(told);
         }
-        output::line(format_args!("{}: {}", self.name, may(told)))
+        output::line(format_args!("{}: {}", self.name, may(told)))?;
+        for (permit, holder) in permits_of(&home).await? {
+            let is_its = permit.holder == self.peer || holder.as_ref() == Some(&self.peer);
+            if is_its && permit.service == self.name.as_str() {
+                let scopes = permit.scopes.join(" ");
+                output::note(format_args!(
+                    "{} holds a permit for {scopes} beside that: nuncio permit revoke {}",
+                    self.peer, permit.id
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -129,7 +155,40 @@ impl Withdraw {
     }
 }
 
+fn is_home(home: &Path) -> Result<(), Failure> {
+    if home.is_dir() { Ok(()) } else { Err(nuncio::Error::NoHome(home.to_owned()).into()) }
+}
+
+/// Permits that this agent has given and that count now, and what their holders are called here; none where no agent runs.
+async fn permits_of(home: &Path) -> Result<Vec<(PermitTold, Option<String>)>, Failure> {
+    let api = Api::at(home);
+    let known = match api.get::<Permits>("/v1/permits").await {
+        Ok(known) => known.permits,
+        Err(failure) if is_gone(&failure) => return Ok(Vec::new()),
+        Err(failure) => return Err(failure),
+    };
+    if known.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = api.get::<Id>("/v1/id").await?.agent;
+    let peers = api.get::<Peers>("/v1/peers").await?.peers;
+    let called = |agent: &str| peers.iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name.clone());
+    let counts = known.into_iter().filter(|permit| permit.giver == own && permit.until_ms > nuncio::Agent::now().0);
+    Ok(counts.map(|permit| (called(&permit.holder), permit)).map(|(name, permit)| (permit, name)).collect())
+}
+
+fn may_with(told: &ServiceTold, permits: &[(PermitTold, Option<String>)]) -> String {
+    let held = permits.iter().filter(|(permit, _)| permit.service == told.name);
+    let held = held.map(|(permit, name)| {
+        format!("{}, by a permit: {}", name.as_ref().unwrap_or(&permit.holder), permit.scopes.join(" "))
+    });
+    let said = Some(may(told)).filter(|_| !is_for_nobody(told));
+    let all: Vec<String> = said.into_iter().chain(held).collect();
+    if all.is_empty() { may(told) } else { all.join("; ") }
+}
+
 fn is_offered(home: &Path, name: &ServiceName) -> Result<(), Failure> {
+    is_home(home)?;
     if services(home)?.iter().any(|told| told.name == name.as_str()) {
         return Ok(());
     }

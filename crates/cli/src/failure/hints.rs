@@ -52,7 +52,9 @@ pub(super) fn hint_for(kind: &str) -> &'static str {
             "`mailbox = true` and a [trust] in the home's nuncio.toml, then start the agent again: `nuncio mailbox --help`"
         }
         "no_trust" => "name the trust domain and its node in the home's nuncio.toml, then start the agent again",
-        "node" => "`nuncio node` has to run where nuncio.toml says; or let the letter wait: --wait-for-token 30s",
+        "node" => {
+            "`nuncio node` has to run where nuncio.toml says; a letter may wait for it (`nuncio send --wait-for-token 30s`)"
+        }
         "token_refused" => {
             "ask for what the service's policy grants, or have the policy changed by whoever runs the node"
         }
@@ -88,7 +90,7 @@ pub(super) fn hint_for(kind: &str) -> &'static str {
         "no_such_permit" => "`nuncio permit list` lists them, each with the ids of its links",
         "refused" => "what was said says why; asked again it is refused again",
         "service" => {
-            "what is offered is a program that speaks MCP on its input and output, or the http(s) address of one: try it by hand; one that is fetched first takes longer: --patience 2m. Nothing was written"
+            "what is offered is a program that speaks MCP on its input and output, the http(s) address of one, or (`expose a2a`) that of an agent with a card: try it by hand; one that is fetched first takes longer: --patience 2m. Nothing was written"
         }
         "services" => {
             "mend that file; what was offered before goes on while the agent runs, and its next start wants it whole"

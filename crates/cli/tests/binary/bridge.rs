@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -215,6 +215,14 @@ fn nothing_but_messages_stands_on_the_output_and_what_is_wrong_is_said() {
     let homes = Homes::new();
     let home = homes.init("anna");
     // Without an agent: the file is written all the same, and followed at its start.
+    let nowhere = homes.path("nowhere");
+    for words in [&["services"][..], &["allow", "files", "ben", "tools.read"], &["withdraw", "files"]] {
+        assert!(fails(&nowhere, words, 1).contains("is no home"), "{words:?}");
+    }
+    let behind = fails(&home, &["expose", "mcp", "files", "python3", server().to_str().unwrap(), "--nobody"], 2);
+    assert!(behind.contains("--nobody stands behind the program"), "{behind}");
+    let behind = fails(&home, &["expose", "mcp", "files", "http://127.0.0.1:9/", "--let-in=tools.read"], 2);
+    assert!(behind.contains("--let-in=tools.read stands behind"), "{behind}");
     let said = fails(&home, &["expose", "mcp", "files", "--", "sh", "-c", "echo no licence >&2; exit 3"], 1);
     assert!(said.contains("files: it does not run") && said.contains("no licence"), "{said}");
     assert!(!home.join("services.toml").exists());
@@ -262,6 +270,33 @@ fn nothing_but_messages_stands_on_the_output_and_what_is_wrong_is_said() {
     std::fs::write(&file, good.replace("read =", "reed =")).unwrap();
     let said = fails(&home, &["agent", "--listen", "127.0.0.1:0"], 1);
     assert!(said.contains("services.toml, line ") && said.contains("reed") && said.contains("hint: mend"), "{said}");
+}
+
+#[test]
+fn what_is_tried_ends_with_the_command_that_tries_it() {
+    let homes = Homes::new();
+    let (home, noted) = (homes.init("anna"), homes.path("pid"));
+    let script = format!("echo $$ > '{}'; exec sleep 300", noted.display());
+    let mut expose = command(&home);
+    expose.args(["expose", "mcp", "slow", "--patience", "60s", "--", "sh", "-c", &script]);
+    let mut expose = expose.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    let process = loop {
+        match std::fs::read_to_string(&noted).unwrap_or_default().trim() {
+            "" => assert!(Instant::now() < until, "it is not started"),
+            pid => break pid.to_owned(),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let id = expose.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(expose.wait().unwrap().code(), Some(1));
+    let lives = || std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while lives() {
+        assert!(Instant::now() < until, "it goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!home.join("services.toml").exists());
 }
 
 #[test]

@@ -56,6 +56,8 @@ impl Actor {
                     let taken_back = self.peer.cancel(to, letter);
                     taken_back.into_iter().for_each(|step| self.commit(step));
                 }
+                let anew = self.peer.start_anew(to, now());
+                self.commit(anew);
                 let Meant { service, scope } = *knock;
                 self.send_control(to, &Control::Knock(Box::new(Knock { from, service, scope, secret, transaction })));
                 let begins = self.door.knock_anew(to);

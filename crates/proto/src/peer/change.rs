@@ -35,6 +35,7 @@ pub(crate) enum Change {
     Mail(MailChange),
     Channel(ChannelChange),
     Restart { with: AgentId, session: SessionId, now: UnixMillis },
+    StartAnew { with: AgentId, now: UnixMillis },
     Rekeyed(Box<Rekeyed>),
     AckSent { to: AgentId, session: SessionId, frame: Vec<u8>, again: bool },
     Resent { to: AgentId, now: UnixMillis, burst: usize, probe: Option<Vec<u8>> },
@@ -83,6 +84,7 @@ impl Peer {
             Change::Mail(change) => self.apply_mail(change, &mut out),
             Change::Channel(change) => self.apply_channel(change, &mut out),
             Change::Restart { with, session, now } => self.apply_restart(with, session, now, &mut out),
+            Change::StartAnew { with, now } => self.apply_start_anew(with, now, &mut out),
             Change::Rekeyed(rekeyed) => self.apply_rekeyed(*rekeyed, &mut out),
             Change::AckSent { to, session, frame, again } => {
                 self.ack_comes_again(&to, again);

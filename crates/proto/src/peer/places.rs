@@ -119,6 +119,16 @@ impl Peer {
         self.trim_old(with, out);
     }
 
+    pub(super) fn apply_start_anew(&mut self, with: AgentId, now: UnixMillis, out: &mut Out) {
+        let Some(contact) = self.contacts.get_mut(&with) else { return };
+        (contact.start_delay, contact.start_at) = (0, None);
+        out.contacts.insert(with);
+        let unanswered = |id: &SessionId| self.sessions.get(id).is_some_and(|session| session.handshake.is_some());
+        if let Some(id) = contact.current.filter(unanswered) {
+            self.apply_restart(with, id, now, out);
+        }
+    }
+
     /// From now on only opened, for a bounded time. Its unacknowledged letters become drafts again.
     pub(super) fn make_old(&mut self, id: SessionId, now: UnixMillis, out: &mut Out) {
         let Some(session) = self.sessions.get_mut(&id) else { return };

@@ -37,14 +37,8 @@ fn a_knock_is_heard_in_its_time() {
         let (mut a, mut b) = (Agent::new(1), Agent::new(2));
         a.know(&b.peer);
         b.peer.hear_knocks(true);
-        let from = format!("nuncio:{}", a.peer.id()).parse().unwrap();
-        let knock =
-            Knock { from, service: None, scope: Scope::parse("tools.read").unwrap(), secret: None, transaction: None };
-        let mut letter = a.letter("");
-        letter.kind = LetterKind::Control;
-        letter.content_type = ContentType::CBOR;
-        letter.payload = Control::Knock(Box::new(knock)).encode();
-        a.post(b.peer.id(), &letter);
+        let knock = a_knock(&mut a);
+        a.post(b.peer.id(), &knock);
         a.run();
         answer_claims(&mut a, &mut b);
         a.run();
@@ -53,6 +47,41 @@ fn a_knock_is_heard_in_its_time() {
         let effects = b.peer.stage(step).unwrap().effects.after_commit();
         assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Knocked { .. })), heard);
     }
+}
+
+// contracts/call.md X29.
+#[test]
+fn a_knock_is_the_first_that_is_heard_though_letters_wait() {
+    let (mut a, mut b) = (Agent::new(1), Agent::new(2));
+    a.know(&b.peer);
+    b.peer.hear_knocks(true);
+    a.send(b.peer.id(), "let me in");
+    settle(&mut a, &mut b);
+    assert_eq!(a.peer.sessions().count(), 1, "which says nothing");
+    a.out.clear();
+    let step = a.peer.start_anew(b.peer.id(), a.now);
+    a.take(step);
+    let knock = a_knock(&mut a);
+    a.post(b.peer.id(), &knock);
+    later(time::START_RETRY, [&mut a, &mut b]);
+    a.run();
+    answer_claims(&mut a, &mut b);
+    a.run();
+    let first = a.out.remove(0);
+    let step = b.peer.receive(Some(a.peer.id()), &first, b.now, &mut b.rng, &b.disk).unwrap();
+    let effects = b.peer.stage(step).unwrap().effects.after_commit();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Knocked { .. })));
+}
+
+fn a_knock(by: &mut Agent) -> Letter {
+    let from = format!("nuncio:{}", by.peer.id()).parse().unwrap();
+    let scope = Scope::parse("tools.read").unwrap();
+    let knock = Knock { from, service: None, scope, secret: None, transaction: None };
+    let mut letter = by.letter("");
+    letter.kind = LetterKind::Control;
+    letter.content_type = ContentType::CBOR;
+    letter.payload = Control::Knock(Box::new(knock)).encode();
+    letter
 }
 
 // contracts/handshake.md H8.

@@ -28,6 +28,14 @@ fn a_permit_is_given_handed_on_and_revoked() {
     denied(&count(&mut at_ben, 1));
     let given = json_of(anna, &["permit", "give", "ben", "files", "tools.read", "tools.write:count", "--further", "1"]);
     assert_eq!(text(&count(&mut at_ben, 2)), "2");
+    // Who lists who may, or takes away what was said, is told of it.
+    let listed = ok(anna, &["services"]);
+    assert!(listed.contains("ben, by a permit: tools.read tools.write:count"), "{listed}");
+    assert_eq!(json_of(anna, &["services"])["permits"][0]["id"], given["id"]);
+    let nothing = nuncio(anna, &["allow", "files", "ben", "--nothing"]);
+    let revoke = format!("nuncio permit revoke {}", text_of(&given["id"]));
+    assert!(nothing.status.success() && stderr(&nothing).contains(&revoke), "{nothing:?}");
+    scene.allow(&["tools.read"]);
 
     // Ben hands on a part of it, and cora shows it.
     ok(ben, &["permit", "keep", text_of(&given["permit"])]);
@@ -53,6 +61,7 @@ fn a_permit_is_given_handed_on_and_revoked() {
     denied(&count(&mut at_cora, 6));
     ok(anna, &["permit", "revoke", text_of(&given["id"])]);
     denied(&count(&mut at_ben, 7));
+    assert!(!ok(anna, &["services"]).contains("permit"));
     assert_eq!(json_of(anna, &["permit", "list"])["permits"], json!([]));
     fails(anna, &["permit", "revoke", text_of(&given["id"])], 2);
     assert_eq!(scene.counted(), [2, 3, 5]);
