@@ -332,17 +332,21 @@ impl Serving {
         how: (Outcome, &str),
         remember: Option<Vec<u8>>,
     ) -> Result<(), nuncio::Error> {
+        let (service, of) = (&called.place.service, Of { from: called.letter.from, session: called.place.session });
         let memory = remember.map(|memory| {
-            let of = Of { from: called.letter.from, session: called.place.session };
-            let named = named_memory(&called.place.service, &memory);
-            self.memory.keep(&called.place.service, &of, memory);
+            let named = named_memory(service, &memory);
+            self.memory.keep(service, &of, memory);
             named
         });
+        let keeps = memory.is_some();
         let place = reply::place(called, What::Answer, &message);
         let letter = reply::letter(&message);
         let sent = self.agent.answer_call(called, &place, letter, how, memory).await;
         if matches!(sent, Ok(false)) {
             tracing::debug!("an answer to what is over");
+            if keeps {
+                self.memory.forget(service, &of);
+            }
         }
         drop(message);
         sent.map(drop)
