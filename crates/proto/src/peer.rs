@@ -283,7 +283,6 @@ impl Peer {
 
     /// Gives up a session in which the peer has said nothing, before something is said that it is to hear first: of one that is not let in the first
     /// letter of a start is heard and no other (contracts/call.md X29). The next start waits no longer than the least time between two.
-    #[must_use]
     pub fn start_anew(&self, with: AgentId, now: UnixMillis) -> Step {
         self.step(Change::StartAnew { with, now })
     }

@@ -92,6 +92,7 @@ struct Seats {
 }
 
 /// A seat from outside.
+#[derive(Clone)]
 struct Place {
     no: u64,
     commands: mpsc::UnboundedSender<Command>,
@@ -196,8 +197,8 @@ impl Programs {
                 one => one,
             },
         };
-        let known = chosen.map(|place| (place.commands.clone(), Arc::clone(&place.open), place.over.clone()));
-        let (commands, open, over) = match known {
+        let known = chosen.cloned();
+        let Place { commands, open, over, .. } = match known {
             Some(known) => known,
             None => self.0.seat(&mut seats, ask.of)?,
         };
@@ -225,11 +226,7 @@ impl Seats {
 }
 
 impl Shared {
-    fn seat(
-        self: &Arc<Self>,
-        seats: &mut Seats,
-        of: Of,
-    ) -> Result<(mpsc::UnboundedSender<Command>, Arc<Mutex<Open>>, Over), NotHanded> {
+    fn seat(self: &Arc<Self>, seats: &mut Seats, of: Of) -> Result<Place, NotHanded> {
         let pool = seats.of.get(&of).map_or(0, Vec::len);
         if pool >= if of.session.is_some() { 1 } else { self.base.bounds.pool } {
             return Err(NotHanded::Busy("too many requests of one id at once"));
@@ -238,13 +235,11 @@ impl Shared {
             return Err(NotHanded::Busy("too many sessions of one agent at once"));
         }
         let (commands, queue) = mpsc::unbounded_channel();
-        let open = Arc::new(Mutex::new(Open::default()));
         seats.next += 1;
-        let over = Over::default();
-        let place = Place { no: seats.next, commands: commands.clone(), open: Arc::clone(&open), over: over.clone() };
-        tokio::spawn(Seat::new(Arc::clone(self), of, place.no, Arc::clone(&open), queue).run());
-        seats.of.entry(of).or_default().push(place);
-        Ok((commands, open, over))
+        let place = Place { no: seats.next, commands, open: Arc::default(), over: Over::default() };
+        tokio::spawn(Seat::new(Arc::clone(self), of, place.no, Arc::clone(&place.open), queue).run());
+        seats.of.entry(of).or_default().push(place.clone());
+        Ok(place)
     }
 
     /// Takes a seat from its place; `false` where something was sent to it in the meantime.
