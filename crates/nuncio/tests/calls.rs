@@ -544,6 +544,20 @@ async fn what_went_and_was_not_acknowledged_is_not_told_as_not_done() {
     assert_eq!((id, why.letter_code()), (never, Some("expired")));
 }
 
+/// contracts/call.md section 4, -32042: who was never let in was heard by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_at_a_door_that_was_never_open_is_not_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (asker, mut asking) = open(dir.path(), "asker").await;
+    let (server, _serving) = open(dir.path(), "server").await;
+    let to = asker.add_peer(&server.invitation().await.unwrap(), None).await.unwrap();
+    let (id, message) = (Agent::new_letter_id().unwrap(), json("let me").expires_in(Duration::from_secs(3)));
+    within(asker.say(to, id, &place(What::Request), message, Vec::new())).await.unwrap();
+    let (_, told, _, why) = failed(&mut asking).await;
+    assert_eq!((told, why.letter_code()), (id, Some("expired")));
+    assert!(server.status().await.unwrap().refused.iter().any(|(_, count)| *count > 0), "it had come to the door");
+}
+
 /// contracts/call.md X43.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_retires_leaves_no_call_and_whoever_asked_it_is_told() {
