@@ -217,16 +217,16 @@ impl Serving {
         lock(&self.removals).get(agent).copied().unwrap_or_default()
     }
 
-    /// Hands a message over, unless its peer was removed since it came; what was handed over meanwhile ends.
+    /// Hands a message over, unless its peer was removed since it came; what was handed over meanwhile is heard by nobody.
     // contracts/call.md X43.
     async fn hand(&self, offered: &Offered, ask: Ask, removals: u64) -> Result<(), NotHanded> {
-        let of = ask.of;
+        let (of, key) = (ask.of, ask.key);
         if self.removals(&of.from) != removals {
             return Err(NotHanded::Ended);
         }
         let handed = offered.service.hand(ask).await;
-        if self.removals(&of.from) != removals {
-            offered.service.end(of).await;
+        if handed.is_ok() && self.removals(&of.from) != removals {
+            offered.service.forget(&of, key);
         }
         handed
     }
@@ -256,7 +256,7 @@ impl Serving {
         let (no, method) = (called.letter.no, envelope.method.clone());
         let id = envelope.id.clone().unwrap_or(Id::NULL);
         let of = Of { from: called.letter.from, session: called.place.session };
-        self.recall(&called.place.service, &of).await?;
+        self.recall(&called.place.service, &of, removals).await?;
         let begun = self.agent.begun_call(&called);
         if !begun && !self.agent.begin_call(no, &method).await? {
             return Ok(());
@@ -287,7 +287,7 @@ impl Serving {
         let service = called.place.service.clone();
         match self.admit(&called).await {
             Ok((envelope, message, offered)) => {
-                self.recall(&service, &of).await?;
+                self.recall(&service, &of, removals).await?;
                 let _room = if message.body.is_in_memory() { None } else { self.room.acquire(&of.from).await };
                 let message = match message.into_memory().await {
                     Ok(message) => message,

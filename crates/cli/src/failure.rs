@@ -58,7 +58,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// A signal ended it in the middle.
-    #[error("ended by {0}: nothing was written")]
+    #[error("ended in the middle, by {0}")]
     Interrupted(&'static str),
     /// The agent that was asked is there no more.
     #[error("the agent has stopped: nobody answers at {}", .0.display())]

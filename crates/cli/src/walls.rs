@@ -71,6 +71,8 @@ pub struct Size {
 struct Tried {
     attempts: u64,
     through: u64,
+    /// Fewer show that what was tried did nothing.
+    through_min: u64,
     /// More may not come through, where that is bounded.
     through_max: Option<u64>,
 }
@@ -342,8 +344,9 @@ impl Row {
     /// Whether every claim is true.
     #[must_use]
     pub fn stands(&self) -> bool {
-        let Tried { attempts, through, through_max } = self.tried;
+        let Tried { attempts, through, through_min, through_max } = self.tried;
         attempts > 0
+            && through >= through_min
             && through_max.is_none_or(|most| through <= most)
             && self.reached_mib <= self.wall.bound_mib
             && self.served.letters > 0
@@ -352,7 +355,7 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tried { attempts, through, through_max } = self.tried;
+        let Tried { attempts, through, through_max, .. } = self.tried;
         write!(
             f,
             "{:<24}  {attempts:>8}  {through:>8}  {:>8}  {:>9}  {:>11}  {:>14}  {:>10}",

@@ -200,7 +200,7 @@ impl Actor {
             }
             let now = now();
             if self.clock.was_set(now, Instant::now()) {
-                tracing::warn!("the system's clock was put forward or back");
+                tracing::warn!("the system's clock was put forward or back, or the machine slept");
                 self.peer.clock_was_set(now);
             }
             match self.peer.next(now, idle, &mut self.entropy) {

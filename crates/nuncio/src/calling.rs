@@ -148,9 +148,17 @@ impl CallBook {
         self.admitted.insert(no);
     }
 
-    /// A frame for an agent went.
+    /// A frame for an agent went; of one that is asked nothing that is not kept.
     pub(crate) fn gave(&mut self, to: AgentId) {
-        self.gave.insert(to, Instant::now());
+        if self.asks(to) {
+            self.gave.insert(to, Instant::now());
+        }
+    }
+
+    /// Whether a request to an agent is open.
+    fn asks(&self, to: AgentId) -> bool {
+        let mut from = self.open.range((to, LetterId::from_bytes([0; 16]))..);
+        from.next().is_some_and(|((at, _), _)| *at == to)
     }
 
     fn tell(&mut self, news: impl Fn() -> CallNews) {
@@ -465,6 +473,9 @@ impl Actor {
         if self.calls.open.remove(&at).is_some() {
             self.peer.await_no_call(at.0, at.1);
             self.calls.failures.retain(|_, told| *told != at);
+            if !self.calls.asks(at.0) {
+                self.calls.gave.remove(&at.0);
+            }
             rows.push(Op::Delete { key: asked_key(&at) });
         }
     }

@@ -20,7 +20,7 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The wall clock beside time that passes: whether somebody has put it forward or back.
+/// The wall clock beside time that passes: whether somebody has put it forward or back, or the machine has slept.
 #[derive(Debug, Default)]
 pub(crate) struct ClockWatch(Option<(UnixMillis, Instant)>);
 

@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) deposited: Option<(Nonce, UnixMillis)>,
     /// It was sealed in another session and may have arrived there. After a start nobody knows.
     pub(crate) tried: bool,
+    /// In a session in which its receiver had spoken. After a start nobody knows.
+    pub(crate) answered: bool,
 }
 
 /// A token that a letter of ours carries.
@@ -88,6 +90,7 @@ impl Entry {
             former: None,
             deposited: None,
             tried: false,
+            answered: false,
         }
     }
 
@@ -181,7 +184,12 @@ impl Entry {
             token: None,
             told: None,
         });
-        Some(Self { sealed, tried: true, ..Self::draft(AgentId::from_bytes(to.into_array()).ok()?, &read) })
+        Some(Self {
+            sealed,
+            tried: true,
+            answered: true,
+            ..Self::draft(AgentId::from_bytes(to.into_array()).ok()?, &read)
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //!   request ─► bearer ─► transaction ─► whose session? ─► budget ─► the service's front, under the transaction
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,9 +92,14 @@ impl Sessions {
         if self.of.len() <= SESSIONS_MAX {
             return None;
         }
-        let mut counts = HashMap::<&str, usize>::new();
-        self.of.values().for_each(|known| *counts.entry(&known.principal).or_default() += 1);
-        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(principal, _)| principal.to_owned())?;
+        let mut all = HashMap::<&str, (usize, u64)>::new();
+        for known in self.of.values() {
+            let (count, used) = all.entry(&known.principal).or_insert((0, u64::MAX));
+            (*count, *used) = (*count + 1, known.used.min(*used));
+        }
+        // Of those with as many, who has used theirs least lately; the one that has begun is the newest.
+        let most = all.into_iter().max_by_key(|(_, (count, used))| (*count, Reverse(*used)));
+        let most = most.map(|(principal, _)| principal.to_owned())?;
         self.forget_oldest(|known| known.principal == most)
     }
 
@@ -301,6 +307,9 @@ mod tests {
         assert_eq!(sessions.begin("anna 2", "user:anna", &files), None);
         assert_eq!(sessions.begin("new", "user:carl", &files), Some(("anna 1".to_owned(), files.clone())));
         assert!(sessions.is_of("bens", "user:ben", &files));
+        // Of those that have as many: who has used theirs least lately, and never the newest.
+        assert_eq!(sessions.begin("newer", "user:dora", &files), Some(("0".to_owned(), files.clone())));
+        assert!(sessions.is_of("newer", "user:dora", &files));
     }
 
     #[test]

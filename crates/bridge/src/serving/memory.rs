@@ -52,11 +52,12 @@ impl Memory {
 
 impl Serving {
     /// Brings what is kept of a session into memory, once.
-    pub(super) async fn recall(&self, service: &ServiceName, of: &Of) -> Result<(), nuncio::Error> {
+    pub(super) async fn recall(&self, service: &ServiceName, of: &Of, removals: u64) -> Result<(), nuncio::Error> {
         let Some(session) = of.session.filter(|_| self.memory.get(service, of).is_none()) else { return Ok(()) };
         let kept = self.agent.call_memory(of.from, session).await?;
         let kept = kept.and_then(|kept| memory_of(service, &kept));
-        if let Some(kept) = kept {
+        // What was kept of a peer goes with it.
+        if let Some(kept) = kept.filter(|_| self.removals(&of.from) == removals) {
             self.memory.keep(service, of, kept);
         }
         Ok(())

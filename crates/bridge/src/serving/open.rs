@@ -24,12 +24,14 @@ pub(super) struct Opened {
     pub(super) of: Of,
     /// When something of its service last came to it.
     heard: Instant,
+    /// It is told as of unknown outcome as soon as there is room for that: its service is heard to it no more.
+    given_up: bool,
 }
 
 impl Opened {
     pub(super) fn new(mut called: Called, method: String, id: Id, of: Of) -> Self {
         called.letter.payload = Payload::Inline(Vec::new());
-        Self { called, method, id, of, heard: Instant::now() }
+        Self { called, method, id, of, heard: Instant::now(), given_up: false }
     }
 
     fn is_of(&self, service: &ServiceName, of: &Of) -> bool {
@@ -47,7 +49,22 @@ impl Open {
     }
 
     pub(super) fn take(&self, no: u64) -> Option<Opened> {
-        lock(&self.0).remove(&no)
+        self.take_if(no, false)
+    }
+
+    /// It stays here until it can be told that nobody knows what came of it.
+    pub(super) fn give_up(&self, no: u64, opened: Opened) {
+        self.insert(no, Opened { given_up: true, ..opened });
+    }
+
+    pub(super) fn take_given_up(&self, no: u64) -> Option<Opened> {
+        self.take_if(no, true)
+    }
+
+    fn take_if(&self, no: u64, given_up: bool) -> Option<Opened> {
+        let mut open = lock(&self.0);
+        let is_so = open.get(&no).is_some_and(|opened| opened.given_up == given_up);
+        if is_so { open.remove(&no) } else { None }
     }
 
     /// Whose it is.
@@ -57,7 +74,7 @@ impl Open {
 
     /// Its service said something to it: who asked it, by which letter, and where.
     pub(super) fn heard(&self, no: u64) -> Option<(AgentId, LetterId, CallPlace)> {
-        lock(&self.0).get_mut(&no).map(|opened| {
+        lock(&self.0).get_mut(&no).filter(|opened| !opened.given_up).map(|opened| {
             opened.heard = Instant::now();
             let letter = &opened.called.letter;
             (letter.from, letter.id, opened.called.place.clone())

@@ -60,16 +60,16 @@ impl Serving {
             said => return said,
         };
         let no = opened.called.letter.no;
-        self.open.insert(no, opened);
+        self.open.give_up(no, opened);
         let serving = Arc::clone(self);
         drop(tokio::spawn(async move {
             while serving.stopping.run_until_cancelled(sleep(TOLD_AGAIN)).await.is_some() {
-                let Some(opened) = serving.open.take(no) else { return };
+                let Some(opened) = serving.open.take_given_up(no) else { return };
                 match serving.say_unknown(&opened, reason, &why).await {
                     Err(nuncio::Error::Stopped) | Ok(()) => return,
                     Err(error) => tracing::warn!(%error, "what became of a request cannot be told yet"),
                 }
-                serving.open.insert(no, opened);
+                serving.open.give_up(no, opened);
             }
         }));
         Ok(())

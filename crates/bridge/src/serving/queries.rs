@@ -140,7 +140,7 @@ impl Serving {
         if !reads::only_reads(&offered.config, &envelope) {
             return None;
         }
-        self.recall(service, &of).await.ok()?;
+        self.recall(service, &of, removals).await.ok()?;
         let (key, id) = (called.letter.no, envelope.id.clone()?);
         let (told, answer) = oneshot::channel();
         let handing = Arc::<tokio::sync::Mutex<()>>::default();

@@ -104,9 +104,17 @@ struct ToolTold<'a> {
 
 impl Expose {
     pub(crate) async fn run(self, options: &Options) -> Result<(), Failure> {
-        match self.what {
-            What::Mcp(mcp) => mcp.run(options).await,
-            What::A2a(agent) => agent.run(options).await,
+        // A program that is tried goes with this, and with a signal that ends this.
+        let mut signals = Signals::new()?;
+        let exposed = async {
+            match self.what {
+                What::Mcp(mcp) => mcp.run(options).await,
+                What::A2a(agent) => agent.run(options).await,
+            }
+        };
+        tokio::select! {
+            exposed = exposed => exposed,
+            signal = signals.next() => Err(Failure::Interrupted(signal)),
         }
     }
 }
@@ -124,14 +132,6 @@ async fn waited<T>(
     patience: Duration,
     asked: impl Future<Output = Result<T, NotFound>>,
 ) -> Result<T, Failure> {
-    // Its program goes with this, and with a signal that ends this.
-    let mut signals = Signals::new()?;
-    let asked = async {
-        tokio::select! {
-            found = asked => Ok(found),
-            signal = signals.next() => Err(Failure::Interrupted(signal)),
-        }
-    };
     let mut asked = std::pin::pin!(asked);
     let found = tokio::select! {
         found = asked.as_mut() => found,
@@ -143,7 +143,7 @@ async fn waited<T>(
             asked.await
         }
     };
-    found?.map_err(|error| Failure::not_found(name.as_str(), error))
+    found.map_err(|error| Failure::not_found(name.as_str(), error))
 }
 
 impl A2a {
@@ -180,20 +180,19 @@ impl A2a {
     }
 }
 
-/// Options of this command: behind the program they are the program's.
-const OWN: [&str; 9] =
-    ["--read", "--allow", "--ahead", "--let-in", "--nobody", "--times", "--hours", "--patience", "--directory"];
+/// Options that say who may: behind the program they would be the program's, and let in others than was meant.
+const WHO_MAY: [&str; 4] = ["--allow", "--ahead", "--let-in", "--nobody"];
 
 impl Mcp {
-    /// Behind a program nothing is this command's, unless it was parted by `--`: whoever types an option of it there means this command.
+    /// Behind a program nothing is this command's: whoever types there who may, and has not parted it by `--`, means this command.
     fn has_its_options(&self) -> Result<(), Failure> {
         let parted = std::env::args_os().any(|word| word == "--");
         let behind = self.command.iter().skip(1);
-        let is_own = |word: &&String| OWN.iter().any(|own| word.split('=').next() == Some(own));
+        let is_own = |word: &&String| WHO_MAY.iter().any(|own| word.split('=').next() == Some(own));
         match behind.clone().find(is_own).filter(|_| !parted) {
             Some(own) => Err(Failure::usage(
                 format!("{own} stands behind the program, and would be the program's"),
-                "options of `nuncio expose` stand before it; where they are the program's, part them: nuncio expose mcp NAME -- PROGRAM --read",
+                "options of `nuncio expose` stand before it; where they are the program's, part them: nuncio expose mcp NAME -- PROGRAM --allow",
             )),
             None if self.command.len() > 1 && self.command.first().is_some_and(|first| address(first).is_ok()) => {
                 Err(Failure::usage("something stands behind the address", "options of `nuncio expose` stand before it"))

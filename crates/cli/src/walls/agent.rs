@@ -60,7 +60,7 @@ impl Target<'_> {
             Attack::SlowWriters => self.slow_writers(size.seconds).await?,
             Attack::StoppedReader => reader::stops(self, size.seconds).await?,
         };
-        Ok(Tried { attempts: attempts.into(), through: through.into(), through_max: None })
+        Ok(Tried { attempts: attempts.into(), through: through.into(), through_min: 0, through_max: None })
     }
 
     /// From many addresses: each shows its address, begins a handshake, and hears nothing more.

@@ -74,9 +74,9 @@ impl Tally {
         self.through.fetch_add(wide(through), Ordering::Relaxed);
     }
 
-    fn tried(&self, through_max: u64) -> Tried {
+    fn tried(&self, (through_min, through_max): (u64, u64)) -> Tried {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Tried { attempts: of(&self.attempts), through: of(&self.through), through_max: Some(through_max) }
+        Tried { attempts: of(&self.attempts), through: of(&self.through), through_min, through_max: Some(through_max) }
     }
 }
 
@@ -92,7 +92,7 @@ impl Target {
             Attack::Events => self.events(&tally, until).await?,
             Attack::SlowClients => self.slow_clients(&tally, until).await?,
         }
-        Ok(tally.tried(attack.through_max(began.elapsed())))
+        Ok(tally.tried((attack.through_min(), attack.through_max(began.elapsed()))))
     }
 
     /// A connection of a client's, or of a guest's.
@@ -295,6 +295,14 @@ impl Attack {
             // A head and a body each have their patience.
             Self::SlowClients => flood.max(Duration::from_millis(2 * time::REQUEST_PATIENCE + 5_000)),
             _ => flood,
+        }
+    }
+
+    /// Of what is good among it some is taken, or it shows nothing.
+    const fn through_min(self) -> u64 {
+        match self {
+            Self::SlowClients => 0,
+            _ => 1,
         }
     }
 

@@ -34,13 +34,11 @@ impl Actor {
     pub(crate) fn may_have_gone(&self, to: AgentId, id: LetterId, reached: Reached) -> bool {
         let Some(open) = self.calls.open.get(&(to, id)) else { return false };
         let went = open.said.is_none_or(|said| self.calls.gave.get(&to).is_some_and(|gave| *gave >= said));
-        // Whoever has let nobody in has taken nothing.
-        let is_shut = self.is_turned_away(&to);
-        let was_open = || self.peer.sessions().any(|(session, _)| session.peer() == to && session.is_confirmed());
         match reached {
             Reached::Nowhere => false,
-            Reached::Unanswered => went && !is_shut,
-            Reached::Session => went && (!is_shut || was_open()),
+            // Whoever has let nobody in has taken nothing.
+            Reached::Unanswered => went && !self.is_turned_away(&to),
+            Reached::Session => went,
         }
     }
 

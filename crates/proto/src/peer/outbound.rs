@@ -376,12 +376,13 @@ impl Peer {
     }
 
     fn reached(&self, entry: &Entry) -> Reached {
+        let speaks =
+            |sealed: &SealedAs| self.sessions.get(&sealed.session).is_none_or(|session| session.handshake.is_none());
         match &entry.sealed {
-            Some(sealed) => match self.sessions.get(&sealed.session) {
-                Some(session) if session.handshake.is_some() => Reached::Unanswered,
-                _ => Reached::Session,
-            },
-            None if entry.tried => Reached::Session,
+            _ if entry.answered => Reached::Session,
+            Some(sealed) if speaks(sealed) => Reached::Session,
+            Some(_) => Reached::Unanswered,
+            None if entry.tried => Reached::Unanswered,
             None => Reached::Nowhere,
         }
     }

@@ -141,7 +141,7 @@ impl Peer {
         }
         let until = now.plus(time::OLD_SESSION_LIFE);
         session.place = Place::Old(until);
-        let frames = core::mem::take(&mut session.outstanding);
+        let (frames, answered) = (core::mem::take(&mut session.outstanding), session.handshake.is_none());
         self.old_until.insert((until, id));
         out.sessions.insert(id);
         out.contacts.insert(with);
@@ -164,15 +164,16 @@ impl Peer {
             match frame.entry {
                 None => out.ops.push(Op::Delete { key: rows::of_session(rows::GIVEN_UP, &id, seq) }),
                 Some(no) if self.is_renewal(no) => drop(self.remove_entry(no, out)),
-                Some(no) => self.draft_again(no, with, out),
+                Some(no) => self.draft_again(no, with, answered, out),
             }
         }
     }
 
-    fn draft_again(&mut self, no: u64, with: AgentId, out: &mut Out) {
+    fn draft_again(&mut self, no: u64, with: AgentId, answered: bool, out: &mut Out) {
         let Some(entry) = self.outbox.get_mut(&no) else { return };
         entry.sealed = None;
         entry.tried = true;
+        entry.answered |= answered;
         out.ops.push(Op::Put { key: rows::numbered(rows::OUTBOX, no), value: entry.to_row() });
         self.counters.sealed_again += 1;
         if let Some(contact) = self.contacts.get_mut(&with) {

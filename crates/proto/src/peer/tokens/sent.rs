@@ -81,7 +81,7 @@ impl Peer {
             return false;
         }
         entry.renewals += 1;
-        entry.tried = false;
+        (entry.tried, entry.answered) = (false, false);
         let sealed = entry.sealed.take();
         let fresh = sealed.as_ref().is_some_and(|sealed| sealed.token.is_some_and(|of| of != token));
         let goes = fresh || code == code::TOKEN_MISSING;
