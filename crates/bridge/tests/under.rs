@@ -82,6 +82,9 @@ fn kek() -> Kek {
     Kek::from_key(Key::new([7; 32]))
 }
 
+/// Said to a tool, and for nobody else.
+const PLANTED: &str = "a-word-that-no-log-has";
+
 impl Scene {
     async fn new(token_life_s: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -138,7 +141,7 @@ impl Scene {
 
     /// Calls a tool; the answer.
     async fn call<'a>(&self, url: &str, tool: &'a str, tokens: impl IntoIterator<Item = &'a str>) -> Value {
-        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool,
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool, "arguments": { "word": PLANTED },
             "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28" } } });
         let fields = [
             ("content-type", "application/json"),
@@ -225,6 +228,22 @@ async fn a_client_s_token_becomes_one_for_the_service_s_agent_and_allows_what_it
     let denied = nuncio_contracts::registry::code::REFUSED;
     let refused = scene.logged(scene.far.agent.id(), event::TOOL_INVOKED, Some(denied)).await;
     assert_eq!(refused.transaction, None, "the first had none");
+    let answered = scene.logged(scene.far.agent.id(), event::TOOL_ANSWERED, None).await;
+    assert_eq!(answered.transaction.as_deref(), Some(begun.id()));
+    // Of a call the log has hashes: neither the tool nor what it was given.
+    let log = scene.dir.path().join("node/log");
+    let mut folders = vec![log];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else {
+                let bytes = std::fs::read(&entry).unwrap();
+                let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+                assert!(!has(PLANTED.as_bytes()) && !has(b"\x64look"), "{}", entry.display());
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -176,7 +176,7 @@ impl AgentProcess {
     /// What its API says.
     pub async fn add(&self, other: &Self, name: &str) -> Result<String, Failure> {
         let id: Id = other.api.get("/v1/id").await?;
-        let new = NewPeer { invitation: id.invitation, name: Some(name.to_owned()), knock: None };
+        let new = NewPeer { invitation: id.invitation, name: Some(name.to_owned()), knock: None, transaction: None };
         self.api.post::<Named>("/v1/peers", &new).await.map(|named| named.agent)
     }
 

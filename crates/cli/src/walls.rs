@@ -213,7 +213,8 @@ async fn meet_at_agent(
     let hostile = Identity::generate(&mut rng(66))?;
     if !attack.is_by_strangers() {
         let invitation = format!("nuncio:{}", hostile.id());
-        let _added: Named = ben.api().post("/v1/peers", &NewPeer { invitation, name: None, knock: None }).await?;
+        let _added: Named =
+            ben.api().post("/v1/peers", &NewPeer { invitation, name: None, knock: None, transaction: None }).await?;
     }
     let target = agent::Target { agent: victim.parse()?, addr: ben.listening(), api: ben.api(), hostile };
     let (tried, served) =

@@ -173,15 +173,22 @@ pub const ALL: &[Condition] = &[
     Condition::new("clock-back-1h", Ground::Clocks)
         .with(&[(2_000, Deed::Clocks { off_s: [-HOUR_S, 0] }), (6_000, Deed::Clocks { off_s: [0, 0] })])
         .may_tell(&["future"]),
-    Condition::new("clock-ahead-1h", Ground::Clocks)
-        .with(&[(2_000, Deed::Clocks { off_s: [HOUR_S, 0] }), (6_000, Deed::Clocks { off_s: [0, 0] })])
-        .may_tell(&["future"]),
-    Condition::new("clocks-both-ahead-and-back", Ground::Clocks)
-        .with(&[
-            (2_000, Deed::Clocks { off_s: [HOUR_S, HOUR_S] }),
-            (6_000, Deed::Clocks { off_s: [0, 0] }),
-            (10_000, Deed::Clocks { off_s: [-HOUR_S, -HOUR_S] }),
-        ])
-        // What was made by a clock before it was put back, and comes behind that.
-        .may_tell(&["future"]),
+    Condition {
+        may_refuse: true,
+        ..Condition::new("clock-ahead-1h", Ground::Clocks)
+            .with(&[(2_000, Deed::Clocks { off_s: [HOUR_S, 0] }), (6_000, Deed::Clocks { off_s: [0, 0] })])
+            .may_tell(&["future"])
+    },
+    Condition {
+        // A letter that is being written while its own writer's clock is put back.
+        may_refuse: true,
+        ..Condition::new("clocks-both-ahead-and-back", Ground::Clocks)
+            .with(&[
+                (2_000, Deed::Clocks { off_s: [HOUR_S, HOUR_S] }),
+                (6_000, Deed::Clocks { off_s: [0, 0] }),
+                (10_000, Deed::Clocks { off_s: [-HOUR_S, -HOUR_S] }),
+            ])
+            // What was made by a clock before it was put back, and comes behind that.
+            .may_tell(&["future"])
+    },
 ];

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use nuncio::{Invitation, NotInvitation, ServiceName};
+use nuncio_contracts::registry::limit;
 use serde::Serialize;
 
 use super::send::transaction;
@@ -72,7 +73,10 @@ impl Connect {
         let asked = async |api: &Api| {
             let peer = match &whom {
                 Whom::Known(peer) => peer.clone(),
-                Whom::Invited(line, agent) => self.acquaint(api, line, agent, &service).await?,
+                Whom::Invited(line, agent) => {
+                    let words = under.as_deref().and_then(in_words);
+                    self.acquaint(api, (line, agent), &service, words).await?
+                }
             };
             let name = self.name.as_ref().map(ToString::to_string);
             let new = NewConnection {
@@ -150,14 +154,29 @@ impl Connect {
     }
 
     /// Adds the agent of an invitation. One that is known keeps its name, and is reached where the invitation says.
-    async fn acquaint(&self, api: &Api, line: &str, agent: &str, service: &ServiceName) -> Result<String, Failure> {
+    async fn acquaint(
+        &self,
+        api: &Api,
+        (line, agent): (&str, &str),
+        service: &ServiceName,
+        transaction: Option<String>,
+    ) -> Result<String, Failure> {
         let known = api.get::<Peers>("/v1/peers").await?.peers;
         let former = known.into_iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name);
         let knock = Purpose { service: Some(service.to_string()), scopes: self.ask.clone() };
         let name = self.peer_name.clone().or(former);
-        let new = NewPeer { invitation: line.to_owned(), name, knock: Some(knock) };
+        let new = NewPeer { invitation: line.to_owned(), name, knock: Some(knock), transaction };
         Ok(api.post::<Named>("/v1/peers", &new).await?.agent)
     }
+}
+
+/// For whom a token acts, and in which transaction, as whoever lets this agent in is shown it: cut where it is longer than may be said.
+fn in_words(token: &str) -> Option<String> {
+    let acts = nuncio::Transaction::from_token(token)?;
+    let words = format!("{}, {}", acts.principal(), acts.id());
+    let words: String = words.chars().filter(|sign| !sign.is_control()).collect();
+    let end = words.floor_char_boundary(limit::EVENT_TEXT_MAX);
+    Some(words.get(..end).unwrap_or_default().to_owned())
 }
 
 fn webhook(text: &str) -> Result<(String, String), String> {

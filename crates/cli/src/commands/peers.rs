@@ -105,7 +105,7 @@ impl Add {
         let known = api.get::<Known>("/v1/peers").await?.peers;
         let former = known.into_iter().find(|peer| peer.agent == agent).and_then(|peer| peer.name);
         let name = self.name.clone().or_else(|| former.clone());
-        let new = NewPeer { invitation: line.to_owned(), name: name.clone(), knock: None };
+        let new = NewPeer { invitation: line.to_owned(), name: name.clone(), knock: None, transaction: None };
         Ok((api.post("/v1/peers", &new).await?, former, name))
     }
 }

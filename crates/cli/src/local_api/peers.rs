@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use data_encoding::HEXLOWER;
 use nuncio::Invitation;
+use nuncio_contracts::registry::limit;
 
 use super::Served;
 use super::names::{forget, in_turn, named};
@@ -38,13 +39,20 @@ pub(super) async fn add(
     // What a line lets in for is its maker's to say.
     let by_line = || invitation.knock.as_ref().map(|_| Purpose::default());
     let knock = new.knock.clone().or_else(by_line).map(|purpose| super::knocks::read(&purpose)).transpose()?;
+    let transaction = new.transaction.clone();
+    if let Some(words) = transaction.as_ref().filter(|words| !is_transaction(words)) {
+        return Err(Refused::bad(format!(
+            "{words:?} is not 1 to {} bytes without control characters",
+            limit::EVENT_TEXT_MAX
+        )));
+    }
     let (at, agent, name) = (served.clone(), invitation.agent, new.name.clone());
     let added = async move {
         let name = name.as_deref();
         let give = async {
             let given = match knock {
                 None => at.agent.add_peer(&invitation, name).await,
-                Some((service, scope)) => at.agent.knock(&invitation, name, service, scope, None).await,
+                Some((service, scope)) => at.agent.knock(&invitation, name, service, scope, transaction).await,
             };
             Ok(given?)
         };
@@ -52,6 +60,12 @@ pub(super) async fn add(
     };
     let agent = in_turn(&served, added).await?;
     Ok((StatusCode::CREATED, Json(Named { agent: agent.to_string() })))
+}
+
+/// Whether a knock may say so.
+// contracts/call.md X28.
+fn is_transaction(words: &str) -> bool {
+    (1..=limit::EVENT_TEXT_MAX).contains(&words.len()) && !words.chars().any(char::is_control)
 }
 
 pub(super) async fn remove(State(served): State<Served>, Path(peer): Path<String>) -> Result<Json<Named>, Refused> {

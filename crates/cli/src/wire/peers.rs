@@ -25,6 +25,9 @@ pub struct NewPeer {
     /// For what this agent asks that one to be let in there; without it, for nothing, and it asks only where the line lets it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knock: Option<Purpose>,
+    /// In which transaction it would act, in words: whoever lets it in is shown them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
 }
 
 /// The agent that a request was about.

@@ -1,4 +1,4 @@
-//! An MCP server of one agent's machine, a client of another's, both unmodified. `NUNCIO_CALLS` makes the kills last longer.
+//! An MCP server of one agent's machine, a client of another's, both unmodified. `NUNCIO_CALLS` makes the kills last longer, or shorter.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Daemon, Homes, PATIENCE, command, fails, json as json_of, not_run, ok};
 
+mod knocks;
 mod names;
 mod permits;
 
@@ -340,7 +341,7 @@ fn a_call_is_done_once_or_its_outcome_is_said_to_be_unknown_through_kills_of_eit
     if !has_python("a_call_is_done_once_or_its_outcome_is_said_to_be_unknown_through_kills_of_either_agent") {
         return;
     }
-    let calls = std::env::var("NUNCIO_CALLS").map_or(60, |text| text.parse().expect("NUNCIO_CALLS is a number"));
+    let calls = std::env::var("NUNCIO_CALLS").map_or(2_000, |text| text.parse().expect("NUNCIO_CALLS is a number"));
     let mut scene = Scene::new();
     scene.allow(&["tools.write:count"]);
     let mut client = Client::start(&scene.ben.home, "anna/files");
