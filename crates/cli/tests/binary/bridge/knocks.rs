@@ -26,9 +26,9 @@ fn whoever_knocks_is_listed_with_what_it_wants_and_let_in_or_turned_away() {
     let homes = Homes::new();
     let start = |name: &str| Daemon::start(&homes.init(name), &[]);
     let (anna, ben, cora) = (start("anna"), start("ben"), start("cora"));
-    let log = homes.path("log");
+    let (log, server) = (homes.path("log"), server());
     let offer =
-        ["expose", "mcp", "files", "--nobody", "--", "python3", server().to_str().unwrap(), log.to_str().unwrap()];
+        ["expose", "mcp", "files", "--nobody", "--", "python3", server.to_str().unwrap(), log.to_str().unwrap()];
     let line = json_of(&anna.home, &offer)["invitation"].as_str().unwrap().to_owned();
     assert!(!line.contains("knock="), "{line}");
     ok(&ben.home, &["connect", &line, "--peer-name", "anna", "--ask", "tools.write:count"]);
@@ -68,7 +68,7 @@ fn whoever_knocks_is_listed_with_what_it_wants_and_let_in_or_turned_away() {
     // A line that lets in is listed, and is worth nothing once it is revoked.
     let again = json_of(
         &anna.home,
-        &["expose", "mcp", "files", "--", "python3", server().to_str().unwrap(), log.to_str().unwrap()],
+        &["expose", "mcp", "files", "--", "python3", server.to_str().unwrap(), log.to_str().unwrap()],
     );
     let lines = json_of(&anna.home, &["knocks", "lines"])["lines"].as_array().unwrap().clone();
     assert_eq!((lines.len(), &lines[0]["purpose"]["service"], &lines[0]["times"]), (1, &json!("files"), &json!(1)));
