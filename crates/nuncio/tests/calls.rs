@@ -550,6 +550,8 @@ async fn what_was_asked_at_a_door_that_was_never_open_is_not_done() {
     let dir = tempfile::tempdir().unwrap();
     let (asker, mut asking) = open(dir.path(), "asker").await;
     let (server, _serving) = open(dir.path(), "server").await;
+    // A stranger may begin a session there, of which nothing is heard but a knock.
+    server.hear_knocks(true).await.unwrap();
     let to = asker.add_peer(&server.invitation().await.unwrap(), None).await.unwrap();
     let (id, message) = (Agent::new_letter_id().unwrap(), json("let me").expires_in(Duration::from_secs(3)));
     within(asker.say(to, id, &place(What::Request), message, Vec::new())).await.unwrap();
