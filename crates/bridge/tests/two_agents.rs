@@ -325,6 +325,24 @@ async fn long_messages_pass() {
     two.far.stop().await;
 }
 
+// contracts/local-api.md A16.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_for_one_service_is_not_taken_by_whoever_has_the_line_of_another() {
+    let two = Two::new(&["tools.write"]).await;
+    let line = two.line();
+    let mut heard = line.listen(Some(SESSION), None).await.unwrap();
+    let asked = say(&line, What::Request, &call(1, "echo", json!(7))).await;
+    let Heard { no, what: HeardWhat::Answer(request, _), .. } = within(heard.recv()).await.unwrap() else { panic!() };
+    assert_eq!(request, asked);
+    let other = two.near.bridge.line(two.far.agent.id(), "other".parse().unwrap());
+    other.taken(no).await.unwrap();
+    assert!(two.near.agent.call(no).await.unwrap().is_some());
+    line.taken(no).await.unwrap();
+    assert!(two.near.agent.call(no).await.unwrap().is_none());
+    two.near.stop().await;
+    two.far.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_served_nothing() {
     let two = Two::new(&["tools.write"]).await;

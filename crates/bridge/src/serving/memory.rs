@@ -73,3 +73,32 @@ fn memory_of(service: &ServiceName, kept: &[u8]) -> Option<Vec<u8>> {
     let rest = kept.strip_prefix(service.as_str().as_bytes())?;
     rest.strip_prefix(&[0]).map(<[u8]>::to_vec)
 }
+
+#[cfg(test)]
+mod tests {
+    use nuncio_proto::crypto::SigningKey;
+    use nuncio_proto::ids::CallSessionId;
+
+    use super::*;
+
+    // contracts/call.md X12.
+    #[test]
+    fn of_each_agent_the_newest_sessions_are_in_memory_and_no_more() {
+        let (memory, files) = (Memory::default(), "files".parse().unwrap());
+        let agent = |seed| AgentId::from_bytes(SigningKey::from_seed(&[seed; 32]).public()).unwrap();
+        let of = |seed, no: usize| {
+            let mut session = [0; 16];
+            session[..8].copy_from_slice(&no.to_be_bytes());
+            Of { from: agent(seed), session: Some(CallSessionId::from_bytes(session)) }
+        };
+        memory.keep(&files, &of(2, 0), vec![2]);
+        for no in 0..=limit::CALL_SESSIONS_MAX {
+            memory.keep(&files, &of(1, no), vec![1]);
+        }
+        assert_eq!(memory.get(&files, &of(1, 0)), None, "the oldest");
+        assert!((1..=limit::CALL_SESSIONS_MAX).all(|no| memory.get(&files, &of(1, no)).is_some()));
+        assert_eq!(memory.get(&files, &of(2, 0)), Some(vec![2]), "another's");
+        memory.forget_all(&agent(1));
+        assert_eq!((memory.get(&files, &of(1, 9)), memory.get(&files, &of(2, 0))), (None, Some(vec![2])));
+    }
+}
